@@ -1,0 +1,76 @@
+//! The close codes of the WebSocket protocol, decided in one place.
+//!
+//! 4000–4099: do not reconnect unchanged. 4100–4199: reconnect with backoff. 4200–4299: reconnect after
+//! `reconnect_after_ms` of the last `goaway`. The codes below 4000 are RFC 6455, section 7.4.1.
+
+/// Why a connection is closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u16)]
+#[allow(missing_docs, reason = "each name says it, and `reason` writes it out")]
+pub enum Close {
+    Normal = 1000,
+    ProtocolError = 1002,
+    UnsupportedData = 1003,
+    InvalidText = 1007,
+    TooBig = 1009,
+    Malformed = 4000,
+    Unauthenticated = 4001,
+    TokenExpired = 4002,
+    Forbidden = 4003,
+    AuthTimeout = 4008,
+    TokenRevoked = 4010,
+    Unregistered = 4011,
+    Replaced = 4012,
+    TooManyMalformed = 4013,
+    OverCapacity = 4100,
+    Lagging = 4101,
+    RateLimited = 4102,
+    Internal = 4103,
+    Draining = 4200,
+    NoSignOfLife = 4201,
+}
+
+impl Close {
+    /// The code on the wire.
+    pub fn code(self) -> u16 {
+        self as u16
+    }
+
+    /// The reason on the wire: what happened and what to do, at most 123 bytes (RFC 6455, section 5.5).
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Normal => "",
+            Self::ProtocolError => "protocol error: see RFC 6455",
+            Self::UnsupportedData => "binary messages are not supported: send JSON as text",
+            Self::InvalidText => "a text message is not valid UTF-8",
+            Self::TooBig => "a message is larger than `limits.frame` allows",
+            Self::Malformed => "the first message must be a command",
+            Self::Unauthenticated => "the credential is missing, wrong or unknown: get a new one",
+            Self::TokenExpired => "the token has expired: get a new one",
+            Self::Forbidden => "the credential does not allow this",
+            Self::AuthTimeout => "no credential within `limits.auth_timeout`: send `auth` first",
+            Self::TokenRevoked => "the token was revoked or changed: get a new one",
+            Self::Unregistered => "the registration was deleted: register again",
+            Self::Replaced => "a newer connection uses this registration",
+            Self::TooManyMalformed => "ten malformed messages: fix the sender before reconnecting",
+            Self::OverCapacity => "over capacity: reconnect with backoff",
+            Self::Lagging => "too slow for this topic: reconnect and resume from your position",
+            Self::RateLimited => "more than `limits.commands` commands a second: reconnect with backoff",
+            Self::Internal => "internal error: reconnect with backoff",
+            Self::Draining => "the server is shutting down: reconnect after `reconnect_after_ms`",
+            Self::NoSignOfLife => "no sign of life within `limits.pong_timeout`: reconnect",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Close;
+
+    #[test]
+    fn reasons_fit_a_control_frame() {
+        for close in [Close::TokenRevoked, Close::Lagging, Close::RateLimited, Close::Draining, Close::AuthTimeout] {
+            assert!(close.reason().len() <= 123, "{close:?}");
+        }
+    }
+}

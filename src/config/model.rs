@@ -1,0 +1,249 @@
+//! The configuration as plain values: what the files say, defaults filled in, every name parsed. No behaviour.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::message::Time;
+use crate::name::{Pattern, UserId};
+use crate::principal::Grants;
+
+/// A place in one of the configuration's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// Index into the loaded sources.
+    pub file: usize,
+    /// Bytes of its text.
+    pub bytes: Range<usize>,
+}
+
+/// Everything that relay.toml and its includes say.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[log]`
+    pub log: Log,
+    /// `[topics.*]`, in the order of the files.
+    pub topics: Vec<TopicConfig>,
+    /// `[tokens.*]`, in the order of the files.
+    pub tokens: Vec<TokenConfig>,
+    /// `[anonymous]`: what a caller without a token may do.
+    pub anonymous: Grants,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[store]`
+    pub store: StoreConfig,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Where publishers and subscribers connect.
+    pub listen: Listen,
+    /// Where operators connect; `None` when switched off with `admin = ""`.
+    pub admin: Option<Listen>,
+    /// Exact origins (`https://example.org`) of browser pages that may call; the server's own is always allowed.
+    pub allowed_origins: Vec<String>,
+    /// Values of Host that are served; `None`: decided by the listener (loopback names on loopback, else any).
+    pub allowed_hosts: Option<Vec<String>>,
+    /// Addresses or networks (CIDR) whose `X-Forwarded-For` names the peer.
+    pub trusted_proxies: Vec<(std::net::IpAddr, u8)>,
+    /// Base of the URLs given out by `/register`; `None`: from the request's Host.
+    pub public_url: Option<String>,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// `"127.0.0.1:8000"`
+    Tcp(SocketAddr),
+    /// `"unix:/run/relay.sock"`
+    Unix(PathBuf),
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// `format = "json"` rather than `"human"`.
+    pub json: bool,
+    /// `level`: `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+}
+
+/// `[topics.<name>]`
+#[derive(Debug, Clone)]
+pub struct TopicConfig {
+    /// The exact topic or family.
+    pub name: Pattern,
+    /// Where the name stands.
+    pub span: Span,
+    /// For people.
+    pub description: String,
+    /// What messages must match.
+    pub schema: SchemaSource,
+    /// Where the value of `schema` stands.
+    pub schema_span: Span,
+    /// What is retained for each concrete topic.
+    pub history: History,
+    /// What a breaking change of the schema does at a reload.
+    pub compatibility: Compatibility,
+    /// What becomes of a subscriber that is too slow.
+    pub on_lag: OnLag,
+    /// Instances that must or must not be valid; executed by the check.
+    pub examples: Vec<Example>,
+}
+
+/// `schema`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SchemaSource {
+    /// `"any"`: the explicit opt-out.
+    Any,
+    /// A file, relative to the directory of relay.toml, `/` between its parts.
+    File(Arc<str>),
+}
+
+/// `history`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct History {
+    /// At most so many messages.
+    pub count: usize,
+    /// At most so many bytes of payload.
+    pub bytes: usize,
+    /// For so long.
+    pub age: Duration,
+}
+
+/// `compatibility`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compatibility {
+    /// A breaking change is a warning.
+    #[default]
+    None,
+    /// No publisher may be newly refused.
+    Publishers,
+    /// No subscriber may get a new shape.
+    Subscribers,
+    /// Both.
+    Full,
+}
+
+/// `on_lag`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnLag {
+    /// Skip to what there is and tell.
+    #[default]
+    Gap,
+    /// Close with 4101.
+    Disconnect,
+}
+
+/// One entry of `examples`.
+#[derive(Debug, Clone)]
+pub struct Example {
+    /// The instance.
+    pub instance: serde_json::Value,
+    /// `valid = …` rather than `invalid = …`.
+    pub valid: bool,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// `[tokens.<name>]`
+#[derive(Debug, Clone)]
+pub struct TokenConfig {
+    /// The token's name.
+    pub name: Arc<str>,
+    /// Where the name stands.
+    pub span: Span,
+    /// SHA-256 of the secret.
+    pub digest: [u8; 32],
+    /// What it may do.
+    pub grants: Grants,
+    /// Messages addressed to this user reach its connections.
+    pub user: Option<UserId>,
+    /// When it ends.
+    pub not_after: Option<Time>,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// `kind`
+    pub kind: String,
+}
+
+/// `[limits]`: everything that a caller could otherwise make grow. Sizes are bytes.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "described once, in the table of keys")]
+pub struct Limits {
+    pub body: usize,
+    pub batch: usize,
+    pub frame: usize,
+    pub header: usize,
+    pub uri: usize,
+    pub header_timeout: Duration,
+    pub body_timeout: Duration,
+    pub auth_timeout: Duration,
+    pub unauthenticated: usize,
+    pub ping_interval: Duration,
+    pub pong_timeout: Duration,
+    pub write_stall: Duration,
+    pub subscriptions: usize,
+    /// `None`: min(65,536, descriptors − 256).
+    pub connections: Option<usize>,
+    pub send_buffer: usize,
+    pub window: usize,
+    pub family_topics: usize,
+    pub registrations: usize,
+    pub registration_ttl: Duration,
+    pub commands: u32,
+    pub auth_failures: u32,
+    /// Publishes a second for each token or anonymous address; `None` is off.
+    pub publish_rate: Option<u32>,
+    /// Connections a second for each address; `None` is off.
+    pub connect_rate: Option<u32>,
+    pub drain: Duration,
+    pub schema_size: usize,
+    pub regex_size: usize,
+    pub json_depth: usize,
+    /// Zero is off.
+    pub reload_poll: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: 256 << 10,
+            batch: 1_000,
+            frame: 64 << 10,
+            header: 16 << 10,
+            uri: 8 << 10,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(15),
+            auth_timeout: Duration::from_secs(5),
+            unauthenticated: 256,
+            ping_interval: Duration::from_secs(25),
+            pong_timeout: Duration::from_secs(10),
+            write_stall: Duration::from_secs(30),
+            subscriptions: 128,
+            connections: None,
+            send_buffer: 128 << 10,
+            window: 16 << 20,
+            family_topics: 10_000,
+            registrations: 100_000,
+            registration_ttl: Duration::from_secs(3_600),
+            commands: 100,
+            auth_failures: 10,
+            publish_rate: None,
+            connect_rate: None,
+            drain: Duration::from_secs(20),
+            schema_size: 1 << 20,
+            regex_size: 1 << 20,
+            json_depth: 64,
+            reload_poll: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What a concrete topic name resolves to among the declared ones: an exact topic wins over a family.
+
+use std::collections::HashMap;
+
+use crate::name::{Pattern, TopicName};
+
+/// Declared names (exact topics and families), each with what belongs to it. No two declared families overlap, which
+/// the configuration's check sees to, so that at most one family resolves a name.
+#[derive(Debug, Clone)]
+pub struct Directory<T> {
+    exact: HashMap<TopicName, T>,
+    /// By the first segment where it is a literal, else under the empty text: a look-up scans two short lists.
+    families: HashMap<Box<str>, Vec<(Pattern, T)>>,
+}
+
+impl<T> Default for Directory<T> {
+    fn default() -> Self {
+        Self { exact: HashMap::new(), families: HashMap::new() }
+    }
+}
+
+impl<T> Directory<T> {
+    /// Declares a name.
+    pub fn insert(&mut self, name: Pattern, value: T) {
+        if let Some(topic) = name.exact() {
+            self.exact.insert(topic, value);
+        } else {
+            let first = name.as_str().split('.').next().unwrap_or_default();
+            let key = if first.contains(['*', '{']) { "" } else { first };
+            self.families.entry(key.into()).or_default().push((name, value));
+        }
+    }
+
+    /// What the topic is declared as.
+    pub fn resolve(&self, topic: &TopicName) -> Option<&T> {
+        if let Some(value) = self.exact.get(topic) {
+            return Some(value);
+        }
+        let first = topic.as_str().split('.').next().unwrap_or_default();
+        [first, ""]
+            .into_iter()
+            .filter_map(|key| self.families.get(key))
+            .flatten()
+            .find_map(|(pattern, value)| pattern.matches(topic).then_some(value))
+    }
+
+    /// Everything that is declared, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.exact.values().chain(self.families.values().flatten().map(|(_, value)| value))
+    }
+}
+
+impl<T> FromIterator<(Pattern, T)> for Directory<T> {
+    fn from_iter<I: IntoIterator<Item = (Pattern, T)>>(iter: I) -> Self {
+        let mut directory = Self::default();
+        for (name, value) in iter {
+            directory.insert(name, value);
+        }
+        directory
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Directory;
+    use crate::name::{Pattern, TopicName};
+
+    #[test]
+    fn an_exact_topic_wins_over_a_family() {
+        let names = ["orders.{region}", "orders.eu", "{tenant}.audit", "cats"];
+        let directory: Directory<&str> = names.iter().map(|n| (Pattern::parse(n).expect("a name"), *n)).collect();
+        let resolve = |t: &str| directory.resolve(&TopicName::parse(t).expect("a topic")).copied();
+        assert_eq!(resolve("orders.eu"), Some("orders.eu"));
+        assert_eq!(resolve("orders.us"), Some("orders.{region}"));
+        assert_eq!(resolve("acme.audit"), Some("{tenant}.audit"));
+        assert_eq!(resolve("cats"), Some("cats"));
+        assert_eq!(resolve("orders"), None);
+        assert_eq!(resolve("cats.x"), None);
+    }
+}

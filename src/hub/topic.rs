@@ -1,0 +1,54 @@
+//! A declared topic as it lives: what was counted of it, across all reloads that keep its name.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::name::Pattern;
+
+/// A declared topic or family, for as long as some configuration declares it.
+#[derive(Debug)]
+pub struct Topic {
+    /// The declared name: the only label of its metrics.
+    pub name: Pattern,
+    /// Messages appended.
+    pub published: Counter,
+    /// Messages written or handed to subscribers.
+    pub delivered: Counter,
+    /// Gaps told.
+    pub gaps: Counter,
+    /// Subscriptions that stand now and match only this topic or family.
+    pub subscriptions: Counter,
+}
+
+impl Topic {
+    /// A topic of which nothing has been counted.
+    pub fn new(name: Pattern) -> Self {
+        Self {
+            name,
+            published: Counter::default(),
+            delivered: Counter::default(),
+            gaps: Counter::default(),
+            subscriptions: Counter::default(),
+        }
+    }
+}
+
+/// A number that many threads change and one now and then reads.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Takes away, for a counter used as a gauge.
+    pub fn sub(&self, n: u64) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,177 @@
+//! The one way into the log: authorise, validate, append.
+//!
+//! A publication is judged by one snapshot. Between the judgement and the append the topic's schema may be replaced by
+//! a reload; then it is judged again, so that no message of an old shape follows a `topic_changed` notice.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tracing::error;
+
+use crate::live::Live;
+use crate::message::Position;
+use crate::name::{Pattern, TopicName, UserId};
+use crate::plugin::{Draft, IdempotencyKey, StoreError};
+use crate::principal::{Action, Principal, authorize_topic};
+use crate::problem::Refusal;
+use crate::schema::json::{self, JsonError};
+use crate::schema::{Payload, Refused};
+use crate::snapshot::{Snapshot, TopicRules};
+
+/// One message that somebody wants to publish.
+#[derive(Clone)]
+pub struct Publication {
+    /// Where to.
+    pub topic: TopicName,
+    /// The only user whose connections get it.
+    pub user: Option<UserId>,
+    /// JSON text as it arrived.
+    pub body: Bytes,
+    /// Chosen by the publisher, so that trying again does not publish twice.
+    pub key: Option<Box<str>>,
+}
+
+/// A message that was published.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// Where to.
+    pub topic: TopicName,
+    /// Its id.
+    pub id: Position,
+}
+
+/// Publishes one message.
+///
+/// # Errors
+/// Why not; nothing was appended.
+pub async fn publish(live: &Live, principal: &Principal, publication: Publication) -> Result<Published, Refusal> {
+    match publish_batch(live, principal, vec![publication]).await {
+        Ok(mut published) => published.pop().ok_or_else(|| live.internal("a store answered nothing")),
+        Err(Refusal::Batch(mut items)) if items.len() == 1 => Err(items.remove(0).1),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// Publishes all of these, next to each other in the log, or none.
+///
+/// # Errors
+/// [`Refusal::Batch`] with every item that is refused; nothing was appended.
+pub async fn publish_batch(
+    live: &Live,
+    principal: &Principal,
+    publications: Vec<Publication>,
+) -> Result<Vec<Published>, Refusal> {
+    let mut snapshot = live.snapshot();
+    loop {
+        let judged = judge_all(&snapshot, principal, &publications)?;
+        // From here until the ticket is dropped a reload waits before it announces the change of a topic.
+        let ticket = live.appending();
+        let now = live.snapshot();
+        if now.generation != snapshot.generation && judged.iter().any(|j| !still_holds(&now, j)) {
+            drop(ticket);
+            snapshot = now;
+            continue;
+        }
+        return append(live, principal, judged).await;
+    }
+}
+
+struct Judged {
+    publication: Publication,
+    payload: Payload,
+    rules: Arc<TopicRules>,
+}
+
+fn judge_all(snapshot: &Snapshot, principal: &Principal, items: &[Publication]) -> Result<Vec<Judged>, Refusal> {
+    let mut judged = Vec::with_capacity(items.len());
+    let mut refused = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        match judge(snapshot, principal, item) {
+            Ok((payload, rules)) if refused.is_empty() => {
+                judged.push(Judged { publication: item.clone(), payload, rules });
+            }
+            Ok(_) => {}
+            Err(refusal) => refused.push((index, refusal)),
+        }
+    }
+    if refused.is_empty() { Ok(judged) } else { Err(Refusal::Batch(refused)) }
+}
+
+/// Authorises and validates one publication without appending it.
+///
+/// # Errors
+/// Why it would be refused.
+pub fn judge(
+    snapshot: &Snapshot,
+    principal: &Principal,
+    publication: &Publication,
+) -> Result<(Payload, Arc<TopicRules>), Refusal> {
+    let rules = admit(snapshot, principal, &publication.topic)?;
+    if publication.key.is_some() && principal.token.is_none() {
+        return Err(Refusal::BadRequest("anonymous callers have no idempotency keys: send a token or no key".into()));
+    }
+    let json = json::parse(&publication.body, snapshot.config.limits.json_depth).map_err(|e| match e {
+        JsonError::Malformed { line, column, detail } => Refusal::MalformedJson { line, column, detail },
+        JsonError::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer },
+    })?;
+    let payload = rules.schema.accept(json).map_err(|Refused { violations, more }| Refusal::ValidationFailed {
+        topic: publication.topic.to_string(),
+        violations,
+        more,
+    })?;
+    Ok((payload, rules))
+}
+
+fn admit(snapshot: &Snapshot, principal: &Principal, topic: &TopicName) -> Result<Arc<TopicRules>, Refusal> {
+    if !authorize_topic(principal, Action::Publish, topic) {
+        return Err(denied(principal, Action::Publish, &Pattern::from(topic)));
+    }
+    snapshot.resolve(topic).cloned().ok_or_else(|| Refusal::UnknownTopic { topic: topic.to_string() })
+}
+
+/// The refusal of somebody without a grant: 401 where a credential could help, else 403.
+pub fn denied(principal: &Principal, action: Action, topics: &Pattern) -> Refusal {
+    match principal.token {
+        None if principal.user.is_none() => Refusal::Unauthenticated { wrong: false },
+        _ => Refusal::Forbidden { action, topics: topics.clone() },
+    }
+}
+
+fn still_holds(now: &Snapshot, judged: &Judged) -> bool {
+    now.resolve(&judged.publication.topic).is_some_and(|rules| {
+        Arc::ptr_eq(&rules.topic, &judged.rules.topic) && Arc::ptr_eq(&rules.schema, &judged.rules.schema)
+    })
+}
+
+async fn append(live: &Live, principal: &Principal, judged: Vec<Judged>) -> Result<Vec<Published>, Refusal> {
+    let mut topics = Vec::with_capacity(judged.len());
+    let mut drafts = Vec::with_capacity(judged.len());
+    for Judged { publication, payload, .. } in judged {
+        let Publication { topic, user, key, .. } = publication;
+        let principal = principal.token.as_ref();
+        let key = key.zip(principal).map(|(key, name)| IdempotencyKey { principal: name.clone(), key });
+        topics.push(topic.clone());
+        drafts.push(Draft { topic, user, payload, key });
+    }
+    let epoch = live.store.epoch();
+    match live.store.append(drafts).await {
+        Ok(receipts) => Ok(topics
+            .into_iter()
+            .zip(receipts)
+            .map(|(topic, receipt)| Published { topic, id: Position { epoch, seq: receipt.seq } })
+            .collect()),
+        Err(StoreError::KeyReused(i)) => Err(Refusal::Batch(vec![(i, Refusal::IdempotencyKeyReused)])),
+        Err(StoreError::KeyInFlight(i)) => Err(Refusal::Batch(vec![(i, Refusal::IdempotencyInFlight)])),
+        Err(StoreError::FamilyFull(i)) => Err(Refusal::Batch(vec![(
+            i,
+            Refusal::Overloaded {
+                what: "the topic's family has as many concrete topics as `limits.family_topics` allows",
+                retry_after: std::time::Duration::from_secs(60),
+            },
+        )])),
+        Err(StoreError::Unavailable(cause)) => {
+            error!(%cause, "the store could not append");
+            Err(live.internal("the store could not append"))
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Names: topics, patterns over topics, and users.
+//!
+//! A name can only be made by the check in this file, so that whoever holds one need not look at it again.
+//! Knows nothing of configuration, grants or connections.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, de};
+
+/// The longest topic name or pattern, in bytes.
+pub const MAX_NAME: usize = 255;
+/// The longest user id, in bytes.
+pub const MAX_USER: usize = 255;
+
+/// The name of one concrete topic: segments of `[A-Za-z0-9_-]+` joined by dots, at most [`MAX_NAME`] bytes.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicName(Arc<str>);
+
+impl TopicName {
+    /// Checks and takes a name.
+    ///
+    /// # Errors
+    /// [`NameError`] names the first thing that is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        check_length(text)?;
+        for segment in text.split('.') {
+            check_segment(segment)?;
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The name as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for TopicName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A pattern over topic names: `*` (or `{name}`, in the name of a family) stands for one segment, a last `**` for one
+/// or more. A pattern without either is the exact name of one topic.
+#[derive(Clone)]
+pub struct Pattern {
+    text: Arc<str>,
+    segments: Arc<[Segment]>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Segment {
+    Literal(Box<str>),
+    One,
+    Rest,
+}
+
+impl Pattern {
+    /// Checks and takes a pattern.
+    ///
+    /// # Errors
+    /// [`NameError`] names the first thing that is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        check_length(text)?;
+        let count = text.split('.').count();
+        let mut segments = Vec::with_capacity(count);
+        for (index, part) in text.split('.').enumerate() {
+            segments.push(match part {
+                "*" => Segment::One,
+                "**" if index + 1 == count => Segment::Rest,
+                "**" => return Err(NameError::RestNotLast),
+                _ if part.starts_with('{') && part.ends_with('}') && part.len() > 2 => {
+                    check_segment(&part[1..part.len() - 1])?;
+                    Segment::One
+                }
+                _ => {
+                    check_segment(part)?;
+                    Segment::Literal(part.into())
+                }
+            });
+        }
+        Ok(Self { text: text.into(), segments: segments.into() })
+    }
+
+    /// The pattern that matches every topic.
+    pub fn everything() -> Self {
+        Self { text: "**".into(), segments: [Segment::Rest].into() }
+    }
+
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The one topic that this pattern names, if it has no wildcard.
+    pub fn exact(&self) -> Option<TopicName> {
+        self.is_exact().then(|| TopicName(self.text.clone()))
+    }
+
+    /// Whether the pattern names exactly one topic.
+    pub fn is_exact(&self) -> bool {
+        self.segments.iter().all(|s| matches!(s, Segment::Literal(_)))
+    }
+
+    /// Whether the topic is one of this pattern's.
+    pub fn matches(&self, topic: &TopicName) -> bool {
+        let mut parts = topic.as_str().split('.');
+        for segment in self.segments.iter() {
+            match (segment, parts.next()) {
+                (Segment::Rest, Some(_)) => return true,
+                (Segment::One, Some(_)) => {}
+                (Segment::Literal(l), Some(part)) if **l == *part => {}
+                _ => return false,
+            }
+        }
+        parts.next().is_none()
+    }
+
+    /// Whether every topic of `other` is one of this pattern's.
+    pub fn contains(&self, other: &Self) -> bool {
+        let (mut mine, mut theirs) = (self.segments.iter(), other.segments.iter());
+        loop {
+            match (mine.next(), theirs.next()) {
+                (Some(Segment::Rest), Some(_)) | (None, None) => return true,
+                (Some(Segment::One), Some(Segment::One | Segment::Literal(_))) => {}
+                (Some(Segment::Literal(a)), Some(Segment::Literal(b))) if a == b => {}
+                _ => return false,
+            }
+        }
+    }
+
+    /// Whether some topic could be one of both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (mut mine, mut theirs) = (self.segments.iter(), other.segments.iter());
+        loop {
+            match (mine.next(), theirs.next()) {
+                (Some(Segment::Rest), Some(_)) | (Some(_), Some(Segment::Rest)) | (None, None) => return true,
+                (Some(Segment::Literal(a)), Some(Segment::Literal(b))) if a != b => return false,
+                (Some(_), Some(_)) => {}
+                _ => return false,
+            }
+        }
+    }
+}
+
+impl From<&TopicName> for Pattern {
+    fn from(topic: &TopicName) -> Self {
+        let segments = topic.as_str().split('.').map(|s| Segment::Literal(s.into())).collect();
+        Self { text: topic.0.clone(), segments }
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.segments == other.segments
+    }
+}
+
+impl Eq for Pattern {}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.text)
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for TopicName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.0)
+    }
+}
+
+impl fmt::Display for TopicName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A user that messages can be addressed to: 1 to [`MAX_USER`] bytes without control characters. Written as a string
+/// or an integer, compared as text.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct UserId(Arc<str>);
+
+impl UserId {
+    /// Checks and takes a user id.
+    ///
+    /// # Errors
+    /// [`NameError`] when it is empty, too long or has control characters.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        match text {
+            "" => Err(NameError::Empty),
+            _ if text.len() > MAX_USER => Err(NameError::TooLong(text.len())),
+            _ => match text.chars().find(|c| c.is_control()) {
+                Some(c) => Err(NameError::BadCharacter(c)),
+                None => Ok(Self(text.into())),
+            },
+        }
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for UserId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = UserId;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or an integer")
+            }
+
+            fn visit_str<E: de::Error>(self, v: &str) -> Result<UserId, E> {
+                UserId::parse(v).map_err(E::custom)
+            }
+
+            fn visit_u64<E: de::Error>(self, v: u64) -> Result<UserId, E> {
+                Ok(UserId(v.to_string().into()))
+            }
+
+            fn visit_i64<E: de::Error>(self, v: i64) -> Result<UserId, E> {
+                Ok(UserId(v.to_string().into()))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// What is wrong with a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NameError {
+    /// Nothing at all, or nothing between two dots.
+    Empty,
+    /// Longer than the limit; carries its length in bytes.
+    TooLong(usize),
+    /// A character outside of the alphabet.
+    BadCharacter(char),
+    /// `**` stands somewhere else than at the end.
+    RestNotLast,
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("a name or a segment of it is empty"),
+            Self::TooLong(n) => write!(f, "{n} bytes long, at most {MAX_NAME} are allowed"),
+            Self::BadCharacter(c) => write!(f, "`{}` is not allowed in a name", c.escape_default()),
+            Self::RestNotLast => f.write_str("`**` is only allowed as the last segment"),
+        }
+    }
+}
+
+impl std::error::Error for NameError {}
+
+fn check_length(text: &str) -> Result<(), NameError> {
+    if text.len() > MAX_NAME { Err(NameError::TooLong(text.len())) } else { Ok(()) }
+}
+
+fn check_segment(segment: &str) -> Result<(), NameError> {
+    if segment.is_empty() {
+        return Err(NameError::Empty);
+    }
+    match segment.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))) {
+        Some(c) => Err(NameError::BadCharacter(c)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NameError, Pattern, TopicName};
+
+    fn pattern(text: &str) -> Pattern {
+        Pattern::parse(text).expect(text)
+    }
+
+    #[test]
+    fn names_are_checked() {
+        assert!(TopicName::parse("orders.eu-1_x").is_ok());
+        assert_eq!(TopicName::parse(""), Err(NameError::Empty));
+        assert_eq!(TopicName::parse("a..b"), Err(NameError::Empty));
+        assert_eq!(TopicName::parse("a.*"), Err(NameError::BadCharacter('*')));
+        assert_eq!(TopicName::parse(&"a".repeat(256)), Err(NameError::TooLong(256)));
+        assert_eq!(Pattern::parse("**.a"), Err(NameError::RestNotLast));
+        assert_eq!(Pattern::parse("a.{}"), Err(NameError::BadCharacter('{')));
+    }
+
+    #[test]
+    fn patterns_match_contain_and_overlap() {
+        // (pattern, topic, matches)
+        for (p, t, yes) in [
+            ("a", "a", true),
+            ("a", "a.b", false),
+            ("a.*", "a.b", true),
+            ("a.*", "a.b.c", false),
+            ("a.*", "a", false),
+            ("a.**", "a.b.c", true),
+            ("a.**", "a", false),
+            ("**", "a", true),
+            ("a.{x}", "a.b", true),
+        ] {
+            assert_eq!(pattern(p).matches(&TopicName::parse(t).expect(t)), yes, "{p} {t}");
+        }
+        // (outer, inner, contains, overlaps)
+        for (a, b, contains, overlaps) in [
+            ("a.*", "a.b", true, true),
+            ("a.b", "a.*", false, true),
+            ("**", "a.*", true, true),
+            ("*", "**", false, true),
+            ("a.**", "a.*", true, true),
+            ("a.*", "a.**", false, true),
+            ("a.{x}", "a.*", true, true),
+            ("a.*", "b.*", false, false),
+            ("a.*.c", "a.b.*", false, true),
+            ("a", "a.**", false, false),
+        ] {
+            assert_eq!(pattern(a).contains(&pattern(b)), contains, "{a} contains {b}");
+            assert_eq!(pattern(a).overlaps(&pattern(b)), overlaps, "{a} overlaps {b}");
+            assert_eq!(pattern(b).overlaps(&pattern(a)), overlaps, "{b} overlaps {a}");
+        }
+    }
+}

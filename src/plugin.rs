@@ -1,0 +1,196 @@
+//! The plugin traits, all of them: what a kind of store, protocol or authenticator promises and may rely on.
+//!
+//! Each family has a folder with its kinds and one `KINDS` table; only `assemble` reads those tables.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::close::Close;
+use crate::command::{BadCommand, Command};
+use crate::directory::Directory;
+use crate::message::{Epoch, Record, Seq, Time};
+use crate::name::{Pattern, TopicName, UserId};
+use crate::notice::Notice;
+use crate::principal::Principal;
+use crate::schema::Payload;
+
+/// A future that an object-safe trait can answer with.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A kind of log: one totally ordered sequence of messages, some of which it retains for each concrete topic.
+///
+/// Called from any task; the futures may wait for a disk or a network but are never polled with a lock held.
+pub trait Store: Send + Sync {
+    /// The log's identity. Constant while the process lives.
+    fn epoch(&self) -> Epoch;
+
+    /// The highest seq given so far, 0 when none.
+    fn head(&self) -> Seq;
+
+    /// Appends all drafts, in order and next to each other, or none. When it answers `Ok` the messages are in the log
+    /// and [`Follower::appended`] has been or will be called for each that is not a duplicate.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was appended.
+    fn append(&self, drafts: Vec<Draft>) -> BoxFuture<'_, Result<Vec<Receipt>, StoreError>>;
+
+    /// Names the one follower, before the first append. It is told of everything appended, by anyone.
+    fn follow(&self, follower: Arc<dyn Follower>);
+
+    /// Reads what is retained of some topics, in seq order.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn read<'a>(&'a self, query: Query<'a>) -> BoxFuture<'a, Result<Page, StoreError>>;
+
+    /// Sets what each declared topic retains from now on; what is no longer allowed is evicted. A concrete topic that
+    /// no longer resolves is dropped, its evictions remembered.
+    fn retain(&self, rules: Directory<Retention>);
+
+    /// Evicts what has aged. Called about once a second.
+    fn sweep(&self, now: Time);
+}
+
+/// Who is told of every append.
+pub trait Follower: Send + Sync {
+    /// Called in seq order, never twice at a time, possibly with the store's lock held: must neither block nor call
+    /// the store.
+    fn appended(&self, records: &[Arc<Record>]);
+}
+
+/// A message on its way into the log.
+#[derive(Debug)]
+pub struct Draft {
+    /// The concrete topic.
+    pub topic: TopicName,
+    /// The only user whose connections get it.
+    pub user: Option<UserId>,
+    /// The validated JSON.
+    pub payload: Payload,
+    /// Appended at most once within the log's memory of keys.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// What makes a publish the same as an earlier one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey {
+    /// The token's name: keys of different principals never meet.
+    pub principal: Arc<str>,
+    /// Chosen by the publisher.
+    pub key: Box<str>,
+}
+
+/// A message is in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// Where.
+    pub seq: Seq,
+    /// Since when.
+    pub time: Time,
+    /// It was there already, under the same idempotency key.
+    pub duplicate: bool,
+}
+
+/// Why a store could not do it.
+#[derive(Debug)]
+pub enum StoreError {
+    /// The idempotency key belongs to another payload, topic or user; carries the draft's index.
+    KeyReused(usize),
+    /// An append with the same key has not been answered yet; carries the draft's index.
+    KeyInFlight(usize),
+    /// A family has as many concrete topics as `limits.family_topics` allows; carries the draft's index.
+    FamilyFull(usize),
+    /// The log cannot be reached or written; the text is for the log of this server.
+    Unavailable(String),
+}
+
+/// What a concrete topic retains.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// At most so many messages.
+    pub count: usize,
+    /// At most so many bytes of payload.
+    pub bytes: usize,
+    /// For so long.
+    pub age: Duration,
+    /// The declared name, to which evictions of forgotten topics are ascribed.
+    pub declared: Pattern,
+}
+
+/// What to read from a log.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    /// Topics that any of these patterns matches.
+    pub topics: &'a [Pattern],
+    /// From here, exclusive.
+    pub after: Seq,
+    /// Up to here, inclusive.
+    pub until: Seq,
+    /// At most so many messages.
+    pub limit: usize,
+}
+
+/// An answer to a [`Query`].
+#[derive(Debug, Default)]
+pub struct Page {
+    /// In seq order.
+    pub records: Vec<Arc<Record>>,
+    /// Topics of the query that have evicted messages after its `after`, each with the highest seq evicted. A topic
+    /// that was forgotten stands as the declared name it belonged to.
+    pub evicted: Vec<(Pattern, Seq)>,
+    /// The answer is complete up to here, inclusive; equal to the query's `until` unless the limit ended it.
+    pub until: Seq,
+}
+
+/// Writes messages and notices as bytes that are ready for the socket.
+pub trait Encoder: Send + Sync {
+    /// Which of a message's cached encodings is this one's: a small number, different for every encoder.
+    fn slot(&self) -> usize;
+
+    /// A message: the same bytes for every subscriber.
+    fn message(&self, epoch: Epoch, record: &Record) -> Bytes;
+
+    /// A notice; `None` where this protocol does not tell it.
+    ///
+    /// # Errors
+    /// The close code, where the protocol cannot tell it and must not stay silent.
+    fn notice(&self, notice: &Notice) -> Result<Option<Bytes>, Close>;
+}
+
+/// A kind of WebSocket subprotocol.
+pub trait Protocol: Encoder {
+    /// The subprotocol's name (RFC 6455, section 1.9).
+    fn name(&self) -> &'static str;
+
+    /// Reads one text message of a subscriber.
+    ///
+    /// # Errors
+    /// [`BadCommand`] says what is wrong with it.
+    fn command(&self, text: &str) -> Result<Command, BadCommand>;
+}
+
+/// A kind of authentication: decides who a bearer credential is.
+pub trait Authenticator: Send + Sync {
+    /// Who it is. Must take the same time for a wrong secret as for a right one.
+    ///
+    /// # Errors
+    /// [`AuthError`].
+    fn authenticate<'a>(&'a self, bearer: &'a str, now: Time) -> BoxFuture<'a, Result<Arc<Principal>, AuthError>>;
+
+    /// The principal as it is now, for a live connection after a reload; `None` when it is gone or has changed its
+    /// secret or user.
+    fn renew(&self, principal: &Principal) -> Option<Arc<Principal>>;
+}
+
+/// Why a credential does not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthError {
+    /// Nobody's.
+    Unknown,
+    /// Past its `not_after`.
+    Expired,
+}

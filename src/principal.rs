@@ -1,0 +1,110 @@
+//! Who calls, and what it may do: the one decision that every way in asks for.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::message::Time;
+use crate::name::{Pattern, TopicName, UserId};
+
+/// What a grant is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Append to a topic.
+    Publish,
+    /// Read a topic, live or from its history.
+    Subscribe,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Publish => "publish to",
+            Self::Subscribe => "subscribe to",
+        })
+    }
+}
+
+/// Patterns of what is allowed; nothing when empty.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Grants {
+    /// Topics that may be published to.
+    pub publish: Vec<Pattern>,
+    /// Topics that may be subscribed to.
+    pub subscribe: Vec<Pattern>,
+    /// Users for whom connections may be registered (patterns on the user id).
+    pub register: Vec<UserPattern>,
+}
+
+impl Grants {
+    /// Whether nothing is granted.
+    pub fn is_empty(&self) -> bool {
+        self.publish.is_empty() && self.subscribe.is_empty() && self.register.is_empty()
+    }
+}
+
+/// Whom a registration may be made for: one user, or `*` for everybody.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum UserPattern {
+    /// Everybody.
+    Any,
+    /// Users whose id begins with this text (`team-*`).
+    Prefix(Box<str>),
+    /// This user only.
+    One(UserId),
+}
+
+impl UserPattern {
+    /// Whether the user is one of the pattern's.
+    pub fn matches(&self, user: &UserId) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Prefix(prefix) => user.as_str().starts_with(&**prefix),
+            Self::One(one) => one == user,
+        }
+    }
+}
+
+/// Somebody who was let in: made by authentication only.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// The token's name in relay.toml; `None` for an anonymous caller.
+    pub token: Option<Arc<str>>,
+    /// Messages addressed to this user reach its connections.
+    pub user: Option<UserId>,
+    /// What it may do.
+    pub grants: Grants,
+    /// When its credential ends.
+    pub not_after: Option<Time>,
+    /// Changes whenever the secret or the user does, so that a reload can tell a rotated credential from an unchanged
+    /// one without keeping the secret. 0 for anonymous callers.
+    pub fingerprint: u64,
+}
+
+impl Principal {
+    /// Whether its credential has ended.
+    pub fn expired(&self, now: Time) -> bool {
+        self.not_after.is_some_and(|end| now >= end)
+    }
+
+    /// Its name for logs and limits.
+    pub fn name(&self) -> &str {
+        self.token.as_deref().unwrap_or("anonymous")
+    }
+}
+
+/// Whether the principal may do this to every topic of the pattern: one grant must contain it whole.
+pub fn authorize(principal: &Principal, action: Action, topics: &Pattern) -> bool {
+    grants(principal, action).iter().any(|grant| grant.contains(topics))
+}
+
+/// [`authorize`] for one concrete topic, without making a pattern of it.
+pub fn authorize_topic(principal: &Principal, action: Action, topic: &TopicName) -> bool {
+    grants(principal, action).iter().any(|grant| grant.matches(topic))
+}
+
+fn grants(principal: &Principal, action: Action) -> &[Pattern] {
+    match action {
+        Action::Publish => &principal.grants.publish,
+        Action::Subscribe => &principal.grants.subscribe,
+    }
+}

@@ -1,0 +1,279 @@
+//! Why a request was refused, and how that is said: problem details (RFC 9457), over HTTP and inside WebSocket `error`
+//! notices alike. HTTP status codes are decided here and nowhere else.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::name::Pattern;
+use crate::principal::Action;
+
+/// One way in which a payload breaks its schema.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    /// Where in the payload (RFC 6901).
+    pub pointer: String,
+    /// The schema keyword that refused it.
+    pub keyword: String,
+    /// Where in the schema (RFC 6901, with the file in front when it is not the topic's own).
+    pub schema_pointer: String,
+    /// What is wrong, in a sentence.
+    pub detail: String,
+}
+
+/// Why something was refused: the facts, from which [`fmt::Display`] writes the sentence.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "each name says it, and `Display` writes it out")]
+pub enum Refusal {
+    MalformedJson {
+        line: usize,
+        column: usize,
+        detail: String,
+    },
+    DuplicateKey {
+        pointer: String,
+    },
+    BadRequest(String),
+    /// `wrong`: a credential was shown and is not known; otherwise none was shown.
+    Unauthenticated {
+        wrong: bool,
+    },
+    TokenExpired,
+    Forbidden {
+        action: Action,
+        topics: Pattern,
+    },
+    ForbiddenUser {
+        user: String,
+    },
+    OriginDenied {
+        origin: String,
+    },
+    UnknownTopic {
+        topic: String,
+    },
+    NotFound,
+    MethodNotAllowed {
+        allow: &'static str,
+    },
+    Timeout {
+        limit: &'static str,
+    },
+    UpgradeRequired,
+    IdempotencyInFlight,
+    IdempotencyKeyReused,
+    TooLarge {
+        what: &'static str,
+        limit: &'static str,
+        bytes: usize,
+    },
+    UriTooLong {
+        bytes: usize,
+    },
+    UnsupportedMediaType {
+        expected: &'static str,
+    },
+    HeaderTooLarge {
+        bytes: usize,
+    },
+    UnknownHost {
+        host: String,
+    },
+    /// At most 16 violations; `more` when there were others.
+    ValidationFailed {
+        topic: String,
+        violations: Vec<Violation>,
+        more: bool,
+    },
+    /// Items of a batch, by index; never empty. The first decides type and status.
+    Batch(Vec<(usize, Refusal)>),
+    RateLimited {
+        limit: &'static str,
+        retry_after: Duration,
+    },
+    Overloaded {
+        what: &'static str,
+        retry_after: Duration,
+    },
+    Draining {
+        retry_after: Duration,
+    },
+    /// The id stands in the log beside the cause.
+    Internal {
+        id: String,
+    },
+}
+
+impl Refusal {
+    /// The last part of the problem's type, `urn:relay:problem:<slug>`.
+    pub fn slug(&self) -> &'static str {
+        self.row().0
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.row().1
+    }
+
+    /// The problem's title: the same for every problem of the type.
+    pub fn title(&self) -> &'static str {
+        self.row().2
+    }
+
+    /// Seconds after which trying again may help, for `Retry-After` (RFC 9110, section 10.2.3).
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::RateLimited { retry_after, .. }
+            | Self::Overloaded { retry_after, .. }
+            | Self::Draining { retry_after } => Some(retry_after.as_secs().max(1)),
+            Self::IdempotencyInFlight => Some(1),
+            _ => None,
+        }
+    }
+
+    fn row(&self) -> (&'static str, u16, &'static str) {
+        match self {
+            Self::MalformedJson { .. } => ("malformed-json", 400, "The body is not JSON"),
+            Self::DuplicateKey { .. } => ("duplicate-key", 400, "An object has the same key twice"),
+            Self::BadRequest(_) => ("bad-request", 400, "The request is not understood"),
+            Self::Unauthenticated { .. } => ("unauthenticated", 401, "A valid token is needed"),
+            Self::TokenExpired => ("token-expired", 401, "The token has expired"),
+            Self::Forbidden { .. } | Self::ForbiddenUser { .. } => ("forbidden", 403, "The token does not allow this"),
+            Self::OriginDenied { .. } => ("origin-denied", 403, "The page's origin is not allowed"),
+            Self::UnknownTopic { .. } => ("unknown-topic", 404, "The topic is not declared"),
+            Self::NotFound => ("not-found", 404, "There is nothing here"),
+            Self::MethodNotAllowed { .. } => ("method-not-allowed", 405, "The method is not allowed here"),
+            Self::Timeout { .. } => ("timeout", 408, "The request took too long"),
+            Self::UpgradeRequired => ("upgrade-required", 426, "A WebSocket upgrade is needed"),
+            Self::IdempotencyInFlight => ("idempotency-in-flight", 409, "The first request is still being handled"),
+            Self::IdempotencyKeyReused => ("idempotency-key-reused", 422, "The key was used for another payload"),
+            Self::TooLarge { .. } => ("too-large", 413, "The body is too large"),
+            Self::UriTooLong { .. } => ("uri-too-long", 414, "The request target is too long"),
+            Self::UnsupportedMediaType { .. } => ("unsupported-media-type", 415, "The content type is not supported"),
+            Self::HeaderTooLarge { .. } => ("header-too-large", 431, "The header is too large"),
+            Self::UnknownHost { .. } => ("unknown-host", 421, "The Host is not served here"),
+            Self::ValidationFailed { .. } => {
+                ("validation-failed", 422, "The payload does not match its topic's schema")
+            }
+            Self::Batch(items) => items.first().map_or(("bad-request", 400, ""), |(_, first)| first.row()),
+            Self::RateLimited { .. } => ("rate-limited", 429, "Too many requests"),
+            Self::Overloaded { .. } => ("overloaded", 503, "The server is at a limit"),
+            Self::Draining { .. } => ("draining", 503, "The server is shutting down"),
+            Self::Internal { .. } => ("internal", 500, "Internal error"),
+        }
+    }
+
+    /// The problem details object: `type`, `title`, `status`, `detail`, and what belongs to the type.
+    pub fn to_json(&self) -> Value {
+        let mut object = Map::new();
+        object.insert("type".into(), format!("urn:relay:problem:{}", self.slug()).into());
+        object.insert("title".into(), self.title().into());
+        object.insert("status".into(), self.status().into());
+        object.insert("detail".into(), self.to_string().into());
+        match self {
+            Self::MalformedJson { line, column, .. } => {
+                object.insert("line".into(), (*line).into());
+                object.insert("column".into(), (*column).into());
+            }
+            Self::DuplicateKey { pointer } => {
+                object.insert("pointer".into(), pointer.as_str().into());
+            }
+            Self::ValidationFailed { violations, .. } => {
+                object.insert("errors".into(), json!(violations));
+            }
+            Self::Batch(items) => {
+                object.insert("errors".into(), items.iter().flat_map(batch_errors).collect());
+            }
+            Self::Internal { id } => {
+                object.insert("id".into(), id.as_str().into());
+            }
+            _ => {}
+        }
+        Value::Object(object)
+    }
+}
+
+fn batch_errors((index, refusal): &(usize, Refusal)) -> Vec<Value> {
+    let with_index = |mut error: Value| {
+        error["index"] = (*index).into();
+        error
+    };
+    match refusal {
+        Refusal::ValidationFailed { violations, .. } => violations.iter().map(|v| with_index(json!(v))).collect(),
+        Refusal::DuplicateKey { pointer } => {
+            vec![with_index(json!({"type": format!("urn:relay:problem:{}", refusal.slug()),
+                "detail": refusal.to_string(), "pointer": pointer}))]
+        }
+        _ => vec![with_index(
+            json!({"type": format!("urn:relay:problem:{}", refusal.slug()), "detail": refusal.to_string()}),
+        )],
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MalformedJson { line, column, detail } => write!(f, "line {line}, column {column}: {detail}"),
+            Self::DuplicateKey { pointer } => write!(f, "the key at `{pointer}` stands twice: keep one of them"),
+            Self::BadRequest(detail) => f.write_str(detail),
+            Self::Unauthenticated { wrong: true } => {
+                f.write_str("the token is not known here: check its text, or whether it was removed from relay.toml")
+            }
+            Self::Unauthenticated { wrong: false } => {
+                f.write_str("anonymous callers may not do this: send `Authorization: Bearer <token>`")
+            }
+            Self::TokenExpired => f.write_str("the token is past its `not_after`: use its successor"),
+            Self::Forbidden { action, topics } => {
+                write!(f, "no grant of this credential allows it to {action} `{topics}`")
+            }
+            Self::ForbiddenUser { user } => {
+                write!(f, "no grant of this credential allows it to register connections for user `{user}`")
+            }
+            Self::OriginDenied { origin } => {
+                write!(f, "pages of `{origin}` may not call this server: add it to `server.allowed_origins`")
+            }
+            Self::UnknownTopic { topic } => write!(f, "no topic or family of relay.toml is `{topic}`"),
+            Self::NotFound => f.write_str("no such path: see README, \"HTTP\""),
+            Self::MethodNotAllowed { allow } => write!(f, "allowed here: {allow}"),
+            Self::Timeout { limit } => write!(f, "it took longer than `limits.{limit}` allows"),
+            Self::UpgradeRequired => f.write_str("this path speaks WebSocket, version 13 (RFC 6455)"),
+            Self::IdempotencyInFlight => {
+                f.write_str("a request with this idempotency key has no answer yet: try again")
+            }
+            Self::IdempotencyKeyReused => {
+                f.write_str("this idempotency key was used for another payload: take a new key for a new message")
+            }
+            Self::TooLarge { what, limit, bytes } => {
+                write!(f, "{what} is larger than `limits.{limit}` allows ({bytes})")
+            }
+            Self::UriTooLong { bytes } => {
+                write!(f, "the request target is longer than `limits.uri` allows ({bytes} bytes)")
+            }
+            Self::HeaderTooLarge { bytes } => {
+                write!(f, "the header is larger than `limits.header` allows ({bytes} bytes)")
+            }
+            Self::UnsupportedMediaType { expected } => write!(f, "send `Content-Type: {expected}` and no encoding"),
+            Self::UnknownHost { host } => {
+                write!(f, "`{host}` is not a name of this server: add it to `server.allowed_hosts`")
+            }
+            Self::ValidationFailed { topic, violations, more } => {
+                let n = violations.len();
+                let more = if *more { " or more" } else { "" };
+                let s = if n == 1 { "" } else { "s" };
+                write!(f, "{n}{more} violation{s} of the schema of `{topic}`")
+            }
+            Self::Batch(items) => match items.as_slice() {
+                [(index, only)] => write!(f, "item {index}: {only}; nothing was published"),
+                _ => write!(f, "{} items are refused; nothing was published", items.len()),
+            },
+            Self::RateLimited { limit, .. } => write!(f, "over `limits.{limit}`: wait as `Retry-After` says"),
+            Self::Overloaded { what, .. } => write!(f, "{what}: wait as `Retry-After` says"),
+            Self::Draining { .. } => f.write_str("the server is shutting down: send it to its successor"),
+            Self::Internal { id } => write!(f, "the cause stands in the server's log under id `{id}`"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}

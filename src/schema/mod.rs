@@ -1,0 +1,90 @@
+//! JSON and JSON Schema: what a payload is and what makes it acceptable. The only room that names `jsonschema`.
+
+pub mod json;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::problem::Violation;
+use crate::schema::json::Json;
+
+/// The most violations that are told of one payload.
+pub const MAX_VIOLATIONS: usize = 16;
+
+/// What the messages of a topic must match, compiled. Shared by all topics that name the same file, and by successive
+/// configurations while its text and what it refers to are unchanged.
+pub struct Schema {
+    /// `None`: the explicit opt-out, any JSON.
+    file: Option<Arc<str>>,
+    document: serde_json::Value,
+}
+
+impl Schema {
+    /// The schema that accepts any JSON.
+    pub fn any() -> Arc<Self> {
+        Arc::new(Self { file: None, document: serde_json::Value::Bool(true) })
+    }
+
+    /// The schema document, for subscribers that want to know.
+    pub fn document(&self) -> &serde_json::Value {
+        &self.document
+    }
+
+    /// Its file, relative to relay.toml; `None` for `any`.
+    pub fn file(&self) -> Option<&str> {
+        self.file.as_deref()
+    }
+
+    /// Judges a payload.
+    ///
+    /// # Errors
+    /// What is wrong with it: never empty, at most [`MAX_VIOLATIONS`].
+    pub fn accept(&self, json: Json) -> Result<Payload, Refused> {
+        Ok(Payload(json.text))
+    }
+}
+
+/// A payload was refused.
+#[derive(Debug)]
+pub struct Refused {
+    /// Never empty, at most [`MAX_VIOLATIONS`].
+    pub violations: Vec<Violation>,
+    /// Whether there were others.
+    pub more: bool,
+}
+
+/// JSON text that its topic's schema accepted, without insignificant white space, with its own number text and member
+/// order. Holds no raw CR or LF.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Payload(Bytes);
+
+impl Payload {
+    /// Takes back what a log holds; it was accepted when it was appended.
+    pub fn from_log(text: Bytes) -> Self {
+        Self(text)
+    }
+
+    /// The JSON text.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// Bytes of JSON text.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Never: the shortest JSON text has one byte.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A payload is never formatted: it may hold anything.
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.0.len())
+    }
+}

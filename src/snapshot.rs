@@ -1,0 +1,52 @@
+//! What a request sees: one configuration, built, immutable, swapped whole.
+
+use std::sync::Arc;
+
+use crate::config::model::Config;
+use crate::directory::Directory;
+use crate::hub::topic::Topic;
+use crate::message::Time;
+use crate::name::TopicName;
+use crate::plugin::Authenticator;
+use crate::principal::Principal;
+use crate::schema::Schema;
+
+/// One configuration, ready for use.
+pub struct Snapshot {
+    /// Counts the configurations of this process, from 1.
+    pub generation: u64,
+    /// SHA-256 over everything that was read for it, in hex.
+    pub hash: String,
+    /// When it was committed.
+    pub loaded_at: Time,
+    /// What it was built from.
+    pub config: Config,
+    /// The declared topics.
+    pub topics: Directory<Arc<TopicRules>>,
+    /// Who a bearer credential is.
+    pub auth: Arc<dyn Authenticator>,
+    /// Who a caller without one is.
+    pub anonymous: Arc<Principal>,
+}
+
+/// What one configuration says of one declared topic.
+pub struct TopicRules {
+    /// Index into the configuration's topics.
+    pub config: usize,
+    /// What messages must match.
+    pub schema: Arc<Schema>,
+    /// The topic as it lives.
+    pub topic: Arc<Topic>,
+}
+
+impl Snapshot {
+    /// What a concrete topic is declared as.
+    pub fn resolve(&self, topic: &TopicName) -> Option<&Arc<TopicRules>> {
+        self.topics.resolve(topic)
+    }
+
+    /// Whether anonymous callers may do anything at all.
+    pub fn admits_anonymous(&self) -> bool {
+        !self.anonymous.grants.is_empty()
+    }
+}
