@@ -17,3 +17,4 @@ pub mod principal;
 pub mod problem;
 pub mod schema;
 pub mod snapshot;
+pub mod store;
