@@ -5,7 +5,7 @@
 //! the rest of the one frame that was begun, and the cursor behind it.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -25,8 +25,8 @@ pub struct Connection {
     waker: AtomicWaker,
     /// A close code that somebody else asks this connection's task to end with; 0 is none.
     ending: AtomicU16,
-    /// Coarse time of the last write that made progress, in the clock of the hub.
-    progress: AtomicU32,
+    /// When a write last made progress, in the hub's clock.
+    progress: AtomicU64,
 }
 
 pub(super) struct Wire {
@@ -73,7 +73,7 @@ impl Connection {
             wire: Mutex::new(wire),
             waker: AtomicWaker::new(),
             ending: AtomicU16::new(0),
-            progress: AtomicU32::new(0),
+            progress: AtomicU64::new(0),
         }
     }
 
@@ -103,12 +103,12 @@ impl Connection {
         Some(self.ending.load(Ordering::Acquire)).filter(|code| *code != 0)
     }
 
-    pub(super) fn progressed(&self, now: u32) {
+    pub(super) fn progressed(&self, now: u64) {
         self.progress.store(now, Ordering::Relaxed);
     }
 
-    /// When a write last made progress, in seconds of the hub's clock.
-    pub fn progress(&self) -> u32 {
+    /// When a write last made progress, in milliseconds of the hub's clock.
+    pub fn progress(&self) -> u64 {
         self.progress.load(Ordering::Relaxed)
     }
 

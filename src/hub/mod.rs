@@ -93,9 +93,9 @@ impl Hub {
         &self.store
     }
 
-    /// Seconds since the hub was made.
-    pub fn clock(&self) -> u32 {
-        u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX)
+    /// Milliseconds since the hub was made.
+    pub fn clock(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The declared topic of a concrete one, as it lives.

@@ -171,7 +171,7 @@ impl Shard {
     }
 
     /// One non-blocking write of all that the connection wants from the batch.
-    fn serve(&self, item: &Item, pass: u64, now: u32, group: &mut Group, messages: &[Arc<Message>]) {
+    fn serve(&self, item: &Item, pass: u64, now: u64, group: &mut Group, messages: &[Arc<Message>]) {
         let mut wire = item.connection.wire();
         if wire.turn != item.turn || wire.phase != Phase::Live {
             return;

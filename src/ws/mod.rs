@@ -1,0 +1,3 @@
+//! WebSocket connections.
+
+pub mod handshake;
