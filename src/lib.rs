@@ -16,6 +16,7 @@ pub mod notice;
 pub mod plugin;
 pub mod principal;
 pub mod problem;
+pub mod protocol;
 pub mod schema;
 pub mod snapshot;
 pub mod store;
