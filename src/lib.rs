@@ -2,11 +2,16 @@
 //!
 //! `ARCHITECTURE.md` has the map.
 
+pub mod auth;
 pub mod close;
 pub mod command;
 pub mod config;
+pub mod connections;
 pub mod directory;
+pub mod drain;
+pub mod http;
 pub mod hub;
+pub mod identify;
 pub mod ingest;
 pub mod live;
 pub mod message;
@@ -15,5 +20,8 @@ pub mod notice;
 pub mod plugin;
 pub mod principal;
 pub mod problem;
+pub mod registrations;
 pub mod schema;
+pub mod server;
 pub mod snapshot;
+pub mod ws;
