@@ -2,12 +2,17 @@
 //!
 //! `ARCHITECTURE.md` has the map.
 
+pub mod auth;
 pub mod close;
 pub mod command;
 pub mod config;
+pub mod connections;
 pub mod directory;
+pub mod drain;
 pub mod frame;
+pub mod http;
 pub mod hub;
+pub mod identify;
 pub mod ingest;
 pub mod live;
 pub mod message;
@@ -17,7 +22,9 @@ pub mod plugin;
 pub mod principal;
 pub mod problem;
 pub mod protocol;
+pub mod registrations;
 pub mod schema;
+pub mod server;
 pub mod snapshot;
 pub mod store;
 pub mod ws;

@@ -7,8 +7,12 @@ use arc_swap::ArcSwap;
 use tracing::error;
 use uuid::Uuid;
 
+use crate::connections::Connections;
+use crate::drain::Drain;
+use crate::identify::Failures;
 use crate::plugin::Store;
 use crate::problem::Refusal;
+use crate::registrations::Registrations;
 use crate::snapshot::Snapshot;
 
 /// The running server, whatever its configuration is at the moment.
@@ -16,13 +20,29 @@ pub struct Live {
     current: ArcSwap<Snapshot>,
     /// The log.
     pub store: Arc<dyn Store>,
+    /// The owner of all tasks, and the signal that ends them.
+    pub drain: Drain,
+    /// Places on the public listener.
+    pub connections: Connections,
+    /// Connections registered before they are made.
+    pub registrations: Registrations,
+    /// Wrong credentials, by address.
+    pub failures: Failures,
     appending: AtomicUsize,
 }
 
 impl Live {
     /// Starts from a first snapshot.
     pub fn new(snapshot: Snapshot, store: Arc<dyn Store>) -> Self {
-        Self { current: ArcSwap::from_pointee(snapshot), store, appending: AtomicUsize::new(0) }
+        Self {
+            current: ArcSwap::from_pointee(snapshot),
+            store,
+            drain: Drain::default(),
+            connections: Connections::default(),
+            registrations: Registrations::default(),
+            failures: Failures::default(),
+            appending: AtomicUsize::new(0),
+        }
     }
 
     /// The configuration in force. Take it once for each request, and judge the whole request by it.

@@ -1,0 +1,87 @@
+//! Places for connections: how many may be open, and what becomes of one too many.
+//!
+//! A permit moves with its connection, through an upgrade too, and frees the place when its last clone is dropped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// So many connections over the limit are let in to be told that they are: beyond, nobody is accepted until one leaves.
+pub const OVER: usize = 64;
+
+/// The places of one listener.
+#[derive(Default)]
+pub struct Connections(Arc<Places>);
+
+#[derive(Default)]
+struct Places {
+    open: AtomicUsize,
+    left: Notify,
+}
+
+impl Connections {
+    /// Takes a place; waits while [`OVER`] connections more than the limit are open. The limit may differ from call to
+    /// call. Only one task may call this, so that nobody else takes a place between the look and the taking.
+    pub async fn enter(&self, limit: usize) -> Permit {
+        while self.open() >= limit.saturating_add(OVER) {
+            // A place that was left since the look is remembered by `notify_one`.
+            self.0.left.notified().await;
+        }
+        let before = self.0.open.fetch_add(1, Ordering::AcqRel);
+        Permit { _place: Arc::new(Place(self.0.clone())), over: before >= limit }
+    }
+
+    /// How many connections are open.
+    pub fn open(&self) -> usize {
+        self.0.open.load(Ordering::Acquire)
+    }
+}
+
+/// A place that is taken.
+#[derive(Clone)]
+pub struct Permit {
+    _place: Arc<Place>,
+    over: bool,
+}
+
+impl Permit {
+    /// Whether this connection is one too many, to be refused politely.
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+}
+
+struct Place(Arc<Places>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
+        self.0.left.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::{Connections, OVER};
+
+    #[tokio::test]
+    async fn one_too_many_is_told_and_many_too_many_wait() {
+        let connections = Connections::default();
+        let mut permits = Vec::new();
+        for n in 0..2 + OVER {
+            let permit = connections.enter(2).await;
+            assert_eq!(permit.is_over(), n >= 2, "connection {n}");
+            permits.push(permit);
+        }
+        let mut next = Box::pin(connections.enter(2));
+        assert!((&mut next).now_or_never().is_none());
+        let upgraded = permits[0].clone();
+        permits.remove(0);
+        assert!((&mut next).now_or_never().is_none(), "a clone still holds the place");
+        drop(upgraded);
+        assert!(next.await.is_over());
+    }
+}

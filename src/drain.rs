@@ -1,0 +1,138 @@
+//! Every task of the server has one owner, and one signal ends them all.
+//!
+//! Nothing else spawns. A task that panics is logged by its name and takes nobody with it. Knows neither sockets nor
+//! topics: what a task does when the drain begins is its own business.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::error;
+
+/// The owner of all tasks. Clones are the same owner.
+#[derive(Clone, Default)]
+pub struct Drain {
+    tasks: TaskTracker,
+    begun: CancellationToken,
+    names: Arc<Names>,
+}
+
+impl Drain {
+    /// Starts a task. The name is for logs: constant, one for each kind of task.
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        let named = self.names.enter(name);
+        let task = async move {
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                error!(task = name, "a task panicked");
+            }
+            drop(named);
+        };
+        self.tasks.spawn(task).abort_handle()
+    }
+
+    /// Starts a task that the drain neither ends nor waits for: it lasts as long as the process.
+    pub fn detach(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let named = self.names.enter(name);
+        tokio::spawn(async move {
+            task.await;
+            drop(named);
+        });
+    }
+
+    /// Tells every task to come to its end. Again is the same as once.
+    pub fn begin(&self) {
+        self.begun.cancel();
+        self.tasks.close();
+    }
+
+    /// Whether the drain has begun.
+    pub fn has_begun(&self) -> bool {
+        self.begun.is_cancelled()
+    }
+
+    /// Resolves when the drain begins. Safe to drop and to call again.
+    pub async fn begun(&self) {
+        self.begun.cancelled().await;
+    }
+
+    /// Waits until every task has ended, at most so long.
+    ///
+    /// # Errors
+    /// The names of the tasks that have not ended, with how many there are of each.
+    pub async fn ended(&self, within: Duration) -> Result<(), BTreeMap<&'static str, usize>> {
+        tokio::time::timeout(within, self.tasks.wait()).await.map_err(|_| self.names.list())
+    }
+
+    /// How many tasks of each name there are.
+    pub fn tasks(&self) -> BTreeMap<&'static str, usize> {
+        self.names.list()
+    }
+}
+
+#[derive(Default)]
+struct Names(Mutex<BTreeMap<&'static str, usize>>);
+
+impl Names {
+    fn enter(self: &Arc<Self>, name: &'static str) -> Named {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
+        Named { names: self.clone(), name }
+    }
+
+    fn list(&self) -> BTreeMap<&'static str, usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// One running task; counts itself out when dropped, so that an aborted task does as well.
+struct Named {
+    names: Arc<Names>,
+    name: &'static str,
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        let mut names = self.names.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = names.get_mut(self.name) {
+            *count -= 1;
+            if *count == 0 {
+                names.remove(self.name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::Drain;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_waits_for_its_tasks_and_names_those_that_do_not_end() {
+        let drain = Drain::default();
+        let ends = drain.clone();
+        drain.spawn("polite", async move { ends.begun().await });
+        let stuck = drain.spawn("stuck", std::future::pending());
+        drain.begin();
+        assert!(drain.has_begun());
+        assert_eq!(drain.ended(Duration::from_secs(5)).await, Err(BTreeMap::from([("stuck", 1)])));
+        stuck.abort();
+        assert_eq!(drain.ended(Duration::from_secs(5)).await, Ok(()));
+        assert!(drain.tasks().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_panicking_task_is_counted_out() {
+        let drain = Drain::default();
+        drain.spawn("bad", async { panic!("on purpose") });
+        drain.begin();
+        assert_eq!(drain.ended(Duration::from_secs(5)).await, Ok(()));
+    }
+}

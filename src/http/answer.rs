@@ -1,0 +1,107 @@
+//! Responses. The one place where a refusal becomes a response.
+
+use serde::Serialize;
+use warp::http::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+};
+use warp::http::{HeaderMap, StatusCode};
+use warp::reject::Reject;
+use warp::reply::Response;
+use warp::{Rejection, Reply};
+
+use crate::problem::Refusal;
+
+/// Why a filter turned a request away for good.
+#[derive(Debug)]
+pub enum Turned {
+    /// It is refused.
+    Refused(Refusal),
+    /// It asks what is allowed.
+    Options(&'static str),
+}
+
+impl Reject for Turned {}
+
+/// A JSON answer.
+pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    typed(status, "application/json", serde_json::to_vec(value).expect("the server's own values are JSON"))
+}
+
+/// An answer of some media type.
+pub fn typed(status: StatusCode, media_type: &'static str, body: impl Into<Vec<u8>>) -> Response {
+    let mut response = body.into().into_response();
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}
+
+/// An answer without a body.
+pub fn empty(status: StatusCode) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = status;
+    response
+}
+
+/// The answer, whichever it is.
+pub fn either(result: Result<Response, Refusal>) -> Response {
+    result.unwrap_or_else(|refusal| self::refusal(&refusal))
+}
+
+/// A refusal as problem details (RFC 9457), with the header fields that belong to its status.
+pub fn refusal(refusal: &Refusal) -> Response {
+    let status = StatusCode::from_u16(refusal.status()).expect("`problem` knows only real status codes");
+    let body = serde_json::to_vec(&refusal.to_json()).expect("a problem is JSON");
+    let mut response = typed(status, "application/problem+json", body);
+    let headers = response.headers_mut();
+    if let Some(seconds) = refusal.retry_after() {
+        headers.insert(RETRY_AFTER, seconds.into());
+    }
+    belongings(refusal, headers);
+    response
+}
+
+fn belongings(refusal: &Refusal, headers: &mut HeaderMap) {
+    match refusal {
+        Refusal::Batch(items) => {
+            if let Some((_, first)) = items.first() {
+                belongings(first, headers);
+            }
+        }
+        // RFC 6750, section 3.1: no error code where no credential was shown.
+        Refusal::Unauthenticated { wrong: false } => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        Refusal::Unauthenticated { wrong: true } => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
+        }
+        Refusal::TokenExpired => {
+            let value = "Bearer error=\"invalid_token\", error_description=\"the token has expired\"";
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(value));
+        }
+        Refusal::MethodNotAllowed { allow } => {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        Refusal::UpgradeRequired => {
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        // The rest of the body is not read, so nothing can follow it.
+        Refusal::TooLarge { .. } | Refusal::Timeout { .. } => {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        _ => {}
+    }
+}
+
+/// What becomes of a request that no route took.
+pub fn turned(rejection: Rejection) -> Response {
+    match rejection.find::<Turned>() {
+        Some(Turned::Refused(refusal)) => self::refusal(refusal),
+        Some(Turned::Options(allow)) => {
+            let mut response = empty(StatusCode::NO_CONTENT);
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+            response
+        }
+        None => refusal(&Refusal::NotFound),
+    }
+}

@@ -1,0 +1,104 @@
+//! Reading a request's body: its media type, its size, its time.
+//!
+//! warp's own body filters either have no limit or refuse chunked bodies; this one counts what arrives.
+
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures::{Stream, StreamExt};
+use warp::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+
+use crate::config::model::Limits;
+use crate::http::call::Call;
+use crate::problem::Refusal;
+
+/// What a body is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Media {
+    /// One JSON text: `application/json` or `…+json`.
+    Json,
+    /// One JSON text a line: `application/x-ndjson`.
+    Lines,
+}
+
+/// Checks what can be told before the body: its media type, its encoding, its announced length.
+///
+/// # Errors
+/// 415 or 413.
+pub fn announce(call: &Call, limits: &Limits, expected: &'static str) -> Result<Media, Refusal> {
+    let unsupported = || Refusal::UnsupportedMediaType { expected };
+    let media = match call.one(&CONTENT_TYPE)?.and_then(media).ok_or_else(unsupported)? {
+        Media::Lines if !expected.contains("ndjson") => return Err(unsupported()),
+        media => media,
+    };
+    let encoded = |encoding: &str| !encoding.trim().eq_ignore_ascii_case("identity");
+    if call.one(&CONTENT_ENCODING)?.is_some_and(encoded) {
+        return Err(unsupported());
+    }
+    let length = call.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > limits.body as u64) {
+        return Err(too_large(limits));
+    }
+    Ok(media)
+}
+
+/// Reads the body.
+///
+/// # Errors
+/// 413 as soon as there is too much of it, 408 when it takes too long, 400 when the other end gives up.
+pub async fn read<S, B>(body: S, limits: &Limits) -> Result<Bytes, Refusal>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let (most, time) = (limits.body, limits.body_timeout);
+    within(time, async {
+        let mut body = std::pin::pin!(body);
+        let mut first = Bytes::new();
+        let mut all = BytesMut::new();
+        while let Some(chunk) = body.next().await {
+            let mut chunk = chunk.map_err(|_| Refusal::BadRequest("the body ended before its end".into()))?;
+            if first.len().max(all.len()) + chunk.remaining() > most {
+                return Err(too_large(limits));
+            }
+            // Most bodies are one chunk, which need not be copied. Nothing is reserved for what is only announced.
+            if first.is_empty() && all.is_empty() {
+                first = chunk.copy_to_bytes(chunk.remaining());
+            } else {
+                all.extend_from_slice(&std::mem::take(&mut first));
+                all.put(chunk);
+            }
+        }
+        Ok(if all.is_empty() { first } else { all.freeze() })
+    })
+    .await
+}
+
+async fn within<T>(time: Duration, work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    tokio::time::timeout(time, work).await.unwrap_or(Err(Refusal::Timeout { limit: "body_timeout" }))
+}
+
+fn too_large(limits: &Limits) -> Refusal {
+    Refusal::TooLarge { what: "the body", limit: "body", bytes: limits.body }
+}
+
+/// `None`: not JSON, or not in UTF-8.
+fn media(value: &str) -> Option<Media> {
+    let mut parts = value.split(';').map(|part| part.trim().to_ascii_lowercase());
+    let media = match parts.next()?.as_str() {
+        "application/json" => Media::Json,
+        "application/x-ndjson" => Media::Lines,
+        other
+            if other.len() > "application/+json".len()
+                && other.starts_with("application/")
+                && other.ends_with("+json") =>
+        {
+            Media::Json
+        }
+        _ => return None,
+    };
+    let foreign = |part: String| {
+        part.strip_prefix("charset=").is_some_and(|charset| !matches!(charset, "utf-8" | "\"utf-8\"" | "utf8"))
+    };
+    (!parts.any(foreign)).then_some(media)
+}

@@ -1,0 +1,134 @@
+//! One request, as every handler sees it: everything of it but the body.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use warp::http::uri::Authority;
+use warp::http::{HeaderMap, HeaderName, Method, Request, Uri, header};
+use warp::{Filter, Rejection};
+
+use crate::connections::Permit;
+use crate::http::answer::Turned;
+use crate::http::{Link, Side, credential, forwarded, health, origin};
+use crate::identify::identify;
+use crate::live::Live;
+use crate::principal::Principal;
+use crate::problem::Refusal;
+use crate::snapshot::Snapshot;
+
+/// One request without its body.
+pub struct Call {
+    /// What the server is.
+    pub live: Arc<Live>,
+    /// Whose door it came through.
+    pub side: Side,
+    /// The method.
+    pub method: Method,
+    /// The target.
+    pub uri: Uri,
+    /// The header.
+    pub headers: HeaderMap,
+    /// Who calls, behind trusted proxies; the loopback address on a Unix socket.
+    pub peer: IpAddr,
+    /// Whether the one who calls reached a trusted proxy over TLS.
+    pub secure: bool,
+    /// The connection's place.
+    pub permit: Permit,
+}
+
+impl Call {
+    /// Takes what it needs out of a request. The header moves here, so that nothing is copied: filters do not see it.
+    pub fn take(live: &Arc<Live>, side: Side, request: &mut Request<Incoming>, link: Link) -> Self {
+        let headers = std::mem::take(request.headers_mut());
+        let snapshot = live.snapshot();
+        let (peer, secure) = forwarded::peer(&snapshot.config.server.trusted_proxies, link.peer, &headers);
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        Self { live: live.clone(), side, method, uri, headers, peer, secure, permit: link.permit }
+    }
+
+    /// What is checked before routing.
+    ///
+    /// # Errors
+    /// The target is too long, the Host or the Origin is foreign, or there is no room.
+    pub fn admit(&self, snapshot: &Snapshot, loopback: bool) -> Result<(), Refusal> {
+        let bytes = snapshot.config.limits.uri;
+        if self.target_len() > bytes {
+            return Err(Refusal::UriTooLong { bytes });
+        }
+        origin::admit(self, snapshot, loopback)?;
+        // What tells whether the server lives is not refused for want of room.
+        if self.permit.is_over() && !health::is_probe(self.uri.path()) {
+            return Err(Refusal::Overloaded {
+                what: "there are as many connections as `limits.connections` allows",
+                retry_after: std::time::Duration::from_secs(1),
+            });
+        }
+        Ok(())
+    }
+
+    /// Who calls.
+    ///
+    /// # Errors
+    /// 401 or 429, and 400 for more than one credential.
+    pub async fn identify(&self, snapshot: &Snapshot) -> Result<Arc<Principal>, Refusal> {
+        let bearer = credential::bearer(&self.headers)?;
+        identify(snapshot, &self.live.failures, bearer, self.peer).await
+    }
+
+    /// The name under which the server was called: the target's authority, else the Host.
+    ///
+    /// # Errors
+    /// 400 when there is none, more than one, or it cannot be one (RFC 9112, section 3.2).
+    pub fn host(&self) -> Result<Authority, Refusal> {
+        if let Some(authority) = self.uri.authority() {
+            return Ok(authority.clone());
+        }
+        let host = self.one(&header::HOST)?.ok_or_else(|| Refusal::BadRequest("send one `Host` header".into()))?;
+        // An authority may have a user part, a Host may not.
+        host.parse()
+            .ok()
+            .filter(|_| !host.contains('@'))
+            .ok_or_else(|| Refusal::BadRequest(format!("`Host: {}` is not a name and a port", host.escape_default())))
+    }
+
+    /// The value of a header that may stand once.
+    ///
+    /// # Errors
+    /// 400 when it stands twice or is not visible ASCII.
+    pub fn one(&self, name: &HeaderName) -> Result<Option<&str>, Refusal> {
+        one(&self.headers, name)
+    }
+
+    fn target_len(&self) -> usize {
+        let authority = self.uri.authority().map_or(0, |authority| authority.as_str().len());
+        authority + self.uri.path_and_query().map_or(0, |target| target.as_str().len())
+    }
+}
+
+/// The value of a header that may stand once.
+///
+/// # Errors
+/// 400 when it stands twice or is not visible ASCII.
+pub fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(Refusal::BadRequest(format!("the header `{name}` stands twice: send it once")));
+    }
+    let text = value.to_str();
+    text.map(Some).map_err(|_| Refusal::BadRequest(format!("the header `{name}` is not visible ASCII")))
+}
+
+/// Extracts the call of a route that allows these methods.
+pub fn call(allow: &'static str) -> impl Filter<Extract = (Arc<Call>,), Error = Rejection> + Clone {
+    warp::ext::get::<Arc<Call>>().and_then(move |call: Arc<Call>| {
+        std::future::ready(match call.method.as_str() {
+            "OPTIONS" => Err(warp::reject::custom(Turned::Options(allow))),
+            method if allow.split(", ").any(|allowed| allowed == method) => Ok(call),
+            _ => Err(warp::reject::custom(Turned::Refused(Refusal::MethodNotAllowed { allow }))),
+        })
+    })
+}

@@ -1,0 +1,112 @@
+//! What a request's header says of who calls and what it repeats: `Authorization` and `Idempotency-Key`.
+
+use warp::http::{HeaderMap, HeaderName, header};
+
+use crate::http::call::one;
+use crate::problem::Refusal;
+
+/// The longest idempotency key, in bytes.
+pub const MAX_KEY: usize = 255;
+
+/// The bearer (RFC 6750, section 2.1). An `Authorization` that is no bearer is taken whole: it is nobody's, and a wrong
+/// credential is never anonymous.
+///
+/// # Errors
+/// 400 when there are two.
+pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let value = one(headers, &header::AUTHORIZATION)?;
+    Ok(value.map(|value| match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+        _ => value,
+    }))
+}
+
+/// The `Idempotency-Key`: a string (RFC 8941, section 3.3.3) or a bare token.
+///
+/// # Errors
+/// 400 when there are two, or it is empty, too long or not one of these.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<Box<str>>, Refusal> {
+    let Some(value) = one(headers, &HeaderName::from_static("idempotency-key"))? else {
+        return Ok(None);
+    };
+    let key = match value.trim().strip_prefix('"') {
+        Some(rest) => unquote(rest).ok_or_else(|| bad("it begins with a quote but is no quoted string"))?,
+        None if value.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b',' | b';')) => value.into(),
+        None => return Err(bad("write it as a quoted string")),
+    };
+    check_key(&key)?;
+    Ok(Some(key.into()))
+}
+
+/// Whether a text can be an idempotency key.
+///
+/// # Errors
+/// 400 when it is empty or too long.
+pub fn check_key(key: &str) -> Result<(), Refusal> {
+    match key.len() {
+        0 => Err(bad("it is empty")),
+        1..=MAX_KEY => Ok(()),
+        n => Err(bad(&format!("it is {n} bytes long, at most {MAX_KEY} are allowed"))),
+    }
+}
+
+fn bad(detail: &str) -> Refusal {
+    Refusal::BadRequest(format!("the idempotency key is not usable: {detail}"))
+}
+
+/// What stands between quotes, of which the first has been taken off.
+fn unquote(rest: &str) -> Option<String> {
+    let mut text = String::with_capacity(rest.len());
+    let mut chars = rest.chars();
+    loop {
+        match chars.next()? {
+            '"' => return chars.next().is_none().then_some(text),
+            '\\' => text.push(chars.next().filter(|c| matches!(c, '"' | '\\'))?),
+            c => text.push(c),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use warp::http::HeaderMap;
+
+    use super::{bearer, idempotency_key};
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name.parse().expect("a name"), value.parse().expect("a value"))])
+    }
+
+    #[test]
+    fn a_bearer_is_what_follows_the_scheme() {
+        for (value, expected) in [
+            ("Bearer abc", "abc"),
+            ("bearer  abc ", "abc"),
+            ("Basic abc", "Basic abc"),
+            ("abc", "abc"),
+            ("Bearer ", ""),
+        ] {
+            assert_eq!(bearer(&headers("authorization", value)), Ok(Some(expected)), "{value}");
+        }
+        assert_eq!(bearer(&HeaderMap::new()), Ok(None));
+    }
+
+    #[test]
+    fn a_key_is_a_string_or_a_token() {
+        for (value, expected) in [("abc", "abc"), (r#""a b""#, "a b"), (r#""a\"\\""#, r#"a"\"#), ("k/1:2=", "k/1:2=")] {
+            assert_eq!(idempotency_key(&headers("idempotency-key", value)), Ok(Some(expected.into())), "{value}");
+        }
+        let long = "k".repeat(256);
+        for (value, expected) in [
+            ("", "it is empty"),
+            (r#""""#, "it is empty"),
+            (r#""abc"#, "it begins with a quote but is no quoted string"),
+            (r#""abc"x"#, "it begins with a quote but is no quoted string"),
+            ("a b", "write it as a quoted string"),
+            (long.as_str(), "it is 256 bytes long, at most 255 are allowed"),
+        ] {
+            let refusal = idempotency_key(&headers("idempotency-key", value)).expect_err(value);
+            assert_eq!(refusal.to_string(), format!("the idempotency key is not usable: {expected}"));
+        }
+    }
+}

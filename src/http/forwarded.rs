@@ -1,0 +1,85 @@
+//! Who calls, when proxies stand in between.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use warp::http::HeaderMap;
+
+/// Who calls and whether over TLS, as far as the proxies are trusted: the last address of `X-Forwarded-For` that is
+/// not a trusted proxy's. A Unix socket's other end counts as the loopback address.
+pub fn peer(trusted: &[(IpAddr, u8)], link: Option<IpAddr>, headers: &HeaderMap) -> (IpAddr, bool) {
+    let mut peer = link.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ip| ip.to_canonical());
+    if !is_trusted(trusted, peer) {
+        return (peer, false);
+    }
+    let secure = headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
+    let values: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).collect();
+    for hop in values.iter().rev().flat_map(|value| value.rsplit(',')) {
+        // What comes further left was written by somebody who wrote this: nobody to believe.
+        let Some(ip) = parse(hop.trim()) else { break };
+        peer = ip;
+        if !is_trusted(trusted, ip) {
+            break;
+        }
+    }
+    (peer, secure)
+}
+
+/// Some proxies add the port.
+fn parse(hop: &str) -> Option<IpAddr> {
+    let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);
+    let ip = bare.parse().ok().or_else(|| hop.parse().ok().map(|address: SocketAddr| address.ip()))?;
+    Some(IpAddr::to_canonical(&ip))
+}
+
+fn is_trusted(trusted: &[(IpAddr, u8)], ip: IpAddr) -> bool {
+    trusted.iter().any(|(network, prefix)| match (network, ip) {
+        (IpAddr::V4(network), IpAddr::V4(ip)) => share(network.to_bits().into(), ip.to_bits().into(), 32, *prefix),
+        (IpAddr::V6(network), IpAddr::V6(ip)) => share(network.to_bits(), ip.to_bits(), 128, *prefix),
+        _ => false,
+    })
+}
+
+/// Whether the first `prefix` of the lowest `width` bits are the same.
+fn share(a: u128, b: u128, width: u32, prefix: u8) -> bool {
+    (a ^ b).checked_shr(width.saturating_sub(prefix.into())).unwrap_or(0) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use warp::http::HeaderMap;
+
+    use super::peer;
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        let ip = |text: &str| text.parse::<IpAddr>().expect(text);
+        let trusted = [(ip("10.0.0.0"), 8), (ip("127.0.0.1"), 32), (ip("fd00::"), 8)];
+        // (other end, headers, who it is)
+        for (link, headers, expected) in [
+            ("192.0.2.1", vec!["198.51.100.7"], "192.0.2.1"),
+            ("10.1.1.1", vec![], "10.1.1.1"),
+            ("10.1.1.1", vec!["198.51.100.7"], "198.51.100.7"),
+            ("::ffff:10.1.1.1", vec!["::ffff:198.51.100.7"], "198.51.100.7"),
+            ("10.1.1.1", vec!["203.0.113.9, 198.51.100.7, 10.2.2.2"], "198.51.100.7"),
+            ("10.1.1.1", vec!["203.0.113.9", "198.51.100.7,10.2.2.2"], "198.51.100.7"),
+            ("10.1.1.1", vec!["10.3.3.3, 10.2.2.2"], "10.3.3.3"),
+            ("10.1.1.1", vec!["198.51.100.7, unknown, 10.2.2.2"], "10.2.2.2"),
+            ("10.1.1.1", vec!["198.51.100.7:4711"], "198.51.100.7"),
+            ("fd00::1", vec!["[2001:db8::7]:4711"], "2001:db8::7"),
+            ("fd00::1", vec!["[2001:db8::7]"], "2001:db8::7"),
+        ] {
+            let mut map = HeaderMap::new();
+            for value in &headers {
+                map.append("x-forwarded-for", value.parse().expect("a header value"));
+            }
+            assert_eq!(peer(&trusted, Some(ip(link)), &map).0, ip(expected), "{link} {headers:?}");
+        }
+        let mut https = HeaderMap::new();
+        https.insert("x-forwarded-proto", "https".parse().expect("a header value"));
+        assert!(peer(&trusted, None, &https).1, "a Unix socket counts as 127.0.0.1, which is trusted here");
+        assert!(!peer(&[], None, &https).1);
+        assert!(peer(&[(ip("0.0.0.0"), 0)], Some(ip("192.0.2.1")), &https).1, "a prefix of 0 is everybody");
+    }
+}

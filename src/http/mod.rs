@@ -1,0 +1,101 @@
+//! HTTP/1.1: the routes, what is checked before them, and what is added to every answer.
+//!
+//! A request passes the front ([`Door::answer`]: its target, its Host, its Origin, then whether there is room for it),
+//! is routed by a warp filter, and is answered by one function of this folder with a response or a [`Refusal`].
+//! Decides nothing about messages: that is `ingest`'s. Only `answer` makes a response of a refusal.
+
+mod admin;
+mod answer;
+mod body;
+mod call;
+mod credential;
+mod envelope;
+mod forwarded;
+mod health;
+mod origin;
+mod publish;
+mod register;
+mod routes;
+mod topics;
+mod upgrade;
+
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use warp::filters::BoxedFilter;
+use warp::http::Request;
+use warp::reply::Response;
+
+use crate::connections::Permit;
+use crate::http::call::Call;
+use crate::live::Live;
+
+/// What the server knows of a connection; every request on it has it.
+#[derive(Clone)]
+pub struct Link {
+    /// The other end; `None` on a Unix socket.
+    pub peer: Option<IpAddr>,
+    /// Its place.
+    pub permit: Permit,
+}
+
+/// Where requests of one listener come in.
+pub struct Door {
+    live: Arc<Live>,
+    routes: BoxedFilter<(Response,)>,
+    /// Whether only this machine reaches the listener over TCP: then a foreign Host is a page that rebinds its name.
+    loopback: bool,
+    side: Side,
+}
+
+/// For whom a door is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// Publishers and subscribers.
+    Public,
+    /// Operators.
+    Admin,
+}
+
+impl Door {
+    /// The door of `server.listen`. `protocols` are the names of the subprotocols, the default one first.
+    pub fn public(live: Arc<Live>, loopback: bool, protocols: &'static [&'static str]) -> Self {
+        Self { live, routes: routes::public(protocols), loopback, side: Side::Public }
+    }
+
+    /// The door of `server.admin`.
+    pub fn admin(live: Arc<Live>, loopback: bool) -> Self {
+        Self { live, routes: admin::routes(), loopback, side: Side::Admin }
+    }
+
+    /// Answers one request. Cannot fail, and a panic on the way is an answer too.
+    pub async fn answer(&self, request: Request<Incoming>, link: Link) -> Response {
+        match AssertUnwindSafe(self.pass(request, link)).catch_unwind().await {
+            Ok(response) => response,
+            Err(_) => answer::refusal(&self.live.internal("a request handler panicked")),
+        }
+    }
+
+    async fn pass(&self, mut request: Request<Incoming>, link: Link) -> Response {
+        let call = Arc::new(Call::take(&self.live, self.side, &mut request, link));
+        let snapshot = self.live.snapshot();
+        let mut response = match call.admit(&snapshot, self.loopback) {
+            Err(refusal) => answer::refusal(&refusal),
+            Ok(()) => {
+                request.extensions_mut().insert(call.clone());
+                let routed = TowerToHyperService::new(warp::service(self.routes.clone())).call(request).await;
+                match routed {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                }
+            }
+        };
+        origin::mark(&call, &snapshot, &mut response);
+        response
+    }
+}

@@ -1,0 +1,94 @@
+//! What a browser's page may do: the Host allow-list against rebound names, the Origin allow-list, CORS.
+//!
+//! No answer depends on cookies, and none are set. A cross-site form cannot publish: it cannot send JSON's media type.
+
+use warp::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, HeaderValue, ORIGIN, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use warp::http::uri::Authority;
+use warp::http::{Method, StatusCode};
+use warp::reply::Response;
+
+use crate::http::Side;
+use crate::http::call::Call;
+use crate::problem::Refusal;
+use crate::snapshot::Snapshot;
+
+const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+/// Lets a request in by the name it calls the server and by the page it comes from.
+///
+/// # Errors
+/// 400, 421 or 403.
+pub fn admit(call: &Call, snapshot: &Snapshot, loopback: bool) -> Result<(), Refusal> {
+    let host = call.host()?;
+    if !serves(call.side, snapshot, loopback, &host) {
+        return Err(Refusal::UnknownHost { host: host.to_string() });
+    }
+    match call.one(&ORIGIN)? {
+        Some(origin) if !allows(call.side, snapshot, &host, origin) => {
+            Err(Refusal::OriginDenied { origin: origin.escape_default().to_string() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Adds what every answer has: no cache keeps it, no browser guesses its type, an allowed page may read it.
+pub fn mark(call: &Call, snapshot: &Snapshot, response: &mut Response) {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    let preflight = call.method == Method::OPTIONS;
+    let allow = response.headers().get(ALLOW).cloned();
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        VARY,
+        HeaderValue::from_static(if preflight {
+            "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
+        } else {
+            "Origin"
+        }),
+    );
+    let (Some(origin), Ok(host)) = (call.headers.get(ORIGIN), call.host()) else {
+        return;
+    };
+    if !origin.to_str().is_ok_and(|origin| allows(call.side, snapshot, &host, origin)) {
+        return;
+    }
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Retry-After, WWW-Authenticate"));
+    if let Some(allow) = allow.filter(|_| preflight) {
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, allow);
+        headers.insert(
+            ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("Authorization, Content-Type, Idempotency-Key, Last-Event-ID"),
+        );
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    }
+}
+
+fn serves(side: Side, snapshot: &Snapshot, loopback: bool, host: &Authority) -> bool {
+    let is_one_of = |names: &[&str]| names.iter().any(|name| is_name(name, host));
+    match &snapshot.config.server.allowed_hosts {
+        None => !loopback || is_one_of(&LOOPBACK_NAMES),
+        Some(_) if side == Side::Admin && loopback && is_one_of(&LOOPBACK_NAMES) => true,
+        Some(names) => names.iter().any(|name| is_name(name, host)),
+    }
+}
+
+/// A name without a port is any port's.
+fn is_name(name: &str, host: &Authority) -> bool {
+    name.eq_ignore_ascii_case(host.as_str()) || name.eq_ignore_ascii_case(host.host())
+}
+
+fn allows(side: Side, snapshot: &Snapshot, host: &Authority, origin: &str) -> bool {
+    let own = origin
+        .split_once("://")
+        .is_some_and(|(scheme, rest)| matches!(scheme, "http" | "https") && rest.eq_ignore_ascii_case(host.as_str()));
+    // Pages of other origins have no business with an operator's listener, whatever publishes and subscribes.
+    own || (side == Side::Public && snapshot.config.server.allowed_origins.iter().any(|allowed| allowed == origin))
+}

@@ -1,0 +1,129 @@
+//! `POST /publish/{topic}`, `POST /publish`, `POST /validate/{topic}`.
+//!
+//! Who calls is asked before the body is read, so that a stranger's body is not, and asked again if the configuration
+//! has changed meanwhile: a publish is judged by what is in force when its body has arrived.
+
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use futures::Stream;
+use serde_json::json;
+use warp::http::StatusCode;
+use warp::reply::Response;
+
+use crate::http::body::Media;
+use crate::http::call::Call;
+use crate::http::envelope::Envelopes;
+use crate::http::{answer, body, credential, envelope};
+use crate::ingest::{self, Publication, Published};
+use crate::name::TopicName;
+use crate::principal::Principal;
+use crate::problem::Refusal;
+use crate::snapshot::Snapshot;
+
+const ONE: &str = "application/json";
+const ENVELOPES: &str = "application/json` or `application/x-ndjson";
+
+/// `POST /publish/{topic}`: the body is the payload.
+pub async fn one<S, B>(topic: String, call: Arc<Call>, body: S) -> Response
+where
+    S: Stream<Item = Result<B, warp::Error>> + Send,
+    B: Buf,
+{
+    answer::either(publish_one(&topic, &call, body).await)
+}
+
+/// `POST /publish`: an envelope, a list of them, or one a line.
+pub async fn envelopes<S, B>(call: Arc<Call>, body: S) -> Response
+where
+    S: Stream<Item = Result<B, warp::Error>> + Send,
+    B: Buf,
+{
+    answer::either(publish_envelopes(&call, body).await)
+}
+
+/// `POST /validate/{topic}`: the judgement of a publish without the publish.
+pub async fn validate<S, B>(topic: String, call: Arc<Call>, body: S) -> Response
+where
+    S: Stream<Item = Result<B, warp::Error>> + Send,
+    B: Buf,
+{
+    answer::either(judge_one(&topic, &call, body).await)
+}
+
+async fn publish_one<S, B>(topic: &str, call: &Call, body: S) -> Result<Response, Refusal>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let topic = parse_topic(topic)?;
+    let key = credential::idempotency_key(&call.headers)?;
+    let arrived = arrive(call, body, ONE).await?;
+    let publication = Publication { topic, user: None, body: arrived.body, key };
+    let published = ingest::publish(&call.live, &arrived.principal, publication).await?;
+    Ok(answer::json(StatusCode::OK, &shown(&published)))
+}
+
+async fn publish_envelopes<S, B>(call: &Call, body: S) -> Result<Response, Refusal>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let key = credential::idempotency_key(&call.headers)?;
+    let arrived = arrive(call, body, ENVELOPES).await?;
+    let mut envelopes = envelope::read(&arrived.body, arrived.media, &arrived.snapshot.config.limits)?;
+    if let Some(key) = key {
+        envelopes.take_key(key)?;
+    }
+    let Envelopes { publications, single, places } = envelopes;
+    let published = ingest::publish_batch(&call.live, &arrived.principal, publications).await;
+    match published.map_err(|refusal| places.place(refusal)) {
+        Ok(published) if single => Ok(answer::json(StatusCode::OK, &published.first().map(shown))),
+        Ok(published) => Ok(answer::json(StatusCode::OK, &published.iter().map(shown).collect::<Vec<_>>())),
+        Err(Refusal::Batch(mut items)) if single && items.len() == 1 => Err(items.remove(0).1),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+async fn judge_one<S, B>(topic: &str, call: &Call, body: S) -> Result<Response, Refusal>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let topic = parse_topic(topic)?;
+    let arrived = arrive(call, body, ONE).await?;
+    let publication = Publication { topic, user: None, body: arrived.body, key: None };
+    ingest::judge(&arrived.snapshot, &arrived.principal, &publication)?;
+    Ok(answer::json(StatusCode::OK, &json!({"valid": true})))
+}
+
+fn parse_topic(text: &str) -> Result<TopicName, Refusal> {
+    TopicName::parse(text)
+        .map_err(|error| Refusal::BadRequest(format!("`{}` is not a topic's name: {error}", text.escape_default())))
+}
+
+/// A request of which everything is there.
+struct Arrived {
+    body: Bytes,
+    media: Media,
+    snapshot: Arc<Snapshot>,
+    principal: Arc<Principal>,
+}
+
+async fn arrive<S, B>(call: &Call, body: S, expected: &'static str) -> Result<Arrived, Refusal>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let before = call.live.snapshot();
+    let media = body::announce(call, &before.config.limits, expected)?;
+    let principal = call.identify(&before).await?;
+    let body = body::read(body, &before.config.limits).await?;
+    let snapshot = call.live.snapshot();
+    let principal = if Arc::ptr_eq(&before, &snapshot) { principal } else { call.identify(&snapshot).await? };
+    Ok(Arrived { body, media, snapshot, principal })
+}
+
+fn shown(published: &Published) -> serde_json::Value {
+    json!({"topic": published.topic.as_str(), "id": published.id.to_string()})
+}

@@ -1,0 +1,121 @@
+//! `POST /register` and `DELETE /register/{id}`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Buf;
+use futures::Stream;
+use serde::Deserialize;
+use serde_json::json;
+use warp::http::StatusCode;
+use warp::reply::Response;
+
+use crate::http::call::Call;
+use crate::http::{answer, body};
+use crate::ingest::denied;
+use crate::name::{Pattern, UserId};
+use crate::principal::{Action, Principal, authorize};
+use crate::problem::Refusal;
+use crate::registrations::Registration;
+use crate::schema::json::{self as strict, JsonError};
+use crate::snapshot::Snapshot;
+
+/// What is asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    user_id: UserId,
+    #[serde(default)]
+    topics: Vec<String>,
+}
+
+/// `POST /register`: answers a URL with which a connection of this user can be made.
+pub async fn register<S, B>(call: Arc<Call>, body: S) -> Response
+where
+    S: Stream<Item = Result<B, warp::Error>> + Send,
+    B: Buf,
+{
+    answer::either(try_register(&call, body).await)
+}
+
+/// `DELETE /register/{id}`: the id is a secret, so that knowing it is all it takes; but a wrong credential is refused
+/// here as anywhere.
+pub async fn unregister(id: String, call: Arc<Call>) -> Response {
+    answer::either(match call.identify(&call.live.snapshot()).await {
+        Ok(_) if call.live.registrations.remove(&id, Instant::now()) => Ok(answer::empty(StatusCode::NO_CONTENT)),
+        Ok(_) => Err(Refusal::NotFound),
+        Err(refusal) => Err(refusal),
+    })
+}
+
+async fn try_register<S, B>(call: &Call, body: S) -> Result<Response, Refusal>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let before = call.live.snapshot();
+    body::announce(call, &before.config.limits, "application/json")?;
+    call.identify(&before).await?;
+    let body = body::read(body, &before.config.limits).await?;
+    let snapshot = call.live.snapshot();
+    let principal = call.identify(&snapshot).await?;
+    let Request { user_id, topics } = parse(&body, snapshot.config.limits.json_depth)?;
+    if topics.len() > snapshot.config.limits.subscriptions {
+        let bytes = snapshot.config.limits.subscriptions;
+        return Err(Refusal::TooLarge { what: "the list of topics", limit: "subscriptions", bytes });
+    }
+    let topics = topics.iter().map(|text| parse_topics(text)).collect::<Result<Vec<_>, _>>()?;
+    admit(&snapshot, &principal, &user_id, &topics)?;
+    let base = base_url(call, &snapshot)?;
+    let registration = Registration::new(principal, user_id, topics);
+    let id = call.live.registrations.register(registration, &snapshot.config.limits, Instant::now())?;
+    Ok(answer::json(StatusCode::OK, &json!({"id": id.to_string(), "url": format!("{base}/ws/{id}")})))
+}
+
+fn parse(body: &bytes::Bytes, depth: usize) -> Result<Request, Refusal> {
+    let json = strict::parse(body, depth).map_err(|error| match error {
+        JsonError::Malformed { line, column, detail } => Refusal::MalformedJson { line, column, detail },
+        JsonError::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer },
+    })?;
+    Request::deserialize(json.value)
+        .map_err(|error| Refusal::BadRequest(format!("expected `{{\"user_id\": …, \"topics\": […]}}`: {error}")))
+}
+
+fn parse_topics(text: &str) -> Result<Pattern, Refusal> {
+    Pattern::parse(text).map_err(|error| {
+        Refusal::BadRequest(format!("`{}` in `topics` is not a topic: {error}", text.escape_default()))
+    })
+}
+
+/// Whether this caller may register a connection of this user that is subscribed to these topics.
+fn admit(snapshot: &Snapshot, principal: &Principal, user: &UserId, topics: &[Pattern]) -> Result<(), Refusal> {
+    if !principal.grants.register.iter().any(|grant| grant.matches(user)) {
+        return Err(match principal.token {
+            None => Refusal::Unauthenticated { wrong: false },
+            Some(_) => Refusal::ForbiddenUser { user: user.as_str().into() },
+        });
+    }
+    for topics in topics {
+        if !authorize(principal, Action::Subscribe, topics) {
+            return Err(denied(principal, Action::Subscribe, topics));
+        }
+        if topics.exact().is_some_and(|topic| snapshot.resolve(&topic).is_none()) {
+            return Err(Refusal::UnknownTopic { topic: topics.to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// Where this server can be reached by WebSocket, without a slash at the end.
+fn base_url(call: &Call, snapshot: &Snapshot) -> Result<String, Refusal> {
+    match snapshot.config.server.public_url.as_deref().map(|url| url.trim_end_matches('/')) {
+        Some(url) => Ok(match url.strip_prefix("http") {
+            Some(rest) => format!("ws{rest}"),
+            None => url.into(),
+        }),
+        None => {
+            let scheme = if call.secure { "wss" } else { "ws" };
+            Ok(format!("{scheme}://{}", call.host()?))
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The routes of the public listener: the path, the methods, and who answers.
+
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+use warp::{Filter, path};
+
+use crate::http::call::call;
+use crate::http::{answer, health, publish, register, topics, upgrade};
+
+/// Everything under `server.listen`. Refusals and what no route takes are answered too.
+pub fn public(protocols: &'static [&'static str]) -> BoxedFilter<(Response,)> {
+    let publish = path!("publish" / String).and(call("POST")).and(warp::body::stream()).then(publish::one);
+    let publish_many = path!("publish").and(call("POST")).and(warp::body::stream()).then(publish::envelopes);
+    let validate = path!("validate" / String).and(call("POST")).and(warp::body::stream()).then(publish::validate);
+    let open = path!("ws")
+        .and(call("GET, HEAD"))
+        .and(upgrade::pending())
+        .then(move |call, pending| async move { answer::either(upgrade::upgrade(&call, pending, None, protocols)) });
+    let open_registered = path!("ws" / String).and(call("GET, HEAD")).and(upgrade::pending()).then(
+        move |id: String, call, pending| async move {
+            answer::either(upgrade::upgrade(&call, pending, Some(id), protocols))
+        },
+    );
+    let register = path!("register").and(call("POST")).and(warp::body::stream()).then(register::register);
+    let unregister = path!("register" / String).and(call("DELETE")).then(register::unregister);
+    let list = path!("topics").and(call("GET, HEAD")).then(topics::list);
+    let show = path!("topics" / String).and(call("GET, HEAD")).then(topics::show);
+    let schema = path!("topics" / String / "schema").and(call("GET, HEAD")).then(topics::schema);
+
+    let messages = publish.or(publish_many).unify().or(validate).unify();
+    let sockets = open.or(open_registered).unify().or(register).unify().or(unregister).unify();
+    let facts = list.or(show).unify().or(schema).unify().or(probes()).unify();
+    let all = messages.or(sockets).unify().or(facts).unify();
+    all.recover(|rejection| async move { Ok::<_, warp::Rejection>(answer::turned(rejection)) }).unify().boxed()
+}
+
+/// `GET /health` and `GET /ready`, on both listeners.
+pub fn probes() -> BoxedFilter<(Response,)> {
+    let health = path!("health").and(call("GET, HEAD")).then(health::health);
+    let ready = path!("ready").and(call("GET, HEAD")).then(health::ready);
+    health.or(ready).unify().boxed()
+}

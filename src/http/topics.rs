@@ -1,0 +1,102 @@
+//! `GET /topics`, `/topics/{topic}`, `/topics/{topic}/schema`: what is declared, as far as the caller may know it.
+//!
+//! A caller may know a declared name if it may publish or subscribe to some topic of it. To anybody else a name that is
+//! declared and one that is not look the same.
+
+use std::sync::Arc;
+
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+use warp::http::StatusCode;
+use warp::reply::Response;
+
+use crate::http::answer;
+use crate::http::call::Call;
+use crate::ingest::denied;
+use crate::name::{Pattern, TopicName};
+use crate::principal::{Action, Principal, authorize_topic};
+use crate::problem::Refusal;
+use crate::snapshot::{Snapshot, TopicRules};
+
+/// `GET /topics`
+pub async fn list(call: Arc<Call>) -> Response {
+    answer::either(try_list(&call).await)
+}
+
+/// `GET /topics/{topic}`: of a declared name or of a concrete topic.
+pub async fn show(topic: String, call: Arc<Call>) -> Response {
+    answer::either(try_show(&topic, &call).await)
+}
+
+/// `GET /topics/{topic}/schema`: the schema as a document.
+pub async fn schema(topic: String, call: Arc<Call>) -> Response {
+    answer::either(try_schema(&topic, &call).await)
+}
+
+async fn try_list(call: &Call) -> Result<Response, Refusal> {
+    let snapshot = call.live.snapshot();
+    let principal = call.identify(&snapshot).await?;
+    let mut visible: Vec<&Arc<TopicRules>> =
+        snapshot.topics.iter().filter(|rules| may_know(&principal, declared(&snapshot, rules))).collect();
+    visible.sort_unstable_by_key(|rules| rules.config);
+    let topics: Vec<Value> = visible.into_iter().map(|rules| shown(&snapshot, rules)).collect();
+    Ok(answer::json(StatusCode::OK, &json!({"topics": topics})))
+}
+
+async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
+    let snapshot = call.live.snapshot();
+    let principal = call.identify(&snapshot).await?;
+    let rules = find(topic, &snapshot, &principal)?;
+    Ok(answer::json(StatusCode::OK, &shown(&snapshot, &rules)))
+}
+
+async fn try_schema(topic: &str, call: &Call) -> Result<Response, Refusal> {
+    let snapshot = call.live.snapshot();
+    let principal = call.identify(&snapshot).await?;
+    let rules = find(topic, &snapshot, &principal)?;
+    let text = serde_json::to_vec(rules.schema.document()).expect("a schema is JSON");
+    Ok(answer::typed(StatusCode::OK, "application/schema+json", text))
+}
+
+/// What a name of a path is declared as. A family's own name has braces, which stand percent-encoded in a path.
+fn find(text: &str, snapshot: &Snapshot, principal: &Principal) -> Result<Arc<TopicRules>, Refusal> {
+    let text = percent_decode_str(text).decode_utf8_lossy();
+    let bad = |error| Refusal::BadRequest(format!("`{}` is not a topic's name: {error}", text.escape_default()));
+    let pattern = Pattern::parse(&text).map_err(bad)?;
+    let topic = TopicName::parse(&text).ok();
+    let may = match &topic {
+        Some(topic) => [Action::Publish, Action::Subscribe].iter().any(|act| authorize_topic(principal, *act, topic)),
+        None => may_know(principal, &pattern),
+    };
+    if !may {
+        return Err(denied(principal, Action::Subscribe, &pattern));
+    }
+    let found = match &topic {
+        Some(topic) => snapshot.resolve(topic),
+        None => snapshot.topics.iter().find(|rules| declared(snapshot, rules).as_str() == text),
+    };
+    found.cloned().ok_or_else(|| Refusal::UnknownTopic { topic: text.into_owned() })
+}
+
+fn may_know(principal: &Principal, declared: &Pattern) -> bool {
+    let grants = &principal.grants;
+    grants.publish.iter().chain(&grants.subscribe).any(|grant| grant.overlaps(declared))
+}
+
+fn declared<'a>(snapshot: &'a Snapshot, rules: &TopicRules) -> &'a Pattern {
+    &snapshot.config.topics[rules.config].name
+}
+
+fn shown(snapshot: &Snapshot, rules: &TopicRules) -> Value {
+    let config = &snapshot.config.topics[rules.config];
+    json!({
+        "topic": config.name.as_str(),
+        "description": config.description,
+        "schema": rules.schema.file(),
+        "history": {
+            "count": config.history.count,
+            "bytes": config.history.bytes,
+            "age_seconds": config.history.age.as_secs(),
+        },
+    })
+}

@@ -1,0 +1,123 @@
+//! The HTTP side of a WebSocket: the opening handshake (RFC 6455, section 4.2).
+//!
+//! A browser cannot see the status of a refused upgrade, so that credentials are not looked at here: a wrong one gets
+//! a close code from the WebSocket side.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use secrecy::SecretString;
+use sha1::{Digest, Sha1};
+use tracing::debug;
+use warp::Filter;
+use warp::http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+};
+use warp::http::{Method, StatusCode};
+use warp::reply::Response;
+
+use crate::http::answer;
+use crate::http::call::Call;
+use crate::http::credential;
+use crate::problem::Refusal;
+use crate::server::socket::Socket;
+use crate::ws;
+use crate::ws::opening::Opening;
+
+/// RFC 6455, section 1.3.
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Extracts the upgrade that hyper offers, if the request asked for one.
+pub fn pending() -> impl Filter<Extract = (Option<OnUpgrade>,), Error = Infallible> + Copy {
+    warp::ext::optional::<OnUpgrade>()
+}
+
+/// Answers the handshake and starts the WebSocket's task.
+///
+/// # Errors
+/// 400 or 426: not a handshake, or none that can be agreed on.
+pub fn upgrade(
+    call: &Arc<Call>,
+    pending: Option<OnUpgrade>,
+    registration: Option<String>,
+    protocols: &'static [&'static str],
+) -> Result<Response, Refusal> {
+    let key = handshake(call)?;
+    let pending = pending.ok_or(Refusal::UpgradeRequired)?;
+    let chosen = choose(call, protocols)?;
+    let opening = Opening {
+        protocol: chosen.unwrap_or(protocols[0]),
+        bearer: credential::bearer(&call.headers)?.map(SecretString::from),
+        registration: registration.map(SecretString::from),
+        peer: call.peer,
+        permit: call.permit.clone(),
+    };
+    let accept = STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize());
+    let mut response = answer::empty(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, HeaderValue::from_str(&accept).expect("base64 is visible ASCII"));
+    if let Some(chosen) = chosen {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
+    }
+    let live = call.live.clone();
+    call.live.drain.spawn("websocket", async move {
+        let upgraded = match pending.await {
+            Ok(upgraded) => upgraded,
+            Err(error) => return debug!(%error, "a connection ended before its upgrade"),
+        };
+        match upgraded.downcast::<TokioIo<Socket>>() {
+            Ok(parts) => ws::serve(live, Box::new(parts.io.into_inner()), parts.read_buf, opening).await,
+            Err(_) => unreachable!("the accept loop serves sockets of this type only"),
+        }
+    });
+    Ok(response)
+}
+
+/// Checks the handshake; answers its key.
+fn handshake(call: &Call) -> Result<&str, Refusal> {
+    let asks = call.method == Method::GET
+        && lists(call, &CONNECTION, "upgrade")
+        && lists(call, &UPGRADE, "websocket")
+        && call.one(&SEC_WEBSOCKET_VERSION)? == Some("13");
+    if !asks {
+        return Err(Refusal::UpgradeRequired);
+    }
+    let has_body =
+        call.headers.contains_key(TRANSFER_ENCODING) || call.one(&CONTENT_LENGTH)?.is_some_and(|length| length != "0");
+    if has_body {
+        return Err(Refusal::BadRequest("a WebSocket handshake has no body".into()));
+    }
+    call.one(&SEC_WEBSOCKET_KEY)?
+        .filter(|key| STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16))
+        .ok_or_else(|| Refusal::BadRequest("`Sec-WebSocket-Key` must be 16 bytes in base64".into()))
+}
+
+/// The first offered subprotocol that is known; `None` when none was offered.
+fn choose(call: &Call, protocols: &'static [&'static str]) -> Result<Option<&'static str>, Refusal> {
+    let mut offered = items(call, &SEC_WEBSOCKET_PROTOCOL).peekable();
+    if offered.peek().is_none() {
+        return Ok(None);
+    }
+    let known = |name: &str| protocols.iter().find(|protocol| **protocol == name).copied();
+    offered.find_map(known).map(Some).ok_or_else(|| {
+        let known = protocols.join("`, `");
+        Refusal::BadRequest(format!("none of the offered subprotocols is known here: offer `{known}`, or none"))
+    })
+}
+
+fn lists(call: &Call, name: &HeaderName, item: &str) -> bool {
+    items(call, name).any(|found| found.eq_ignore_ascii_case(item))
+}
+
+/// The items of a header that is a comma-separated list, which may stand several times.
+fn items<'a>(call: &'a Call, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = call.headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim).filter(|item| !item.is_empty())
+}

@@ -1,0 +1,232 @@
+//! Connections that were registered before they were made, each behind a secret id.
+//!
+//! A registration says whose the connection will be and what it is subscribed to. What it may do is not kept but
+//! derived from the newest snapshot each time that it is asked for. It ends with DELETE, with its token, some time
+//! after its last use, or with the process. The id is a secret: it is never formatted.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::close::Close;
+use crate::config::model::Limits;
+use crate::message::Time;
+use crate::name::{Pattern, UserId};
+use crate::principal::{Action, Grants, Principal, authorize};
+use crate::problem::Refusal;
+use crate::snapshot::Snapshot;
+
+/// What a registered connection is.
+#[derive(PartialEq, Eq)]
+pub struct Registration {
+    /// Who registered it: a token, or an anonymous caller.
+    owner: Arc<Principal>,
+    /// Messages addressed to this user reach the connection.
+    pub user: UserId,
+    /// What it is subscribed to when it connects.
+    pub topics: Vec<Pattern>,
+}
+
+impl Registration {
+    /// A registration that this principal made.
+    pub fn new(owner: Arc<Principal>, user: UserId, topics: Vec<Pattern>) -> Self {
+        Self { owner, user, topics }
+    }
+
+    /// Who the connection is under this snapshot. Of a token: it may subscribe, to those of `topics` that the token
+    /// still may subscribe to, and nothing else. Of an anonymous caller: what `[anonymous]` says.
+    ///
+    /// # Errors
+    /// How to close it when its token has gone, changed or expired.
+    pub fn principal(&self, snapshot: &Snapshot, now: Time) -> Result<Arc<Principal>, Close> {
+        let user = Some(self.user.clone());
+        if self.owner.token.is_none() {
+            let grants = snapshot.anonymous.grants.clone();
+            return Ok(Arc::new(Principal { token: None, user, grants, not_after: None, fingerprint: 0 }));
+        }
+        let owner = snapshot.auth.renew(&self.owner).ok_or(Close::TokenRevoked)?;
+        if owner.expired(now) {
+            return Err(Close::TokenExpired);
+        }
+        let allowed = |topics: &&Pattern| authorize(&owner, Action::Subscribe, topics);
+        let subscribe = self.topics.iter().filter(allowed).cloned().collect();
+        Ok(Arc::new(Principal {
+            token: owner.token.clone(),
+            user,
+            grants: Grants { subscribe, ..Grants::default() },
+            not_after: owner.not_after,
+            fingerprint: owner.fingerprint,
+        }))
+    }
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Registration(by {}, for {:?}, {:?})", self.owner.name(), self.user, self.topics)
+    }
+}
+
+/// All registrations of the process.
+#[derive(Default)]
+pub struct Registrations(Arc<Mutex<Entries>>);
+
+#[derive(Default)]
+struct Entries {
+    by_id: HashMap<Uuid, Entry>,
+    swept: Option<Instant>,
+    seats: u64,
+}
+
+struct Entry {
+    registration: Arc<Registration>,
+    /// The number of the seat that is taken, and how to end it.
+    seat: Option<(u64, oneshot::Sender<Close>)>,
+    last_use: Instant,
+    ttl: Duration,
+}
+
+impl Entry {
+    fn has_ended(&self, now: Instant) -> bool {
+        self.seat.is_none() && now.duration_since(self.last_use) >= self.ttl
+    }
+}
+
+impl Registrations {
+    /// Keeps a registration and makes its id.
+    ///
+    /// # Errors
+    /// [`Refusal::Overloaded`] when there are as many as `limits.registrations` allows.
+    pub fn register(&self, registration: Registration, limits: &Limits, now: Instant) -> Result<Uuid, Refusal> {
+        let mut entries = lock(&self.0);
+        entries.sweep(now);
+        if entries.by_id.len() >= limits.registrations {
+            return Err(Refusal::Overloaded {
+                what: "there are as many registrations as `limits.registrations` allows",
+                retry_after: Duration::from_secs(60),
+            });
+        }
+        let id = Uuid::new_v4();
+        let ttl = limits.registration_ttl;
+        let registration = Arc::new(registration);
+        entries.by_id.insert(id, Entry { registration, seat: None, last_use: now, ttl });
+        Ok(id)
+    }
+
+    /// Takes the seat of a registration; whoever has it is closed with [`Close::Replaced`]. `None`: there is no such
+    /// registration. The text is a secret.
+    pub fn attach(&self, id: &str, now: Instant) -> Option<Seat> {
+        let id = parse(id)?;
+        let mut entries = lock(&self.0);
+        entries.sweep(now);
+        entries.seats += 1;
+        let number = entries.seats;
+        let entry = entries.by_id.get_mut(&id).filter(|entry| !entry.has_ended(now))?;
+        let (end, ended) = oneshot::channel();
+        if let Some((_, older)) = entry.seat.replace((number, end)) {
+            // It may have gone meanwhile.
+            let _ = older.send(Close::Replaced);
+        }
+        let registration = entry.registration.clone();
+        Some(Seat { registration, ended, place: Place { entries: self.0.clone(), id, number } })
+    }
+
+    /// Forgets a registration and closes its connection; whether there was one. Holding the id is all it takes.
+    pub fn remove(&self, id: &str, now: Instant) -> bool {
+        let removed = parse(id).and_then(|id| lock(&self.0).by_id.remove(&id)).filter(|entry| !entry.has_ended(now));
+        match removed {
+            Some(Entry { seat: Some((_, end)), .. }) => {
+                let _ = end.send(Close::Unregistered);
+                true
+            }
+            Some(_) => true,
+            None => false,
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        lock(&self.0).by_id.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Entries {
+    /// Forgets what has ended, at most once a second: whoever comes pays for it, and an ended one that is still here
+    /// is not found either.
+    fn sweep(&mut self, now: Instant) {
+        if self.swept.is_none_or(|swept| now.duration_since(swept) >= Duration::from_secs(1)) {
+            self.swept = Some(now);
+            self.by_id.retain(|_, entry| !entry.has_ended(now));
+        }
+    }
+}
+
+/// The right to be the connection of a registration, given back when dropped.
+pub struct Seat {
+    /// What the connection is.
+    pub registration: Arc<Registration>,
+    ended: oneshot::Receiver<Close>,
+    place: Place,
+}
+
+impl Seat {
+    /// Ready when the connection must end, with how to close it; not to be polled again then.
+    pub fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
+        // Its entry never goes without a word: `remove` and `attach` have one, and a sweep leaves taken seats alone.
+        self.ended.poll_unpin(cx).map(|close| close.unwrap_or(Close::Unregistered))
+    }
+
+    /// Resolves when the connection must end, with how to close it. May be dropped and called again until it has.
+    pub async fn ended(&mut self) -> Close {
+        poll_fn(|cx| self.poll_ended(cx)).await
+    }
+}
+
+impl fmt::Debug for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Seat({}, {:?})", self.place.number, self.registration)
+    }
+}
+
+struct Place {
+    entries: Arc<Mutex<Entries>>,
+    id: Uuid,
+    number: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut entries = lock(&self.entries);
+        if let Some(entry) = entries.by_id.get_mut(&self.id)
+            && entry.seat.as_ref().is_some_and(|(number, _)| *number == self.number)
+        {
+            entry.seat = None;
+            entry.last_use = Instant::now();
+        }
+    }
+}
+
+fn lock(entries: &Mutex<Entries>) -> MutexGuard<'_, Entries> {
+    entries.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An id has one spelling: 36 characters, lower case.
+fn parse(text: &str) -> Option<Uuid> {
+    let id = Uuid::try_parse(text).ok()?;
+    (id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text).then_some(id)
+}
+
+#[cfg(test)]
+#[path = "registrations_test.rs"]
+mod tests;

@@ -1,0 +1,170 @@
+//! The accept loops: sockets in, requests out, and the end of it all.
+//!
+//! Ours rather than warp's, because that one sets no timer (and without one hyper's header timeout is silently off), no
+//! nodelay and no limit on connections, and cannot be drained against a deadline. Knows nothing of routes.
+
+pub mod descriptors;
+pub mod listener;
+pub mod socket;
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{debug, info, warn};
+
+use crate::config::model::Limits;
+use crate::connections::Connections;
+use crate::http::{Door, Link};
+use crate::live::Live;
+use crate::server::listener::Listener;
+use crate::server::socket::Socket;
+
+/// Connections to the admin listener; they are among the descriptors that `limits.connections` leaves.
+const ADMIN_CONNECTIONS: usize = 64;
+/// The largest read buffer of one connection, in bytes; grown to when a body comes fast.
+const READ_BUFFER: usize = 64 << 10;
+/// How long a failed accept waits when it was for want of something that other connections may give back.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// The listeners of a server, bound: nothing is accepted yet.
+pub struct Listeners {
+    /// Publishers and subscribers.
+    pub public: Listener,
+    /// Operators.
+    pub admin: Option<Listener>,
+}
+
+/// Serves until the drain has begun and everything has ended, or `limits.drain` has passed since.
+pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'static str]) {
+    let Listeners { public, admin } = listeners;
+    let most = live.snapshot().config.limits.connections.unwrap_or_else(descriptors::connections);
+    let door = Arc::new(Door::public(live.clone(), public.is_loopback(), protocols));
+    live.drain.spawn("accept", {
+        let live = live.clone();
+        async move {
+            let limit = |limits: &Limits| limits.connections.unwrap_or(most);
+            accept_all(public, &live, door, &live.connections, limit).await;
+        }
+    });
+    if let Some(admin) = admin {
+        let door = Arc::new(Door::admin(live.clone(), admin.is_loopback()));
+        let live = live.clone();
+        live.drain.clone().spawn("accept-admin", async move {
+            accept_all(admin, &live, door, &Connections::default(), |_| ADMIN_CONNECTIONS).await;
+        });
+    }
+    live.drain.begun().await;
+    let within = live.snapshot().config.limits.drain;
+    match live.drain.ended(within).await {
+        Ok(()) => info!("drained"),
+        Err(tasks) => warn!(?tasks, "the drain took longer than `limits.drain` allows; ending all the same"),
+    }
+}
+
+/// Begins the drain at the first SIGTERM or SIGINT; at the second it ends the process at once.
+///
+/// # Errors
+/// The signals cannot be listened to.
+pub fn listen_to_signals(live: &Arc<Live>) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let drain = live.drain.clone();
+    // Not a task of the drain: it must outlive it, and ends with the process.
+    live.drain.detach("signals", async move {
+        for first in [true, false] {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            if first {
+                info!(signal = name, "draining; the same again ends at once");
+                drain.begin();
+            } else {
+                warn!(signal = name, "ending at once");
+                std::process::exit(1);
+            }
+        }
+    });
+    Ok(())
+}
+
+async fn accept_all(
+    listener: Listener,
+    live: &Arc<Live>,
+    door: Arc<Door>,
+    connections: &Connections,
+    limit: impl Fn(&Limits) -> usize,
+) {
+    loop {
+        let accepted = tokio::select! {
+            () = live.drain.begun() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (socket, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                back_off(&error).await;
+                continue;
+            }
+        };
+        let limits = &live.snapshot().config.limits;
+        if let Err(error) = socket.tune(limits.send_buffer) {
+            debug!(%error, "a connection ended before it was served");
+            continue;
+        }
+        let permit = tokio::select! {
+            () = live.drain.begun() => return,
+            permit = connections.enter(limit(limits)) => permit,
+        };
+        let link = Link { peer, permit };
+        live.drain.spawn("http", serve(socket, link, live.clone(), door.clone(), http(limits)));
+    }
+}
+
+/// A connection that went away before it was accepted is nothing; a lack of descriptors or memory may pass.
+async fn back_off(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+        return;
+    }
+    warn!(%error, "cannot accept a connection; trying again");
+    tokio::time::sleep(BACK_OFF).await;
+}
+
+fn http(limits: &Limits) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_header_size(limits.header)
+        .max_buf_size(READ_BUFFER);
+    http
+}
+
+/// Serves one connection until it ends or is upgraded. When the drain begins, the request that is being answered is the
+/// last one.
+async fn serve(socket: Socket, link: Link, live: Arc<Live>, door: Arc<Door>, http: http1::Builder) {
+    let service = service_fn(move |request| {
+        let (door, link) = (door.clone(), link.clone());
+        async move { Ok::<_, Infallible>(door.answer(request, link).await) }
+    });
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(socket), service).with_upgrades());
+    let mut draining = false;
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break ended,
+            () = live.drain.begun(), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "a connection ended badly");
+    }
+}

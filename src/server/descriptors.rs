@@ -1,0 +1,23 @@
+//! How many files and sockets the process may have open.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// The most connections when `limits.connections` does not say.
+const MOST: usize = 65_536;
+/// Descriptors that are kept for everything else: files, the admin listener, the connections over the limit.
+const RESERVED: usize = 256;
+
+/// Raises the soft limit to the hard one, which a process may do for itself: shells hand out 1,024. Where that is not
+/// allowed, nothing changes.
+pub fn raise() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
+/// How many connections there is room for.
+pub fn connections() -> usize {
+    match getrlimit(Resource::Nofile).current {
+        Some(descriptors) => usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(RESERVED).clamp(1, MOST),
+        None => MOST,
+    }
+}

@@ -1,0 +1,90 @@
+//! Listening sockets.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::config::model::Listen;
+use crate::server::socket::Socket;
+
+/// A socket that connections come from.
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener, SocketAddr),
+    /// A Unix socket, removed when dropped.
+    Unix(UnixListener, SocketFile),
+}
+
+impl Listener {
+    /// Binds. A Unix socket that nobody listens to any more is replaced.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn bind(listen: &Listen) -> io::Result<Self> {
+        match listen {
+            Listen::Tcp(address) => {
+                let listener = TcpListener::bind(address).await?;
+                let address = listener.local_addr()?;
+                Ok(Self::Tcp(listener, address))
+            }
+            Listen::Unix(path) => {
+                remove_stale(path).await?;
+                Ok(Self::Unix(UnixListener::bind(path)?, SocketFile(path.clone())))
+            }
+        }
+    }
+
+    /// The next connection, and who is at its other end.
+    ///
+    /// # Errors
+    /// What the system says; the listener is as good as before. Safe to drop.
+    pub async fn accept(&self) -> io::Result<(Socket, Option<IpAddr>)> {
+        match self {
+            Self::Tcp(listener, _) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((Socket::Tcp(stream), Some(peer.ip())))
+            }
+            Self::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Socket::Unix(stream), None))
+            }
+        }
+    }
+
+    /// Where it is bound: with the port that was given for port 0.
+    pub fn address(&self) -> Listen {
+        match self {
+            Self::Tcp(_, address) => Listen::Tcp(*address),
+            Self::Unix(_, file) => Listen::Unix(file.0.clone()),
+        }
+    }
+
+    /// Whether it is bound to a loopback address.
+    pub fn is_loopback(&self) -> bool {
+        matches!(self, Self::Tcp(_, address) if address.ip().to_canonical().is_loopback())
+    }
+}
+
+/// The file of a Unix socket.
+pub struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Somebody else may have removed it.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Removes the socket of a process that ended without doing so. One that answers is left: then binding fails.
+async fn remove_stale(path: &Path) -> io::Result<()> {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    if is_socket
+        && tokio::net::UnixStream::connect(path).await.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+    {
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
+}

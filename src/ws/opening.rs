@@ -1,0 +1,28 @@
+//! What the HTTP side hands over when a connection becomes a WebSocket.
+
+use std::net::IpAddr;
+
+use secrecy::SecretString;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::connections::Permit;
+
+/// A socket of any kind: TCP, Unix, TLS. Only one task at a time reads and one writes.
+pub trait Io: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static> Io for T {}
+
+/// A WebSocket whose upgrade has been answered. Whether its credential is any good has not been looked at: a browser
+/// cannot see the status of a refused upgrade, so that is told with a close code.
+pub struct Opening {
+    /// The subprotocol that was agreed on; the first one of the server's when none was offered.
+    pub protocol: &'static str,
+    /// The bearer of the `Authorization` header. A header that is no bearer stands here whole: it is nobody's.
+    pub bearer: Option<SecretString>,
+    /// The last part of `/ws/<id>` as it was written: a secret, and perhaps not even a UUID.
+    pub registration: Option<SecretString>,
+    /// Who it is on the network, behind trusted proxies; the loopback address on a Unix socket.
+    pub peer: IpAddr,
+    /// Its place among `limits.connections`, to be dropped with the connection.
+    pub permit: Permit,
+}

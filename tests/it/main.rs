@@ -1,0 +1,6 @@
+//! The server as others see it: over real sockets, from a port that the system chose.
+
+mod http;
+mod peer;
+mod rig;
+mod store;

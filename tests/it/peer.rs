@@ -1,0 +1,119 @@
+//! The other end of a connection: writes bytes as they are, reads HTTP/1.1 answers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// Whatever takes longer than this hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The header, names in lower case; what stands twice is joined by a comma.
+    pub headers: BTreeMap<String, String>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The header field, or nothing.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    /// The problem's slug, status and detail, for comparing.
+    pub fn problem(&self) -> (u16, String, String) {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status, "{problem}");
+        let text = |member: &str| problem[member].as_str().unwrap_or_default().to_owned();
+        (self.status, text("type").replace("urn:relay:problem:", ""), text("detail"))
+    }
+}
+
+/// One connection.
+pub struct Peer<S> {
+    socket: S,
+    read: Vec<u8>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
+    /// Takes a connected socket.
+    pub fn new(socket: S) -> Self {
+        Self { socket, read: Vec::new() }
+    }
+
+    /// Writes.
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.socket.write_all(bytes.as_ref()).await.expect("the server reads");
+    }
+
+    /// Reads one answer; `None` when the server closes the connection instead.
+    pub async fn answer(&mut self) -> Option<Answer> {
+        tokio::time::timeout(PATIENCE, self.read_answer(true)).await.expect("an answer in time")
+    }
+
+    /// Reads the answer to a HEAD.
+    pub async fn answer_to_head(&mut self) -> Option<Answer> {
+        tokio::time::timeout(PATIENCE, self.read_answer(false)).await.expect("an answer in time")
+    }
+
+    /// Reads to the end of the connection.
+    pub async fn rest(&mut self) -> Vec<u8> {
+        let mut rest = std::mem::take(&mut self.read);
+        let end = tokio::time::timeout(PATIENCE, self.socket.read_to_end(&mut rest)).await.expect("an end in time");
+        if let Err(error) = end {
+            panic!("{error} after {:?}", String::from_utf8_lossy(&rest));
+        }
+        rest
+    }
+
+    /// Gives the socket back, with what was read of it and not taken.
+    pub fn into_inner(self) -> (S, Vec<u8>) {
+        (self.socket, self.read)
+    }
+
+    async fn read_answer(&mut self, has_body: bool) -> Option<Answer> {
+        let end = loop {
+            if let Some(at) = self.read.windows(4).position(|w| w == b"\r\n\r\n") {
+                break at;
+            }
+            if self.fill().await == 0 {
+                assert!(self.read.is_empty(), "half an answer: {:?}", String::from_utf8_lossy(&self.read));
+                return None;
+            }
+        };
+        let head = String::from_utf8(self.read.drain(..end + 4).collect()).expect("a header is text");
+        let mut lines = head.lines();
+        let status = lines.next().expect("a status line").split(' ').nth(1).expect("a code").parse().expect("a number");
+        let mut headers: BTreeMap<String, String> = BTreeMap::new();
+        for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+            let values = headers.entry(name.to_ascii_lowercase()).or_default();
+            let comma = if values.is_empty() { "" } else { ", " };
+            *values = format!("{values}{comma}{}", value.trim());
+        }
+        if status == 100 {
+            return Box::pin(self.read_answer(has_body)).await;
+        }
+        let length = headers.get("content-length").map_or(0, |n| n.parse().expect("a length"));
+        let length = if has_body { length } else { 0 };
+        while self.read.len() < length {
+            assert_ne!(self.fill().await, 0, "half a body");
+        }
+        Some(Answer { status, headers, body: self.read.drain(..length).collect() })
+    }
+
+    async fn fill(&mut self) -> usize {
+        self.socket.read_buf(&mut self.read).await.unwrap_or(0)
+    }
+}
