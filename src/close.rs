@@ -3,6 +3,8 @@
 //! 4000–4099: do not reconnect unchanged. 4100–4199: reconnect with backoff. 4200–4299: reconnect after
 //! `reconnect_after_ms` of the last `goaway`. The codes below 4000 are RFC 6455, section 7.4.1.
 
+use crate::problem::Refusal;
+
 /// Why a connection is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
@@ -44,10 +46,10 @@ impl Close {
             Self::UnsupportedData => "binary messages are not supported: send JSON as text",
             Self::InvalidText => "a text message is not valid UTF-8",
             Self::TooBig => "a message is larger than `limits.frame` allows",
-            Self::Malformed => "the first message must be a command",
+            Self::Malformed => "a message was malformed or refused: an `error` notice of `relay.v1` says why",
             Self::Unauthenticated => "the credential is missing, wrong or unknown: get a new one",
             Self::TokenExpired => "the token has expired: get a new one",
-            Self::Forbidden => "the credential does not allow this",
+            Self::Forbidden => "no grant of the credential covers this, or the topic is gone",
             Self::AuthTimeout => "no credential within `limits.auth_timeout`: send `auth` first",
             Self::TokenRevoked => "the token was revoked or changed: get a new one",
             Self::Unregistered => "the registration was deleted: register again",
@@ -63,13 +65,42 @@ impl Close {
     }
 }
 
+/// How a refusal is told where it can only be told by closing.
+impl From<&Refusal> for Close {
+    fn from(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::Unauthenticated { .. } => Self::Unauthenticated,
+            Refusal::TokenExpired => Self::TokenExpired,
+            Refusal::Forbidden { .. }
+            | Refusal::ForbiddenUser { .. }
+            | Refusal::OriginDenied { .. }
+            | Refusal::UnknownTopic { .. } => Self::Forbidden,
+            Refusal::TooLarge { .. } => Self::TooBig,
+            Refusal::RateLimited { .. } => Self::RateLimited,
+            Refusal::Overloaded { .. } => Self::OverCapacity,
+            Refusal::Draining { .. } => Self::Draining,
+            Refusal::Internal { .. } => Self::Internal,
+            Refusal::Batch(items) => items.first().map_or(Self::Malformed, |(_, first)| first.into()),
+            _ => Self::Malformed,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Close;
 
     #[test]
     fn reasons_fit_a_control_frame() {
-        for close in [Close::TokenRevoked, Close::Lagging, Close::RateLimited, Close::Draining, Close::AuthTimeout] {
+        for close in [
+            Close::Malformed,
+            Close::Forbidden,
+            Close::TokenRevoked,
+            Close::Lagging,
+            Close::RateLimited,
+            Close::Draining,
+            Close::AuthTimeout,
+        ] {
             assert!(close.reason().len() <= 123, "{close:?}");
         }
     }

@@ -44,6 +44,16 @@ impl<T> Directory<T> {
             .find_map(|(pattern, value)| pattern.matches(topic).then_some(value))
     }
 
+    /// The same names, with something else belonging to each.
+    pub fn map<U>(self, mut change: impl FnMut(T) -> U) -> Directory<U> {
+        let exact = self.exact.into_iter().map(|(name, value)| (name, change(value))).collect();
+        let mut families = HashMap::new();
+        for (key, list) in self.families {
+            families.insert(key, list.into_iter().map(|(name, value)| (name, change(value))).collect());
+        }
+        Directory { exact, families }
+    }
+
     /// Everything that is declared, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.exact.values().chain(self.families.values().flatten().map(|(_, value)| value))

@@ -53,6 +53,9 @@ pub trait Store: Send + Sync {
 
     /// Evicts what has aged. Called about once a second.
     fn sweep(&self, now: Time);
+
+    /// Bytes of payload retained now for each declared topic, for the metrics.
+    fn retained(&self) -> Vec<(Pattern, usize)>;
 }
 
 /// Who is told of every append.
@@ -119,6 +122,8 @@ pub struct Retention {
     pub age: Duration,
     /// The declared name, to which evictions of forgotten topics are ascribed.
     pub declared: Pattern,
+    /// For a family: at most so many concrete topics at a time.
+    pub topics: usize,
 }
 
 /// What to read from a log.
@@ -139,8 +144,8 @@ pub struct Query<'a> {
 pub struct Page {
     /// In seq order.
     pub records: Vec<Arc<Record>>,
-    /// Topics of the query that have evicted messages after its `after`, each with the highest seq evicted. A topic
-    /// that was forgotten stands as the declared name it belonged to.
+    /// Topics of the query that have evicted messages after its `after`, each with the highest seq evicted. Topics that
+    /// no longer exist stand together, as the pattern of the query.
     pub evicted: Vec<(Pattern, Seq)>,
     /// The answer is complete up to here, inclusive; equal to the query's `until` unless the limit ended it.
     pub until: Seq,

@@ -1,3 +1,155 @@
 //! The hub: every accepted message passes here on its way to the subscribers. No sockets, no configuration.
+//!
+//! The store tells of every append; the hub keeps the newest in the window and wakes the shards that have somebody who
+//! wants them.
 
+pub mod batch;
+pub mod connection;
+pub mod entry;
+mod gaps;
+mod members;
+mod shard;
+pub mod subscriber;
 pub mod topic;
+pub mod window;
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+
+use crate::directory::Directory;
+use crate::hub::connection::Connection;
+use crate::hub::entry::{Cursor, Mark, Message};
+use crate::hub::shard::Shard;
+use crate::hub::subscriber::Subscriber;
+use crate::hub::topic::{Counter, Topic};
+use crate::hub::window::Window;
+use crate::message::{Epoch, Record};
+use crate::name::{Pattern, TopicName};
+use crate::plugin::{Encoder, Follower, Store};
+
+/// See the module's documentation.
+pub struct Hub {
+    store: Arc<dyn Store>,
+    epoch: Epoch,
+    window: Window,
+    shards: Box<[Arc<Shard>]>,
+    next: AtomicUsize,
+    topics: ArcSwap<Directory<Arc<Topic>>>,
+    /// Subscribers that are not live now.
+    pub behind: Counter,
+    started: Instant,
+}
+
+impl Hub {
+    /// A hub over a store, following it from now on. `window` is in bytes.
+    pub fn new(store: Arc<dyn Store>, shards: usize, window: usize, topics: Directory<Arc<Topic>>) -> Arc<Self> {
+        let head = Cursor { seq: store.head(), generation: 0 };
+        let hub = Arc::new(Self {
+            epoch: store.epoch(),
+            window: Window::new(window, head),
+            shards: (0..shards.max(1)).map(|_| Arc::new(Shard::new(head))).collect(),
+            next: AtomicUsize::new(0),
+            topics: ArcSwap::from_pointee(topics),
+            behind: Counter::default(),
+            started: Instant::now(),
+            store: store.clone(),
+        });
+        store.follow(hub.clone());
+        hub
+    }
+
+    /// The tasks of the shards, to be run for as long as the hub lives.
+    pub fn tasks(self: &Arc<Self>) -> impl Iterator<Item = impl Future<Output = ()> + Send + 'static> {
+        let hub = self.clone();
+        self.shards.clone().into_iter().map(move |shard| {
+            let hub = hub.clone();
+            async move { shard.run(&hub).await }
+        })
+    }
+
+    /// A new subscriber at the head, with no subscription.
+    pub fn subscriber(self: &Arc<Self>, connection: Arc<Connection>, encoder: &'static dyn Encoder) -> Subscriber {
+        self.behind.add(1);
+        Subscriber::new(self.clone(), connection, encoder)
+    }
+
+    /// The log's identity.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The place behind the newest entry.
+    pub fn head(&self) -> Cursor {
+        self.window.head()
+    }
+
+    /// The log.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Milliseconds since the hub was made.
+    pub fn clock(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The declared topic of a concrete one, as it lives.
+    pub fn topic(&self, name: &TopicName) -> Option<Arc<Topic>> {
+        self.topics.load().resolve(name).cloned()
+    }
+
+    /// Sets what is declared from now on.
+    pub fn declare(&self, topics: Directory<Arc<Topic>>) {
+        self.topics.store(Arc::new(topics));
+    }
+
+    /// Sets another window, in bytes.
+    pub fn resize(&self, window: usize) {
+        self.window.resize(window);
+    }
+
+    /// Marks the place where a reload took effect and has everybody whom it affects look.
+    pub fn mark(&self, generation: u64, topics: Vec<Pattern>, tokens: HashSet<Arc<str>>, anonymous: bool) {
+        self.window.mark(|seq| Mark { seq, generation, topics, tokens, anonymous });
+        self.shards.iter().for_each(|shard| shard.wake());
+    }
+
+    /// Every connection that there is now.
+    pub fn connections(&self) -> Vec<Arc<Connection>> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            all.extend(shard.state().members.iter().map(|(_, slot)| slot.connection.clone()));
+        }
+        all
+    }
+
+    fn next_shard(&self) -> Arc<Shard> {
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        self.shards[next % self.shards.len()].clone()
+    }
+}
+
+impl Follower for Hub {
+    fn appended(&self, records: &[Arc<Record>]) {
+        let topics = self.topics.load();
+        let messages: Vec<_> = records
+            .iter()
+            .map(|record| {
+                let topic = topics.resolve(&record.topic).cloned();
+                if let Some(topic) = &topic {
+                    topic.published.add(1);
+                }
+                Arc::new(Message::new(record.clone(), topic))
+            })
+            .collect();
+        let (before, after) = self.window.append(messages.iter().cloned());
+        for shard in &self.shards {
+            shard.appended(&messages, before, after);
+        }
+    }
+}

@@ -3,14 +3,8 @@
 use std::net::IpAddr;
 
 use secrecy::SecretString;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::connections::Permit;
-
-/// A socket of any kind: TCP, Unix, TLS. Only one task at a time reads and one writes.
-pub trait Io: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static> Io for T {}
 
 /// A WebSocket whose upgrade has been answered. Whether its credential is any good has not been looked at: a browser
 /// cannot see the status of a refused upgrade, so that is told with a close code.

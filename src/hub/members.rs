@@ -1,0 +1,200 @@
+//! Who of a shard wants which topics.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::hub::connection::Connection;
+use crate::hub::entry::{Cursor, Mark};
+use crate::message::Record;
+use crate::name::{Pattern, TopicName, UserId};
+use crate::plugin::Encoder;
+
+/// Where a member stands in its shard.
+pub(super) type SlotId = u32;
+
+/// The members of one shard, found by what they subscribe to.
+#[derive(Default)]
+pub(super) struct Members {
+    slots: Vec<Option<Slot>>,
+    free: Vec<SlotId>,
+    exact: HashMap<TopicName, Vec<SlotId>>,
+    /// By the first segment where it is a literal, else under the empty text.
+    patterns: HashMap<Box<str>, Vec<(Pattern, Vec<SlotId>)>>,
+    users: HashMap<UserId, Vec<SlotId>>,
+}
+
+/// One member.
+pub(super) struct Slot {
+    pub(super) connection: Arc<Connection>,
+    pub(super) encoder: &'static dyn Encoder,
+    user: Option<UserId>,
+    token: Option<Arc<str>>,
+    subscriptions: Vec<Pattern>,
+    /// The turn of the connection in which the shard serves it; `None` while its own task does.
+    pub(super) live: Option<u64>,
+    /// What it has already got.
+    pub(super) from: Cursor,
+    /// Which messages of the batch that is being prepared it wants.
+    pub(super) wants: u64,
+}
+
+impl Members {
+    pub(super) fn insert(&mut self, connection: Arc<Connection>, encoder: &'static dyn Encoder) -> SlotId {
+        let slot = Slot {
+            connection,
+            encoder,
+            user: None,
+            token: None,
+            subscriptions: Vec::new(),
+            live: None,
+            from: Cursor::default(),
+            wants: 0,
+        };
+        if let Some(id) = self.free.pop() {
+            self.slots[id as usize] = Some(slot);
+            return id;
+        }
+        self.slots.push(Some(slot));
+        SlotId::try_from(self.slots.len() - 1).expect("there are fewer connections than u32 counts")
+    }
+
+    pub(super) fn remove(&mut self, id: SlotId) {
+        self.index(id, Vec::new());
+        self.identify(id, None, None);
+        self.slots[id as usize] = None;
+        self.free.push(id);
+    }
+
+    pub(super) fn slot(&mut self, id: SlotId) -> &mut Slot {
+        self.slots[id as usize].as_mut().expect("a subscriber's slot is removed by its drop only")
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SlotId, &Slot)> {
+        (0..).zip(&self.slots).filter_map(|(id, slot)| Some((id, slot.as_ref()?)))
+    }
+
+    /// Says who the member is: its user and its token.
+    pub(super) fn identify(&mut self, id: SlotId, user: Option<UserId>, token: Option<Arc<str>>) {
+        let slot = self.slot(id);
+        slot.token = token;
+        let before = std::mem::replace(&mut slot.user, user.clone());
+        if let Some(user) = before {
+            remove_from(&mut self.users, &user, id);
+        }
+        if let Some(user) = user {
+            self.users.entry(user).or_default().push(id);
+        }
+    }
+
+    /// Replaces what the member subscribes to.
+    pub(super) fn index(&mut self, id: SlotId, subscriptions: Vec<Pattern>) {
+        let before = std::mem::replace(&mut self.slot(id).subscriptions, subscriptions.clone());
+        for pattern in before {
+            match pattern.exact() {
+                Some(topic) => remove_from(&mut self.exact, &topic, id),
+                None => self.remove_pattern(&pattern, id),
+            }
+        }
+        for pattern in subscriptions {
+            match pattern.exact() {
+                Some(topic) => self.exact.entry(topic).or_default().push(id),
+                None => self.insert_pattern(pattern, id),
+            }
+        }
+    }
+
+    fn insert_pattern(&mut self, pattern: Pattern, id: SlotId) {
+        let list = self.patterns.entry(first_segment(&pattern).into()).or_default();
+        match list.iter_mut().find(|(p, _)| *p == pattern) {
+            Some((_, ids)) => ids.push(id),
+            None => list.push((pattern, vec![id])),
+        }
+    }
+
+    fn remove_pattern(&mut self, pattern: &Pattern, id: SlotId) {
+        let key = first_segment(pattern);
+        let Some(list) = self.patterns.get_mut(key) else { return };
+        for (_, ids) in list.iter_mut().filter(|(p, _)| p == pattern) {
+            swap_out(ids, id);
+        }
+        list.retain(|(_, ids)| !ids.is_empty());
+        if list.is_empty() {
+            self.patterns.remove(key);
+        }
+    }
+
+    /// Whether anybody here may want the message.
+    pub(super) fn concern(&self, record: &Record) -> bool {
+        match &record.user {
+            Some(user) => self.users.contains_key(user),
+            None if self.exact.contains_key(&record.topic) => true,
+            None if self.patterns.is_empty() => false,
+            None => {
+                let first = record.topic.as_str().split('.').next().unwrap_or_default();
+                let mut patterns = [first, ""].into_iter().filter_map(|key| self.patterns.get(key)).flatten();
+                patterns.any(|(pattern, _)| pattern.matches(&record.topic))
+            }
+        }
+    }
+
+    /// Notes message number `bit` of a batch as wanted by every live member that does; members that want their first
+    /// message are added to `touched`.
+    pub(super) fn note(&mut self, record: &Record, bit: usize, touched: &mut Vec<SlotId>) {
+        let Self { slots, exact, patterns, users, .. } = self;
+        let mut want = |id: SlotId, subscribed: bool| {
+            let Some(slot) = slots[id as usize].as_mut() else { return };
+            if slot.live.is_some() && record.seq > slot.from.seq && (subscribed || slot.subscribes(&record.topic)) {
+                if slot.wants == 0 {
+                    touched.push(id);
+                }
+                slot.wants |= 1 << bit;
+            }
+        };
+        if let Some(user) = &record.user {
+            users.get(user).into_iter().flatten().for_each(|id| want(*id, false));
+            return;
+        }
+        exact.get(&record.topic).into_iter().flatten().for_each(|id| want(*id, true));
+        if patterns.is_empty() {
+            return;
+        }
+        let first = record.topic.as_str().split('.').next().unwrap_or_default();
+        for (pattern, ids) in [first, ""].into_iter().filter_map(|key| patterns.get(key)).flatten() {
+            if pattern.matches(&record.topic) {
+                ids.iter().for_each(|id| want(*id, true));
+            }
+        }
+    }
+
+    /// Live members that a reload affects.
+    pub(super) fn affected(&self, mark: &Mark) -> Vec<SlotId> {
+        let live = self.iter().filter(|(_, slot)| slot.live.is_some());
+        live.filter(|(_, slot)| mark.affects(slot.token.as_ref(), &slot.subscriptions)).map(|(id, _)| id).collect()
+    }
+}
+
+impl Slot {
+    fn subscribes(&self, topic: &TopicName) -> bool {
+        self.subscriptions.iter().any(|pattern| pattern.matches(topic))
+    }
+}
+
+fn first_segment(pattern: &Pattern) -> &str {
+    let first = pattern.as_str().split('.').next().unwrap_or_default();
+    if first.contains(['*', '{']) { "" } else { first }
+}
+
+fn remove_from<K: std::hash::Hash + Eq>(lists: &mut HashMap<K, Vec<SlotId>>, key: &K, id: SlotId) {
+    if let Some(ids) = lists.get_mut(key) {
+        swap_out(ids, id);
+        if ids.is_empty() {
+            lists.remove(key);
+        }
+    }
+}
+
+fn swap_out(ids: &mut Vec<SlotId>, id: SlotId) {
+    if let Some(at) = ids.iter().position(|other| *other == id) {
+        ids.swap_remove(at);
+    }
+}

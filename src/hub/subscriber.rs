@@ -1,0 +1,413 @@
+//! A subscriber: a cursor over the log, and for each subscription a floor below which it gets nothing.
+//!
+//! Owned by one task. While the shard serves it (live) the cursor is the shard's position and nothing here changes;
+//! every change of the subscriptions takes it back first, and the same path that replays and catches up brings it live
+//! again. So there is one joint to get right and not one for each command.
+
+use std::sync::Arc;
+use std::task::Context;
+
+use crate::hub::Hub;
+use crate::hub::batch::Batch;
+use crate::hub::connection::{Connection, Phase, Written};
+use crate::hub::entry::{Cursor, Entry, Mark, Message};
+use crate::hub::gaps::Gaps;
+use crate::hub::members::SlotId;
+use crate::hub::shard::Shard;
+use crate::hub::window::Fetch;
+use crate::message::{Position, Record, Seq};
+use crate::name::{Pattern, TopicName, UserId};
+use crate::notice::{After, CommandId, GapReason, Notice};
+use crate::plugin::{Encoder, Query, StoreError};
+
+/// Messages in one page of the store.
+const PAGE: usize = 256;
+/// Entries of the window that are looked at in one pull, and bytes of payload in its answer.
+const PULL_ENTRIES: usize = 256;
+const PULL_BYTES: usize = 64 << 10;
+
+/// See the module's documentation.
+pub struct Subscriber {
+    hub: Arc<Hub>,
+    shard: Arc<Shard>,
+    slot: SlotId,
+    connection: Arc<Connection>,
+    user: Option<UserId>,
+    subscriptions: Vec<Subscription>,
+    /// `None` while live.
+    cursor: Option<Cursor>,
+    replay: Option<Box<Replay>>,
+}
+
+struct Subscription {
+    pattern: Pattern,
+    /// Nothing up to here is sent for it.
+    floor: Seq,
+}
+
+/// What only a subscriber needs that is not live.
+#[derive(Default)]
+struct Replay {
+    /// Up to here the store is read, whatever the window still has: a resumed subscriber gets what is retained.
+    until: Seq,
+    /// Subscriptions from the earliest, whose first page has not been read.
+    earliest: Vec<Pattern>,
+    gaps: Gaps,
+    /// What to tell when the cursor comes to a seq, in order.
+    due: Vec<(Seq, Notice)>,
+}
+
+/// One thing for the subscriber.
+pub enum Item {
+    /// A message.
+    Message(Arc<Message>),
+    /// Something to tell.
+    Notice(Notice),
+    /// A reload took effect: evaluate the subscriptions again before going on.
+    Mark(Arc<Mark>),
+}
+
+/// What comes next for a subscriber that is not live.
+#[derive(Default)]
+pub struct Pulled {
+    /// In order, each with the cursor behind it.
+    pub items: Vec<(Item, Cursor)>,
+    /// The cursor behind everything that was looked at.
+    pub end: Cursor,
+    /// There was nothing: the cursor is at the head.
+    pub head: bool,
+}
+
+impl Subscriber {
+    pub(super) fn new(hub: Arc<Hub>, connection: Arc<Connection>, encoder: &'static dyn Encoder) -> Self {
+        let shard = hub.next_shard();
+        let slot = shard.state().members.insert(connection.clone(), encoder);
+        let cursor = Some(hub.head());
+        Self { hub, shard, slot, connection, user: None, subscriptions: Vec::new(), cursor, replay: None }
+    }
+
+    /// Says who the subscriber is; before its first subscription.
+    pub fn identify(&mut self, user: Option<UserId>, token: Option<Arc<str>>) {
+        self.user.clone_from(&user);
+        self.shard.state().members.identify(self.slot, user, token);
+    }
+
+    /// The part that is shared with the shard.
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// What is subscribed.
+    pub fn subscriptions(&self) -> impl ExactSizeIterator<Item = &Pattern> {
+        self.subscriptions.iter().map(|s| &s.pattern)
+    }
+
+    /// Whether exactly this is subscribed.
+    pub fn is_subscribed(&self, pattern: &Pattern) -> bool {
+        self.subscriptions.iter().any(|s| s.pattern == *pattern)
+    }
+
+    /// Subscribes to all of these, moving those that were subscribed before. When everything up to now has been sent,
+    /// `synced` is told with the id, if one is given.
+    pub fn subscribe(&mut self, list: Vec<(Pattern, After)>, synced: Option<Option<CommandId>>) {
+        let stood = self.take_back();
+        let (epoch, head) = (self.hub.epoch(), self.hub.head().seq);
+        self.subscriptions.retain(|s| !list.iter().any(|(pattern, _)| *pattern == s.pattern));
+        let floors: Vec<_> = list.iter().map(|(_, after)| after.seq_in(epoch, head)).collect();
+        let oldest = floors.iter().map(|floor| floor.unwrap_or(0)).min().unwrap_or(head);
+        let replay = self.replay.get_or_insert_default();
+        if oldest < stood.seq {
+            // One merged replay: what was subscribed before goes on from where it stood.
+            let others = self.subscriptions.iter_mut();
+            let bound = if others.len() == 0 { head } else { stood.seq };
+            others.for_each(|s| s.floor = s.floor.max(stood.seq));
+            replay.until = replay.until.max(bound);
+            self.cursor = Some(Cursor { seq: oldest, ..stood });
+        }
+        for ((pattern, after), floor) in list.into_iter().zip(floors) {
+            if after == After::Earliest {
+                replay.earliest.push(pattern.clone());
+            }
+            if floor.is_none() {
+                replay.tell(oldest, foreign(&pattern, after, epoch));
+            }
+            self.subscriptions.push(Subscription { pattern, floor: floor.unwrap_or(0) });
+        }
+        if let Some(id) = synced {
+            replay.tell(head, Notice::Synced { id, position: Position { epoch, seq: head } });
+        }
+        self.index();
+    }
+
+    /// Ends these subscriptions; nothing of them is sent any more.
+    pub fn unsubscribe(&mut self, patterns: &[Pattern]) {
+        self.take_back();
+        self.subscriptions.retain(|s| !patterns.contains(&s.pattern));
+        self.index();
+    }
+
+    fn index(&mut self) {
+        let patterns = self.subscriptions.iter().map(|s| s.pattern.clone()).collect();
+        self.subscriptions.shrink_to_fit();
+        self.shard.state().members.index(self.slot, patterns);
+    }
+
+    /// Whether the shard serves it. Notices when the shard has given it up.
+    pub fn is_live(&mut self) -> bool {
+        if self.cursor.is_none() {
+            let mut wire = self.connection.wire();
+            if let Phase::Fallen(cursor) = wire.phase {
+                wire.phase = Phase::Behind;
+                self.cursor = Some(cursor);
+                self.hub.behind.add(1);
+            }
+        }
+        self.cursor.is_none()
+    }
+
+    /// Takes it out of the shard's hands, if it is there; answers where it stands.
+    fn take_back(&mut self) -> Cursor {
+        self.is_live();
+        match self.cursor {
+            Some(cursor) => cursor,
+            None => {
+                let mut wire = self.connection.wire();
+                let cursor = match wire.phase {
+                    Phase::Fallen(cursor) => cursor,
+                    _ => self.shard.state().leave(self.slot, wire.served),
+                };
+                wire.phase = Phase::Behind;
+                wire.turn += 1;
+                self.hub.behind.add(1);
+                self.cursor = Some(cursor);
+                cursor
+            }
+        }
+    }
+
+    /// Where it stands, or for a live one, up to where everything has been sent at least.
+    pub fn position(&mut self) -> Position {
+        let cursor = self.take_back();
+        Position { epoch: self.hub.epoch(), seq: cursor.seq }
+    }
+
+    /// The first `sent` items of what was pulled have been sent. Of the others, messages will be pulled again from
+    /// where the cursor now stands; what was to be told is kept.
+    pub fn settle(&mut self, pulled: Pulled, sent: usize) {
+        let before = self.take_back();
+        let Pulled { mut items, end, .. } = pulled;
+        if sent == items.len() {
+            debug_assert!(before <= end, "a cursor only advances");
+            self.cursor = Some(end);
+            return;
+        }
+        let unsent = items.split_off(sent);
+        if let Some((_, cursor)) = items.last() {
+            self.cursor = Some(*cursor);
+        }
+        let replay = self.replay.get_or_insert_default();
+        for (item, cursor) in unsent {
+            if let Item::Notice(notice) = item {
+                if let Notice::Gap { topics, to, .. } = &notice {
+                    replay.gaps.told(topics, to.seq);
+                }
+                replay.tell(cursor.seq, notice);
+            }
+        }
+    }
+
+    /// Gives it to the shard; `false` when something new has come meanwhile or something is left to write.
+    pub fn join(&mut self) -> bool {
+        let Some(cursor) = self.cursor else { return true };
+        let mut wire = self.connection.wire();
+        if !wire.is_clear() {
+            return false;
+        }
+        let mut state = self.shard.state();
+        let turn = wire.turn + 1;
+        if !state.join(self.slot, cursor, turn, self.hub.head()) {
+            return false;
+        }
+        wire.turn = turn;
+        wire.phase = Phase::Live;
+        self.cursor = None;
+        self.replay = None;
+        self.hub.behind.sub(1);
+        true
+    }
+
+    /// What comes next, for one that is not live. After sending it, [`Self::settle`].
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn pull(&mut self) -> Result<Pulled, StoreError> {
+        let cursor = self.take_back();
+        let until = self.replay.as_ref().map_or(0, |r| r.until);
+        if cursor.seq < until {
+            return self.pull_store(cursor, until, GapReason::Retention).await;
+        }
+        match self.hub.window.after(cursor, PULL_ENTRIES, PULL_BYTES) {
+            Fetch::Head => {
+                let mut pulled = Pulled { end: cursor, ..Pulled::default() };
+                self.tell_due(cursor.seq, cursor, &mut pulled);
+                pulled.head = pulled.items.is_empty();
+                Ok(pulled)
+            }
+            Fetch::Evicted(seq) => self.pull_store(cursor, seq, GapReason::Lag).await,
+            Fetch::Entries(entries) => Ok(self.pull_entries(cursor, entries)),
+        }
+    }
+
+    fn pull_entries(&mut self, mut cursor: Cursor, entries: Vec<Entry>) -> Pulled {
+        let mut pulled = Pulled::default();
+        for entry in entries {
+            // Before a message comes what is due before it, before a mark also what is due at its seq.
+            let before = match entry {
+                Entry::Message(_) => entry.seq() - 1,
+                Entry::Mark(_) => entry.seq(),
+            };
+            self.tell_due(before, cursor, &mut pulled);
+            cursor = entry.pass(cursor);
+            match entry {
+                Entry::Message(message) if self.wants(&message.record) => {
+                    pulled.items.push((Item::Message(message), cursor));
+                }
+                Entry::Message(_) => {}
+                Entry::Mark(mark) => {
+                    pulled.items.push((Item::Mark(mark), cursor));
+                    break;
+                }
+            }
+        }
+        self.tell_due(cursor.seq, cursor, &mut pulled);
+        pulled.end = cursor;
+        pulled
+    }
+
+    async fn pull_store(&mut self, cursor: Cursor, until: Seq, reason: GapReason) -> Result<Pulled, StoreError> {
+        let topics: Vec<Pattern> = self.subscriptions().cloned().collect();
+        let query = Query { topics: &topics, after: cursor.seq, until, limit: PAGE };
+        let page = self.hub.store.read(query).await?;
+        let complete = page.until;
+        let mut gaps = self.gaps(cursor, page.evicted, until, complete).into_iter().peekable();
+        let epoch = self.hub.epoch();
+        let mut pulled = Pulled::default();
+        let at = |seq: Seq| Cursor { seq, ..cursor };
+        let mut tell_gaps = |before: Seq, pulled: &mut Pulled| {
+            while let Some(gap) = gaps.next_if(|gap| gap.to < before) {
+                let [from, to] = [gap.from, gap.to].map(|seq| Position { epoch, seq });
+                let notice = Notice::Gap { topics: gap.topics, from, to, reason };
+                pulled.items.push((Item::Notice(notice), at(gap.to.max(cursor.seq))));
+            }
+        };
+        for record in page.records {
+            let seq = record.seq;
+            tell_gaps(seq, &mut pulled);
+            self.tell_due(seq - 1, at(seq - 1), &mut pulled);
+            if self.wants(&record) {
+                let topic = self.hub.topic(&record.topic);
+                pulled.items.push((Item::Message(Arc::new(Message::new(record, topic))), at(seq)));
+            }
+        }
+        tell_gaps(Seq::MAX, &mut pulled);
+        self.tell_due(complete, at(complete), &mut pulled);
+        pulled.end = at(complete.max(cursor.seq));
+        Ok(pulled)
+    }
+
+    fn gaps(
+        &mut self,
+        cursor: Cursor,
+        evicted: Vec<(Pattern, Seq)>,
+        until: Seq,
+        complete: Seq,
+    ) -> Vec<crate::hub::gaps::Gap> {
+        let subscriptions = &self.subscriptions;
+        let of = |topics: &Pattern| {
+            let same = subscriptions.iter().find(|s| s.pattern == *topics).map(|s| s.floor);
+            let overlapping = subscriptions.iter().filter(|s| s.pattern.overlaps(topics)).map(|s| s.floor);
+            same.or_else(|| overlapping.min())
+        };
+        let replay = self.replay.get_or_insert_default();
+        let earliest = std::mem::take(&mut replay.earliest);
+        replay.gaps.forgive(&evicted, |topics| earliest.iter().any(|p| p.overlaps(topics)));
+        replay.gaps.due(evicted, |topics| of(topics).map(|floor| floor.max(cursor.seq)), until, complete)
+    }
+
+    /// Tells what is due up to a seq.
+    fn tell_due(&mut self, seq: Seq, cursor: Cursor, pulled: &mut Pulled) {
+        let Some(replay) = self.replay.as_mut() else { return };
+        let due = replay.due.partition_point(|(at, _)| *at <= seq);
+        pulled.items.extend(replay.due.drain(..due).map(|(_, notice)| (Item::Notice(notice), cursor)));
+    }
+
+    fn wants(&self, record: &Record) -> bool {
+        let addressed = record.user.as_ref().is_none_or(|user| Some(user) == self.user.as_ref());
+        addressed && self.subscribes(&record.topic, record.seq)
+    }
+
+    fn subscribes(&self, topic: &TopicName, seq: Seq) -> bool {
+        self.subscriptions.iter().any(|s| seq > s.floor && s.pattern.matches(topic))
+    }
+
+    /// Writes whole frames; what is left of the frame that was begun is kept and the cursor moved behind it.
+    pub fn write(&mut self, cx: &mut Context<'_>, batch: &Batch) -> Written {
+        let mut wire = self.connection.wire();
+        let written = wire.write(cx, batch.bytes());
+        if let Written::Part(n) = written
+            && let Some((rest, _, _)) = batch.cut(n)
+        {
+            wire.keep(rest);
+        }
+        if written != Written::Broken {
+            self.connection.progressed(self.hub.clock());
+        }
+        written
+    }
+
+    /// Writes a short answer now, or behind what is left over. A live connection whose socket is full falls behind.
+    pub fn reply(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Written {
+        let connection = self.connection.clone();
+        let mut wire = connection.wire();
+        if !wire.is_clear() {
+            wire.keep(bytes);
+            return Written::Part(0);
+        }
+        let written = wire.write(cx, bytes);
+        if let Written::Part(n) = written {
+            wire.keep(&bytes[n..]);
+            if wire.phase == Phase::Live {
+                let cursor = self.shard.state().leave(self.slot, wire.served);
+                wire.phase = Phase::Fallen(cursor);
+                wire.turn += 1;
+            }
+        }
+        written
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        if self.cursor.is_some() {
+            self.hub.behind.sub(1);
+        }
+        self.shard.state().members.remove(self.slot);
+    }
+}
+
+impl Replay {
+    fn tell(&mut self, at: Seq, notice: Notice) {
+        let place = self.due.partition_point(|(seq, _)| *seq <= at);
+        self.due.insert(place, (at, notice));
+    }
+}
+
+/// A position of another log: everything that it had may be missed, then comes what there is.
+fn foreign(pattern: &Pattern, after: After, epoch: crate::message::Epoch) -> Notice {
+    let to = Position { epoch, seq: 0 };
+    let from = match after {
+        After::Position(position) => position,
+        _ => to,
+    };
+    Notice::Gap { topics: pattern.clone(), from, to, reason: GapReason::Epoch }
+}

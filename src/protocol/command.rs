@@ -1,0 +1,203 @@
+//! Reading commands, strictly: one JSON object, each member once, none that its type does not have.
+//!
+//! All types stand in one table, from which the sentences of refusals are made too. A payload stays text: it is for its
+//! topic's schema to judge.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use secrecy::SecretString;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::command::{BadCommand, Command, CommandKind};
+use crate::name::{NameError, Pattern, TopicName};
+use crate::notice::{After, CommandId};
+use crate::problem::Refusal;
+use crate::protocol::members::{Members, bad, list, nearest, quoted, read};
+
+/// The longest id of a command, in bytes of its text.
+const MAX_ID: usize = 64;
+
+struct Type {
+    name: &'static str,
+    /// Besides `type`.
+    members: &'static [&'static str],
+    read: fn(&Members<'_>) -> Result<CommandKind, Refusal>,
+}
+
+const TYPES: [Type; 5] = [
+    Type { name: "auth", members: &["id", "token"], read: auth },
+    Type { name: "subscribe", members: &["id", "topics", "after"], read: subscribe },
+    Type { name: "unsubscribe", members: &["id", "topics"], read: unsubscribe },
+    Type { name: "publish", members: &["id", "topic", "data"], read: publish },
+    Type { name: "ping", members: &["id"], read: |_| Ok(CommandKind::Ping) },
+];
+
+const LIST: &str = "a list of topics or patterns";
+
+/// Reads one text message.
+///
+/// # Errors
+/// [`BadCommand`]: what is wrong, and what to write instead.
+pub fn parse(text: &str) -> Result<Command, BadCommand> {
+    if text == "ping" {
+        return Ok(Command { id: None, kind: CommandKind::PingText });
+    }
+    let members = Members::split(text).map_err(|refusal| BadCommand { id: None, refusal: refusal.into() })?;
+    let id = id(&members).map_err(|refusal| BadCommand { id: None, refusal: refusal.into() })?;
+    match kind(&members) {
+        Ok(kind) => Ok(Command { id, kind }),
+        Err(refusal) => Err(BadCommand { id, refusal: refusal.into() }),
+    }
+}
+
+fn id(members: &Members<'_>) -> Result<Option<CommandId>, Refusal> {
+    let Some(raw) = members.get("id") else { return Ok(None) };
+    // No tree is built of what cannot be an id.
+    let flat = !raw.get().starts_with(['{', '[']);
+    match flat.then(|| serde_json::from_str(raw.get())) {
+        Some(Ok(CommandId::String(id))) if id.len() <= MAX_ID => Ok(Some(id.into())),
+        Some(Ok(CommandId::Number(id))) if id.is_i64() || id.is_u64() => Ok(Some(id.into())),
+        _ => Err(bad(format!("`id` must be an integer or a string of at most {MAX_ID} bytes"))),
+    }
+}
+
+fn kind(members: &Members<'_>) -> Result<CommandKind, Refusal> {
+    members.refuse_repeated()?;
+    let names = TYPES.map(|kind| kind.name);
+    let Some(raw) = members.get("type") else {
+        // The small form `{"topics":[…]}`: an empty list ends all subscriptions.
+        return match members.get("topics") {
+            Some(topics) if members.is_only("topics") => {
+                Ok(CommandKind::Replace(patterns(read("topics", topics, LIST)?)?))
+            }
+            _ => Err(bad(format!("`type` is missing: use {}", list(&names, "or")))),
+        };
+    };
+    let name: String = read("type", raw, &list(&names, "or"))?;
+    let Some(kind) = TYPES.iter().find(|kind| kind.name == name) else {
+        return Err(bad(match nearest(&name, &names) {
+            Some(near) => format!("unknown type {}, did you mean `{near}`?", quoted(&name)),
+            None => format!("unknown type {}: use {}", quoted(&name), list(&names, "or")),
+        }));
+    };
+    members.refuse_others(kind.name, kind.members)?;
+    (kind.read)(members)
+}
+
+fn auth(members: &Members<'_>) -> Result<CommandKind, Refusal> {
+    let token: String = read("token", members.need("auth", "token")?, "a string")?;
+    Ok(CommandKind::Auth(SecretString::from(token)))
+}
+
+fn subscribe(members: &Members<'_>) -> Result<CommandKind, Refusal> {
+    let topics = members.need("subscribe", "topics")?;
+    let topics = read("topics", topics, "a list of topics or patterns, or an object from each to its position")?;
+    let topics = match (topics, members.get("after")) {
+        (Topics::List(list), after) => {
+            let after: Option<String> = match after {
+                Some(raw) => read("after", raw, "a position, `earliest`, or null")?,
+                None => None,
+            };
+            let after = place("after", after.as_deref())?;
+            patterns(list)?.into_iter().map(|topic| (topic, after)).collect()
+        }
+        (Topics::Each(each), None) => positions(&each)?,
+        (Topics::Each(_), Some(_)) => {
+            return Err(bad("`after` is for a list of topics: in an object, give each topic its position".to_owned()));
+        }
+    };
+    some(topics).map(CommandKind::Subscribe)
+}
+
+fn unsubscribe(members: &Members<'_>) -> Result<CommandKind, Refusal> {
+    let topics = patterns(read("topics", members.need("unsubscribe", "topics")?, LIST)?)?;
+    some(topics).map(CommandKind::Unsubscribe)
+}
+
+fn publish(members: &Members<'_>) -> Result<CommandKind, Refusal> {
+    let topic: String = read("topic", members.need("publish", "topic")?, "the name of a topic")?;
+    let topic = TopicName::parse(&topic).map_err(|error| bad_name("topic", &topic, &error))?;
+    Ok(CommandKind::Publish { topic, body: members.need("publish", "data")?.get().into() })
+}
+
+fn patterns(texts: Vec<String>) -> Result<Vec<Pattern>, Refusal> {
+    texts.iter().map(|text| pattern(text)).collect()
+}
+
+fn positions(each: &[(String, Option<String>)]) -> Result<Vec<(Pattern, After)>, Refusal> {
+    let mut seen = HashSet::new();
+    let mut topics = Vec::with_capacity(each.len());
+    for (name, after) in each {
+        topics.push((pattern(name)?, place("topics", after.as_deref())?));
+        if !seen.insert(name) {
+            return Err(Refusal::DuplicateKey { pointer: format!("/topics/{name}") });
+        }
+    }
+    Ok(topics)
+}
+
+fn pattern(text: &str) -> Result<Pattern, Refusal> {
+    Pattern::parse(text).map_err(|error| bad_name("topics", text, &error))
+}
+
+fn place(member: &str, text: Option<&str>) -> Result<After, Refusal> {
+    match text {
+        None => Ok(After::Live),
+        Some("earliest") => Ok(After::Earliest),
+        Some(text) => match text.parse() {
+            Ok(position) => Ok(After::Position(position)),
+            Err(error) => Err(bad(format!("{} in `{member}`: {error}", quoted(text)))),
+        },
+    }
+}
+
+fn some<T>(topics: Vec<T>) -> Result<Vec<T>, Refusal> {
+    if topics.is_empty() { Err(bad("`topics` is empty: name at least one".to_owned())) } else { Ok(topics) }
+}
+
+fn bad_name(member: &str, text: &str, error: &NameError) -> Refusal {
+    bad(format!("{} in `{member}`: {error}", quoted(text)))
+}
+
+/// `topics` of a subscribe command.
+enum Topics {
+    /// All from the same place.
+    List(Vec<String>),
+    /// Each from its own.
+    Each(Vec<(String, Option<String>)>),
+}
+
+impl<'de> Deserialize<'de> for Topics {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ListOrObject;
+        impl<'de> Visitor<'de> for ListOrObject {
+            type Value = Topics;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list or an object")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Topics, A::Error> {
+                let mut list = Vec::new();
+                while let Some(topic) = seq.next_element()? {
+                    list.push(topic);
+                }
+                Ok(Topics::List(list))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Topics, A::Error> {
+                let mut each = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    each.push(entry);
+                }
+                Ok(Topics::Each(each))
+            }
+        }
+        deserializer.deserialize_any(ListOrObject)
+    }
+}
+
+#[cfg(test)]
+#[path = "command_tests.rs"]
+mod tests;

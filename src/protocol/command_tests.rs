@@ -1,0 +1,293 @@
+//! Commands as a transcript: `>` is what a subscriber sends, `<` what is understood, or the `error` notice it gets.
+
+use proptest::collection::vec;
+use proptest::prelude::{Strategy, any, prop_oneof, proptest};
+use secrecy::ExposeSecret;
+
+use super::parse;
+use crate::command::{Command, CommandKind};
+use crate::name::Pattern;
+use crate::notice::{After, Notice};
+use crate::protocol::envelope;
+
+const UNDERSTOOD: &str = r#"
+> ping
+< ping text
+> {"type":"ping"}
+< ping
+> {"type":"ping","id":7}
+< 7 ping
+> {"id":"a\u0022b","type":"ping"}
+< "a\"b" ping
+> {"type":"ping","id":-9223372036854775808}
+< -9223372036854775808 ping
+>  { "\u0074ype" : "ping" , "id" : 18446744073709551615 }
+< 18446744073709551615 ping
+> {"type":"auth","token":"s3cret"}
+< auth s3cret
+> {"type":"subscribe","id":1,"topics":["orders.eu","cats"]}
+< 1 subscribe orders.eu live, cats live
+> {"type":"subscribe","topics":["orders.*","a.**"],"after":"9f3c21aa-42"}
+< subscribe orders.* 9f3c21aa-42, a.** 9f3c21aa-42
+> {"type":"subscribe","topics":["cats"],"after":"earliest"}
+< subscribe cats earliest
+> {"type":"subscribe","topics":["cats"],"after":null}
+< subscribe cats live
+> {"type":"subscribe","topics":{"orders.eu":"9f3c21aa-42","cats":null,"dogs":"earliest"}}
+< subscribe orders.eu 9f3c21aa-42, cats live, dogs earliest
+> {"type":"unsubscribe","id":2,"topics":["cats","orders.*"]}
+< 2 unsubscribe cats, orders.*
+> {"topics":["cats","dogs"]}
+< replace cats, dogs
+> {"topics":[]}
+< replace 
+> {"type":"publish","id":3,"topic":"cats","data":{"n": 1.0,"n":2}}
+< 3 publish cats {"n": 1.0,"n":2}
+> {"data":null,"topic":"orders.eu","type":"publish"}
+< publish orders.eu null
+"#;
+
+/// The detail of a `bad-request`, or the whole problem where it is another.
+const REFUSED: &str = r#"
+> 
+< malformed-json: line 1, column 1: EOF while parsing a value
+> pong
+< malformed-json: line 1, column 1: expected value
+> {"type":"ping"
+< malformed-json: line 1, column 14: EOF while parsing an object
+> {"type":"ping",}
+< malformed-json: line 1, column 16: trailing comma
+> {"type":"ping"}{"type":"ping"}
+< malformed-json: line 1, column 16: trailing characters
+> {"type":"publish","topic":"cats","data":{"a":01}}
+< malformed-json: line 1, column 47: invalid number
+> {"\ud800":1}
+< malformed-json: line 1, column 9: unexpected end of hex escape
+> ["ping"]
+< bad-request: a command is a JSON object, for example `{"type":"ping"}`
+> "ping"
+< bad-request: a command is a JSON object, for example `{"type":"ping"}`
+> null
+< bad-request: a command is a JSON object, for example `{"type":"ping"}`
+> {}
+< bad-request: `type` is missing: use `auth`, `subscribe`, `unsubscribe`, `publish` or `ping`
+> {"topics":["cats"],"id":1}
+< 1 bad-request: `type` is missing: use `auth`, `subscribe`, `unsubscribe`, `publish` or `ping`
+> {"topcs":["cats"]}
+< bad-request: `type` is missing: use `auth`, `subscribe`, `unsubscribe`, `publish` or `ping`
+> {"topics":"cats"}
+< bad-request: `topics` must be a list of topics or patterns
+> {"type":1}
+< bad-request: `type` must be `auth`, `subscribe`, `unsubscribe`, `publish` or `ping`
+> {"type":"subscrib","id":1}
+< 1 bad-request: unknown type `subscrib`, did you mean `subscribe`?
+> {"type":"hello\n","id":1}
+< 1 bad-request: unknown type `hello\n`: use `auth`, `subscribe`, `unsubscribe`, `publish` or `ping`
+> {"type":"subscribe","topcs":["cats"],"id":"x"}
+< "x" bad-request: unknown member `topcs` of `subscribe`, did you mean `topics`?
+> {"type":"subscribe","topic":"cats"}
+< bad-request: unknown member `topic` of `subscribe`, did you mean `topics`?
+> {"type":"publish","topic":"cats","data":1,"user_id":2}
+< bad-request: unknown member `user_id` of `publish`: it takes `id`, `topic` and `data`
+> {"type":"ping","after":"earliest"}
+< bad-request: unknown member `after` of `ping`: it takes `id`
+> {"type":"ping","type":"ping","id":1}
+< 1 duplicate-key: the key at `/type` stands twice: keep one of them
+> {"type":"subscribe","topics":{"cats":null,"cats":null}}
+< duplicate-key: the key at `/topics/cats` stands twice: keep one of them
+> {"type":"ping","id":1.5}
+< bad-request: `id` must be an integer or a string of at most 64 bytes
+> {"type":"ping","id":18446744073709551616}
+< bad-request: `id` must be an integer or a string of at most 64 bytes
+> {"type":"ping","id":[1]}
+< bad-request: `id` must be an integer or a string of at most 64 bytes
+> {"type":"ping","id":null}
+< bad-request: `id` must be an integer or a string of at most 64 bytes
+> {"type":"ping","id":"01234567890123456789012345678901234567890123456789012345678901234"}
+< bad-request: `id` must be an integer or a string of at most 64 bytes
+> {"type":"auth"}
+< bad-request: `auth` needs `token`
+> {"type":"auth","token":["s3cret"]}
+< bad-request: `token` must be a string
+> {"type":"subscribe","id":1}
+< 1 bad-request: `subscribe` needs `topics`
+> {"type":"subscribe","topics":"cats"}
+< bad-request: `topics` must be a list of topics or patterns, or an object from each to its position
+> {"type":"subscribe","topics":["cats",1]}
+< bad-request: `topics` must be a list of topics or patterns, or an object from each to its position
+> {"type":"subscribe","topics":{"cats":42}}
+< bad-request: `topics` must be a list of topics or patterns, or an object from each to its position
+> {"type":"subscribe","topics":["\ud800"]}
+< bad-request: `topics`: unexpected end of hex escape
+> {"type":"subscribe","topics":[]}
+< bad-request: `topics` is empty: name at least one
+> {"type":"subscribe","topics":{}}
+< bad-request: `topics` is empty: name at least one
+> {"type":"subscribe","topics":["a..b"]}
+< bad-request: `a..b` in `topics`: a name or a segment of it is empty
+> {"type":"subscribe","topics":["**.a"]}
+< bad-request: `**.a` in `topics`: `**` is only allowed as the last segment
+> {"type":"subscribe","topics":["a b"]}
+< bad-request: `a b` in `topics`: ` ` is not allowed in a name
+> {"type":"subscribe","topics":["cats"],"after":"yesterday"}
+< bad-request: `yesterday` in `after`: not a position: write `<epoch>-<seq>` as in the `id` of a message, for example `9f3c21aa-42`
+> {"type":"subscribe","topics":["cats"],"after":42}
+< bad-request: `after` must be a position, `earliest`, or null
+> {"type":"subscribe","topics":{"cats":"now"}}
+< bad-request: `now` in `topics`: not a position: write `<epoch>-<seq>` as in the `id` of a message, for example `9f3c21aa-42`
+> {"type":"subscribe","topics":{"cats":null},"after":"earliest"}
+< bad-request: `after` is for a list of topics: in an object, give each topic its position
+> {"type":"unsubscribe"}
+< bad-request: `unsubscribe` needs `topics`
+> {"type":"unsubscribe","topics":[]}
+< bad-request: `topics` is empty: name at least one
+> {"type":"unsubscribe","topics":{"cats":null}}
+< bad-request: `topics` must be a list of topics or patterns
+> {"type":"publish","data":1}
+< bad-request: `publish` needs `topic`
+> {"type":"publish","topic":"cats"}
+< bad-request: `publish` needs `data`
+> {"type":"publish","topic":1,"data":1}
+< bad-request: `topic` must be the name of a topic
+> {"type":"publish","topic":"orders.*","data":1}
+< bad-request: `orders.*` in `topic`: `*` is not allowed in a name
+"#;
+
+/// Compares a whole transcript, so that a difference is seen in its place.
+fn check(transcript: &str) {
+    let mut lines = 0;
+    let mut said = String::from("\n");
+    for line in transcript.lines().filter_map(|line| line.strip_prefix("> ")) {
+        said += &format!("> {line}\n< {}\n", answer(line));
+        lines += 1;
+    }
+    assert!(lines > 10, "a transcript of {lines} commands");
+    assert_eq!(said, transcript);
+}
+
+fn answer(text: &str) -> String {
+    let with_id = |id: Option<serde_json::Value>| id.map(|id| format!("{id} ")).unwrap_or_default();
+    match parse(text) {
+        Ok(Command { id, kind }) => with_id(id) + &describe(&kind),
+        Err(bad) => format!("{}{}: {}", with_id(bad.id), bad.refusal.slug(), bad.refusal),
+    }
+}
+
+fn describe(kind: &CommandKind) -> String {
+    let all = |topics: &[Pattern]| topics.iter().map(Pattern::as_str).collect::<Vec<_>>().join(", ");
+    match kind {
+        CommandKind::Auth(token) => format!("auth {}", token.expose_secret()),
+        CommandKind::Subscribe(topics) => {
+            let places = topics.iter().map(|(topic, after)| match after {
+                After::Live => format!("{topic} live"),
+                After::Earliest => format!("{topic} earliest"),
+                After::Position(position) => format!("{topic} {position}"),
+                After::Foreign => format!("{topic} foreign"),
+            });
+            format!("subscribe {}", places.collect::<Vec<_>>().join(", "))
+        }
+        CommandKind::Unsubscribe(topics) => format!("unsubscribe {}", all(topics)),
+        CommandKind::Replace(topics) => format!("replace {}", all(topics)),
+        CommandKind::Publish { topic, body } => format!("publish {topic} {body}"),
+        CommandKind::Ping => "ping".to_owned(),
+        CommandKind::PingText => "ping text".to_owned(),
+    }
+}
+
+#[test]
+fn commands_that_are_understood() {
+    check(UNDERSTOOD);
+}
+
+#[test]
+fn commands_that_are_refused_word_for_word() {
+    check(REFUSED);
+}
+
+#[test]
+fn a_refusal_on_the_wire() {
+    let bad = parse(r#"{"type":"subscrib","id":1}"#).expect_err("there is no such type");
+    let notice = Notice::Error { id: bad.id, refusal: *bad.refusal };
+    assert_eq!(
+        envelope::notice(&notice),
+        concat!(
+            r#"{"type":"error","id":1,"problem":{"type":"urn:relay:problem:bad-request","#,
+            r#""title":"The request is not understood","status":400,"#,
+            r#""detail":"unknown type `subscrib`, did you mean `subscribe`?"}}"#
+        )
+    );
+}
+
+#[test]
+fn what_somebody_sent_is_repeated_only_in_part() {
+    let long = "x".repeat(60_000);
+    for text in [
+        format!(r#"{{"type":"{long}"}}"#),
+        format!(r#"{{"type":"ping","{long}":1}}"#),
+        format!(r#"{{"type":"subscribe","topics":["{long}"]}}"#),
+        format!(r#"{{"type":"subscribe","topics":["a"],"after":"{long}"}}"#),
+    ] {
+        assert!(answer(&text).len() < 300, "{}", answer(&text));
+    }
+}
+
+#[test]
+fn neither_a_token_nor_a_payload_is_ever_formatted() {
+    for text in [
+        r#"{"type":"auth","token":"s3cret"}"#,
+        r#"{"type":"auth","token":"s3cret","x":1}"#,
+        r#"{"type":"auth","token":["s3cret"]}"#,
+        r#"{"type":"publish","topic":"cats","data":"s3cret"}"#,
+    ] {
+        let formatted = format!("{:?}", parse(text));
+        assert!(!formatted.contains("s3cret"), "{formatted}");
+    }
+}
+
+#[test]
+fn depth_costs_no_stack_and_no_tree() {
+    let deep = "[".repeat(100_000);
+    assert_eq!(answer(&deep), r#"bad-request: a command is a JSON object, for example `{"type":"ping"}`"#);
+    let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
+    let id = format!(r#"{{"type":"ping","id":{open}{close}}}"#);
+    assert_eq!(answer(&id), "bad-request: `id` must be an integer or a string of at most 64 bytes");
+    let data = format!(r#"{{"type":"publish","topic":"cats","data":{open}{close}}}"#);
+    assert_eq!(answer(&data).len(), "publish cats ".len() + 200_000);
+}
+
+/// Pieces of commands, so that a random text gets further than its first byte.
+fn pieces() -> impl Strategy<Value = String> {
+    const WORDS: &[&str] = &[
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "null",
+        "1",
+        "-1e9",
+        r#""type""#,
+        r#""subscribe""#,
+        r#""publish""#,
+        r#""ping""#,
+        r#""topics""#,
+        r#""topic""#,
+        r#""id""#,
+        r#""after""#,
+        r#""data""#,
+        r#""cats""#,
+        r#""a.*""#,
+        r#""\ud800""#,
+    ];
+    let piece = prop_oneof![9 => proptest::sample::select(WORDS).prop_map(str::to_owned), 1 => any::<String>()];
+    vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_survived(text in pieces()) {
+        // An answer is a sentence of bounded length: what was sent, or what is wrong with it.
+        assert!(answer(&text).len() <= text.len() + 400, "{}", answer(&text));
+    }
+}

@@ -1,0 +1,142 @@
+//! A JSON object split into its members in one pass, each still text, and the sentences about what is wrong with them.
+
+use std::fmt;
+
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::problem::Refusal;
+
+/// Every member that some command has.
+const MEMBERS: [&str; 7] = ["type", "id", "topics", "after", "token", "topic", "data"];
+
+/// The longest part of what somebody sent that is repeated in a sentence about it, in characters.
+const MAX_QUOTE: usize = 64;
+
+/// The members of an object.
+#[derive(Default)]
+pub(super) struct Members<'a> {
+    values: [Option<&'a RawValue>; MEMBERS.len()],
+    /// The first that stands twice.
+    repeated: Option<&'static str>,
+    /// The first that no command has.
+    unknown: Option<String>,
+}
+
+impl<'a> Members<'a> {
+    /// Splits the text of one object.
+    pub(super) fn split(text: &'a str) -> Result<Self, Refusal> {
+        serde_json::from_str(text).map_err(|error| match detail(&error) {
+            _ if error.is_data() => bad(r#"a command is a JSON object, for example `{"type":"ping"}`"#.to_owned()),
+            detail => Refusal::MalformedJson { line: error.line(), column: error.column().max(1), detail },
+        })
+    }
+
+    /// A member's text.
+    pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
+        MEMBERS.iter().position(|member| *member == name).and_then(|index| self.values[index])
+    }
+
+    /// A member that a command of this type cannot do without.
+    pub(super) fn need(&self, kind: &str, name: &str) -> Result<&'a RawValue, Refusal> {
+        self.get(name).ok_or_else(|| bad(format!("`{kind}` needs `{name}`")))
+    }
+
+    /// Whether this is the only member.
+    pub(super) fn is_only(&self, name: &str) -> bool {
+        self.unknown.is_none() && self.get(name).is_some() && self.values.iter().flatten().count() == 1
+    }
+
+    /// Refuses members that stand twice.
+    pub(super) fn refuse_repeated(&self) -> Result<(), Refusal> {
+        self.repeated.map_or(Ok(()), |name| Err(Refusal::DuplicateKey { pointer: format!("/{name}") }))
+    }
+
+    /// Refuses members other than `type` and those of the command.
+    pub(super) fn refuse_others(&self, kind: &str, allowed: &[&str]) -> Result<(), Refusal> {
+        let present = MEMBERS.iter().zip(&self.values).filter(|(_, value)| value.is_some()).map(|(name, _)| *name);
+        let mut others = present.filter(|name| *name != "type" && !allowed.contains(name));
+        let Some(name) = self.unknown.as_deref().or_else(|| others.next()) else { return Ok(()) };
+        Err(bad(match nearest(name, allowed) {
+            Some(near) => format!("unknown member {} of `{kind}`, did you mean `{near}`?", quoted(name)),
+            None => format!("unknown member {} of `{kind}`: it takes {}", quoted(name), list(allowed, "and")),
+        }))
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Members::default();
+                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                    match MEMBERS.iter().position(|member| *member == name) {
+                        Some(i) if members.values[i].replace(value).is_some() => {
+                            members.repeated.get_or_insert(MEMBERS[i]);
+                        }
+                        Some(_) => {}
+                        None => {
+                            members.unknown.get_or_insert(name);
+                        }
+                    }
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// Reads a member's text as what it must be.
+pub(super) fn read<T: DeserializeOwned>(name: &str, raw: &RawValue, what: &str) -> Result<T, Refusal> {
+    serde_json::from_str(raw.get()).map_err(|error| match detail(&error) {
+        _ if error.is_data() => bad(format!("`{name}` must be {what}")),
+        // The first pass does not look into strings: a lone surrogate.
+        detail => bad(format!("`{name}`: {detail}")),
+    })
+}
+
+/// A refusal with this sentence.
+pub(super) fn bad(sentence: String) -> Refusal {
+    Refusal::BadRequest(sentence)
+}
+
+/// What somebody sent, fit to stand in a sentence.
+pub(super) fn quoted(text: &str) -> String {
+    let mut rest = text.chars();
+    let start: String = rest.by_ref().take(MAX_QUOTE).flat_map(char::escape_debug).collect();
+    let more = if rest.next().is_some() { "…" } else { "" };
+    format!("`{start}{more}`")
+}
+
+/// The name that was probably meant: few typing errors away.
+pub(super) fn nearest<'n>(text: &str, names: &[&'n str]) -> Option<&'n str> {
+    if text.len() > MAX_QUOTE {
+        return None;
+    }
+    let distance = |name: &str| strsim::damerau_levenshtein(text, name);
+    let best = names.iter().copied().min_by_key(|name| distance(name))?;
+    (distance(best) <= (best.len() / 3).max(1)).then_some(best)
+}
+
+/// Names in a sentence: "`a`, `b` and `c`".
+pub(super) fn list(names: &[&str], conjunction: &str) -> String {
+    match names {
+        [] => String::new(),
+        [only] => format!("`{only}`"),
+        [first @ .., last] => format!("`{}` {conjunction} `{last}`", first.join("`, `")),
+    }
+}
+
+/// What the JSON reader says, without the place.
+fn detail(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.as_str(), |(detail, _)| detail).to_owned()
+}

@@ -1,0 +1,63 @@
+//! `relay.raw`: a server message is a bare payload and nothing else, for readers that know one topic's JSON and no
+//! protocol. Commands are those of `relay.v1`.
+//!
+//! Whatever it sent besides payloads, a reader would take for one. So it says nothing where nothing is amiss (`hello`,
+//! `ok`, `synced`, `topic_changed`; a `goaway` is followed by the close that means the same) and closes where silence
+//! would hide something: a gap, the end of a subscription, a refused command, each with the code that says whether to
+//! come back. The one exception is the text `pong`, which is no JSON and only sent to who asked.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::close::Close;
+use crate::command::{BadCommand, Command};
+use crate::frame::{self, Opcode};
+use crate::message::{Epoch, Record};
+use crate::notice::Notice;
+use crate::plugin::{Encoder, Protocol};
+use crate::protocol::{Kind, command};
+
+/// The kind.
+pub const KIND: Kind = Kind {
+    name: "relay.raw",
+    about: "bare payloads; closes where something would have to be told",
+    build: || Arc::new(RelayRaw),
+};
+
+/// The protocol; it has no state.
+pub struct RelayRaw;
+
+impl Encoder for RelayRaw {
+    fn slot(&self) -> usize {
+        1
+    }
+
+    fn message(&self, _: Epoch, record: &Record) -> Bytes {
+        frame::frame(Opcode::Text, record.payload.as_bytes())
+    }
+
+    fn notice(&self, notice: &Notice) -> Result<Option<Bytes>, Close> {
+        match notice {
+            Notice::Gap { .. } => Err(Close::Lagging),
+            Notice::Unsubscribed { .. } => Err(Close::Forbidden),
+            Notice::Error { refusal, .. } => Err(refusal.into()),
+            Notice::Pong { .. } | Notice::PongText => Ok(Some(frame::frame(Opcode::Text, b"pong"))),
+            Notice::Hello { .. }
+            | Notice::Ok { .. }
+            | Notice::Synced { .. }
+            | Notice::TopicChanged { .. }
+            | Notice::Goaway { .. } => Ok(None),
+        }
+    }
+}
+
+impl Protocol for RelayRaw {
+    fn name(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn command(&self, text: &str) -> Result<Command, BadCommand> {
+        command::parse(text)
+    }
+}

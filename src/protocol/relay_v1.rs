@@ -1,0 +1,51 @@
+//! `relay.v1`: one JSON object in each text message, both ways. Tells everything there is to tell.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::close::Close;
+use crate::command::{BadCommand, Command};
+use crate::frame::{self, Opcode};
+use crate::message::{Epoch, Record};
+use crate::notice::Notice;
+use crate::plugin::{Encoder, Protocol};
+use crate::protocol::{Kind, command, envelope};
+
+/// The kind.
+pub const KIND: Kind = Kind {
+    name: "relay.v1",
+    about: "JSON objects: messages with their id and time, and every notice",
+    build: || Arc::new(RelayV1),
+};
+
+/// The protocol; it has no state.
+pub struct RelayV1;
+
+impl Encoder for RelayV1 {
+    fn slot(&self) -> usize {
+        0
+    }
+
+    fn message(&self, epoch: Epoch, record: &Record) -> Bytes {
+        let len = envelope::message_len(record);
+        let mut out = Vec::with_capacity(frame::header_len(len) + len);
+        frame::put_header(&mut out, Opcode::Text, len);
+        envelope::put_message(&mut out, epoch, record);
+        out.into()
+    }
+
+    fn notice(&self, notice: &Notice) -> Result<Option<Bytes>, Close> {
+        Ok(Some(frame::frame(Opcode::Text, envelope::notice(notice).as_bytes())))
+    }
+}
+
+impl Protocol for RelayV1 {
+    fn name(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn command(&self, text: &str) -> Result<Command, BadCommand> {
+        command::parse(text)
+    }
+}

@@ -1,0 +1,83 @@
+//! Server-sent events (HTML, section 9.2): the same JSON as on the WebSocket, in events that a plain EventSource reads.
+//!
+//! A message is an event without a name, so that `onmessage` gets it; notices are named. `id:` is where to resume:
+//! a message's own id, and for `synced`, `gap` and `unsubscribed` the position up to which everything was sent, so that
+//! a reader to whom no message came resumes as well. An event is ended by an empty line, and a line by LF, CR or both:
+//! so nothing that is written here may bring its own. Names and positions cannot, notices are escaped by their JSON, and
+//! a payload is forwarded without white space; should a log hold one with line ends nevertheless, each becomes a
+//! `data:` line of the same event.
+
+use bytes::Bytes;
+
+use crate::close::Close;
+use crate::message::{Epoch, Position, Record};
+use crate::notice::Notice;
+use crate::plugin::Encoder;
+use crate::protocol::envelope;
+
+const ID: &[u8] = b"id: ";
+const DATA: &[u8] = b"data: ";
+const END: &[u8] = b"\n\n";
+
+/// A comment, which no reader sees and every proxy takes for life.
+pub const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
+
+/// Tells the reader how long to wait, in milliseconds, before it reconnects.
+pub fn retry(ms: u64) -> Bytes {
+    format!("retry: {ms}\n\n").into()
+}
+
+/// The encoder; it has no state.
+pub struct Sse;
+
+impl Encoder for Sse {
+    fn slot(&self) -> usize {
+        2
+    }
+
+    fn message(&self, epoch: Epoch, record: &Record) -> Bytes {
+        let len = envelope::message_len(record);
+        let id = envelope::position_len(record.seq);
+        let mut out = Vec::with_capacity(ID.len() + id + 1 + DATA.len() + len + END.len());
+        out.extend_from_slice(ID);
+        envelope::put_position(&mut out, Position { epoch, seq: record.seq });
+        out.push(b'\n');
+        out.extend_from_slice(DATA);
+        let start = out.len();
+        envelope::put_message(&mut out, epoch, record);
+        break_lines(&mut out, start);
+        out.extend_from_slice(END);
+        out.into()
+    }
+
+    /// Answers to commands are not told: a stream has none.
+    fn notice(&self, notice: &Notice) -> Result<Option<Bytes>, Close> {
+        let (head, position) = match notice {
+            Notice::Synced { position, .. } => ("event: synced\n".to_owned(), Some(position)),
+            Notice::Gap { to, .. } => ("event: gap\n".to_owned(), Some(to)),
+            Notice::Unsubscribed { position, .. } => ("event: unsubscribed\n".to_owned(), Some(position)),
+            Notice::TopicChanged { .. } => ("event: topic_changed\n".to_owned(), None),
+            Notice::Goaway { reconnect_after_ms, .. } => {
+                (format!("retry: {reconnect_after_ms}\nevent: goaway\n"), None)
+            }
+            Notice::Hello { .. }
+            | Notice::Ok { .. }
+            | Notice::Error { .. }
+            | Notice::Pong { .. }
+            | Notice::PongText => return Ok(None),
+        };
+        let id = position.map(|position| format!("id: {position}\n")).unwrap_or_default();
+        Ok(Some(format!("{head}{id}data: {}\n\n", envelope::notice(notice)).into()))
+    }
+}
+
+/// Makes a `data:` line of every line from `start` on. JSON text allows line ends only where white space is free.
+fn break_lines(out: &mut Vec<u8>, start: usize) {
+    let text = &out[start..];
+    if text.contains(&b'\n') || text.contains(&b'\r') {
+        let lines: Vec<&[u8]> = text.split(|byte| matches!(byte, b'\n' | b'\r')).collect();
+        let lines = lines.join(&b"\ndata: "[..]);
+        out.truncate(start);
+        out.extend_from_slice(&lines);
+    }
+}
