@@ -6,12 +6,9 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use secrecy::SecretString;
-use sha1::{Digest, Sha1};
 use tracing::debug;
 use warp::Filter;
 use warp::http::header::{
@@ -27,10 +24,8 @@ use crate::http::credential;
 use crate::problem::Refusal;
 use crate::server::socket::Socket;
 use crate::ws;
+use crate::ws::handshake::{accept_key, is_key};
 use crate::ws::opening::Opening;
-
-/// RFC 6455, section 1.3.
-const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Extracts the upgrade that hyper offers, if the request asked for one.
 pub fn pending() -> impl Filter<Extract = (Option<OnUpgrade>,), Error = Infallible> + Copy {
@@ -57,7 +52,7 @@ pub fn upgrade(
         peer: call.peer,
         permit: call.permit.clone(),
     };
-    let accept = STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize());
+    let accept = accept_key(key);
     let mut response = answer::empty(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -95,7 +90,7 @@ fn handshake(call: &Call) -> Result<&str, Refusal> {
         return Err(Refusal::BadRequest("a WebSocket handshake has no body".into()));
     }
     call.one(&SEC_WEBSOCKET_KEY)?
-        .filter(|key| STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16))
+        .filter(|key| is_key(key))
         .ok_or_else(|| Refusal::BadRequest("`Sec-WebSocket-Key` must be 16 bytes in base64".into()))
 }
 

@@ -3,4 +3,5 @@
 mod http;
 mod peer;
 mod rig;
-mod store;
+mod smallest_flow;
+mod subscriber;

@@ -9,21 +9,24 @@ use relay::config::model::{
     Compatibility, Config, History, Limits, Listen, Log, OnLag, SchemaSource, Server, Span, StoreConfig, TokenConfig,
     TopicConfig,
 };
+use relay::directory::Directory;
 use relay::hub::topic::Topic;
+use relay::hub::{Hub, Size};
 use relay::live::Live;
 use relay::message::Time;
 use relay::name::{Pattern, UserId};
+use relay::plugin::{Query, Retention};
 use relay::principal::{Grants, Principal, UserPattern};
 use relay::schema::Schema;
 use relay::server::listener::Listener;
 use relay::server::{self, Listeners};
 use relay::snapshot::{Snapshot, TopicRules};
+use relay::store::{self, Settings};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::peer::{Answer, Peer};
-use crate::store::Tape;
 
 /// Subprotocols of the tests' servers.
 pub const PROTOCOLS: &[&str] = &["relay.v1", "relay.raw"];
@@ -32,8 +35,6 @@ pub const PROTOCOLS: &[&str] = &["relay.v1", "relay.raw"];
 pub struct Rig {
     /// What it is.
     pub live: Arc<Live>,
-    /// Its log.
-    pub tape: Arc<Tape>,
     /// Where it listens.
     pub public: SocketAddr,
     /// Where operators connect.
@@ -47,15 +48,19 @@ impl Rig {
     pub async fn start(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config();
         change(&mut config);
-        let tape = Arc::new(Tape::default());
-        let live = Arc::new(Live::new(snapshot(config, 1), tape.clone()));
+        let store = (store::KINDS[0].build)(&Settings { key_window: Duration::from_secs(300), keys: 1_000 });
+        store.retain(retention(&config));
+        let snapshot = snapshot(config, 1);
+        let topics = snapshot.topics.iter().map(|rules| (rules.topic.name.clone(), rules.topic.clone()));
+        let hub = Hub::new(store, Size { shards: 2, ..Size::default() }, topics.collect());
+        let live = Arc::new(Live::new(snapshot, hub));
         let listen = Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
         let public = Listener::bind(&listen).await.expect("a free port");
         let admin = Listener::bind(&listen).await.expect("a free port");
         let (public_address, admin_address) = (tcp(&public), tcp(&admin));
         let listeners = Listeners { public, admin: Some(admin) };
         let running = tokio::spawn(server::run(listeners, live.clone(), PROTOCOLS));
-        Self { live, tape, public: public_address, admin: admin_address, running }
+        Self { live, public: public_address, admin: admin_address, running }
     }
 
     /// A connection.
@@ -81,9 +86,10 @@ impl Rig {
     }
 
     /// The payloads in the log.
-    pub fn payloads(&self) -> Vec<String> {
-        let tape = self.tape.0.lock().expect("not poisoned");
-        tape.iter().map(|draft| String::from_utf8_lossy(draft.payload.as_bytes()).into_owned()).collect()
+    pub async fn payloads(&self) -> Vec<String> {
+        let query = Query { topics: &[Pattern::everything()], after: 0, until: u64::MAX, limit: usize::MAX };
+        let page = self.live.hub.store().read(query).await.expect("memory can be read");
+        page.records.iter().map(|r| String::from_utf8_lossy(r.payload.as_bytes()).into_owned()).collect()
     }
 
     /// Begins the drain and waits for the end.
@@ -198,4 +204,13 @@ pub fn snapshot(config: Config, generation: u64) -> Snapshot {
         anonymous: Arc::new(anonymous),
         config,
     }
+}
+
+fn retention(config: &Config) -> Directory<Retention> {
+    let topics = config.topics.iter().map(|topic| {
+        let History { count, bytes, age } = topic.history;
+        let declared = topic.name.clone();
+        (topic.name.clone(), Retention { count, bytes, age, declared, topics: config.limits.family_topics })
+    });
+    topics.collect()
 }
