@@ -2,10 +2,14 @@
 //!
 //! `ARCHITECTURE.md` has the map.
 
+pub mod assemble;
+pub mod cli;
 pub mod close;
 pub mod command;
 pub mod config;
+pub mod diagnostic;
 pub mod directory;
+pub mod files;
 pub mod hub;
 pub mod ingest;
 pub mod live;

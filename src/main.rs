@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The `relay` program: see `relay::cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    relay::cli::main()
+}
