@@ -4,14 +4,25 @@
 //! how a fault is printed. Its idea: a file is known by its path below relay.toml's directory and stands under the base
 //! URI `relay:///<path>`, so that `$ref` between files is ordinary URI resolution and nothing is ever fetched.
 
+mod build;
+mod cost;
+mod dialect;
 mod fault;
+mod flatten;
+mod library;
+mod link;
+mod pattern;
+mod survey;
 
 pub use self::fault::{SchemaFault, SchemaFaultKind};
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::schema::Schema;
+use crate::schema::compile::library::Library;
+use crate::schema::compile::pattern::Patterns;
+use crate::schema::compile::survey::Surveyor;
 
 /// Where the texts of schema files come from.
 pub trait Sources {
@@ -36,7 +47,7 @@ pub struct SchemaLimits {
 /// What a compilation leaves behind so that the next one need not repeat it: the schemas by content.
 #[derive(Clone, Default)]
 pub struct SchemaCache {
-    schemas: HashMap<Arc<str>, Arc<Schema>>,
+    schemas: HashMap<[u8; 32], Arc<Schema>>,
 }
 
 /// The outcome of [`compile_all`].
@@ -53,6 +64,49 @@ pub struct Compiled {
 /// Loads, checks and compiles the named schema files and all that they refer to. A root whose text and whose
 /// references' texts are what they were when `cache` was made comes back as the same [`Schema`].
 pub fn compile_all(files: &dyn Sources, roots: &[Arc<str>], limits: &SchemaLimits, cache: &SchemaCache) -> Compiled {
-    let _ = (files, roots, limits, &cache.schemas);
-    Compiled::default()
+    let patterns = Patterns::new(limits.regex_size);
+    let surveyor = Surveyor { patterns: &patterns };
+    let mut library = Library::new(files, limits);
+    let roots = load_roots(&mut library, &surveyor, roots);
+    link::link(&mut library, &surveyor);
+    cost::check(&mut library);
+    for document in 0..library.documents.len() {
+        build::check_rules(&mut library, document);
+    }
+    let mut compiled = Compiled::default();
+    for (path, root) in roots {
+        let Some(reached) = build::reach(&library, root) else { continue };
+        let fingerprint = build::fingerprint(&library, &reached);
+        let known = cache.schemas.get(&fingerprint).cloned();
+        if let Some(schema) = known.or_else(|| build::build(&mut library, &reached, &patterns, fingerprint)) {
+            compiled.cache.schemas.insert(fingerprint, schema.clone());
+            compiled.schemas.insert(path, schema);
+        }
+    }
+    compiled.faults = library.faults;
+    compiled.faults.sort_by(|a, b| (&a.file, a.bytes.start, &a.pointer).cmp(&(&b.file, b.bytes.start, &b.pointer)));
+    compiled.faults.dedup();
+    compiled
+}
+
+/// Loads each root once, in a fixed order.
+fn load_roots(library: &mut Library<'_>, surveyor: &Surveyor<'_>, roots: &[Arc<str>]) -> Vec<(Arc<str>, usize)> {
+    let mut seen = HashSet::new();
+    let mut loaded = Vec::new();
+    for path in roots.iter().filter(|path| seen.insert(Arc::clone(path))) {
+        match library.load(path) {
+            Ok(Some(document)) => {
+                surveyor.document(library, document);
+                loaded.push((path.clone(), document));
+            }
+            Ok(None) => {}
+            Err(why) => library.faults.push(SchemaFault {
+                file: path.clone(),
+                bytes: 0..0,
+                pointer: String::new(),
+                kind: SchemaFaultKind::Unreadable { why },
+            }),
+        }
+    }
+    loaded
 }

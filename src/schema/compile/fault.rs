@@ -50,10 +50,10 @@ pub enum SchemaFaultKind {
         keyword: &'static str,
         uri: String,
     },
-    /// Two of the files say that they are the same thing.
+    /// Two files say that they are the same thing, and both are meant.
     DuplicateId {
         uri: String,
-        other: Arc<str>,
+        files: [Arc<str>; 2],
     },
     RefUnreadable {
         target: String,
@@ -175,7 +175,9 @@ impl fmt::Display for SchemaFaultKind {
             Self::UnknownDialect { uri } => write!(f, "`$schema` names no known dialect: `{uri}`"),
             Self::NotASchema { keyword, detail } => write!(f, "not a valid schema: {detail} (`{keyword}`)"),
             Self::InvalidUri { keyword, uri } => write!(f, "`{keyword}` is not a URI reference: `{uri}`"),
-            Self::DuplicateId { uri, other } => write!(f, "the `$id` `{uri}` is also that of `{other}`"),
+            Self::DuplicateId { uri, files: [one, other] } => {
+                write!(f, "both `{one}` and `{other}` have the `$id` `{uri}`")
+            }
             Self::RefUnreadable { target, why } => write!(f, "`{target}` cannot be read: {why}"),
             Self::RefOutside { target } => write!(f, "`{target}` leaves the directory of relay.toml"),
             Self::RefRemote { target } => write!(f, "`{target}` is not one of the schema files"),

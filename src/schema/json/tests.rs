@@ -1,5 +1,3 @@
-use std::path::Path;
-
 use bytes::Bytes;
 use proptest::prelude::{any, prop, proptest};
 use proptest::prop_assert_eq;
@@ -7,6 +5,7 @@ use proptest::strategy::{Just, Strategy};
 use serde_json::{Value, json};
 
 use crate::schema::json::{JsonError, MAX_DEPTH, locate, parse};
+use crate::schema::suites::suite;
 
 fn read(text: &str) -> Result<(Value, String), JsonError> {
     read_bytes(text.as_bytes())
@@ -130,14 +129,10 @@ fn a_pointer_is_found_in_the_text() {
 /// JSONTestSuite, where it lies beside the repository. The two `y_` files with duplicate keys are refused on purpose.
 #[test]
 fn the_json_test_suite_agrees() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/suites/json/test_parsing");
-    let Ok(files) = std::fs::read_dir(&folder) else {
-        eprintln!("skipped: {} is not here", folder.display());
-        return;
-    };
+    let Some(folder) = suite("json/test_parsing") else { return };
     let (mut accepted, mut refused, mut either) = (0, 0, 0);
     let mut on_purpose = Vec::new();
-    for file in files {
+    for file in std::fs::read_dir(&folder).unwrap() {
         let path = file.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let result = read_bytes(&std::fs::read(&path).unwrap());
