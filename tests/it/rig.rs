@@ -164,7 +164,7 @@ pub fn config() -> Config {
         tokens: vec![token("all", &["**"], &["**"], &["*"])],
         anonymous: Grants::default(),
         limits: Limits { drain: Duration::from_secs(5), ..Limits::default() },
-        store: StoreConfig { kind: "memory".into() },
+        store: StoreConfig::default(),
     }
 }
 
