@@ -153,8 +153,8 @@ async fn append(live: &Live, principal: &Principal, judged: Vec<Judged>) -> Resu
         topics.push(topic.clone());
         drafts.push(Draft { topic, user, payload, key });
     }
-    let epoch = live.store.epoch();
-    match live.store.append(drafts).await {
+    let epoch = live.hub.epoch();
+    match live.hub.store().append(drafts).await {
         Ok(receipts) => Ok(topics
             .into_iter()
             .zip(receipts)

@@ -27,4 +27,5 @@ pub mod schema;
 pub mod server;
 pub mod snapshot;
 pub mod store;
+pub mod strangers;
 pub mod ws;

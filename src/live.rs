@@ -9,17 +9,18 @@ use uuid::Uuid;
 
 use crate::connections::Connections;
 use crate::drain::Drain;
+use crate::hub::Hub;
 use crate::identify::Failures;
-use crate::plugin::Store;
 use crate::problem::Refusal;
 use crate::registrations::Registrations;
 use crate::snapshot::Snapshot;
+use crate::strangers::Strangers;
 
 /// The running server, whatever its configuration is at the moment.
 pub struct Live {
     current: ArcSwap<Snapshot>,
-    /// The log.
-    pub store: Arc<dyn Store>,
+    /// The log's end and everybody who follows it.
+    pub hub: Arc<Hub>,
     /// The owner of all tasks, and the signal that ends them.
     pub drain: Drain,
     /// Places on the public listener.
@@ -28,19 +29,22 @@ pub struct Live {
     pub registrations: Registrations,
     /// Wrong credentials, by address.
     pub failures: Failures,
+    /// Places for connections that have not said who they are.
+    pub strangers: Strangers,
     appending: AtomicUsize,
 }
 
 impl Live {
     /// Starts from a first snapshot.
-    pub fn new(snapshot: Snapshot, store: Arc<dyn Store>) -> Self {
+    pub fn new(snapshot: Snapshot, hub: Arc<Hub>) -> Self {
         Self {
             current: ArcSwap::from_pointee(snapshot),
-            store,
+            hub,
             drain: Drain::default(),
             connections: Connections::default(),
             registrations: Registrations::default(),
             failures: Failures::default(),
+            strangers: Strangers::default(),
             appending: AtomicUsize::new(0),
         }
     }

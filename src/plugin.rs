@@ -151,9 +151,12 @@ pub struct Page {
     pub until: Seq,
 }
 
+/// How many encoders there are: the subprotocols, and server-sent events.
+pub const ENCODERS: usize = 3;
+
 /// Writes messages and notices as bytes that are ready for the socket.
 pub trait Encoder: Send + Sync {
-    /// Which of a message's cached encodings is this one's: a small number, different for every encoder.
+    /// Which of a message's cached encodings is this one's: below [`ENCODERS`], different for every encoder.
     fn slot(&self) -> usize;
 
     /// A message: the same bytes for every subscriber.

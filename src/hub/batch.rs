@@ -36,6 +36,11 @@ impl Batch {
         &self.bytes
     }
 
+    /// The first frame.
+    pub fn first(&self) -> &[u8] {
+        &self.bytes[..self.ends.first().map_or(0, |(end, _)| *end)]
+    }
+
     /// How many frames.
     pub fn len(&self) -> usize {
         self.ends.len()

@@ -5,13 +5,14 @@
 //! the rest of the one frame that was begun, and the cursor behind it.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::close::Close;
 use crate::hub::entry::Cursor;
 
 /// A socket: TCP, TLS or Unix.
@@ -23,8 +24,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 pub struct Connection {
     wire: Mutex<Wire>,
     waker: AtomicWaker,
-    /// A close code that somebody else asks this connection's task to end with; 0 is none.
-    ending: AtomicU16,
+    /// How somebody else asks this connection's task to end.
+    ending: OnceLock<Close>,
     /// When a write last made progress, in the hub's clock.
     progress: AtomicU64,
 }
@@ -72,7 +73,7 @@ impl Connection {
         Self {
             wire: Mutex::new(wire),
             waker: AtomicWaker::new(),
-            ending: AtomicU16::new(0),
+            ending: OnceLock::new(),
             progress: AtomicU64::new(0),
         }
     }
@@ -91,16 +92,16 @@ impl Connection {
         self.waker.register(cx.waker());
     }
 
-    /// Asks the connection's task to end with this close code; the first one asked for stays.
-    pub fn end(&self, code: u16) {
-        if self.ending.compare_exchange(0, code, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+    /// Asks the connection's task to end like this; the first one asked for stays.
+    pub fn end(&self, close: Close) {
+        if self.ending.set(close).is_ok() {
             self.wake();
         }
     }
 
-    /// The close code that somebody asked to end with.
-    pub fn ending(&self) -> Option<u16> {
-        Some(self.ending.load(Ordering::Acquire)).filter(|code| *code != 0)
+    /// How somebody asked it to end.
+    pub fn ending(&self) -> Option<Close> {
+        self.ending.get().copied()
     }
 
     pub(super) fn progressed(&self, now: u64) {

@@ -8,10 +8,7 @@ use bytes::Bytes;
 use crate::hub::topic::Topic;
 use crate::message::{Epoch, Record, Seq};
 use crate::name::Pattern;
-use crate::plugin::Encoder;
-
-/// Encoders there can be; [`Encoder::slot`] is below.
-pub const ENCODERS: usize = 3;
+use crate::plugin::{ENCODERS, Encoder};
 
 /// A place between two entries of the log: everything up to it has been seen. Marks stand behind the message with
 /// their seq, in the order of their generations, so that places compare as the log runs.
@@ -90,8 +87,10 @@ pub struct Mark {
     pub seq: Seq,
     /// The configuration that took effect.
     pub generation: u64,
-    /// Topics that were removed or changed.
-    pub topics: Vec<Pattern>,
+    /// Declared names that were removed.
+    pub removed: Vec<Pattern>,
+    /// Declared names whose schema changed.
+    pub changed: Vec<Pattern>,
     /// Tokens that were removed or changed.
     pub tokens: HashSet<Arc<str>>,
     /// Whether the grants of anonymous callers changed.
@@ -102,6 +101,6 @@ impl Mark {
     /// Whether a subscriber with this token and these subscriptions has to look.
     pub fn affects(&self, token: Option<&Arc<str>>, subscriptions: &[Pattern]) -> bool {
         token.map_or(self.anonymous, |name| self.tokens.contains(name))
-            || subscriptions.iter().any(|mine| self.topics.iter().any(|changed| changed.overlaps(mine)))
+            || subscriptions.iter().any(|mine| self.removed.iter().chain(&self.changed).any(|t| t.overlaps(mine)))
     }
 }

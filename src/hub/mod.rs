@@ -13,7 +13,6 @@ pub mod subscriber;
 pub mod topic;
 pub mod window;
 
-use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,9 +27,29 @@ use crate::hub::shard::Shard;
 use crate::hub::subscriber::Subscriber;
 use crate::hub::topic::{Counter, Topic};
 use crate::hub::window::Window;
-use crate::message::{Epoch, Record};
-use crate::name::{Pattern, TopicName};
+use crate::message::{Epoch, Record, Seq};
+use crate::name::TopicName;
 use crate::plugin::{Encoder, Follower, Store};
+
+/// How large a hub is.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// Shards, each with a task: as many as there are worker threads.
+    pub shards: usize,
+    /// Bytes that the window keeps.
+    pub window: usize,
+    /// Entries that the window keeps whatever their size.
+    pub entries: usize,
+    /// After so many connections a shard lets other tasks run: new publishes then join its next batch, without which a
+    /// burst costs more than twice as much.
+    pub stride: usize,
+}
+
+impl Default for Size {
+    fn default() -> Self {
+        Self { shards: 1, window: 16 << 20, entries: 1_024, stride: 64 }
+    }
+}
 
 /// See the module's documentation.
 pub struct Hub {
@@ -46,13 +65,13 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// A hub over a store, following it from now on. `window` is in bytes.
-    pub fn new(store: Arc<dyn Store>, shards: usize, window: usize, topics: Directory<Arc<Topic>>) -> Arc<Self> {
+    /// A hub over a store, following it from now on.
+    pub fn new(store: Arc<dyn Store>, size: Size, topics: Directory<Arc<Topic>>) -> Arc<Self> {
         let head = Cursor { seq: store.head(), generation: 0 };
         let hub = Arc::new(Self {
             epoch: store.epoch(),
-            window: Window::new(window, head),
-            shards: (0..shards.max(1)).map(|_| Arc::new(Shard::new(head))).collect(),
+            window: Window::new(size.window, size.entries, head),
+            shards: (0..size.shards.max(1)).map(|_| Arc::new(Shard::new(head, size.stride))).collect(),
             next: AtomicUsize::new(0),
             topics: ArcSwap::from_pointee(topics),
             behind: Counter::default(),
@@ -114,8 +133,8 @@ impl Hub {
     }
 
     /// Marks the place where a reload took effect and has everybody whom it affects look.
-    pub fn mark(&self, generation: u64, topics: Vec<Pattern>, tokens: HashSet<Arc<str>>, anonymous: bool) {
-        self.window.mark(|seq| Mark { seq, generation, topics, tokens, anonymous });
+    pub fn mark(&self, mark: impl FnOnce(Seq) -> Mark) {
+        self.window.mark(mark);
         self.shards.iter().for_each(|shard| shard.wake());
     }
 

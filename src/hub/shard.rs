@@ -25,15 +25,15 @@ use crate::plugin::Encoder;
 const BATCH_MESSAGES: usize = 64;
 /// Bytes of payload in one batch, or one message.
 const BATCH_BYTES: usize = 64 << 10;
-/// After so many connections, or so many bytes, a pass lets other tasks run: new publishes then join the next batch,
-/// without which a burst costs more than twice as much.
-const YIELD_CONNECTIONS: usize = 64;
+/// After so many bytes a pass lets other tasks run, as it does after so many connections.
 const YIELD_BYTES: usize = 256 << 10;
 
 /// A part of the subscribers, served by one task.
 pub(super) struct Shard {
     state: Mutex<State>,
     news: Notify,
+    /// Connections served between two yields.
+    stride: usize,
 }
 
 pub(super) struct State {
@@ -75,9 +75,9 @@ struct Group {
 }
 
 impl Shard {
-    pub(super) fn new(position: Cursor) -> Self {
+    pub(super) fn new(position: Cursor, stride: usize) -> Self {
         let state = State { members: Members::default(), position, pass: 0, running: None };
-        Self { state: Mutex::new(state), news: Notify::new() }
+        Self { state: Mutex::new(state), news: Notify::new(), stride }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -128,7 +128,7 @@ impl Shard {
             self.serve(&item, pass, now, group, messages);
             connections += 1;
             bytes += group.batch.bytes().len();
-            if connections >= YIELD_CONNECTIONS || bytes >= YIELD_BYTES {
+            if connections >= self.stride || bytes >= YIELD_BYTES {
                 (connections, bytes) = (0, 0);
                 tokio::task::yield_now().await;
             }

@@ -9,7 +9,7 @@ use std::task::Context;
 
 use crate::hub::Hub;
 use crate::hub::batch::Batch;
-use crate::hub::connection::{Connection, Phase, Written};
+use crate::hub::connection::{Connection, Dead, Phase, Written};
 use crate::hub::entry::{Cursor, Entry, Mark, Message};
 use crate::hub::gaps::Gaps;
 use crate::hub::members::SlotId;
@@ -350,19 +350,27 @@ impl Subscriber {
         self.subscriptions.iter().any(|s| seq > s.floor && s.pattern.matches(topic))
     }
 
-    /// Writes whole frames; what is left of the frame that was begun is kept and the cursor moved behind it.
-    pub fn write(&mut self, cx: &mut Context<'_>, batch: &Batch) -> Written {
+    /// Writes whole frames; answers how many it took. What is left of the last of them is kept, and it takes one at
+    /// least, so that there is something to wait for.
+    ///
+    /// # Errors
+    /// [`Dead`].
+    pub fn write(&mut self, cx: &mut Context<'_>, batch: &Batch) -> Result<usize, Dead> {
         let mut wire = self.connection.wire();
-        let written = wire.write(cx, batch.bytes());
-        if let Written::Part(n) = written
-            && let Some((rest, _, _)) = batch.cut(n)
-        {
-            wire.keep(rest);
-        }
-        if written != Written::Broken {
-            self.connection.progressed(self.hub.clock());
-        }
-        written
+        let taken = match wire.write(cx, batch.bytes()) {
+            Written::All => batch.len(),
+            Written::Broken => return Err(Dead),
+            Written::Part(0) => {
+                wire.keep(batch.first());
+                return Ok(1);
+            }
+            Written::Part(n) => batch.cut(n).map_or(0, |(rest, frames, _)| {
+                wire.keep(rest);
+                frames
+            }),
+        };
+        self.connection.progressed(self.hub.clock());
+        Ok(taken)
     }
 
     /// Writes a short answer now, or behind what is left over. A live connection whose socket is full falls behind.

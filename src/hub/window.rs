@@ -8,9 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::hub::entry::{Cursor, Entry, Mark, Message};
 use crate::message::Seq;
 
-/// Entries that are kept whatever their size.
-const MIN_ENTRIES: usize = 1_024;
-
 /// A bounded view of the log's end.
 pub struct Window {
     inner: Mutex<Inner>,
@@ -20,6 +17,7 @@ struct Inner {
     entries: VecDeque<Entry>,
     bytes: usize,
     limit: usize,
+    least: usize,
     head: Cursor,
     /// The last message that has left the window.
     evicted: Seq,
@@ -36,9 +34,9 @@ pub enum Fetch {
 }
 
 impl Window {
-    /// A window that keeps about `limit` bytes, over a log whose head is `head`.
-    pub fn new(limit: usize, head: Cursor) -> Self {
-        let inner = Inner { entries: VecDeque::new(), bytes: 0, limit, head, evicted: head.seq };
+    /// A window that keeps about `limit` bytes and at least `least` entries, over a log whose head is `head`.
+    pub fn new(limit: usize, least: usize, head: Cursor) -> Self {
+        let inner = Inner { entries: VecDeque::new(), bytes: 0, limit, least, head, evicted: head.seq };
         Self { inner: Mutex::new(inner) }
     }
 
@@ -103,7 +101,7 @@ impl Window {
 
 impl Inner {
     fn shrink(&mut self) {
-        while self.bytes > self.limit && self.entries.len() > MIN_ENTRIES {
+        while self.bytes > self.limit && self.entries.len() > self.least {
             match self.entries.pop_front() {
                 Some(Entry::Message(message)) => {
                     self.bytes -= message.cost();

@@ -10,8 +10,6 @@ pub mod relay_raw;
 pub mod relay_v1;
 pub mod sse;
 
-use std::sync::Arc;
-
 use crate::plugin::Protocol;
 
 /// A kind of WebSocket subprotocol.
@@ -20,15 +18,12 @@ pub struct Kind {
     pub name: &'static str,
     /// What it is, in a line.
     pub about: &'static str,
-    /// Makes it.
-    pub build: fn() -> Arc<dyn Protocol>,
+    /// It; a protocol has no state.
+    pub protocol: &'static dyn Protocol,
 }
 
 /// Every WebSocket subprotocol; the first is spoken where none is asked for.
 pub const KINDS: &[Kind] = &[relay_v1::KIND, relay_raw::KIND];
-
-/// How many encoders there are, each with its own slot below this: the subprotocols, and server-sent events.
-pub const SLOTS: usize = 3;
 
 #[cfg(test)]
 #[path = "notice_tests.rs"]
@@ -36,19 +31,18 @@ mod notices;
 
 #[cfg(test)]
 mod tests {
-    use super::{KINDS, SLOTS};
-    use crate::plugin::Encoder;
+    use super::KINDS;
+    use crate::plugin::{ENCODERS, Encoder};
     use crate::protocol::sse::Sse;
 
     #[test]
     fn every_encoder_has_a_slot_of_its_own_and_every_kind_its_name() {
         let mut slots = vec![Sse.slot()];
         for kind in KINDS {
-            let protocol = (kind.build)();
-            assert_eq!(protocol.name(), kind.name);
-            slots.push(protocol.slot());
+            assert_eq!(kind.protocol.name(), kind.name);
+            slots.push(kind.protocol.slot());
         }
         slots.sort_unstable();
-        assert_eq!(slots, (0..SLOTS).collect::<Vec<_>>());
+        assert_eq!(slots, (0..ENCODERS).collect::<Vec<_>>());
     }
 }

@@ -6,8 +6,6 @@
 //! would hide something: a gap, the end of a subscription, a refused command, each with the code that says whether to
 //! come back. The one exception is the text `pong`, which is no JSON and only sent to who asked.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use crate::close::Close;
@@ -22,7 +20,7 @@ use crate::protocol::{Kind, command};
 pub const KIND: Kind = Kind {
     name: "relay.raw",
     about: "bare payloads; closes where something would have to be told",
-    build: || Arc::new(RelayRaw),
+    protocol: &RelayRaw,
 };
 
 /// The protocol; it has no state.

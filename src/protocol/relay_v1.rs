@@ -1,7 +1,5 @@
 //! `relay.v1`: one JSON object in each text message, both ways. Tells everything there is to tell.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use crate::close::Close;
@@ -16,7 +14,7 @@ use crate::protocol::{Kind, command, envelope};
 pub const KIND: Kind = Kind {
     name: "relay.v1",
     about: "JSON objects: messages with their id and time, and every notice",
-    build: || Arc::new(RelayV1),
+    protocol: &RelayV1,
 };
 
 /// The protocol; it has no state.

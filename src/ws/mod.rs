@@ -1,17 +1,50 @@
-//! WebSocket connections.
+//! WebSocket connections: one task for each, which reads its commands, answers them, and serves it while it is behind.
+//!
+//! What a message looks like is the protocol's business and who gets it the hub's.
 
+mod command;
+mod evaluate;
 pub mod handshake;
 pub mod opening;
+mod pump;
+mod task;
+mod vitals;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
+use secrecy::ExposeSecret;
 
-use crate::hub::connection::Io;
+use crate::close::Close;
+use crate::hub::connection::{Connection, Io};
+use crate::identify::identify;
 use crate::live::Live;
+use crate::message::Time;
+use crate::protocol;
 use crate::ws::opening::Opening;
+use crate::ws::task::{Caller, Task};
 
 /// Serves one WebSocket until it ends. `head` are bytes that arrived behind the upgrade request.
 pub async fn serve(live: Arc<Live>, socket: Box<dyn Io>, head: Bytes, opening: Opening) {
-    let _ = (live, socket, head, opening);
+    let kind = protocol::KINDS.iter().find(|kind| kind.name == opening.protocol).unwrap_or(&protocol::KINDS[0]);
+    let caller = Box::pin(who(&live, &opening)).await;
+    let subscriber = live.hub.subscriber(Arc::new(Connection::new(Some(socket))), kind.protocol);
+    let task = Task::new(live, subscriber, kind.protocol, opening.peer, opening.permit);
+    task.run(caller, &head).await;
+}
+
+/// Who the connection is as far as the upgrade tells: by its registration, by its bearer, or not yet.
+async fn who(live: &Live, opening: &Opening) -> Result<Caller, Close> {
+    let snapshot = live.snapshot();
+    if let Some(id) = &opening.registration {
+        let seat = live.registrations.attach(id.expose_secret(), Instant::now()).ok_or(Close::Unauthenticated)?;
+        let principal = seat.registration.principal(&snapshot, Time::now())?;
+        return Ok(Caller::Registered(principal, Box::new(seat)));
+    }
+    if let Some(bearer) = &opening.bearer {
+        let known = identify(&snapshot, &live.failures, Some(bearer.expose_secret()), opening.peer).await;
+        return known.map(Caller::Known).map_err(|refusal| Close::from(&refusal));
+    }
+    Ok(Caller::Unknown)
 }

@@ -1,0 +1,89 @@
+//! From a checked configuration to what a server runs on: the only place that reads the tables of kinds.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::assemble::Loaded;
+use crate::auth;
+use crate::config::model::Config;
+use crate::directory::Directory;
+use crate::hub::topic::Topic;
+use crate::hub::{Hub, Size};
+use crate::live::Live;
+use crate::message::Time;
+use crate::plugin::{Retention, Store};
+use crate::principal::Principal;
+use crate::schema::Schema;
+use crate::snapshot::{Snapshot, TopicRules};
+use crate::store::{self, Settings};
+
+/// Builds the snapshot of a configuration. What lives across configurations is taken over from the one before.
+pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> Snapshot {
+    let known: HashMap<&str, &Arc<Topic>> =
+        before.into_iter().flat_map(|b| b.topics.iter()).map(|r| (r.topic.name.as_str(), &r.topic)).collect();
+    let topics = config.topics.iter().enumerate().map(|(index, topic)| {
+        let lives = known.get(topic.name.as_str()).map(|topic| Arc::clone(topic));
+        let schema = topic.schema.file().and_then(|file| loaded.schemas.get(file).cloned());
+        let rules = TopicRules {
+            config: index,
+            schema: schema.unwrap_or_else(Schema::any),
+            topic: lives.unwrap_or_else(|| Arc::new(Topic::new(topic.name.clone()))),
+        };
+        (topic.name.clone(), Arc::new(rules))
+    });
+    let topics = topics.collect();
+    let anonymous = Principal {
+        token: None,
+        user: None,
+        grants: config.anonymous.clone(),
+        not_after: None,
+        fingerprint: 0,
+    };
+    Snapshot {
+        generation: before.map_or(0, |b| b.generation) + 1,
+        hash: loaded.hash.clone(),
+        loaded_at: Time::now(),
+        topics,
+        auth: (auth::KINDS[0].build)(&config.tokens),
+        anonymous: Arc::new(anonymous),
+        config,
+    }
+}
+
+/// What each declared topic retains.
+pub fn retention(config: &Config) -> Directory<Retention> {
+    let retention = config.topics.iter().map(|topic| {
+        let history = topic.history;
+        let retention = Retention {
+            count: history.count,
+            bytes: history.bytes,
+            age: history.age,
+            declared: topic.name.clone(),
+            topics: config.limits.family_topics,
+        };
+        (topic.name.clone(), retention)
+    });
+    retention.collect()
+}
+
+/// The declared topics as they live.
+pub fn topics(snapshot: &Snapshot) -> Directory<Arc<Topic>> {
+    snapshot.topics.iter().map(|rules| (rules.topic.name.clone(), rules.topic.clone())).collect()
+}
+
+/// Makes what lives from a first snapshot: the log, the hub over it, and everything that counts.
+pub fn live(snapshot: Snapshot, shards: usize) -> Arc<Live> {
+    let config = &snapshot.config;
+    let store = open(config);
+    store.retain(retention(config));
+    let size = Size { shards, window: config.limits.window, ..Size::default() };
+    let hub = Hub::new(store, size, topics(&snapshot));
+    Arc::new(Live::new(snapshot, hub))
+}
+
+fn open(config: &Config) -> Arc<dyn Store> {
+    let kind = store::KINDS.iter().find(|kind| kind.name == config.store.kind);
+    let settings =
+        Settings { key_window: config.limits.idempotency_window, keys: config.limits.idempotency_keys };
+    (kind.expect("the check knows the same kinds").build)(&settings)
+}

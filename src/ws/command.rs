@@ -1,0 +1,150 @@
+//! Carrying out what a connection asks, one command at a time.
+
+use bytes::Bytes;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::close::Close;
+use crate::command::{BadCommand, Command, CommandKind};
+use crate::identify::identify;
+use crate::ingest::{self, Publication, denied};
+use crate::name::{Pattern, TopicName};
+use crate::notice::{After, CommandId, Notice};
+use crate::principal::{Action, Principal, authorize};
+use crate::problem::Refusal;
+use crate::snapshot::Snapshot;
+use crate::ws::task::{Ending, MAX_MALFORMED, Task};
+
+impl Task {
+    /// Carries out one message of the peer.
+    pub(super) async fn command(&mut self, text: &str) -> Result<(), Ending> {
+        let snapshot = self.live.snapshot();
+        if !self.vitals.admits_command(self.live.hub.clock(), snapshot.config.limits.commands) {
+            return Err(Close::RateLimited.into());
+        }
+        let Command { id, kind } = match self.protocol.command(text) {
+            Ok(command) => command,
+            Err(bad) => return self.malformed(bad),
+        };
+        let may_authenticate = std::mem::take(&mut self.may_authenticate);
+        if let CommandKind::Auth(token) = kind {
+            return match may_authenticate {
+                true => self.authenticate(id, &token).await,
+                false => self.refuse(id, Refusal::BadRequest("`auth` must be the first message".into())),
+            };
+        }
+        if self.principal.is_none() {
+            return Err(Close::Unauthenticated.into());
+        }
+        match kind {
+            CommandKind::Auth(_) => Ok(()),
+            CommandKind::Subscribe(list) => self.subscribe(&snapshot, id, list),
+            CommandKind::Unsubscribe(patterns) => self.unsubscribe(id, &patterns),
+            CommandKind::Replace(patterns) => self.replace(&snapshot, patterns),
+            CommandKind::Publish { topic, body } => self.publish(id, topic, body).await,
+            CommandKind::Ping => self.tell(&Notice::Pong { id }),
+            CommandKind::PingText => self.tell(&Notice::PongText),
+        }
+    }
+
+    fn malformed(&mut self, bad: BadCommand) -> Result<(), Ending> {
+        self.malformed += 1;
+        self.refuse(bad.id, *bad.refusal)?;
+        if self.malformed >= MAX_MALFORMED { Err(Close::TooManyMalformed.into()) } else { Ok(()) }
+    }
+
+    fn refuse(&mut self, id: Option<CommandId>, refusal: Refusal) -> Result<(), Ending> {
+        self.tell(&Notice::Error { id, refusal })
+    }
+
+    async fn authenticate(&mut self, id: Option<CommandId>, token: &SecretString) -> Result<(), Ending> {
+        let snapshot = self.live.snapshot();
+        match identify(&snapshot, &self.live.failures, Some(token.expose_secret()), self.peer).await {
+            Ok(principal) => {
+                self.admit(principal);
+                self.tell(&Notice::Ok { id, message: None })
+            }
+            Err(refusal) => Err(Close::from(&refusal).into()),
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        snapshot: &Snapshot,
+        id: Option<CommandId>,
+        list: Vec<(Pattern, After)>,
+    ) -> Result<(), Ending> {
+        let new = list.iter().filter(|(pattern, _)| !self.subscriber.is_subscribed(pattern)).count();
+        let total = self.subscriber.subscriptions().len() + new;
+        if let Err(refusal) = self.may_subscribe(snapshot, list.iter().map(|(pattern, _)| pattern), total) {
+            return self.refuse(id, refusal);
+        }
+        self.tell(&Notice::Ok { id: id.clone(), message: None })?;
+        self.subscriber.subscribe(list, Some(id));
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, id: Option<CommandId>, patterns: &[Pattern]) -> Result<(), Ending> {
+        if let Some(other) = patterns.iter().find(|pattern| !self.subscriber.is_subscribed(pattern)) {
+            return self.refuse(id, Refusal::BadRequest(format!("not subscribed to `{other}`")));
+        }
+        self.subscriber.unsubscribe(patterns);
+        self.tell(&Notice::Ok { id, message: None })
+    }
+
+    /// What stays subscribed goes on as it was; what is new is live.
+    fn replace(&mut self, snapshot: &Snapshot, patterns: Vec<Pattern>) -> Result<(), Ending> {
+        if let Err(refusal) = self.may_subscribe(snapshot, patterns.iter(), patterns.len()) {
+            return self.refuse(None, refusal);
+        }
+        let (gone, new) = {
+            let gone: Vec<_> = self.subscriber.subscriptions().filter(|p| !patterns.contains(p)).cloned().collect();
+            let new = patterns.into_iter().filter(|p| !self.subscriber.is_subscribed(p));
+            (gone, new.map(|pattern| (pattern, After::Live)).collect())
+        };
+        self.subscriber.unsubscribe(&gone);
+        self.subscriber.subscribe(new, None);
+        self.tell(&Notice::Ok { id: None, message: None })
+    }
+
+    fn may_subscribe<'a>(
+        &self,
+        snapshot: &Snapshot,
+        patterns: impl Iterator<Item = &'a Pattern>,
+        total: usize,
+    ) -> Result<(), Refusal> {
+        let limit = snapshot.config.limits.subscriptions;
+        if total > limit {
+            let text = format!("{total} subscriptions are more than `limits.subscriptions` allows ({limit})");
+            return Err(Refusal::BadRequest(text));
+        }
+        let Some(principal) = self.principal.as_deref() else {
+            return Err(Refusal::Unauthenticated { wrong: false });
+        };
+        for pattern in patterns {
+            admit(snapshot, principal, pattern)?;
+        }
+        Ok(())
+    }
+
+    async fn publish(&mut self, id: Option<CommandId>, topic: TopicName, body: Box<str>) -> Result<(), Ending> {
+        let Some(principal) = self.principal.clone() else { return Ok(()) };
+        let publication = Publication { topic, user: None, body: Bytes::from(String::from(body)), key: None };
+        match ingest::publish(&self.live, &principal, publication).await {
+            Ok(published) => self.tell(&Notice::Ok { id, message: Some(published.id) }),
+            Err(refusal) => self.refuse(id, refusal),
+        }
+    }
+}
+
+/// Whether the principal may subscribe to this, and there is something to subscribe to.
+fn admit(snapshot: &Snapshot, principal: &Principal, pattern: &Pattern) -> Result<(), Refusal> {
+    if !authorize(principal, Action::Subscribe, pattern) {
+        return Err(denied(principal, Action::Subscribe, pattern));
+    }
+    match pattern.exact() {
+        Some(topic) if snapshot.resolve(&topic).is_none() => {
+            Err(Refusal::UnknownTopic { topic: topic.to_string() })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,424 @@
+//! The task of one connection: what it waits for, and in which order it does things.
+//!
+//! It reads into memory that all connections of a thread share, so that an idle one holds no buffer. It reads no
+//! command while an answer is unsent, so that what it owes a peer that does not read is bounded.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::{debug, info};
+use uuid::Uuid;
+
+use crate::close::Close;
+use crate::connections::Permit;
+use crate::frame::inbound::{Inbound, Item};
+use crate::frame::{self, Opcode};
+use crate::hub::connection::{Dead, Written};
+use crate::hub::subscriber::Subscriber;
+use crate::live::Live;
+use crate::notice::{After, Notice};
+use crate::plugin::Protocol;
+use crate::principal::Principal;
+use crate::registrations::Seat;
+use crate::ws::vitals::{Vital, Vitals};
+
+/// Bytes that are read at a time: bounds what is parsed before it is carried out.
+const READ: usize = 8 << 10;
+/// How long a peer may take to answer a close, and to take what was to be sent before it.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+/// A connection is closed at this many messages that are no commands.
+pub(super) const MAX_MALFORMED: u8 = 10;
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
+}
+
+/// Who a connection is when it begins.
+pub(super) enum Caller {
+    /// The first command decides.
+    Unknown,
+    /// By its bearer.
+    Known(Arc<Principal>),
+    /// By its registration.
+    Registered(Arc<Principal>, Box<Seat>),
+}
+
+/// One connection.
+pub(super) struct Task {
+    pub(super) live: Arc<Live>,
+    pub(super) subscriber: Subscriber,
+    pub(super) protocol: &'static dyn Protocol,
+    /// `None` until a credential is shown, where one is needed.
+    pub(super) principal: Option<Arc<Principal>>,
+    pub(super) seat: Option<Box<Seat>>,
+    /// The first command may still be `auth`.
+    pub(super) may_authenticate: bool,
+    pub(super) malformed: u8,
+    pub(super) peer: IpAddr,
+    pub(super) id: Uuid,
+    inbound: Inbound,
+    /// What was read and not carried out yet.
+    arrived: VecDeque<Arrived>,
+    /// An answer may lie behind what the socket did not take.
+    answering: bool,
+    /// The peer has broken the framing: nothing it sends makes sense any more.
+    deaf: bool,
+    /// The newest ping that could not be answered yet.
+    pong: Option<Bytes>,
+    pub(super) vitals: Vitals,
+    _permit: Permit,
+}
+
+/// Something a peer has sent.
+pub(super) enum Arrived {
+    Text(Box<str>),
+    Ping(Bytes),
+    Close(Option<u16>),
+    Violation(Close),
+}
+
+enum Next {
+    Arrived,
+    Pump,
+    End(Ending),
+}
+
+/// How a connection ends.
+pub(super) enum Ending {
+    /// With this close code.
+    Close(Close),
+    /// The peer closed first; its code is answered.
+    Answer(Option<u16>),
+    /// The socket is dead, or as good as that.
+    Gone(&'static str),
+}
+
+impl From<Close> for Ending {
+    fn from(close: Close) -> Self {
+        Self::Close(close)
+    }
+}
+
+impl From<Dead> for Ending {
+    fn from(_: Dead) -> Self {
+        Self::Gone("the peer is gone")
+    }
+}
+
+impl Task {
+    pub(super) fn new(
+        live: Arc<Live>,
+        subscriber: Subscriber,
+        protocol: &'static dyn Protocol,
+        peer: IpAddr,
+        permit: Permit,
+    ) -> Self {
+        let limits = &live.snapshot().config.limits;
+        Self {
+            inbound: Inbound::new(limits.frame),
+            vitals: Vitals::new(live.hub.clock()),
+            live,
+            subscriber,
+            protocol,
+            principal: None,
+            seat: None,
+            may_authenticate: true,
+            malformed: 0,
+            peer,
+            id: Uuid::new_v4(),
+            arrived: VecDeque::new(),
+            answering: false,
+            deaf: false,
+            pong: None,
+            _permit: permit,
+        }
+    }
+
+    /// Serves the connection to its end.
+    pub(super) async fn run(mut self, caller: Result<Caller, Close>, head: &[u8]) {
+        let ending = match self.begin(caller, head) {
+            Ok(()) => self.converse().await,
+            Err(ending) => ending,
+        };
+        Box::pin(self.end(ending)).await;
+    }
+
+    fn begin(&mut self, caller: Result<Caller, Close>, head: &[u8]) -> Result<(), Ending> {
+        let snapshot = self.live.snapshot();
+        let limits = &snapshot.config.limits;
+        let hello = Notice::Hello {
+            connection: self.id,
+            frame: limits.frame,
+            subscriptions: limits.subscriptions,
+            commands: limits.commands,
+            generation: snapshot.generation,
+        };
+        match caller? {
+            Caller::Known(principal) => self.admit(principal),
+            Caller::Registered(principal, seat) => {
+                self.admit(principal);
+                let allowed = self.allowed(&seat.registration.topics);
+                self.seat = Some(seat);
+                self.tell(&hello)?;
+                if !allowed.is_empty() {
+                    let list = allowed.into_iter().map(|pattern| (pattern, After::Live)).collect();
+                    self.subscriber.subscribe(list, Some(None));
+                }
+                return self.take(head);
+            }
+            Caller::Unknown if snapshot.admits_anonymous() => {
+                self.principal = Some(snapshot.anonymous.clone());
+            }
+            Caller::Unknown => {
+                self.vitals.stranger = Some(self.live.strangers.enter(limits.unauthenticated).ok_or(Close::OverCapacity)?);
+            }
+        }
+        self.tell(&hello)?;
+        self.take(head)
+    }
+
+    /// From now on the connection is this principal's.
+    pub(super) fn admit(&mut self, principal: Arc<Principal>) {
+        self.subscriber.identify(principal.user.clone(), principal.token.clone());
+        self.principal = Some(principal);
+        self.may_authenticate = false;
+        self.vitals.stranger = None;
+    }
+
+    /// Takes bytes that came behind the upgrade request.
+    fn take(&mut self, head: &[u8]) -> Result<(), Ending> {
+        let mut head = head.to_vec();
+        self.parse(&mut head);
+        Ok(())
+    }
+
+    async fn converse(&mut self) -> Ending {
+        let mut timer = pin!(sleep_until(self.due()));
+        loop {
+            while let Some(arrived) = self.arrived.pop_front() {
+                if let Err(ending) = self.handle(arrived).await {
+                    return ending;
+                }
+                self.hasten(timer.as_mut());
+            }
+            self.arrived = VecDeque::new();
+            let next = poll_fn(|cx| self.poll_next(cx, timer.as_mut())).await;
+            let done = match next {
+                Next::Arrived => Ok(()),
+                Next::Pump => self.pump().await,
+                Next::End(ending) => Err(ending),
+            };
+            if let Err(ending) = done {
+                return ending;
+            }
+        }
+    }
+
+    async fn handle(&mut self, arrived: Arrived) -> Result<(), Ending> {
+        match arrived {
+            // Boxed: it is rare, and would make every idle connection's task as large as a publish.
+            Arrived::Text(text) => Box::pin(self.command(&text)).await,
+            Arrived::Ping(payload) => {
+                self.pong = Some(payload);
+                self.answer_ping().await
+            }
+            Arrived::Close(code) => Err(Ending::Answer(code)),
+            Arrived::Violation(close) => {
+                self.deaf = true;
+                Err(close.into())
+            }
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<Next> {
+        self.subscriber.connection().register(cx);
+        if let Some(close) = self.subscriber.connection().ending() {
+            return Poll::Ready(Next::End(close.into()));
+        }
+        if let Some(seat) = &mut self.seat
+            && let Poll::Ready(close) = seat.poll_ended(cx)
+        {
+            return Poll::Ready(Next::End(close.into()));
+        }
+        if self.subscriber.is_live() {
+            self.answering = false;
+        } else {
+            match self.subscriber.connection().poll_rest(cx) {
+                Poll::Ready(Ok(())) => {
+                    self.answering = false;
+                    return Poll::Ready(Next::Pump);
+                }
+                Poll::Ready(Err(dead)) => return Poll::Ready(Next::End(dead.into())),
+                Poll::Pending => self.hasten(timer.as_mut()),
+            }
+        }
+        if !self.answering {
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Next::Arrived),
+                Poll::Ready(Err(ending)) => return Poll::Ready(Next::End(ending)),
+                Poll::Pending => {}
+            }
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if let Err(ending) = self.look() {
+                return Poll::Ready(Next::End(ending));
+            }
+            timer.as_mut().reset(self.due());
+        }
+        Poll::Pending
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let read = std::task::ready!(self.subscriber.connection().poll_read(cx, scratch));
+            match read {
+                Ok(0) => Poll::Ready(Err(Ending::Gone("the peer has hung up"))),
+                Ok(n) => {
+                    self.vitals.heard(self.live.hub.clock());
+                    self.parse(&mut scratch[..n]);
+                    Poll::Ready(Ok(()))
+                }
+                Err(error) => {
+                    debug!(connection = %self.id, %error, "a socket could not be read");
+                    Poll::Ready(Err(Dead.into()))
+                }
+            }
+        })
+    }
+
+    /// Takes apart what was read. Nothing counts behind a close or a violation.
+    fn parse(&mut self, mut bytes: &mut [u8]) {
+        loop {
+            let arrived = match self.inbound.next(&mut bytes) {
+                Ok(None) => return,
+                Ok(Some(Item::Text(text))) => Arrived::Text(text.into()),
+                // Only the newest is answered (RFC 6455, section 5.5.3).
+                Ok(Some(Item::Ping(payload))) => Arrived::Ping(Bytes::copy_from_slice(&payload)),
+                Ok(Some(Item::Pong(_))) => continue,
+                Ok(Some(Item::Binary(_))) => Arrived::Violation(Close::UnsupportedData),
+                Ok(Some(Item::Close { code, .. })) => Arrived::Close(code),
+                Err(close) => Arrived::Violation(close),
+            };
+            let last = matches!(arrived, Arrived::Close(_) | Arrived::Violation(_));
+            self.arrived.push_back(arrived);
+            if last {
+                return;
+            }
+        }
+    }
+
+    /// Answers the newest ping, unless something is still unsent.
+    pub(super) async fn answer_ping(&mut self) -> Result<(), Ending> {
+        if self.subscriber.connection().has_rest() {
+            return Ok(());
+        }
+        match self.pong.take() {
+            Some(payload) => self.send(frame::frame(Opcode::Pong, &payload)),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells a notice now, or behind what is unsent.
+    pub(super) fn tell(&mut self, notice: &Notice) -> Result<(), Ending> {
+        match self.protocol.notice(notice)? {
+            Some(bytes) => self.send(bytes),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn send(&mut self, bytes: Bytes) -> Result<(), Ending> {
+        // Only tried: on a full socket the next poll waits, with a waker of its own.
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        match self.subscriber.reply(&mut cx, &bytes) {
+            Written::All => Ok(()),
+            Written::Part(_) => {
+                self.answering = true;
+                Ok(())
+            }
+            Written::Broken => Err(Dead.into()),
+        }
+    }
+
+    /// Something may be due before the timer was to look.
+    fn hasten(&self, timer: Pin<&mut Sleep>) {
+        let due = self.due();
+        if due < timer.deadline() {
+            timer.reset(due);
+        }
+    }
+
+    fn due(&self) -> Instant {
+        let clock = self.live.hub.clock();
+        let principal = self.principal.as_deref();
+        let snapshot = self.live.snapshot();
+        let wait = self.vitals.due(&snapshot.config.limits, clock, self.subscriber.connection(), principal);
+        Instant::now() + wait
+    }
+
+    /// Looks after the connection when it is time to.
+    fn look(&mut self) -> Result<(), Ending> {
+        let snapshot = self.live.snapshot();
+        let clock = self.live.hub.clock();
+        let principal = self.principal.as_deref();
+        match self.vitals.look(&snapshot.config.limits, clock, self.subscriber.connection(), principal) {
+            Vital::Well => Ok(()),
+            Vital::Ping => self.send(frame::frame(Opcode::Ping, b"")),
+            Vital::End(close) => Err(close.into()),
+            Vital::Stalled => Err(Ending::Gone("nothing could be written for `limits.write_stall`")),
+        }
+    }
+
+    /// Says goodbye: what is unsent, a close frame, and the peer's answer, all within [`CLOSE_WAIT`].
+    async fn end(mut self, ending: Ending) {
+        let (code, reason) = match &ending {
+            Ending::Close(close) => (Some(close.code()), close.reason()),
+            Ending::Answer(code) => (*code, ""),
+            Ending::Gone(why) => (None, *why),
+        };
+        info!(
+            connection = %self.id,
+            peer = %self.peer,
+            principal = self.principal.as_ref().map_or("unauthenticated", |p| p.name()),
+            code,
+            reason,
+            "a WebSocket has ended"
+        );
+        if matches!(ending, Ending::Gone(_)) {
+            return;
+        }
+        // The shard must not write behind the close.
+        self.subscriber.position();
+        let answered = self.deaf || matches!(ending, Ending::Answer(_));
+        if self.send(frame::close(code, reason)).is_err() {
+            return;
+        }
+        let _ = tokio::time::timeout(CLOSE_WAIT, self.wait_closed(answered)).await;
+    }
+
+    /// The server closes its side first (RFC 6455, section 7.1.1): once both close frames are through, or at once when
+    /// no more sense can be expected of the peer. Then it reads to the end, so that no reset overtakes the close frame.
+    async fn wait_closed(&mut self, mut answered: bool) {
+        let connection = self.subscriber.connection().clone();
+        if poll_fn(|cx| connection.poll_rest(cx)).await.is_err() {
+            return;
+        }
+        while !answered {
+            self.arrived.clear();
+            if poll_fn(|cx| self.poll_read(cx)).await.is_err() {
+                return;
+            }
+            answered = self.arrived.iter().any(|a| matches!(a, Arrived::Close(_) | Arrived::Violation(_)));
+        }
+        poll_fn(|cx| connection.poll_shutdown(cx)).await;
+        let mut ignored = [0; 512];
+        while matches!(poll_fn(|cx| connection.poll_read(cx, &mut ignored)).await, Ok(1..)) {}
+    }
+}
