@@ -70,12 +70,7 @@ impl Connection {
     /// A connection that its task serves for now.
     pub fn new(io: Option<Box<dyn Io>>) -> Self {
         let wire = Wire { io, rest: Vec::new(), unflushed: false, phase: Phase::Behind, turn: 0, served: 0 };
-        Self {
-            wire: Mutex::new(wire),
-            waker: AtomicWaker::new(),
-            ending: OnceLock::new(),
-            progress: AtomicU64::new(0),
-        }
+        Self { wire: Mutex::new(wire), waker: AtomicWaker::new(), ending: OnceLock::new(), progress: AtomicU64::new(0) }
     }
 
     pub(super) fn wire(&self) -> MutexGuard<'_, Wire> {

@@ -142,9 +142,7 @@ fn admit(snapshot: &Snapshot, principal: &Principal, pattern: &Pattern) -> Resul
         return Err(denied(principal, Action::Subscribe, pattern));
     }
     match pattern.exact() {
-        Some(topic) if snapshot.resolve(&topic).is_none() => {
-            Err(Refusal::UnknownTopic { topic: topic.to_string() })
-        }
+        Some(topic) if snapshot.resolve(&topic).is_none() => Err(Refusal::UnknownTopic { topic: topic.to_string() }),
         _ => Ok(()),
     }
 }

@@ -178,7 +178,8 @@ impl Task {
                 self.principal = Some(snapshot.anonymous.clone());
             }
             Caller::Unknown => {
-                self.vitals.stranger = Some(self.live.strangers.enter(limits.unauthenticated).ok_or(Close::OverCapacity)?);
+                self.vitals.stranger =
+                    Some(self.live.strangers.enter(limits.unauthenticated).ok_or(Close::OverCapacity)?);
             }
         }
         self.tell(&hello)?;

@@ -3,4 +3,3 @@
 mod http;
 mod peer;
 mod rig;
-mod store;

@@ -1,5 +1,6 @@
 //! A whole server in this process.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,20 +11,22 @@ use relay::config::model::{
     TopicConfig,
 };
 use relay::hub::topic::Topic;
+use relay::hub::{Hub, Size};
 use relay::live::Live;
-use relay::message::Time;
+use relay::message::{Position, Record, Seq, Time};
 use relay::name::{Pattern, UserId};
+use relay::plugin::{Query, Retention};
 use relay::principal::{Grants, Principal, UserPattern};
 use relay::schema::Schema;
 use relay::server::listener::Listener;
 use relay::server::{self, Listeners};
 use relay::snapshot::{Snapshot, TopicRules};
+use relay::store;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::peer::{Answer, Peer};
-use crate::store::Tape;
 
 /// Subprotocols of the tests' servers.
 pub const PROTOCOLS: &[&str] = &["relay.v1", "relay.raw"];
@@ -32,8 +35,6 @@ pub const PROTOCOLS: &[&str] = &["relay.v1", "relay.raw"];
 pub struct Rig {
     /// What it is.
     pub live: Arc<Live>,
-    /// Its log.
-    pub tape: Arc<Tape>,
     /// Where it listens.
     pub public: SocketAddr,
     /// Where operators connect.
@@ -47,15 +48,14 @@ impl Rig {
     pub async fn start(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config();
         change(&mut config);
-        let tape = Arc::new(Tape::default());
-        let live = Arc::new(Live::new(snapshot(config, 1), tape.clone()));
+        let live = Arc::new(live(snapshot(config, 1)));
         let listen = Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
         let public = Listener::bind(&listen).await.expect("a free port");
         let admin = Listener::bind(&listen).await.expect("a free port");
         let (public_address, admin_address) = (tcp(&public), tcp(&admin));
         let listeners = Listeners { public, admin: Some(admin) };
         let running = tokio::spawn(server::run(listeners, live.clone(), PROTOCOLS));
-        Self { live, tape, public: public_address, admin: admin_address, running }
+        Self { live, public: public_address, admin: admin_address, running }
     }
 
     /// A connection.
@@ -80,10 +80,22 @@ impl Rig {
         self.call(&format!("GET {path} HTTP/1.1\r\n{bearer}"), "").await
     }
 
+    /// The records in the log.
+    pub async fn records(&self) -> Vec<Arc<Record>> {
+        let store = self.live.hub.store();
+        let query = Query { topics: &[Pattern::everything()], after: 0, until: store.head(), limit: usize::MAX };
+        store.read(query).await.expect("a memory log reads").records
+    }
+
     /// The payloads in the log.
-    pub fn payloads(&self) -> Vec<String> {
-        let tape = self.tape.0.lock().expect("not poisoned");
-        tape.iter().map(|draft| String::from_utf8_lossy(draft.payload.as_bytes()).into_owned()).collect()
+    pub async fn payloads(&self) -> Vec<String> {
+        let text = |record: &Arc<Record>| String::from_utf8_lossy(record.payload.as_bytes()).into_owned();
+        self.records().await.iter().map(text).collect()
+    }
+
+    /// The id of a message, as answers show it.
+    pub fn id(&self, seq: Seq) -> String {
+        Position { epoch: self.live.hub.epoch(), seq }.to_string()
     }
 
     /// Begins the drain and waits for the end.
@@ -178,6 +190,27 @@ fn topic(name: &str, description: &str) -> TopicConfig {
 
 fn span() -> Span {
     Span { file: 0, bytes: 0..0 }
+}
+
+/// A log, a hub and its tasks.
+fn live(snapshot: Snapshot) -> Live {
+    let store = (store::KINDS[0].build)(&store::Settings { key_window: Duration::from_secs(60), keys: 1_000 });
+    let topics = || snapshot.config.topics.iter();
+    store.retain(topics().map(|t| (t.name.clone(), retention(t))).collect());
+    let by_index: HashMap<usize, Arc<Topic>> =
+        snapshot.topics.iter().map(|rules| (rules.config, rules.topic.clone())).collect();
+    let declared = topics().enumerate().map(|(index, t)| (t.name.clone(), by_index[&index].clone())).collect();
+    let hub = Hub::new(store, Size::default(), declared);
+    let live = Live::new(snapshot, hub);
+    for task in live.hub.tasks() {
+        live.drain.detach("shard", task);
+    }
+    live
+}
+
+fn retention(topic: &TopicConfig) -> Retention {
+    let History { count, bytes, age } = topic.history;
+    Retention { count, bytes, age, declared: topic.name.clone(), topics: 10_000 }
 }
 
 /// Builds a snapshot as the server does.
