@@ -2,13 +2,17 @@
 //!
 //! `ARCHITECTURE.md` has the map.
 
+pub mod assemble;
 pub mod auth;
+pub mod cli;
 pub mod close;
 pub mod command;
 pub mod config;
 pub mod connections;
+pub mod diagnostic;
 pub mod directory;
 pub mod drain;
+pub mod files;
 pub mod frame;
 pub mod http;
 pub mod hub;

@@ -22,6 +22,7 @@ use crate::config::model::Limits;
 use crate::connections::Connections;
 use crate::http::{Door, Link};
 use crate::live::Live;
+use crate::message::Time;
 use crate::server::listener::Listener;
 use crate::server::socket::Socket;
 
@@ -44,6 +45,10 @@ pub struct Listeners {
 pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'static str]) {
     let Listeners { public, admin } = listeners;
     let most = live.snapshot().config.limits.connections.unwrap_or_else(descriptors::connections);
+    for shard in live.hub.tasks() {
+        live.drain.detach("shard", shard);
+    }
+    live.drain.detach("sweep", sweep(live.clone()));
     let door = Arc::new(Door::public(live.clone(), public.is_loopback(), protocols));
     live.drain.spawn("accept", {
         let live = live.clone();
@@ -92,6 +97,15 @@ pub fn listen_to_signals(live: &Arc<Live>) -> io::Result<()> {
         }
     });
     Ok(())
+}
+
+/// Lets the log forget what has aged.
+async fn sweep(live: Arc<Live>) {
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tick.tick().await;
+        live.hub.store().sweep(Time::now());
+    }
 }
 
 async fn accept_all(

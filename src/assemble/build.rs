@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::assemble::Loaded;
 use crate::auth;
-use crate::config::model::Config;
+use crate::config::model::{Config, SchemaSource};
 use crate::directory::Directory;
 use crate::hub::topic::Topic;
 use crate::hub::{Hub, Size};
@@ -23,7 +23,10 @@ pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> S
         before.into_iter().flat_map(|b| b.topics.iter()).map(|r| (r.topic.name.as_str(), &r.topic)).collect();
     let topics = config.topics.iter().enumerate().map(|(index, topic)| {
         let lives = known.get(topic.name.as_str()).map(|topic| Arc::clone(topic));
-        let schema = topic.schema.file().and_then(|file| loaded.schemas.get(file).cloned());
+        let schema = match &topic.schema {
+            SchemaSource::File(file) => loaded.schemas.get(file).cloned(),
+            SchemaSource::Any => None,
+        };
         let rules = TopicRules {
             config: index,
             schema: schema.unwrap_or_else(Schema::any),
@@ -32,13 +35,8 @@ pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> S
         (topic.name.clone(), Arc::new(rules))
     });
     let topics = topics.collect();
-    let anonymous = Principal {
-        token: None,
-        user: None,
-        grants: config.anonymous.clone(),
-        not_after: None,
-        fingerprint: 0,
-    };
+    let anonymous =
+        Principal { token: None, user: None, grants: config.anonymous.clone(), not_after: None, fingerprint: 0 };
     Snapshot {
         generation: before.map_or(0, |b| b.generation) + 1,
         hash: loaded.hash.clone(),
@@ -82,8 +80,7 @@ pub fn live(snapshot: Snapshot, shards: usize) -> Arc<Live> {
 }
 
 fn open(config: &Config) -> Arc<dyn Store> {
-    let kind = store::KINDS.iter().find(|kind| kind.name == config.store.kind);
-    let settings =
-        Settings { key_window: config.limits.idempotency_window, keys: config.limits.idempotency_keys };
+    let kind = store::KINDS.iter().find(|kind| kind.config.name == config.store.kind);
+    let settings = Settings { key_window: config.limits.idempotency_window, keys: config.limits.idempotency_keys };
     (kind.expect("the check knows the same kinds").build)(&settings)
 }

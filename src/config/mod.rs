@@ -1,3 +1,20 @@
 //! relay.toml: what the file says, checked, and nothing of what follows from it.
+//!
+//! `keys` describes every key once; `decode` reads a file by that description into `model`; `check` looks at what no
+//! single key shows. The only room that names `toml`. Reads no file by itself: [`files::Files`] does.
 
+pub mod check;
+pub mod decode;
+pub mod documents;
+pub mod editor;
+pub mod files;
+mod json;
+pub mod keys;
 pub mod model;
+mod section;
+mod syntax;
+mod units;
+mod values;
+pub mod view;
+
+pub use self::units::{show_duration, show_size};

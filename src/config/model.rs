@@ -20,7 +20,7 @@ pub struct Span {
 }
 
 /// Everything that relay.toml and its includes say.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     /// `[server]`
     pub server: Server,
@@ -55,13 +55,35 @@ pub struct Server {
     pub public_url: Option<String>,
 }
 
-/// Where to listen.
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8000))),
+            admin: Some(Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8001)))),
+            allowed_origins: Vec::new(),
+            allowed_hosts: None,
+            trusted_proxies: Vec::new(),
+            public_url: None,
+        }
+    }
+}
+
+/// Where to listen. Written as in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listen {
     /// `"127.0.0.1:8000"`
     Tcp(SocketAddr),
     /// `"unix:/run/relay.sock"`
     Unix(PathBuf),
+}
+
+impl std::fmt::Display for Listen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// `[log]`
@@ -71,6 +93,12 @@ pub struct Log {
     pub json: bool,
     /// `level`: `error`, `warn`, `info`, `debug` or `trace`.
     pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { json: false, level: "info".to_owned() }
+    }
 }
 
 /// `[topics.<name>]`
@@ -114,6 +142,12 @@ pub struct History {
     pub bytes: usize,
     /// For so long.
     pub age: Duration,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { count: 1_000, bytes: 1 << 20, age: Duration::from_secs(3_600) }
+    }
 }
 
 /// `compatibility`
@@ -173,6 +207,14 @@ pub struct TokenConfig {
 pub struct StoreConfig {
     /// `kind`
     pub kind: String,
+    /// What else the table says, by the types of the kind's keys: sizes in bytes, durations in milliseconds.
+    pub settings: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { kind: "memory".to_owned(), settings: serde_json::Map::new() }
+    }
 }
 
 /// `[limits]`: everything that a caller could otherwise make grow. Sizes are bytes.
@@ -197,6 +239,8 @@ pub struct Limits {
     pub send_buffer: usize,
     pub window: usize,
     pub family_topics: usize,
+    pub idempotency_keys: usize,
+    pub idempotency_window: Duration,
     pub registrations: usize,
     pub registration_ttl: Duration,
     pub commands: u32,
@@ -233,6 +277,8 @@ impl Default for Limits {
             send_buffer: 128 << 10,
             window: 16 << 20,
             family_topics: 10_000,
+            idempotency_keys: 100_000,
+            idempotency_window: Duration::from_secs(300),
             registrations: 100_000,
             registration_ttl: Duration::from_secs(3_600),
             commands: 100,

@@ -8,6 +8,7 @@ use warp::http::StatusCode;
 use warp::reply::Response;
 use warp::{Filter, path};
 
+use crate::config::view::view;
 use crate::http::call::{Call, call};
 use crate::http::{answer, routes};
 use crate::live::Live;
@@ -34,6 +35,7 @@ fn config(call: &Call) -> Response {
             "generation": snapshot.generation,
             "hash": snapshot.hash,
             "loaded_at": snapshot.loaded_at.to_string(),
+            "config": view(&snapshot.config),
         }),
     )
 }

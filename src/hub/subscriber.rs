@@ -125,6 +125,8 @@ impl Subscriber {
             self.cursor = Some(Cursor { seq: oldest, ..stood });
         }
         for ((pattern, after), floor) in list.into_iter().zip(floors) {
+            // Named twice: the last one counts, as if it had come in a command of its own.
+            self.subscriptions.retain(|s| s.pattern != pattern);
             if after == After::Earliest {
                 replay.earliest.push(pattern.clone());
             }

@@ -1,15 +1,33 @@
 //! Reading JSON strictly: one text, one meaning.
 //!
-//! Refused are duplicate keys, invalid UTF-8, a byte order mark, lone surrogates, and depth over a limit.
+//! Owns what a JSON text may be here: RFC 8259 in UTF-8, and refused besides are duplicate keys, a byte order mark, lone
+//! surrogates, numbers beyond the range of a double (`1e400`: no schema could judge them) and depth over a limit. Knows
+//! nothing of schemas. Its idea: serde_json does the syntax, a visitor of ours builds the value and refuses; what is
+//! only needed to explain a refusal is built when there is one.
+
+mod compact;
+mod locate;
+#[cfg(test)]
+mod tests;
+
+pub use self::locate::{Located, locate};
+
+use std::cell::RefCell;
+use std::fmt;
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::{Entry, Map};
+use serde_json::{Number, Value};
+
+/// The deepest nesting that can be allowed: what the stack is known to bear.
+pub const MAX_DEPTH: usize = 127;
 
 /// A JSON text that was read: its value, for judging it, and its compact text, for forwarding it.
 pub struct Json {
     /// The value.
     pub value: Value,
-    /// The text without insignificant white space.
+    /// The text without insignificant white space, with its own number text and member order.
     pub text: Bytes,
 }
 
@@ -32,16 +50,240 @@ pub enum JsonError {
     },
 }
 
-/// Reads one JSON text.
+/// Reads one JSON text whose arrays and objects nest at most `depth` deep (at most [`MAX_DEPTH`]).
 ///
 /// # Errors
 /// [`JsonError`] with the place.
-pub fn parse(text: &[u8], depth: usize) -> Result<Json, JsonError> {
-    let _ = depth;
-    let value = serde_json::from_slice(text).map_err(|e| JsonError::Malformed {
-        line: e.line(),
-        column: e.column(),
-        detail: e.to_string(),
+pub fn parse(text: &Bytes, depth: usize) -> Result<Json, JsonError> {
+    let value = read(text, depth).map_err(|fault| match fault {
+        Fault::Syntax { line, column, detail } => JsonError::Malformed { line, column, detail },
+        Fault::TooDeep { line, column, limit } => JsonError::Malformed {
+            line,
+            column,
+            detail: format!("nested deeper than `limits.json_depth` allows ({limit})"),
+        },
+        Fault::DuplicateKey { pointer } => JsonError::DuplicateKey { pointer },
     })?;
-    Ok(Json { text: serde_json::to_vec(&value).unwrap_or_default().into(), value })
+    Ok(Json { value, text: compact::compact(text) })
+}
+
+/// Why [`read`] refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    Syntax { line: usize, column: usize, detail: String },
+    TooDeep { line: usize, column: usize, limit: usize },
+    DuplicateKey { pointer: String },
+}
+
+/// The value of a text.
+pub(super) fn read(text: &[u8], depth: usize) -> Result<Value, Fault> {
+    if text.starts_with(b"\xef\xbb\xbf") {
+        let detail = "a byte order mark: send UTF-8 without one".to_owned();
+        return Err(Fault::Syntax { line: 1, column: 1, detail });
+    }
+    let text = std::str::from_utf8(text).map_err(|e| not_utf8(text, e.valid_up_to()))?;
+    let limit = depth.min(MAX_DEPTH);
+    let refused = RefCell::new(None);
+    let mut input = serde_json::Deserializer::from_str(text);
+    Reader { room: limit, refused: &refused }
+        .deserialize(&mut input)
+        .and_then(|value| input.end().map(|()| value))
+        .map_err(|e| explain(text, &e, refused.into_inner(), limit))
+}
+
+fn not_utf8(text: &[u8], at: usize) -> Fault {
+    let (line, column) = line_and_column(text, at);
+    Fault::Syntax { line, column, detail: format!("the byte 0x{:02x} is not UTF-8 here", text[at]) }
+}
+
+fn line_and_column(text: &[u8], at: usize) -> (usize, usize) {
+    let before = &text[..at];
+    let line = 1 + memchr::memchr_iter(b'\n', before).count();
+    let column = 1 + at - memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
+    (line, column)
+}
+
+/// The bracket with which the nesting becomes deeper than `limit`.
+fn too_deep_at(text: &[u8], limit: usize) -> usize {
+    let (mut at, mut depth) = (0, 0);
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'{' | b'[' if depth == limit => break,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        at = if *byte == b'"' { compact::end_of_string(text, at) } else { at + 1 };
+    }
+    at.min(text.len())
+}
+
+/// What the visitor itself refused; everything else is serde_json's.
+enum Refused {
+    TooDeep,
+    /// The way to the key, innermost first.
+    Duplicate(Vec<String>),
+}
+
+/// Builds a value, with `room` for so many more levels.
+#[derive(Clone, Copy)]
+struct Reader<'r> {
+    room: usize,
+    refused: &'r RefCell<Option<Refused>>,
+}
+
+impl Reader<'_> {
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        match self.room.checked_sub(1) {
+            Some(room) => Ok(Self { room, ..self }),
+            None => {
+                self.refused.replace(Some(Refused::TooDeep));
+                Err(E::custom("too deep"))
+            }
+        }
+    }
+
+    #[cold]
+    fn duplicate<E: serde::de::Error>(self, key: &str) -> E {
+        self.refused.replace(Some(Refused::Duplicate(vec![escape(key)])));
+        E::custom("duplicate key")
+    }
+
+    /// Something below `step` was refused: where matters for duplicates only.
+    #[cold]
+    fn below<E>(self, step: &str, error: E) -> E {
+        if let Some(Refused::Duplicate(way)) = &mut *self.refused.borrow_mut() {
+            way.push(escape(step));
+        }
+        error
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Value, D::Error> {
+        input.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reader<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut input: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut items = Vec::new();
+        loop {
+            match input.next_element_seed(inner) {
+                Ok(Some(item)) => items.push(item),
+                Ok(None) => return Ok(Value::Array(items)),
+                Err(e) => return Err(self.below(&items.len().to_string(), e)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut input: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut members = Map::new();
+        while let Some(key) = input.next_key::<String>()? {
+            let value = match input.next_value_seed(inner) {
+                Ok(value) => value,
+                Err(e) => return Err(self.below(&key, e)),
+            };
+            match members.entry(key) {
+                Entry::Vacant(place) => place.insert(value),
+                Entry::Occupied(first) => return Err(self.duplicate(first.key())),
+            };
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+/// One step of a pointer (RFC 6901, section 3).
+pub(super) fn escape(step: &str) -> String {
+    step.replace('~', "~0").replace('/', "~1")
+}
+
+/// The step that [`escape`] wrote.
+pub(super) fn unescape(step: &str) -> String {
+    step.replace("~1", "/").replace("~0", "~")
+}
+
+fn explain(text: &str, error: &serde_json::Error, refused: Option<Refused>, limit: usize) -> Fault {
+    match refused {
+        Some(Refused::TooDeep) => {
+            let (line, column) = line_and_column(text.as_bytes(), too_deep_at(text.as_bytes(), limit));
+            Fault::TooDeep { line, column, limit }
+        }
+        Some(Refused::Duplicate(way)) => {
+            let pointer = way.iter().rev().flat_map(|step| ["/", step.as_str()]).collect();
+            Fault::DuplicateKey { pointer }
+        }
+        None => {
+            let (line, column) = (error.line().max(1), error.column().max(1));
+            Fault::Syntax { line, column, detail: in_our_words(&error.to_string()) }
+        }
+    }
+}
+
+/// serde_json's messages, said to somebody who does not know it. An unknown one passes as it is.
+fn in_our_words(message: &str) -> String {
+    let message = message.split(" at line ").next().unwrap_or_default();
+    let ours = match message {
+        "EOF while parsing a list" => "the text ends inside an array",
+        "EOF while parsing an object" => "the text ends inside an object",
+        "EOF while parsing a string" => "the text ends inside a string",
+        "EOF while parsing a value" => "the text ends where a value is expected",
+        "expected value" => "a value is expected here",
+        "expected ident" => "only `true`, `false` and `null` are written without quotes",
+        "expected `:`" => "`:` is expected after a key",
+        "expected `,` or `]`" => "`,` or `]` is expected after an item",
+        "expected `,` or `}`" => "`,` or `}` is expected after a member",
+        "key must be a string" | "expected `\"`" => "a key in double quotes is expected here",
+        "trailing comma" => "a comma with nothing after it",
+        "trailing characters" => "something follows the end of the value",
+        "invalid number" => "not a number as JSON writes them",
+        "number out of range" => "a number beyond the range of a double",
+        "invalid escape" => "an unknown escape in a string",
+        "lone leading surrogate in hex escape" | "unexpected end of hex escape" => {
+            "a lone surrogate: `\\ud800` to `\\udfff` come in pairs"
+        }
+        "control character (\\u0000-\\u001F) found while parsing a string" => {
+            "a raw control character in a string: write it as an escape such as `\\n`"
+        }
+        other => other,
+    };
+    ours.to_owned()
 }

@@ -1,13 +1,22 @@
 //! JSON and JSON Schema: what a payload is and what makes it acceptable. The only room that names `jsonschema`.
 
+mod canon;
+pub mod compile;
 pub mod json;
+#[cfg(test)]
+mod suites;
+mod violation;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jsonschema::{Draft, Validator};
+use serde_json::Value;
 
 use crate::problem::Violation;
+use crate::schema::canon::Canon;
 use crate::schema::json::Json;
 
 /// The most violations that are told of one payload.
@@ -18,17 +27,30 @@ pub const MAX_VIOLATIONS: usize = 16;
 pub struct Schema {
     /// `None`: the explicit opt-out, any JSON.
     file: Option<Arc<str>>,
-    document: serde_json::Value,
+    document: Arc<Value>,
+    /// `None` accepts any JSON.
+    judge: Option<Judge>,
+    /// Of everything that it was made from.
+    fingerprint: [u8; 32],
+    canon: Canon,
+}
+
+/// What decides.
+struct Judge {
+    validator: Validator,
+    /// What stands under each base URI: a file, and a place in it.
+    places: HashMap<String, (Arc<str>, String)>,
 }
 
 impl Schema {
     /// The schema that accepts any JSON.
     pub fn any() -> Arc<Self> {
-        Arc::new(Self { file: None, document: serde_json::Value::Bool(true) })
+        let canon = Canon::new(&Ok(Value::Bool(true)), Draft::default(), 0);
+        Arc::new(Self { file: None, document: Arc::new(Value::Bool(true)), judge: None, fingerprint: [0; 32], canon })
     }
 
-    /// The schema document, for subscribers that want to know.
-    pub fn document(&self) -> &serde_json::Value {
+    /// The schema document, for subscribers that want to know: what it takes from other files stands in it.
+    pub fn document(&self) -> &Value {
         &self.document
     }
 
@@ -42,7 +64,32 @@ impl Schema {
     /// # Errors
     /// What is wrong with it: never empty, at most [`MAX_VIOLATIONS`].
     pub fn accept(&self, json: Json) -> Result<Payload, Refused> {
+        self.check_value(&json.value)?;
         Ok(Payload(json.text))
+    }
+
+    /// Judges a value that is not going to be published, such as an example of relay.toml.
+    ///
+    /// # Errors
+    /// As [`Schema::accept`].
+    pub fn check_value(&self, value: &Value) -> Result<(), Refused> {
+        match &self.judge {
+            Some(judge) if !judge.validator.is_valid(value) => Err(violation::refuse(self, judge, value)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Two schemas are the same when they were made from the same texts.
+impl PartialEq for Schema {
+    fn eq(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
+    }
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Schema({})", self.file.as_deref().unwrap_or("any"))
     }
 }
 

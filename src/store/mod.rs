@@ -6,16 +6,13 @@ mod ring;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::keys;
 use crate::plugin::Store;
 
 /// One kind of store, as `[store] kind = "…"` names it.
 pub struct Kind {
-    /// The word in the configuration.
-    pub name: &'static str,
-    /// What it is, in a sentence.
-    pub doc: &'static str,
-    /// Lines of relay.toml that choose it.
-    pub example: &'static str,
+    /// Its name in the configuration, what it is, and the keys of its own.
+    pub config: keys::Kind,
     /// Opens a log of this kind.
     pub build: fn(&Settings) -> Arc<dyn Store>,
 }
@@ -31,8 +28,10 @@ pub struct Settings {
 
 /// Every kind there is.
 pub const KINDS: &[Kind] = &[Kind {
-    name: "memory",
-    doc: "keeps the log in this process's memory; a restart begins a new one, and says so by a new epoch",
-    example: "[store]\nkind = \"memory\"\n",
+    config: keys::Kind {
+        name: "memory",
+        doc: "in this process's memory: a restart begins a new log, and says so by a new epoch",
+        keys: &[],
+    },
     build: |settings| Arc::new(memory::MemoryStore::new(settings)),
 }];

@@ -3,3 +3,5 @@
 mod http;
 mod peer;
 mod rig;
+mod smallest_flow;
+mod subscriber;

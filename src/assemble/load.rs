@@ -1,0 +1,53 @@
+//! One load of a configuration: read, decode, check, compile the schemas, try the examples.
+//!
+//! `relay check`, the start and every reload call this one function, so that they cannot differ. It changes nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{KINDS, schemas};
+use crate::config::decode::{self, decode};
+use crate::config::files::{Files, Reading};
+use crate::config::model::Config;
+use crate::diagnostic::{Diagnostic, Sources, any_error};
+use crate::message::Time;
+use crate::schema::Schema;
+use crate::schema::compile::SchemaCache;
+
+/// What came of a load.
+pub struct Loaded {
+    /// The configuration; `None` when there is an error among the diagnostics.
+    pub config: Option<Config>,
+    /// The schemas of its topics, by file.
+    pub schemas: HashMap<Arc<str>, Arc<Schema>>,
+    /// For the next load, which then need not compile what has not changed.
+    pub cache: SchemaCache,
+    /// Everything that is wrong or suspicious, in the order of the files.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The texts that the diagnostics point into, secrets masked.
+    pub sources: Sources,
+    /// SHA-256 over everything that was read, in hex.
+    pub hash: String,
+    /// What a change of which may change the configuration: files that were read or tried and directories that were
+    /// listed, relative to relay.toml's directory unless absolute.
+    pub read_paths: Vec<String>,
+}
+
+/// Loads a configuration. `cache` is that of the load before, `now` is what `not_after` is compared with.
+pub fn load(files: &dyn Files, cache: &SchemaCache, now: Time) -> Loaded {
+    let reading = Reading::new(files);
+    let decoded = decode(&reading, &KINDS, now);
+    let (config, mut diagnostics, mut sources) = (decoded.config, decoded.diagnostics, decoded.sources);
+    let compiled = schemas::compile(&config, &reading, cache, &mut sources, &mut diagnostics);
+    schemas::try_examples(&config, &compiled.schemas, &mut diagnostics);
+    decode::sort(&mut diagnostics);
+    Loaded {
+        config: (!any_error(&diagnostics)).then_some(config),
+        schemas: compiled.schemas,
+        cache: compiled.cache,
+        diagnostics,
+        sources,
+        hash: reading.hash(),
+        read_paths: reading.paths(),
+    }
+}

@@ -1,0 +1,116 @@
+//! The schemas of a configuration: compiled, their faults told as diagnostics, the topics' examples tried on them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::config::files::{MAX_FILE, Reading};
+use crate::config::model::{Config, Example, SchemaSource, Span, TopicConfig};
+use crate::diagnostic::{self, Diagnostic, TopicFact};
+use crate::problem::Violation;
+use crate::schema::Schema;
+use crate::schema::compile::{Compiled, SchemaCache, SchemaFault, SchemaFaultKind, SchemaLimits, Sources, compile_all};
+
+/// Compiles what the topics name.
+pub(super) fn compile(
+    config: &Config,
+    reading: &Reading<'_>,
+    cache: &SchemaCache,
+    sources: &mut diagnostic::Sources,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Compiled {
+    // By file, where it is named first.
+    let mut named: HashMap<Arc<str>, &Span> = HashMap::new();
+    let mut roots = Vec::new();
+    for topic in &config.topics {
+        if let SchemaSource::File(path) = &topic.schema {
+            named.entry(path.clone()).or_insert_with(|| {
+                roots.push(path.clone());
+                &topic.schema_span
+            });
+        }
+    }
+    let limits = SchemaLimits {
+        schema_size: config.limits.schema_size,
+        regex_size: config.limits.regex_size,
+        json_depth: config.limits.json_depth,
+    };
+    let texts = Texts { reading, limit: limits.schema_size.max(MAX_FILE) };
+    let mut compiled = compile_all(&texts, &roots, &limits, cache);
+    let mut numbers = HashMap::new();
+    for fault in std::mem::take(&mut compiled.faults) {
+        let named_at = named.get(&fault.file).copied();
+        diagnostics.push(explain(fault, named_at, &texts, &mut numbers, sources));
+    }
+    compiled
+}
+
+struct Texts<'a> {
+    reading: &'a Reading<'a>,
+    limit: usize,
+}
+
+impl Sources for Texts<'_> {
+    fn read(&self, path: &str) -> Result<Arc<str>, String> {
+        let bytes = self.reading.read(path, self.limit).map_err(|error| error.to_string())?;
+        str::from_utf8(&bytes).map(Arc::from).map_err(|error| {
+            let line = bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+            format!("it is not UTF-8, from line {line} on")
+        })
+    }
+}
+
+/// A fault at its place in the schema file, or where the file is named when it has no text.
+fn explain(
+    fault: SchemaFault,
+    named_at: Option<&Span>,
+    texts: &Texts<'_>,
+    numbers: &mut HashMap<Arc<str>, usize>,
+    sources: &mut diagnostic::Sources,
+) -> Diagnostic {
+    let text = match fault.kind {
+        SchemaFaultKind::Unreadable { .. } => None,
+        _ => texts.read(&fault.file).ok(),
+    };
+    let Some(text) = text else { return Diagnostic::new(fault.kind, named_at.cloned()) };
+    let file =
+        *numbers.entry(fault.file.clone()).or_insert_with(|| sources.add(texts.reading.shown(&fault.file), text));
+    let diagnostic = Diagnostic::new(fault.kind, Span { file, bytes: fault.bytes });
+    match named_at {
+        Some(span) => diagnostic.related(span.clone(), "used here"),
+        None => diagnostic,
+    }
+}
+
+/// Every example does what it says.
+pub(super) fn try_examples(
+    config: &Config,
+    schemas: &HashMap<Arc<str>, Arc<Schema>>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let any = Schema::any();
+    for topic in &config.topics {
+        let schema = match &topic.schema {
+            SchemaSource::Any => Some(&any),
+            // Without a schema there is a fault that says why.
+            SchemaSource::File(path) => schemas.get(path),
+        };
+        let wrong = |schema| topic.examples.iter().filter_map(move |example| wrong(topic, example, schema));
+        diagnostics.extend(schema.into_iter().flat_map(wrong));
+    }
+}
+
+fn wrong(topic: &TopicConfig, example: &Example, schema: &Arc<Schema>) -> Option<Diagnostic> {
+    let name = topic.name.to_string();
+    let fact = match (schema.check_value(&example.instance), example.valid) {
+        (Ok(()), true) | (Err(_), false) => return None,
+        (Ok(()), false) => TopicFact::ExampleAccepted { topic: name },
+        (Err(refused), true) => {
+            let why = |v: &Violation| match v.pointer.as_str() {
+                "" => v.detail.clone(),
+                pointer => format!("{} at `{pointer}`", v.detail),
+            };
+            TopicFact::ExampleRefused { topic: name, why: refused.violations.iter().take(4).map(why).collect() }
+        }
+    };
+    Some(Diagnostic::new(fact, example.span.clone()).related(topic.schema_span.clone(), "by this schema"))
+}

@@ -1,0 +1,76 @@
+//! `relay check`
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::{BAD_CONFIG, Format, print, print_diagnostics};
+use crate::assemble::worst_case::WorstCase;
+use crate::assemble::{Loaded, load};
+use crate::config::model::Config;
+use crate::diagnostic::render;
+use crate::files::Disk;
+use crate::message::Time;
+use crate::schema::compile::SchemaCache;
+
+pub(super) fn check(path: &Path, format: Format) -> ExitCode {
+    let loaded = load(&Disk::new(path), &SchemaCache::default(), Time::now());
+    let printed = match format {
+        Format::Human => human(path, &loaded),
+        Format::Json => print(&format!("{}\n", render::json(&loaded.diagnostics, &loaded.sources))),
+        Format::Github => print(&render::github(&loaded.diagnostics, &loaded.sources)),
+    };
+    if loaded.config.is_none() { ExitCode::from(BAD_CONFIG) } else { printed }
+}
+
+fn human(path: &Path, loaded: &Loaded) -> ExitCode {
+    print_diagnostics(loaded);
+    let summary = render::summary(&path.display().to_string(), &loaded.diagnostics);
+    match &loaded.config {
+        Some(config) => print(&format!("{summary}\n{}", overview(config, loaded.schemas.len()))),
+        None => {
+            eprintln!("{summary}");
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// What a good configuration amounts to.
+fn overview(config: &Config, schemas: usize) -> String {
+    let counted = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+    let families = config.topics.iter().filter(|topic| !topic.name.is_exact()).count();
+    let worst = WorstCase::of(config);
+    let mut text = format!(
+        "{}, {}, {}, {}\nmemory at worst: {}\n",
+        counted(config.topics.len() - families, "topic", "topics"),
+        counted(families, "family", "families"),
+        counted(schemas, "schema file", "schema files"),
+        counted(config.tokens.len(), "token", "tokens"),
+        about(worst.total()),
+    );
+    let rows = [
+        ("history of topics", worst.topics, String::new()),
+        ("history of families", worst.families, format!("{} concrete topics each", config.limits.family_topics)),
+        ("window", worst.window, String::new()),
+        ("connections", worst.connections, config.limits.connections.map_or("65536".to_owned(), |n| n.to_string())),
+    ];
+    for (what, bytes, note) in rows {
+        let note = if note.is_empty() { note } else { format!(" ({note})") };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {what:<20} {:>10}{note}", about(bytes));
+    }
+    text
+}
+
+/// Bytes to three digits or so.
+fn about(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let digits = if value < 100.0 && value.fract() != 0.0 { 1 } else { 0 };
+    format!("{value:.digits$} {}", units[unit])
+}

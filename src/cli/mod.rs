@@ -1,0 +1,123 @@
+//! The command line: what is asked for, and what is printed. Decides nothing about a configuration.
+
+mod check;
+mod completions;
+mod run;
+mod token;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::assemble::{KINDS, Loaded};
+use crate::config::{editor, keys};
+use crate::diagnostic::render;
+
+/// The configuration is bad: `EX_CONFIG` of sysexits.h.
+const BAD_CONFIG: u8 = 78;
+
+/// A real-time relay: validated JSON in over HTTP, out to WebSocket and SSE subscribers
+#[derive(Debug, Parser)]
+#[command(name = "relay", version, about)]
+struct Cli {
+    /// The configuration
+    #[arg(long, short, global = true, value_name = "FILE", default_value = "relay.toml")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server (what `relay` alone does)
+    Run,
+    /// Check the configuration exactly as a start or a reload would; exits with 78 when it is bad
+    Check {
+        /// How to print what is wrong: to people on standard error, to programs on standard output
+        #[arg(long, value_enum, default_value_t = Format::Human)]
+        format: Format,
+    },
+    /// Print the JSON Schema of relay.toml, for editors
+    Schema,
+    /// Make tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Print a script by which a shell completes relay's arguments
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the reference of all configuration keys as Markdown
+    #[command(hide = true)]
+    Keys,
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a secret of 256 random bits; it is printed once, with the lines of relay.toml that let it in
+    New {
+        /// The token's name in relay.toml
+        #[arg(default_value = "NAME")]
+        name: String,
+    },
+}
+
+/// How diagnostics are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// With the lines of source, in colour on a terminal
+    Human,
+    /// One JSON array on one line
+    Json,
+    /// Workflow commands that annotate a pull request on GitHub
+    Github,
+}
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command.unwrap_or(Command::Run) {
+        Command::Run => run::run(&cli.config),
+        Command::Check { format } => check::check(&cli.config, format),
+        Command::Schema => print(&format!("{:#}\n", editor::json_schema(&KINDS))),
+        Command::Token(TokenCommand::New { name }) => token::new(&name),
+        Command::Completions { shell } => completions::print_script(shell),
+        Command::Keys => print(&keys::markdown()),
+    }
+}
+
+/// Prints diagnostics to people, on standard error.
+fn print_diagnostics(loaded: &Loaded) {
+    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let text = render::human(&loaded.diagnostics, &loaded.sources, colour);
+    // Nobody is left to be told that standard error is gone.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Prints to standard output. A reader that has gone away, as `head` does, is no error.
+fn print(text: &str) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "relay: cannot write to standard output: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,72 @@
+//! `relay run`
+
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tracing::info;
+
+use crate::assemble::{self, build, load};
+use crate::cli::{BAD_CONFIG, print_diagnostics};
+use crate::config::model::Listen;
+use crate::diagnostic::render;
+use crate::files::Disk;
+use crate::live::Live;
+use crate::message::Time;
+use crate::schema::compile::SchemaCache;
+use crate::server::listener::Listener;
+use crate::server::{self, Listeners, descriptors};
+
+/// Loads the configuration and, if it is good, runs the server until it is told to stop.
+pub(super) fn run(config: &Path) -> ExitCode {
+    let loaded = load(&Disk::new(config), &SchemaCache::default(), Time::now());
+    print_diagnostics(&loaded);
+    let Some(valid) = loaded.config.clone() else {
+        eprintln!("{}", render::summary(&config.display().to_string(), &loaded.diagnostics));
+        return ExitCode::from(BAD_CONFIG);
+    };
+    descriptors::raise();
+    // One shard for each worker: more would only contend for the same processors.
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
+    let served = runtime.and_then(|runtime| {
+        runtime.block_on(async {
+            let live = build::live(build::snapshot(valid, &loaded, None), workers);
+            serve(live).await
+        })
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("relay: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(live: Arc<Live>) -> io::Result<()> {
+    let snapshot = live.snapshot();
+    let server = &snapshot.config.server;
+    let public = bind("server.listen", &server.listen).await?;
+    let admin = match &server.admin {
+        Some(listen) => Some(bind("server.admin", listen).await?),
+        None => None,
+    };
+    server::listen_to_signals(&live)?;
+    info!(
+        listen = %public.address(),
+        admin = admin.as_ref().map(|admin| admin.address().to_string()),
+        topics = snapshot.config.topics.len(),
+        epoch = %live.hub.epoch(),
+        "relay is running"
+    );
+    server::run(Listeners { public, admin }, live, assemble::PROTOCOLS).await;
+    Ok(())
+}
+
+async fn bind(key: &str, listen: &Listen) -> io::Result<Listener> {
+    Listener::bind(listen).await.map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot listen on `{listen}` ({error}): free it or change `{key}`"))
+    })
+}

@@ -1,0 +1,38 @@
+//! `relay token new`
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+use super::print;
+use crate::config::files::hex;
+
+/// Makes a secret and prints it with what relay.toml needs to know of it.
+pub(super) fn new(name: &str) -> ExitCode {
+    let mut random = [0; 32];
+    if let Err(error) = getrandom::fill(&mut random) {
+        let _ = writeln!(std::io::stderr(), "relay: the system has no random bytes to give: {error}");
+        return ExitCode::FAILURE;
+    }
+    let secret = URL_SAFE_NO_PAD.encode(random);
+    let digest = hex(&Sha256::digest(&secret));
+    print(&format!(
+        "The secret, for the caller; it is shown this once and kept nowhere:\n\n\
+         {secret}\n\n\
+         For relay.toml, which needs only its digest; add what the token may do:\n\n\
+         [tokens.{}]\n\
+         sha256    = \"{digest}\"\n\
+         publish   = []\n\
+         subscribe = []\n",
+        key(name)
+    ))
+}
+
+/// The name as a TOML key.
+fn key(name: &str) -> String {
+    let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    if bare { name.to_owned() } else { format!("{name:?}") }
+}

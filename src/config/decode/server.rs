@@ -1,0 +1,165 @@
+//! `[server]` and `[log]`
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use crate::config::model::{Listen, Log, Server};
+use crate::config::section::{Placed, Section};
+use crate::diagnostic::ServerFact;
+
+pub(super) fn log(section: &Section<'_>) -> Log {
+    let default = Log::default();
+    Log {
+        json: section.choice("format") == Some("json"),
+        level: section.choice("level").map_or(default.level, str::to_owned),
+    }
+}
+
+pub(super) fn server(section: &Section<'_>) -> Server {
+    let default = Server::default();
+    let text = |name| section.text(name);
+    let listen = text("listen").and_then(|value| listener(section, value)).unwrap_or(default.listen);
+    let admin = match text("admin") {
+        None => default.admin,
+        Some(("", _)) => None,
+        Some(value) => listener(section, value.clone()).inspect(|admin| check_admin(section, admin, &listen, value)),
+    };
+    let proxies = each(section, "trusted_proxies", proxy, |value| ServerFact::BadProxy { value });
+    Server {
+        listen,
+        admin,
+        allowed_origins: each(section, "allowed_origins", origin, |value| ServerFact::BadOrigin { value }),
+        allowed_hosts: section
+            .has("allowed_hosts")
+            .then(|| each(section, "allowed_hosts", host, |value| ServerFact::BadHost { value }))
+            .filter(|hosts| !hosts.is_empty()),
+        trusted_proxies: proxies,
+        public_url: text("public_url").filter(|(url, _)| !url.is_empty()).and_then(|(url, span)| {
+            let base = base_url(url);
+            if base.is_none() {
+                section.findings.report(ServerFact::BadPublicUrl { value: url.to_owned() }, &span);
+            }
+            base
+        }),
+    }
+}
+
+fn listener(section: &Section<'_>, (text, span): Placed<&str>) -> Option<Listen> {
+    let listen = match text.strip_prefix("unix:") {
+        Some(path) => path.starts_with('/').then(|| Listen::Unix(PathBuf::from(path))),
+        None => text.parse::<SocketAddr>().ok().map(Listen::Tcp),
+    };
+    if listen.is_none() {
+        section.findings.report(ServerFact::BadListen { value: text.to_owned() }, &span);
+    }
+    listen
+}
+
+fn check_admin(section: &Section<'_>, admin: &Listen, listen: &Listen, (text, span): Placed<&str>) {
+    let value = text.to_owned();
+    match admin {
+        // Port 0 is another one each time.
+        Listen::Tcp(address) if address.port() == 0 => {}
+        _ if admin == listen => section.findings.report(ServerFact::SameListener { value }, &span),
+        Listen::Tcp(address) if !address.ip().is_loopback() => {
+            section.findings.report(ServerFact::AdminExposed { value }, &span);
+        }
+        _ => {}
+    }
+}
+
+/// Reads a list of texts, each by the same rule; what breaks it is reported and left out.
+fn each<T>(
+    section: &Section<'_>,
+    name: &'static str,
+    read: fn(&str) -> Option<T>,
+    wrong: fn(String) -> ServerFact,
+) -> Vec<T> {
+    let mut values = Vec::new();
+    for (text, span) in section.texts(name).unwrap_or_default() {
+        match read(text) {
+            Some(value) => values.push(value),
+            None => section.findings.report(wrong(text.to_owned()), &span),
+        }
+    }
+    values
+}
+
+/// `https://app.example.org:8443`: what a browser sends as Origin (RFC 6454, section 6.2), where the scheme's own port
+/// is never written.
+fn origin(text: &str) -> Option<String> {
+    let (scheme, authority) = text.split_once("://")?;
+    let default_port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ if !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_lowercase() || b"+-.".contains(&b)) => "",
+        _ => return None,
+    };
+    let names_default = !default_port.is_empty() && authority.ends_with(default_port);
+    (!names_default && host(authority).is_some()).then(|| text.to_ascii_lowercase())
+}
+
+/// A host, with a port or without.
+fn host(text: &str) -> Option<String> {
+    let (name, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, rest) = rest.split_once(']')?;
+            address.parse::<std::net::Ipv6Addr>().ok()?;
+            (None, rest.strip_prefix(':').or_else(|| rest.is_empty().then_some("1")))
+        }
+        None => text.split_once(':').map_or((Some(text), Some("1")), |(name, port)| (Some(name), Some(port))),
+    };
+    let name_fits = name
+        .is_none_or(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)));
+    (name_fits && port?.parse::<u16>().is_ok()).then(|| text.to_ascii_lowercase())
+}
+
+/// An address, or a network as address and prefix length.
+fn proxy(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, length) = match text.split_once('/') {
+        Some((address, length)) => (address, Some(length)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().ok()?;
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    let length = length.map_or(Some(bits), |text| text.parse().ok())?;
+    (length <= bits).then_some((address, length))
+}
+
+/// `https://relay.example.org/base`, without a slash at the end.
+fn base_url(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let plain = path.bytes().all(|b| b.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&b));
+    let fits = matches!(scheme, "http" | "https" | "ws" | "wss") && host(authority).is_some() && plain;
+    fits.then(|| text.trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{base_url, host, origin, proxy};
+
+    #[test]
+    fn origins_hosts_proxies_and_bases_are_told_from_lookalikes() {
+        for good in ["https://a.example", "http://localhost:3000", "http://[::1]:3000", "capacitor://localhost"] {
+            assert_eq!(origin(good).as_deref(), Some(good));
+        }
+        for bad in ["*", "a.example", "https://a.example/", "https://a.example:443", "http://a:80", "https://", "null"]
+        {
+            assert_eq!(origin(bad), None, "{bad}");
+        }
+        assert_eq!(host("Relay.Example:80").as_deref(), Some("relay.example:80"));
+        for bad in ["", "a b", "http://a", "a:b", "[::1", "[::g]", "[::1]x", "*.a", "a:"] {
+            assert_eq!(host(bad), None, "{bad}");
+        }
+        assert_eq!(proxy("10.0.0.0/8").map(|(_, bits)| bits), Some(8));
+        assert_eq!(proxy("::1").map(|(_, bits)| bits), Some(128));
+        for bad in ["10.0.0.0/33", "10.0.0/8", "proxy", ""] {
+            assert_eq!(proxy(bad), None, "{bad}");
+        }
+        assert_eq!(base_url("https://a.example/x/").as_deref(), Some("https://a.example/x"));
+        for bad in ["a.example", "ftp://a", "https://a?b", "https://a/x#y", "https:///x"] {
+            assert_eq!(base_url(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! `[tokens.*]` and the grants of `[anonymous]`
+
+use sha2::{Digest, Sha256};
+
+use super::{Context, Granted, grants};
+use crate::config::model::{Span, TokenConfig};
+use crate::config::section::Section;
+use crate::diagnostic::TokenFact;
+use crate::name::{Pattern, UserId};
+use crate::principal::UserPattern;
+
+/// Longest name of a token.
+const MAX_NAME: usize = 64;
+/// Bits that a secret should have at least.
+const ENOUGH_BITS: f64 = 128.0;
+
+/// `None` when its name or its secret cannot be used.
+pub(super) fn token(
+    name: &str,
+    span: Span,
+    section: &Section<'_>,
+    context: &Context<'_>,
+    granted: &mut Vec<Granted>,
+) -> Option<TokenConfig> {
+    let owned = || name.to_owned();
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let good_name = (1..=MAX_NAME).contains(&name.len()) && name.chars().all(fits);
+    if !good_name {
+        section.findings.report(TokenFact::BadName { name: owned() }, &span);
+    }
+    let digest = digest(name, &span, section, context);
+    let grants = grants(section, granted);
+    // What was written and could not be read has been reported.
+    if grants.is_empty() && ["publish", "subscribe", "register"].iter().all(|key| section.is_blank(key)) {
+        section.findings.report(TokenFact::NoGrants { name: owned() }, &span);
+    }
+    let user = section.text("user").and_then(|(text, span)| match UserId::parse(text) {
+        Ok(user) => Some(user),
+        Err(error) => {
+            let fact = TokenFact::BadUser { user: text.to_owned(), why: error.to_string() };
+            section.findings.report(fact, &span);
+            None
+        }
+    });
+    let not_after = section.time("not_after").map(|(time, span)| {
+        if time <= context.now {
+            section.findings.report(TokenFact::Expired { name: owned(), since: time.to_string() }, &span);
+        }
+        time
+    });
+    let digest = digest?;
+    good_name.then(|| TokenConfig { name: name.into(), span, digest, grants, user, not_after })
+}
+
+/// SHA-256 of the token's secret, wherever that is.
+fn digest(name: &str, span: &Span, section: &Section<'_>, context: &Context<'_>) -> Option<[u8; 32]> {
+    let owned = || name.to_owned();
+    match (section.has("sha256"), section.has("secret")) {
+        (false, false) => section.findings.report(TokenFact::NoSecret { name: owned() }, span),
+        (true, true) => section.findings.report(TokenFact::TwoSecrets { name: owned() }, span),
+        (true, false) => {
+            let (text, span) = section.text("sha256")?;
+            let digest = from_hex(text);
+            if digest.is_none() {
+                let fact = TokenFact::BadDigest { name: owned(), length: text.chars().count() };
+                section.findings.report(fact, &span);
+            }
+            return digest;
+        }
+        (false, true) => {
+            if let Some(span) = section.text_at("secret") {
+                section.findings.report(TokenFact::PlainSecret { name: owned() }, &span);
+                return None;
+            }
+            return secret(name, &section.table("secret"), context);
+        }
+    }
+    None
+}
+
+fn secret(name: &str, section: &Section<'_>, context: &Context<'_>) -> Option<[u8; 32]> {
+    let findings = section.findings;
+    let (env, file) = (section.text("env"), section.text("file"));
+    let (bytes, source, span) = match (env, file) {
+        (Some((variable, span)), None) if !section.has("file") => match context.reading.env(variable) {
+            Some(value) => (value.into_bytes(), variable, span),
+            None => {
+                findings.report(TokenFact::EnvUnset { variable: variable.to_owned() }, &span);
+                return None;
+            }
+        },
+        (None, Some((path, span))) if !section.has("env") => match context.reading.secret(path) {
+            Ok(bytes) => (bytes.to_vec(), path, span),
+            Err(error) => {
+                let fact = TokenFact::SecretUnreadable { path: path.to_owned(), cause: error.to_string() };
+                findings.report(fact, &span);
+                return None;
+            }
+        },
+        _ => {
+            // A value of the wrong type has been reported.
+            if section.has("env") == section.has("file") {
+                findings.report(TokenFact::BadSecretSource, &section.span);
+            }
+            return None;
+        }
+    };
+    let secret = bytes.strip_suffix(b"\n").map_or(&*bytes, |line| line.strip_suffix(b"\r").unwrap_or(line));
+    if secret.is_empty() {
+        findings.report(TokenFact::EmptySecret { source: source.to_owned() }, &span);
+        return None;
+    }
+    if !secret.iter().all(u8::is_ascii_graphic) {
+        findings.report(TokenFact::UnusableSecret { source: source.to_owned() }, &span);
+        return None;
+    }
+    if bits(secret) < ENOUGH_BITS {
+        findings.report(TokenFact::WeakSecret { name: name.to_owned() }, &span);
+    }
+    Some(Sha256::digest(secret).into())
+}
+
+/// The bits of a secret if each of its characters was drawn from the smallest usual alphabet that has them all: at
+/// most so many.
+fn bits(secret: &[u8]) -> f64 {
+    let drawn = secret.iter().filter(|b| !b"-_".contains(*b));
+    let all = |fits: fn(&u8) -> bool| drawn.clone().all(fits);
+    let each = if all(u8::is_ascii_digit) {
+        f64::log2(10.0)
+    } else if all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b))
+        || all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(b))
+    {
+        4.0
+    } else if all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+        || all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
+    {
+        f64::log2(36.0)
+    } else if all(u8::is_ascii_alphanumeric) {
+        6.0
+    } else {
+        f64::log2(94.0)
+    };
+    // No secret has more hundreds of characters than a number holds exactly.
+    drawn.count() as f64 * each
+}
+
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let digits: Vec<u8> =
+        text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<_>>()?;
+    let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+    if digits.len() == 64 { bytes.try_into().ok() } else { None }
+}
+
+/// Patterns over topics; those that are none are reported and left out.
+pub(super) fn patterns(section: &Section<'_>, name: &'static str, granted: &mut Vec<Granted>) -> Vec<Pattern> {
+    let mut patterns = Vec::new();
+    for (text, span) in section.texts(name).unwrap_or_default() {
+        let why = match Pattern::parse(text) {
+            Ok(_) if text.contains('{') => "in grants a segment that varies is written `*`".to_owned(),
+            Ok(pattern) => {
+                granted.push(Granted { pattern: pattern.clone(), span });
+                patterns.push(pattern);
+                continue;
+            }
+            Err(error) => error.to_string(),
+        };
+        section.findings.report(TokenFact::BadPattern { pattern: text.to_owned(), why }, &span);
+    }
+    patterns
+}
+
+/// Patterns over users, from `register`.
+pub(super) fn users(section: &Section<'_>) -> Vec<UserPattern> {
+    let mut users = Vec::new();
+    for (text, span) in section.texts("register").unwrap_or_default() {
+        let parsed = match text.strip_suffix('*') {
+            Some("") => Ok(UserPattern::Any),
+            Some(prefix) => UserId::parse(prefix).map(|prefix| UserPattern::Prefix(prefix.as_str().into())),
+            None => UserId::parse(text).map(UserPattern::One),
+        };
+        match parsed {
+            Ok(user) => users.push(user),
+            Err(error) => {
+                let fact = TokenFact::BadUser { user: text.to_owned(), why: error.to_string() };
+                section.findings.report(fact, &span);
+            }
+        }
+    }
+    users
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ENOUGH_BITS, bits, from_hex};
+
+    #[test]
+    fn a_secret_is_weak_under_128_bits() {
+        for weak in ["hunter2", "0123456789abcdef", "123456789012345678901234567890123456", "aB3aB3aB3aB3aB3aB3aB3"] {
+            assert!(bits(weak.as_bytes()) < ENOUGH_BITS, "{weak}");
+        }
+        for strong in
+            ["0123456789abcdef0123456789abcdef", "2c5ea4c0-4067-11e9-8bad-9b1deb4d3b7d", "kQ9xkQ9xkQ9xkQ9xkQ9xkQ"]
+        {
+            assert!(bits(strong.as_bytes()) >= ENOUGH_BITS, "{strong}");
+        }
+    }
+
+    #[test]
+    fn a_digest_is_64_hex_digits() {
+        assert_eq!(from_hex(&"0fF0".repeat(16)), Some([0x0f, 0xf0].repeat(16).try_into().expect("32 bytes")));
+        for bad in ["", "0", &"0".repeat(63), &"0".repeat(65), &"g".repeat(64), &"é".repeat(64)] {
+            assert_eq!(from_hex(bad), None);
+        }
+    }
+}

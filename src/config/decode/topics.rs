@@ -1,0 +1,108 @@
+//! `[topics.*]`
+
+use std::sync::Arc;
+
+use crate::config::files::stays_inside;
+use crate::config::model::{Compatibility, Example, History, Limits, OnLag, SchemaSource, Span, TopicConfig};
+use crate::config::section::Section;
+use crate::config::units::show_size;
+use crate::diagnostic::TopicFact;
+use crate::name::{NameError, Pattern};
+
+/// `None` when its name or its schema cannot be used.
+pub(super) fn topic(name: &str, span: Span, section: &Section<'_>, limits: &Limits) -> Option<TopicConfig> {
+    let parsed = declared_name(name, &span, section);
+    let schema = schema(section);
+    let history = history(name, section, limits);
+    let compatibility = match section.choice("compatibility") {
+        Some("publishers") => Compatibility::Publishers,
+        Some("subscribers") => Compatibility::Subscribers,
+        Some("full") => Compatibility::Full,
+        _ => Compatibility::None,
+    };
+    let on_lag = if section.choice("on_lag") == Some("disconnect") { OnLag::Disconnect } else { OnLag::Gap };
+    let description = section.text("description").map_or(String::new(), |(text, _)| text.to_owned());
+    let examples = section.tables("examples").iter().filter_map(example).collect();
+    let (schema, schema_span) = schema?;
+    let name = parsed?;
+    Some(TopicConfig { name, span, description, schema, schema_span, history, compatibility, on_lag, examples })
+}
+
+fn declared_name(name: &str, span: &Span, section: &Section<'_>) -> Option<Pattern> {
+    let why = match Pattern::parse(name) {
+        Ok(_) if name.contains('*') => "a segment that varies is written `{name}`, `*` is for grants".to_owned(),
+        Ok(pattern) => return Some(pattern),
+        Err(NameError::Empty) if name.is_empty() => "it is empty".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    section.findings.report(TopicFact::BadName { name: name.to_owned(), why }, span);
+    None
+}
+
+fn schema(section: &Section<'_>) -> Option<(SchemaSource, Span)> {
+    let (text, span) = section.text("schema")?;
+    if text == "any" {
+        return Some((SchemaSource::Any, span));
+    }
+    let path = || text.to_owned();
+    if text.is_empty() || text.contains(['#', '?', '\\']) || text.contains("://") || text.ends_with('/') {
+        section.findings.report(TopicFact::BadSchemaPath { path: path() }, &span);
+        return None;
+    }
+    if !stays_inside(text) {
+        section.findings.report(TopicFact::SchemaOutside { path: path() }, &span);
+        return None;
+    }
+    Some((SchemaSource::File(normal(text)), span))
+}
+
+/// One spelling for each file: without `.`, `..` and empty parts.
+fn normal(path: &str) -> Arc<str> {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            _ => parts.push(part),
+        }
+    }
+    parts.join("/").into()
+}
+
+fn history(topic: &str, section: &Section<'_>, limits: &Limits) -> History {
+    let table = section.table("history");
+    let default = History::default();
+    let count = table.count("count").and_then(|(n, _)| usize::try_from(n).ok()).unwrap_or(default.count);
+    let bytes = table.size("bytes");
+    if let Some((bytes, span)) = bytes.as_ref().filter(|(bytes, _)| *bytes < limits.body && count > 0) {
+        let (bytes, body) = (show_size(*bytes as u64), show_size(limits.body as u64));
+        section.findings.report(TopicFact::HistoryBelowBody { topic: topic.to_owned(), bytes, body }, span);
+    }
+    History {
+        count,
+        bytes: bytes.map_or(default.bytes.max(limits.body), |(bytes, _)| bytes),
+        age: table.duration("age").unwrap_or(default.age),
+    }
+}
+
+fn example(section: &Section<'_>) -> Option<Example> {
+    let valid = section.has("valid");
+    if valid == section.has("invalid") {
+        section.findings.report(TopicFact::BadExample, &section.span);
+        return None;
+    }
+    let (instance, span) = section.json(if valid { "valid" } else { "invalid" })?;
+    Some(Example { instance, valid, span })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::normal;
+
+    #[test]
+    fn a_file_has_one_spelling() {
+        for text in ["schemas/cat.json", "./schemas//cat.json", "schemas/old/../cat.json"] {
+            assert_eq!(&*normal(text), "schemas/cat.json");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The JSON Schema of relay.toml (draft-07, which editors read), written from the table of keys.
+
+use serde_json::{Map, Value, json};
+
+use super::keys::{KEYS, Key, Kind, Kinds, Type};
+use super::units::{DURATION_UNITS, SIZE_UNITS};
+
+/// The schema of a whole relay.toml; also right for an included file, except that it asks for `version`.
+pub fn json_schema(kinds: &Kinds) -> Value {
+    let mut schema = table("", kinds);
+    let head = json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "relay.toml",
+        "description": "Configuration of Relay",
+    });
+    if let (Value::Object(schema), Value::Object(head)) = (&mut schema, head) {
+        let rest = std::mem::replace(schema, head);
+        schema.extend(rest);
+    }
+    schema
+}
+
+fn table(path: &str, kinds: &Kinds) -> Value {
+    let keys: Vec<&Key> = KEYS.iter().filter(|key| key.table == path).collect();
+    let properties: Map<_, _> = keys.iter().map(|key| (key.name.to_owned(), property(key, kinds))).collect();
+    let required: Vec<_> = keys.iter().filter(|key| key.required()).map(|key| key.name).collect();
+    let mut schema = json!({"type": "object", "additionalProperties": false, "properties": properties});
+    if !required.is_empty() {
+        schema["required"] = json!(required);
+    }
+    match path {
+        "topics.<name>.examples" => schema["oneOf"] = one_of(&["valid", "invalid"]),
+        "tokens.<name>" => schema["oneOf"] = one_of(&["sha256", "secret"]),
+        "tokens.<name>.secret" => schema["oneOf"] = one_of(&["env", "file"]),
+        "store" => return component(&schema, kinds.store, kinds),
+        _ => {}
+    }
+    schema
+}
+
+fn one_of(names: &[&str]) -> Value {
+    names.iter().map(|name| json!({"required": [name]})).collect()
+}
+
+/// A component has the keys of its kind.
+fn component(common: &Value, kinds: &[Kind], all: &Kinds) -> Value {
+    let alternative = |kind: &Kind| {
+        let mut schema = common.clone();
+        schema["properties"]["kind"] = json!({"const": kind.name, "description": kind.doc});
+        for key in kind.keys {
+            schema["properties"][key.name] = property(key, all);
+        }
+        schema
+    };
+    json!({"oneOf": kinds.iter().map(alternative).collect::<Vec<_>>()})
+}
+
+fn property(key: &Key, kinds: &Kinds) -> Value {
+    let path = key.path();
+    let mut schema = match key.kind {
+        Type::Text => json!({"type": "string"}),
+        Type::Choice(words) => json!({"enum": words}),
+        Type::Count(..) if key.name == "version" => json!({"const": 1}),
+        Type::Count(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
+        Type::Size(min, max) => json!({"anyOf": [
+            {"type": "integer", "minimum": min, "maximum": max},
+            {"type": "string", "pattern": format!("^[0-9]+ ?{SIZE_UNITS}$")},
+        ]}),
+        Type::Duration(..) => json!({"type": "string", "pattern": format!("^[0-9]+ ?{DURATION_UNITS}$")}),
+        Type::Rate(max) => json!({"anyOf": [{"const": "off"}, {"type": "integer", "minimum": 1, "maximum": max}]}),
+        Type::Texts => json!({"type": "array", "items": {"type": "string"}}),
+        // Editors hand a TOML date over as text.
+        Type::Time => json!({"type": "string", "format": "date-time"}),
+        Type::Json => json!({}),
+        Type::Table => table(&path, kinds),
+        Type::Named => json!({"type": "object", "additionalProperties": table(&format!("{path}.<name>"), kinds)}),
+        Type::Tables => json!({"type": "array", "items": table(&path, kinds)}),
+    };
+    schema["description"] = json!(key.doc);
+    if let Some(default) = default(key) {
+        schema["default"] = default;
+    }
+    schema
+}
+
+/// The default as a value; `None` where it is nothing or is said in words.
+fn default(key: &Key) -> Option<Value> {
+    match key.kind {
+        Type::Count(..) => key.default.parse::<u64>().ok().map(Value::from),
+        Type::Texts => (key.default == "[]").then(|| json!([])),
+        Type::Text if key.default.contains(' ') => None,
+        Type::Text | Type::Choice(_) | Type::Size(..) | Type::Duration(..) | Type::Rate(_) => {
+            (!key.default.is_empty() && !key.required()).then(|| json!(key.default))
+        }
+        _ => None,
+    }
+}

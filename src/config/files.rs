@@ -1,0 +1,265 @@
+//! How a configuration's files are reached, and what is remembered of having reached them.
+//!
+//! Every file is read at most once for one load, so that all of it is judged by the same bytes; the hash and the
+//! watched paths come from the same memory. Knows no file system.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+/// The most bytes of relay.toml, of an included file and of a secret.
+pub const MAX_FILE: usize = 16 << 20;
+
+/// Where files come from. Paths are relative to relay.toml's directory, with `/` between their parts.
+pub trait Files {
+    /// Reads a file that lies in relay.toml's directory or below it, symlinks followed.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    fn read(&self, path: &str, limit: usize) -> Result<Vec<u8>, FileError>;
+
+    /// Reads relay.toml itself, wherever it leads.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    fn main(&self) -> Result<Vec<u8>, FileError>;
+
+    /// Reads a file with a secret, which may lie anywhere; its path may be absolute.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    fn secret(&self, path: &str) -> Result<Vec<u8>, FileError>;
+
+    /// The names of the files of a directory, sorted; `""` is relay.toml's own.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    fn list(&self, directory: &str) -> Result<Vec<String>, FileError>;
+
+    /// An environment variable, if it is set and is Unicode.
+    fn env(&self, name: &str) -> Option<String>;
+
+    /// The path as people are to be shown it.
+    fn shown(&self, path: &str) -> String;
+
+    /// The name of relay.toml in its directory.
+    fn main_name(&self) -> &str;
+}
+
+/// Why a file cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileError {
+    /// It is not there.
+    NotFound,
+    /// It lies outside relay.toml's directory.
+    Outside,
+    /// A directory, a pipe or a device.
+    NotAFile,
+    /// More bytes than this.
+    TooLarge(usize),
+    /// What the operating system says.
+    Other(String),
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("there is no such file"),
+            Self::Outside => f.write_str("it lies outside relay.toml's directory"),
+            Self::NotAFile => f.write_str("it is not a regular file"),
+            Self::TooLarge(limit) => write!(f, "it has more than {limit} bytes"),
+            Self::Other(cause) => f.write_str(cause),
+        }
+    }
+}
+
+/// Why a file is read: the same path can be judged differently for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Role {
+    Main,
+    Inside,
+    Secret,
+    Directory,
+}
+
+type Answer = Result<Arc<[u8]>, FileError>;
+
+/// One load's view of the files: what was read once stays as it was.
+pub struct Reading<'a> {
+    files: &'a dyn Files,
+    seen: RefCell<BTreeMap<(Role, String), Answer>>,
+}
+
+impl<'a> Reading<'a> {
+    /// Nothing has been read yet.
+    pub fn new(files: &'a dyn Files) -> Self {
+        Self { files, seen: RefCell::default() }
+    }
+
+    /// Relay.toml.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn main(&self) -> Answer {
+        self.once(Role::Main, self.files.main_name(), || self.files.main())
+    }
+
+    /// See [`Files::read`].
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn read(&self, path: &str, limit: usize) -> Answer {
+        self.once(Role::Inside, path, || self.files.read(path, limit))
+    }
+
+    /// See [`Files::secret`].
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn secret(&self, path: &str) -> Answer {
+        self.once(Role::Secret, path, || self.files.secret(path))
+    }
+
+    /// See [`Files::list`].
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn list(&self, directory: &str) -> Result<Vec<String>, FileError> {
+        let names =
+            self.once(Role::Directory, directory, || Ok(self.files.list(directory)?.join("\n").into_bytes()))?;
+        Ok(String::from_utf8_lossy(&names).lines().map(str::to_owned).collect())
+    }
+
+    /// See [`Files::env`].
+    pub fn env(&self, name: &str) -> Option<String> {
+        self.files.env(name)
+    }
+
+    /// See [`Files::shown`].
+    pub fn shown(&self, path: &str) -> String {
+        self.files.shown(path)
+    }
+
+    /// The name of relay.toml in its directory.
+    pub fn main_name(&self) -> &str {
+        self.files.main_name()
+    }
+
+    /// SHA-256, in hex, over every file that was read and every one that could not be. Listings are left out: a new
+    /// file counts once it is read.
+    pub fn hash(&self) -> String {
+        let mut hash = Sha256::new();
+        for ((role, path), answer) in self.seen.borrow().iter().filter(|((role, _), _)| *role != Role::Directory) {
+            let bytes: &[u8] = answer.as_deref().unwrap_or_default();
+            hash.update([*role as u8, u8::from(answer.is_ok())]);
+            hash.update((path.len() as u64).to_be_bytes());
+            hash.update(path);
+            hash.update((bytes.len() as u64).to_be_bytes());
+            hash.update(bytes);
+        }
+        hex(&hash.finalize())
+    }
+
+    /// The paths that were read or tried, directories that were listed among them: what a watcher watches. Relative to
+    /// relay.toml's directory, except for secrets that are not.
+    pub fn paths(&self) -> Vec<String> {
+        let mut paths: Vec<_> = self.seen.borrow().keys().map(|(_, path)| path.clone()).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        paths
+    }
+
+    fn once(&self, role: Role, path: &str, read: impl FnOnce() -> Result<Vec<u8>, FileError>) -> Answer {
+        let key = (role, path.to_owned());
+        if let Some(answer) = self.seen.borrow().get(&key) {
+            return answer.clone();
+        }
+        let answer = read().map(Arc::from);
+        self.seen.borrow_mut().insert(key, answer.clone());
+        answer
+    }
+}
+
+/// Lower-case hex digits.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+/// Whether a path stays below the directory it is relative to, by its text alone.
+pub fn stays_inside(path: &str) -> bool {
+    let mut depth = 0_i32;
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+        if depth < 0 {
+            return false;
+        }
+    }
+    !path.starts_with('/') && !path.contains('\\')
+}
+
+/// Files in memory, for tests and for texts that are not on a disk.
+#[derive(Debug, Default, Clone)]
+pub struct Memory {
+    /// Files by path; relay.toml is `relay.toml`.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// Environment variables.
+    pub env: BTreeMap<String, String>,
+}
+
+impl Memory {
+    /// A configuration that is one text.
+    pub fn new(relay_toml: &str) -> Self {
+        Self::default().with("relay.toml", relay_toml)
+    }
+
+    /// Adds a file.
+    #[must_use]
+    pub fn with(mut self, path: &str, text: &str) -> Self {
+        self.files.insert(path.to_owned(), text.as_bytes().to_vec());
+        self
+    }
+}
+
+impl Files for Memory {
+    fn read(&self, path: &str, limit: usize) -> Result<Vec<u8>, FileError> {
+        if !stays_inside(path) {
+            return Err(FileError::Outside);
+        }
+        let bytes = self.files.get(path).ok_or(FileError::NotFound)?;
+        if bytes.len() > limit { Err(FileError::TooLarge(limit)) } else { Ok(bytes.clone()) }
+    }
+
+    fn main(&self) -> Result<Vec<u8>, FileError> {
+        self.read(self.main_name(), MAX_FILE)
+    }
+
+    fn secret(&self, path: &str) -> Result<Vec<u8>, FileError> {
+        self.files.get(path).cloned().ok_or(FileError::NotFound)
+    }
+
+    fn list(&self, directory: &str) -> Result<Vec<String>, FileError> {
+        let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+        let names = self.files.keys().filter_map(|path| path.strip_prefix(&prefix));
+        Ok(names.filter(|name| !name.contains('/')).map(str::to_owned).collect())
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        self.env.get(name).cloned()
+    }
+
+    fn shown(&self, path: &str) -> String {
+        path.to_owned()
+    }
+
+    fn main_name(&self) -> &str {
+        "relay.toml"
+    }
+}

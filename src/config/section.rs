@@ -1,0 +1,238 @@
+//! One table of a file while it is being decoded: every look-up goes through the table of keys, reports what does not
+//! fit, and goes on. `values` has the typed look-ups.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::keys::{self, Key, Kind, Type};
+use super::model::Span;
+use crate::diagnostic::{Diagnostic, Fact, ValueFact, nearest};
+
+/// Where diagnostics are gathered.
+#[derive(Debug, Default)]
+pub struct Findings(RefCell<Vec<Diagnostic>>);
+
+impl Findings {
+    /// Adds one.
+    pub fn add(&self, diagnostic: Diagnostic) {
+        self.0.borrow_mut().push(diagnostic);
+    }
+
+    /// Adds a fact and its place.
+    pub fn report(&self, fact: impl Into<Fact>, span: &Span) {
+        self.add(Diagnostic::new(fact, span.clone()));
+    }
+
+    /// All of them.
+    pub fn into_inner(self) -> Vec<Diagnostic> {
+        self.0.into_inner()
+    }
+}
+
+/// A value with its place.
+pub type Placed<T> = (T, Span);
+
+/// One table.
+#[derive(Clone)]
+pub struct Section<'a> {
+    pub(super) table: Option<&'a DeTable<'a>>,
+    /// As the keys know it: `topics.<name>`.
+    path: &'static str,
+    /// As the file says it: `topics.cats`.
+    shown: String,
+    /// Keys that the table has beside those of its path: those of a component's kind.
+    pub(super) more: &'static [Key],
+    /// Where it begins.
+    pub span: Span,
+    /// Where to report.
+    pub findings: &'a Findings,
+}
+
+impl<'a> Section<'a> {
+    /// The top of a file.
+    pub fn top(table: &'a DeTable<'a>, file: usize, findings: &'a Findings) -> Self {
+        let span = Span { file, bytes: 0..0 };
+        Self::open(Some(table), "", String::new(), span, findings, &[])
+    }
+
+    /// Opens a table and reports the keys in it that nobody knows.
+    fn open(
+        table: Option<&'a DeTable<'a>>,
+        path: &'static str,
+        shown: String,
+        span: Span,
+        findings: &'a Findings,
+        more: &'static [Key],
+    ) -> Self {
+        let section = Self { table, path, shown, span, findings, more };
+        for (name, _) in table.into_iter().flatten() {
+            if section.key(name.get_ref()).is_none() {
+                section.unknown(name);
+            }
+        }
+        section
+    }
+
+    pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
+        keys::find(self.path, name).or_else(|| self.more.iter().find(|key| key.name == name))
+    }
+
+    fn unknown(&self, name: &Spanned<Cow<'a, str>>) {
+        let known: Vec<_> = keys::names(self.path).chain(self.more.iter().map(|key| key.name)).collect();
+        let suggestion = nearest(name.get_ref(), known.iter().copied());
+        let elsewhere = keys::tables_with(name.get_ref()).next().map(keys::show_table);
+        let key = name.get_ref().to_string();
+        let fact = ValueFact::UnknownKey { key, table: keys::show_table(&self.shown), suggestion, elsewhere, known };
+        self.findings.report(fact, &self.at(name.span()));
+    }
+
+    pub(super) fn at(&self, bytes: Range<usize>) -> Span {
+        Span { file: self.span.file, bytes }
+    }
+
+    /// Whether the key is there, well-formed or not.
+    pub fn has(&self, name: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(name))
+    }
+
+    /// Whether the key is absent or an empty list.
+    pub fn is_blank(&self, name: &str) -> bool {
+        let value = self.table.and_then(|table| table.get(name));
+        value.is_none_or(|value| value.get_ref().as_array().is_some_and(|items| items.is_empty()))
+    }
+
+    /// Names of the keys that are there, with their places.
+    pub fn keys(&self) -> impl Iterator<Item = (&'a str, Span)> + '_ {
+        self.table.into_iter().flatten().map(|(name, _)| (&**name.get_ref(), self.at(name.span())))
+    }
+
+    pub(super) fn path_of(&self, name: &str) -> String {
+        if self.shown.is_empty() { name.to_owned() } else { format!("{}.{name}", self.shown) }
+    }
+
+    /// The value of a key, if it is there. Every look-up passes here: what it asks for stands in the table of keys.
+    pub(super) fn get(&self, name: &'static str) -> Option<(&'static Key, &'a DeValue<'a>, Span)> {
+        let key = self.key(name).expect("every key that is decoded is described");
+        match self.table.and_then(|table| table.get(name)) {
+            Some(value) => Some((key, value.get_ref(), self.at(value.span()))),
+            None => {
+                if key.required() {
+                    let fact =
+                        ValueFact::MissingKey { key: key.name, table: keys::show_table(&self.shown), hint: hint(key) };
+                    self.findings.report(fact, &self.span);
+                }
+                None
+            }
+        }
+    }
+
+    pub(super) fn wrong_type<T>(&self, key: &Key, value: &DeValue<'_>, span: &Span) -> Option<T> {
+        let fact =
+            ValueFact::WrongType { key: self.path_of(key.name), expected: key.kind.expected(), found: found(value) };
+        self.findings.report(fact, span);
+        None
+    }
+
+    /// A table with described keys; empty when it is absent.
+    pub fn table(&self, name: &'static str) -> Section<'a> {
+        let (table, span) = self.child(name);
+        Self::open(table, self.child_path(name), self.path_of(name), span, self.findings, &[])
+    }
+
+    /// A component: a table whose `kind` says which further keys it has. `None`: there is no such kind.
+    pub fn component(&self, name: &'static str, kinds: &'static [Kind]) -> Option<(&'static Kind, Section<'a>)> {
+        let (table, span) = self.child(name);
+        let path = self.child_path(name);
+        let default = keys::find(path, "kind").map_or("", |key| key.default);
+        let chosen = table.and_then(|table| table.get("kind")).map_or(Some(default), |kind| kind.get_ref().as_str());
+        let kind = kinds.iter().find(|kind| chosen == Some(kind.name));
+        let Some(kind) = kind else {
+            let only_kind =
+                Section { table, path, shown: self.path_of(name), span, more: &[], findings: self.findings };
+            let (text, span) = only_kind.text("kind")?;
+            let known: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
+            let suggestion = nearest(text, known.iter().copied());
+            let fact = ValueFact::UnknownKind { table: self.path_of(name), kind: text.to_owned(), known, suggestion };
+            self.findings.report(fact, &span);
+            return None;
+        };
+        Some((kind, Self::open(table, path, self.path_of(name), span, self.findings, kind.keys)))
+    }
+
+    fn child(&self, name: &'static str) -> (Option<&'a DeTable<'a>>, Span) {
+        match self.get(name) {
+            Some((key, value, span)) => (value.as_table().or_else(|| self.wrong_type(key, value, &span)), span),
+            None => (None, self.span.clone()),
+        }
+    }
+
+    /// Tables by names that the user chose; the place of each name with it.
+    pub fn named(&self, name: &'static str) -> Vec<(&'a str, Span, Section<'a>)> {
+        let Some((key, value, span)) = self.get(name) else { return Vec::new() };
+        let Some(tables) = value.as_table().or_else(|| self.wrong_type(key, value, &span)) else { return Vec::new() };
+        let path = self.child_path(name);
+        let open = |(name_of, value): (&'a Spanned<_>, &'a Spanned<DeValue<'a>>)| {
+            let name_of: &'a Spanned<Cow<'a, str>> = name_of;
+            let span = self.at(name_of.span());
+            let shown = self.path_of(name) + "." + &quoted(name_of.get_ref());
+            let Some(table) = value.get_ref().as_table() else {
+                let found = found(value.get_ref());
+                let fact = ValueFact::WrongType { key: shown, expected: Type::Table.expected(), found };
+                self.findings.report(fact, &self.at(value.span()));
+                return None;
+            };
+            let section = Self::open(Some(table), path, shown, span.clone(), self.findings, &[]);
+            Some((&**name_of.get_ref(), span, section))
+        };
+        tables.iter().filter_map(open).collect()
+    }
+
+    /// A list of tables.
+    pub fn tables(&self, name: &'static str) -> Vec<Section<'a>> {
+        let Some((key, value, span)) = self.get(name) else { return Vec::new() };
+        let Some(items) = value.as_array().or_else(|| self.wrong_type(key, value, &span)) else { return Vec::new() };
+        let path = self.child_path(name);
+        let open = |item: &'a Spanned<DeValue<'a>>| {
+            let span = self.at(item.span());
+            let table = item.get_ref().as_table().or_else(|| self.wrong_type(key, item.get_ref(), &span))?;
+            Some(Self::open(Some(table), path, self.path_of(name), span, self.findings, &[]))
+        };
+        items.iter().filter_map(open).collect()
+    }
+
+    /// The table of keys that describes what is under this key: `topics` → `topics.<name>`.
+    fn child_path(&self, name: &str) -> &'static str {
+        let key = keys::find(self.path, name).expect("every key that is decoded is described");
+        let path = if key.kind == Type::Named { format!("{}.<name>", key.path()) } else { key.path() };
+        keys::KEYS.iter().map(|key| key.table).find(|table| *table == path).expect("every table has keys")
+    }
+}
+
+fn hint(key: &Key) -> &'static str {
+    match key.name {
+        "version" => "write `version = 1` at the top",
+        "schema" => "write `schema = \"schemas/….json\"`, or `schema = \"any\"` to accept all JSON",
+        _ => key.doc,
+    }
+}
+
+fn quoted(name: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { format!("{name:?}") }
+}
+
+pub(super) fn found(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}

@@ -1,0 +1,192 @@
+//! The typed look-ups of a [`Section`]: text, numbers, sizes, durations, lists, times, and whatever JSON can hold.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::json::to_json;
+use super::keys::{Key, Type};
+use super::model::Span;
+use super::section::{Placed, Section, found};
+use super::units::{parse_duration, parse_size, show_duration, show_size};
+use crate::diagnostic::{TokenFact, TopicFact, ValueFact, nearest};
+use crate::message::Time;
+
+impl<'a> Section<'a> {
+    /// Text.
+    pub fn text(&self, name: &'static str) -> Option<Placed<&'a str>> {
+        let (key, value, span) = self.get(name)?;
+        match value.as_str() {
+            Some(text) => Some((text, span)),
+            None => self.wrong_type(key, value, &span),
+        }
+    }
+
+    /// One of the texts that the key allows.
+    pub fn choice(&self, name: &'static str) -> Option<&'a str> {
+        let (text, span) = self.text(name)?;
+        let choices = match self.key(name)?.kind {
+            Type::Choice(choices) => choices,
+            _ => return Some(text),
+        };
+        if choices.contains(&text) {
+            return Some(text);
+        }
+        let suggestion = nearest(text, choices.iter().copied());
+        let fact = ValueFact::BadChoice { key: self.path_of(name), value: text.to_owned(), choices, suggestion };
+        self.findings.report(fact, &span);
+        None
+    }
+
+    /// A list of texts; those that are none are reported and left out.
+    pub fn texts(&self, name: &'static str) -> Option<Vec<Placed<&'a str>>> {
+        let (key, value, span) = self.get(name)?;
+        let Some(items) = value.as_array() else { return self.wrong_type(key, value, &span) };
+        let text = |item: &'a Spanned<DeValue<'a>>| match item.get_ref().as_str() {
+            Some(text) => Some((text, self.at(item.span()))),
+            None => self.wrong_type(key, item.get_ref(), &self.at(item.span())),
+        };
+        Some(items.iter().filter_map(text).collect())
+    }
+
+    /// A whole number in the range of the key.
+    pub fn count(&self, name: &'static str) -> Option<Placed<u64>> {
+        let (key, value, span) = self.get(name)?;
+        let Some(number) = integer(value) else { return self.wrong_type(key, value, &span) };
+        let range = match key.kind {
+            Type::Count(min, max) => min..=max,
+            Type::Rate(max) => 1..=max,
+            _ => return self.wrong_type(key, value, &span),
+        };
+        let (min, max) = (range.start().to_string(), range.end().to_string());
+        match u64::try_from(number).ok().filter(|n| range.contains(n)) {
+            Some(number) => Some((number, span)),
+            None => self.out_of_range(name, number.to_string(), min, max, &span),
+        }
+    }
+
+    /// So many times a second; `Some(None)` is `"off"`.
+    pub fn rate(&self, name: &'static str) -> Option<Option<u32>> {
+        let (_, value, _) = self.get(name)?;
+        if value.as_str() == Some("off") {
+            return Some(None);
+        }
+        let (number, _) = self.count(name)?;
+        Some(u32::try_from(number).ok())
+    }
+
+    /// Bytes.
+    pub fn size(&self, name: &'static str) -> Option<Placed<usize>> {
+        let (key, value, span) = self.get(name)?;
+        let bytes = match value {
+            DeValue::Integer(_) => integer(value).map(|n| u64::try_from(n).unwrap_or(u64::MAX)),
+            DeValue::String(text) => match parse_size(text) {
+                Some(bytes) => Some(bytes),
+                None => {
+                    let fact = ValueFact::BadSize { key: self.path_of(name), value: text.to_string() };
+                    self.findings.report(fact, &span);
+                    return None;
+                }
+            },
+            _ => None,
+        };
+        let (Some(bytes), Type::Size(min, max)) = (bytes, key.kind) else { return self.wrong_type(key, value, &span) };
+        if !(min..=max).contains(&bytes) {
+            return self.out_of_range(name, shown(value), show_size(min), show_size(max), &span);
+        }
+        usize::try_from(bytes).ok().map(|bytes| (bytes, span))
+    }
+
+    /// A span of time.
+    pub fn duration(&self, name: &'static str) -> Option<Duration> {
+        let (key, value, span) = self.get(name)?;
+        let parsed = match value {
+            DeValue::String(text) => parse_duration(text),
+            DeValue::Integer(_) => None,
+            _ => return self.wrong_type(key, value, &span),
+        };
+        let (Some(duration), Type::Duration(min, max)) = (parsed, key.kind) else {
+            self.findings.report(ValueFact::BadDuration { key: self.path_of(name), value: shown(value) }, &span);
+            return None;
+        };
+        let (min, max) = (Duration::from_millis(min), Duration::from_millis(max));
+        if !(min..=max).contains(&duration) {
+            return self.out_of_range(name, shown(value), show_duration(min), show_duration(max), &span);
+        }
+        Some(duration)
+    }
+
+    fn out_of_range<T>(&self, name: &str, value: String, min: String, max: String, span: &Span) -> Option<T> {
+        self.findings.report(ValueFact::OutOfRange { key: self.path_of(name), value, min, max }, span);
+        None
+    }
+
+    /// A point in time.
+    pub fn time(&self, name: &'static str) -> Option<Placed<Time>> {
+        let (key, value, span) = self.get(name)?;
+        let DeValue::Datetime(moment) = value else { return self.wrong_type(key, value, &span) };
+        let text = moment.to_string();
+        let parsed =
+            text.parse::<jiff::Timestamp>().ok().and_then(|at| Some(at.as_millisecond()).filter(|ms| *ms >= 0));
+        match parsed {
+            Some(ms) => Some((Time(ms), span)),
+            None => {
+                self.findings.report(TokenFact::BadNotAfter { value: text }, &span);
+                None
+            }
+        }
+    }
+
+    /// Where the key's value stands, if that is text.
+    pub fn text_at(&self, name: &str) -> Option<Span> {
+        let value = self.table?.get(name)?;
+        value.get_ref().is_str().then(|| self.at(value.span()))
+    }
+
+    /// Whatever JSON can hold.
+    pub fn json(&self, name: &'static str) -> Option<Placed<Value>> {
+        let (_, value, span) = self.get(name)?;
+        match to_json(value) {
+            Ok(json) => Some((json, span)),
+            Err((what, bytes)) => {
+                let span = bytes.map_or(span, |bytes| self.at(bytes));
+                self.findings.report(TopicFact::NotJson { what }, &span);
+                None
+            }
+        }
+    }
+
+    /// What a component has beside its kind, by the types of its keys: sizes in bytes, durations in milliseconds. What
+    /// is absent or reported stays out.
+    pub fn settings(&self) -> Map<String, Value> {
+        let setting = |key: &'static Key| {
+            let value = match key.kind {
+                Type::Text | Type::Choice(_) => self.choice(key.name)?.into(),
+                Type::Count(..) => self.count(key.name)?.0.into(),
+                Type::Size(..) => self.size(key.name)?.0.into(),
+                Type::Duration(..) => u64::try_from(self.duration(key.name)?.as_millis()).ok()?.into(),
+                Type::Rate(_) => self.rate(key.name)??.into(),
+                Type::Texts => self.texts(key.name)?.into_iter().map(|(text, _)| text).collect(),
+                Type::Time | Type::Json | Type::Table | Type::Named | Type::Tables => self.json(key.name)?.0,
+            };
+            Some((key.name.to_owned(), value))
+        };
+        self.more.iter().filter_map(setting).collect()
+    }
+}
+
+fn integer(value: &DeValue<'_>) -> Option<i128> {
+    let number = value.as_integer()?;
+    // More digits than fit are out of every range.
+    Some(i128::from_str_radix(number.as_str(), number.radix()).unwrap_or(i128::MAX))
+}
+
+fn shown(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => text.to_string(),
+        DeValue::Integer(number) => number.to_string(),
+        _ => found(value).to_owned(),
+    }
+}

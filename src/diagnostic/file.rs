@@ -1,0 +1,76 @@
+//! Facts about the files of a configuration and their syntax.
+
+use std::fmt;
+
+use super::About;
+
+/// Codes of this part.
+pub const CODES: &[&str] = &[
+    "config-unreadable",
+    "not-utf8",
+    "toml-syntax",
+    "duplicate-key",
+    "bad-include",
+    "include-outside",
+    "include-empty",
+    "include-unreadable",
+    "not-in-include",
+];
+
+/// What is wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each name says it, and `Display` writes it out")]
+pub enum FileFact {
+    Unreadable { path: String, cause: String },
+    NotUtf8,
+    Syntax { detail: String },
+    DuplicateKey { key: String },
+    BadInclude { pattern: String },
+    IncludeOutside { pattern: String },
+    IncludeEmpty { pattern: String },
+    IncludeUnreadable { path: String, cause: String },
+    NotInInclude { key: String },
+}
+
+impl FileFact {
+    pub(super) fn about(&self) -> About {
+        match self {
+            Self::Unreadable { .. } => {
+                About::error("config-unreadable", "name the file with `--config`, or write one: README has a small one")
+            }
+            Self::NotUtf8 => About::error("not-utf8", "save the file as UTF-8"),
+            Self::Syntax { .. } => About::error("toml-syntax", "the file is TOML 1.1: https://toml.io"),
+            Self::DuplicateKey { .. } => About::error("duplicate-key", "keep one of them"),
+            Self::BadInclude { .. } => About::error(
+                "bad-include",
+                "write a path relative to relay.toml, with `*` in its last part only, such as `topics.d/*.toml`",
+            ),
+            Self::IncludeOutside { .. } => {
+                About::error("include-outside", "included files lie in relay.toml's directory or below it")
+            }
+            Self::IncludeEmpty { .. } => About::warning("include-empty", "check the path, or remove it from `include`"),
+            Self::IncludeUnreadable { .. } => {
+                About::error("include-unreadable", "check the path: it is relative to relay.toml")
+            }
+            Self::NotInInclude { .. } => {
+                About::error("not-in-include", "move it to relay.toml: included files may have `topics` and `tokens`")
+            }
+        }
+    }
+}
+
+impl fmt::Display for FileFact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, cause } => write!(f, "cannot read `{path}`: {cause}"),
+            Self::NotUtf8 => f.write_str("the file is not UTF-8"),
+            Self::Syntax { detail } => f.write_str(detail),
+            Self::DuplicateKey { key } => write!(f, "`{key}` stands twice in the same table"),
+            Self::BadInclude { pattern } => write!(f, "`{pattern}` is not a path that can be included"),
+            Self::IncludeOutside { pattern } => write!(f, "`{pattern}` leads out of relay.toml's directory"),
+            Self::IncludeEmpty { pattern } => write!(f, "no file matches `{pattern}`"),
+            Self::IncludeUnreadable { path, cause } => write!(f, "cannot read the included `{path}`: {cause}"),
+            Self::NotInInclude { key } => write!(f, "`{key}` is not allowed in an included file"),
+        }
+    }
+}

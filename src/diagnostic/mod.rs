@@ -1,0 +1,239 @@
+//! Diagnostics: everything that can be wrong with a configuration, as facts, and how a fact is told to people, to
+//! programs and to GitHub.
+//!
+//! A fact holds what was found; the sentence, the code and the help are written here and nowhere else, in one file for
+//! each part of the configuration. Knows nothing of how a fact was found. Holds no secret: the sources that it shows
+//! are masked before they come here.
+
+pub mod file;
+pub mod render;
+pub mod schema;
+pub mod server;
+pub mod sources;
+pub mod token;
+pub mod topic;
+pub mod value;
+
+use std::fmt;
+
+pub use self::file::FileFact;
+pub use self::server::ServerFact;
+pub use self::sources::Sources;
+pub use self::token::TokenFact;
+pub use self::topic::TopicFact;
+pub use self::value::ValueFact;
+use crate::config::model::Span;
+use crate::schema::compile::SchemaFaultKind;
+
+/// Every code there is, in no order. Each has a fixture in `tests/config/bad`.
+pub fn codes() -> impl Iterator<Item = &'static str> {
+    [file::CODES, value::CODES, server::CODES, topic::CODES, token::CODES, schema::CODES].into_iter().flatten().copied()
+}
+
+/// One thing that is wrong, or suspicious, and where.
+#[derive(Debug, Clone)]
+pub struct Diagnostic {
+    /// What was found.
+    pub fact: Fact,
+    /// Where; `None` when there is no text to point into.
+    pub place: Option<Span>,
+    /// Other places that belong to it.
+    pub related: Vec<Related>,
+}
+
+/// Another place that belongs to a diagnostic.
+#[derive(Debug, Clone)]
+pub struct Related {
+    /// Where.
+    pub span: Span,
+    /// What is there, in a few words.
+    pub label: &'static str,
+}
+
+impl Diagnostic {
+    /// A fact and its place.
+    pub fn new(fact: impl Into<Fact>, place: impl Into<Option<Span>>) -> Self {
+        let fact = fact.into();
+        let code = fact.about().code;
+        debug_assert!(codes().any(|c| c == code), "`{code}` is missing in CODES");
+        Self { fact, place: place.into(), related: Vec::new() }
+    }
+
+    /// Adds another place.
+    #[must_use]
+    pub fn related(mut self, span: Span, label: &'static str) -> Self {
+        self.related.push(Related { span, label });
+        self
+    }
+
+    /// Whether the configuration cannot be used.
+    pub fn is_error(&self) -> bool {
+        self.fact.about().severity == Severity::Error
+    }
+}
+
+/// Whether a configuration with these diagnostics cannot be used.
+pub fn any_error(diagnostics: &[Diagnostic]) -> bool {
+    diagnostics.iter().any(Diagnostic::is_error)
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The configuration cannot be used.
+    Error,
+    /// It can, but probably does not do what was meant.
+    Warning,
+}
+
+impl Severity {
+    /// `error` or `warning`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// What goes with a fact beside its sentence.
+pub struct About {
+    /// Stable, kebab-case.
+    pub code: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+impl About {
+    fn error(code: &'static str, help: impl Into<String>) -> Self {
+        Self { code, severity: Severity::Error, help: Some(help.into()) }
+    }
+
+    fn warning(code: &'static str, help: impl Into<String>) -> Self {
+        Self { code, severity: Severity::Warning, help: Some(help.into()) }
+    }
+}
+
+/// What was found, by the part of the configuration that it concerns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// The files themselves and their syntax.
+    File(FileFact),
+    /// Keys and the form of their values.
+    Value(ValueFact),
+    /// `[server]`, `[limits]`
+    Server(ServerFact),
+    /// `[topics.*]`
+    Topic(TopicFact),
+    /// `[tokens.*]`, `[anonymous]`
+    Token(TokenFact),
+    /// The schema files.
+    Schema(SchemaFaultKind),
+}
+
+impl Fact {
+    /// Its code, severity and help.
+    pub fn about(&self) -> About {
+        match self {
+            Self::File(fact) => fact.about(),
+            Self::Value(fact) => fact.about(),
+            Self::Server(fact) => fact.about(),
+            Self::Topic(fact) => fact.about(),
+            Self::Token(fact) => fact.about(),
+            Self::Schema(fault) => schema::about(fault),
+        }
+    }
+
+    /// Whether it says that something is not there: in a file with syntax errors that may be their consequence.
+    pub fn is_absence(&self) -> bool {
+        matches!(
+            self,
+            Self::Value(ValueFact::MissingKey { .. })
+                | Self::Topic(TopicFact::None | TopicFact::Unreachable { .. } | TopicFact::BadExample)
+                | Self::Token(
+                    TokenFact::NoSecret { .. } | TokenFact::NoGrants { .. } | TokenFact::GrantMatchesNothing { .. }
+                )
+        )
+    }
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(fact) => fact.fmt(f),
+            Self::Value(fact) => fact.fmt(f),
+            Self::Server(fact) => fact.fmt(f),
+            Self::Topic(fact) => fact.fmt(f),
+            Self::Token(fact) => fact.fmt(f),
+            Self::Schema(fault) => fault.fmt(f),
+        }
+    }
+}
+
+/// "did you mean" of the candidates, where one of them is near.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let allowed = (word.chars().count() / 3).max(1);
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate.to_owned())
+}
+
+fn did_you_mean(suggestion: Option<&String>, otherwise: impl FnOnce() -> String) -> String {
+    match suggestion {
+        Some(word) => format!("did you mean `{word}`?"),
+        None => otherwise(),
+    }
+}
+
+/// `a`, `b` or `c`
+fn one_of(words: &[&str]) -> String {
+    match words {
+        [] => "nothing".to_owned(),
+        [only] => format!("`{only}`"),
+        [first @ .., last] => {
+            let first: Vec<_> = first.iter().map(|word| format!("`{word}`")).collect();
+            format!("{} or `{last}`", first.join(", "))
+        }
+    }
+}
+
+impl From<FileFact> for Fact {
+    fn from(fact: FileFact) -> Self {
+        Self::File(fact)
+    }
+}
+
+impl From<ValueFact> for Fact {
+    fn from(fact: ValueFact) -> Self {
+        Self::Value(fact)
+    }
+}
+
+impl From<ServerFact> for Fact {
+    fn from(fact: ServerFact) -> Self {
+        Self::Server(fact)
+    }
+}
+
+impl From<TopicFact> for Fact {
+    fn from(fact: TopicFact) -> Self {
+        Self::Topic(fact)
+    }
+}
+
+impl From<TokenFact> for Fact {
+    fn from(fact: TokenFact) -> Self {
+        Self::Token(fact)
+    }
+}
+
+impl From<SchemaFaultKind> for Fact {
+    fn from(fault: SchemaFaultKind) -> Self {
+        Self::Schema(fault)
+    }
+}

@@ -1,0 +1,83 @@
+//! Facts about `[server]` and `[limits]`.
+
+use std::fmt;
+
+use super::About;
+
+/// Codes of this part.
+pub const CODES: &[&str] = &[
+    "bad-listen",
+    "same-listener",
+    "admin-exposed",
+    "bad-origin",
+    "bad-host",
+    "bad-proxy",
+    "bad-public-url",
+    "window-below-body",
+];
+
+/// What is wrong with the server's own settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each name says it, and `Display` writes it out")]
+pub enum ServerFact {
+    BadListen { value: String },
+    SameListener { value: String },
+    AdminExposed { value: String },
+    BadOrigin { value: String },
+    BadHost { value: String },
+    BadProxy { value: String },
+    BadPublicUrl { value: String },
+    WindowBelowBody { window: String, body: String },
+}
+
+impl ServerFact {
+    pub(super) fn about(&self) -> About {
+        match self {
+            Self::BadListen { .. } => About::error(
+                "bad-listen",
+                "write an address and a port, `127.0.0.1:8000` or `[::1]:8000`, or a socket, `unix:/run/relay.sock`",
+            ),
+            Self::SameListener { .. } => About::error("same-listener", "give `server.admin` a port of its own"),
+            Self::AdminExposed { .. } => About::warning(
+                "admin-exposed",
+                "whoever reaches it may read the configuration and reload it: listen on loopback, or keep others out by \
+                 other means",
+            ),
+            Self::BadOrigin { .. } => About::error(
+                "bad-origin",
+                "write scheme, host and port as a browser sends them, without a path: `https://app.example.org`",
+            ),
+            Self::BadHost { .. } => {
+                About::error("bad-host", "write a host, with a port or without: `relay.example.org` or `[::1]:8000`")
+            }
+            Self::BadProxy { .. } => {
+                About::error("bad-proxy", "write an address or a network: `10.0.0.7`, `10.0.0.0/8` or `fd00::/8`")
+            }
+            Self::BadPublicUrl { .. } => About::error(
+                "bad-public-url",
+                "write the base that browsers reach, without a query: `https://relay.example.org` or `wss://example.org/relay`",
+            ),
+            Self::WindowBelowBody { .. } => About::error(
+                "window-below-body",
+                "the window must hold any one message: raise `window` or lower `body`",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for ServerFact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadListen { value } => write!(f, "`{value}` is not an address to listen on"),
+            Self::SameListener { value } => write!(f, "`server.admin` and `server.listen` are both `{value}`"),
+            Self::AdminExposed { value } => write!(f, "the admin listener `{value}` is not on loopback"),
+            Self::BadOrigin { value } => write!(f, "`{value}` is not an origin"),
+            Self::BadHost { value } => write!(f, "`{value}` is not a value of a Host header"),
+            Self::BadProxy { value } => write!(f, "`{value}` is neither an address nor a network"),
+            Self::BadPublicUrl { value } => write!(f, "`{value}` is not a base for URLs"),
+            Self::WindowBelowBody { window, body } => {
+                write!(f, "`limits.window` ({window}) is below `limits.body` ({body})")
+            }
+        }
+    }
+}

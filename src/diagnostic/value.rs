@@ -1,0 +1,126 @@
+//! Facts about keys and the form of their values.
+
+use std::fmt;
+
+use super::{About, did_you_mean, one_of};
+
+/// Codes of this part.
+pub const CODES: &[&str] = &[
+    "unknown-key",
+    "missing-key",
+    "wrong-type",
+    "bad-choice",
+    "bad-size",
+    "bad-duration",
+    "out-of-range",
+    "unsupported-version",
+    "unknown-kind",
+];
+
+/// What is wrong with a key or the form of its value. `key` is always the whole path, `topics.cats.schema`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each name says it, and `Display` writes it out")]
+pub enum ValueFact {
+    /// `elsewhere`: the table in which such a key would be known.
+    UnknownKey {
+        key: String,
+        table: String,
+        suggestion: Option<String>,
+        elsewhere: Option<String>,
+        known: Vec<&'static str>,
+    },
+    MissingKey {
+        key: &'static str,
+        table: String,
+        hint: &'static str,
+    },
+    WrongType {
+        key: String,
+        expected: &'static str,
+        found: &'static str,
+    },
+    BadChoice {
+        key: String,
+        value: String,
+        choices: &'static [&'static str],
+        suggestion: Option<String>,
+    },
+    BadSize {
+        key: String,
+        value: String,
+    },
+    BadDuration {
+        key: String,
+        value: String,
+    },
+    OutOfRange {
+        key: String,
+        value: String,
+        min: String,
+        max: String,
+    },
+    UnsupportedVersion {
+        found: u64,
+    },
+    UnknownKind {
+        table: String,
+        kind: String,
+        known: Vec<&'static str>,
+        suggestion: Option<String>,
+    },
+}
+
+impl ValueFact {
+    pub(super) fn about(&self) -> About {
+        match self {
+            Self::UnknownKey { suggestion, elsewhere, known, .. } => About::error(
+                "unknown-key",
+                did_you_mean(suggestion.as_ref(), || match elsewhere {
+                    Some(table) => format!("it belongs to {table}"),
+                    None if known.is_empty() => "remove it".to_owned(),
+                    None => format!("known here: {}", known.join(", ")),
+                }),
+            ),
+            Self::MissingKey { hint, .. } => About::error("missing-key", *hint),
+            Self::WrongType { expected, .. } => About::error("wrong-type", format!("write {expected}")),
+            Self::BadChoice { choices, suggestion, .. } => {
+                About::error("bad-choice", did_you_mean(suggestion.as_ref(), || format!("write {}", one_of(choices))))
+            }
+            Self::BadSize { .. } => About::error(
+                "bad-size",
+                "write a number of bytes, or text with a unit, B, KiB, MiB or GiB: `65536` or `\"64 KiB\"`",
+            ),
+            Self::BadDuration { .. } => About::error(
+                "bad-duration",
+                "write text with a unit, ms, s, min, h or d: `\"250 ms\"`, `\"10 s\"` or `\"1 h\"`",
+            ),
+            Self::OutOfRange { min, max, .. } => {
+                About::error("out-of-range", format!("write a value from {min} to {max}"))
+            }
+            Self::UnsupportedVersion { .. } => About::error("unsupported-version", "this relay reads `version = 1`"),
+            Self::UnknownKind { known, suggestion, .. } => {
+                About::error("unknown-kind", did_you_mean(suggestion.as_ref(), || format!("write {}", one_of(known))))
+            }
+        }
+    }
+}
+
+impl fmt::Display for ValueFact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownKey { key, table, .. } => write!(f, "unknown key `{key}` in {table}"),
+            Self::MissingKey { key, table, .. } => write!(f, "`{key}` is missing in {table}"),
+            Self::WrongType { key, expected, found } => write!(f, "`{key}` is {found}, expected {expected}"),
+            Self::BadChoice { key, value, .. } => write!(f, "`{value}` is not a value of `{key}`"),
+            Self::BadSize { key, value } => write!(f, "`{value}` is not a size for `{key}`"),
+            Self::BadDuration { key, value } => write!(f, "`{value}` is not a duration for `{key}`"),
+            Self::OutOfRange { key, value, min, max } => {
+                write!(f, "`{value}` is out of the range of `{key}`, {min} to {max}")
+            }
+            Self::UnsupportedVersion { found } => {
+                write!(f, "`version = {found}` is not a version that this relay knows")
+            }
+            Self::UnknownKind { table, kind, .. } => write!(f, "`{kind}` is not a kind of `{table}`"),
+        }
+    }
+}

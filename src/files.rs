@@ -1,0 +1,96 @@
+//! The disk as a source of configurations.
+//!
+//! Everything but relay.toml itself and the secrets must lie, symlinks followed, in the directory of relay.toml as it
+//! was named, or below it. Kubernetes mounts a file as a link through `..data`, which is inside.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::config::files::{FileError, Files, MAX_FILE};
+
+/// A relay.toml on the disk and what lies around it.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    directory: PathBuf,
+    name: String,
+}
+
+impl Disk {
+    /// The configuration of this path. Nothing is read yet.
+    pub fn new(relay_toml: &Path) -> Self {
+        let name = relay_toml.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let directory = relay_toml.parent().map(Path::to_path_buf).unwrap_or_default();
+        Self { directory, name }
+    }
+
+    /// Where a path of the configuration is.
+    pub fn resolve(&self, path: &str) -> PathBuf {
+        self.directory.join(path)
+    }
+
+    /// Where a path leads, if that is inside.
+    fn inside(&self, path: &str) -> Result<PathBuf, FileError> {
+        let here = if self.directory.as_os_str().is_empty() { Path::new(".") } else { &self.directory };
+        let directory = fs::canonicalize(here).map_err(file_error)?;
+        let target = fs::canonicalize(here.join(path)).map_err(file_error)?;
+        if target.starts_with(&directory) { Ok(target) } else { Err(FileError::Outside) }
+    }
+}
+
+impl Files for Disk {
+    fn read(&self, path: &str, limit: usize) -> Result<Vec<u8>, FileError> {
+        read(&self.inside(path)?, limit)
+    }
+
+    fn main(&self) -> Result<Vec<u8>, FileError> {
+        read(&self.resolve(&self.name), MAX_FILE)
+    }
+
+    fn secret(&self, path: &str) -> Result<Vec<u8>, FileError> {
+        read(&self.resolve(path), MAX_FILE)
+    }
+
+    fn list(&self, directory: &str) -> Result<Vec<String>, FileError> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.inside(directory)?).map_err(file_error)? {
+            let entry = entry.map_err(file_error)?;
+            // The link is followed; what leads nowhere is listed, so that reading it says so.
+            if !fs::metadata(entry.path()).is_ok_and(|metadata| metadata.is_dir()) {
+                names.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        // Names with `=` or NUL are nobody's; asking for one would panic on some systems.
+        if name.is_empty() || name.contains(['=', '\0']) { None } else { std::env::var(name).ok() }
+    }
+
+    fn shown(&self, path: &str) -> String {
+        self.resolve(path).display().to_string()
+    }
+
+    fn main_name(&self) -> &str {
+        &self.name
+    }
+}
+
+fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
+    // Before it is opened: opening a pipe would wait for its writer.
+    if !fs::metadata(path).map_err(file_error)?.is_file() {
+        return Err(FileError::NotAFile);
+    }
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes)).map_err(file_error)?;
+    if bytes.len() > limit { Err(FileError::TooLarge(limit)) } else { Ok(bytes) }
+}
+
+fn file_error(error: io::Error) -> FileError {
+    match error.kind() {
+        io::ErrorKind::NotFound => FileError::NotFound,
+        kind => FileError::Other(kind.to_string()),
+    }
+}

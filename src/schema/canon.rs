@@ -1,0 +1,116 @@
+//! The canonical form of a schema: what decides whether anything can match it, and what two versions are compared by.
+//!
+//! The only module that names `jsonschema::canonical`, which is experimental: made when it is first asked for, bounded by
+//! size, and a panic of it is an answer like any other: not known.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+
+use jsonschema::canonical::{self, CanonicalKind, CanonicalSchema, Satisfiability, UnsatisfiableReason};
+use jsonschema::{Draft, PatternOptions};
+use serde_json::Value;
+
+/// The largest document, in bytes of JSON text, that is brought into canonical form.
+const SIZE: usize = 128 << 10;
+
+/// A schema's canonical form, or why there is none.
+pub(super) struct Canon {
+    flat: Result<Value, String>,
+    draft: Draft,
+    regex_size: usize,
+    form: OnceLock<Result<CanonicalSchema, String>>,
+}
+
+/// Whether nothing can match a schema.
+pub(super) enum Emptiness {
+    /// Nothing can, and why.
+    Proven(String),
+    NotProven,
+}
+
+impl Canon {
+    /// Of a document without references to others.
+    pub(super) fn new(flat: &Result<Value, String>, draft: Draft, regex_size: usize) -> Self {
+        Self { flat: flat.clone(), draft, regex_size, form: OnceLock::new() }
+    }
+
+    /// The form.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn form(&self) -> Result<&CanonicalSchema, &str> {
+        self.form.get_or_init(|| self.form_in(self.draft)).as_ref().map_err(String::as_str)
+    }
+
+    /// The dialect.
+    pub(super) fn draft(&self) -> Draft {
+        self.draft
+    }
+
+    /// The form that the same document has in another dialect: only a boolean means the same in all.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn form_in(&self, draft: Draft) -> Result<CanonicalSchema, String> {
+        let flat = self.flat.as_ref().map_err(Clone::clone)?;
+        if draft != self.draft && !flat.is_boolean() {
+            return Err("the two are written in different dialects".to_owned());
+        }
+        if flat.to_string().len() > SIZE {
+            return Err(format!("it is larger than {} KiB", SIZE >> 10));
+        }
+        let form = guard(|| self.options(draft).canonicalize(flat))?.map_err(|e| e.to_string())?;
+        if form.kind() == CanonicalKind::Raw {
+            return Err("it uses keywords that cannot be compared".to_owned());
+        }
+        Ok(form)
+    }
+
+    /// Whether it is proven that nothing matches.
+    pub(super) fn emptiness(&self) -> Emptiness {
+        match self.form() {
+            Ok(form) if form.satisfiability() == Satisfiability::No => Emptiness::Proven(self.why_empty()),
+            _ => Emptiness::NotProven,
+        }
+    }
+
+    fn options(&self, draft: Draft) -> canonical::CanonicalizeOptions<'static> {
+        canonical::options()
+            .offline()
+            .with_draft(draft)
+            .should_validate_formats(true)
+            .with_pattern_options(PatternOptions::regex().size_limit(self.regex_size))
+    }
+
+    fn why_empty(&self) -> String {
+        let Ok(flat) = &self.flat else { return String::new() };
+        let reasons = guard(|| self.options(self.draft).prepare(flat).and_then(|document| document.unsatisfiable()));
+        let reason = reasons.ok().and_then(Result::ok).and_then(|mut reasons| reasons.remove(""));
+        match reason {
+            Some(UnsatisfiableReason::Literal) => "it is `false`".to_owned(),
+            Some(UnsatisfiableReason::Empty(cause)) => format!("{} matches nothing", part(&cause)),
+            Some(UnsatisfiableReason::Conflict(causes)) => {
+                let parts: Vec<String> = causes.iter().map(part).collect();
+                format!("{} contradict each other", parts.join(" and "))
+            }
+            None => "its parts contradict each other".to_owned(),
+        }
+    }
+}
+
+fn part(cause: &canonical::Cause) -> String {
+    let keywords: Vec<String> = cause.keywords.iter().map(|keyword| format!("`{keyword}`")).collect();
+    match (keywords.as_slice(), cause.pointer.as_str()) {
+        ([], pointer) => format!("`{pointer}`"),
+        (keywords, "") => keywords.join(", "),
+        (keywords, pointer) => format!("{} of `{pointer}`", keywords.join(", ")),
+    }
+}
+
+/// Runs experimental code.
+///
+/// # Errors
+/// It panicked.
+pub(super) fn guard<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| "the comparison failed inside".to_owned())
+}

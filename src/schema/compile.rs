@@ -1,0 +1,112 @@
+//! From schema files to schemas: everything that topics name is loaded, checked and compiled in one go.
+//!
+//! Owns what a schema file may say and refer to. Knows nothing of files (a [`Sources`] gives the texts), of topics and of
+//! how a fault is printed. Its idea: a file is known by its path below relay.toml's directory and stands under the base
+//! URI `relay:///<path>`, so that `$ref` between files is ordinary URI resolution and nothing is ever fetched.
+
+mod build;
+mod cost;
+mod dialect;
+mod fault;
+mod flatten;
+mod library;
+mod link;
+mod pattern;
+mod survey;
+
+pub use self::fault::{SchemaFault, SchemaFaultKind};
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::schema::Schema;
+use crate::schema::compile::library::Library;
+use crate::schema::compile::pattern::Patterns;
+use crate::schema::compile::survey::Surveyor;
+
+/// Where the texts of schema files come from.
+pub trait Sources {
+    /// The text of a file, by its path relative to relay.toml's directory, `/` between its parts.
+    ///
+    /// # Errors
+    /// Why it cannot be read, or that it lies outside of the directory (symlinks followed), as a sentence.
+    fn read(&self, path: &str) -> Result<Arc<str>, String>;
+}
+
+/// The limits that schema files are held to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SchemaLimits {
+    /// Bytes of one file.
+    pub schema_size: usize,
+    /// Bytes of one compiled regular expression.
+    pub regex_size: usize,
+    /// Nesting of arrays and objects in a file.
+    pub json_depth: usize,
+}
+
+/// What a compilation leaves behind so that the next one need not repeat it: the schemas by content.
+#[derive(Clone, Default)]
+pub struct SchemaCache {
+    schemas: HashMap<[u8; 32], Arc<Schema>>,
+}
+
+/// The outcome of [`compile_all`].
+#[derive(Default)]
+pub struct Compiled {
+    /// By the path that was asked for; a root with a fault in anything that it reaches is absent.
+    pub schemas: HashMap<Arc<str>, Arc<Schema>>,
+    /// Every fault of every file, each once, by file and place. Never empty when a root is absent.
+    pub faults: Vec<SchemaFault>,
+    /// For the next compilation. Holds only what this one produced.
+    pub cache: SchemaCache,
+}
+
+/// Loads, checks and compiles the named schema files and all that they refer to. A root whose text and whose
+/// references' texts are what they were when `cache` was made comes back as the same [`Schema`].
+pub fn compile_all(files: &dyn Sources, roots: &[Arc<str>], limits: &SchemaLimits, cache: &SchemaCache) -> Compiled {
+    let patterns = Patterns::new(limits.regex_size);
+    let surveyor = Surveyor { patterns: &patterns };
+    let mut library = Library::new(files, limits);
+    let roots = load_roots(&mut library, &surveyor, roots);
+    link::link(&mut library, &surveyor);
+    cost::check(&mut library);
+    for document in 0..library.documents.len() {
+        build::check_rules(&mut library, document);
+    }
+    let mut compiled = Compiled::default();
+    for (path, root) in roots {
+        let Some(reached) = build::reach(&library, root) else { continue };
+        let fingerprint = build::fingerprint(&library, &reached);
+        let known = cache.schemas.get(&fingerprint).cloned();
+        if let Some(schema) = known.or_else(|| build::build(&mut library, &reached, &patterns, fingerprint)) {
+            compiled.cache.schemas.insert(fingerprint, schema.clone());
+            compiled.schemas.insert(path, schema);
+        }
+    }
+    compiled.faults = library.faults;
+    compiled.faults.sort_by(|a, b| (&a.file, a.bytes.start, &a.pointer).cmp(&(&b.file, b.bytes.start, &b.pointer)));
+    compiled.faults.dedup();
+    compiled
+}
+
+/// Loads each root once, in a fixed order.
+fn load_roots(library: &mut Library<'_>, surveyor: &Surveyor<'_>, roots: &[Arc<str>]) -> Vec<(Arc<str>, usize)> {
+    let mut seen = HashSet::new();
+    let mut loaded = Vec::new();
+    for path in roots.iter().filter(|path| seen.insert(Arc::clone(path))) {
+        match library.load(path) {
+            Ok(Some(document)) => {
+                surveyor.document(library, document);
+                loaded.push((path.clone(), document));
+            }
+            Ok(None) => {}
+            Err(why) => library.faults.push(SchemaFault {
+                file: path.clone(),
+                bytes: 0..0,
+                pointer: String::new(),
+                kind: SchemaFaultKind::Unreadable { why },
+            }),
+        }
+    }
+    loaded
+}

@@ -1,0 +1,151 @@
+//! From linked documents to a [`Schema`]: what a root reaches, whether it is known already, and the compiler's own word.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use jsonschema::{Draft, Registry, ValidationError, Validator};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::schema::canon::{Canon, Emptiness};
+use crate::schema::compile::fault::SchemaFaultKind;
+use crate::schema::compile::flatten::flatten;
+use crate::schema::compile::library::{Document, Library};
+use crate::schema::compile::pattern::Patterns;
+use crate::schema::{Judge, Schema};
+
+/// The most faults that the rules for schemas are told to have found in one file.
+const MAX_RULES: usize = 16;
+
+/// The documents that a root reaches, itself first; `None` when something is wrong in one of them.
+pub(super) fn reach(library: &Library<'_>, root: usize) -> Option<Vec<usize>> {
+    let mut reached = vec![root];
+    let mut next = 0;
+    while let Some(&document) = reached.get(next) {
+        let document = &library.documents[document];
+        if document.faulty {
+            return None;
+        }
+        for target in document.references.iter().filter_map(|id| library.references[*id].target) {
+            let document = library.nodes[target].document;
+            if !reached.contains(&document) {
+                reached.push(document);
+            }
+        }
+        next += 1;
+    }
+    Some(reached)
+}
+
+/// Everything that decides what a schema is.
+pub(super) fn fingerprint(library: &Library<'_>, reached: &[usize]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update(bytes.len().to_le_bytes());
+        hash.update(bytes);
+    };
+    part(&library.limits.regex_size.to_le_bytes());
+    for document in reached.iter().map(|id| &library.documents[*id]) {
+        part(document.path.as_bytes());
+        part(document.text.as_bytes());
+        document.aliases.iter().for_each(|alias| part(alias.as_bytes()));
+        part(b"");
+    }
+    hash.finalize().into()
+}
+
+/// Checks a document against the rules of its dialect.
+pub(super) fn check_rules(library: &mut Library<'_>, id: usize) {
+    let Document { value, draft, .. } = &library.documents[id];
+    let value = value.clone();
+    let rules = match draft {
+        Draft::Draft4 => jsonschema::draft4::meta::validator(),
+        Draft::Draft6 => jsonschema::draft6::meta::validator(),
+        Draft::Draft7 => jsonschema::draft7::meta::validator(),
+        Draft::Draft201909 => jsonschema::draft201909::meta::validator(),
+        _ => jsonschema::draft202012::meta::validator(),
+    };
+    if rules.is_valid(&value) {
+        return;
+    }
+    for error in rules.iter_errors(&value).take(MAX_RULES) {
+        let pointer = error.instance_path().as_str().to_owned();
+        // Told better by those who compile patterns and resolve references.
+        if error.kind().keyword() == "format" {
+            continue;
+        }
+        let detail = crate::schema::violation::sentence(&error);
+        let keyword = pointer.rsplit('/').next().unwrap_or_default().to_owned();
+        library.fault(id, pointer, SchemaFaultKind::NotASchema { keyword, detail });
+    }
+}
+
+/// Compiles a root whose documents are without fault.
+pub(super) fn build(
+    library: &mut Library<'_>,
+    reached: &[usize],
+    patterns: &Patterns,
+    fingerprint: [u8; 32],
+) -> Option<Arc<Schema>> {
+    let root = reached[0];
+    let validator = match validator(library, reached, patterns) {
+        Ok(validator) => validator,
+        Err((pointer, detail)) => {
+            library.fault(root, pointer, SchemaFaultKind::Uncompilable { detail });
+            return None;
+        }
+    };
+    let draft = library.documents[root].draft;
+    let flat = flatten(library, reached);
+    let canon = Canon::new(&flat, draft, library.limits.regex_size);
+    if let Emptiness::Proven(why) = canon.emptiness() {
+        library.fault(root, String::new(), SchemaFaultKind::Unsatisfiable { why });
+        return None;
+    }
+    let document = flat.map_or_else(|_| library.documents[root].value.clone(), Arc::new);
+    let file = library.documents[root].path.clone();
+    let judge = Judge { validator, places: places(library, reached) };
+    Some(Arc::new(Schema { file: Some(file), document, judge: Some(judge), fingerprint, canon }))
+}
+
+fn validator(library: &Library<'_>, reached: &[usize], patterns: &Patterns) -> Result<Validator, (String, String)> {
+    let documents = reached.iter().map(|id| &library.documents[*id]);
+    let known = documents.flat_map(|document| {
+        let uris = std::iter::once(document.base.as_str()).chain(document.aliases.iter().map(String::as_str));
+        uris.map(|uri| (uri, &*document.value))
+    });
+    let root = &library.documents[reached[0]];
+    let registry = Registry::new()
+        .extend(known)
+        .and_then(jsonschema::RegistryBuilder::prepare)
+        .map_err(|e| (String::new(), e.to_string()))?;
+    let options = patterns.options().with_registry(&registry).with_base_uri(root.base.as_str());
+    // The compiler is not ours: its panic is a fault of the schema, not the end of a running server.
+    match catch_unwind(AssertUnwindSafe(|| options.build(&root.value))) {
+        Ok(built) => built.map_err(|e| (place_of(&e, &root.value), e.to_string())),
+        Err(_) => Err((String::new(), "the compiler of schemas gave up".to_owned())),
+    }
+}
+
+/// The compiler's place, where it is one of the root's document.
+fn place_of(error: &ValidationError<'_>, root: &Value) -> String {
+    let pointer = error.schema_path().as_str();
+    if root.pointer(pointer).is_some() { pointer.to_owned() } else { String::new() }
+}
+
+/// What stands under each URI: a file, and a place in it.
+fn places(library: &Library<'_>, reached: &[usize]) -> HashMap<String, (Arc<str>, String)> {
+    let mut places = HashMap::new();
+    for document in reached.iter().map(|id| &library.documents[*id]) {
+        places.insert(document.base.as_str().to_owned(), (document.path.clone(), String::new()));
+        for node in document.nodes.iter().map(|id| &library.nodes[*id]) {
+            if node.base.as_str() != document.base.as_str() {
+                let place = (document.path.clone(), node.pointer.clone());
+                // The first node with a base is the one that sets it: outer schemas come before inner ones.
+                places.entry(node.base.as_str().to_owned()).or_insert(place);
+            }
+        }
+    }
+    places
+}

@@ -1,0 +1,97 @@
+//! What judging one value costs: references that lead back to themselves, and definitions that unfold without end.
+//!
+//! Only keywords that judge the very same value are followed: a step into a part of the payload is progress, and the
+//! payload is bounded.
+
+use crate::schema::compile::fault::SchemaFaultKind;
+use crate::schema::compile::library::Library;
+
+/// The most schemas that one value may be judged by. Hand-written schemas stay far below a hundred.
+const STEPS: u64 = 10_000;
+
+/// Notes each cycle, and each document's first schema that unfolds beyond [`STEPS`].
+pub(super) fn check(library: &mut Library<'_>) {
+    let mut edges: Vec<Vec<(usize, Option<usize>)>> =
+        library.nodes.iter().map(|node| node.same.iter().map(|child| (*child, None)).collect()).collect();
+    for (index, reference) in library.references.iter().enumerate() {
+        if let Some(target) = reference.target {
+            edges[reference.from].push((target, Some(index)));
+        }
+    }
+    let count = library.nodes.len();
+    let mut walk = Walk { edges, steps: vec![0; count], on_way: vec![false; count], cycles: Vec::new() };
+    for node in 0..library.nodes.len() {
+        walk.from(node);
+    }
+    for cycle in &walk.cycles {
+        note_cycle(library, cycle);
+    }
+    if walk.cycles.is_empty() {
+        note_unfolding(library, &walk);
+    }
+}
+
+struct Walk {
+    /// Of each node: what judges the same value, and the reference that leads there.
+    edges: Vec<Vec<(usize, Option<usize>)>>,
+    /// 0 before a node was walked.
+    steps: Vec<u64>,
+    /// Nodes between where the walk started and where it is.
+    on_way: Vec<bool>,
+    /// The references of each cycle.
+    cycles: Vec<Vec<usize>>,
+}
+
+impl Walk {
+    /// Depth first, without recursion: chains of references may be long.
+    fn from(&mut self, start: usize) {
+        if self.steps[start] != 0 {
+            return;
+        }
+        // Each entry: a node, the reference that led to it, the next edge to follow.
+        let mut way: Vec<(usize, Option<usize>, usize)> = vec![(start, None, 0)];
+        self.on_way[start] = true;
+        while let Some((node, _, next)) = way.last_mut() {
+            let node = *node;
+            let Some((child, by)) = self.edges[node].get(*next).copied() else {
+                let below = self.edges[node].iter().map(|(child, _)| self.steps[*child]);
+                self.steps[node] = below.fold(1, u64::saturating_add);
+                self.on_way[node] = false;
+                way.pop();
+                continue;
+            };
+            *next += 1;
+            if self.on_way[child] {
+                let since = way.iter().rposition(|(node, ..)| *node == child).unwrap_or(0);
+                let references = way[since + 1..].iter().filter_map(|(_, by, _)| *by).chain(by);
+                self.cycles.push(references.collect());
+            } else if self.steps[child] == 0 {
+                self.on_way[child] = true;
+                way.push((child, by, 0));
+            }
+        }
+    }
+}
+
+fn note_cycle(library: &mut Library<'_>, cycle: &[usize]) {
+    let Some(last) = cycle.last() else { return };
+    let through = cycle.iter().map(|reference| library.references[*reference].text.clone()).collect();
+    let (from, keyword) = (library.references[*last].from, library.references[*last].keyword);
+    let document = library.nodes[from].document;
+    let pointer = format!("{}/{keyword}", library.nodes[from].pointer);
+    library.fault(document, pointer, SchemaFaultKind::RefCycle { through });
+}
+
+/// The innermost schema that is too much explains those around it.
+fn note_unfolding(library: &mut Library<'_>, walk: &Walk) {
+    let mut told = vec![false; library.documents.len()];
+    for node in 0..walk.steps.len() {
+        let innermost = walk.edges[node].iter().all(|(child, _)| walk.steps[*child] <= STEPS);
+        let document = library.nodes[node].document;
+        if walk.steps[node] > STEPS && innermost && !told[document] {
+            told[document] = true;
+            let kind = SchemaFaultKind::Exponential { steps: walk.steps[node], limit: STEPS };
+            library.fault(document, library.nodes[node].pointer.clone(), kind);
+        }
+    }
+}

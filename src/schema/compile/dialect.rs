@@ -1,0 +1,116 @@
+//! The dialects of JSON Schema, as far as finding subschemas goes: which keyword holds schemas, and how.
+
+use jsonschema::Draft;
+use serde_json::{Map, Value};
+
+/// How a keyword's value relates to the schema that it stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Judges the very same value.
+    Same,
+    /// Judges a part of it.
+    Part,
+    /// Judges nothing by itself.
+    Definition,
+}
+
+/// How a keyword's value holds schemas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    One,
+    /// One schema, or an array of them.
+    OneOrList,
+    List,
+    Map,
+}
+
+/// The dialect that a document names in `$schema`, 2020-12 when it names none.
+///
+/// # Errors
+/// The name, where it is not known.
+pub(super) fn detect(document: &Value) -> Result<Draft, String> {
+    match document.get("$schema").and_then(Value::as_str) {
+        None => Ok(Draft::Draft202012),
+        Some(uri) => match Draft::from_schema_uri(uri) {
+            Draft::Unknown => Err(uri.to_owned()),
+            draft => Ok(draft),
+        },
+    }
+}
+
+/// Whether the URI is that of a dialect's own schema or vocabulary, which the compiler has built in.
+pub(super) fn is_built_in(uri: &str) -> bool {
+    Draft::from_schema_uri(uri) != Draft::Unknown
+        || uri.starts_with("https://json-schema.org/draft/2020-12/meta/")
+        || uri.starts_with("https://json-schema.org/draft/2019-09/meta/")
+}
+
+/// Before 2019-09 `$ref` made every keyword beside it void.
+pub(super) fn ref_stands_alone(draft: Draft) -> bool {
+    matches!(draft, Draft::Draft4 | Draft::Draft6 | Draft::Draft7)
+}
+
+/// The keyword under which definitions are kept.
+pub(super) fn definitions(draft: Draft) -> &'static str {
+    if ref_stands_alone(draft) { "definitions" } else { "$defs" }
+}
+
+/// Every subschema of a schema object: where it stands in it, and its role.
+pub(super) fn subschemas(schema: &Map<String, Value>, draft: Draft) -> Vec<(Vec<&str>, &Value, Role)> {
+    let void = ref_stands_alone(draft) && schema.contains_key("$ref");
+    let mut found = Vec::new();
+    for (keyword, value) in schema {
+        let Some((shape, role)) = keyword_of(keyword, draft) else { continue };
+        if void && role != Role::Definition {
+            continue;
+        }
+        match (shape, value) {
+            (Shape::One | Shape::OneOrList, Value::Object(_) | Value::Bool(_)) => {
+                found.push((vec![keyword.as_str()], value, role));
+            }
+            (Shape::Map, Value::Object(members)) => {
+                let schemas = members.iter().filter(|(_, member)| member.is_object() || member.is_boolean());
+                found.extend(schemas.map(|(name, member)| (vec![keyword.as_str(), name.as_str()], member, role)));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Every subschema that stands in an array: the keyword, the index, the schema and its role.
+pub(super) fn listed_subschemas(schema: &Map<String, Value>, draft: Draft) -> Vec<(&str, usize, &Value, Role)> {
+    let void = ref_stands_alone(draft) && schema.contains_key("$ref");
+    let mut found = Vec::new();
+    for (keyword, value) in schema {
+        if let (Some((Shape::List | Shape::OneOrList, role)), Value::Array(items)) = (keyword_of(keyword, draft), value)
+            && !void
+        {
+            found.extend(items.iter().enumerate().map(|(index, item)| (keyword.as_str(), index, item, role)));
+        }
+    }
+    found
+}
+
+fn keyword_of(keyword: &str, draft: Draft) -> Option<(Shape, Role)> {
+    Some(match keyword {
+        "allOf" | "anyOf" | "oneOf" => (Shape::List, Role::Same),
+        "not" => (Shape::One, Role::Same),
+        "if" | "then" | "else" if draft >= Draft::Draft7 => (Shape::One, Role::Same),
+        "dependencies" => (Shape::Map, Role::Same),
+        "dependentSchemas" if draft >= Draft::Draft201909 => (Shape::Map, Role::Same),
+        "properties" | "patternProperties" => (Shape::Map, Role::Part),
+        "additionalProperties" => (Shape::One, Role::Part),
+        "additionalItems" if draft <= Draft::Draft201909 => (Shape::One, Role::Part),
+        "items" if draft <= Draft::Draft201909 => (Shape::OneOrList, Role::Part),
+        "items" => (Shape::One, Role::Part),
+        "prefixItems" if draft >= Draft::Draft202012 => (Shape::List, Role::Part),
+        "contains" | "propertyNames" if draft >= Draft::Draft6 => (Shape::One, Role::Part),
+        "unevaluatedItems" | "unevaluatedProperties" | "contentSchema" if draft >= Draft::Draft201909 => {
+            (Shape::One, Role::Part)
+        }
+        "definitions" => (Shape::Map, Role::Definition),
+        "$defs" if draft >= Draft::Draft201909 => (Shape::Map, Role::Definition),
+        _ => return None,
+    })
+}

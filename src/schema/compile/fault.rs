@@ -1,0 +1,205 @@
+//! What can be wrong with a schema file: facts, and the one place that writes them as sentences.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Something wrong in a schema file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaFault {
+    /// The file, relative to relay.toml.
+    pub file: Arc<str>,
+    /// Where in its text: what a caret should point at. Empty at 0 when there is no text.
+    pub bytes: Range<usize>,
+    /// Where in its document (RFC 6901); empty for the whole, and where the text is not JSON.
+    pub pointer: String,
+    /// What is wrong.
+    pub kind: SchemaFaultKind,
+}
+
+/// What is wrong; `Display` writes the sentence, [`SchemaFaultKind::help`] says what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each name says it, and `Display` writes it out")]
+pub enum SchemaFaultKind {
+    /// The root itself cannot be read; of a referenced file, see [`Self::RefUnreadable`].
+    Unreadable {
+        why: String,
+    },
+    TooLarge {
+        bytes: usize,
+        limit: usize,
+    },
+    Syntax {
+        detail: String,
+    },
+    DuplicateKey {
+        key: String,
+    },
+    TooDeep {
+        limit: usize,
+    },
+    UnknownDialect {
+        uri: String,
+    },
+    /// It breaks the rules for schemas: `keyword` is the rule's, `detail` a sentence.
+    NotASchema {
+        keyword: String,
+        detail: String,
+    },
+    InvalidUri {
+        keyword: &'static str,
+        uri: String,
+    },
+    /// Two files say that they are the same thing, and both are meant.
+    DuplicateId {
+        uri: String,
+        files: [Arc<str>; 2],
+    },
+    RefUnreadable {
+        target: String,
+        why: String,
+    },
+    RefOutside {
+        target: String,
+    },
+    RefRemote {
+        target: String,
+    },
+    RefNowhere {
+        target: String,
+        file: Arc<str>,
+    },
+    /// Following references leads back without looking at another part of the payload.
+    RefCycle {
+        through: Vec<String>,
+    },
+    /// Judging one value would take more than `limit` steps.
+    Exponential {
+        steps: u64,
+        limit: u64,
+    },
+    RegexLookAround {
+        pattern: String,
+    },
+    RegexBackReference {
+        pattern: String,
+    },
+    RegexTooBig {
+        pattern: String,
+        limit: usize,
+    },
+    RegexInvalid {
+        pattern: String,
+    },
+    UnknownFormat {
+        format: String,
+    },
+    Unsatisfiable {
+        why: String,
+    },
+    /// Refused by the compiler for a reason that none of the others is.
+    Uncompilable {
+        detail: String,
+    },
+}
+
+impl SchemaFaultKind {
+    /// The diagnostic's code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "schema-unreadable",
+            Self::TooLarge { .. } => "schema-too-large",
+            Self::Syntax { .. } => "schema-syntax",
+            Self::DuplicateKey { .. } => "schema-duplicate-key",
+            Self::TooDeep { .. } => "schema-too-deep",
+            Self::UnknownDialect { .. } => "schema-unknown-dialect",
+            Self::NotASchema { .. } => "schema-invalid",
+            Self::InvalidUri { .. } => "schema-invalid-uri",
+            Self::DuplicateId { .. } => "schema-duplicate-id",
+            Self::RefUnreadable { .. } => "schema-ref-unreadable",
+            Self::RefOutside { .. } => "schema-ref-outside",
+            Self::RefRemote { .. } => "schema-ref-remote",
+            Self::RefNowhere { .. } => "schema-ref-nowhere",
+            Self::RefCycle { .. } => "schema-ref-cycle",
+            Self::Exponential { .. } => "schema-exponential",
+            Self::RegexLookAround { .. } => "schema-regex-look-around",
+            Self::RegexBackReference { .. } => "schema-regex-back-reference",
+            Self::RegexTooBig { .. } => "schema-regex-too-big",
+            Self::RegexInvalid { .. } => "schema-regex-invalid",
+            Self::UnknownFormat { .. } => "schema-unknown-format",
+            Self::Unsatisfiable { .. } => "schema-unsatisfiable",
+            Self::Uncompilable { .. } => "schema-uncompilable",
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "paths are relative to the directory of relay.toml",
+            Self::TooLarge { .. } => "split it, or raise `limits.schema_size`",
+            Self::Syntax { .. } => "a schema file is one JSON text in UTF-8",
+            Self::DuplicateKey { .. } => "keep one of them",
+            Self::TooDeep { .. } => "move inner schemas to `$defs`, or raise `limits.json_depth`",
+            Self::UnknownDialect { .. } => "leave `$schema` out for 2020-12, or name draft 4, 6, 7, 2019-09 or 2020-12",
+            Self::NotASchema { .. } => "see the keyword in JSON Schema's specification",
+            Self::InvalidUri { .. } => "write a URI reference (RFC 3986)",
+            Self::DuplicateId { .. } => "give each file an `$id` of its own, or none",
+            Self::RefUnreadable { .. } => "references are relative to the file that they stand in",
+            Self::RefOutside { .. } => "move the file below the directory of relay.toml",
+            Self::RefRemote { .. } => "nothing is fetched: keep a copy beside this file and refer to it by its path",
+            Self::RefNowhere { .. } => "check the part after `#`",
+            Self::RefCycle { .. } => "take one of the references out: every value would be judged by itself",
+            Self::Exponential { .. } => "refer to each definition once, for example with `enum` or nested properties",
+            Self::RegexLookAround { .. } | Self::RegexBackReference { .. } => {
+                "patterns run in linear time: say it with several patterns under `allOf` or `not`"
+            }
+            Self::RegexTooBig { .. } => "use smaller repetitions with `maxLength`, or raise `limits.regex_size`",
+            Self::RegexInvalid { .. } => "patterns are ECMA-262 regular expressions",
+            Self::UnknownFormat { .. } => "correct its spelling, or use `pattern`",
+            Self::Unsatisfiable { .. } => "every publish would be refused: remove one of the contradicting keywords",
+            Self::Uncompilable { .. } => "see the keyword in JSON Schema's specification",
+        }
+    }
+}
+
+impl fmt::Display for SchemaFaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { why } => f.write_str(why),
+            Self::TooLarge { bytes, limit } => {
+                write!(f, "the file has {bytes} bytes, `limits.schema_size` allows {limit}")
+            }
+            Self::Syntax { detail } => write!(f, "not JSON: {detail}"),
+            Self::DuplicateKey { key } => write!(f, "the key `{key}` stands twice in this object"),
+            Self::TooDeep { limit } => write!(f, "nested deeper than `limits.json_depth` allows ({limit})"),
+            Self::UnknownDialect { uri } => write!(f, "`$schema` names no known dialect: `{uri}`"),
+            Self::NotASchema { keyword, detail } => write!(f, "not a valid schema: {detail} (`{keyword}`)"),
+            Self::InvalidUri { keyword, uri } => write!(f, "`{keyword}` is not a URI reference: `{uri}`"),
+            Self::DuplicateId { uri, files: [one, other] } => {
+                write!(f, "both `{one}` and `{other}` have the `$id` `{uri}`")
+            }
+            Self::RefUnreadable { target, why } => write!(f, "`{target}` cannot be read: {why}"),
+            Self::RefOutside { target } => write!(f, "`{target}` leaves the directory of relay.toml"),
+            Self::RefRemote { target } => write!(f, "`{target}` is not one of the schema files"),
+            Self::RefNowhere { target, file } => write!(f, "`{target}` names nothing in `{file}`"),
+            Self::RefCycle { through } => {
+                write!(f, "the reference leads back to itself, through `{}`", through.join("`, `"))
+            }
+            Self::Exponential { steps, limit } if *steps == u64::MAX => {
+                write!(f, "judging one value would never end, {limit} steps are allowed")
+            }
+            Self::Exponential { steps, limit } => {
+                write!(f, "judging one value would take {steps} steps, {limit} are allowed")
+            }
+            Self::RegexLookAround { pattern } => write!(f, "`{pattern}` looks ahead or behind"),
+            Self::RegexBackReference { pattern } => write!(f, "`{pattern}` refers back to a group"),
+            Self::RegexTooBig { pattern, limit } => {
+                write!(f, "`{pattern}` needs more memory than `limits.regex_size` allows ({limit} bytes)")
+            }
+            Self::RegexInvalid { pattern } => write!(f, "`{pattern}` is not a regular expression"),
+            Self::UnknownFormat { format } => write!(f, "the format `{format}` is not known"),
+            Self::Unsatisfiable { why } => write!(f, "no value can match this schema: {why}"),
+            Self::Uncompilable { detail } => f.write_str(detail),
+        }
+    }
+}

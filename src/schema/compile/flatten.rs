@@ -1,0 +1,95 @@
+//! One document in place of several: every file that a schema reaches becomes a definition, every reference a local one.
+//!
+//! That is what is given to subscribers, who do not have the files, and what two versions of a schema are compared by:
+//! definitions are private to a document, so that a changed file never clashes with its old self.
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::{Map, Value};
+
+use crate::schema::compile::dialect;
+use crate::schema::compile::library::{Document, Library};
+use crate::schema::json::escape;
+
+/// What a fragment cannot hold as it is (RFC 3986, section 3.5).
+const FRAGMENT: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// What names a schema or its dialect, of no use once references are local.
+const NAMES: [&str; 5] = ["$id", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$schema"];
+
+/// The document that says by itself what the first of `reached` says with the others.
+///
+/// # Errors
+/// Why there is none.
+pub(super) fn flatten(library: &Library<'_>, reached: &[usize]) -> Result<Value, String> {
+    let documents: Vec<&Document> = reached.iter().map(|id| &library.documents[*id]).collect();
+    let Some(root) = documents.first() else { return Ok(Value::Bool(true)) };
+    if documents.iter().flat_map(|d| &d.nodes).any(|node| library.nodes[*node].draft != root.draft) {
+        return Err("its parts are written in different dialects".to_owned());
+    }
+    if documents.iter().all(|d| d.references.is_empty()) {
+        return Ok((*root.value).clone());
+    }
+    let keyword = dialect::definitions(root.draft);
+    let mut files = Map::new();
+    for document in &documents {
+        files.insert(document.path.to_string(), localized(library, document, keyword)?);
+    }
+    let mut flat = Map::new();
+    if let Some(dialect) = root.value.get("$schema") {
+        flat.insert("$schema".to_owned(), dialect.clone());
+    }
+    flat.insert("$ref".to_owned(), local(keyword, root, "").into());
+    flat.insert(keyword.to_owned(), Value::Object(files));
+    Ok(Value::Object(flat))
+}
+
+/// A reference to a place in a file that is a definition.
+fn local(keyword: &str, document: &Document, pointer: &str) -> String {
+    let place = format!("/{keyword}/{}{pointer}", escape(&document.path));
+    format!("#{}", utf8_percent_encode(&place, FRAGMENT))
+}
+
+/// A file without names of its own, with local references.
+fn localized(library: &Library<'_>, document: &Document, keyword: &str) -> Result<Value, String> {
+    let mut file = (*document.value).clone();
+    for node in &document.nodes {
+        if let Some(Value::Object(schema)) = file.pointer_mut(&library.nodes[*node].pointer) {
+            for name in NAMES {
+                schema.shift_remove(name);
+            }
+        }
+    }
+    for reference in document.references.iter().map(|id| &library.references[*id]) {
+        let Some(Value::Object(schema)) = file.pointer_mut(&library.nodes[reference.from].pointer) else { continue };
+        let Some(target) = reference.target.map(|target| &library.nodes[target]) else {
+            return Err(format!("it refers to `{}`", reference.text));
+        };
+        if reference.keyword != "$ref" && (schema.contains_key("$ref") || binds_late(library, &reference.text)) {
+            return Err(format!("`{}` is bound late", reference.keyword));
+        }
+        schema.shift_remove(reference.keyword);
+        let target = local(keyword, &library.documents[target.document], &target.pointer);
+        schema.insert("$ref".to_owned(), target.into());
+    }
+    Ok(file)
+}
+
+/// Whether what the reference names depends on the way that led to it.
+fn binds_late(library: &Library<'_>, text: &str) -> bool {
+    let name = text.rsplit('#').next().unwrap_or_default();
+    name.is_empty() || library.dynamic.get(name).is_some_and(|count| *count > 1)
+}

@@ -1,0 +1,222 @@
+//! The documents that a compilation has loaded, the schemas that stand in them, and the faults found so far.
+//!
+//! A schema object or boolean is a *node*; a node is known by its document and its pointer. What refers to what is an edge
+//! between nodes.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use jsonschema::{Draft, Uri, uri};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use serde_json::Value;
+
+use crate::schema::compile::fault::{SchemaFault, SchemaFaultKind};
+use crate::schema::compile::{SchemaLimits, Sources, dialect};
+use crate::schema::json::{self, Fault};
+
+/// What stands for relay.toml's directory.
+const ROOT: &str = "relay:///";
+
+/// What a path segment of a URI cannot hold as it is (RFC 3986, section 3.3).
+const SEGMENT: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// A schema file that could be read.
+pub(super) struct Document {
+    pub path: Arc<str>,
+    pub text: Arc<str>,
+    pub value: Arc<Value>,
+    pub draft: Draft,
+    /// Where it stands.
+    pub base: Uri<String>,
+    /// Other URIs under which references name it.
+    pub aliases: Vec<String>,
+    /// Whether something is wrong with it or with a reference in it.
+    pub faulty: bool,
+    /// The schemas that stand in it.
+    pub nodes: Vec<usize>,
+    /// What they refer to.
+    pub references: Vec<usize>,
+}
+
+/// A schema in a document.
+pub(super) struct Node {
+    pub document: usize,
+    pub pointer: String,
+    pub draft: Draft,
+    /// The base URI that holds inside.
+    pub base: Arc<Uri<String>>,
+    /// Nodes that judge the same value as this one, not through a reference.
+    pub same: Vec<usize>,
+}
+
+/// A keyword that refers to a node.
+pub(super) struct Reference {
+    pub from: usize,
+    pub keyword: &'static str,
+    pub text: String,
+    /// Found by `link`.
+    pub target: Option<usize>,
+}
+
+/// See the module.
+pub(super) struct Library<'a> {
+    pub files: &'a dyn Sources,
+    pub limits: &'a SchemaLimits,
+    pub documents: Vec<Document>,
+    /// `None`: it was tried, and is wrong.
+    pub by_path: HashMap<Arc<str>, Option<usize>>,
+    pub nodes: Vec<Node>,
+    pub by_place: HashMap<(usize, String), usize>,
+    pub references: Vec<Reference>,
+    /// Nodes that have a URI, by it.
+    pub resources: HashMap<String, Vec<usize>>,
+    /// Nodes that have a name within a URI.
+    pub anchors: HashMap<(String, String), Vec<usize>>,
+    /// Names that `$dynamicRef` may bind late.
+    pub dynamic: HashMap<String, usize>,
+    pub faults: Vec<SchemaFault>,
+}
+
+impl<'a> Library<'a> {
+    pub(super) fn new(files: &'a dyn Sources, limits: &'a SchemaLimits) -> Self {
+        Self {
+            files,
+            limits,
+            documents: Vec::new(),
+            by_path: HashMap::new(),
+            nodes: Vec::new(),
+            by_place: HashMap::new(),
+            references: Vec::new(),
+            resources: HashMap::new(),
+            anchors: HashMap::new(),
+            dynamic: HashMap::new(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// The document of a path, loaded when it was not yet: `Ok(None)` when it is there but wrong, which is then among
+    /// the faults.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub(super) fn load(&mut self, path: &str) -> Result<Option<usize>, String> {
+        if let Some(known) = self.by_path.get(path) {
+            return Ok(*known);
+        }
+        let text = self.files.read(path)?;
+        let path: Arc<str> = path.into();
+        let loaded = match self.read(&path, text) {
+            Ok(document) => {
+                self.documents.push(document);
+                Some(self.documents.len() - 1)
+            }
+            Err(fault) => {
+                self.faults.push(fault);
+                None
+            }
+        };
+        self.by_path.insert(path, loaded);
+        Ok(loaded)
+    }
+
+    fn read(&self, path: &Arc<str>, text: Arc<str>) -> Result<Document, SchemaFault> {
+        let fault = |bytes: Range<usize>, pointer: &str, kind| SchemaFault {
+            file: path.clone(),
+            bytes,
+            pointer: pointer.to_owned(),
+            kind,
+        };
+        if text.len() > self.limits.schema_size {
+            let kind = SchemaFaultKind::TooLarge { bytes: text.len(), limit: self.limits.schema_size };
+            return Err(fault(0..0, "", kind));
+        }
+        let value = json::read(text.as_bytes(), self.limits.json_depth).map_err(|why| match why {
+            Fault::Syntax { line, column, detail } => {
+                fault(one_char(&text, line, column), "", SchemaFaultKind::Syntax { detail })
+            }
+            Fault::TooDeep { line, column, limit } => {
+                fault(one_char(&text, line, column), "", SchemaFaultKind::TooDeep { limit })
+            }
+            Fault::DuplicateKey { pointer } => {
+                let key = json::unescape(pointer.rsplit('/').next().unwrap_or_default());
+                let bytes = json::locate(&text, &pointer).and_then(|l| l.key).unwrap_or(0..0);
+                fault(bytes, &pointer, SchemaFaultKind::DuplicateKey { key })
+            }
+        })?;
+        let draft = dialect::detect(&value).map_err(|uri| {
+            let bytes = json::locate(&text, "/$schema").map_or(0..0, |l| l.value);
+            fault(bytes, "/$schema", SchemaFaultKind::UnknownDialect { uri })
+        })?;
+        let base = uri_of(path).ok_or_else(|| {
+            let why = format!("`{path}` cannot be written as a URI");
+            fault(0..0, "", SchemaFaultKind::Unreadable { why })
+        })?;
+        let value = Arc::new(value);
+        Ok(Document {
+            path: path.clone(),
+            text,
+            value,
+            draft,
+            base,
+            aliases: Vec::new(),
+            faulty: false,
+            nodes: Vec::new(),
+            references: Vec::new(),
+        })
+    }
+
+    /// Notes a fault at a value of a document.
+    pub(super) fn fault(&mut self, document: usize, pointer: String, kind: SchemaFaultKind) {
+        let bytes = json::locate(&self.documents[document].text, &pointer).map(|l| l.value);
+        self.note(document, pointer, bytes, kind);
+    }
+
+    /// Notes a fault at a key of a document.
+    pub(super) fn fault_at_key(&mut self, document: usize, pointer: String, kind: SchemaFaultKind) {
+        let bytes = json::locate(&self.documents[document].text, &pointer).map(|l| l.key.unwrap_or(l.value));
+        self.note(document, pointer, bytes, kind);
+    }
+
+    fn note(&mut self, document: usize, pointer: String, bytes: Option<Range<usize>>, kind: SchemaFaultKind) {
+        let Document { path, faulty, .. } = &mut self.documents[document];
+        *faulty = true;
+        self.faults.push(SchemaFault { file: path.clone(), bytes: bytes.unwrap_or(0..0), pointer, kind });
+    }
+}
+
+/// The bytes of the character at a line and column.
+fn one_char(text: &str, line: usize, column: usize) -> Range<usize> {
+    let start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
+    let mut at = (start + column - 1).min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at..at + text[at..].chars().next().map_or(0, char::len_utf8)
+}
+
+/// The URI under which a file stands.
+pub(super) fn uri_of(path: &str) -> Option<Uri<String>> {
+    let segments: Vec<String> = path.split('/').map(|s| utf8_percent_encode(s, SEGMENT).to_string()).collect();
+    uri::from_str(&format!("{ROOT}{}", segments.join("/"))).ok()
+}
+
+/// The file that a URI without a fragment stands for.
+pub(super) fn path_of(uri: &str) -> Option<String> {
+    percent_decode_str(uri.strip_prefix(ROOT)?).decode_utf8().ok().map(Into::into)
+}

@@ -1,0 +1,171 @@
+//! Following references: each becomes an edge to a node, and what it needs is loaded on the way.
+
+use jsonschema::uri;
+use percent_encoding::percent_decode_str;
+
+use crate::schema::compile::dialect;
+use crate::schema::compile::fault::SchemaFaultKind;
+use crate::schema::compile::library::{Library, Node, path_of};
+use crate::schema::compile::survey::Surveyor;
+
+/// Resolves every reference of the library, those of documents that are loaded for one included.
+pub(super) fn link(library: &mut Library<'_>, surveyor: &Surveyor<'_>) {
+    let mut waiting: Vec<usize> = Vec::new();
+    let mut next = 0;
+    loop {
+        while next < library.references.len() {
+            if !settle(library, surveyor, next, false) {
+                waiting.push(next);
+            }
+            next += 1;
+        }
+        // A URI that is no path may be the `$id` of a file that was loaded since, or stand for a file beside this one.
+        waiting.retain(|reference| !settle(library, surveyor, *reference, true));
+        if next == library.references.len() {
+            break;
+        }
+    }
+    for reference in waiting {
+        let target = library.references[reference].text.clone();
+        fault(library, reference, SchemaFaultKind::RefRemote { target });
+    }
+}
+
+/// Whether nothing more is to be done for a reference: it has a target, needs none, or its fault is noted.
+fn settle(library: &mut Library<'_>, surveyor: &Surveyor<'_>, reference: usize, beside: bool) -> bool {
+    let (from, text) = (library.references[reference].from, library.references[reference].text.clone());
+    let Ok(absolute) = uri::resolve_against(&library.nodes[from].base.borrow(), &text) else {
+        let keyword = library.references[reference].keyword;
+        fault(library, reference, SchemaFaultKind::InvalidUri { keyword, uri: text });
+        return true;
+    };
+    let (place, fragment) = absolute.as_str().split_once('#').unwrap_or((absolute.as_str(), ""));
+    let resource = match resource(library, surveyor, reference, place, beside) {
+        Step::Found(node) => node,
+        Step::Done => return true,
+        Step::Wait => return false,
+    };
+    match named(library, surveyor, resource, fragment) {
+        Some(target) => library.references[reference].target = Some(target),
+        None => {
+            let file = library.documents[library.nodes[resource].document].path.clone();
+            fault(library, reference, SchemaFaultKind::RefNowhere { target: text, file });
+        }
+    }
+    true
+}
+
+enum Step {
+    Found(usize),
+    Done,
+    Wait,
+}
+
+/// The node that a URI without fragment names.
+fn resource(library: &mut Library<'_>, surveyor: &Surveyor<'_>, reference: usize, place: &str, beside: bool) -> Step {
+    let from = library.references[reference].from;
+    if let Some(known) = library.resources.get(place) {
+        let own = known.iter().find(|node| library.nodes[**node].document == library.nodes[from].document);
+        return match (own, known.as_slice()) {
+            (Some(node), _) | (None, [node]) => Step::Found(*node),
+            (None, [.., one, other]) => {
+                let path = |node: &usize| library.documents[library.nodes[*node].document].path.clone();
+                let kind = SchemaFaultKind::DuplicateId { uri: place.to_owned(), files: [path(one), path(other)] };
+                fault(library, reference, kind);
+                Step::Done
+            }
+            (None, []) => Step::Wait,
+        };
+    }
+    if dialect::is_built_in(place) {
+        return Step::Done;
+    }
+    let text = library.references[reference].text.clone();
+    let path = match path_of(place) {
+        Some(path) if leaves(&library.documents[library.nodes[from].document].path, &text, &path) => {
+            fault(library, reference, SchemaFaultKind::RefOutside { target: text });
+            return Step::Done;
+        }
+        Some(path) => path,
+        None if beside => match sibling(&library.documents[library.nodes[from].document].path, &text) {
+            Some(path) if library.by_path.contains_key(path.as_str()) || library.files.read(&path).is_ok() => path,
+            _ => return Step::Wait,
+        },
+        None => return Step::Wait,
+    };
+    match library.load(&path) {
+        Err(why) => {
+            fault(library, reference, SchemaFaultKind::RefUnreadable { target: text, why });
+            Step::Done
+        }
+        Ok(None) => {
+            let document = library.nodes[from].document;
+            library.documents[document].faulty = true;
+            Step::Done
+        }
+        Ok(Some(document)) => {
+            let root = surveyor.document(library, document);
+            let names = library.resources.entry(place.to_owned()).or_default();
+            if !names.contains(&root) {
+                names.push(root);
+                library.documents[document].aliases.push(place.to_owned());
+            }
+            Step::Found(root)
+        }
+    }
+}
+
+/// The node that a fragment names in a resource.
+fn named(library: &mut Library<'_>, surveyor: &Surveyor<'_>, resource: usize, fragment: &str) -> Option<usize> {
+    let fragment = percent_decode_str(fragment).decode_utf8().ok()?;
+    let Node { document, pointer, base, draft, .. } = &library.nodes[resource];
+    if fragment.is_empty() {
+        return Some(resource);
+    }
+    if !fragment.starts_with('/') {
+        let anchors = library.anchors.get(&(base.as_str().to_owned(), fragment.into_owned()))?;
+        return anchors.first().copied();
+    }
+    let (document, pointer) = (*document, format!("{pointer}{fragment}"));
+    let (base, draft) = (base.clone(), *draft);
+    let value = library.documents[document].value.clone();
+    let schema = value.pointer(&pointer)?;
+    Some(surveyor.node(library, document, pointer, schema, &base, draft))
+}
+
+fn fault(library: &mut Library<'_>, reference: usize, kind: SchemaFaultKind) {
+    let (from, keyword) = (library.references[reference].from, library.references[reference].keyword);
+    let Node { document, pointer, .. } = &library.nodes[from];
+    let (document, pointer) = (*document, format!("{pointer}/{keyword}"));
+    library.fault(document, pointer, kind);
+}
+
+/// Whether a reference climbs above relay.toml's directory. URI resolution stops at the root (RFC 3986, section 5.2.4)
+/// and would hide that.
+fn leaves(from: &str, text: &str, resolved: &str) -> bool {
+    resolved.split('/').any(|segment| segment == "..") || sibling(from, text).is_none()
+}
+
+/// The file that a reference names from a file's own directory; `None` where that is outside, or it is no path.
+fn sibling(from: &str, text: &str) -> Option<String> {
+    let path = text.split(['#', '?']).next().unwrap_or_default();
+    let path = percent_decode_str(path).decode_utf8().ok()?;
+    let mut segments: Vec<&str> = from.split('/').collect();
+    if path.is_empty() || path.contains("://") {
+        return Some(from.to_owned());
+    }
+    segments.pop();
+    if path.starts_with('/') {
+        segments.clear();
+    }
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop()?;
+            }
+            name => segments.push(name),
+        }
+    }
+    Some(segments.join("/"))
+}

@@ -1,0 +1,152 @@
+//! Walking a document: finds its nodes, what they are called and what they refer to, and checks what can be checked
+//! without looking elsewhere.
+
+use std::sync::Arc;
+
+use jsonschema::{Draft, Uri, uri};
+use serde_json::{Map, Value};
+
+use crate::schema::compile::dialect::{self, Role};
+use crate::schema::compile::fault::SchemaFaultKind;
+use crate::schema::compile::library::{Library, Node, Reference};
+use crate::schema::compile::pattern::Patterns;
+use crate::schema::json::escape;
+
+/// Walks documents into a library.
+pub(super) struct Surveyor<'p> {
+    /// Checks regular expressions and formats.
+    pub patterns: &'p Patterns,
+}
+
+impl Surveyor<'_> {
+    /// Walks a whole document.
+    pub(super) fn document(&self, library: &mut Library<'_>, document: usize) -> usize {
+        let (value, draft) = (library.documents[document].value.clone(), library.documents[document].draft);
+        let base = Arc::new(library.documents[document].base.clone());
+        let root = self.node(library, document, String::new(), &value, &base, draft);
+        let own = base.as_str().to_owned();
+        let same = library.resources.entry(own).or_default();
+        if !same.contains(&root) {
+            same.push(root);
+        }
+        root
+    }
+
+    /// Walks the schema at `pointer`, which stands in a resource with that base and dialect; once.
+    pub(super) fn node(
+        &self,
+        library: &mut Library<'_>,
+        document: usize,
+        pointer: String,
+        schema: &Value,
+        base: &Arc<Uri<String>>,
+        draft: Draft,
+    ) -> usize {
+        if let Some(known) = library.by_place.get(&(document, pointer.clone())) {
+            return *known;
+        }
+        let id = library.nodes.len();
+        library.by_place.insert((document, pointer.clone()), id);
+        library.documents[document].nodes.push(id);
+        library.nodes.push(Node { document, pointer, draft, base: base.clone(), same: Vec::new() });
+        if let Value::Object(schema) = schema {
+            let draft = self.dialect(library, id, schema, draft);
+            self.names(library, id, schema, draft);
+            refer(library, id, schema, draft);
+            self.patterns.check(library, id, schema, draft);
+            self.below(library, id, schema, draft);
+        }
+        id
+    }
+
+    /// A resource that stands inside of a document may name a dialect of its own.
+    fn dialect(&self, library: &mut Library<'_>, id: usize, schema: &Map<String, Value>, draft: Draft) -> Draft {
+        let inner =
+            schema.get("$schema").and_then(Value::as_str).map_or(draft, |uri| match Draft::from_schema_uri(uri) {
+                Draft::Unknown => draft,
+                inner => inner,
+            });
+        library.nodes[id].draft = inner;
+        inner
+    }
+
+    fn names(&self, library: &mut Library<'_>, id: usize, schema: &Map<String, Value>, draft: Draft) {
+        let classic = dialect::ref_stands_alone(draft);
+        if classic && schema.contains_key("$ref") {
+            return;
+        }
+        let keyword = if draft == Draft::Draft4 { "id" } else { "$id" };
+        if let Some(text) = schema.get(keyword).and_then(Value::as_str) {
+            match uri::resolve_against(&library.nodes[id].base.borrow(), text) {
+                Err(_) => {
+                    let Node { document, pointer, .. } = &library.nodes[id];
+                    let (document, pointer) = (*document, format!("{pointer}/{keyword}"));
+                    let uri = text.to_owned();
+                    library.fault(document, pointer, SchemaFaultKind::InvalidUri { keyword, uri });
+                }
+                Ok(_) if classic && text.starts_with('#') => self.anchor(library, id, &text[1..]),
+                Ok(own) => {
+                    let own = own.as_str().split('#').next().unwrap_or_default().to_owned();
+                    library.resources.entry(own.clone()).or_default().push(id);
+                    if let Ok(base) = uri::from_str(&own) {
+                        library.nodes[id].base = Arc::new(base);
+                    }
+                }
+            }
+        }
+        let anchors: &[&str] = match draft {
+            Draft::Draft201909 => &["$anchor"],
+            Draft::Draft202012 => &["$anchor", "$dynamicAnchor"],
+            _ => &[],
+        };
+        for keyword in anchors {
+            if let Some(name) = schema.get(*keyword).and_then(Value::as_str) {
+                self.anchor(library, id, name);
+                if *keyword == "$dynamicAnchor" {
+                    *library.dynamic.entry(name.to_owned()).or_default() += 1;
+                }
+            }
+        }
+    }
+
+    fn anchor(&self, library: &mut Library<'_>, id: usize, name: &str) {
+        let base = library.nodes[id].base.as_str().to_owned();
+        library.anchors.entry((base, name.to_owned())).or_default().push(id);
+    }
+
+    fn below(&self, library: &mut Library<'_>, id: usize, schema: &Map<String, Value>, draft: Draft) {
+        let (document, pointer, base) = {
+            let node = &library.nodes[id];
+            (node.document, node.pointer.clone(), node.base.clone())
+        };
+        let listed = dialect::listed_subschemas(schema, draft)
+            .into_iter()
+            .map(|(keyword, index, value, role)| (format!("{pointer}/{keyword}/{index}"), value, role));
+        let named = dialect::subschemas(schema, draft).into_iter().map(|(steps, value, role)| {
+            let place = steps.iter().fold(pointer.clone(), |place, step| place + "/" + &escape(step));
+            (place, value, role)
+        });
+        for (place, value, role) in listed.chain(named) {
+            let child = self.node(library, document, place, value, &base, draft);
+            if role == Role::Same {
+                library.nodes[id].same.push(child);
+            }
+        }
+    }
+}
+
+/// Notes what a schema refers to.
+fn refer(library: &mut Library<'_>, from: usize, schema: &Map<String, Value>, draft: Draft) {
+    let keywords: &[&'static str] = match draft {
+        Draft::Draft201909 => &["$ref", "$recursiveRef"],
+        Draft::Draft202012 => &["$ref", "$dynamicRef"],
+        _ => &["$ref"],
+    };
+    for keyword in keywords {
+        if let Some(text) = schema.get(*keyword).and_then(Value::as_str) {
+            let document = library.nodes[from].document;
+            library.documents[document].references.push(library.references.len());
+            library.references.push(Reference { from, keyword, text: text.to_owned(), target: None });
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Where in a JSON text a pointer points, so that a diagnostic can show the place.
+
+use std::ops::Range;
+
+use crate::schema::json::compact::end_of_string;
+use crate::schema::json::unescape;
+
+/// The place of what a pointer names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// The bytes of the key in the object that holds it, quotes included; `None` for the root and for items of arrays.
+    pub key: Option<Range<usize>>,
+    /// The bytes of the value.
+    pub value: Range<usize>,
+}
+
+/// Finds what `pointer` (RFC 6901) names. Of a key that stands twice the last is meant. The text need not be JSON after
+/// the place that is looked for; `None` when there is no such place.
+pub fn locate(text: &str, pointer: &str) -> Option<Located> {
+    let text = text.as_bytes();
+    let start = blank(text, 0);
+    let mut here = Located { key: None, value: start..end_of_value(text, start) };
+    for step in pointer.split('/').skip(1) {
+        here = child(text, here.value.start, &unescape(step))?;
+    }
+    Some(here)
+}
+
+/// The member or item that `step` names in the value that starts at `at`.
+fn child(text: &[u8], at: usize, step: &str) -> Option<Located> {
+    let object = match text.get(at)? {
+        b'{' => true,
+        b'[' => false,
+        _ => return None,
+    };
+    let wanted = if object { None } else { Some(step.parse::<usize>().ok()?) };
+    let mut found = None;
+    let mut index = 0;
+    let mut at = blank(text, at + 1);
+    while !matches!(text.get(at), None | Some(b'}' | b']')) {
+        let key = object.then(|| at..end_of_string(text, at));
+        if let Some(key) = &key {
+            at = blank(text, blank(text, key.end) + 1);
+        }
+        let value = at..end_of_value(text, at);
+        let named = match &key {
+            Some(key) => serde_json::from_slice::<String>(&text[key.clone()]).is_ok_and(|key| key == step),
+            None => wanted == Some(index),
+        };
+        at = blank(text, value.end);
+        if named {
+            found = Some(Located { key, value });
+        }
+        if text.get(at) == Some(&b',') {
+            at = blank(text, at + 1);
+        } else {
+            break;
+        }
+        index += 1;
+    }
+    found
+}
+
+fn blank(text: &[u8], at: usize) -> usize {
+    let rest = text.get(at..).unwrap_or_default();
+    at + rest.iter().take_while(|b| matches!(b, b' ' | b'\n' | b'\r' | b'\t')).count()
+}
+
+/// One past the value that starts at `at`.
+fn end_of_value(text: &[u8], mut at: usize) -> usize {
+    let mut depth = 0_usize;
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b'"' => at = end_of_string(text, at) - 1,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth <= 1 => return if depth == 1 { at + 1 } else { at },
+            b'}' | b']' => depth -= 1,
+            b',' | b' ' | b'\n' | b'\r' | b'\t' if depth == 0 => return at,
+            _ => {}
+        }
+        at += 1;
+        if depth == 0 && byte == b'"' {
+            return at;
+        }
+    }
+    text.len()
+}

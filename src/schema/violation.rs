@@ -1,0 +1,195 @@
+//! What the validator found wrong with a payload, said to its publisher.
+//!
+//! The sentences are ours: they name the rule and, where it helps, the value, cut short. They go to the publisher and
+//! nowhere else: a log never gets them.
+
+use std::fmt::Write as _;
+
+use jsonschema::ValidationError;
+use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+
+use crate::problem::Violation;
+use crate::schema::{Judge, MAX_VIOLATIONS, Refused, Schema};
+
+/// The most characters of a sentence.
+const SENTENCE: usize = 200;
+
+/// The most characters of a value inside of a sentence.
+const VALUE: usize = 60;
+
+/// The most names that are listed.
+const NAMES: usize = 5;
+
+/// Everything that is wrong with a value that the validator refused.
+pub(super) fn refuse(schema: &Schema, judge: &Judge, value: &Value) -> Refused {
+    let mut errors = judge.validator.iter_errors(value);
+    let mut violations: Vec<Violation> =
+        errors.by_ref().take(MAX_VIOLATIONS).map(|error| violation(schema, judge, &error)).collect();
+    if violations.is_empty() {
+        // The two ways of the validator disagree: the refusal stands.
+        violations.push(Violation {
+            pointer: String::new(),
+            keyword: String::new(),
+            schema_pointer: String::new(),
+            detail: "the schema does not allow this value".to_owned(),
+        });
+    }
+    Refused { violations, more: errors.next().is_some() }
+}
+
+fn violation(schema: &Schema, judge: &Judge, error: &ValidationError<'_>) -> Violation {
+    Violation {
+        pointer: error.instance_path().as_str().to_owned(),
+        keyword: keyword(error),
+        schema_pointer: schema_pointer(schema, judge, error),
+        detail: sentence(error),
+    }
+}
+
+/// A schema that is `false` has no keyword: the one that holds it is meant.
+fn keyword(error: &ValidationError<'_>) -> String {
+    match error.kind() {
+        Kind::FalseSchema => "false".to_owned(),
+        kind => kind.keyword().to_owned(),
+    }
+}
+
+/// Where the keyword stands: in the schema's own file a pointer, in another `<file>#<pointer>`.
+fn schema_pointer(schema: &Schema, judge: &Judge, error: &ValidationError<'_>) -> String {
+    let Some(uri) = error.absolute_keyword_location() else {
+        return error.schema_path().as_str().to_owned();
+    };
+    let (base, fragment) = uri.as_str().split_once('#').unwrap_or((uri.as_str(), ""));
+    let fragment = percent_decode_str(fragment).decode_utf8_lossy();
+    match judge.places.get(base) {
+        Some((file, place)) if Some(&**file) == schema.file() => format!("{place}{fragment}"),
+        Some((file, place)) => format!("{file}#{place}{fragment}"),
+        None => format!("{base}#{fragment}"),
+    }
+}
+
+/// What is wrong, in a sentence of at most [`SENTENCE`] characters.
+pub(super) fn sentence(error: &ValidationError<'_>) -> String {
+    let got = || short(error.instance());
+    let sentence = match error.kind() {
+        Kind::Type { kind } => format!("{} is expected, not {}", types(kind), type_of(error.instance())),
+        Kind::Required { property } => format!("the member `{}` is missing", name(property)),
+        Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
+            let (s, are) = if unexpected.len() == 1 { ("", "is") } else { ("s", "are") };
+            format!("the member{s} {} {are} not allowed", names(unexpected))
+        }
+        Kind::AdditionalItems { limit } => format!("at most {} allowed here", count(*limit as u64, "item")),
+        Kind::UnevaluatedItems { .. } => "it has items that are not allowed".to_owned(),
+        Kind::Enum { options } => format!("{} is none of the allowed values {}", got(), short_list(options)),
+        Kind::Constant { expected_value } => format!("{} is expected, not {}", short(expected_value), got()),
+        Kind::Minimum { limit } => format!("{} is less than {limit}", got()),
+        Kind::Maximum { limit } => format!("{} is more than {limit}", got()),
+        Kind::ExclusiveMinimum { limit } => format!("{} is not more than {limit}", got()),
+        Kind::ExclusiveMaximum { limit } => format!("{} is not less than {limit}", got()),
+        Kind::MultipleOf { multiple_of } => format!("{} is not a multiple of {multiple_of}", got()),
+        Kind::MinLength { limit } => format!("{} is shorter than {}", got(), count(*limit, "character")),
+        Kind::MaxLength { limit } => format!("{} is longer than {}", got(), count(*limit, "character")),
+        Kind::MinItems { limit } => format!("it has fewer than {}", count(*limit, "item")),
+        Kind::MaxItems { limit } => format!("it has more than {}", count(*limit, "item")),
+        Kind::MinProperties { limit } => format!("it has fewer than {}", count(*limit, "member")),
+        Kind::MaxProperties { limit } => format!("it has more than {}", count(*limit, "member")),
+        Kind::UniqueItems => "two of its items are the same".to_owned(),
+        Kind::Contains => "none of its items, or too few or too many, match `contains`".to_owned(),
+        Kind::Pattern { pattern } => format!("{} does not match the pattern `{}`", got(), cut(pattern, VALUE)),
+        Kind::Format { format } => format!("{} does not have the format `{format}`", got()),
+        Kind::ContentEncoding { content_encoding } => format!("it is not encoded as `{content_encoding}`"),
+        Kind::ContentMediaType { content_media_type } => format!("it is not of the type `{content_media_type}`"),
+        Kind::FromUtf8 { .. } => "its encoded content is not UTF-8".to_owned(),
+        Kind::AnyOf { .. } => format!("{} matches none of the schemas of `anyOf`", got()),
+        Kind::OneOfNotValid { .. } => format!("{} matches none of the schemas of `oneOf`", got()),
+        Kind::OneOfMultipleValid { .. } => format!("{} matches more than one of the schemas of `oneOf`", got()),
+        Kind::Not { .. } => format!("{} matches what `not` excludes", got()),
+        Kind::FalseSchema => "nothing is allowed here".to_owned(),
+        Kind::PropertyNames { error } => {
+            format!("the member name {} is not allowed: {}", got_name(error), sentence(error))
+        }
+        Kind::BacktrackLimitExceeded { .. } | Kind::RegexEngineFailure { .. } => {
+            "its pattern could not be decided".to_owned()
+        }
+        Kind::Referencing(_) => "a reference of the schema leads nowhere".to_owned(),
+        Kind::Custom { message, .. } => message.clone(),
+    };
+    cut(&sentence, SENTENCE)
+}
+
+fn got_name(error: &ValidationError<'_>) -> String {
+    short(error.instance())
+}
+
+fn name(property: &Value) -> String {
+    cut(property.as_str().unwrap_or_default(), VALUE)
+}
+
+fn names(list: &[String]) -> String {
+    let mut text = String::new();
+    for (index, name) in list.iter().take(NAMES).enumerate() {
+        let comma = if index == 0 { "" } else { ", " };
+        write!(text, "{comma}`{}`", cut(name, VALUE)).expect("a String takes everything");
+    }
+    if list.len() > NAMES {
+        write!(text, " and {} more", list.len() - NAMES).expect("a String takes everything");
+    }
+    text
+}
+
+fn short_list(options: &Value) -> String {
+    let options = options.as_array().map(Vec::as_slice).unwrap_or_default();
+    let shown: Vec<String> = options.iter().take(NAMES).map(short).collect();
+    let more = if options.len() > NAMES { format!(" and {} more", options.len() - NAMES) } else { String::new() };
+    shown.join(", ") + &more
+}
+
+fn count(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+fn types(kind: &TypeKind) -> String {
+    match kind {
+        TypeKind::Single(one) => article(one.as_str()),
+        TypeKind::Multiple(several) => several.iter().map(|one| article(one.as_str())).collect::<Vec<_>>().join(" or "),
+    }
+}
+
+fn article(of: &str) -> String {
+    match of {
+        "null" => "null".to_owned(),
+        "array" | "object" | "integer" => format!("an {of}"),
+        other => format!("a {other}"),
+    }
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(n) if n.is_f64() => "a number",
+        Value::Number(_) => "an integer",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// A value in at most [`VALUE`] characters; of arrays and objects only what they are.
+fn short(value: &Value) -> String {
+    match value {
+        Value::Array(_) | Value::Object(_) => type_of(value).to_owned(),
+        Value::String(text) => Value::String(cut(text, VALUE)).to_string(),
+        scalar => cut(&scalar.to_string(), VALUE),
+    }
+}
+
+/// At most so many characters, the last one then `…`.
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(most - 1).chain(['…']).collect(),
+    }
+}

@@ -1,0 +1,97 @@
+//! A real WebSocket peer, for tests that subscribe.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+/// How long a test waits for something that must come.
+const SOON: Duration = Duration::from_secs(10);
+
+/// A WebSocket.
+pub struct Subscriber(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Subscriber {
+    /// Connects, with header lines of one's own.
+    pub async fn connect(url: &str, headers: &[(&'static str, &str)]) -> Self {
+        let mut request = url.into_client_request().expect("a URL");
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().expect("a header value"));
+        }
+        Self(connect_async(request).await.expect("an upgrade").0)
+    }
+
+    /// Connects to `/ws` and reads `hello`.
+    pub async fn open(address: SocketAddr) -> Self {
+        let mut subscriber = Self::connect(&format!("ws://{address}/ws"), &[]).await;
+        assert_eq!(subscriber.json().await["type"], "hello");
+        subscriber
+    }
+
+    /// Sends a text.
+    pub async fn send(&mut self, text: impl Into<String>) {
+        self.0.send(Message::text(text.into())).await.expect("an open socket");
+    }
+
+    /// Sends anything.
+    pub async fn send_message(&mut self, message: Message) {
+        self.0.send(message).await.expect("an open socket");
+    }
+
+    /// The next message of any kind but ping and pong.
+    pub async fn next(&mut self) -> Message {
+        loop {
+            let next = tokio::time::timeout(SOON, self.0.next()).await.expect("something in time");
+            match next.expect("an open socket").expect("a sound frame") {
+                Message::Ping(_) | Message::Pong(_) => {}
+                message => return message,
+            }
+        }
+    }
+
+    /// The next text.
+    pub async fn text(&mut self) -> String {
+        match self.next().await {
+            Message::Text(text) => text.to_string(),
+            other => panic!("expected text, got {other:?}"),
+        }
+    }
+
+    /// The next text, as JSON.
+    pub async fn json(&mut self) -> Value {
+        let text = self.text().await;
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"))
+    }
+
+    /// The next message's payload, whatever was told before it.
+    pub async fn payload(&mut self) -> Value {
+        loop {
+            let json = self.json().await;
+            if json["type"] == "message" {
+                return json["data"].clone();
+            }
+        }
+    }
+
+    /// Reads until the server closes; its code and reason.
+    pub async fn closed(&mut self) -> (u16, String) {
+        loop {
+            if let Message::Close(frame) = self.next().await {
+                let frame = frame.expect("a code");
+                return (frame.code.into(), frame.reason.to_string());
+            }
+        }
+    }
+
+    /// Subscribes and waits until that is done.
+    pub async fn subscribe(&mut self, topic: &str) {
+        self.send(format!(r#"{{"type":"subscribe","id":"s","topics":["{topic}"]}}"#)).await;
+        assert_eq!(self.json().await["type"], "ok");
+        assert_eq!(self.json().await["type"], "synced");
+    }
+}
