@@ -3,21 +3,25 @@
 mod canon;
 pub mod compile;
 pub mod json;
+mod judge;
+mod metered;
 #[cfg(test)]
 mod suites;
+#[cfg(test)]
+mod tests;
 mod violation;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jsonschema::{Draft, Validator};
+use jsonschema::Draft;
 use serde_json::Value;
 
 use crate::problem::Violation;
 use crate::schema::canon::Canon;
 use crate::schema::json::Json;
+use crate::schema::judge::Judge;
 
 /// The most violations that are told of one payload.
 pub const MAX_VIOLATIONS: usize = 16;
@@ -33,13 +37,6 @@ pub struct Schema {
     /// Of everything that it was made from.
     fingerprint: [u8; 32],
     canon: Canon,
-}
-
-/// What decides.
-struct Judge {
-    validator: Validator,
-    /// What stands under each base URI: a file, and a place in it.
-    places: HashMap<String, (Arc<str>, String)>,
 }
 
 impl Schema {
@@ -74,8 +71,8 @@ impl Schema {
     /// As [`Schema::accept`].
     pub fn check_value(&self, value: &Value) -> Result<(), Refused> {
         match &self.judge {
-            Some(judge) if !judge.validator.is_valid(value) => Err(violation::refuse(self, judge, value)),
-            _ => Ok(()),
+            Some(judge) => judge.check(value),
+            None => Ok(()),
         }
     }
 }

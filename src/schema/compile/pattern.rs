@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::library::Library;
 use crate::schema::json::escape;
+use crate::schema::judge;
 
 /// Compiles patterns with the linear engine, each text once.
 pub(super) struct Patterns {
@@ -20,12 +21,7 @@ impl Patterns {
 
     /// What validators are built with.
     pub(super) fn options<'i>(&self) -> jsonschema::ValidationOptions<'i> {
-        jsonschema::options()
-            .offline()
-            .with_pattern_options(PatternOptions::regex().size_limit(self.limit))
-            .with_pattern_cache(self.cache.clone())
-            .should_validate_formats(true)
-            .should_ignore_unknown_formats(false)
+        judge::options(self.limit).with_pattern_cache(self.cache.clone())
     }
 
     /// Checks `pattern`, `patternProperties` and `format` of one schema object.
