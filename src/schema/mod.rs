@@ -19,7 +19,7 @@ use jsonschema::Draft;
 use serde_json::Value;
 
 use crate::problem::Violation;
-use crate::schema::canon::Canon;
+use crate::schema::canon::{Canon, Flat};
 use crate::schema::json::Json;
 use crate::schema::judge::Judge;
 
@@ -42,8 +42,10 @@ pub struct Schema {
 impl Schema {
     /// The schema that accepts any JSON.
     pub fn any() -> Arc<Self> {
-        let canon = Canon::new(&Ok(Value::Bool(true)), Draft::default(), 0);
-        Arc::new(Self { file: None, document: Arc::new(Value::Bool(true)), judge: None, fingerprint: [0; 32], canon })
+        let flat = Flat::any();
+        let document = flat.document.clone();
+        let canon = Canon::new(Ok(flat), Draft::default(), 0);
+        Arc::new(Self { file: None, document, judge: None, fingerprint: [0; 32], canon })
     }
 
     /// The schema document, for subscribers that want to know: what it takes from other files stands in it.

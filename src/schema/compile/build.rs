@@ -106,12 +106,12 @@ pub(super) fn build(
     };
     let draft = library.documents[root].draft;
     let flat = flatten(library, reached);
-    let canon = Canon::new(&flat, draft, library.limits.regex_size);
+    let canon = Canon::new(flat.clone(), draft, library.limits.regex_size);
     if let Emptiness::Proven(why) = canon.emptiness() {
         library.fault(root, String::new(), SchemaFaultKind::Unsatisfiable { why });
         return None;
     }
-    let document = flat.map_or_else(|_| library.documents[root].value.clone(), Arc::new);
+    let document = flat.map_or_else(|_| library.documents[root].value.clone(), |flat| flat.document);
     let file = library.documents[root].path.clone();
     Some(Arc::new(Schema { file: Some(file), document, judge: Some(Judge::new(validator, parts)), fingerprint, canon }))
 }
@@ -142,7 +142,9 @@ fn place_of(error: &ValidationError<'_>, root: &Value) -> String {
 fn places(library: &Library<'_>, reached: &[usize]) -> HashMap<String, (Arc<str>, String)> {
     let mut places = HashMap::new();
     for document in reached.iter().map(|id| &library.documents[*id]) {
-        places.insert(document.base.as_str().to_owned(), (document.path.clone(), String::new()));
+        for uri in std::iter::once(document.base.as_str()).chain(document.aliases.iter().map(String::as_str)) {
+            places.insert(uri.to_owned(), (document.path.clone(), String::new()));
+        }
         for node in document.nodes.iter().map(|id| &library.nodes[*id]) {
             if node.base.as_str() != document.base.as_str() {
                 let place = (document.path.clone(), node.pointer.clone());
