@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
-use jsonschema::canonical::{self, CanonicalKind, CanonicalSchema, Satisfiability, UnsatisfiableReason};
+use jsonschema::canonical::{self, CanonicalSchema, CanonicalView, Satisfiability, UnsatisfiableReason};
 use jsonschema::{Draft, PatternOptions};
 use serde_json::Value;
 
@@ -32,7 +32,6 @@ impl Flat {
 pub(super) struct Canon {
     flat: Result<Flat, String>,
     draft: Draft,
-    regex_size: usize,
     form: OnceLock<Result<CanonicalSchema, String>>,
 }
 
@@ -45,8 +44,8 @@ pub(super) enum Emptiness {
 
 impl Canon {
     /// Of a document, or why there is none.
-    pub(super) fn new(flat: Result<Flat, String>, draft: Draft, regex_size: usize) -> Self {
-        Self { flat, draft, regex_size, form: OnceLock::new() }
+    pub(super) fn new(flat: Result<Flat, String>, draft: Draft) -> Self {
+        Self { flat, draft, form: OnceLock::new() }
     }
 
     /// The form.
@@ -75,10 +74,23 @@ impl Canon {
             return Err(format!("it is larger than {} KiB", SIZE >> 10));
         }
         let form = guard(|| self.options(draft).canonicalize(flat))?.map_err(|e| e.to_string())?;
-        if form.kind() == CanonicalKind::Raw {
-            return Err("it uses keywords that cannot be compared".to_owned());
+        match form.view() {
+            CanonicalView::Raw(raw) => {
+                let place = raw.pointer.as_deref().unwrap_or_default();
+                let place = place.strip_prefix(self.root()).unwrap_or(place);
+                Err(format!("it uses keywords that cannot be compared, at `{place}`"))
+            }
+            _ => Ok(form),
         }
-        Ok(form)
+    }
+
+    /// The document that is compared, where there is one.
+    pub(super) fn document(&self) -> Option<&Value> {
+        self.flat.as_ref().ok().map(|flat| &*flat.document)
+    }
+
+    fn root(&self) -> &str {
+        self.flat.as_ref().map_or("", |flat| &flat.root)
     }
 
     /// Whether it is proven that nothing matches.
@@ -89,12 +101,13 @@ impl Canon {
         }
     }
 
+    /// No limit of size for patterns: they were compiled within it, and forms of other limits do not compare.
     fn options(&self, draft: Draft) -> canonical::CanonicalizeOptions<'static> {
         canonical::options()
             .offline()
             .with_draft(draft)
             .should_validate_formats(true)
-            .with_pattern_options(PatternOptions::regex().size_limit(self.regex_size))
+            .with_pattern_options(PatternOptions::regex())
     }
 
     fn why_empty(&self) -> String {

@@ -1,6 +1,7 @@
 //! JSON and JSON Schema: what a payload is and what makes it acceptable. The only room that names `jsonschema`.
 
 mod canon;
+pub mod compat;
 pub mod compile;
 pub mod json;
 mod judge;
@@ -44,7 +45,7 @@ impl Schema {
     pub fn any() -> Arc<Self> {
         let flat = Flat::any();
         let document = flat.document.clone();
-        let canon = Canon::new(Ok(flat), Draft::default(), 0);
+        let canon = Canon::new(Ok(flat), Draft::default());
         Arc::new(Self { file: None, document, judge: None, fingerprint: [0; 32], canon })
     }
 
@@ -76,6 +77,10 @@ impl Schema {
             Some(judge) => judge.check(value),
             None => Ok(()),
         }
+    }
+
+    fn accepts(&self, value: &Value) -> bool {
+        self.judge.as_ref().is_none_or(|judge| judge.accepts(value))
     }
 }
 

@@ -106,7 +106,7 @@ pub(super) fn build(
     };
     let draft = library.documents[root].draft;
     let flat = flatten(library, reached);
-    let canon = Canon::new(flat.clone(), draft, library.limits.regex_size);
+    let canon = Canon::new(flat.clone(), draft);
     if let Emptiness::Proven(why) = canon.emptiness() {
         library.fault(root, String::new(), SchemaFaultKind::Unsatisfiable { why });
         return None;
