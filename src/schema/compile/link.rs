@@ -87,10 +87,13 @@ fn resource(library: &mut Library<'_>, surveyor: &Surveyor<'_>, reference: usize
             return Step::Done;
         }
         Some(path) => path,
-        None if beside => match sibling(&library.documents[library.nodes[from].document].path, &text) {
-            Some(path) if library.by_path.contains_key(path.as_str()) || library.files.read(&path).is_ok() => path,
-            _ => return Step::Wait,
-        },
+        // An absolute URI names no file of this directory, and least of all the file that it stands in.
+        None if beside && !text.contains("://") => {
+            match sibling(&library.documents[library.nodes[from].document].path, &text) {
+                Some(path) if library.by_path.contains_key(path.as_str()) || library.files.read(&path).is_ok() => path,
+                _ => return Step::Wait,
+            }
+        }
         None => return Step::Wait,
     };
     match library.load(&path) {
