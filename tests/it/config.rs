@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
@@ -187,4 +188,64 @@ fn what_has_not_changed_is_not_compiled_again() {
     for (file, schema) in &first.schemas {
         assert!(std::sync::Arc::ptr_eq(schema, &second.schemas[file]), "{file}");
     }
+}
+
+/// 5,000 topics over 500 schema files that share definitions, with as many grants as a large installation has.
+fn write_large(directory: &Path) {
+    fs::create_dir_all(directory.join("schemas")).expect("a directory");
+    fs::create_dir_all(directory.join("topics.d")).expect("a directory");
+    let common = r#"{"$defs": {"id": {"type": "string", "pattern": "^[a-z]+-[0-9]+$"}, "at": {"type": "string", "format": "date-time"}}}"#;
+    fs::write(directory.join("schemas/common.json"), common).expect("a file");
+    for schema in 0..500 {
+        let text = json!({
+            "type": "object",
+            "title": format!("schema {schema}"),
+            "properties": {
+                "id": {"$ref": "common.json#/$defs/id"},
+                "at": {"$ref": "common.json#/$defs/at"},
+                "amount": {"type": "integer", "minimum": 0, "maximum": schema + 1},
+                "lines": {"type": "array", "maxItems": 100, "items": {"type": "object", "properties": {
+                    "sku": {"type": "string", "minLength": 1, "maxLength": 40}, "count": {"type": "integer"}}}},
+            },
+            "required": ["id", "at"],
+            "additionalProperties": false,
+        });
+        fs::write(directory.join(format!("schemas/{schema}.json")), text.to_string()).expect("a file");
+    }
+    for file in 0..50 {
+        let topic = |n: usize| {
+            let name = if n.is_multiple_of(10) { format!("\"t{n}.{{region}}\"") } else { format!("\"t{n}.all\"") };
+            format!(
+                "[topics.{name}]\nschema = \"schemas/{}.json\"\nhistory = {{ count = 100, bytes = \"1 MiB\" }}\n",
+                n / 10
+            ) + &format!(
+                "[[topics.{name}.examples]]\nvalid = {{ id = \"o-1\", at = 2026-11-24T10:00:00Z, amount = 0 }}\n"
+            )
+        };
+        let text: String = (file * 100..(file + 1) * 100).map(topic).collect();
+        fs::write(directory.join(format!("topics.d/{file}.toml")), text).expect("a file");
+    }
+    let token =
+        |n: usize| format!("[tokens.n{n}]\nsha256 = \"{n:064x}\"\npublish = [\"t{n}.*\"]\nsubscribe = [\"**\"]\n");
+    let tokens: String = (0..500).map(token).collect();
+    let text = format!("version = 1\ninclude = [\"topics.d/*.toml\"]\n{tokens}");
+    fs::write(directory.join("relay.toml"), text).expect("a file");
+}
+
+#[test]
+#[ignore = "a measurement: cargo test --release -- --ignored five_thousand"]
+fn five_thousand_topics_over_500_schemas_are_checked_within_a_second() {
+    let directory = std::env::temp_dir().join(format!("relay-large-{}", std::process::id()));
+    write_large(&directory);
+    let begin = Instant::now();
+    let loaded = load_file(&directory.join("relay.toml"));
+    let first = begin.elapsed();
+    let begin = Instant::now();
+    let again = load(&Disk::new(&directory.join("relay.toml")), &loaded.cache, Time::now());
+    let second = begin.elapsed();
+    fs::remove_dir_all(&directory).expect("the directory is ours");
+    println!("first load {first:?}, with its cache {second:?}");
+    assert_eq!(render::human(&loaded.diagnostics, &loaded.sources, false), "");
+    assert_eq!((loaded.config.map(|c| c.topics.len()), again.schemas.len()), (Some(5_000), 500));
+    assert!(first < Duration::from_secs(1), "{first:?}");
 }
