@@ -1,5 +1,7 @@
 //! The server as others see it: over real sockets, from a port that the system chose.
 
+mod cli;
+mod config;
 mod http;
 mod peer;
 mod rig;
