@@ -28,7 +28,7 @@ pub(super) struct Slot {
     pub(super) connection: Arc<Connection>,
     pub(super) encoder: &'static dyn Encoder,
     user: Option<UserId>,
-    token: Option<Arc<str>>,
+    pub(super) token: Option<Arc<str>>,
     subscriptions: Vec<Pattern>,
     /// The turn of the connection in which the shard serves it; `None` while its own task does.
     pub(super) live: Option<u64>,
@@ -121,6 +121,13 @@ impl Members {
         if list.is_empty() {
             self.patterns.remove(key);
         }
+    }
+
+    /// How many subscriptions there are to each thing that is subscribed to.
+    pub(super) fn subscriptions(&self) -> Vec<(Pattern, usize)> {
+        let exact = self.exact.iter().map(|(topic, ids)| (Pattern::from(topic), ids.len()));
+        let patterns = self.patterns.values().flatten().map(|(pattern, ids)| (pattern.clone(), ids.len()));
+        exact.chain(patterns).collect()
     }
 
     /// Whether anybody here may want the message.

@@ -2,6 +2,7 @@
 //!
 //! Nothing is kept here: each scrape reads the counters where they are.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,6 +14,9 @@ use prometheus_client::registry::Registry;
 
 use crate::hub::topic::Topic;
 use crate::live::Live;
+use crate::message::Time;
+use crate::reloads::Outcome;
+use crate::snapshot::Snapshot;
 use crate::telemetry::stats::Histogram;
 
 /// The media type of [`Scraper::text`].
@@ -51,8 +55,22 @@ impl Collector for Everything {
         topics(&self.0, &mut page)?;
         connections(&self.0, &mut page)?;
         requests(&self.0, &mut page)?;
+        reloads(&self.0, &mut page)?;
         process(&self.0, &mut page)
     }
+}
+
+fn reloads(live: &Live, page: &mut Page<'_>) -> fmt::Result {
+    let (committed, refused) = live.reloads.counts();
+    let results = [([("result", "committed")], committed), ([("result", "refused")], refused)];
+    page.counters("reloads", "Reloads", results.into_iter())?;
+    let last = live.reloads.last();
+    let succeeded = last.as_ref().is_none_or(|report| matches!(report.result, Outcome::Committed(_)));
+    page.gauge("last_reload_successful", "Whether the last reload was committed", u64::from(succeeded))?;
+    let seconds = |time: Time| u64::try_from(time.0 / 1_000).unwrap_or(0);
+    let snapshot = live.snapshot();
+    page.gauge("config_loaded_timestamp_seconds", "When the configuration was committed", seconds(snapshot.loaded_at))?;
+    page.gauge("config_generation", "Generation of the configuration in force", snapshot.generation)
 }
 
 fn topics(live: &Live, page: &mut Page<'_>) -> fmt::Result {
@@ -74,11 +92,25 @@ fn topics(live: &Live, page: &mut Page<'_>) -> fmt::Result {
         refused.by_problem().map(move |(problem, n)| ([("topic", topic), ("problem", problem)], n))
     });
     page.counters("publish_refused", "Publishes refused, by problem", refused)?;
-    let subscriptions = topics.iter().map(|topic| ([("topic", topic.name.as_str())], topic.subscriptions.get()));
+    let subscriptions = subscriptions(live, &snapshot);
+    let subscriptions = subscriptions.iter().map(|(topic, n)| ([("topic", *topic)], *n));
     page.gauges("subscriptions", "Subscriptions that stand", subscriptions)?;
     let retained = live.hub.store().retained();
     let retained = retained.iter().map(|(name, bytes)| ([("topic", name.as_str())], *bytes as u64));
     page.gauges("retained_bytes", "Bytes of payload kept for replay", retained)
+}
+
+/// By declared topic; those of patterns that span several stand under the empty name.
+fn subscriptions<'a>(live: &Live, snapshot: &'a Snapshot) -> BTreeMap<&'a str, u64> {
+    let mut counts: BTreeMap<&str, u64> = snapshot.topics.iter().map(|rules| (rules.topic.name.as_str(), 0)).collect();
+    for (pattern, n) in live.hub.subscriptions() {
+        let declared = match pattern.exact() {
+            Some(topic) => snapshot.resolve(&topic).map(|rules| rules.topic.name.as_str()),
+            None => snapshot.declared(&pattern).map(|rules| rules.topic.name.as_str()),
+        };
+        *counts.entry(declared.unwrap_or_default()).or_default() += n as u64;
+    }
+    counts
 }
 
 fn connections(live: &Live, page: &mut Page<'_>) -> fmt::Result {
@@ -118,7 +150,6 @@ fn process(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     let tasks = live.drain.tasks();
     page.gauges("tasks", "Tasks that run", tasks.iter().map(|(name, n)| ([("task", *name)], *n as u64)))?;
     page.gauges("build_info", "Always 1", [([("version", env!("CARGO_PKG_VERSION"))], 1)])?;
-    page.gauge("config_generation", "Generation of the configuration in force", live.snapshot().generation)?;
     page.gauge("log_seq", "Place of the newest message in the log", live.hub.store().head())?;
     page.gauge("draining", "Whether the server is shutting down", live.drain.has_begun().into())
 }
