@@ -40,10 +40,14 @@ impl Drain {
     /// Starts a task that the drain neither ends nor waits for: it lasts as long as the process.
     pub fn detach(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let named = self.names.enter(name);
-        tokio::spawn(async move {
-            task.await;
+        tokio::spawn(AssertUnwindSafe(task).catch_unwind().map(move |ended| {
             drop(named);
-        });
+            if ended.is_err() {
+                // Without it the server would look alive and do half of its work.
+                error!(task = name, "a task that the server cannot do without has panicked; ending the process");
+                std::process::exit(70);
+            }
+        }));
     }
 
     /// Tells every task to come to its end. Again is the same as once.

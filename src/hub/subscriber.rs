@@ -405,6 +405,12 @@ impl Drop for Subscriber {
         if self.cursor.is_some() {
             self.hub.behind.sub(1);
         }
+        // A task that was ended from outside may leave while it is live, and in the middle of a pass: another turn makes
+        // the shard's item stale before the slot goes.
+        let mut wire = self.connection.wire();
+        wire.phase = Phase::Behind;
+        wire.turn += 1;
+        drop(wire);
         self.shard.state().members.remove(self.slot);
     }
 }

@@ -63,7 +63,7 @@ impl Collector for Everything {
 fn reloads(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     let (committed, refused) = live.reloads.counts();
     let results = [([("result", "committed")], committed), ([("result", "refused")], refused)];
-    page.counters("reloads", "Reloads", results.into_iter())?;
+    page.counters("reloads", "Reloads", results)?;
     let last = live.reloads.last();
     let succeeded = last.as_ref().is_none_or(|report| matches!(report.result, Outcome::Committed(_)));
     page.gauge("last_reload_successful", "Whether the last reload was committed", u64::from(succeeded))?;
