@@ -4,6 +4,7 @@
 //! nodelay and no limit on connections, and cannot be drained against a deadline. Knows nothing of routes.
 
 pub mod descriptors;
+pub mod lingering;
 pub mod listener;
 pub mod socket;
 
@@ -23,6 +24,7 @@ use crate::connections::Connections;
 use crate::http::{Door, Link};
 use crate::live::Live;
 use crate::message::Time;
+use crate::server::lingering::Lingering;
 use crate::server::listener::Listener;
 use crate::server::socket::Socket;
 
@@ -168,7 +170,8 @@ async fn serve(socket: Socket, link: Link, live: Arc<Live>, door: Arc<Door>, htt
         let (door, link) = (door.clone(), link.clone());
         async move { Ok::<_, Infallible>(door.answer(request, link).await) }
     });
-    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(socket), service).with_upgrades());
+    let mut connection =
+        std::pin::pin!(http.serve_connection(TokioIo::new(Lingering::new(socket)), service).with_upgrades());
     let mut draining = false;
     let ended = loop {
         tokio::select! {

@@ -17,6 +17,7 @@ use crate::message::Time;
 use crate::schema::compile::SchemaCache;
 use crate::server::listener::Listener;
 use crate::server::{self, Listeners, descriptors};
+use crate::telemetry::logs::Logs;
 
 /// Loads the configuration and, if it is good, runs the server until it is told to stop.
 pub(super) fn run(config: &Path) -> ExitCode {
@@ -26,6 +27,7 @@ pub(super) fn run(config: &Path) -> ExitCode {
         eprintln!("{}", render::summary(&config.display().to_string(), &loaded.diagnostics));
         return ExitCode::from(BAD_CONFIG);
     };
+    Logs::start(&valid.log);
     descriptors::raise();
     // One shard for each worker: more would only contend for the same processors.
     let workers = std::thread::available_parallelism().map_or(1, usize::from);

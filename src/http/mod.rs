@@ -30,6 +30,7 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use warp::filters::BoxedFilter;
 use warp::http::Request;
+use warp::http::header::{CONNECTION, HeaderValue};
 use warp::reply::Response;
 
 use crate::connections::Permit;
@@ -102,6 +103,9 @@ impl Door {
             }
         };
         origin::mark(&call, &snapshot, &mut response);
+        if call.permit.is_over() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         self.live.stats.answered(call.route(), response.status().as_u16());
         if matches!(call.route(), Route::Publish | Route::PublishMany) {
             self.live.stats.publish_request.observe(began.elapsed());

@@ -22,7 +22,7 @@ use crate::http::answer;
 use crate::http::call::Call;
 use crate::http::credential;
 use crate::problem::Refusal;
-use crate::server::socket::Socket;
+use crate::server::lingering::Lingering;
 use crate::ws;
 use crate::ws::handshake::{accept_key, is_key};
 use crate::ws::opening::Opening;
@@ -67,8 +67,8 @@ pub fn upgrade(
             Ok(upgraded) => upgraded,
             Err(error) => return debug!(%error, "a connection ended before its upgrade"),
         };
-        match upgraded.downcast::<TokioIo<Socket>>() {
-            Ok(parts) => ws::serve(live, Box::new(parts.io.into_inner()), parts.read_buf, opening).await,
+        match upgraded.downcast::<TokioIo<Lingering>>() {
+            Ok(parts) => ws::serve(live, Box::new(parts.io.into_inner().into_inner()), parts.read_buf, opening).await,
             Err(_) => unreachable!("the accept loop serves sockets of this type only"),
         }
     });

@@ -1,7 +1,9 @@
 //! The server as others see it: over real sockets, from a port that the system chose.
 
 mod http;
+mod pages;
 mod peer;
+mod raw_http;
 mod rig;
 mod smallest_flow;
 mod subscriber;
