@@ -27,12 +27,13 @@ impl Drain {
     /// Starts a task. The name is for logs: constant, one for each kind of task.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         let named = self.names.enter(name);
-        let task = async move {
-            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+        // Combinators, for an async block would hold the task twice: as it was captured and as it is awaited.
+        let task = AssertUnwindSafe(task).catch_unwind().map(move |ended| {
+            if ended.is_err() {
                 error!(task = name, "a task panicked");
             }
             drop(named);
-        };
+        });
         self.tasks.spawn(task).abort_handle()
     }
 

@@ -21,6 +21,7 @@ use warp::reply::Response;
 use crate::http::answer;
 use crate::http::call::Call;
 use crate::http::credential;
+use crate::live::Live;
 use crate::problem::Refusal;
 use crate::server::lingering::Lingering;
 use crate::ws;
@@ -62,17 +63,28 @@ pub fn upgrade(
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
     }
     let live = call.live.clone();
+    // Boxed, so that nothing of it is left in the task when it is done: there may be very many idle ones.
+    let opened = Box::pin(open(live, pending, opening));
     call.live.drain.spawn("websocket", async move {
-        let upgraded = match pending.await {
-            Ok(upgraded) => upgraded,
-            Err(error) => return debug!(%error, "a connection ended before its upgrade"),
-        };
-        match upgraded.downcast::<TokioIo<Lingering>>() {
-            Ok(parts) => ws::serve(live, Box::new(parts.io.into_inner().into_inner()), parts.read_buf, opening).await,
-            Err(_) => unreachable!("the accept loop serves sockets of this type only"),
+        if let Some(task) = opened.await {
+            task.run().await;
         }
     });
     Ok(response)
+}
+
+async fn open(live: Arc<Live>, pending: OnUpgrade, opening: Opening) -> Option<Box<ws::Task>> {
+    let upgraded = match pending.await {
+        Ok(upgraded) => upgraded,
+        Err(error) => {
+            debug!(%error, "a connection ended before its upgrade");
+            return None;
+        }
+    };
+    match upgraded.downcast::<TokioIo<Lingering>>() {
+        Ok(parts) => Some(ws::open(live, Box::new(parts.io.into_inner().into_inner()), parts.read_buf, opening).await),
+        Err(_) => unreachable!("the accept loop serves sockets of this type only"),
+    }
 }
 
 /// Checks the handshake; answers its key.

@@ -73,6 +73,12 @@ impl Members {
         (0..).zip(&self.slots).filter_map(|(id, slot)| Some((id, slot.as_ref()?)))
     }
 
+    /// What is subscribed to, with how many members do.
+    pub(super) fn subscriptions(&self) -> impl Iterator<Item = (Pattern, usize)> {
+        let exact = self.exact.iter().map(|(topic, ids)| (Pattern::from(topic), ids.len()));
+        exact.chain(self.patterns.values().flatten().map(|(pattern, ids)| (pattern.clone(), ids.len())))
+    }
+
     /// Says who the member is: its user and its token.
     pub(super) fn identify(&mut self, id: SlotId, user: Option<UserId>, token: Option<Arc<str>>) {
         let slot = self.slot(id);

@@ -28,7 +28,7 @@ use crate::hub::subscriber::Subscriber;
 use crate::hub::topic::{Counter, Topic};
 use crate::hub::window::Window;
 use crate::message::{Epoch, Record, Seq};
-use crate::name::TopicName;
+use crate::name::{Pattern, TopicName};
 use crate::plugin::{Encoder, Follower, Store};
 
 /// How large a hub is.
@@ -145,6 +145,11 @@ impl Hub {
             all.extend(shard.state().members.iter().map(|(_, slot)| slot.connection.clone()));
         }
         all
+    }
+
+    /// What is subscribed to now, with how often, for the metrics. Several entries may be the same.
+    pub fn subscriptions(&self) -> Vec<(Pattern, usize)> {
+        self.shards.iter().flat_map(|shard| shard.state().members.subscriptions().collect::<Vec<_>>()).collect()
     }
 
     fn next_shard(&self) -> Arc<Shard> {

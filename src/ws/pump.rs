@@ -39,7 +39,7 @@ enum Then {
 impl Task {
     /// One step: sends what comes next, or gives the connection to its shard when nothing does.
     pub(super) async fn pump(&mut self) -> Result<(), Ending> {
-        self.answer_ping().await?;
+        self.answer_ping()?;
         let pulled = match self.subscriber.pull().await {
             Ok(pulled) => pulled,
             Err(error) => {

@@ -52,7 +52,7 @@ pub(super) enum Caller {
 }
 
 /// One connection.
-pub(super) struct Task {
+pub struct Task {
     pub(super) live: Arc<Live>,
     pub(super) subscriber: Subscriber,
     pub(super) protocol: &'static dyn Protocol,
@@ -64,6 +64,8 @@ pub(super) struct Task {
     pub(super) malformed: u8,
     pub(super) peer: IpAddr,
     pub(super) id: Uuid,
+    /// It has ended before it began.
+    begun: Option<Ending>,
     inbound: Inbound,
     /// What was read and not carried out yet.
     arrived: VecDeque<Arrived>,
@@ -134,6 +136,7 @@ impl Task {
             malformed: 0,
             peer,
             id: Uuid::new_v4(),
+            begun: None,
             arrived: VecDeque::new(),
             answering: false,
             deaf: false,
@@ -143,15 +146,21 @@ impl Task {
     }
 
     /// Serves the connection to its end.
-    pub(super) async fn run(mut self, caller: Result<Caller, Close>, head: &[u8]) {
-        let ending = match self.begin(caller, head) {
-            Ok(()) => self.converse().await,
-            Err(ending) => ending,
+    pub async fn run(mut self: Box<Self>) {
+        let ending = match self.begun.take() {
+            Some(ending) => ending,
+            None => self.converse().await,
         };
+        // Boxed, as is all that is done once or seldom: the future of an idle connection holds a place for the largest.
         Box::pin(self.end(ending)).await;
     }
 
-    fn begin(&mut self, caller: Result<Caller, Close>, head: &[u8]) -> Result<(), Ending> {
+    /// Says hello, to whoever it is; what came behind the upgrade request is taken.
+    pub(super) fn begin(&mut self, caller: Result<Caller, Close>, head: &[u8]) {
+        self.begun = self.try_begin(caller, head).err();
+    }
+
+    fn try_begin(&mut self, caller: Result<Caller, Close>, head: &[u8]) -> Result<(), Ending> {
         let snapshot = self.live.snapshot();
         let limits = &snapshot.config.limits;
         let hello = Notice::Hello {
@@ -214,7 +223,7 @@ impl Task {
             let next = poll_fn(|cx| self.poll_next(cx, timer.as_mut())).await;
             let done = match next {
                 Next::Arrived => Ok(()),
-                Next::Pump => self.pump().await,
+                Next::Pump => Box::pin(self.pump()).await,
                 Next::End(ending) => Err(ending),
             };
             if let Err(ending) = done {
@@ -225,11 +234,10 @@ impl Task {
 
     async fn handle(&mut self, arrived: Arrived) -> Result<(), Ending> {
         match arrived {
-            // Boxed: it is rare, and would make every idle connection's task as large as a publish.
             Arrived::Text(text) => Box::pin(self.command(&text)).await,
             Arrived::Ping(payload) => {
                 self.pong = Some(payload);
-                self.answer_ping().await
+                self.answer_ping()
             }
             Arrived::Close(code) => Err(Ending::Answer(code)),
             Arrived::Violation(close) => {
@@ -317,7 +325,7 @@ impl Task {
     }
 
     /// Answers the newest ping, unless something is still unsent.
-    pub(super) async fn answer_ping(&mut self) -> Result<(), Ending> {
+    pub(super) fn answer_ping(&mut self) -> Result<(), Ending> {
         if self.subscriber.connection().has_rest() {
             return Ok(());
         }
@@ -378,7 +386,7 @@ impl Task {
     }
 
     /// Says goodbye: what is unsent, a close frame, and the peer's answer, all within [`CLOSE_WAIT`].
-    async fn end(mut self, ending: Ending) {
+    async fn end(&mut self, ending: Ending) {
         let (code, reason) = match &ending {
             Ending::Close(close) => (Some(close.code()), close.reason()),
             Ending::Answer(code) => (*code, ""),
@@ -421,5 +429,21 @@ impl Task {
         poll_fn(|cx| connection.poll_shutdown(cx)).await;
         let mut ignored = [0; 512];
         while matches!(poll_fn(|cx| connection.poll_read(cx, &mut ignored)).await, Ok(1..)) {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Task;
+
+    fn size<F: Future>(_: impl FnOnce(Box<Task>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// There may be tens of thousands of idle connections: what each costs is a figure of the product.
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Task>() <= 384, "{}", size_of::<Task>());
+        assert!(size(Task::run) <= 352, "{}", size(Task::run));
     }
 }
