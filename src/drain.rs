@@ -39,11 +39,23 @@ impl Drain {
 
     /// Starts a task that the drain neither ends nor waits for: it lasts as long as the process.
     pub fn detach(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let task = self.named(name, task);
+        #[expect(clippy::disallowed_methods, reason = "this is the owner")]
+        tokio::spawn(task);
+    }
+
+    fn named(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let named = self.names.enter(name);
-        tokio::spawn(async move {
-            task.await;
+        async move {
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                error!(task = name, "a task panicked");
+            }
             drop(named);
-        });
+        }
     }
 
     /// Tells every task to come to its end. Again is the same as once.
