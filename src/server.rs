@@ -4,6 +4,7 @@
 //! nodelay and no limit on connections, and cannot be drained against a deadline. Knows nothing of routes.
 
 pub mod descriptors;
+pub mod lingering;
 pub mod listener;
 pub mod socket;
 
@@ -24,6 +25,7 @@ use crate::connections::Connections;
 use crate::http::{Door, Link};
 use crate::live::Live;
 use crate::message::Time;
+use crate::server::lingering::Lingering;
 use crate::server::listener::Listener;
 use crate::server::socket::Socket;
 
@@ -31,6 +33,8 @@ use crate::server::socket::Socket;
 const ADMIN_CONNECTIONS: usize = 64;
 /// The largest read buffer of one connection, in bytes; grown to when a body comes fast.
 const READ_BUFFER: usize = 64 << 10;
+/// How long an idle connection is still listened to in a drain: a request may be on its way.
+const GRACE: Duration = Duration::from_millis(250);
 /// How long a failed accept waits when it was for want of something that other connections may give back.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
@@ -164,22 +168,24 @@ fn http(limits: &Limits) -> http1::Builder {
     http
 }
 
-/// Serves one connection until it ends or is upgraded. When the drain begins, the request that is being answered is the
-/// last one.
+/// Serves one connection until it ends or is upgraded. When the drain begins, the next answer is the last one; where no
+/// request comes within [`GRACE`], there is none.
 async fn serve(socket: Socket, link: Link, live: Arc<Live>, door: Arc<Door>, http: http1::Builder) {
     let service = service_fn(move |request| {
         let (door, link) = (door.clone(), link.clone());
         async move { Ok::<_, Infallible>(door.answer(request, link).await) }
     });
-    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(socket), service).with_upgrades());
-    let mut draining = false;
-    let ended = loop {
-        tokio::select! {
-            ended = connection.as_mut() => break ended,
-            () = live.drain.begun(), if !draining => {
-                draining = true;
-                connection.as_mut().graceful_shutdown();
-            }
+    let mut connection =
+        std::pin::pin!(http.serve_connection(TokioIo::new(Lingering::new(socket)), service).with_upgrades());
+    let draining = async {
+        live.drain.begun().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = draining => {
+            connection.as_mut().graceful_shutdown();
+            connection.as_mut().await
         }
     };
     if let Err(error) = ended {

@@ -29,7 +29,8 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use warp::filters::BoxedFilter;
-use warp::http::Request;
+use warp::http::header::{CONNECTION, HeaderValue};
+use warp::http::{Request, StatusCode};
 use warp::reply::Response;
 
 use crate::assemble::reload::Reloader;
@@ -103,6 +104,10 @@ impl Door {
             }
         };
         origin::mark(&call, &snapshot, &mut response);
+        let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if !is_upgrade && (call.permit.is_over() || self.live.drain.has_begun()) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         self.live.stats.answered(call.route(), response.status().as_u16());
         if matches!(call.route(), Route::Publish | Route::PublishMany) {
             self.live.stats.publish_request.observe(began.elapsed());

@@ -1,9 +1,16 @@
 //! The server as others see it: over real sockets, from a port that the system chose.
 
+mod admin;
 mod cli;
 mod config;
+mod handshake;
 mod http;
+mod logs;
+mod pages;
 mod peer;
+mod process;
+mod raw_http;
+mod register;
 mod rig;
 mod smallest_flow;
 mod subscriber;
