@@ -1,7 +1,5 @@
 //! JSON and JSON Schema: what a payload is and what makes it acceptable. The only room that names `jsonschema`.
 
-#[cfg(test)]
-mod bench;
 mod canon;
 pub mod compat;
 pub mod compile;

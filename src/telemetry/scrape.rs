@@ -16,7 +16,6 @@ use crate::hub::topic::Topic;
 use crate::live::Live;
 use crate::message::Time;
 use crate::reloads::Outcome;
-use crate::snapshot::Snapshot;
 use crate::telemetry::stats::Histogram;
 
 /// The media type of [`Scraper::text`].
