@@ -5,6 +5,7 @@
 
 pub mod descriptors;
 pub mod listener;
+pub mod paced;
 pub mod socket;
 
 use std::convert::Infallible;
@@ -18,12 +19,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
+use crate::close::Close;
 use crate::config::model::Limits;
 use crate::connections::Connections;
+use crate::http::flow::Flow;
 use crate::http::{Door, Link};
 use crate::live::Live;
 use crate::message::Time;
 use crate::server::listener::Listener;
+use crate::server::paced::Paced;
 use crate::server::socket::Socket;
 
 /// Connections to the admin listener; they are among the descriptors that `limits.connections` leaves.
@@ -65,6 +69,9 @@ pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'s
         });
     }
     live.drain.begun().await;
+    for connection in live.hub.connections() {
+        connection.end(Close::Draining);
+    }
     let within = live.snapshot().config.limits.drain;
     match live.drain.ended(within).await {
         Ok(()) => info!("drained"),
@@ -136,7 +143,9 @@ async fn accept_all(
             () = live.drain.begun() => return,
             permit = connections.enter(limit(limits)) => permit,
         };
-        let link = Link { peer, permit };
+        let flow = Flow::default();
+        let socket = Paced::new(socket, flow.clone(), limits.write_stall);
+        let link = Link { peer, permit, flow };
         live.drain.spawn("http", serve(socket, link, live.clone(), door.clone(), http(limits)));
     }
 }
@@ -162,7 +171,7 @@ fn http(limits: &Limits) -> http1::Builder {
 
 /// Serves one connection until it ends or is upgraded. When the drain begins, the request that is being answered is the
 /// last one.
-async fn serve(socket: Socket, link: Link, live: Arc<Live>, door: Arc<Door>, http: http1::Builder) {
+async fn serve(socket: Paced<Socket>, link: Link, live: Arc<Live>, door: Arc<Door>, http: http1::Builder) {
     let service = service_fn(move |request| {
         let (door, link) = (door.clone(), link.clone());
         async move { Ok::<_, Infallible>(door.answer(request, link).await) }

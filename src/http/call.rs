@@ -10,6 +10,7 @@ use warp::{Filter, Rejection};
 
 use crate::connections::Permit;
 use crate::http::answer::Turned;
+use crate::http::flow::Flow;
 use crate::http::{Link, Side, credential, forwarded, health, origin};
 use crate::identify::identify;
 use crate::live::Live;
@@ -35,6 +36,8 @@ pub struct Call {
     pub secure: bool,
     /// The connection's place.
     pub permit: Permit,
+    /// Whether what is answered on the connection has left.
+    pub flow: Flow,
 }
 
 impl Call {
@@ -44,7 +47,7 @@ impl Call {
         let snapshot = live.snapshot();
         let (peer, secure) = forwarded::peer(&snapshot.config.server.trusted_proxies, link.peer, &headers);
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        Self { live: live.clone(), side, method, uri, headers, peer, secure, permit: link.permit }
+        Self { live: live.clone(), side, method, uri, headers, peer, secure, permit: link.permit, flow: link.flow }
     }
 
     /// What is checked before routing.

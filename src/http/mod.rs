@@ -10,12 +10,17 @@ mod body;
 mod call;
 mod credential;
 mod envelope;
+mod events;
+pub mod flow;
 mod forwarded;
 mod health;
+mod history;
 mod origin;
 mod publish;
+mod query;
 mod register;
 mod routes;
+mod stream;
 mod topics;
 mod upgrade;
 
@@ -31,9 +36,12 @@ use warp::filters::BoxedFilter;
 use warp::http::Request;
 use warp::reply::Response;
 
+use crate::close::Close;
 use crate::connections::Permit;
 use crate::http::call::Call;
+use crate::http::flow::Flow;
 use crate::live::Live;
+use crate::problem::Refusal;
 
 /// What the server knows of a connection; every request on it has it.
 #[derive(Clone)]
@@ -42,6 +50,8 @@ pub struct Link {
     pub peer: Option<IpAddr>,
     /// Its place.
     pub permit: Permit,
+    /// Whether what is answered has left.
+    pub flow: Flow,
 }
 
 /// Where requests of one listener come in.
@@ -85,6 +95,9 @@ impl Door {
         let call = Arc::new(Call::take(&self.live, self.side, &mut request, link));
         let snapshot = self.live.snapshot();
         let mut response = match call.admit(&snapshot, self.loopback) {
+            Err(Refusal::Overloaded { .. }) if events::is_stream(call.uri.path()) => {
+                events::send_away(&self.live, Close::OverCapacity)
+            }
             Err(refusal) => answer::refusal(&refusal),
             Ok(()) => {
                 request.extensions_mut().insert(call.clone());

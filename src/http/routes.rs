@@ -5,7 +5,7 @@ use warp::reply::Response;
 use warp::{Filter, path};
 
 use crate::http::call::call;
-use crate::http::{answer, health, publish, register, topics, upgrade};
+use crate::http::{answer, events, health, history, publish, register, topics, upgrade};
 
 /// Everything under `server.listen`. Refusals and what no route takes are answered too.
 pub fn public(protocols: &'static [&'static str]) -> BoxedFilter<(Response,)> {
@@ -23,6 +23,9 @@ pub fn public(protocols: &'static [&'static str]) -> BoxedFilter<(Response,)> {
     );
     let register = path!("register").and(call("POST")).and(warp::body::stream()).then(register::register);
     let unregister = path!("register" / String).and(call("DELETE")).then(register::unregister);
+    let stream = path!("events").and(call("GET")).then(events::open);
+    let stream_registered = path!("events" / String).and(call("GET")).then(events::open_registered);
+    let history = path!("history" / String).and(call("GET, HEAD")).then(history::show);
     let list = path!("topics").and(call("GET, HEAD")).then(topics::list);
     let show = path!("topics" / String).and(call("GET, HEAD")).then(topics::show);
     let schema = path!("topics" / String / "schema").and(call("GET, HEAD")).then(topics::schema);
@@ -30,7 +33,8 @@ pub fn public(protocols: &'static [&'static str]) -> BoxedFilter<(Response,)> {
     let messages = publish.or(publish_many).unify().or(validate).unify();
     let sockets = open.or(open_registered).unify().or(register).unify().or(unregister).unify();
     let facts = list.or(show).unify().or(schema).unify().or(probes()).unify();
-    let all = messages.or(sockets).unify().or(facts).unify();
+    let streams = stream.or(stream_registered).unify().or(history).unify();
+    let all = messages.or(sockets).unify().or(streams).unify().or(facts).unify();
     all.recover(|rejection| async move { Ok::<_, warp::Rejection>(answer::turned(rejection)) }).unify().boxed()
 }
 

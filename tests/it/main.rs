@@ -1,5 +1,8 @@
 //! The server as others see it: over real sockets, from a port that the system chose.
 
+mod event_stream;
+mod events;
+mod history;
 mod http;
 mod peer;
 mod rig;
