@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
+use crate::hub::topic::Counter;
 use crate::message::Time;
 use crate::plugin::AuthError;
 use crate::principal::Principal;
@@ -50,7 +51,11 @@ pub async fn identify(
 /// A fixed window rather than a token bucket for each address: it forgets everything each second, so that its memory is
 /// bounded by what one second can bring, and no sweep is needed. Around a tick it lets twice the limit through.
 #[derive(Default)]
-pub struct Failures(Mutex<Window>);
+pub struct Failures {
+    window: Mutex<Window>,
+    /// All of them, ever.
+    pub total: Counter,
+}
 
 #[derive(Default)]
 struct Window {
@@ -61,11 +66,12 @@ struct Window {
 
 impl Failures {
     fn of(&self, peer: IpAddr, now: Instant) -> u32 {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).of(peer, now)
+        *self.window.lock().unwrap_or_else(PoisonError::into_inner).of(peer, now)
     }
 
     fn count(&self, peer: IpAddr, now: Instant) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).of(peer, now) += 1;
+        self.total.add(1);
+        *self.window.lock().unwrap_or_else(PoisonError::into_inner).of(peer, now) += 1;
     }
 }
 
@@ -124,7 +130,7 @@ mod tests {
         for n in 0..many + 10_000 {
             failures.count(IpAddr::from(n.to_be_bytes()), start);
         }
-        assert_eq!(failures.0.lock().expect("not poisoned").counts.len(), MAX_ADDRESSES);
+        assert_eq!(failures.window.lock().expect("not poisoned").counts.len(), MAX_ADDRESSES);
         assert_eq!(failures.of(IpAddr::from(many.to_be_bytes()), start), 10_000, "the others share one count");
     }
 }

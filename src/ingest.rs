@@ -4,6 +4,7 @@
 //! a reload; then it is judged again, so that no message of an old shape follows a `topic_changed` notice.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use tracing::error;
@@ -61,9 +62,36 @@ pub async fn publish_batch(
     principal: &Principal,
     publications: Vec<Publication>,
 ) -> Result<Vec<Published>, Refusal> {
+    let began = Instant::now();
+    let result = publish_all(live, principal, &publications).await;
+    match &result {
+        Ok(_) => live.stats.publish.observe(began.elapsed()),
+        Err(Refusal::Batch(items)) => {
+            for (index, refusal) in items {
+                count_refused(live, publications.get(*index).map(|publication| &publication.topic), refusal);
+            }
+        }
+        Err(refusal) => count_refused(live, None, refusal),
+    }
+    result
+}
+
+/// Counts a refused publish with the topic that it was meant for, if that is declared.
+pub fn count_refused(live: &Live, topic: Option<&TopicName>, refusal: &Refusal) {
+    match topic.and_then(|topic| live.snapshot().resolve(topic).cloned()) {
+        Some(rules) => rules.topic.refused.count(refusal),
+        None => live.stats.refused.count(refusal),
+    }
+}
+
+async fn publish_all(
+    live: &Live,
+    principal: &Principal,
+    publications: &[Publication],
+) -> Result<Vec<Published>, Refusal> {
     let mut snapshot = live.snapshot();
     loop {
-        let judged = judge_all(&snapshot, principal, &publications)?;
+        let judged = judge_all(&snapshot, principal, publications)?;
         // From here until the ticket is dropped a reload waits before it announces the change of a topic.
         let ticket = live.appending();
         let now = live.snapshot();

@@ -35,4 +35,5 @@ pub mod server;
 pub mod snapshot;
 pub mod store;
 pub mod strangers;
+pub mod telemetry;
 pub mod ws;

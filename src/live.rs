@@ -15,6 +15,7 @@ use crate::problem::Refusal;
 use crate::registrations::Registrations;
 use crate::snapshot::Snapshot;
 use crate::strangers::Strangers;
+use crate::telemetry::stats::Stats;
 
 /// The running server, whatever its configuration is at the moment.
 pub struct Live {
@@ -29,6 +30,8 @@ pub struct Live {
     pub registrations: Registrations,
     /// Wrong credentials, by address.
     pub failures: Failures,
+    /// What is counted of the whole process.
+    pub stats: Stats,
     /// Places for connections that have not said who they are.
     pub strangers: Strangers,
     appending: AtomicUsize,
@@ -44,6 +47,7 @@ impl Live {
             connections: Connections::default(),
             registrations: Registrations::default(),
             failures: Failures::default(),
+            stats: Stats::default(),
             strangers: Strangers::default(),
             appending: AtomicUsize::new(0),
         }

@@ -10,6 +10,34 @@ use serde_json::{Map, Value, json};
 use crate::name::Pattern;
 use crate::principal::Action;
 
+/// The slugs of all problems: the last parts of their types.
+pub const SLUGS: [&str; 24] = [
+    "malformed-json",
+    "duplicate-key",
+    "bad-request",
+    "unauthenticated",
+    "token-expired",
+    "forbidden",
+    "origin-denied",
+    "unknown-topic",
+    "not-found",
+    "method-not-allowed",
+    "timeout",
+    "upgrade-required",
+    "idempotency-in-flight",
+    "idempotency-key-reused",
+    "too-large",
+    "uri-too-long",
+    "unsupported-media-type",
+    "header-too-large",
+    "unknown-host",
+    "validation-failed",
+    "rate-limited",
+    "overloaded",
+    "draining",
+    "internal",
+];
+
 /// One way in which a payload breaks its schema.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Violation {
@@ -282,3 +310,7 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+#[cfg(test)]
+#[path = "problem_test.rs"]
+mod tests;

@@ -130,7 +130,7 @@ async fn accept_all(
         let (socket, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                back_off(&error).await;
+                back_off(live, &error).await;
                 continue;
             }
         };
@@ -151,11 +151,12 @@ async fn accept_all(
 }
 
 /// A connection that went away before it was accepted is nothing; a lack of descriptors or memory may pass.
-async fn back_off(error: &io::Error) {
+async fn back_off(live: &Live, error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
         return;
     }
+    live.stats.accept_errors.add(1);
     warn!(%error, "cannot accept a connection; trying again");
     tokio::time::sleep(BACK_OFF).await;
 }

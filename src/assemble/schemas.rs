@@ -68,10 +68,12 @@ fn explain(
     sources: &mut diagnostic::Sources,
 ) -> Diagnostic {
     let text = match fault.kind {
-        SchemaFaultKind::Unreadable { .. } => None,
-        _ => texts.read(&fault.file).ok(),
+        SchemaFaultKind::Unreadable { why } => {
+            let why = format!("cannot read the schema `{}`: {why}", fault.file);
+            return Diagnostic::new(SchemaFaultKind::Unreadable { why }, named_at.cloned());
+        }
+        _ => texts.read(&fault.file).unwrap_or_default(),
     };
-    let Some(text) = text else { return Diagnostic::new(fault.kind, named_at.cloned()) };
     let file =
         *numbers.entry(fault.file.clone()).or_insert_with(|| sources.add(texts.reading.shown(&fault.file), text));
     let diagnostic = Diagnostic::new(fault.kind, Span { file, bytes: fault.bytes });

@@ -44,7 +44,7 @@ fn overview(config: &Config, schemas: usize) -> String {
         "{}, {}, {}, {}\nmemory at worst: {}\n",
         counted(config.topics.len() - families, "topic", "topics"),
         counted(families, "family", "families"),
-        counted(schemas, "schema file", "schema files"),
+        counted(schemas, "schema", "schemas"),
         counted(config.tokens.len(), "token", "tokens"),
         about(worst.total()),
     );

@@ -2,47 +2,47 @@
 
 use std::collections::HashMap;
 
-use super::decode::Granted;
-use super::model::{Config, Span, TopicConfig};
+use super::decode::Names;
+use super::model::{Config, Span};
 use super::section::Findings;
 use crate::diagnostic::{Diagnostic, TokenFact, TopicFact, nearest};
 use crate::directory::Directory;
 use crate::name::Pattern;
 
 /// Looks at the whole configuration at once.
-pub(super) fn across(config: &Config, granted: &[Granted], file: usize, findings: &Findings) {
-    names(&config.topics, findings);
+pub(super) fn across(config: &Config, names: &Names, findings: &Findings) {
+    meetings(&names.topics, findings);
     tokens(config, findings);
-    grants(&config.topics, granted, findings);
-    if config.topics.is_empty() {
-        findings.add(Diagnostic::new(TopicFact::None, Span { file, bytes: 0..0 }));
+    if !names.incomplete {
+        grants(names, findings);
     }
 }
 
 /// Each name once, and no concrete topic in two families.
-fn names(topics: &[TopicConfig], findings: &Findings) {
-    let mut exact: HashMap<&str, &TopicConfig> = HashMap::new();
+fn meetings(topics: &[(Pattern, Span)], findings: &Findings) {
+    let mut exact: HashMap<&str, &(Pattern, Span)> = HashMap::new();
     // Families of another length cannot meet.
-    let mut families: HashMap<usize, Vec<&TopicConfig>> = HashMap::new();
+    let mut families: HashMap<usize, Vec<&(Pattern, Span)>> = HashMap::new();
     for topic in topics {
-        let name = topic.name.as_str();
-        let earlier = if topic.name.is_exact() {
+        let (pattern, span) = topic;
+        let name = pattern.as_str();
+        let earlier = if pattern.is_exact() {
             let first = *exact.entry(name).or_insert(topic);
             (!std::ptr::eq(first, topic)).then_some(first)
         } else {
             let same_length = families.entry(name.split('.').count()).or_default();
-            let met = same_length.iter().find(|other| other.name.overlaps(&topic.name)).copied();
+            let met = same_length.iter().find(|(other, _)| other.overlaps(pattern)).copied();
             same_length.push(topic);
             met
         };
-        let Some(earlier) = earlier else { continue };
-        let fact = if earlier.name == topic.name {
+        let Some((other, first)) = earlier else { continue };
+        let fact = if other == pattern {
             TopicFact::Duplicate { name: name.to_owned() }
         } else {
-            let (name, other) = (name.to_owned(), earlier.name.as_str().to_owned());
+            let (name, other) = (name.to_owned(), other.to_string());
             TopicFact::Overlap { sample: sample(&name, &other), name, other }
         };
-        findings.add(Diagnostic::new(fact, topic.span.clone()).related(earlier.span.clone(), "first here"));
+        findings.add(Diagnostic::new(fact, span.clone()).related(first.clone(), "first here"));
     }
 }
 
@@ -73,26 +73,23 @@ fn tokens(config: &Config, findings: &Findings) {
 }
 
 /// Every grant reaches a topic, and every topic is reached by a grant.
-fn grants(topics: &[TopicConfig], granted: &[Granted], findings: &Findings) {
-    let declared: Directory<()> = topics.iter().map(|topic| (topic.name.clone(), ())).collect();
-    let reaches = |pattern: &Pattern| match pattern.exact() {
-        Some(topic) => declared.resolve(&topic).is_some(),
-        None => topics.iter().any(|topic| topic.name.overlaps(pattern)),
-    };
-    for Granted { pattern, span } in granted {
-        if !reaches(pattern) {
-            let suggestion = nearest(pattern.as_str(), topics.iter().map(|topic| topic.name.as_str()));
-            findings.report(TokenFact::GrantMatchesNothing { pattern: pattern.to_string(), suggestion }, span);
-        }
+fn grants(names: &Names, findings: &Findings) {
+    let (topics, grants) = (&names.topics, &names.grants);
+    let declared: Directory<()> = topics.iter().map(|(topic, _)| (topic.clone(), ())).collect();
+    for (pattern, span) in grants.iter().filter(|(pattern, _)| !meets(pattern, topics, &declared)) {
+        let suggestion = nearest(pattern.as_str(), topics.iter().map(|(topic, _)| topic.as_str()));
+        findings.report(TokenFact::GrantMatchesNothing { pattern: pattern.to_string(), suggestion }, span);
     }
-    let by_name: Directory<()> = granted.iter().map(|grant| (grant.pattern.clone(), ())).collect();
-    for topic in topics {
-        let reached = match topic.name.exact() {
-            Some(name) => by_name.resolve(&name).is_some(),
-            None => granted.iter().any(|grant| grant.pattern.overlaps(&topic.name)),
-        };
-        if !reached {
-            findings.report(TopicFact::Unreachable { name: topic.name.to_string() }, &topic.span);
-        }
+    let granted: Directory<()> = grants.iter().map(|(pattern, _)| (pattern.clone(), ())).collect();
+    for (topic, span) in topics.iter().filter(|(topic, _)| !meets(topic, grants, &granted)) {
+        findings.report(TopicFact::Unreachable { name: topic.to_string() }, span);
+    }
+}
+
+/// Whether a pattern shares a topic with any of these, of which `by_name` is the directory.
+fn meets(pattern: &Pattern, others: &[(Pattern, Span)], by_name: &Directory<()>) -> bool {
+    match pattern.exact() {
+        Some(topic) => by_name.resolve(&topic).is_some(),
+        None => others.iter().any(|(other, _)| other.overlaps(pattern)),
     }
 }

@@ -1,17 +1,20 @@
 //! The files that make up a configuration: relay.toml and what it includes, as text.
 
 use super::files::{FileError, MAX_FILE, Reading, stays_inside};
+use super::mask::mask;
 use super::model::Span;
 use super::section::{Findings, Placed};
-use super::syntax::mask;
+use super::syntax::repair;
 use crate::diagnostic::{Diagnostic, FileFact, Sources};
 
 /// The text of one file.
 pub(super) struct Document {
     /// The number that spans know it by.
     pub file: usize,
-    /// Its text, secrets and all: it is parsed and then forgotten.
+    /// Its text, secrets and all, without what is no TOML: it is parsed and then forgotten.
     pub text: String,
+    /// What is no TOML.
+    pub broken: Vec<Diagnostic>,
 }
 
 /// Reads relay.toml.
@@ -66,7 +69,11 @@ pub(super) fn included(
 
 fn document(path: &str, bytes: &[u8], sources: &mut Sources, findings: &Findings) -> Option<Document> {
     match str::from_utf8(bytes) {
-        Ok(text) => Some(Document { file: sources.add(path, mask(text)), text: text.to_owned() }),
+        Ok(text) => {
+            let file = sources.add(path, mask(text));
+            let (text, broken) = repair(text.to_owned(), file);
+            Some(Document { file, text, broken })
+        }
         Err(error) => {
             let file = sources.add(path, mask(&String::from_utf8_lossy(bytes)));
             let bytes = error.valid_up_to()..error.valid_up_to();

@@ -46,7 +46,8 @@ fn one_of(names: &[&str]) -> Value {
 fn component(common: &Value, kinds: &[Kind], all: &Kinds) -> Value {
     let alternative = |kind: &Kind| {
         let mut schema = common.clone();
-        schema["properties"]["kind"] = json!({"const": kind.name, "description": kind.doc});
+        schema["description"] = json!(kind.doc);
+        schema["properties"]["kind"]["const"] = json!(kind.name);
         for key in kind.keys {
             schema["properties"][key.name] = property(key, all);
         }
@@ -77,21 +78,8 @@ fn property(key: &Key, kinds: &Kinds) -> Value {
         Type::Tables => json!({"type": "array", "items": table(&path, kinds)}),
     };
     schema["description"] = json!(key.doc);
-    if let Some(default) = default(key) {
+    if let Some(default) = key.default_value() {
         schema["default"] = default;
     }
     schema
-}
-
-/// The default as a value; `None` where it is nothing or is said in words.
-fn default(key: &Key) -> Option<Value> {
-    match key.kind {
-        Type::Count(..) => key.default.parse::<u64>().ok().map(Value::from),
-        Type::Texts => (key.default == "[]").then(|| json!([])),
-        Type::Text if key.default.contains(' ') => None,
-        Type::Text | Type::Choice(_) | Type::Size(..) | Type::Duration(..) | Type::Rate(_) => {
-            (!key.default.is_empty() && !key.required()).then(|| json!(key.default))
-        }
-        _ => None,
-    }
 }

@@ -6,6 +6,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::units::{show_duration, show_size};
 
 /// A key of the configuration.
@@ -236,7 +238,7 @@ pub const KEYS: &[Key] = &[
         "limits",
         "idempotency_window",
         Type::Duration(SECOND, 7 * DAY),
-        "5 m",
+        "5 min",
         "for how long an idempotency key is remembered",
     ),
     key("limits", "registrations", Type::Count(1, 10_000_000), "100000", "registered connections"),
@@ -291,6 +293,19 @@ impl Key {
         if self.table.is_empty() { self.name.to_owned() } else { format!("{}.{}", self.table, self.name) }
     }
 
+    /// The default as a value; `None` where it is nothing or is said in words.
+    pub fn default_value(&self) -> Option<Value> {
+        match self.kind {
+            Type::Count(..) => self.default.parse::<u64>().ok().map(Value::from),
+            Type::Texts => (self.default == "[]").then(|| json!([])),
+            Type::Text if self.default.contains(' ') => None,
+            Type::Text | Type::Choice(_) | Type::Size(..) | Type::Duration(..) | Type::Rate(_) => {
+                (!self.default.is_empty() && !self.required()).then(|| json!(self.default))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether it must be there.
     pub fn required(&self) -> bool {
         self.default == REQUIRED
@@ -301,17 +316,17 @@ impl Type {
     /// What is to be written, with an article.
     pub fn expected(self) -> &'static str {
         match self {
-            Self::Text | Self::Choice(_) => "text in quotes",
+            Self::Text | Self::Choice(_) => "text",
             Self::Count(..) => "a whole number",
-            Self::Size(..) => "a size, a number of bytes or text such as `\"64 KiB\"`",
-            Self::Duration(..) => "a duration, text such as `\"10 s\"`",
+            Self::Size(..) => "a size such as `\"64 KiB\"`",
+            Self::Duration(..) => "a duration such as `\"10 s\"`",
             Self::Rate(_) => "a whole number a second, or `\"off\"`",
-            Self::Texts => "a list of texts, `[\"…\"]`",
+            Self::Texts => "a list of texts",
             Self::Time => "a date and time with offset, such as `2027-01-01T00:00:00Z`",
             Self::Json => "a value",
-            Self::Table => "a table, `{ … }`",
-            Self::Named => "a table of tables, `[….name]`",
-            Self::Tables => "a list of tables, `[[…]]`",
+            Self::Table => "a table",
+            Self::Named => "a table of tables",
+            Self::Tables => "a list of tables",
         }
     }
 
@@ -340,10 +355,9 @@ pub fn markdown() -> String {
     let mut text = String::from("| key | value | default | what it is |\n|---|---|---|---|\n");
     for key in KEYS {
         let default = match key.default {
-            "" => String::new(),
             REQUIRED => format!("*{REQUIRED}*"),
-            words if words.contains(' ') && !words.starts_with(|c: char| c.is_ascii_digit()) => words.to_owned(),
-            literal => format!("`{literal}`"),
+            literal if key.default_value().is_some() => format!("`{literal}`"),
+            words => words.to_owned(),
         };
         // Writing to a String cannot fail.
         let _ = writeln!(text, "| `{}` | {} | {default} | {} |", key.path(), key.kind.reference(), key.doc);

@@ -10,6 +10,7 @@ pub mod editor;
 pub mod files;
 mod json;
 pub mod keys;
+mod mask;
 pub mod model;
 mod section;
 mod syntax;
@@ -18,3 +19,6 @@ mod values;
 pub mod view;
 
 pub use self::units::{show_duration, show_size};
+
+#[cfg(test)]
+mod tests;

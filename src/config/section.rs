@@ -131,8 +131,12 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn wrong_type<T>(&self, key: &Key, value: &DeValue<'_>, span: &Span) -> Option<T> {
-        let fact =
-            ValueFact::WrongType { key: self.path_of(key.name), expected: key.kind.expected(), found: found(value) };
+        let fact = ValueFact::WrongType {
+            key: self.path_of(key.name),
+            expected: key.kind.expected(),
+            found: found(value),
+            doc: key.doc,
+        };
         self.findings.report(fact, span);
         None
     }
@@ -170,25 +174,27 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Tables by names that the user chose; the place of each name with it.
-    pub fn named(&self, name: &'static str) -> Vec<(&'a str, Span, Section<'a>)> {
+    /// Tables by names that the user chose; the place of each name with it. `None`: it is no table, which was reported.
+    pub fn named(&self, name: &'static str) -> Vec<(&'a str, Span, Option<Section<'a>>)> {
         let Some((key, value, span)) = self.get(name) else { return Vec::new() };
         let Some(tables) = value.as_table().or_else(|| self.wrong_type(key, value, &span)) else { return Vec::new() };
         let path = self.child_path(name);
-        let open = |(name_of, value): (&'a Spanned<_>, &'a Spanned<DeValue<'a>>)| {
-            let name_of: &'a Spanned<Cow<'a, str>> = name_of;
+        let open = |(name_of, value): (&'a Spanned<Cow<'a, str>>, &'a Spanned<DeValue<'a>>)| {
             let span = self.at(name_of.span());
             let shown = self.path_of(name) + "." + &quoted(name_of.get_ref());
-            let Some(table) = value.get_ref().as_table() else {
-                let found = found(value.get_ref());
-                let fact = ValueFact::WrongType { key: shown, expected: Type::Table.expected(), found };
-                self.findings.report(fact, &self.at(value.span()));
-                return None;
+            let section = match value.get_ref().as_table() {
+                Some(table) => Some(Self::open(Some(table), path, shown, span.clone(), self.findings, &[])),
+                None => {
+                    let found = found(value.get_ref());
+                    let fact =
+                        ValueFact::WrongType { key: shown, expected: Type::Table.expected(), found, doc: key.doc };
+                    self.findings.report(fact, &self.at(value.span()));
+                    None
+                }
             };
-            let section = Self::open(Some(table), path, shown, span.clone(), self.findings, &[]);
-            Some((&**name_of.get_ref(), span, section))
+            (&**name_of.get_ref(), span, section)
         };
-        tables.iter().filter_map(open).collect()
+        tables.iter().map(open).collect()
     }
 
     /// A list of tables.

@@ -1,61 +1,127 @@
 //! TOML text to a tree with places, and all of its syntax errors.
+//!
+//! After an error the parser may lose what follows, up to the end of the file. So each syntax error is blanked out, byte
+//! for byte, and the rest is parsed again: what is found then is not a consequence of what was found before.
 
 use std::ops::Range;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeTable, DeValue, Error};
 
 use super::model::Span;
-use crate::diagnostic::{Diagnostic, Fact, FileFact};
+use crate::diagnostic::{Diagnostic, FileFact};
 
-/// Parses a file as far as it goes. The tree holds what could be understood around the errors.
-pub fn parse(text: &str, file: usize) -> (DeTable<'_>, Vec<Diagnostic>) {
+/// The most syntax errors that are looked for in one file.
+const MAX_ERRORS: u8 = 26;
+const DUPLICATE: &str = "duplicate key";
+/// How the parser begins to say that a key stands where an item of a list should.
+const OPEN_LIST: &str = "unexpected `=` in array";
+
+/// Blanks out what is no TOML, and says what that was. Places in the text stay the same.
+pub(super) fn repair(mut text: String, file: usize) -> (String, Vec<Diagnostic>) {
+    let mut diagnostics: Vec<Diagnostic> = Vec::new();
+    for pass in 0..MAX_ERRORS {
+        let (_, mut errors) = DeTable::parse_recoverable(&text);
+        errors.retain(|error| error.message() != DUPLICATE);
+        let Some(first) = first_error(&text, &errors) else { break };
+        let bytes = place(first);
+        let broken = broken_lines(&text, bytes.start, first.message());
+        let no_value = bytes.is_empty() && first.message().starts_with("string values must be quoted");
+        let detail = if no_value { "a value is missing after `=`" } else { first.message() }.to_owned();
+        if diagnostics.iter().filter_map(|d| d.place.as_ref()).any(|earlier| broken.contains(&earlier.bytes.start)) {
+            break;
+        }
+        diagnostics.push(Diagnostic::new(FileFact::Syntax { detail }, Span { file, bytes }));
+        let blanked = blank(&text[broken.clone()], pass);
+        text.replace_range(broken, &blanked);
+    }
+    (text, diagnostics)
+}
+
+/// Parses a repaired text; also says which keys stand twice.
+pub(super) fn parse(text: &str, file: usize) -> (DeTable<'_>, Vec<Diagnostic>) {
     let (tree, mut errors) = DeTable::parse_recoverable(text);
     let tree = tree.into_inner();
-    errors.sort_by_key(|error| error.span().map_or(0, |span| span.start));
-    let mut diagnostics: Vec<Diagnostic> = Vec::new();
-    for error in errors {
-        let bytes = error.span().unwrap_or(0..0);
-        let last = diagnostics.last().and_then(|last| Some((last, last.place.as_ref()?.bytes.start)));
-        if last.is_some_and(|(last, start)| follows(last, text, start..bytes.start, error.message())) {
+    errors.retain(|error| error.message() == DUPLICATE);
+    errors.sort_by_key(|error| place(error).start);
+    let mut diagnostics = Vec::new();
+    // Of a table that stands twice, its keys that do so too are not told.
+    let mut twice = 0..0;
+    for bytes in errors.iter().map(place).filter(|bytes| text.get(bytes.clone()).is_some()) {
+        if twice.contains(&bytes.start) {
             continue;
         }
-        let span = Span { file, bytes: bytes.clone() };
-        diagnostics.push(if error.message() == DUPLICATE {
-            let key = text.get(bytes.clone()).unwrap_or_default().trim_matches(['"', '\'']).to_owned();
-            let first = first_of(&tree, text, &key, bytes.start);
-            let diagnostic = Diagnostic::new(FileFact::DuplicateKey { key }, span);
-            first.into_iter().fold(diagnostic, |d, bytes| d.related(Span { file, bytes }, "first here"))
-        } else {
-            Diagnostic::new(FileFact::Syntax { detail: error.message().to_owned() }, span)
-        });
+        if text[line_at(text, bytes.start)].starts_with('[') {
+            twice = bytes.start..text[bytes.end..].find("\n[").map_or(text.len(), |at| bytes.end + at);
+        }
+        let key = text[bytes.clone()].trim_matches(['"', '\'']).to_owned();
+        let first = first_of(&tree, text, &key, bytes.start);
+        let diagnostic = Diagnostic::new(FileFact::DuplicateKey { key }, Span { file, bytes });
+        diagnostics.push(first.into_iter().fold(diagnostic, |d, bytes| d.related(Span { file, bytes }, "first here")));
     }
     (tree, diagnostics)
 }
 
-const DUPLICATE: &str = "duplicate key";
-
-/// Whether an error is a consequence of the one before: on the same line, inside of a list left open, or a key of a
-/// table whose header stands twice.
-fn follows(last: &Diagnostic, text: &str, between: Range<usize>, message: &str) -> bool {
-    let gap = text.get(between.clone()).unwrap_or_default();
-    let in_open_list = ["array", "inline table", "must be quoted"].iter().any(|word| message.contains(word));
-    let in_twice = message == DUPLICATE
-        && matches!(last.fact, Fact::File(FileFact::DuplicateKey { .. }))
-        && line_of(text, between.start).starts_with('[')
-        && !gap.contains("\n[");
-    !gap.contains('\n') || in_open_list || in_twice
+/// The first error; of those on its line, the one that says that a list was left open explains the others.
+fn first_error<'e>(text: &str, errors: &'e [Error]) -> Option<&'e Error> {
+    let first = errors.iter().min_by_key(|error| place(error).start)?;
+    let line = line_at(text, place(first).start);
+    let on_line = errors.iter().filter(|error| (line.start..=line.end).contains(&place(error).start));
+    Some(on_line.into_iter().find(|error| error.message().starts_with(OPEN_LIST)).unwrap_or(first))
 }
 
-/// The line of a place, up to its end.
-fn line_of(text: &str, offset: usize) -> &str {
+fn place(error: &Error) -> Range<usize> {
+    error.span().unwrap_or(0..0)
+}
+
+/// The lines that an error makes unreadable: its own; of a list or inline table that was not closed, all of its lines.
+fn broken_lines(text: &str, offset: usize, message: &str) -> Range<usize> {
+    let line = line_at(text, offset);
+    if !["array", "inline table"].iter().any(|word| message.contains(word)) {
+        return line;
+    }
+    // A key where an item should be: the list was left open above.
+    let line = if message.starts_with(OPEN_LIST) && line.start > 0 { line_at(text, line.start - 1) } else { line };
+    let mut start = line.clone();
+    while start.start > 0 && !begins_pair(&text[start.clone()]) {
+        start = line_at(text, start.start - 1);
+    }
+    let mut end = line;
+    while end.end < text.len() && !text[end.clone()].trim_start().starts_with([']', '}']) {
+        let next = line_at(text, end.end + 1);
+        if begins_pair(&text[next.clone()]) || text[next.clone()].starts_with('[') {
+            break;
+        }
+        end = next;
+    }
+    start.start..end.end
+}
+
+/// Whether a line begins with a key and its value, as far as can be told.
+fn begins_pair(line: &str) -> bool {
+    let key = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '"' | '\'' | ' ' | '{' | '}' | '*');
+    line.split_once('=').is_some_and(|(name, _)| !name.starts_with(['{', ' ']) && name.chars().all(key))
+}
+
+/// The same number of bytes without meaning. A header stays one, so that the keys below do not get into the table above.
+fn blank(text: &str, pass: u8) -> String {
+    let (body, end) = text.split_at(text.trim_end_matches('\r').len());
+    if body.starts_with('[') && body.len() > 2 && !body.contains('\n') {
+        let name = char::from(b'a' + pass % 26).to_string().repeat(body.len() - 2);
+        return format!("[{name}]{end}");
+    }
+    text.bytes().map(|b| if matches!(b, b'\n' | b'\r') { char::from(b) } else { ' ' }).collect()
+}
+
+/// The line of a place, without its end.
+fn line_at(text: &str, offset: usize) -> Range<usize> {
     let start = text[..offset].rfind('\n').map_or(0, |at| at + 1);
-    text[start..].lines().next().unwrap_or_default()
+    start..text[start..].find('\n').map_or(text.len(), |at| start + at)
 }
 
 /// Where a key stood first that stands again at `offset`. A parser that goes on has merged the tables of equal headers,
 /// so that those are found by their text.
 fn first_of(tree: &DeTable<'_>, text: &str, key: &str, offset: usize) -> Option<Range<usize>> {
-    let line = line_of(text, offset);
+    let line = &text[line_at(text, offset)];
     if line.starts_with('[') {
         let at = if text.starts_with(line) { 0 } else { text.find(&format!("\n{line}"))? + 1 };
         return (at + line.len() < offset).then(|| at..at + line.len());
@@ -78,75 +144,6 @@ fn keys_before(tree: &DeTable<'_>, key: &str, offset: usize, found: &mut Vec<Ran
                 tables.for_each(|table| keys_before(table, key, offset, found));
             }
             _ => {}
-        }
-    }
-}
-
-/// The text with every byte of a secret or digest replaced by `*`, so that no diagnostic can show it: what follows
-/// `secret =` and `sha256 =`, unless it is a table. Works on text that does not parse, too.
-pub fn mask(text: &str) -> String {
-    let mut bytes = text.as_bytes().to_vec();
-    for word in ["secret", "sha256"] {
-        for (at, _) in text.match_indices(word) {
-            let mut value = skip(text, at + word.len(), &[' ', '\t', '"', '\'']);
-            if text.as_bytes().get(value) == Some(&b'=') {
-                value = skip(text, value + 1, &[' ', '\t']);
-                let end = value + secret_length(&text[value..]);
-                bytes[value..end].iter_mut().filter(|b| !b"\"'\r\n".contains(*b)).for_each(|b| *b = b'*');
-            }
-        }
-    }
-    String::from_utf8(bytes).expect("whole characters were replaced by ASCII")
-}
-
-fn skip(text: &str, from: usize, blanks: &[char]) -> usize {
-    text.len() - text[from..].trim_start_matches(blanks).len()
-}
-
-fn secret_length(rest: &str) -> usize {
-    let end_of_line = rest.find('\n').unwrap_or(rest.len());
-    for quote in ["\"\"\"", "'''"] {
-        if let Some(inner) = rest.strip_prefix(quote) {
-            return inner.find(quote).map_or(rest.len(), |end| end + 2 * quote.len());
-        }
-    }
-    match rest.chars().next() {
-        Some('{') if ["env", "file"].iter().any(|key| rest[..end_of_line].contains(key)) => 0,
-        // An escaped quote does not end it; without an end, all of the line may be secret.
-        Some('"') => {
-            let mut escaped = false;
-            let inner = rest[1..end_of_line].char_indices().find(|(_, c)| {
-                let end = *c == '"' && !escaped;
-                escaped = *c == '\\' && !escaped;
-                end
-            });
-            inner.map_or(end_of_line, |(at, _)| at + 2)
-        }
-        Some('\'') => rest[1..end_of_line].find('\'').map_or(end_of_line, |at| at + 2),
-        _ => end_of_line,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::mask;
-
-    #[test]
-    fn no_secret_and_no_digest_survives_masking() {
-        for (text, masked) in [
-            ("secret = \"abc\" # x", "secret = \"***\" # x"),
-            ("secret = 'a\"c'", "secret = '*\"*'"),
-            ("sha256=\"é\\\"b\"\nx = 1", "sha256=\"***\"*\"\nx = 1"),
-            ("a = { sha256 = \"ff\", user = \"u\" }", "a = { sha256 = \"**\", user = \"u\" }"),
-            ("secret = abc def\nb = 1", "secret = *******\nb = 1"),
-            ("secret = \"abc\nb = 1", "secret = \"***\nb = 1"),
-            ("\"secret\" = \"\"\"\na\"b\n\"\"\"\nb = 1", "\"secret\" = \"\"\"\n*\"*\n\"\"\"\nb = 1"),
-            ("secret = { env = \"X\" }", "secret = { env = \"X\" }"),
-            ("secret = { plain = 1 }", "secret = *************"),
-            ("[topics.secret]\nschema = \"a\"", "[topics.secret]\nschema = \"a\""),
-        ] {
-            assert_eq!(mask(text), masked, "{text}");
-            assert_eq!(mask(text).len(), text.len());
         }
     }
 }

@@ -63,7 +63,7 @@ impl<'a> Section<'a> {
         let (min, max) = (range.start().to_string(), range.end().to_string());
         match u64::try_from(number).ok().filter(|n| range.contains(n)) {
             Some(number) => Some((number, span)),
-            None => self.out_of_range(name, number.to_string(), min, max, &span),
+            None => self.out_of_range(name, shown(value), min, max, &span),
         }
     }
 

@@ -50,7 +50,7 @@ pub fn github(diagnostics: &[Diagnostic], sources: &Sources) -> String {
             format!("file={},line={},col={},", property(&source.path), start.line, start.column)
         });
         let help = about.help.map_or(String::new(), |help| format!("\nhelp: {help}"));
-        let message = escape(&format!("{}{help}", diagnostic.fact));
+        let message = escape(&format!("{}{help}", sentence(diagnostic)));
         // Writing to a String cannot fail.
         let _ = writeln!(text, "::{} {place}title={}::{message}", about.severity.as_str(), about.code);
     }
@@ -71,7 +71,7 @@ fn object(diagnostic: &Diagnostic, sources: &Sources) -> Value {
     json!({
         "code": about.code,
         "severity": about.severity.as_str(),
-        "message": diagnostic.fact.to_string(),
+        "message": sentence(diagnostic),
         "help": about.help,
         "file": place.map(|(source, ..)| &*source.path),
         "line": place.map(|(_, start, _)| start.line),
@@ -88,7 +88,7 @@ fn group<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Group<'a> {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let mut group = Group::with_title(level.primary_title(diagnostic.fact.to_string()).id(about.code));
+    let mut group = Group::with_title(level.primary_title(sentence(diagnostic)).id(about.code));
     let place = diagnostic.place.as_ref();
     if let Some((span, source)) = place.and_then(|span| Some((span, sources.get(span.file)?))) {
         let beside: Vec<_> = diagnostic.related.iter().filter(|related| related.span.file == span.file).collect();
@@ -139,6 +139,12 @@ fn first_line(source: &Source, span: &Span) -> Range<usize> {
     let start = span.bytes.start.min(source.text.len());
     let (line, _) = source.lines(&(start..start));
     start..span.bytes.end.clamp(start, line.end.max(start))
+}
+
+/// The fact's sentence on one line: a value that it quotes may have any character.
+fn sentence(diagnostic: &Diagnostic) -> String {
+    let one_line = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    diagnostic.fact.to_string().chars().map(one_line).collect()
 }
 
 fn escape(text: &str) -> String {

@@ -109,14 +109,12 @@ impl TokenFact {
                 "token-without-secret",
                 "add `sha256 = \"…\"`, `secret = { env = \"…\" }` or `secret = { file = \"…\" }`; `relay token new` makes one",
             ),
-            Self::TwoSecrets { .. } => About::error(
-                "two-secrets",
-                "keep one of `sha256` and `secret`; to rotate, declare a second token with the same grants",
-            ),
+            Self::TwoSecrets { .. } => {
+                About::error("two-secrets", "keep one of them; to rotate, declare a second token with the same grants")
+            }
             Self::PlainSecret { .. } => About::error(
                 "plain-secret",
-                "take it out of the file and consider it lost: `secret = { env = \"…\" }`, `secret = { file = \"…\" }`, or \
-                 its digest, `sha256 = \"…\"`",
+                "consider it lost; write `secret = { env = \"…\" }`, `secret = { file = \"…\" }`, or its digest as `sha256`",
             ),
             Self::BadSecretSource => About::error(
                 "bad-secret-source",
@@ -129,10 +127,9 @@ impl TokenFact {
                 About::error("secret-unreadable", "check that the file is there and that the server's user may read it")
             }
             Self::EmptySecret { .. } => About::error("empty-secret", "make a secret with `relay token new`"),
-            Self::UnusableSecret { .. } => About::error(
-                "unusable-secret",
-                "a bearer token is visible ASCII on one line (RFC 6750): make one with `relay token new`",
-            ),
+            Self::UnusableSecret { .. } => {
+                About::error("unusable-secret", "use visible ASCII on one line (RFC 6750), as `relay token new` does")
+            }
             Self::WeakSecret { .. } => {
                 About::warning("weak-secret", "make one of 256 random bits with `relay token new`")
             }

@@ -38,6 +38,7 @@ pub enum ValueFact {
         key: String,
         expected: &'static str,
         found: &'static str,
+        doc: &'static str,
     },
     BadChoice {
         key: String,
@@ -82,7 +83,7 @@ impl ValueFact {
                 }),
             ),
             Self::MissingKey { hint, .. } => About::error("missing-key", *hint),
-            Self::WrongType { expected, .. } => About::error("wrong-type", format!("write {expected}")),
+            Self::WrongType { key, doc, .. } => About::error("wrong-type", format!("`{key}` says {doc}")),
             Self::BadChoice { choices, suggestion, .. } => {
                 About::error("bad-choice", did_you_mean(suggestion.as_ref(), || format!("write {}", one_of(choices))))
             }
@@ -110,13 +111,11 @@ impl fmt::Display for ValueFact {
         match self {
             Self::UnknownKey { key, table, .. } => write!(f, "unknown key `{key}` in {table}"),
             Self::MissingKey { key, table, .. } => write!(f, "`{key}` is missing in {table}"),
-            Self::WrongType { key, expected, found } => write!(f, "`{key}` is {found}, expected {expected}"),
+            Self::WrongType { key, expected, found, .. } => write!(f, "`{key}` is {found}, expected {expected}"),
             Self::BadChoice { key, value, .. } => write!(f, "`{value}` is not a value of `{key}`"),
             Self::BadSize { key, value } => write!(f, "`{value}` is not a size for `{key}`"),
             Self::BadDuration { key, value } => write!(f, "`{value}` is not a duration for `{key}`"),
-            Self::OutOfRange { key, value, min, max } => {
-                write!(f, "`{value}` is out of the range of `{key}`, {min} to {max}")
-            }
+            Self::OutOfRange { key, value, .. } => write!(f, "`{value}` is out of the range of `{key}`"),
             Self::UnsupportedVersion { found } => {
                 write!(f, "`version = {found}` is not a version that this relay knows")
             }

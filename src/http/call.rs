@@ -1,7 +1,7 @@
 //! One request, as every handler sees it: everything of it but the body.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hyper::body::Incoming;
 use warp::http::uri::Authority;
@@ -17,6 +17,7 @@ use crate::live::Live;
 use crate::principal::Principal;
 use crate::problem::Refusal;
 use crate::snapshot::Snapshot;
+use crate::telemetry::stats::Route;
 
 /// One request without its body.
 pub struct Call {
@@ -38,6 +39,7 @@ pub struct Call {
     pub permit: Permit,
     /// Whether what is answered on the connection has left.
     pub flow: Flow,
+    route: OnceLock<Route>,
 }
 
 impl Call {
@@ -47,7 +49,18 @@ impl Call {
         let snapshot = live.snapshot();
         let (peer, secure) = forwarded::peer(&snapshot.config.server.trusted_proxies, link.peer, &headers);
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        Self { live: live.clone(), side, method, uri, headers, peer, secure, permit: link.permit, flow: link.flow }
+        Self {
+            live: live.clone(),
+            side,
+            method,
+            uri,
+            headers,
+            peer,
+            secure,
+            permit: link.permit,
+            flow: link.flow,
+            route: OnceLock::new(),
+        }
     }
 
     /// What is checked before routing.
@@ -68,6 +81,11 @@ impl Call {
             });
         }
         Ok(())
+    }
+
+    /// The route that took it.
+    pub fn route(&self) -> Route {
+        self.route.get().copied().unwrap_or(Route::None)
     }
 
     /// Who calls.
@@ -126,8 +144,10 @@ pub fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a s
 }
 
 /// Extracts the call of a route that allows these methods.
-pub fn call(allow: &'static str) -> impl Filter<Extract = (Arc<Call>,), Error = Rejection> + Clone {
+pub fn call(route: Route, allow: &'static str) -> impl Filter<Extract = (Arc<Call>,), Error = Rejection> + Clone {
     warp::ext::get::<Arc<Call>>().and_then(move |call: Arc<Call>| {
+        // A path belongs to one route, so that nobody has set it before.
+        let _ = call.route.set(route);
         std::future::ready(match call.method.as_str() {
             "OPTIONS" => Err(warp::reject::custom(Turned::Options(allow))),
             method if allow.split(", ").any(|allowed| allowed == method) => Ok(call),

@@ -1,1 +1,134 @@
+use bytes::Bytes;
 
+use super::{Envelopes, read};
+use crate::config::model::Limits;
+use crate::http::body::Media;
+use crate::problem::Refusal;
+
+fn envelopes(media: Media, body: &str) -> Result<Envelopes, Refusal> {
+    read(&Bytes::copy_from_slice(body.as_bytes()), media, &Limits { batch: 3, ..Limits::default() })
+}
+
+fn refusal(media: Media, body: &str) -> Refusal {
+    envelopes(media, body).err().unwrap_or_else(|| panic!("accepted: {body}"))
+}
+
+#[test]
+fn an_envelope_names_its_topic_and_perhaps_a_user_and_a_key() {
+    let body = r#" {"user_id": 7, "data": {"a" : 1e2}, "topic": "orders.eu", "key": "k-1"} "#;
+    let one = envelopes(Media::Json, body).expect("an envelope");
+    assert!(one.single);
+    let publication = &one.publications[0];
+    assert_eq!(publication.topic.as_str(), "orders.eu");
+    assert_eq!(publication.user.as_ref().map(|user| user.as_str()), Some("7"));
+    assert_eq!(&publication.body[..], br#"{"a" : 1e2}"#, "as it was written");
+    assert_eq!(publication.key.as_deref(), Some("k-1"));
+
+    for (body, user) in [
+        (r#"{"topic":"a","message":null}"#, None),
+        (r#"{"topic":"a","data":1,"user_id":null}"#, None),
+        (r#"{"topic":"a","data":1,"user_id":"7"}"#, Some("7")),
+        (r#"{"topic":"a","data":1,"user_id":-7}"#, Some("-7")),
+        (r#"{"\u0074opic":"\u0061","data":1}"#, None),
+    ] {
+        let one = envelopes(Media::Json, body).unwrap_or_else(|refusal| panic!("{body}: {refusal}"));
+        assert_eq!(one.publications[0].user.as_ref().map(|user| user.as_str()), user, "{body}");
+    }
+}
+
+#[test]
+fn lists_and_lines_keep_their_order() {
+    let list = "[{\"topic\":\"a\",\"data\":1},\n {\"topic\":\"b\",\"data\":2}]";
+    let lines = "{\"topic\":\"a\",\"data\":1}\r\n\n{\"topic\":\"b\",\"data\":2}";
+    for (media, body) in [(Media::Json, list), (Media::Lines, lines)] {
+        let many = envelopes(media, body).expect("envelopes");
+        let topics: Vec<_> = many.publications.iter().map(|publication| publication.topic.as_str()).collect();
+        assert_eq!((topics, many.single), (vec!["a", "b"], false));
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_payload_is_placed_in_the_body() {
+    let wrong = |line, column| Refusal::MalformedJson { line, column, detail: "x".into() };
+    let body = "[{\"topic\":\"a\",\"data\":1},\n  {\"topic\":\"a\",\"data\":  {\n}}]";
+    let many = envelopes(Media::Json, body).expect("envelopes");
+    assert_eq!(many.places.place(Refusal::Batch(vec![(1, wrong(1, 2))])), Refusal::Batch(vec![(1, wrong(2, 26))]));
+    assert_eq!(many.places.place(Refusal::Batch(vec![(1, wrong(2, 1))])), Refusal::Batch(vec![(1, wrong(3, 1))]));
+    assert_eq!(many.places.place(Refusal::TokenExpired), Refusal::TokenExpired);
+}
+
+#[test]
+fn each_thing_that_can_be_wrong_is_said() {
+    let shape = "an envelope has `topic`, `data` (or `message`), and perhaps `user_id` and `key`";
+    for (body, expected) in [
+        ("", "line 1, column 1: EOF while parsing a value"),
+        ("nonsense", "line 1, column 2: expected ident"),
+        ("{\"topic\":\n \"a\",}", "line 2, column 6: key must be a string"),
+        (r#"{"topic":"a","data":tru}"#, "line 1, column 24: expected ident"),
+        (r#"{"topic":"a","data":1} x"#, "line 1, column 24: trailing characters"),
+        ("[1, ", "line 1, column 4: EOF while parsing a value"),
+        ("42", &format!("line 1, column 1: expected an object: {shape}")),
+        ("{}", &format!("line 1, column 1: `data` is missing: {shape}")),
+        (r#" {"data":1}"#, &format!("line 1, column 2: `topic` is missing: {shape}")),
+        (
+            r#"{"topic":"a","data":1,"message":2}"#,
+            "line 1, column 33: `message` is another name of `data`: send one of them",
+        ),
+        ("{\"topic\":\"a\",\n \"dta\":1}", "line 2, column 2: unknown member `dta`: did you mean `data`?"),
+        (r#"{"topic":"a","data":1,"retention":1}"#, &format!("line 1, column 23: unknown member `retention`: {shape}")),
+        (r#"{"topic":"a","data":1,"data":2}"#, "the key at `/data` stands twice: keep one of them"),
+        (r#"{"topic":1,"data":1}"#, "line 1, column 10: `topic` must be a string, the name of a topic"),
+        (
+            r#"{"topic":"a b","data":1}"#,
+            "line 1, column 10: `topic` is not a topic's name: ` ` is not allowed in a name",
+        ),
+        (r#"{"topic":"a","data":1,"user_id":[]}"#, "line 1, column 33: `user_id` must be a string or an integer"),
+        (
+            r#"{"topic":"a","data":1,"user_id":1.5}"#,
+            "line 1, column 33: `user_id` is not a user's id: invalid type: floating point `1.5`, expected a string \
+             or an integer",
+        ),
+        (
+            r#"{"topic":"a","data":1,"user_id":""}"#,
+            "line 1, column 33: `user_id` is not a user's id: a name or a segment of it is empty",
+        ),
+        (r#"{"topic":"a","data":1,"key":7}"#, "line 1, column 29: `key` must be a string, the idempotency key"),
+        (r#"{"topic":"a","data":1,"key":""}"#, "line 1, column 29: the idempotency key is not usable: it is empty"),
+        ("[]", "nothing to publish: the list is empty"),
+        ("[1,2,3,4]", "the list is larger than `limits.batch` allows (3)"),
+    ] {
+        assert_eq!(refusal(Media::Json, body).to_string(), expected, "{body}");
+    }
+}
+
+#[test]
+fn bad_items_are_told_by_their_index() {
+    let body = "{\"topic\":\"a\",\"data\":1}\n{\"topic\":\"a\",\"data\":}\n{\"topic\":\"a\"}";
+    let Refusal::Batch(items) = refusal(Media::Lines, body) else { panic!("not by index") };
+    let said: Vec<_> = items.iter().map(|(index, refusal)| format!("{index}: {refusal}")).collect();
+    assert_eq!(said[0], "1: line 2, column 21: expected value");
+    assert!(said[1].starts_with("2: line 3, column 1: `data` is missing"), "{said:?}");
+    assert_eq!(said.len(), 2);
+}
+
+#[test]
+fn a_body_that_is_not_utf_8_is_placed() {
+    let body = Bytes::from_static(b"{\"topic\":\n\"\xff\"}");
+    let refusal = read(&body, Media::Json, &Limits::default()).err().expect("refused");
+    assert_eq!(refusal.to_string(), "line 2, column 2: not UTF-8");
+}
+
+#[test]
+fn a_header_key_belongs_to_one_envelope() {
+    let mut one = envelopes(Media::Json, r#"{"topic":"a","data":1}"#).expect("an envelope");
+    one.take_key("k".into()).expect("taken");
+    assert_eq!(one.publications[0].key.as_deref(), Some("k"));
+    let refusal = one.take_key("other".into()).expect_err("another one");
+    assert_eq!(refusal.to_string(), "`Idempotency-Key` and the envelope's `key` are not the same: send one of them");
+    let mut many = envelopes(Media::Json, r#"[{"topic":"a","data":1}]"#).expect("envelopes");
+    let refusal = many.take_key("k".into()).expect_err("a list");
+    assert_eq!(
+        refusal.to_string(),
+        "one `Idempotency-Key` cannot be that of many messages: send a `key` in each envelope"
+    );
+}

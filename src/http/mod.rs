@@ -27,6 +27,7 @@ mod upgrade;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::FutureExt;
 use hyper::body::Incoming;
@@ -42,6 +43,7 @@ use crate::http::call::Call;
 use crate::http::flow::Flow;
 use crate::live::Live;
 use crate::problem::Refusal;
+use crate::telemetry::stats::Route;
 
 /// What the server knows of a connection; every request on it has it.
 #[derive(Clone)]
@@ -80,18 +82,22 @@ impl Door {
 
     /// The door of `server.admin`.
     pub fn admin(live: Arc<Live>, loopback: bool) -> Self {
-        Self { live, routes: admin::routes(), loopback, side: Side::Admin }
+        Self { routes: admin::routes(&live), live, loopback, side: Side::Admin }
     }
 
     /// Answers one request. Cannot fail, and a panic on the way is an answer too.
     pub async fn answer(&self, request: Request<Incoming>, link: Link) -> Response {
         match AssertUnwindSafe(self.pass(request, link)).catch_unwind().await {
             Ok(response) => response,
-            Err(_) => answer::refusal(&self.live.internal("a request handler panicked")),
+            Err(_) => {
+                self.live.stats.panics.add(1);
+                answer::refusal(&self.live.internal("a request handler panicked"))
+            }
         }
     }
 
     async fn pass(&self, mut request: Request<Incoming>, link: Link) -> Response {
+        let began = Instant::now();
         let call = Arc::new(Call::take(&self.live, self.side, &mut request, link));
         let snapshot = self.live.snapshot();
         let mut response = match call.admit(&snapshot, self.loopback) {
@@ -109,6 +115,10 @@ impl Door {
             }
         };
         origin::mark(&call, &snapshot, &mut response);
+        self.live.stats.answered(call.route(), response.status().as_u16());
+        if matches!(call.route(), Route::Publish | Route::PublishMany) {
+            self.live.stats.publish_request.observe(began.elapsed());
+        }
         response
     }
 }

@@ -20,6 +20,7 @@ use crate::name::TopicName;
 use crate::principal::Principal;
 use crate::problem::Refusal;
 use crate::snapshot::Snapshot;
+use crate::telemetry::log_refused;
 
 const ONE: &str = "application/json";
 const ENVELOPES: &str = "application/json` or `application/x-ndjson";
@@ -56,15 +57,45 @@ where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
 {
-    let topic = parse_topic(topic)?;
-    let key = credential::idempotency_key(&call.headers)?;
-    let arrived = arrive(call, body, ONE).await?;
-    let publication = Publication { topic, user: None, body: arrived.body, key };
-    let published = ingest::publish(&call.live, &arrived.principal, publication).await?;
-    Ok(answer::json(StatusCode::OK, &shown(&published)))
+    let topic = parse_topic(topic).map_err(|refusal| refused_early(call, None, refusal))?;
+    let key = credential::idempotency_key(&call.headers);
+    let key = key.map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
+    let arrived = arrive(call, body, ONE).await.map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
+    let publication = Publication { topic: topic.clone(), user: None, body: arrived.body, key };
+    match ingest::publish(&call.live, &arrived.principal, publication).await {
+        Ok(published) => Ok(answer::json(StatusCode::OK, &shown(&published))),
+        Err(refusal) => {
+            log_refused(topic.as_str(), arrived.principal.name(), call.peer, &refusal);
+            Err(refusal)
+        }
+    }
 }
 
 async fn publish_envelopes<S, B>(call: &Call, body: S) -> Result<Response, Refusal>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let (arrived, envelopes) =
+        read_envelopes(call, body).await.map_err(|refusal| refused_early(call, None, refusal))?;
+    let Envelopes { publications, single, places } = envelopes;
+    let first = publications.first().map(|publication| publication.topic.clone());
+    let published = ingest::publish_batch(&call.live, &arrived.principal, publications).await;
+    match published.map_err(|refusal| places.place(refusal)) {
+        Ok(published) if single => Ok(answer::json(StatusCode::OK, &published.first().map(shown))),
+        Ok(published) => Ok(answer::json(StatusCode::OK, &published.iter().map(shown).collect::<Vec<_>>())),
+        Err(refusal) => {
+            let topic = first.as_ref().map_or("", TopicName::as_str);
+            log_refused(topic, arrived.principal.name(), call.peer, &refusal);
+            Err(match refusal {
+                Refusal::Batch(mut items) if single && items.len() == 1 => items.remove(0).1,
+                refusal => refusal,
+            })
+        }
+    }
+}
+
+async fn read_envelopes<S, B>(call: &Call, body: S) -> Result<(Arrived, Envelopes), Refusal>
 where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
@@ -75,14 +106,14 @@ where
     if let Some(key) = key {
         envelopes.take_key(key)?;
     }
-    let Envelopes { publications, single, places } = envelopes;
-    let published = ingest::publish_batch(&call.live, &arrived.principal, publications).await;
-    match published.map_err(|refusal| places.place(refusal)) {
-        Ok(published) if single => Ok(answer::json(StatusCode::OK, &published.first().map(shown))),
-        Ok(published) => Ok(answer::json(StatusCode::OK, &published.iter().map(shown).collect::<Vec<_>>())),
-        Err(Refusal::Batch(mut items)) if single && items.len() == 1 => Err(items.remove(0).1),
-        Err(refusal) => Err(refusal),
-    }
+    Ok((arrived, envelopes))
+}
+
+/// A publish was refused before there was something to judge.
+fn refused_early(call: &Call, topic: Option<&TopicName>, refusal: Refusal) -> Refusal {
+    ingest::count_refused(&call.live, topic, &refusal);
+    log_refused(topic.map_or("", TopicName::as_str), "", call.peer, &refusal);
+    refusal
 }
 
 async fn judge_one<S, B>(topic: &str, call: &Call, body: S) -> Result<Response, Refusal>

@@ -6,29 +6,34 @@ use warp::{Filter, path};
 
 use crate::http::call::call;
 use crate::http::{answer, events, health, history, publish, register, topics, upgrade};
+use crate::telemetry::stats::Route;
 
 /// Everything under `server.listen`. Refusals and what no route takes are answered too.
 pub fn public(protocols: &'static [&'static str]) -> BoxedFilter<(Response,)> {
-    let publish = path!("publish" / String).and(call("POST")).and(warp::body::stream()).then(publish::one);
-    let publish_many = path!("publish").and(call("POST")).and(warp::body::stream()).then(publish::envelopes);
-    let validate = path!("validate" / String).and(call("POST")).and(warp::body::stream()).then(publish::validate);
+    let publish =
+        path!("publish" / String).and(call(Route::Publish, "POST")).and(warp::body::stream()).then(publish::one);
+    let publish_many =
+        path!("publish").and(call(Route::PublishMany, "POST")).and(warp::body::stream()).then(publish::envelopes);
+    let validate =
+        path!("validate" / String).and(call(Route::Validate, "POST")).and(warp::body::stream()).then(publish::validate);
     let open = path!("ws")
-        .and(call("GET, HEAD"))
+        .and(call(Route::WebSocket, "GET, HEAD"))
         .and(upgrade::pending())
         .then(move |call, pending| async move { answer::either(upgrade::upgrade(&call, pending, None, protocols)) });
-    let open_registered = path!("ws" / String).and(call("GET, HEAD")).and(upgrade::pending()).then(
+    let open_registered = path!("ws" / String).and(call(Route::WebSocket, "GET, HEAD")).and(upgrade::pending()).then(
         move |id: String, call, pending| async move {
             answer::either(upgrade::upgrade(&call, pending, Some(id), protocols))
         },
     );
-    let register = path!("register").and(call("POST")).and(warp::body::stream()).then(register::register);
-    let unregister = path!("register" / String).and(call("DELETE")).then(register::unregister);
-    let stream = path!("events").and(call("GET")).then(events::open);
-    let stream_registered = path!("events" / String).and(call("GET")).then(events::open_registered);
-    let history = path!("history" / String).and(call("GET, HEAD")).then(history::show);
-    let list = path!("topics").and(call("GET, HEAD")).then(topics::list);
-    let show = path!("topics" / String).and(call("GET, HEAD")).then(topics::show);
-    let schema = path!("topics" / String / "schema").and(call("GET, HEAD")).then(topics::schema);
+    let register =
+        path!("register").and(call(Route::Register, "POST")).and(warp::body::stream()).then(register::register);
+    let unregister = path!("register" / String).and(call(Route::Unregister, "DELETE")).then(register::unregister);
+    let stream = path!("events").and(call(Route::Events, "GET")).then(events::open);
+    let stream_registered = path!("events" / String).and(call(Route::Events, "GET")).then(events::open_registered);
+    let history = path!("history" / String).and(call(Route::History, "GET, HEAD")).then(history::show);
+    let list = path!("topics").and(call(Route::Topics, "GET, HEAD")).then(topics::list);
+    let show = path!("topics" / String).and(call(Route::Topics, "GET, HEAD")).then(topics::show);
+    let schema = path!("topics" / String / "schema").and(call(Route::Topics, "GET, HEAD")).then(topics::schema);
 
     let messages = publish.or(publish_many).unify().or(validate).unify();
     let sockets = open.or(open_registered).unify().or(register).unify().or(unregister).unify();
@@ -40,7 +45,7 @@ pub fn public(protocols: &'static [&'static str]) -> BoxedFilter<(Response,)> {
 
 /// `GET /health` and `GET /ready`, on both listeners.
 pub fn probes() -> BoxedFilter<(Response,)> {
-    let health = path!("health").and(call("GET, HEAD")).then(health::health);
-    let ready = path!("ready").and(call("GET, HEAD")).then(health::ready);
+    let health = path!("health").and(call(Route::Health, "GET, HEAD")).then(health::health);
+    let ready = path!("ready").and(call(Route::Ready, "GET, HEAD")).then(health::ready);
     health.or(ready).unify().boxed()
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::name::Pattern;
+use crate::problem::{Refusal, SLUGS};
 
 /// A declared topic or family, for as long as some configuration declares it.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub struct Topic {
     pub delivered: Counter,
     /// Gaps told.
     pub gaps: Counter,
+    /// Publishes refused.
+    pub refused: Refused,
     /// Subscriptions that stand now and match only this topic or family.
     pub subscriptions: Counter,
 }
@@ -27,6 +30,7 @@ impl Topic {
             published: Counter::default(),
             delivered: Counter::default(),
             gaps: Counter::default(),
+            refused: Refused::default(),
             subscriptions: Counter::default(),
         }
     }
@@ -50,5 +54,23 @@ impl Counter {
     /// The number now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How many publishes were refused, by problem.
+#[derive(Debug, Default)]
+pub struct Refused([Counter; SLUGS.len()]);
+
+impl Refused {
+    /// Counts one.
+    pub fn count(&self, refusal: &Refusal) {
+        if let Some(at) = SLUGS.iter().position(|slug| *slug == refusal.slug()) {
+            self.0[at].add(1);
+        }
+    }
+
+    /// The problems that there were, each with how often.
+    pub fn by_problem(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        SLUGS.into_iter().zip(self.0.iter().map(Counter::get)).filter(|(_, n)| *n > 0)
     }
 }

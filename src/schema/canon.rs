@@ -4,20 +4,34 @@
 //! size, and a panic of it is an answer like any other: not known.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use jsonschema::canonical::{self, CanonicalKind, CanonicalSchema, Satisfiability, UnsatisfiableReason};
+use jsonschema::canonical::{self, CanonicalSchema, CanonicalView, Satisfiability, UnsatisfiableReason};
 use jsonschema::{Draft, PatternOptions};
 use serde_json::Value;
 
 /// The largest document, in bytes of JSON text, that is brought into canonical form.
 const SIZE: usize = 128 << 10;
 
+/// A document without references to others.
+#[derive(Clone)]
+pub(super) struct Flat {
+    pub document: Arc<Value>,
+    /// Where in it the schema's own file stands (RFC 6901).
+    pub root: String,
+}
+
+impl Flat {
+    /// The one that allows anything.
+    pub(super) fn any() -> Self {
+        Self { document: Arc::new(Value::Bool(true)), root: String::new() }
+    }
+}
+
 /// A schema's canonical form, or why there is none.
 pub(super) struct Canon {
-    flat: Result<Value, String>,
+    flat: Result<Flat, String>,
     draft: Draft,
-    regex_size: usize,
     form: OnceLock<Result<CanonicalSchema, String>>,
 }
 
@@ -29,9 +43,9 @@ pub(super) enum Emptiness {
 }
 
 impl Canon {
-    /// Of a document without references to others.
-    pub(super) fn new(flat: &Result<Value, String>, draft: Draft, regex_size: usize) -> Self {
-        Self { flat: flat.clone(), draft, regex_size, form: OnceLock::new() }
+    /// Of a document, or why there is none.
+    pub(super) fn new(flat: Result<Flat, String>, draft: Draft) -> Self {
+        Self { flat, draft, form: OnceLock::new() }
     }
 
     /// The form.
@@ -52,7 +66,7 @@ impl Canon {
     /// # Errors
     /// Why there is none.
     pub(super) fn form_in(&self, draft: Draft) -> Result<CanonicalSchema, String> {
-        let flat = self.flat.as_ref().map_err(Clone::clone)?;
+        let flat = &*self.flat.as_ref().map_err(Clone::clone)?.document;
         if draft != self.draft && !flat.is_boolean() {
             return Err("the two are written in different dialects".to_owned());
         }
@@ -60,10 +74,23 @@ impl Canon {
             return Err(format!("it is larger than {} KiB", SIZE >> 10));
         }
         let form = guard(|| self.options(draft).canonicalize(flat))?.map_err(|e| e.to_string())?;
-        if form.kind() == CanonicalKind::Raw {
-            return Err("it uses keywords that cannot be compared".to_owned());
+        match form.view() {
+            CanonicalView::Raw(raw) => {
+                let place = raw.pointer.as_deref().unwrap_or_default();
+                let place = place.strip_prefix(self.root()).unwrap_or(place);
+                Err(format!("it uses keywords that cannot be compared, at `{place}`"))
+            }
+            _ => Ok(form),
         }
-        Ok(form)
+    }
+
+    /// The document that is compared, where there is one.
+    pub(super) fn document(&self) -> Option<&Value> {
+        self.flat.as_ref().ok().map(|flat| &*flat.document)
+    }
+
+    fn root(&self) -> &str {
+        self.flat.as_ref().map_or("", |flat| &flat.root)
     }
 
     /// Whether it is proven that nothing matches.
@@ -74,36 +101,41 @@ impl Canon {
         }
     }
 
+    /// No limit of size for patterns: they were compiled within it, and forms of other limits do not compare.
     fn options(&self, draft: Draft) -> canonical::CanonicalizeOptions<'static> {
         canonical::options()
             .offline()
             .with_draft(draft)
             .should_validate_formats(true)
-            .with_pattern_options(PatternOptions::regex().size_limit(self.regex_size))
+            .with_pattern_options(PatternOptions::regex())
     }
 
     fn why_empty(&self) -> String {
         let Ok(flat) = &self.flat else { return String::new() };
-        let reasons = guard(|| self.options(self.draft).prepare(flat).and_then(|document| document.unsatisfiable()));
-        let reason = reasons.ok().and_then(Result::ok).and_then(|mut reasons| reasons.remove(""));
-        match reason {
-            Some(UnsatisfiableReason::Literal) => "it is `false`".to_owned(),
-            Some(UnsatisfiableReason::Empty(cause)) => format!("{} matches nothing", part(&cause)),
-            Some(UnsatisfiableReason::Conflict(causes)) => {
-                let parts: Vec<String> = causes.iter().map(part).collect();
-                format!("{} contradict each other", parts.join(" and "))
-            }
-            None => "its parts contradict each other".to_owned(),
+        let prepared = guard(|| self.options(self.draft).prepare(&flat.document).and_then(|d| d.unsatisfiable()));
+        let reason = prepared.ok().and_then(Result::ok).and_then(|mut reasons| reasons.remove(&flat.root));
+        let causes = match reason {
+            Some(UnsatisfiableReason::Literal) => return "it is `false`".to_owned(),
+            Some(UnsatisfiableReason::Empty(cause)) => vec![cause],
+            Some(UnsatisfiableReason::Conflict(causes)) => causes,
+            None => Vec::new(),
+        };
+        let parts: Vec<String> = causes.iter().flat_map(|cause| parts(cause, &flat.root)).collect();
+        match parts.as_slice() {
+            [] => "its parts contradict each other".to_owned(),
+            [one] => format!("nothing matches {one}"),
+            [first @ .., last] => format!("{} and {last} contradict each other", first.join(", ")),
         }
     }
 }
 
-fn part(cause: &canonical::Cause) -> String {
-    let keywords: Vec<String> = cause.keywords.iter().map(|keyword| format!("`{keyword}`")).collect();
-    match (keywords.as_slice(), cause.pointer.as_str()) {
-        ([], pointer) => format!("`{pointer}`"),
-        (keywords, "") => keywords.join(", "),
-        (keywords, pointer) => format!("{} of `{pointer}`", keywords.join(", ")),
+/// The keywords of a cause, or the subschema that it is.
+fn parts(cause: &canonical::Cause, root: &str) -> Vec<String> {
+    let place = cause.pointer.strip_prefix(root).unwrap_or(&cause.pointer);
+    match (place, cause.keywords.as_slice()) {
+        (place, []) => vec![format!("`{place}`")],
+        ("", keywords) => keywords.iter().map(|keyword| format!("`{keyword}`")).collect(),
+        (place, keywords) => keywords.iter().map(|keyword| format!("`{place}/{keyword}`")).collect(),
     }
 }
 

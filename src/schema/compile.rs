@@ -13,6 +13,8 @@ mod library;
 mod link;
 mod pattern;
 mod survey;
+#[cfg(test)]
+mod tests;
 
 pub use self::fault::{SchemaFault, SchemaFaultKind};
 

@@ -1,23 +1,28 @@
 //! JSON and JSON Schema: what a payload is and what makes it acceptable. The only room that names `jsonschema`.
 
 mod canon;
+pub mod compat;
 pub mod compile;
 pub mod json;
+mod judge;
+mod metered;
 #[cfg(test)]
 mod suites;
+#[cfg(test)]
+mod tests;
 mod violation;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jsonschema::{Draft, Validator};
+use jsonschema::Draft;
 use serde_json::Value;
 
 use crate::problem::Violation;
-use crate::schema::canon::Canon;
+use crate::schema::canon::{Canon, Flat};
 use crate::schema::json::Json;
+use crate::schema::judge::Judge;
 
 /// The most violations that are told of one payload.
 pub const MAX_VIOLATIONS: usize = 16;
@@ -35,18 +40,13 @@ pub struct Schema {
     canon: Canon,
 }
 
-/// What decides.
-struct Judge {
-    validator: Validator,
-    /// What stands under each base URI: a file, and a place in it.
-    places: HashMap<String, (Arc<str>, String)>,
-}
-
 impl Schema {
     /// The schema that accepts any JSON.
     pub fn any() -> Arc<Self> {
-        let canon = Canon::new(&Ok(Value::Bool(true)), Draft::default(), 0);
-        Arc::new(Self { file: None, document: Arc::new(Value::Bool(true)), judge: None, fingerprint: [0; 32], canon })
+        let flat = Flat::any();
+        let document = flat.document.clone();
+        let canon = Canon::new(Ok(flat), Draft::default());
+        Arc::new(Self { file: None, document, judge: None, fingerprint: [0; 32], canon })
     }
 
     /// The schema document, for subscribers that want to know: what it takes from other files stands in it.
@@ -74,9 +74,13 @@ impl Schema {
     /// As [`Schema::accept`].
     pub fn check_value(&self, value: &Value) -> Result<(), Refused> {
         match &self.judge {
-            Some(judge) if !judge.validator.is_valid(value) => Err(violation::refuse(self, judge, value)),
-            _ => Ok(()),
+            Some(judge) => judge.check(value),
+            None => Ok(()),
         }
+    }
+
+    fn accepts(&self, value: &Value) -> bool {
+        self.judge.as_ref().is_none_or(|judge| judge.accepts(value))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the validator found wrong with a payload, said to its publisher.
+//! What the validator found wrong with a value, in a sentence.
 //!
 //! The sentences are ours: they name the rule and, where it helps, the value, cut short. They go to the publisher and
 //! nowhere else: a log never gets them.
@@ -7,11 +7,7 @@ use std::fmt::Write as _;
 
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
-use percent_encoding::percent_decode_str;
 use serde_json::Value;
-
-use crate::problem::Violation;
-use crate::schema::{Judge, MAX_VIOLATIONS, Refused, Schema};
 
 /// The most characters of a sentence.
 const SENTENCE: usize = 200;
@@ -22,54 +18,6 @@ const VALUE: usize = 60;
 /// The most names that are listed.
 const NAMES: usize = 5;
 
-/// Everything that is wrong with a value that the validator refused.
-pub(super) fn refuse(schema: &Schema, judge: &Judge, value: &Value) -> Refused {
-    let mut errors = judge.validator.iter_errors(value);
-    let mut violations: Vec<Violation> =
-        errors.by_ref().take(MAX_VIOLATIONS).map(|error| violation(schema, judge, &error)).collect();
-    if violations.is_empty() {
-        // The two ways of the validator disagree: the refusal stands.
-        violations.push(Violation {
-            pointer: String::new(),
-            keyword: String::new(),
-            schema_pointer: String::new(),
-            detail: "the schema does not allow this value".to_owned(),
-        });
-    }
-    Refused { violations, more: errors.next().is_some() }
-}
-
-fn violation(schema: &Schema, judge: &Judge, error: &ValidationError<'_>) -> Violation {
-    Violation {
-        pointer: error.instance_path().as_str().to_owned(),
-        keyword: keyword(error),
-        schema_pointer: schema_pointer(schema, judge, error),
-        detail: sentence(error),
-    }
-}
-
-/// A schema that is `false` has no keyword: the one that holds it is meant.
-fn keyword(error: &ValidationError<'_>) -> String {
-    match error.kind() {
-        Kind::FalseSchema => "false".to_owned(),
-        kind => kind.keyword().to_owned(),
-    }
-}
-
-/// Where the keyword stands: in the schema's own file a pointer, in another `<file>#<pointer>`.
-fn schema_pointer(schema: &Schema, judge: &Judge, error: &ValidationError<'_>) -> String {
-    let Some(uri) = error.absolute_keyword_location() else {
-        return error.schema_path().as_str().to_owned();
-    };
-    let (base, fragment) = uri.as_str().split_once('#').unwrap_or((uri.as_str(), ""));
-    let fragment = percent_decode_str(fragment).decode_utf8_lossy();
-    match judge.places.get(base) {
-        Some((file, place)) if Some(&**file) == schema.file() => format!("{place}{fragment}"),
-        Some((file, place)) => format!("{file}#{place}{fragment}"),
-        None => format!("{base}#{fragment}"),
-    }
-}
-
 /// What is wrong, in a sentence of at most [`SENTENCE`] characters.
 pub(super) fn sentence(error: &ValidationError<'_>) -> String {
     let got = || short(error.instance());
@@ -77,8 +25,7 @@ pub(super) fn sentence(error: &ValidationError<'_>) -> String {
         Kind::Type { kind } => format!("{} is expected, not {}", types(kind), type_of(error.instance())),
         Kind::Required { property } => format!("the member `{}` is missing", name(property)),
         Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
-            let (s, are) = if unexpected.len() == 1 { ("", "is") } else { ("s", "are") };
-            format!("the member{s} {} {are} not allowed", names(unexpected))
+            not_allowed(unexpected)
         }
         Kind::AdditionalItems { limit } => format!("at most {} allowed here", count(*limit as u64, "item")),
         Kind::UnevaluatedItems { .. } => "it has items that are not allowed".to_owned(),
@@ -96,19 +43,23 @@ pub(super) fn sentence(error: &ValidationError<'_>) -> String {
         Kind::MinProperties { limit } => format!("it has fewer than {}", count(*limit, "member")),
         Kind::MaxProperties { limit } => format!("it has more than {}", count(*limit, "member")),
         Kind::UniqueItems => "two of its items are the same".to_owned(),
-        Kind::Contains => "none of its items, or too few or too many, match `contains`".to_owned(),
+        Kind::Contains => contained(error).to_owned(),
         Kind::Pattern { pattern } => format!("{} does not match the pattern `{}`", got(), cut(pattern, VALUE)),
         Kind::Format { format } => format!("{} does not have the format `{format}`", got()),
         Kind::ContentEncoding { content_encoding } => format!("it is not encoded as `{content_encoding}`"),
         Kind::ContentMediaType { content_media_type } => format!("it is not of the type `{content_media_type}`"),
         Kind::FromUtf8 { .. } => "its encoded content is not UTF-8".to_owned(),
-        Kind::AnyOf { .. } => format!("{} matches none of the schemas of `anyOf`", got()),
-        Kind::OneOfNotValid { .. } => format!("{} matches none of the schemas of `oneOf`", got()),
+        Kind::AnyOf { context } => {
+            format!("{} matches none of the schemas of `anyOf`{}", got(), nearest(error, context))
+        }
+        Kind::OneOfNotValid { context } => {
+            format!("{} matches none of the schemas of `oneOf`{}", got(), nearest(error, context))
+        }
         Kind::OneOfMultipleValid { .. } => format!("{} matches more than one of the schemas of `oneOf`", got()),
         Kind::Not { .. } => format!("{} matches what `not` excludes", got()),
         Kind::FalseSchema => "nothing is allowed here".to_owned(),
         Kind::PropertyNames { error } => {
-            format!("the member name {} is not allowed: {}", got_name(error), sentence(error))
+            format!("the member name {} is not allowed: {}", short(error.instance()), sentence(error))
         }
         Kind::BacktrackLimitExceeded { .. } | Kind::RegexEngineFailure { .. } => {
             "its pattern could not be decided".to_owned()
@@ -119,8 +70,63 @@ pub(super) fn sentence(error: &ValidationError<'_>) -> String {
     cut(&sentence, SENTENCE)
 }
 
-fn got_name(error: &ValidationError<'_>) -> String {
-    short(error.instance())
+/// The keyword that refused, and its place, which the validator does not always tell apart.
+pub(super) fn rule(place: String, error: &ValidationError<'_>) -> (String, String) {
+    let kind = error.kind();
+    let (above, last) = place.rsplit_once('/').unwrap_or(("", &place));
+    let keyword = match kind {
+        Kind::Required { .. } if above.ends_with("/dependentRequired") => {
+            return (above.to_owned(), "dependentRequired".to_owned());
+        }
+        Kind::Contains if last.ends_with("Contains") => last,
+        Kind::FalseSchema => match last {
+            "additionalProperties" | "items" | "additionalItems" => last,
+            _ => "false",
+        },
+        kind => kind.keyword(),
+    };
+    let keyword = keyword.to_owned();
+    (place, keyword)
+}
+
+/// No member of an object is allowed.
+pub(super) fn no_members(object: Option<&Value>) -> String {
+    let members = object.and_then(Value::as_object);
+    let unexpected: Vec<String> = members.map(|members| members.keys().cloned().collect()).unwrap_or_default();
+    cut(&not_allowed(&unexpected), SENTENCE)
+}
+
+fn not_allowed(unexpected: &[String]) -> String {
+    let (s, are) = if unexpected.len() == 1 { ("", "is") } else { ("s", "are") };
+    format!("the member{s} {} {are} not allowed", names(unexpected))
+}
+
+fn contained(error: &ValidationError<'_>) -> &'static str {
+    match error.schema_path().as_str().rsplit('/').next() {
+        Some("minContains") => "too few of its items match `contains`",
+        Some("maxContains") => "too many of its items match `contains`",
+        _ => "none of its items matches `contains`",
+    }
+}
+
+/// The branch that a value was most likely meant for, and the first thing that is wrong with it there.
+fn nearest(whole: &ValidationError<'_>, branches: &[Vec<ValidationError<'static>>]) -> String {
+    // A wrong type or a wrong tag says that another branch was meant.
+    let meant_for_another = |error: &ValidationError<'_>| {
+        matches!(error.kind(), Kind::Constant { .. } | Kind::Enum { .. } | Kind::FalseSchema)
+            || (matches!(error.kind(), Kind::Type { .. }) && error.instance_path() == whole.instance_path())
+    };
+    let distance = |errors: &[ValidationError<'_>]| (errors.iter().any(&meant_for_another), errors.len());
+    let near = branches.iter().enumerate().min_by_key(|(_, errors)| distance(errors));
+    let Some((index, [first, ..])) = near.map(|(index, errors)| (index, errors.as_slice())) else {
+        return String::new();
+    };
+    if meant_for_another(first) {
+        return String::new();
+    }
+    let place = first.instance_path().as_str().strip_prefix(whole.instance_path().as_str()).unwrap_or_default();
+    let place = if place.is_empty() { String::new() } else { format!("`{}`: ", cut(place, VALUE)) };
+    format!("; nearest is `{}/{index}`, but {place}{}", whole.kind().keyword(), sentence(first))
 }
 
 fn name(property: &Value) -> String {
@@ -187,7 +193,7 @@ fn short(value: &Value) -> String {
 }
 
 /// At most so many characters, the last one then `…`.
-fn cut(text: &str, most: usize) -> String {
+pub(super) fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => text.to_owned(),
         Some(_) => text.chars().take(most - 1).chain(['…']).collect(),

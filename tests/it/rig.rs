@@ -4,32 +4,61 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use relay::auth::tokens::Tokens;
-use relay::config::model::{
-    Compatibility, Config, History, Limits, Listen, Log, OnLag, SchemaSource, Server, Span, StoreConfig, TokenConfig,
-    TopicConfig,
-};
-use relay::directory::Directory;
-use relay::hub::topic::Topic;
-use relay::hub::{Hub, Size};
+use relay::assemble::{PROTOCOLS, build, load};
+use relay::config::files::Memory;
+use relay::config::model::{Config, Listen, Span, TokenConfig};
 use relay::live::Live;
-use relay::message::Time;
+use relay::message::{Position, Record, Seq, Time};
 use relay::name::{Pattern, UserId};
-use relay::plugin::{Query, Retention};
-use relay::principal::{Grants, Principal, UserPattern};
-use relay::schema::Schema;
+use relay::plugin::Query;
+use relay::principal::{Grants, UserPattern};
+use relay::schema::compile::SchemaCache;
 use relay::server::listener::Listener;
 use relay::server::{self, Listeners};
-use relay::snapshot::{Snapshot, TopicRules};
-use relay::store::{self, Settings};
+use relay::snapshot::Snapshot;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::peer::{Answer, Peer};
 
-/// Subprotocols of the tests' servers.
-pub const PROTOCOLS: &[&str] = &["relay.v1", "relay.raw"];
+/// What the tests' servers are configured as, if a test does not say otherwise: a token `all` (its secret is
+/// `secret-all`) may do everything, and nobody else anything.
+const RELAY_TOML: &str = r#"
+version = 1
+
+[server]
+listen = "127.0.0.1:0"
+admin = "127.0.0.1:0"
+allowed_origins = ["https://app.example"]
+
+[topics.cats]
+description = "Cat sightings"
+schema = "any"
+
+[topics."orders.{region}"]
+description = "Orders"
+schema = "any"
+
+[topics.sightings]
+schema = "schemas/sighting.json"
+
+[tokens.all]
+secret = { env = "ALL" }
+publish = ["**"]
+subscribe = ["**"]
+register = ["*"]
+
+[limits]
+drain = "5 s"
+"#;
+
+const SIGHTING: &str = r#"{
+  "type": "object",
+  "required": ["name"],
+  "properties": {"name": {"type": "string"}, "age": {"type": "integer", "minimum": 0}},
+  "additionalProperties": false
+}"#;
 
 /// A running server.
 pub struct Rig {
@@ -44,19 +73,16 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// Starts a server with the topics `cats` and `orders.{region}` and what the change makes of the configuration.
+    /// Starts a server with what the change makes of the configuration.
     pub async fn start(change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = config();
-        change(&mut config);
-        let store = (store::KINDS[0].build)(&Settings { key_window: Duration::from_secs(300), keys: 1_000 });
-        store.retain(retention(&config));
-        let snapshot = snapshot(config, 1);
-        let topics = snapshot.topics.iter().map(|rules| (rules.topic.name.clone(), rules.topic.clone()));
-        let hub = Hub::new(store, Size { shards: 2, ..Size::default() }, topics.collect());
-        let live = Arc::new(Live::new(snapshot, hub));
-        let listen = Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
-        let public = Listener::bind(&listen).await.expect("a free port");
-        let admin = Listener::bind(&listen).await.expect("a free port");
+        Self::serve(build::live(snapshot(change), 2)).await
+    }
+
+    /// Serves what there is.
+    pub async fn serve(live: Arc<Live>) -> Self {
+        let server = live.snapshot().config.server.clone();
+        let public = Listener::bind(&server.listen).await.expect("a free port");
+        let admin = Listener::bind(&server.admin.expect("an admin listener")).await.expect("a free port");
         let (public_address, admin_address) = (tcp(&public), tcp(&admin));
         let listeners = Listeners { public, admin: Some(admin) };
         let running = tokio::spawn(server::run(listeners, live.clone(), PROTOCOLS));
@@ -85,11 +111,21 @@ impl Rig {
         self.call(&format!("GET {path} HTTP/1.1\r\n{bearer}"), "").await
     }
 
+    /// The records in the log.
+    pub async fn records(&self) -> Vec<Arc<Record>> {
+        let query = Query { topics: &[Pattern::everything()], after: 0, until: u64::MAX, limit: usize::MAX };
+        self.live.hub.store().read(query).await.expect("memory can be read").records
+    }
+
     /// The payloads in the log.
     pub async fn payloads(&self) -> Vec<String> {
-        let query = Query { topics: &[Pattern::everything()], after: 0, until: u64::MAX, limit: usize::MAX };
-        let page = self.live.hub.store().read(query).await.expect("memory can be read");
-        page.records.iter().map(|r| String::from_utf8_lossy(r.payload.as_bytes()).into_owned()).collect()
+        let text = |record: &Arc<Record>| String::from_utf8_lossy(record.payload.as_bytes()).into_owned();
+        self.records().await.iter().map(text).collect()
+    }
+
+    /// The id of a message, as answers show it.
+    pub fn id(&self, seq: Seq) -> String {
+        Position { epoch: self.live.hub.epoch(), seq }.to_string()
     }
 
     /// Begins the drain and waits for the end.
@@ -106,6 +142,16 @@ impl Drop for Rig {
     fn drop(&mut self) {
         self.live.drain.begin();
     }
+}
+
+/// The tests' configuration with a change, built.
+pub fn snapshot(change: impl FnOnce(&mut Config)) -> Snapshot {
+    let mut files = Memory::new(RELAY_TOML).with("schemas/sighting.json", SIGHTING);
+    files.env.insert("ALL".into(), "secret-all".into());
+    let mut loaded = load(&files, &SchemaCache::default(), Time::now());
+    let mut config = loaded.config.take().unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
+    change(&mut config);
+    build::snapshot(config, &loaded, None)
 }
 
 /// One request on a connection of its own.
@@ -130,7 +176,7 @@ fn tcp(listener: &Listener) -> SocketAddr {
 pub fn token(name: &str, publish: &[&str], subscribe: &[&str], register: &[&str]) -> TokenConfig {
     TokenConfig {
         name: name.into(),
-        span: span(),
+        span: Span { file: 0, bytes: 0..0 },
         digest: Sha256::digest(format!("secret-{name}")).into(),
         grants: grants(publish, subscribe, register),
         user: None,
@@ -146,71 +192,4 @@ pub fn grants(publish: &[&str], subscribe: &[&str], register: &[&str]) -> Grants
         one => UserPattern::One(UserId::parse(one).expect("a user")),
     });
     Grants { publish: patterns(publish), subscribe: patterns(subscribe), register: users.collect() }
-}
-
-/// A configuration that lets a token `all` do everything and nobody else anything.
-pub fn config() -> Config {
-    Config {
-        server: Server {
-            listen: Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))),
-            admin: None,
-            allowed_origins: vec!["https://app.example".into()],
-            allowed_hosts: None,
-            trusted_proxies: vec![],
-            public_url: None,
-        },
-        log: Log { json: false, level: "info".into() },
-        topics: vec![topic("cats", "Cat sightings"), topic("orders.{region}", "Orders")],
-        tokens: vec![token("all", &["**"], &["**"], &["*"])],
-        anonymous: Grants::default(),
-        limits: Limits { drain: Duration::from_secs(5), ..Limits::default() },
-        store: StoreConfig::default(),
-    }
-}
-
-fn topic(name: &str, description: &str) -> TopicConfig {
-    TopicConfig {
-        name: Pattern::parse(name).expect("a name"),
-        span: span(),
-        description: description.into(),
-        schema: SchemaSource::Any,
-        schema_span: span(),
-        history: History { count: 1_000, bytes: 1 << 20, age: Duration::from_secs(3_600) },
-        compatibility: Compatibility::None,
-        on_lag: OnLag::Gap,
-        examples: vec![],
-    }
-}
-
-fn span() -> Span {
-    Span { file: 0, bytes: 0..0 }
-}
-
-/// Builds a snapshot as the server does.
-pub fn snapshot(config: Config, generation: u64) -> Snapshot {
-    let rules = config.topics.iter().enumerate().map(|(index, topic)| {
-        let rules =
-            TopicRules { config: index, schema: Schema::any(), topic: Arc::new(Topic::new(topic.name.clone())) };
-        (topic.name.clone(), Arc::new(rules))
-    });
-    let anonymous =
-        Principal { token: None, user: None, grants: config.anonymous.clone(), not_after: None, fingerprint: 0 };
-    Snapshot {
-        generation,
-        hash: "test".into(),
-        loaded_at: Time(0),
-        topics: rules.collect(),
-        auth: Arc::new(Tokens::new(&config.tokens)),
-        anonymous: Arc::new(anonymous),
-        config,
-    }
-}
-
-fn retention(config: &Config) -> Directory<Retention> {
-    let topics = config.topics.iter().map(|topic| {
-        let History { count, bytes, age } = topic.history;
-        let declared = topic.name.clone();
-        (topic.name.clone(), Retention { count, bytes, age, declared, topics: config.limits.family_topics })
-    });
-    topics.collect()
 }

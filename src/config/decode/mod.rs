@@ -15,10 +15,9 @@ use super::keys::Kinds;
 use super::model::{Config, Span, StoreConfig};
 use super::section::{Findings, Section};
 use super::syntax;
-use crate::diagnostic::{Diagnostic, FileFact, Sources, ValueFact};
+use crate::diagnostic::{Diagnostic, Fact, FileFact, Sources, TopicFact, ValueFact};
 use crate::message::Time;
 use crate::name::Pattern;
-use crate::principal::Grants;
 
 /// What came of the files.
 pub struct Decoded {
@@ -30,10 +29,15 @@ pub struct Decoded {
     pub sources: Sources,
 }
 
-/// A grant's pattern and where it stands, for the checks across the whole configuration.
-pub(super) struct Granted {
-    pub pattern: Pattern,
-    pub span: Span,
+/// The names that are declared and granted, for the checks across the whole configuration.
+#[derive(Default)]
+pub(super) struct Names {
+    /// Topics and families, also those of which something else is wrong.
+    pub topics: Vec<(Pattern, Span)>,
+    /// Patterns of `publish` and `subscribe`.
+    pub grants: Vec<(Pattern, Span)>,
+    /// Some could not be read: what looks unreachable may be reached by them.
+    pub incomplete: bool,
 }
 
 /// Everything that is read once for the whole configuration while it is being decoded.
@@ -50,23 +54,24 @@ pub fn decode(reading: &Reading<'_>, kinds: &Kinds, now: Time) -> Decoded {
     let context = Context { reading, kinds, now };
     let mut config = Config::default();
     let mut broken = Vec::new();
-    if let Some(main) = documents::main(reading, &mut sources, &findings) {
-        let (tree, errors) = syntax::parse(&main.text, main.file);
-        broken.extend(errors);
+    if let Some(mut main) = documents::main(reading, &mut sources, &findings) {
+        broken.append(&mut main.broken);
+        let tree = parse(&main, &mut broken);
         let top = Section::top(&tree, main.file, &findings);
         let patterns = top.texts("include").unwrap_or_default();
-        let documents = documents::included(reading, &patterns, &mut sources, &findings);
+        let mut documents = documents::included(reading, &patterns, &mut sources, &findings);
+        documents.iter_mut().for_each(|document| broken.append(&mut document.broken));
         let trees: Vec<DeTable<'_>> = documents.iter().map(|document| parse(document, &mut broken)).collect();
         let included = trees.iter().zip(&documents).map(|(tree, document)| include(tree, document, &findings));
-        let granted = fill(&mut config, &top, included.collect(), &context);
-        check::across(&config, &granted, top.span.file, &findings);
+        let names = fill(&mut config, &top, included.collect(), &context);
+        check::across(&config, &names, &findings);
     }
     Decoded { config, diagnostics: sift(findings.into_inner(), broken, &sources), sources }
 }
 
 fn parse<'a>(document: &'a Document, broken: &mut Vec<Diagnostic>) -> DeTable<'a> {
-    let (tree, errors) = syntax::parse(&document.text, document.file);
-    broken.extend(errors);
+    let (tree, twice) = syntax::parse(&document.text, document.file);
+    broken.extend(twice);
     tree
 }
 
@@ -81,25 +86,30 @@ fn include<'a>(tree: &'a DeTable<'a>, document: &Document, findings: &'a Finding
     top
 }
 
-fn fill(config: &mut Config, top: &Section<'_>, included: Vec<Section<'_>>, context: &Context<'_>) -> Vec<Granted> {
-    let mut granted = Vec::new();
+fn fill(config: &mut Config, top: &Section<'_>, included: Vec<Section<'_>>, context: &Context<'_>) -> Names {
+    let mut names = Names::default();
     version(top);
     config.server = server::server(&top.table("server"));
     config.log = server::log(&top.table("log"));
     config.limits = limits::limits(&top.table("limits"));
-    config.anonymous = grants(&top.table("anonymous"), &mut granted);
+    config.anonymous = tokens::grants(&top.table("anonymous"), &mut names);
     if let Some((kind, section)) = top.component("store", context.kinds.store) {
         config.store = StoreConfig { kind: kind.name.to_owned(), settings: section.settings() };
     }
     for file in std::iter::once(top).chain(&included) {
         for (name, span, section) in file.named("topics") {
-            config.topics.extend(topics::topic(name, span, &section, &config.limits));
+            names.incomplete |= section.is_none();
+            config.topics.extend(section.and_then(|s| topics::topic(name, span, &s, &config.limits, &mut names)));
         }
         for (name, span, section) in file.named("tokens") {
-            config.tokens.extend(tokens::token(name, span, &section, context, &mut granted));
+            names.incomplete |= section.is_none();
+            config.tokens.extend(section.and_then(|s| tokens::token(name, span, &s, context, &mut names)));
         }
     }
-    granted
+    if names.topics.is_empty() && !names.incomplete {
+        top.findings.report(TopicFact::None, &top.span);
+    }
+    names
 }
 
 fn version(top: &Section<'_>) {
@@ -109,27 +119,29 @@ fn version(top: &Section<'_>) {
     }
 }
 
-fn grants(section: &Section<'_>, granted: &mut Vec<Granted>) -> Grants {
-    let mut topics = |name| tokens::patterns(section, name, granted);
-    let (publish, subscribe) = (topics("publish"), topics("subscribe"));
-    Grants { publish, subscribe, register: tokens::users(section) }
-}
-
 /// Puts everything in the order of the files, and leaves out what is only a consequence of a syntax error: what is said
-/// of the same line, and what is said to be missing.
+/// of the same line, or of the keys below a broken header, and what is said to be missing.
 fn sift(mut found: Vec<Diagnostic>, broken: Vec<Diagnostic>, sources: &Sources) -> Vec<Diagnostic> {
-    let line = |diagnostic: &Diagnostic| {
-        let span = diagnostic.place.as_ref()?;
-        sources.locate(span).map(|(_, start, _)| (span.file, start.line))
-    };
     // A key that stands twice hides nothing.
-    let lines: Vec<_> = broken.iter().filter(|d| d.fact.about().code == "toml-syntax").map(line).collect();
-    if !lines.is_empty() {
-        found.retain(|diagnostic| !diagnostic.fact.is_absence() && !lines.contains(&line(diagnostic)));
+    let syntax = broken.iter().filter(|d| matches!(d.fact, Fact::File(FileFact::Syntax { .. })));
+    let shadows: Vec<Span> = syntax.filter_map(|d| shadow(d.place.as_ref()?, sources)).collect();
+    if !shadows.is_empty() {
+        let shadowed = |span: &Span| shadows.iter().any(|s| s.file == span.file && s.bytes.contains(&span.bytes.start));
+        found.retain(|d| !d.fact.is_absence() && !d.place.as_ref().is_some_and(shadowed));
     }
     found.extend(broken);
     sort(&mut found);
     found
+}
+
+/// What a syntax error may have made look wrong.
+fn shadow(span: &Span, sources: &Sources) -> Option<Span> {
+    let source = sources.get(span.file)?;
+    let (line, _) = source.lines(&(span.bytes.start..span.bytes.start));
+    let header = source.text.get(line.clone())?.starts_with('[');
+    let rest = source.text.get(line.end..)?;
+    let end = if header { rest.find("\n[").map_or(source.text.len(), |at| line.end + at) } else { line.end };
+    Some(Span { file: span.file, bytes: line.start..end + 1 })
 }
 
 /// Puts diagnostics in the order of the files and of their lines.

@@ -2,12 +2,12 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Context, Granted, grants};
+use super::{Context, Names};
 use crate::config::model::{Span, TokenConfig};
 use crate::config::section::Section;
 use crate::diagnostic::TokenFact;
 use crate::name::{Pattern, UserId};
-use crate::principal::UserPattern;
+use crate::principal::{Grants, UserPattern};
 
 /// Longest name of a token.
 const MAX_NAME: usize = 64;
@@ -20,7 +20,7 @@ pub(super) fn token(
     span: Span,
     section: &Section<'_>,
     context: &Context<'_>,
-    granted: &mut Vec<Granted>,
+    names: &mut Names,
 ) -> Option<TokenConfig> {
     let owned = || name.to_owned();
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
@@ -29,7 +29,7 @@ pub(super) fn token(
         section.findings.report(TokenFact::BadName { name: owned() }, &span);
     }
     let digest = digest(name, &span, section, context);
-    let grants = grants(section, granted);
+    let grants = grants(section, names);
     // What was written and could not be read has been reported.
     if grants.is_empty() && ["publish", "subscribe", "register"].iter().all(|key| section.is_blank(key)) {
         section.findings.report(TokenFact::NoGrants { name: owned() }, &span);
@@ -151,26 +151,34 @@ fn from_hex(text: &str) -> Option<[u8; 32]> {
     if digits.len() == 64 { bytes.try_into().ok() } else { None }
 }
 
+/// What a token or anybody may do.
+pub(super) fn grants(section: &Section<'_>, names: &mut Names) -> Grants {
+    let mut topics = |key| patterns(section, key, names);
+    let (publish, subscribe) = (topics("publish"), topics("subscribe"));
+    Grants { publish, subscribe, register: users(section) }
+}
+
 /// Patterns over topics; those that are none are reported and left out.
-pub(super) fn patterns(section: &Section<'_>, name: &'static str, granted: &mut Vec<Granted>) -> Vec<Pattern> {
+fn patterns(section: &Section<'_>, name: &'static str, names: &mut Names) -> Vec<Pattern> {
     let mut patterns = Vec::new();
     for (text, span) in section.texts(name).unwrap_or_default() {
         let why = match Pattern::parse(text) {
             Ok(_) if text.contains('{') => "in grants a segment that varies is written `*`".to_owned(),
             Ok(pattern) => {
-                granted.push(Granted { pattern: pattern.clone(), span });
+                names.grants.push((pattern.clone(), span));
                 patterns.push(pattern);
                 continue;
             }
             Err(error) => error.to_string(),
         };
+        names.incomplete = true;
         section.findings.report(TokenFact::BadPattern { pattern: text.to_owned(), why }, &span);
     }
     patterns
 }
 
 /// Patterns over users, from `register`.
-pub(super) fn users(section: &Section<'_>) -> Vec<UserPattern> {
+fn users(section: &Section<'_>) -> Vec<UserPattern> {
     let mut users = Vec::new();
     for (text, span) in section.texts("register").unwrap_or_default() {
         let parsed = match text.strip_suffix('*') {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Names;
 use crate::config::files::stays_inside;
 use crate::config::model::{Compatibility, Example, History, Limits, OnLag, SchemaSource, Span, TopicConfig};
 use crate::config::section::Section;
@@ -10,8 +11,16 @@ use crate::diagnostic::TopicFact;
 use crate::name::{NameError, Pattern};
 
 /// `None` when its name or its schema cannot be used.
-pub(super) fn topic(name: &str, span: Span, section: &Section<'_>, limits: &Limits) -> Option<TopicConfig> {
+pub(super) fn topic(
+    name: &str,
+    span: Span,
+    section: &Section<'_>,
+    limits: &Limits,
+    names: &mut Names,
+) -> Option<TopicConfig> {
     let parsed = declared_name(name, &span, section);
+    names.incomplete |= parsed.is_none();
+    names.topics.extend(parsed.clone().map(|name| (name, span.clone())));
     let schema = schema(section);
     let history = history(name, section, limits);
     let compatibility = match section.choice("compatibility") {

@@ -4,16 +4,17 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use jsonschema::{Draft, Registry, ValidationError, Validator};
+use jsonschema::{Draft, ValidationError};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::schema::Schema;
 use crate::schema::canon::{Canon, Emptiness};
 use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::flatten::flatten;
 use crate::schema::compile::library::{Document, Library};
 use crate::schema::compile::pattern::Patterns;
-use crate::schema::{Judge, Schema};
+use crate::schema::judge::{Judge, Parts};
 
 /// The most faults that the rules for schemas are told to have found in one file.
 const MAX_RULES: usize = 16;
@@ -89,42 +90,45 @@ pub(super) fn build(
     fingerprint: [u8; 32],
 ) -> Option<Arc<Schema>> {
     let root = reached[0];
-    let validator = match validator(library, reached, patterns) {
-        Ok(validator) => validator,
-        Err((pointer, detail)) => {
+    let parts = parts(library, reached);
+    // The compiler is not ours: its panic is a fault of the schema, not the end of a running server.
+    let built = catch_unwind(AssertUnwindSafe(|| parts.build(patterns.options())));
+    let validator = match built {
+        Ok(Ok(validator)) => validator,
+        refused => {
+            let (pointer, detail) = match refused {
+                Ok(Err(e)) => (place_of(&e, &library.documents[root].value), e.to_string()),
+                _ => (String::new(), "the compiler of schemas gave up".to_owned()),
+            };
             library.fault(root, pointer, SchemaFaultKind::Uncompilable { detail });
             return None;
         }
     };
     let draft = library.documents[root].draft;
     let flat = flatten(library, reached);
-    let canon = Canon::new(&flat, draft, library.limits.regex_size);
+    let canon = Canon::new(flat.clone(), draft);
     if let Emptiness::Proven(why) = canon.emptiness() {
         library.fault(root, String::new(), SchemaFaultKind::Unsatisfiable { why });
         return None;
     }
-    let document = flat.map_or_else(|_| library.documents[root].value.clone(), Arc::new);
+    let document = flat.map_or_else(|_| library.documents[root].value.clone(), |flat| flat.document);
     let file = library.documents[root].path.clone();
-    let judge = Judge { validator, places: places(library, reached) };
-    Some(Arc::new(Schema { file: Some(file), document, judge: Some(judge), fingerprint, canon }))
+    Some(Arc::new(Schema { file: Some(file), document, judge: Some(Judge::new(validator, parts)), fingerprint, canon }))
 }
 
-fn validator(library: &Library<'_>, reached: &[usize], patterns: &Patterns) -> Result<Validator, (String, String)> {
-    let documents = reached.iter().map(|id| &library.documents[*id]);
-    let known = documents.flat_map(|document| {
+fn parts(library: &Library<'_>, reached: &[usize]) -> Parts {
+    let reached_documents = reached.iter().map(|id| &library.documents[*id]);
+    let documents = reached_documents.flat_map(|document| {
         let uris = std::iter::once(document.base.as_str()).chain(document.aliases.iter().map(String::as_str));
-        uris.map(|uri| (uri, &*document.value))
+        uris.map(|uri| (uri.to_owned(), document.value.clone()))
     });
     let root = &library.documents[reached[0]];
-    let registry = Registry::new()
-        .extend(known)
-        .and_then(jsonschema::RegistryBuilder::prepare)
-        .map_err(|e| (String::new(), e.to_string()))?;
-    let options = patterns.options().with_registry(&registry).with_base_uri(root.base.as_str());
-    // The compiler is not ours: its panic is a fault of the schema, not the end of a running server.
-    match catch_unwind(AssertUnwindSafe(|| options.build(&root.value))) {
-        Ok(built) => built.map_err(|e| (place_of(&e, &root.value), e.to_string())),
-        Err(_) => Err((String::new(), "the compiler of schemas gave up".to_owned())),
+    Parts {
+        base: root.base.as_str().to_owned(),
+        documents: documents.collect(),
+        places: places(library, reached),
+        file: root.path.clone(),
+        regex_size: library.limits.regex_size,
     }
 }
 
@@ -138,7 +142,9 @@ fn place_of(error: &ValidationError<'_>, root: &Value) -> String {
 fn places(library: &Library<'_>, reached: &[usize]) -> HashMap<String, (Arc<str>, String)> {
     let mut places = HashMap::new();
     for document in reached.iter().map(|id| &library.documents[*id]) {
-        places.insert(document.base.as_str().to_owned(), (document.path.clone(), String::new()));
+        for uri in std::iter::once(document.base.as_str()).chain(document.aliases.iter().map(String::as_str)) {
+            places.insert(uri.to_owned(), (document.path.clone(), String::new()));
+        }
         for node in document.nodes.iter().map(|id| &library.nodes[*id]) {
             if node.base.as_str() != document.base.as_str() {
                 let place = (document.path.clone(), node.pointer.clone());

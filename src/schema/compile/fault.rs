@@ -69,6 +69,10 @@ pub enum SchemaFaultKind {
         target: String,
         file: Arc<str>,
     },
+    RefNotASchema {
+        target: String,
+        file: Arc<str>,
+    },
     /// Following references leads back without looking at another part of the payload.
     RefCycle {
         through: Vec<String>,
@@ -120,6 +124,7 @@ impl SchemaFaultKind {
             Self::RefOutside { .. } => "schema-ref-outside",
             Self::RefRemote { .. } => "schema-ref-remote",
             Self::RefNowhere { .. } => "schema-ref-nowhere",
+            Self::RefNotASchema { .. } => "schema-ref-not-a-schema",
             Self::RefCycle { .. } => "schema-ref-cycle",
             Self::Exponential { .. } => "schema-exponential",
             Self::RegexLookAround { .. } => "schema-regex-look-around",
@@ -147,7 +152,7 @@ impl SchemaFaultKind {
             Self::RefUnreadable { .. } => "references are relative to the file that they stand in",
             Self::RefOutside { .. } => "move the file below the directory of relay.toml",
             Self::RefRemote { .. } => "nothing is fetched: keep a copy beside this file and refer to it by its path",
-            Self::RefNowhere { .. } => "check the part after `#`",
+            Self::RefNowhere { .. } | Self::RefNotASchema { .. } => "check the part after `#`",
             Self::RefCycle { .. } => "take one of the references out: every value would be judged by itself",
             Self::Exponential { .. } => "refer to each definition once, for example with `enum` or nested properties",
             Self::RegexLookAround { .. } | Self::RegexBackReference { .. } => {
@@ -155,7 +160,9 @@ impl SchemaFaultKind {
             }
             Self::RegexTooBig { .. } => "use smaller repetitions with `maxLength`, or raise `limits.regex_size`",
             Self::RegexInvalid { .. } => "patterns are ECMA-262 regular expressions",
-            Self::UnknownFormat { .. } => "correct its spelling, or use `pattern`",
+            Self::UnknownFormat { .. } => {
+                "correct its spelling, say it with `pattern`, or name a newer dialect in `$schema`"
+            }
             Self::Unsatisfiable { .. } => "every publish would be refused: remove one of the contradicting keywords",
             Self::Uncompilable { .. } => "see the keyword in JSON Schema's specification",
         }
@@ -182,6 +189,7 @@ impl fmt::Display for SchemaFaultKind {
             Self::RefOutside { target } => write!(f, "`{target}` leaves the directory of relay.toml"),
             Self::RefRemote { target } => write!(f, "`{target}` is not one of the schema files"),
             Self::RefNowhere { target, file } => write!(f, "`{target}` names nothing in `{file}`"),
+            Self::RefNotASchema { target, file } => write!(f, "`{target}` is in `{file}` but is not a schema"),
             Self::RefCycle { through } => {
                 write!(f, "the reference leads back to itself, through `{}`", through.join("`, `"))
             }
@@ -197,7 +205,7 @@ impl fmt::Display for SchemaFaultKind {
                 write!(f, "`{pattern}` needs more memory than `limits.regex_size` allows ({limit} bytes)")
             }
             Self::RegexInvalid { pattern } => write!(f, "`{pattern}` is not a regular expression"),
-            Self::UnknownFormat { format } => write!(f, "the format `{format}` is not known"),
+            Self::UnknownFormat { format } => write!(f, "the format `{format}` is not known in this dialect"),
             Self::Unsatisfiable { why } => write!(f, "no value can match this schema: {why}"),
             Self::Uncompilable { detail } => f.write_str(detail),
         }

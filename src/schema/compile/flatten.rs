@@ -3,9 +3,12 @@
 //! That is what is given to subscribers, who do not have the files, and what two versions of a schema are compared by:
 //! definitions are private to a document, so that a changed file never clashes with its old self.
 
+use std::sync::Arc;
+
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value};
 
+use crate::schema::canon::Flat;
 use crate::schema::compile::dialect;
 use crate::schema::compile::library::{Document, Library};
 use crate::schema::json::escape;
@@ -34,14 +37,14 @@ const NAMES: [&str; 5] = ["$id", "$anchor", "$dynamicAnchor", "$recursiveAnchor"
 ///
 /// # Errors
 /// Why there is none.
-pub(super) fn flatten(library: &Library<'_>, reached: &[usize]) -> Result<Value, String> {
+pub(super) fn flatten(library: &Library<'_>, reached: &[usize]) -> Result<Flat, String> {
     let documents: Vec<&Document> = reached.iter().map(|id| &library.documents[*id]).collect();
-    let Some(root) = documents.first() else { return Ok(Value::Bool(true)) };
+    let Some(root) = documents.first() else { return Ok(Flat::any()) };
     if documents.iter().flat_map(|d| &d.nodes).any(|node| library.nodes[*node].draft != root.draft) {
         return Err("its parts are written in different dialects".to_owned());
     }
     if documents.iter().all(|d| d.references.is_empty()) {
-        return Ok((*root.value).clone());
+        return Ok(Flat { document: root.value.clone(), root: String::new() });
     }
     let keyword = dialect::definitions(root.draft);
     let mut files = Map::new();
@@ -54,7 +57,8 @@ pub(super) fn flatten(library: &Library<'_>, reached: &[usize]) -> Result<Value,
     }
     flat.insert("$ref".to_owned(), local(keyword, root, "").into());
     flat.insert(keyword.to_owned(), Value::Object(files));
-    Ok(Value::Object(flat))
+    let root = format!("/{keyword}/{}", escape(&root.path));
+    Ok(Flat { document: Arc::new(Value::Object(flat)), root })
 }
 
 /// A reference to a place in a file that is a definition.

@@ -2,6 +2,7 @@
 
 use jsonschema::uri;
 use percent_encoding::percent_decode_str;
+use serde_json::Value;
 
 use crate::schema::compile::dialect;
 use crate::schema::compile::fault::SchemaFaultKind;
@@ -45,12 +46,11 @@ fn settle(library: &mut Library<'_>, surveyor: &Surveyor<'_>, reference: usize, 
         Step::Done => return true,
         Step::Wait => return false,
     };
+    let file = library.documents[library.nodes[resource].document].path.clone();
     match named(library, surveyor, resource, fragment) {
-        Some(target) => library.references[reference].target = Some(target),
-        None => {
-            let file = library.documents[library.nodes[resource].document].path.clone();
-            fault(library, reference, SchemaFaultKind::RefNowhere { target: text, file });
-        }
+        Named::Schema(target) => library.references[reference].target = Some(target),
+        Named::Other => fault(library, reference, SchemaFaultKind::RefNotASchema { target: text, file }),
+        Named::Nothing => fault(library, reference, SchemaFaultKind::RefNowhere { target: text, file }),
     }
     true
 }
@@ -87,10 +87,12 @@ fn resource(library: &mut Library<'_>, surveyor: &Surveyor<'_>, reference: usize
             return Step::Done;
         }
         Some(path) => path,
-        None if beside => match sibling(&library.documents[library.nodes[from].document].path, &text) {
-            Some(path) if library.by_path.contains_key(path.as_str()) || library.files.read(&path).is_ok() => path,
-            _ => return Step::Wait,
-        },
+        None if beside && !has_scheme(&text) => {
+            match sibling(&library.documents[library.nodes[from].document].path, &text) {
+                Some(path) if library.by_path.contains_key(path.as_str()) || library.files.read(&path).is_ok() => path,
+                _ => return Step::Wait,
+            }
+        }
         None => return Step::Wait,
     };
     match library.load(&path) {
@@ -115,22 +117,33 @@ fn resource(library: &mut Library<'_>, surveyor: &Surveyor<'_>, reference: usize
     }
 }
 
-/// The node that a fragment names in a resource.
-fn named(library: &mut Library<'_>, surveyor: &Surveyor<'_>, resource: usize, fragment: &str) -> Option<usize> {
-    let fragment = percent_decode_str(fragment).decode_utf8().ok()?;
+enum Named {
+    Schema(usize),
+    Other,
+    Nothing,
+}
+
+/// What a fragment names in a resource.
+fn named(library: &mut Library<'_>, surveyor: &Surveyor<'_>, resource: usize, fragment: &str) -> Named {
+    let Ok(fragment) = percent_decode_str(fragment).decode_utf8() else { return Named::Nothing };
     let Node { document, pointer, base, draft, .. } = &library.nodes[resource];
     if fragment.is_empty() {
-        return Some(resource);
+        return Named::Schema(resource);
     }
     if !fragment.starts_with('/') {
-        let anchors = library.anchors.get(&(base.as_str().to_owned(), fragment.into_owned()))?;
-        return anchors.first().copied();
+        let anchors = library.anchors.get(&(base.as_str().to_owned(), fragment.into_owned()));
+        return anchors.and_then(|nodes| nodes.first()).map_or(Named::Nothing, |node| Named::Schema(*node));
     }
     let (document, pointer) = (*document, format!("{pointer}{fragment}"));
     let (base, draft) = (base.clone(), *draft);
     let value = library.documents[document].value.clone();
-    let schema = value.pointer(&pointer)?;
-    Some(surveyor.node(library, document, pointer, schema, &base, draft))
+    match value.pointer(&pointer) {
+        None => Named::Nothing,
+        Some(schema @ (Value::Object(_) | Value::Bool(_))) => {
+            Named::Schema(surveyor.node(library, document, pointer, schema, &base, draft))
+        }
+        Some(_) => Named::Other,
+    }
 }
 
 fn fault(library: &mut Library<'_>, reference: usize, kind: SchemaFaultKind) {
@@ -143,17 +156,17 @@ fn fault(library: &mut Library<'_>, reference: usize, kind: SchemaFaultKind) {
 /// Whether a reference climbs above relay.toml's directory. URI resolution stops at the root (RFC 3986, section 5.2.4)
 /// and would hide that.
 fn leaves(from: &str, text: &str, resolved: &str) -> bool {
-    resolved.split('/').any(|segment| segment == "..") || sibling(from, text).is_none()
+    resolved.split('/').any(|segment| segment == "..") || (!has_scheme(text) && sibling(from, text).is_none())
 }
 
-/// The file that a reference names from a file's own directory; `None` where that is outside, or it is no path.
+/// The file that a reference without a scheme names from a file's own directory; `None` where that is outside.
 fn sibling(from: &str, text: &str) -> Option<String> {
     let path = text.split(['#', '?']).next().unwrap_or_default();
     let path = percent_decode_str(path).decode_utf8().ok()?;
-    let mut segments: Vec<&str> = from.split('/').collect();
-    if path.is_empty() || path.contains("://") {
+    if path.is_empty() {
         return Some(from.to_owned());
     }
+    let mut segments: Vec<&str> = from.split('/').collect();
     segments.pop();
     if path.starts_with('/') {
         segments.clear();
@@ -168,4 +181,10 @@ fn sibling(from: &str, text: &str) -> Option<String> {
         }
     }
     Some(segments.join("/"))
+}
+
+/// Whether a URI reference is absolute (RFC 3986, section 3.1) or names an authority.
+fn has_scheme(text: &str) -> bool {
+    let scheme = text.split(['/', '?', '#']).next().unwrap_or_default();
+    text.starts_with("//") || scheme.contains(':')
 }

@@ -1,11 +1,13 @@
 //! Regular expressions and formats of schemas: told apart by what is wrong with them.
 
-use jsonschema::{Draft, PatternCache, PatternOptions};
+use jsonschema::json::SerdeJson;
+use jsonschema::{Draft, PatternCache};
 use serde_json::{Map, Value, json};
 
 use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::library::Library;
 use crate::schema::json::escape;
+use crate::schema::judge;
 
 /// Compiles patterns with the linear engine, each text once.
 pub(super) struct Patterns {
@@ -20,12 +22,7 @@ impl Patterns {
 
     /// What validators are built with.
     pub(super) fn options<'i>(&self) -> jsonschema::ValidationOptions<'i> {
-        jsonschema::options()
-            .offline()
-            .with_pattern_options(PatternOptions::regex().size_limit(self.limit))
-            .with_pattern_cache(self.cache.clone())
-            .should_validate_formats(true)
-            .should_ignore_unknown_formats(false)
+        judge::options(self.limit).with_pattern_cache(self.cache.clone())
     }
 
     /// Checks `pattern`, `patternProperties` and `format` of one schema object.
@@ -57,15 +54,19 @@ impl Patterns {
             return None;
         }
         let pattern = pattern.to_owned();
-        let unlimited =
-            jsonschema::options().offline().with_pattern_options(PatternOptions::regex().size_limit(64 << 20));
         Some(match beyond_linear(&pattern) {
             Some(Beyond::LookAround) => SchemaFaultKind::RegexLookAround { pattern },
             Some(Beyond::BackReference) => SchemaFaultKind::RegexBackReference { pattern },
-            None if unlimited.build(&schema).is_ok() => SchemaFaultKind::RegexTooBig { pattern, limit: self.limit },
+            None if is_too_big(&pattern) => SchemaFaultKind::RegexTooBig { pattern, limit: self.limit },
             None => SchemaFaultKind::RegexInvalid { pattern },
         })
     }
+}
+
+/// Whether a pattern that did not compile is a pattern: only repetitions with counts grow beyond their text.
+fn is_too_big(pattern: &str) -> bool {
+    let syntax = judge::options::<SerdeJson>(0).build(&json!({ "format": "regex" }));
+    pattern.contains('{') && syntax.is_ok_and(|syntax| syntax.is_valid(&json!(pattern)))
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -1,0 +1,240 @@
+//! The decoder against the table of keys, and what each part of a file becomes.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::decode::{Decoded, decode};
+use super::editor::json_schema;
+use super::files::{Memory, Reading};
+use super::keys::{KEYS, Key, Kind, Kinds, Type, find, markdown};
+use super::model::{Compatibility, Config, Limits, Listen, OnLag, SchemaSource, Server};
+use super::view::{MASKED, view};
+use crate::message::Time;
+
+const KINDS: Kinds = Kinds {
+    store: &[
+        Kind { name: "memory", doc: "", keys: &[] },
+        Kind {
+            name: "disk",
+            doc: "",
+            keys: &[
+                Key { table: "store", name: "path", kind: Type::Text, default: "", doc: "" },
+                Key { table: "store", name: "sync", kind: Type::Duration(1, 1_000), default: "", doc: "" },
+                Key { table: "store", name: "segment", kind: Type::Size(1, 1 << 40), default: "", doc: "" },
+            ],
+        },
+    ],
+};
+
+fn decoded(files: &Memory) -> Decoded {
+    decode(&Reading::new(files), &KINDS, Time(0))
+}
+
+/// What is said of a text, as `code: sentence`.
+fn said(text: &str) -> Vec<String> {
+    let decoded = decoded(&Memory::new(text));
+    decoded.diagnostics.iter().map(|d| format!("{}: {}", d.fact.about().code, d.fact)).collect()
+}
+
+fn good(files: &Memory) -> Config {
+    let decoded = decoded(files);
+    let said: Vec<_> = decoded.diagnostics.iter().map(|d| d.fact.to_string()).collect();
+    assert_eq!(said, Vec::<String>::new());
+    decoded.config
+}
+
+/// A file in which one key has this value.
+fn with_value(key: &Key, value: &str) -> String {
+    let table = key.table.replace("<name>", "x");
+    let line = format!("{} = {value}\n", key.name);
+    match key.table {
+        "" if key.name == "version" => line,
+        "" => format!("version = 1\n{line}"),
+        "topics.<name>.examples" => format!("version = 1\n[[{table}]]\n{line}"),
+        _ => format!("version = 1\n[{table}]\n{line}"),
+    }
+}
+
+#[test]
+fn the_decoder_asks_for_every_key_of_the_table() {
+    let mut seen = 0;
+    for key in KEYS.iter().filter(|key| key.kind != Type::Json) {
+        // No key is true or false.
+        let said = said(&with_value(key, "true"));
+        let path = key.path().replace("<name>", "x");
+        let wrong = format!("wrong-type: `{path}` is true or false");
+        assert!(said.iter().any(|line| line.starts_with(&wrong)), "{path}: {said:?}");
+        assert!(!said.iter().any(|line| line.starts_with("unknown-key")), "{path}: {said:?}");
+        seen += 1;
+    }
+    assert!(seen > 60, "only {seen} keys");
+    // Asking for a key that is not in the table is a panic: every test of the decoder shows that there is none.
+}
+
+#[test]
+fn what_the_table_says_is_the_default_is_the_default() {
+    let silent = "version = 1\n[topics.x]\nschema = \"any\"\n[anonymous]\npublish = [\"x\"]\n";
+    let mut spoken = String::from("version = 1\n[anonymous]\npublish = [\"x\"]\n");
+    let mut seen = 0;
+    for table in ["server", "log", "limits", "store", "topics.<name>", "topics.<name>.history"] {
+        spoken += &format!("[{}]\n", table.replace("<name>", "x"));
+        if table == "topics.<name>" {
+            spoken += "schema = \"any\"\n";
+        }
+        for (key, default) in KEYS.iter().filter(|key| key.table == table).filter_map(|k| Some((k, k.default_value()?)))
+        {
+            // Texts, numbers and empty lists are the same in JSON and TOML.
+            spoken += &format!("{} = {default}\n", key.name);
+            seen += 1;
+        }
+    }
+    assert!(seen > 35, "only {seen} defaults");
+    let silent = good(&Memory::new(silent));
+    assert_eq!(view(&good(&Memory::new(&spoken))), view(&silent), "{spoken}");
+    assert_eq!((silent.limits, silent.server), (Limits::default(), Server::default()));
+}
+
+#[test]
+fn a_topic_has_what_the_file_says() {
+    let text = "version = 1\n[topics.\"a.{b}\"]\ndescription = \"d\"\nschema = \"./s/../x.json\"\n\
+        history = { count = 1, bytes = 300000, age = \"5 min\" }\ncompatibility = \"full\"\non_lag = \"disconnect\"\n\
+        examples = [{ invalid = { t = 2026-01-01T00:00:00Z, n = 18446744073709551615 } }]\n\
+        [anonymous]\nsubscribe = [\"a.*\"]\n";
+    let config = good(&Memory::new(text));
+    let topic = &config.topics[0];
+    assert_eq!((topic.name.as_str(), topic.description.as_str()), ("a.{b}", "d"));
+    assert_eq!(topic.schema, SchemaSource::File("x.json".into()));
+    assert_eq!((topic.history.count, topic.history.bytes), (1, 300_000));
+    assert_eq!(topic.history.age, Duration::from_secs(300));
+    assert_eq!((topic.compatibility, topic.on_lag), (Compatibility::Full, OnLag::Disconnect));
+    assert_eq!(topic.examples[0].instance, json!({"t": "2026-01-01T00:00:00Z", "n": u64::MAX}));
+    assert!(!topic.examples[0].valid);
+    assert_eq!(&text[topic.schema_span.bytes.clone()], "\"./s/../x.json\"");
+    assert_eq!(&text[topic.span.bytes.clone()], "\"a.{b}\"");
+}
+
+#[test]
+fn history_holds_a_body_unless_the_file_says_otherwise() {
+    let text =
+        "version = 1\n[topics.x]\nschema = \"any\"\n[anonymous]\npublish = [\"x\"]\n[limits]\nbody = \"4 MiB\"\n";
+    assert_eq!(good(&Memory::new(text)).topics[0].history.bytes, 4 << 20);
+}
+
+#[test]
+fn a_secret_is_the_same_wherever_it_comes_from() {
+    let secret = "correct-horse-battery-staple-0123456789";
+    // As sha256sum prints it.
+    let digest = "7771a0cec1279f8ca878a66c694f3344b16bee8128c78b8ef5fd0656b35b02ee";
+    for source in
+        [format!("sha256 = \"{digest}\""), "secret = { env = \"S\" }".into(), "secret = { file = \"/s\" }".into()]
+    {
+        let text = format!("version = 1\n[topics.x]\nschema = \"any\"\n[tokens.t]\n{source}\npublish = [\"x\"]\n");
+        let mut files = Memory::new(&text).with("/s", &format!("{secret}\r\n"));
+        files.env.insert("S".to_owned(), secret.to_owned());
+        assert_eq!(super::files::hex(&good(&files).tokens[0].digest), digest, "{source}");
+    }
+}
+
+#[test]
+fn listeners_are_addresses_or_sockets_and_admin_can_be_off() {
+    let text = "version = 1\n[server]\nlisten = \"unix:/run/relay.sock\"\nadmin = \"\"\n";
+    let config = decoded(&Memory::new(text)).config;
+    assert_eq!(config.server.listen, Listen::Unix("/run/relay.sock".into()));
+    assert_eq!(config.server.admin, None);
+}
+
+#[test]
+fn a_component_has_the_keys_of_its_kind_and_no_others() {
+    let store = |lines: &str| format!("version = 1\n[topics]\n[store]\n{lines}\n");
+    let config =
+        decoded(&Memory::new(&store("kind = \"disk\"\npath = \"/var\"\nsync = \"20 ms\"\nsegment = \"1 GiB\""))).config;
+    assert_eq!(config.store.kind, "disk");
+    assert_eq!(
+        serde_json::Value::Object(config.store.settings),
+        json!({"path": "/var", "sync": 20, "segment": 1 << 30})
+    );
+    let said = said(&store("kind = \"memory\"\npath = \"/var\"")).join("\n");
+    assert!(said.contains("unknown-key: unknown key `path` in `[store]`"), "{said}");
+}
+
+#[test]
+fn an_included_file_is_read_once_and_relay_toml_never_includes_itself() {
+    let files = Memory::new("version = 1\ninclude = [\"*.toml\", \"a.toml\"]\n[anonymous]\npublish = [\"x\"]\n")
+        .with("a.toml", "[topics.x]\nschema = \"any\"\n")
+        .with("b.txt", "no");
+    let reading = Reading::new(&files);
+    let decoded = decode(&reading, &KINDS, Time(0));
+    assert_eq!((decoded.diagnostics.len(), decoded.config.topics.len()), (0, 1));
+    assert_eq!(reading.paths(), ["", "a.toml", "relay.toml"]);
+}
+
+#[test]
+fn the_hash_changes_with_every_file_that_is_read_and_with_no_other() {
+    let hash = |files: &Memory| {
+        let reading = Reading::new(files);
+        decode(&reading, &KINDS, Time(0));
+        reading.hash()
+    };
+    let files =
+        Memory::new("version = 1\ninclude = [\"t/*.toml\", \"gone.toml\"]\n").with("t/a.toml", "").with("b", "");
+    let before = hash(&files);
+    assert_eq!(before.len(), 64);
+    assert_eq!(hash(&files.clone().with("b", "other")), before);
+    for changed in [("relay.toml", "version = 1\n"), ("t/a.toml", "#"), ("t/b.toml", ""), ("gone.toml", "")] {
+        assert_ne!(hash(&files.clone().with(changed.0, changed.1)), before, "{changed:?}");
+    }
+}
+
+#[test]
+fn a_syntax_error_hides_nothing_but_its_consequences() {
+    let said = said("version = 1\nnonsense\n[topics.cats\nschema = \"any\"\ncolour = 1\n[log]\nlevle = \"info\"\n");
+    assert_eq!(
+        said,
+        [
+            "toml-syntax: key with no value, expected `=`",
+            "toml-syntax: unclosed table, expected `]`",
+            "unknown-key: unknown key `levle` in `[log]`",
+        ]
+    );
+}
+
+#[test]
+fn the_view_shows_no_digest() {
+    let text = "version = 1\n[topics.x]\nschema = \"any\"\n[tokens.t]\nsha256 = \"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f\"\n\
+        publish = [\"x\"]\nregister = [\"a*\"]\nuser = \"u\"\nnot_after = 2999-01-01T00:00:00Z\n";
+    let config = good(&Memory::new(text));
+    let shown = view(&config);
+    assert_eq!(
+        shown["tokens"]["t"],
+        json!({"sha256": MASKED, "user": "u", "not_after": "2999-01-01T00:00:00.000Z",
+            "publish": ["x"], "subscribe": [], "register": ["a*"]})
+    );
+    assert!(!shown.to_string().contains("0f0f"));
+    // Every limit is shown: a new one must be added to the view.
+    let limits = shown["limits"].as_object().expect("an object");
+    let keys: Vec<_> = KEYS.iter().filter(|key| key.table == "limits").map(|key| key.name).collect();
+    assert_eq!(limits.keys().collect::<Vec<_>>(), keys);
+}
+
+#[test]
+fn the_editors_schema_accepts_what_the_decoder_does_and_describes_every_key() {
+    let schema = json_schema(&KINDS);
+    assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
+    assert_eq!(schema["required"], json!(["version"]));
+    let text = schema.to_string();
+    for key in KEYS {
+        assert!(text.contains(&json!(key.doc).to_string()), "{}", key.path());
+    }
+    assert_eq!(schema["properties"]["limits"]["properties"]["body"]["default"], "256 KiB");
+}
+
+#[test]
+fn the_reference_has_a_row_for_every_key() {
+    let reference = markdown();
+    assert_eq!(reference.lines().count(), KEYS.len() + 2);
+    assert!(reference.contains("| `limits.body` | size, 16 B to 64 MiB | `256 KiB` |"), "{reference}");
+    assert!(find("limits", "body").is_some_and(|key| !key.required()));
+    // A bar would end a cell.
+    assert!(reference.lines().all(|line| line.matches('|').count() == 5), "{reference}");
+}

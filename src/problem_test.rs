@@ -1,0 +1,82 @@
+use std::time::Duration;
+
+use super::{Refusal, SLUGS};
+use crate::name::Pattern;
+use crate::principal::Action;
+
+const RETRY: Duration = Duration::from_millis(1);
+
+/// One of each; the match in [`each_problem_has_a_row`] does not compile when a new one is forgotten.
+fn one_of_each() -> Vec<Refusal> {
+    vec![
+        Refusal::MalformedJson { line: 1, column: 2, detail: "x".into() },
+        Refusal::DuplicateKey { pointer: "/a".into() },
+        Refusal::BadRequest("x".into()),
+        Refusal::Unauthenticated { wrong: true },
+        Refusal::TokenExpired,
+        Refusal::Forbidden { action: Action::Publish, topics: Pattern::everything() },
+        Refusal::ForbiddenUser { user: "u".into() },
+        Refusal::OriginDenied { origin: "o".into() },
+        Refusal::UnknownTopic { topic: "t".into() },
+        Refusal::NotFound,
+        Refusal::MethodNotAllowed { allow: "GET" },
+        Refusal::Timeout { limit: "body_timeout" },
+        Refusal::UpgradeRequired,
+        Refusal::IdempotencyInFlight,
+        Refusal::IdempotencyKeyReused,
+        Refusal::TooLarge { what: "the body", limit: "body", bytes: 1 },
+        Refusal::UriTooLong { bytes: 1 },
+        Refusal::UnsupportedMediaType { expected: "application/json" },
+        Refusal::HeaderTooLarge { bytes: 1 },
+        Refusal::UnknownHost { host: "h".into() },
+        Refusal::ValidationFailed { topic: "t".into(), violations: vec![], more: false },
+        Refusal::Batch(vec![(0, Refusal::TokenExpired)]),
+        Refusal::RateLimited { limit: "publish_rate", retry_after: RETRY },
+        Refusal::Overloaded { what: "x", retry_after: RETRY },
+        Refusal::Draining { retry_after: RETRY },
+        Refusal::Internal { id: "i".into() },
+    ]
+}
+
+#[test]
+fn each_problem_has_a_row() {
+    let mut slugs: Vec<&str> = one_of_each().iter().map(Refusal::slug).collect();
+    for refusal in one_of_each() {
+        match refusal {
+            Refusal::RateLimited { .. } | Refusal::Overloaded { .. } | Refusal::Draining { .. } => {
+                assert_eq!(refusal.retry_after(), Some(1), "{refusal:?} says when, and never at once");
+            }
+            Refusal::IdempotencyInFlight => assert_eq!(refusal.retry_after(), Some(1)),
+            Refusal::MalformedJson { .. }
+            | Refusal::DuplicateKey { .. }
+            | Refusal::BadRequest(_)
+            | Refusal::Unauthenticated { .. }
+            | Refusal::TokenExpired
+            | Refusal::Forbidden { .. }
+            | Refusal::ForbiddenUser { .. }
+            | Refusal::OriginDenied { .. }
+            | Refusal::UnknownTopic { .. }
+            | Refusal::NotFound
+            | Refusal::MethodNotAllowed { .. }
+            | Refusal::Timeout { .. }
+            | Refusal::UpgradeRequired
+            | Refusal::IdempotencyKeyReused
+            | Refusal::TooLarge { .. }
+            | Refusal::UriTooLong { .. }
+            | Refusal::UnsupportedMediaType { .. }
+            | Refusal::HeaderTooLarge { .. }
+            | Refusal::UnknownHost { .. }
+            | Refusal::ValidationFailed { .. }
+            | Refusal::Batch(_)
+            | Refusal::Internal { .. } => assert_eq!(refusal.retry_after(), None, "{refusal:?}"),
+        }
+        let json = refusal.to_json();
+        assert_eq!(json["type"], format!("urn:relay:problem:{}", refusal.slug()));
+        assert!((400..600).contains(&refusal.status()), "{refusal:?}");
+    }
+    slugs.sort_unstable();
+    slugs.dedup();
+    let mut expected = SLUGS.to_vec();
+    expected.sort_unstable();
+    assert_eq!(slugs, expected);
+}

@@ -1,0 +1,115 @@
+//! The compatibility gate: what a change of a schema does to those who publish and to those who subscribe.
+//!
+//! Knows nothing of topics and reloads. Its idea: to publishers a change is good when the new schema covers the old one,
+//! to subscribers when the old one covers the new one; what is not covered can be shown, as a schema and as a value. An
+//! answer that is not certain is not a yes.
+
+mod example;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+use jsonschema::canonical::{CanonicalSchema, Containment};
+use serde_json::Value;
+
+use crate::schema::Schema;
+use crate::schema::canon::guard;
+
+/// What a change does to each side.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// Whether everything that could be published still can be.
+    pub publishers: Side,
+    /// Whether everything that will be delivered could have been before.
+    pub subscribers: Side,
+}
+
+/// What a change does to one side.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Side {
+    /// Nothing.
+    Yes,
+    /// It breaks something.
+    No {
+        /// What is lost (for publishers) or unheard of (for subscribers), as a schema, where it can be written.
+        lost: Option<Value>,
+        /// One such value, where one was found: the real validators agree on it.
+        example: Option<Value>,
+    },
+    /// It could not be found out. Counts as a no.
+    Unknown {
+        /// Why.
+        why: String,
+    },
+}
+
+impl Side {
+    /// Whether it is certain that nothing breaks.
+    pub fn is_yes(&self) -> bool {
+        matches!(self, Self::Yes)
+    }
+}
+
+/// Compares the schema that is in force with the one that is to replace it.
+pub fn compare(old: &Schema, new: &Schema) -> Verdict {
+    Verdict { publishers: side(new, old), subscribers: side(old, new) }
+}
+
+/// Whether `wide` accepts all that `narrow` accepts.
+fn side(wide: &Schema, narrow: &Schema) -> Side {
+    if is_same(wide, narrow) || wide.judge.is_none() {
+        return Side::Yes;
+    }
+    match covers(wide, narrow) {
+        Ok(Containment::Yes) => match example::find(wide, narrow, None) {
+            // A counterexample of the validators outweighs a proof of the algebra.
+            Some(example) => Side::No { lost: None, example: Some(example) },
+            None => Side::Yes,
+        },
+        Ok(Containment::No) => {
+            let lost = lost(wide, narrow);
+            Side::No { example: example::find(wide, narrow, lost.as_ref()), lost }
+        }
+        unknown => {
+            let lost = lost(wide, narrow);
+            let why = unknown.err().unwrap_or_else(|| "the comparison came to no end".to_owned());
+            match example::find(wide, narrow, lost.as_ref()) {
+                Some(example) => Side::No { lost, example: Some(example) },
+                None => Side::Unknown { why },
+            }
+        }
+    }
+}
+
+fn is_same(one: &Schema, other: &Schema) -> bool {
+    let documents = one.canon.document().zip(other.canon.document());
+    one == other || (one.canon.draft() == other.canon.draft() && documents.is_some_and(|(one, other)| one == other))
+}
+
+fn covers(wide: &Schema, narrow: &Schema) -> Result<Containment, String> {
+    let (wide, narrow) = forms(wide, narrow)?;
+    guard(|| wide.covers(&narrow))?.map_err(|e| e.to_string())
+}
+
+/// What `narrow` accepts and `wide` does not.
+fn lost(wide: &Schema, narrow: &Schema) -> Option<Value> {
+    let (wide, narrow) = forms(wide, narrow).ok()?;
+    let lost = guard(|| narrow.subtract(&wide).map(|lost| lost.to_json_schema())).ok()?.ok()?;
+    (lost != Value::Bool(false)).then_some(lost)
+}
+
+/// Both in one dialect.
+fn forms(wide: &Schema, narrow: &Schema) -> Result<(CanonicalSchema, CanonicalSchema), String> {
+    // A boolean means the same everywhere, so the other one decides.
+    let is_boolean = |schema: &Schema| schema.canon.document().is_some_and(Value::is_boolean);
+    let draft = if is_boolean(wide) { narrow.canon.draft() } else { wide.canon.draft() };
+    let form = |schema: &Schema| {
+        if schema.canon.draft() == draft {
+            schema.canon.form().cloned().map_err(str::to_owned)
+        } else {
+            schema.canon.form_in(draft)
+        }
+    };
+    Ok((form(wide)?, form(narrow)?))
+}

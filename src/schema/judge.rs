@@ -1,0 +1,151 @@
+//! The judge of a schema: says whether a value matches, at the price of a publish, and what is wrong, at the price of a
+//! refusal.
+//!
+//! The validator that explains is built when the first refusal asks for it; see `metered` for why it is another one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use jsonschema::error::ValidationErrorKind as Kind;
+use jsonschema::json::Json;
+use jsonschema::{PatternOptions, Registry, Retrieve, ValidationError, ValidationOptions, Validator};
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+
+use crate::problem::Violation;
+use crate::schema::metered::{Meter, Metered, Seen};
+use crate::schema::violation::{cut, no_members, rule, sentence};
+use crate::schema::{MAX_VIOLATIONS, Refused};
+
+/// What an explanation may read: some milliseconds, and each part of the payload so often.
+const STEPS: usize = 20_000;
+const STEPS_PER_PART: usize = 8;
+
+/// The most characters of a pointer: the names in it are the publisher's.
+const POINTER: usize = 1_000;
+
+/// The documents that a schema is made of.
+pub(super) struct Parts {
+    /// The base URI of the first.
+    pub base: String,
+    /// Each under all of its URIs, the schema's own document first.
+    pub documents: Vec<(String, Arc<Value>)>,
+    /// What stands under each base URI: a file, and a place in it.
+    pub places: HashMap<String, (Arc<str>, String)>,
+    /// The schema's own file.
+    pub file: Arc<str>,
+    /// `limits.regex_size`
+    pub regex_size: usize,
+}
+
+/// See the module.
+pub(super) struct Judge {
+    decides: Validator,
+    explains: OnceLock<Option<Validator<Metered>>>,
+    parts: Parts,
+}
+
+/// How every validator is built: nothing is fetched, patterns take linear time, formats are judged.
+pub(super) fn options<'i, F: Json>(regex_size: usize) -> ValidationOptions<'i, Arc<dyn Retrieve>, F> {
+    jsonschema::options_for::<F>()
+        .offline()
+        .with_pattern_options(PatternOptions::regex().size_limit(regex_size))
+        .should_validate_formats(true)
+        .should_ignore_unknown_formats(false)
+}
+
+impl Parts {
+    /// A validator of the first document.
+    ///
+    /// # Errors
+    /// What the compiler says.
+    pub(super) fn build<F: Json>(
+        &self,
+        options: ValidationOptions<'_, Arc<dyn Retrieve>, F>,
+    ) -> Result<Validator<F>, ValidationError<'static>> {
+        let documents = self.documents.iter().map(|(uri, document)| (uri.as_str(), &**document));
+        let registry = Registry::new().extend(documents)?.prepare()?;
+        let Some((_, root)) = self.documents.first() else { return options.build(&Value::Bool(true)) };
+        options.with_registry(&registry).with_base_uri(self.base.as_str()).build(root)
+    }
+}
+
+impl Judge {
+    pub(super) fn new(decides: Validator, parts: Parts) -> Self {
+        Self { decides, explains: OnceLock::new(), parts }
+    }
+
+    /// Whether a value matches.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn check(&self, value: &Value) -> Result<(), Refused> {
+        if self.decides.is_valid(value) { Ok(()) } else { Err(self.explain(value)) }
+    }
+
+    /// Whether a value matches, without a word.
+    pub(super) fn accepts(&self, value: &Value) -> bool {
+        self.decides.is_valid(value)
+    }
+
+    #[cold]
+    fn explain(&self, value: &Value) -> Refused {
+        let explains = self.explains.get_or_init(|| self.parts.build(options(self.parts.regex_size)).ok());
+        let meter = Meter::new(STEPS + STEPS_PER_PART * count(value));
+        let mut violations = Vec::new();
+        let mut more = false;
+        if let Some(explains) = explains {
+            let mut errors = explains.iter_errors(Seen::new(value, &meter));
+            violations.extend(errors.by_ref().take(MAX_VIOLATIONS).map(|error| self.violation(value, &error)));
+            more = errors.next().is_some();
+        }
+        if meter.is_empty() || violations.is_empty() {
+            return Refused { violations: vec![unexplained()], more: true };
+        }
+        Refused { violations, more }
+    }
+
+    fn violation(&self, value: &Value, error: &ValidationError<'_>) -> Violation {
+        let pointer = error.instance_path().as_str();
+        let (schema_pointer, keyword) = rule(self.schema_pointer(error), error);
+        let detail = match error.kind() {
+            Kind::FalseSchema if keyword == "additionalProperties" => no_members(value.pointer(pointer)),
+            _ => sentence(error),
+        };
+        Violation { pointer: cut(pointer, POINTER), keyword, schema_pointer, detail }
+    }
+
+    /// Where the keyword stands: in the schema's own file a pointer, in another `<file>#<pointer>`.
+    fn schema_pointer(&self, error: &ValidationError<'_>) -> String {
+        let Some(uri) = error.absolute_keyword_location() else {
+            return error.schema_path().as_str().to_owned();
+        };
+        let (base, fragment) = uri.as_str().split_once('#').unwrap_or((uri.as_str(), ""));
+        let fragment = percent_decode_str(fragment).decode_utf8_lossy();
+        match self.parts.places.get(base) {
+            Some((file, place)) if *file == self.parts.file => format!("{place}{fragment}"),
+            Some((file, place)) => format!("{file}#{place}{fragment}"),
+            None => format!("{base}#{fragment}"),
+        }
+    }
+}
+
+/// The parts of a value, itself included.
+fn count(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
+        Value::Object(members) => 1 + members.values().map(count).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+/// The payload and the schema are nested in each other in too many ways to follow them all.
+fn unexplained() -> Violation {
+    Violation {
+        pointer: String::new(),
+        keyword: String::new(),
+        schema_pointer: String::new(),
+        detail: "it does not match, and has too many parts to say where: validate smaller parts by themselves"
+            .to_owned(),
+    }
+}

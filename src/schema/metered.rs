@@ -1,0 +1,224 @@
+//! A payload as the validator sees it while it explains a refusal: read through a meter.
+//!
+//! Whether a payload is valid is decided without repetition. Collecting *what* is wrong is not: each branch of each
+//! `anyOf` tells its own story, with copies of what it looked at, and a recursive schema multiplies them at every level
+//! of the payload. So an explanation reads values that cost next to nothing to copy, and when its meter has run out
+//! everything looks empty and it ends at once; what it says then is worthless and is thrown away.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+
+use jsonschema::JsonType;
+use jsonschema::json::{Array, Json, Node, NodeIdentity, Object, cmp, unique};
+use serde_json::{Map, Number, Value};
+
+/// The most characters of a string that an explanation can show.
+const SHOWN: usize = 256;
+
+/// Bytes of a string that cost as much as one step.
+const STEP: usize = 256;
+
+/// What an explanation may still read.
+pub(super) struct Meter(Cell<usize>);
+
+impl Meter {
+    /// Of so many steps.
+    pub(super) fn new(steps: usize) -> Self {
+        Self(Cell::new(steps))
+    }
+
+    /// Whether it ran out.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.get() == 0
+    }
+
+    fn spend(&self, steps: usize) -> bool {
+        let left = self.0.get().saturating_sub(steps);
+        self.0.set(left);
+        left > 0
+    }
+}
+
+/// The representation.
+pub(super) struct Metered;
+
+/// A value behind a meter. The name of a member is a value too, and has none.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a> {
+    value: &'a Value,
+    meter: Option<&'a Meter>,
+}
+
+impl<'a> Seen<'a> {
+    /// The whole payload.
+    pub(super) fn new(value: &'a Value, meter: &'a Meter) -> Self {
+        Self { value, meter: Some(meter) }
+    }
+
+    fn at(self, value: &'a Value) -> Self {
+        Self { value, ..self }
+    }
+
+    /// The value, while the meter lasts.
+    fn read(self, steps: usize) -> Option<&'a Value> {
+        self.meter.is_none_or(|meter| meter.spend(steps)).then_some(self.value)
+    }
+}
+
+impl Json for Metered {
+    type Node<'a> = Seen<'a>;
+    type PreparedKey = String;
+    type StringBuffer = Value;
+
+    const ACYCLIC: bool = true;
+
+    fn prepare_key(key: &str) -> String {
+        key.to_owned()
+    }
+
+    fn with_string_node<T>(buffer: &mut Value, string: &str, f: impl FnOnce(Seen<'_>) -> T) -> T {
+        *buffer = Value::String(string.to_owned());
+        f(Seen { value: buffer, meter: None })
+    }
+}
+
+impl<'a> Node<'a, Metered> for Seen<'a> {
+    type Object = Members<'a>;
+    type Array = Items<'a>;
+    type Number = &'a Number;
+
+    fn as_object(&self) -> Option<Members<'a>> {
+        self.read(1)?.as_object().map(|members| Members { members, of: *self })
+    }
+
+    fn as_array(&self) -> Option<Items<'a>> {
+        self.read(1)?.as_array().map(|items| Items { items, of: *self })
+    }
+
+    fn as_string(&self) -> Option<Cow<'a, str>> {
+        let text = self.value.as_str()?;
+        self.read(1 + text.len() / STEP).map(|_| Cow::Borrowed(text))
+    }
+
+    fn as_number(&self) -> Option<&'a Number> {
+        match self.value {
+            Value::Number(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    fn as_boolean(&self) -> Option<bool> {
+        self.value.as_bool()
+    }
+
+    fn is_null(&self) -> bool {
+        self.value.is_null()
+    }
+
+    fn json_type(&self) -> JsonType {
+        match self.value {
+            Value::Null => JsonType::Null,
+            Value::Bool(_) => JsonType::Boolean,
+            Value::Number(_) => JsonType::Number,
+            Value::String(_) => JsonType::String,
+            Value::Array(_) => JsonType::Array,
+            Value::Object(_) => JsonType::Object,
+        }
+    }
+
+    fn equals_value(&self, expected: &Value) -> bool {
+        cmp::equal(self.value, expected)
+    }
+
+    /// What an error keeps: of arrays and objects only the type, of strings the start.
+    fn to_value(&self) -> Cow<'a, Value> {
+        Cow::Owned(match self.value {
+            Value::Array(_) => Value::Array(Vec::new()),
+            Value::Object(_) => Value::Object(Map::new()),
+            Value::String(text) => Value::String(text.chars().take(SHOWN).collect()),
+            scalar => scalar.clone(),
+        })
+    }
+
+    fn identity(&self) -> Option<NodeIdentity> {
+        Some(NodeIdentity::new(std::ptr::from_ref(self.value) as usize))
+    }
+}
+
+/// The members of an object.
+pub(super) struct Members<'a> {
+    members: &'a Map<String, Value>,
+    of: Seen<'a>,
+}
+
+/// Goes over them.
+pub(super) struct MembersIter<'a> {
+    rest: serde_json::map::Iter<'a>,
+    of: Seen<'a>,
+}
+
+impl<'a> Iterator for MembersIter<'a> {
+    type Item = (&'a str, Seen<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.of.read(1)?;
+        self.rest.next().map(|(name, value)| (name.as_str(), self.of.at(value)))
+    }
+}
+
+impl<'a> Object<'a, Metered> for Members<'a> {
+    type Node = Seen<'a>;
+    type MemberName = &'a str;
+    type MembersIter = MembersIter<'a>;
+
+    fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    fn get(&self, key: &String) -> Option<Seen<'a>> {
+        self.of.read(1)?;
+        self.members.get(key).map(|value| self.of.at(value))
+    }
+
+    fn members(&self) -> MembersIter<'a> {
+        MembersIter { rest: self.members.iter(), of: self.of }
+    }
+}
+
+/// The items of an array.
+pub(super) struct Items<'a> {
+    items: &'a [Value],
+    of: Seen<'a>,
+}
+
+/// Goes over them.
+pub(super) struct ItemsIter<'a> {
+    rest: std::slice::Iter<'a, Value>,
+    of: Seen<'a>,
+}
+
+impl<'a> Iterator for ItemsIter<'a> {
+    type Item = Seen<'a>;
+
+    fn next(&mut self) -> Option<Seen<'a>> {
+        self.of.read(1)?;
+        self.rest.next().map(|value| self.of.at(value))
+    }
+}
+
+impl<'a> Array<'a, Metered> for Items<'a> {
+    type Node = Seen<'a>;
+    type ElementsIter = ItemsIter<'a>;
+
+    fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    fn elements(&self) -> ItemsIter<'a> {
+        ItemsIter { rest: self.items.iter(), of: self.of }
+    }
+
+    fn is_unique(&self) -> bool {
+        self.of.read(self.items.len()).is_none() || unique::is_unique(self.items)
+    }
+}

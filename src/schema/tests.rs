@@ -1,0 +1,224 @@
+//! What a schema answers, word for word, and what one refusal may cost.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::schema::compile::{Compiled, SchemaCache, SchemaLimits, Sources, compile_all};
+use crate::schema::{MAX_VIOLATIONS, Schema, json};
+
+pub(super) const LIMITS: SchemaLimits = SchemaLimits { schema_size: 1 << 20, regex_size: 1 << 20, json_depth: 64 };
+
+/// Schema files in memory.
+pub(super) struct Files(pub BTreeMap<String, String>);
+
+impl Files {
+    pub(super) fn of(files: &[(&str, Value)]) -> Self {
+        Self(files.iter().map(|(path, schema)| ((*path).to_owned(), schema.to_string())).collect())
+    }
+
+    pub(super) fn compile(&self, roots: &[&str]) -> Compiled {
+        let roots: Vec<Arc<str>> = roots.iter().map(|root| (*root).into()).collect();
+        compile_all(self, &roots, &LIMITS, &SchemaCache::default())
+    }
+}
+
+impl Sources for Files {
+    fn read(&self, path: &str) -> Result<Arc<str>, String> {
+        self.0.get(path).map(|text| text.as_str().into()).ok_or_else(|| "no such file".to_owned())
+    }
+}
+
+/// A schema of one file, `schemas/a.json`.
+pub(super) fn schema(document: &Value) -> Arc<Schema> {
+    let compiled = Files::of(&[("schemas/a.json", document.clone())]).compile(&["schemas/a.json"]);
+    assert_eq!(compiled.faults, [], "{document}");
+    compiled.schemas["schemas/a.json"].clone()
+}
+
+/// One line for each violation: `pointer keyword schema_pointer: detail`.
+fn refusal(schema: &Schema, payload: &Value) -> String {
+    let refused = schema.check_value(payload).expect_err("a refusal");
+    let lines =
+        refused.violations.iter().map(|v| format!("{:?} {} {}: {}", v.pointer, v.keyword, v.schema_pointer, v.detail));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn each_keyword_has_its_sentence() {
+    let cases = [
+        (json!({"type": "integer"}), json!("x")),
+        (json!({"type": "integer"}), json!(1.5)),
+        (json!({"type": ["string", "null"]}), json!([1])),
+        (json!({"type": "boolean"}), json!(null)),
+        (json!({"enum": ["eu", "us", 3]}), json!("cn")),
+        (json!({"enum": [1, 2, 3, 4, 5, 6, 7]}), json!({"a": 1})),
+        (json!({"const": "#~"}), json!("x")),
+        (json!({"const": {"a": 1}}), json!(1)),
+        (json!({"minimum": 0}), json!(-1)),
+        (json!({"maximum": 1.5}), json!(2)),
+        (json!({"exclusiveMinimum": 0}), json!(0)),
+        (json!({"exclusiveMaximum": 0}), json!(0)),
+        (json!({"multipleOf": 0.5}), json!(0.7)),
+        (json!({"minLength": 1}), json!("")),
+        (json!({"maxLength": 2}), json!("abc \"d\"")),
+        (json!({"pattern": "^o-[0-9]+$"}), json!("p-1")),
+        (json!({"format": "date-time"}), json!("yesterday")),
+        (json!({"format": "uuid"}), json!("1")),
+        (json!({"minItems": 1}), json!([])),
+        (json!({"maxItems": 1}), json!([1, 2])),
+        (json!({"uniqueItems": true}), json!([1, 1.0])),
+        (json!({"contains": {"type": "string"}}), json!([1])),
+        (json!({"contains": {"type": "string"}, "maxContains": 1}), json!(["a", "b"])),
+        (json!({"prefixItems": [{"type": "string"}], "items": false}), json!([1, 2])),
+        (json!({"items": {"type": "string"}}), json!(["a", 1, 2])),
+        (json!({"unevaluatedItems": false}), json!([1])),
+        (json!({"required": ["id", "a/b"]}), json!({})),
+        (json!({"minProperties": 1}), json!({})),
+        (json!({"maxProperties": 1}), json!({"a": 1, "b": 2})),
+        (json!({"properties": {"a/~b": {"type": "string"}}}), json!({"a/~b": 1})),
+        (json!({"additionalProperties": false, "properties": {"a": true}}), json!({"a": 1, "b": 2})),
+        (json!({"additionalProperties": false}), json!({"a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 6, "g": 7})),
+        (json!({"unevaluatedProperties": false}), json!({"b": 2})),
+        (json!({"patternProperties": {"^x-": {"type": "string"}}}), json!({"x-a": 1})),
+        (json!({"propertyNames": {"maxLength": 2}}), json!({"abc": 1})),
+        (json!({"dependentRequired": {"a": ["b"]}}), json!({"a": 1})),
+        (json!({"dependentSchemas": {"a": {"required": ["c"]}}}), json!({"a": 1})),
+        (json!({"allOf": [{"type": "string"}, {"minLength": 2}]}), json!(1)),
+        (json!({"anyOf": [{"type": "string"}, {"minimum": 2}]}), json!(1)),
+        (json!({"oneOf": [{"type": "string"}, {"minimum": 2}]}), json!(1)),
+        (json!({"oneOf": [{"minimum": 0}, {"minimum": 2}]}), json!(3)),
+        (json!({"not": {"type": "string"}}), json!("x")),
+        (json!({"if": {"type": "string"}, "then": {"minLength": 2}, "else": {"minimum": 2}}), json!("x")),
+        (json!({"if": {"type": "string"}, "then": {"minLength": 2}, "else": {"minimum": 2}}), json!(1)),
+        (json!({"properties": {"a": false}}), json!({"a": 1})),
+        (json!({"contains": {"type": "string"}, "minContains": 2}), json!(["a", 1])),
+        (
+            json!({"properties": {"s": {"oneOf": [
+            {"properties": {"type": {"const": "circle"}, "r": {"type": "number"}}},
+            {"properties": {"type": {"const": "square"}, "side": {"exclusiveMinimum": 0}}}]}}}),
+            json!({"s": {"type": "square", "side": 0}}),
+        ),
+        (json!({"maxLength": 3}), json!("x".repeat(1000))),
+        (json!({"type": "object", "additionalProperties": false}), json!({"n".repeat(300): 1, "m": 1})),
+        (json!({"$ref": "#/$defs/x", "$defs": {"x": {"properties": {"n": {"type": "null"}}}}}), json!({"n": 1})),
+    ];
+    let mut told = String::new();
+    for (document, payload) in &cases {
+        let payload_text = payload.to_string();
+        let shown: String = payload_text.chars().take(60).collect();
+        told += &format!("{document}\n{shown}\n{}\n\n", refusal(&schema(document), payload));
+    }
+    golden("refusals.txt", &told);
+}
+
+/// Compares with a file beside this one; `RELAY_BLESS=1 cargo test` rewrites it.
+fn golden(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/schema/tests").join(name);
+    if std::env::var_os("RELAY_BLESS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&path).unwrap());
+}
+
+#[test]
+fn a_violation_of_another_file_names_it() {
+    let files = Files::of(&[
+        (
+            "schemas/a.json",
+            json!({"properties": {"at": {"$ref": "lib/common.json#/$defs/place"}, "by": {"$ref": "#/$defs/by"}},
+            "$defs": {"by": {"minLength": 1}}}),
+        ),
+        (
+            "schemas/lib/common.json",
+            json!({"$defs": {"place": {"required": ["lat"], "properties": {
+            "lat": {"$ref": "https://example.org/angle#/$defs/deg"}, "n": {"$ref": "#small"}}},
+            "s": {"$anchor": "small", "maximum": 9}}}),
+        ),
+        ("schemas/angle.json", json!({"$id": "https://example.org/angle", "$defs": {"deg": {"type": "number"}}})),
+    ]);
+    let compiled = files.compile(&["schemas/a.json", "schemas/angle.json"]);
+    assert_eq!(compiled.faults, []);
+    let schema = &compiled.schemas["schemas/a.json"];
+    assert_eq!(
+        refusal(schema, &json!({"at": {"lat": "x", "n": 10}, "by": ""})),
+        r#""/at/lat" type schemas/angle.json#/$defs/deg/type: a number is expected, not a string
+"/at/n" maximum schemas/lib/common.json#/$defs/s/maximum: 10 is more than 9
+"/by" minLength /$defs/by/minLength: "" is shorter than 1 character"#
+    );
+    assert_eq!(
+        refusal(schema, &json!({"at": {}})),
+        r#""/at" required schemas/lib/common.json#/$defs/place/required: the member `lat` is missing"#
+    );
+}
+
+#[test]
+fn at_most_so_many_violations_are_told_in_the_same_order_each_time() {
+    let schema = schema(&json!({"items": {"type": "integer", "minimum": 0}, "minItems": 40}));
+    let payload: Value = (0..17).map(|i| if i % 2 == 0 { json!("x") } else { json!(-1) }).collect();
+    let refused = schema.check_value(&payload).unwrap_err();
+    assert_eq!((refused.violations.len(), refused.more), (MAX_VIOLATIONS, true));
+    for _ in 0..8 {
+        assert_eq!(schema.check_value(&payload).unwrap_err().violations, refused.violations);
+    }
+    let refused = schema.check_value(&json!(["x", 1])).unwrap_err();
+    assert_eq!((refused.violations.len(), refused.more), (2, false));
+}
+
+#[test]
+fn an_accepted_payload_is_the_compact_text() {
+    let schema = schema(&json!({"type": "object", "properties": {"n": {"maximum": 1e2}}}));
+    let json = json::parse(&Bytes::from_static(b"{ \"n\": 1.00e2 }"), 64).unwrap();
+    assert_eq!(schema.accept(json).unwrap().as_bytes().as_ref(), b"{\"n\":1.00e2}");
+    assert!(Schema::any().accept(json::parse(&Bytes::from_static(b"[1]"), 64).unwrap()).is_ok());
+}
+
+/// An anonymous publisher could stop a whole server with one small body: the explanation of a refusal doubled with every
+/// level of a payload, for the most usual recursive schemas.
+#[test]
+fn the_explanation_of_a_refusal_is_bounded_whatever_the_schema() {
+    let again = json!({"$ref": "#"});
+    let tagged = |tag| json!({"properties": {"next": again, "k": {"const": tag}}, "required": ["k", "next"]});
+    let schemas = [
+        json!({"anyOf": [tagged("a"), tagged("b"), {"type": "null"}]}),
+        json!({"oneOf": [{"properties": {"next": again}, "required": ["x"]}, {"properties": {"next": again}}], "minProperties": 2}),
+        json!({"minProperties": 2, "allOf": [{"properties": {"next": again}}, {"properties": {"next": again}}]}),
+        json!({"minProperties": 2, "allOf": [{"properties": {"next": again}}, {"properties": {"next": again}}],
+            "unevaluatedProperties": false}),
+        json!({"minProperties": 2, "if": {"properties": {"next": again}}, "then": {"properties": {"next": again}},
+            "else": {"properties": {"next": again}}}),
+    ];
+    let nested = |depth| (0..depth).fold(json!({"bad": 1}), |inner, _| json!({"k": "z", "next": inner}));
+    for document in schemas {
+        let schema = schema(&document);
+        assert!(!refusal(&schema, &nested(2)).contains("too many parts"), "{document}");
+        let start = Instant::now();
+        refusal(&schema, &nested(60));
+        assert!(start.elapsed() < Duration::from_secs(5), "{document}: {:?}", start.elapsed());
+    }
+}
+
+/// One long array with one wrong item at its end is explained, however long.
+#[test]
+fn a_large_payload_with_one_fault_is_explained() {
+    let schema = schema(
+        &json!({"items": {"anyOf": [{"properties": {"a": {"type": "integer"}}, "required": ["a"]}, {"type": "null"}]}}),
+    );
+    let payload: Value = (0..20_000).map(|i| if i == 19_999 { json!({"a": "x"}) } else { json!({"a": i}) }).collect();
+    assert_eq!(
+        refusal(&schema, &payload),
+        r#""/19999" anyOf /items/anyOf: an object matches none of the schemas of `anyOf`; nearest is `anyOf/0`, but `/a`: an integer is expected, not a string"#
+    );
+    let long = "k".repeat(100_000);
+    let refused = schema.check_value(&json!([{"a": long, "b": long}, {long: 1}])).unwrap_err();
+    assert!(
+        refused.violations.iter().all(|v| v.pointer.len() <= 2_000 && v.detail.chars().count() <= 200),
+        "{refused:?}"
+    );
+}

@@ -1,0 +1,165 @@
+//! `/metrics`: everything that was counted, in the OpenMetrics text format.
+//!
+//! Nothing is kept here: each scrape reads the counters where they are.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use crate::hub::topic::Topic;
+use crate::live::Live;
+use crate::telemetry::stats::Histogram;
+
+/// The media type of [`Scraper::text`].
+pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Reads all counters.
+pub struct Scraper(Registry);
+
+impl Scraper {
+    /// Reads the counters of this server.
+    pub fn new(live: Arc<Live>) -> Self {
+        let mut registry = Registry::with_prefix("relay");
+        registry.register_collector(Box::new(Everything(live)));
+        Self(registry)
+    }
+
+    /// What they say now.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.0).expect("a string takes whatever is written");
+        text
+    }
+}
+
+struct Everything(Arc<Live>);
+
+impl fmt::Debug for Everything {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Everything")
+    }
+}
+
+impl Collector for Everything {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page(encoder);
+        topics(&self.0, &mut page)?;
+        connections(&self.0, &mut page)?;
+        requests(&self.0, &mut page)?;
+        process(&self.0, &mut page)
+    }
+}
+
+fn topics(live: &Live, page: &mut Page<'_>) -> fmt::Result {
+    let snapshot = live.snapshot();
+    let mut topics: Vec<&Topic> = snapshot.topics.iter().map(|rules| &*rules.topic).collect();
+    topics.sort_unstable_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
+    type Read = fn(&Topic) -> u64;
+    let counters: [(&str, &str, Read); 3] = [
+        ("published", "Messages appended", |topic| topic.published.get()),
+        ("delivered", "Messages written to subscribers", |topic| topic.delivered.get()),
+        ("gaps", "Gaps told to subscribers", |topic| topic.gaps.get()),
+    ];
+    for (name, help, read) in counters {
+        page.counters(name, help, topics.iter().map(|topic| ([("topic", topic.name.as_str())], read(topic))))?;
+    }
+    let declared = topics.iter().map(|topic| (topic.name.as_str(), &topic.refused));
+    // What no declared topic can be named for stands under the empty name, which no topic has.
+    let refused = declared.chain([("", &live.stats.refused)]).flat_map(|(topic, refused)| {
+        refused.by_problem().map(move |(problem, n)| ([("topic", topic), ("problem", problem)], n))
+    });
+    page.counters("publish_refused", "Publishes refused, by problem", refused)?;
+    let subscriptions = topics.iter().map(|topic| ([("topic", topic.name.as_str())], topic.subscriptions.get()));
+    page.gauges("subscriptions", "Subscriptions that stand", subscriptions)?;
+    let retained = live.hub.store().retained();
+    let retained = retained.iter().map(|(name, bytes)| ([("topic", name.as_str())], *bytes as u64));
+    page.gauges("retained_bytes", "Bytes of payload kept for replay", retained)
+}
+
+fn connections(live: &Live, page: &mut Page<'_>) -> fmt::Result {
+    for (name, help, value) in [
+        ("connections", "Connections open on the public listener, WebSockets included", live.connections.open() as u64),
+        ("subscribers_behind", "Subscribers that have not got everything yet", live.hub.behind.get()),
+        ("unidentified", "WebSockets that have not said who they are", live.strangers.len() as u64),
+        ("registrations", "Registrations that stand", live.registrations.len() as u64),
+    ] {
+        page.gauge(name, help, value)?;
+    }
+    Ok(())
+}
+
+fn requests(live: &Live, page: &mut Page<'_>) -> fmt::Result {
+    let stats = &live.stats;
+    let rows: Vec<_> = stats.requests().map(|(route, status, n)| (route.as_str(), status.to_string(), n)).collect();
+    let rows = rows.iter().map(|(route, status, n)| ([("route", *route), ("status", status)], *n));
+    page.counters("http_requests", "Requests answered", rows)?;
+    for (name, help, histogram) in [
+        ("http_publish_seconds", "From the header of a publish to its answer", &stats.publish_request),
+        ("publish_seconds", "From a whole publish to its receipt, on every way in", &stats.publish),
+    ] {
+        page.histogram(name, help, histogram)?;
+    }
+    for (name, help, value) in [
+        ("auth_failures", "Credentials refused", live.failures.total.get()),
+        ("accept_errors", "Connections that could not be accepted", stats.accept_errors.get()),
+        ("panics", "Requests whose handler panicked", stats.panics.get()),
+    ] {
+        page.counters(name, help, [([("", ""); 0], value)])?;
+    }
+    Ok(())
+}
+
+fn process(live: &Live, page: &mut Page<'_>) -> fmt::Result {
+    let tasks = live.drain.tasks();
+    page.gauges("tasks", "Tasks that run", tasks.iter().map(|(name, n)| ([("task", *name)], *n as u64)))?;
+    page.gauges("build_info", "Always 1", [([("version", env!("CARGO_PKG_VERSION"))], 1)])?;
+    page.gauge("config_generation", "Generation of the configuration in force", live.snapshot().generation)?;
+    page.gauge("log_seq", "Place of the newest message in the log", live.hub.store().head())?;
+    page.gauge("draining", "Whether the server is shutting down", live.drain.has_begun().into())
+}
+
+/// What is being written: one metric after the other.
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    fn counters<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in rows {
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        }
+        Ok(())
+    }
+
+    fn gauges<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in rows {
+            metric.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
+        let (sum, count, buckets) = histogram.read();
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        metric.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
+}

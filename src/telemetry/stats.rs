@@ -1,0 +1,183 @@
+//! What is counted of the whole process, beside what each topic counts of itself.
+
+use std::time::Duration;
+
+use crate::hub::topic::{Counter, Refused};
+
+/// What requests are counted by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(usize)]
+#[allow(missing_docs, reason = "each name says it")]
+pub enum Route {
+    None,
+    Publish,
+    PublishMany,
+    Validate,
+    WebSocket,
+    Events,
+    History,
+    Register,
+    Unregister,
+    Topics,
+    Health,
+    Ready,
+    Metrics,
+    Config,
+}
+
+impl Route {
+    /// Every route there is, in order.
+    pub const ALL: [Self; 14] = [
+        Self::None,
+        Self::Publish,
+        Self::PublishMany,
+        Self::Validate,
+        Self::WebSocket,
+        Self::Events,
+        Self::History,
+        Self::Register,
+        Self::Unregister,
+        Self::Topics,
+        Self::Health,
+        Self::Ready,
+        Self::Metrics,
+        Self::Config,
+    ];
+
+    /// The value of the label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Publish => "publish",
+            Self::PublishMany => "publish_many",
+            Self::Validate => "validate",
+            Self::WebSocket => "ws",
+            Self::Events => "events",
+            Self::History => "history",
+            Self::Register => "register",
+            Self::Unregister => "unregister",
+            Self::Topics => "topics",
+            Self::Health => "health",
+            Self::Ready => "ready",
+            Self::Metrics => "metrics",
+            Self::Config => "config",
+        }
+    }
+}
+
+/// Status codes are 100 to 599.
+const STATUSES: usize = 500;
+
+/// Counts of the whole process.
+pub struct Stats {
+    requests: Box<[[Counter; STATUSES]]>,
+    /// How long an HTTP publish takes from its header to its answer.
+    pub publish_request: Histogram,
+    /// How long a publish takes from when it is whole to its receipt, on every way in.
+    pub publish: Histogram,
+    /// Refused publishes of which no declared topic is known.
+    pub refused: Refused,
+    /// Connections that could not be accepted, for want of descriptors or memory.
+    pub accept_errors: Counter,
+    /// Requests whose handler panicked.
+    pub panics: Counter,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        let row = |_| std::array::from_fn(|_| Counter::default());
+        Self {
+            requests: Route::ALL.iter().map(row).collect(),
+            publish_request: Histogram::default(),
+            publish: Histogram::default(),
+            refused: Refused::default(),
+            accept_errors: Counter::default(),
+            panics: Counter::default(),
+        }
+    }
+}
+
+impl Stats {
+    /// Counts an answered request.
+    pub fn answered(&self, route: Route, status: u16) {
+        if let Some(counter) = self.requests[route as usize].get(usize::from(status).wrapping_sub(100)) {
+            counter.add(1);
+        }
+    }
+
+    /// How many requests were answered, by route and status; only what there was.
+    pub fn requests(&self) -> impl Iterator<Item = (Route, usize, u64)> {
+        Route::ALL.into_iter().zip(&self.requests).flat_map(|(route, statuses)| {
+            statuses
+                .iter()
+                .enumerate()
+                .map(move |(at, counter)| (route, at + 100, counter.get()))
+                .filter(|row| row.2 > 0)
+        })
+    }
+}
+
+/// Upper bounds of the buckets, in microseconds.
+const BOUNDS: [u64; 14] =
+    [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 10_000_000];
+
+/// How long something took, how often. Three relaxed additions for each observation; a scrape in between may see some.
+#[derive(Default)]
+pub struct Histogram {
+    buckets: [Counter; BOUNDS.len() + 1],
+    micros: Counter,
+}
+
+impl Histogram {
+    /// Counts one.
+    pub fn observe(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.buckets[BOUNDS.partition_point(|bound| *bound < micros)].add(1);
+        self.micros.add(micros);
+    }
+
+    /// Seconds in all, how often, and how often up to each bound in seconds.
+    pub fn read(&self) -> (f64, u64, Vec<(f64, u64)>) {
+        let counts: Vec<u64> = self.buckets.iter().map(Counter::get).collect();
+        let bounds = BOUNDS.iter().map(|micros| seconds(*micros)).chain([f64::INFINITY]);
+        (seconds(self.micros.get()), counts.iter().sum(), bounds.zip(counts).collect())
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "beyond 2^53 µs, which are 285 years")]
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Histogram, Route, Stats};
+
+    #[test]
+    fn routes_are_in_order() {
+        for (index, route) in Route::ALL.into_iter().enumerate() {
+            assert_eq!(route as usize, index, "{route:?}");
+        }
+        let stats = Stats::default();
+        stats.answered(Route::Publish, 200);
+        stats.answered(Route::Publish, 200);
+        stats.answered(Route::None, 404);
+        stats.answered(Route::None, 999);
+        let all: Vec<_> = stats.requests().collect();
+        assert_eq!(all, [(Route::None, 404, 1), (Route::Publish, 200, 2)]);
+    }
+
+    #[test]
+    fn a_bound_is_inclusive() {
+        let histogram = Histogram::default();
+        for micros in [1, 50, 51, 20_000_000] {
+            histogram.observe(Duration::from_micros(micros));
+        }
+        let (sum, count, buckets) = histogram.read();
+        assert_eq!((sum, count), (20.000_102, 4));
+        let filled: Vec<_> = buckets.into_iter().filter(|(_, n)| *n > 0).collect();
+        assert_eq!(filled, [(0.000_05, 2), (0.000_1, 1), (f64::INFINITY, 1)]);
+    }
+}

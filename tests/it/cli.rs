@@ -1,0 +1,143 @@
+//! The command line: what is printed where, and with which status it ends.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use sha2::{Digest, Sha256};
+
+fn relay(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_relay")).args(arguments).output().expect("relay starts")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("relay prints UTF-8")
+}
+
+const GOOD: &str = "tests/config/ok/every_key.toml";
+const BAD: &str = "tests/config/bad/unknown-key.toml";
+
+#[test]
+fn a_good_configuration_is_summed_up_on_standard_output() {
+    let output = relay(&["check", "--config", GOOD]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(
+        text(&output.stdout),
+        "tests/config/ok/every_key.toml: no problems\n\
+         2 topics, 2 families, 0 schemas, 2 tokens\n\
+         memory at worst: 1.1 GiB\n\
+        \x20 history of topics       3.2 MiB\n\
+        \x20 history of families     124 MiB (100 concrete topics each)\n\
+        \x20 window                    8 MiB\n\
+        \x20 connections             1.0 GiB (1000)\n"
+    );
+}
+
+#[test]
+fn a_bad_configuration_is_explained_on_standard_error_and_ends_with_78() {
+    for arguments in [&["check", "--config", BAD][..], &["--config", BAD], &["run", "--config", BAD]] {
+        let output = relay(arguments);
+        assert_eq!(output.status.code(), Some(78), "{arguments:?}");
+        assert_eq!(text(&output.stdout), "");
+        let expected = std::fs::read_to_string(Path::new(BAD).with_extension("txt")).expect("the fixture is there");
+        assert_eq!(text(&output.stderr), expected);
+    }
+}
+
+#[test]
+fn a_warning_is_told_and_does_not_end_the_check() {
+    let output = relay(&["check", "--config", "tests/config/bad/no-topics.toml"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stderr).starts_with("warning[no-topics]"), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).starts_with("tests/config/bad/no-topics.toml: 1 warning\n"));
+}
+
+#[test]
+fn programs_read_diagnostics_on_standard_output() {
+    let output = relay(&["check", "--format", "json", "--config", BAD]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(78), ""));
+    let diagnostics: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON text");
+    assert_eq!(diagnostics[0]["code"], "unknown-key");
+    assert_eq!((&diagnostics[0]["file"], &diagnostics[0]["line"]), (&BAD.into(), &5.into()));
+
+    let output = relay(&["check", "--format", "github", "--config", BAD]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(
+        text(&output.stdout)
+            .starts_with("::error file=tests/config/bad/unknown-key.toml,line=5,col=1,title=unknown-key::")
+    );
+
+    let output = relay(&["check", "--format", "json", "--config", GOOD]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "[]\n"));
+}
+
+#[test]
+fn without_a_file_the_way_to_one_is_told() {
+    let directory = std::env::temp_dir().join(format!("relay-empty-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let relay = Command::new(env!("CARGO_BIN_EXE_relay")).current_dir(&directory).output().expect("relay starts");
+    std::fs::remove_dir_all(&directory).expect("the directory is ours");
+    assert_eq!(relay.status.code(), Some(78));
+    assert!(
+        text(&relay.stderr).starts_with("error[config-unreadable]: cannot read `relay.toml`: there is no such file")
+    );
+}
+
+#[test]
+fn a_new_token_is_printed_with_the_digest_that_lets_it_in() {
+    let output = relay(&["token", "new", "shop"]);
+    assert_eq!(output.status.code(), Some(0));
+    let printed = text(&output.stdout);
+    let secret = printed.lines().nth(2).expect("the secret");
+    assert_eq!(secret.len(), 43);
+    let digest: String = Sha256::digest(secret).iter().map(|b| format!("{b:02x}")).collect();
+    assert!(printed.contains(&format!("[tokens.shop]\nsha256    = \"{digest}\"\n")), "{printed}");
+    assert_ne!(relay(&["token", "new", "shop"]).stdout, output.stdout);
+    assert!(text(&relay(&["token", "new", "the shop"]).stdout).contains("[tokens.\"the shop\"]"));
+}
+
+#[test]
+fn the_printed_schema_judges_the_fixtures_as_the_check_does() {
+    let output = relay(&["schema"]);
+    assert_eq!(output.status.code(), Some(0));
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON text");
+    let validator = jsonschema::options().build(&schema).expect("a schema");
+    // Editors hand dates over as text.
+    let accepts = |path: &str| {
+        let text = std::fs::read_to_string(path).expect("the fixture is there");
+        let table: toml::Table = text.parse().expect("TOML");
+        let json = to_json(toml::Value::Table(table));
+        validator.iter_errors(&json).map(|e| e.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(accepts(GOOD), Vec::<String>::new());
+    assert_eq!(accepts("tests/config/ok/smallest.toml"), Vec::<String>::new());
+    for bad in ["unknown-key", "missing-key", "bad-choice", "bad-size", "bad-duration", "two-secrets", "unknown-kind"] {
+        assert!(!accepts(&format!("tests/config/bad/{bad}.toml")).is_empty(), "{bad}");
+    }
+}
+
+fn to_json(value: toml::Value) -> serde_json::Value {
+    match value {
+        toml::Value::Datetime(moment) => moment.to_string().into(),
+        toml::Value::Array(items) => items.into_iter().map(to_json).collect(),
+        toml::Value::Table(table) => table.into_iter().map(|(key, value)| (key, to_json(value))).collect(),
+        other => serde_json::to_value(other).expect("JSON"),
+    }
+}
+
+#[test]
+fn every_shell_is_given_a_script() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = relay(&["completions", shell]);
+        assert_eq!(output.status.code(), Some(0), "{shell}");
+        assert!(text(&output.stdout).contains("check"), "{shell}");
+    }
+}
+
+#[test]
+fn the_reference_of_keys_is_a_table() {
+    let output = relay(&["keys"]);
+    assert!(
+        text(&output.stdout).starts_with("| key | value | default | what it is |\n|---|---|---|---|\n| `version` |")
+    );
+}

@@ -1,0 +1,251 @@
+//! The configurations under `tests/config`: good ones load, and each bad one gives exactly the text beside it.
+//!
+//! `UPDATE_GOLDEN=1 cargo test` writes those texts anew; read the difference before it is committed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use proptest::collection::vec;
+use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
+use relay::assemble::{Loaded, load};
+use relay::config::files::Memory;
+use relay::diagnostic::{Diagnostic, any_error, codes, render};
+use relay::files::Disk;
+use relay::message::Time;
+use relay::schema::compile::SchemaCache;
+use serde_json::json;
+
+/// No schema is known for which the compiler finds a fault that no check before it has found.
+const WITHOUT_FIXTURE: &[&str] = &["schema-uncompilable"];
+
+fn load_file(path: &Path) -> Loaded {
+    load(&Disk::new(path), &SchemaCache::default(), Time::now())
+}
+
+/// Each fixture's name and its relay.toml: `<name>.toml`, or `<name>/relay.toml` where it takes several files.
+fn fixtures(directory: &str) -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).expect("fixtures are there") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        if path.is_dir() {
+            found.push((name, path.join("relay.toml")));
+        } else if path.extension().is_some_and(|e| e == "toml") {
+            found.push((name, path));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn every_diagnostic_has_a_fixture_and_every_fixture_gives_its_text() {
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let mut seen = BTreeSet::new();
+    for (code, path) in fixtures("tests/config/bad") {
+        let loaded = load_file(&path);
+        let shown = path.display().to_string();
+        let text = render::human(&loaded.diagnostics, &loaded.sources, false)
+            + &render::summary(&shown, &loaded.diagnostics)
+            + "\n";
+        for diagnostic in &loaded.diagnostics {
+            assert_eq!(diagnostic.fact.about().code, code, "{shown} is about more than its name says:\n{text}");
+        }
+        assert!(!loaded.diagnostics.is_empty(), "{shown} is found to be good");
+        assert_eq!(loaded.config.is_none(), loaded.diagnostics.iter().any(Diagnostic::is_error), "{shown}");
+        let golden =
+            if path.ends_with("relay.toml") { path.with_file_name("expected.txt") } else { path.with_extension("txt") };
+        if update {
+            fs::write(&golden, &text).expect("the fixture can be written");
+        }
+        assert_eq!(text, fs::read_to_string(&golden).unwrap_or_default(), "{}", golden.display());
+        seen.insert(code);
+    }
+    let without: BTreeSet<_> = codes().filter(|code| !seen.contains(*code)).collect();
+    assert_eq!(without, WITHOUT_FIXTURE.iter().copied().collect(), "these have no fixture in tests/config/bad");
+    assert!(seen.len() >= 40, "only {} codes were seen", seen.len());
+}
+
+#[test]
+fn good_configurations_have_no_problems() {
+    let mut fixtures = fixtures("tests/config/ok");
+    fixtures.push(("the repository's own".to_owned(), PathBuf::from("relay.toml")));
+    for (name, path) in &fixtures {
+        let loaded = load_file(path);
+        let text = render::human(&loaded.diagnostics, &loaded.sources, false);
+        assert!(loaded.diagnostics.is_empty() && loaded.config.is_some(), "{name}:\n{text}");
+    }
+    assert!(fixtures.len() > 3, "only {} good configurations", fixtures.len());
+}
+
+const SECRET: &str = "correct-horse-battery-staple-0123456789";
+
+/// A configuration that uses about everything, with a secret in all the places where one may or must not stand.
+fn everything() -> String {
+    let text = fs::read_to_string("tests/config/ok/every_key.toml").expect("the fixture is there");
+    text + &format!("\n[tokens.plain]\nsecret = \"{SECRET}\"\n\n[tokens.digest]\nsha256 = '{SECRET}'\n")
+}
+
+fn all_formats(loaded: &Loaded) -> String {
+    let (diagnostics, sources) = (&loaded.diagnostics, &loaded.sources);
+    let human = render::human(diagnostics, sources, false) + &render::human(diagnostics, sources, true);
+    human + &render::json(diagnostics, sources).to_string() + &render::github(diagnostics, sources)
+}
+
+fn load_text(text: &str) -> Loaded {
+    load(&Memory::new(text), &SchemaCache::default(), Time::now())
+}
+
+#[test]
+fn no_form_of_a_diagnostic_shows_a_secret() {
+    let loaded = load_text(&everything());
+    let shown = all_formats(&loaded);
+    assert!(shown.contains("plain-secret") && shown.contains("bad-digest"), "{shown}");
+    assert!(!shown.contains("correct"), "{shown}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever is done to a file, it is judged, and every form of the diagnostics can be written.
+    #[test]
+    fn no_text_is_too_broken_to_be_told_what_is_wrong_with_it(
+        edits in vec((any::<proptest::sample::Index>(), 0..4_usize, "[\\[\\]{}\"'=,.\\n #é\u{1F408}a1-]{0,3}"), 1..6)
+    ) {
+        let mut text: Vec<char> = everything().chars().collect();
+        for (at, removed, inserted) in edits {
+            let at = at.index(text.len());
+            let end = (at + removed).min(text.len());
+            text.splice(at..end, inserted.chars());
+        }
+        let text: String = text.into_iter().collect();
+        let loaded = load_text(&text);
+        all_formats(&loaded);
+        prop_assert_eq!(loaded.config.is_none(), any_error(&loaded.diagnostics));
+    }
+}
+
+#[test]
+fn json_and_github_say_what_people_are_told() {
+    let text = "version = 1\n[topics.cats]\nschema = \"any\"\n[topics.dogs]\nschema = \"any\"\nhistroy = 1\n\
+        [anonymous]\npublish = [\"cats\", \"dogs\"]\n[topics.cats]\n";
+    let loaded = load_text(text);
+    assert_eq!(
+        render::json(&loaded.diagnostics, &loaded.sources),
+        json!([
+            {
+                "code": "unknown-key", "severity": "error", "message": "unknown key `histroy` in `[topics.dogs]`",
+                "help": "did you mean `history`?", "file": "relay.toml", "line": 6, "column": 1, "end_line": 6,
+                "end_column": 8, "related": [],
+            },
+            {
+                "code": "duplicate-key", "severity": "error", "message": "`cats` stands twice in the same table",
+                "help": "keep one of them", "file": "relay.toml", "line": 9, "column": 9, "end_line": 9,
+                "end_column": 13,
+                "related": [{"file": "relay.toml", "line": 2, "column": 1, "message": "first here"}],
+            },
+        ])
+    );
+    assert_eq!(
+        render::github(&loaded.diagnostics, &loaded.sources),
+        "::error file=relay.toml,line=6,col=1,title=unknown-key::unknown key `histroy` in `[topics.dogs]`%0Ahelp: did \
+         you mean `history`?\n\
+         ::error file=relay.toml,line=9,col=9,title=duplicate-key::`cats` stands twice in the same table%0Ahelp: keep \
+         one of them\n"
+    );
+}
+
+#[test]
+fn a_link_out_of_the_directory_is_not_followed_and_one_inside_is() {
+    let directory = std::env::temp_dir().join(format!("relay-links-{}", std::process::id()));
+    let inside = directory.join("inside/..data");
+    fs::create_dir_all(&inside).expect("a directory");
+    fs::write(directory.join("outside.json"), "{}").expect("a file");
+    fs::write(inside.join("cat.json"), "{}").expect("a file");
+    // As Kubernetes mounts a ConfigMap.
+    symlink("..data/cat.json", directory.join("inside/cat.json")).expect("a link");
+    symlink("../outside.json", directory.join("inside/dog.json")).expect("a link");
+    let text = "version = 1\n[topics.cats]\nschema = \"cat.json\"\n[topics.dogs]\nschema = \"dog.json\"\n\
+        [anonymous]\npublish = [\"**\"]\n";
+    fs::write(directory.join("inside/relay.toml"), text).expect("a file");
+    let loaded = load_file(&directory.join("inside/relay.toml"));
+    fs::remove_dir_all(&directory).expect("the directory is ours");
+    let said: Vec<_> = loaded.diagnostics.iter().map(|d| d.fact.to_string()).collect();
+    assert_eq!(said, ["cannot read the schema `dog.json`: it lies outside relay.toml's directory"]);
+    assert_eq!(loaded.read_paths, ["cat.json", "dog.json", "relay.toml"]);
+}
+
+#[test]
+fn what_has_not_changed_is_not_compiled_again() {
+    let path = Path::new("tests/config/ok/include/relay.toml");
+    let first = load_file(path);
+    let second = load(&Disk::new(path), &first.cache, Time::now());
+    assert_eq!(first.hash, second.hash);
+    assert_eq!(first.schemas.len(), 2);
+    for (file, schema) in &first.schemas {
+        assert!(std::sync::Arc::ptr_eq(schema, &second.schemas[file]), "{file}");
+    }
+}
+
+/// 5,000 topics over 500 schema files that share definitions, with as many grants as a large installation has.
+fn write_large(directory: &Path) {
+    fs::create_dir_all(directory.join("schemas")).expect("a directory");
+    fs::create_dir_all(directory.join("topics.d")).expect("a directory");
+    let common = r#"{"$defs": {"id": {"type": "string", "pattern": "^[a-z]+-[0-9]+$"}, "at": {"type": "string", "format": "date-time"}}}"#;
+    fs::write(directory.join("schemas/common.json"), common).expect("a file");
+    for schema in 0..500 {
+        let text = json!({
+            "type": "object",
+            "title": format!("schema {schema}"),
+            "properties": {
+                "id": {"$ref": "common.json#/$defs/id"},
+                "at": {"$ref": "common.json#/$defs/at"},
+                "amount": {"type": "integer", "minimum": 0, "maximum": schema + 1},
+                "lines": {"type": "array", "maxItems": 100, "items": {"type": "object", "properties": {
+                    "sku": {"type": "string", "minLength": 1, "maxLength": 40}, "count": {"type": "integer"}}}},
+            },
+            "required": ["id", "at"],
+            "additionalProperties": false,
+        });
+        fs::write(directory.join(format!("schemas/{schema}.json")), text.to_string()).expect("a file");
+    }
+    for file in 0..50 {
+        let topic = |n: usize| {
+            let name = if n.is_multiple_of(10) { format!("\"t{n}.{{region}}\"") } else { format!("\"t{n}.all\"") };
+            format!(
+                "[topics.{name}]\nschema = \"schemas/{}.json\"\nhistory = {{ count = 100, bytes = \"1 MiB\" }}\n",
+                n / 10
+            ) + &format!(
+                "[[topics.{name}.examples]]\nvalid = {{ id = \"o-1\", at = 2026-11-24T10:00:00Z, amount = 0 }}\n"
+            )
+        };
+        let text: String = (file * 100..(file + 1) * 100).map(topic).collect();
+        fs::write(directory.join(format!("topics.d/{file}.toml")), text).expect("a file");
+    }
+    let token =
+        |n: usize| format!("[tokens.n{n}]\nsha256 = \"{n:064x}\"\npublish = [\"t{n}.*\"]\nsubscribe = [\"**\"]\n");
+    let tokens: String = (0..500).map(token).collect();
+    let text = format!("version = 1\ninclude = [\"topics.d/*.toml\"]\n{tokens}");
+    fs::write(directory.join("relay.toml"), text).expect("a file");
+}
+
+#[test]
+#[ignore = "a measurement: cargo test --release -- --ignored five_thousand"]
+fn five_thousand_topics_over_500_schemas_are_checked_within_a_second() {
+    let directory = std::env::temp_dir().join(format!("relay-large-{}", std::process::id()));
+    write_large(&directory);
+    let begin = Instant::now();
+    let loaded = load_file(&directory.join("relay.toml"));
+    let first = begin.elapsed();
+    let begin = Instant::now();
+    let again = load(&Disk::new(&directory.join("relay.toml")), &loaded.cache, Time::now());
+    let second = begin.elapsed();
+    fs::remove_dir_all(&directory).expect("the directory is ours");
+    println!("first load {first:?}, with its cache {second:?}");
+    assert_eq!(render::human(&loaded.diagnostics, &loaded.sources, false), "");
+    assert_eq!((loaded.config.map(|c| c.topics.len()), again.schemas.len()), (Some(5_000), 500));
+    assert!(first < Duration::from_secs(1), "{first:?}");
+}
