@@ -69,6 +69,7 @@ pub enum Refusal {
         wrong: bool,
     },
     TokenExpired,
+    UnknownRegistration,
     Forbidden {
         action: Action,
         topics: Pattern,
@@ -168,6 +169,7 @@ impl Refusal {
             Self::BadRequest(_) => ("bad-request", 400, "The request is not understood"),
             Self::Unauthenticated { .. } => ("unauthenticated", 401, "A valid token is needed"),
             Self::TokenExpired => ("token-expired", 401, "The token has expired"),
+            Self::UnknownRegistration => ("unauthenticated", 401, "A valid token is needed"),
             Self::Forbidden { .. } | Self::ForbiddenUser { .. } => ("forbidden", 403, "The token does not allow this"),
             Self::OriginDenied { .. } => ("origin-denied", 403, "The page's origin is not allowed"),
             Self::UnknownTopic { .. } => ("unknown-topic", 404, "The topic is not declared"),
@@ -253,6 +255,9 @@ impl fmt::Display for Refusal {
                 f.write_str("anonymous callers may not do this: send `Authorization: Bearer <token>`")
             }
             Self::TokenExpired => f.write_str("the token is past its `not_after`: use its successor"),
+            Self::UnknownRegistration => f.write_str(
+                "the registration is not known here: it was deleted, has ended, or the server was restarted: register again",
+            ),
             Self::Forbidden { action, topics } => {
                 write!(f, "no grant of this credential allows it to {action} `{topics}`")
             }

@@ -6,6 +6,7 @@
 pub mod descriptors;
 pub mod lingering;
 pub mod listener;
+pub mod paced;
 pub mod socket;
 
 use std::convert::Infallible;
@@ -20,14 +21,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
 use crate::assemble::reload::Reloader;
+use crate::close::Close;
 use crate::config::model::Limits;
 use crate::connections::Connections;
+use crate::http::flow::Flow;
 use crate::http::{Door, Link};
 use crate::live::Live;
 use crate::message::Time;
 use crate::server::lingering::Lingering;
 use crate::server::listener::Listener;
-use crate::server::socket::Socket;
+use crate::server::paced::Paced;
 
 /// Connections to the admin listener; they are among the descriptors that `limits.connections` leaves.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -72,6 +75,9 @@ pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'s
         });
     }
     live.drain.begun().await;
+    for connection in live.hub.connections() {
+        connection.end(Close::Draining);
+    }
     let within = live.snapshot().config.limits.drain;
     match live.drain.ended(within).await {
         Ok(()) => info!("drained"),
@@ -143,7 +149,9 @@ async fn accept_all(
             () = live.drain.begun() => return,
             permit = connections.enter(limit(limits)) => permit,
         };
-        let link = Link { peer, permit };
+        let flow = Flow::default();
+        let socket = Paced::new(Lingering::new(socket), flow.clone(), limits.write_stall);
+        let link = Link { peer, permit, flow };
         live.drain.spawn("http", serve(socket, link, live.clone(), door.clone(), http(limits)));
     }
 }
@@ -170,13 +178,12 @@ fn http(limits: &Limits) -> http1::Builder {
 
 /// Serves one connection until it ends or is upgraded. When the drain begins, the next answer is the last one; where no
 /// request comes within [`GRACE`], there is none.
-async fn serve(socket: Socket, link: Link, live: Arc<Live>, door: Arc<Door>, http: http1::Builder) {
+async fn serve(socket: Paced<Lingering>, link: Link, live: Arc<Live>, door: Arc<Door>, http: http1::Builder) {
     let service = service_fn(move |request| {
         let (door, link) = (door.clone(), link.clone());
         async move { Ok::<_, Infallible>(door.answer(request, link).await) }
     });
-    let mut connection =
-        std::pin::pin!(http.serve_connection(TokioIo::new(Lingering::new(socket)), service).with_upgrades());
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(socket), service).with_upgrades());
     let draining = async {
         live.drain.begun().await;
         tokio::time::sleep(GRACE).await;

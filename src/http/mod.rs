@@ -10,12 +10,17 @@ mod body;
 mod call;
 mod credential;
 mod envelope;
+mod events;
+pub mod flow;
 mod forwarded;
 mod health;
+mod history;
 mod origin;
 mod publish;
+mod query;
 mod register;
 mod routes;
+mod stream;
 mod topics;
 mod upgrade;
 
@@ -34,9 +39,12 @@ use warp::http::{Request, StatusCode};
 use warp::reply::Response;
 
 use crate::assemble::reload::Reloader;
+use crate::close::Close;
 use crate::connections::Permit;
 use crate::http::call::Call;
+use crate::http::flow::Flow;
 use crate::live::Live;
+use crate::problem::Refusal;
 use crate::telemetry::stats::Route;
 
 /// What the server knows of a connection; every request on it has it.
@@ -46,6 +54,8 @@ pub struct Link {
     pub peer: Option<IpAddr>,
     /// Its place.
     pub permit: Permit,
+    /// Whether what is answered has left.
+    pub flow: Flow,
 }
 
 /// Where requests of one listener come in.
@@ -93,6 +103,9 @@ impl Door {
         let call = Arc::new(Call::take(&self.live, self.side, &mut request, link));
         let snapshot = self.live.snapshot();
         let mut response = match call.admit(&snapshot, self.loopback) {
+            Err(Refusal::Overloaded { .. }) if events::is_stream(call.uri.path()) => {
+                events::send_away(&self.live, Close::OverCapacity)
+            }
             Err(refusal) => answer::refusal(&refusal),
             Ok(()) => {
                 request.extensions_mut().insert(call.clone());

@@ -11,7 +11,7 @@ use crate::hub::Hub;
 use crate::hub::batch::Batch;
 use crate::hub::connection::{Connection, Dead, Phase, Written};
 use crate::hub::entry::{Cursor, Mark, Message};
-use crate::hub::gaps::Gaps;
+use crate::hub::gaps::{Gap, Gaps};
 use crate::hub::members::SlotId;
 use crate::hub::shard::Shard;
 use crate::hub::window::Fetch;
@@ -112,9 +112,10 @@ impl Subscriber {
     pub fn subscribe(&mut self, list: Vec<(Pattern, After)>, synced: Option<Option<CommandId>>) {
         let stood = self.take_back();
         let (epoch, head) = (self.hub.epoch(), self.hub.head().seq);
-        self.subscriptions.retain(|s| !list.iter().any(|(pattern, _)| *pattern == s.pattern));
         let floors: Vec<_> = list.iter().map(|(_, after)| after.seq_in(epoch, head)).collect();
         let oldest = floors.iter().map(|floor| floor.unwrap_or(0)).min().unwrap_or(head);
+        let patterns: Vec<Pattern> = list.iter().map(|(pattern, _)| pattern.clone()).collect();
+        self.forget(&patterns);
         let replay = self.replay.get_or_insert_default();
         if oldest < stood.seq {
             // One merged replay: what was subscribed before goes on from where it stood.
@@ -127,7 +128,8 @@ impl Subscriber {
         for ((pattern, after), floor) in list.into_iter().zip(floors) {
             // Named twice: the last one counts, as if it had come in a command of its own.
             self.subscriptions.retain(|s| s.pattern != pattern);
-            if after == After::Earliest {
+            replay.earliest.retain(|p| *p != pattern);
+            if after == After::Earliest && oldest < stood.seq {
                 replay.earliest.push(pattern.clone());
             }
             if floor.is_none() {
@@ -144,8 +146,17 @@ impl Subscriber {
     /// Ends these subscriptions; nothing of them is sent any more.
     pub fn unsubscribe(&mut self, patterns: &[Pattern]) {
         self.take_back();
-        self.subscriptions.retain(|s| !patterns.contains(&s.pattern));
+        self.forget(patterns);
         self.index();
+    }
+
+    /// Drops subscriptions with everything that was still to be told of them.
+    fn forget(&mut self, patterns: &[Pattern]) {
+        self.subscriptions.retain(|s| !patterns.contains(&s.pattern));
+        let Some(replay) = self.replay.as_mut() else { return };
+        replay.earliest.retain(|p| !patterns.contains(p));
+        replay.due.retain(|(_, notice)| !matches!(notice, Notice::Gap { topics, .. } if patterns.contains(topics)));
+        patterns.iter().for_each(|pattern| replay.gaps.forget(pattern));
     }
 
     fn index(&mut self) {
@@ -210,10 +221,13 @@ impl Subscriber {
         let replay = self.replay.get_or_insert_default();
         for (item, cursor) in unsent {
             if let Item::Notice(notice) = item {
-                if let Notice::Gap { topics, to, .. } = &notice {
-                    replay.gaps.told(topics, to.seq);
+                match &notice {
+                    // The next page shows it again.
+                    Notice::Gap { topics, from, reason: GapReason::Retention | GapReason::Lag, .. } => {
+                        replay.gaps.untold(topics, from.seq);
+                    }
+                    _ => replay.tell(cursor.seq, notice),
                 }
-                replay.tell(cursor.seq, notice);
             }
         }
     }
@@ -294,50 +308,34 @@ impl Subscriber {
         let topics: Vec<Pattern> = self.subscriptions().cloned().collect();
         let query = Query { topics: &topics, after: cursor.seq, until, limit: PAGE };
         let page = self.hub.store.read(query).await?;
-        let complete = page.until;
-        let mut gaps = self.gaps(cursor, page.evicted, until, complete).into_iter().peekable();
         let epoch = self.hub.epoch();
         let mut pulled = Pulled::default();
         let at = |seq: Seq| Cursor { seq, ..cursor };
-        let mut tell_gaps = |before: Seq, pulled: &mut Pulled| {
-            while let Some(gap) = gaps.next_if(|gap| gap.to < before) {
-                let [from, to] = [gap.from, gap.to].map(|seq| Position { epoch, seq });
-                let notice = Notice::Gap { topics: gap.topics, from, to, reason };
-                pulled.items.push((Item::Notice(notice), at(gap.to.max(cursor.seq))));
-            }
-        };
+        self.tell_due(cursor.seq, cursor, &mut pulled);
+        for gap in self.gaps(cursor, page.evicted, until) {
+            let [from, to] = [gap.from, gap.to].map(|seq| Position { epoch, seq });
+            pulled.items.push((Item::Notice(Notice::Gap { topics: gap.topics, from, to, reason }), cursor));
+        }
         for record in page.records {
             let seq = record.seq;
-            tell_gaps(seq, &mut pulled);
             self.tell_due(seq - 1, at(seq - 1), &mut pulled);
             if self.wants(&record) {
                 let topic = self.hub.topic(&record.topic);
                 pulled.items.push((Item::Message(Arc::new(Message::new(record, topic))), at(seq)));
             }
         }
-        tell_gaps(Seq::MAX, &mut pulled);
-        self.tell_due(complete, at(complete), &mut pulled);
-        pulled.end = at(complete.max(cursor.seq));
+        self.tell_due(page.until, at(page.until), &mut pulled);
+        pulled.end = at(page.until.max(cursor.seq));
         Ok(pulled)
     }
 
-    fn gaps(
-        &mut self,
-        cursor: Cursor,
-        evicted: Vec<(Pattern, Seq)>,
-        until: Seq,
-        complete: Seq,
-    ) -> Vec<crate::hub::gaps::Gap> {
-        let subscriptions = &self.subscriptions;
-        let of = |topics: &Pattern| {
-            let same = subscriptions.iter().find(|s| s.pattern == *topics).map(|s| s.floor);
-            let overlapping = subscriptions.iter().filter(|s| s.pattern.overlaps(topics)).map(|s| s.floor);
-            same.or_else(|| overlapping.min())
-        };
+    fn gaps(&mut self, cursor: Cursor, evicted: Vec<(Pattern, Seq)>, until: Seq) -> Vec<Gap> {
         let replay = self.replay.get_or_insert_default();
-        let earliest = std::mem::take(&mut replay.earliest);
-        replay.gaps.forgive(&evicted, |topics| earliest.iter().any(|p| p.overlaps(topics)));
-        replay.gaps.due(evicted, |topics| of(topics).map(|floor| floor.max(cursor.seq)), until, complete)
+        for pattern in std::mem::take(&mut replay.earliest) {
+            replay.gaps.forgive(&pattern, &evicted);
+        }
+        let subscriptions = self.subscriptions.iter().map(|s| (&s.pattern, s.floor));
+        replay.gaps.due(evicted, subscriptions, cursor.seq, until)
     }
 
     /// Tells what is due up to a seq.

@@ -31,6 +31,10 @@ pub async fn open(live: Arc<Live>, socket: Box<dyn Io>, head: Bytes, opening: Op
     let kind = protocol::KINDS.iter().find(|kind| kind.name == opening.protocol).unwrap_or(&protocol::KINDS[0]);
     let caller = Box::pin(who(&live, &opening)).await;
     let subscriber = live.hub.subscriber(Arc::new(Connection::new(Some(socket))), kind.protocol);
+    if live.drain.has_begun() {
+        // Too late for the word that went to everybody.
+        subscriber.connection().end(Close::Draining);
+    }
     let mut task = Box::new(Task::new(live, subscriber, kind.protocol, opening.peer, opening.permit));
     task.begin(caller, &head);
     task

@@ -27,6 +27,7 @@ use crate::live::Live;
 use crate::notice::{After, Notice};
 use crate::plugin::Protocol;
 use crate::principal::Principal;
+use crate::reconnect;
 use crate::registrations::Seat;
 use crate::ws::vitals::{Vital, Vitals};
 
@@ -405,6 +406,12 @@ impl Task {
         }
         // The shard must not write behind the close.
         self.subscriber.position();
+        if let Ending::Close(close) = ending {
+            let goaway = reconnect::goaway(close, &self.live.snapshot().config.limits);
+            if goaway.is_some_and(|goaway| self.tell(&goaway).is_err()) {
+                return;
+            }
+        }
         let answered = self.deaf || matches!(ending, Ending::Answer(_));
         if self.send(frame::close(code, reason)).is_err() {
             return;

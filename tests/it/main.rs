@@ -3,7 +3,10 @@
 mod admin;
 mod cli;
 mod config;
+mod event_stream;
+mod events;
 mod handshake;
+mod history;
 mod http;
 mod logs;
 mod pages;
