@@ -4,7 +4,7 @@
 //! nodelay and no limit on connections, and cannot be drained against a deadline. Knows nothing of routes.
 
 pub mod descriptors;
-pub mod lingering;
+pub mod http_socket;
 pub mod listener;
 pub mod socket;
 
@@ -24,9 +24,8 @@ use crate::connections::Connections;
 use crate::http::{Door, Link};
 use crate::live::Live;
 use crate::message::Time;
-use crate::server::lingering::Lingering;
+use crate::server::http_socket::HttpSocket;
 use crate::server::listener::Listener;
-use crate::server::socket::Socket;
 
 /// Connections to the admin listener; they are among the descriptors that `limits.connections` leaves.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -141,6 +140,7 @@ async fn accept_all(
             permit = connections.enter(limit(limits)) => permit,
         };
         let link = Link { peer, permit };
+        let socket = HttpSocket::new(socket, limits.write_stall);
         live.drain.spawn("http", serve(socket, link, live.clone(), door.clone(), http(limits)));
     }
 }
@@ -167,13 +167,12 @@ fn http(limits: &Limits) -> http1::Builder {
 
 /// Serves one connection until it ends or is upgraded. When the drain begins, the next answer is the last one; where no
 /// request comes within [`GRACE`], there is none.
-async fn serve(socket: Socket, link: Link, live: Arc<Live>, door: Arc<Door>, http: http1::Builder) {
+async fn serve(socket: HttpSocket, link: Link, live: Arc<Live>, door: Arc<Door>, http: http1::Builder) {
     let service = service_fn(move |request| {
         let (door, link) = (door.clone(), link.clone());
         async move { Ok::<_, Infallible>(door.answer(request, link).await) }
     });
-    let mut connection =
-        std::pin::pin!(http.serve_connection(TokioIo::new(Lingering::new(socket)), service).with_upgrades());
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(socket), service).with_upgrades());
     let draining = async {
         live.drain.begun().await;
         tokio::time::sleep(GRACE).await;

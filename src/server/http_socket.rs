@@ -1,4 +1,5 @@
-//! A socket that is closed without losing the answer.
+//! A socket while it speaks HTTP: it neither waits for ever for a peer that does not read, nor loses an answer when it
+//! is closed.
 //!
 //! A request may be refused while its body is still arriving. Closing a socket with unread bytes in it resets the
 //! connection, and a peer that is told so while it writes does not read the answer any more. So the end of a connection
@@ -19,34 +20,49 @@ const LINGER: Duration = Duration::from_secs(1);
 /// At most so many bytes.
 const MOST: usize = 8 << 20;
 
-/// A socket while it speaks HTTP.
-pub struct Lingering {
+/// See the module's documentation.
+pub struct HttpSocket {
     socket: Socket,
+    write_stall: Duration,
+    /// A write makes no progress: how long it may still take.
+    stalled: Option<Pin<Box<Sleep>>>,
     /// The other direction has ended: the time that is left, and the bytes.
     ending: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
-impl Lingering {
-    /// Takes a fresh socket.
-    pub fn new(socket: Socket) -> Self {
-        Self { socket, ending: None }
+impl HttpSocket {
+    /// Takes a fresh socket, whose writes fail when they make no progress for so long.
+    pub fn new(socket: Socket, write_stall: Duration) -> Self {
+        Self { socket, write_stall, stalled: None, ending: None }
     }
 
     /// The socket, for another protocol.
     pub fn into_inner(self) -> Socket {
         self.socket
     }
+
+    fn watch(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stall = self.write_stall;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
+        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
-impl AsyncRead for Lingering {
+impl AsyncRead for HttpSocket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().socket).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Lingering {
+impl AsyncWrite for HttpSocket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().socket).poll_write(cx, buf)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.socket).poll_write(cx, buf);
+        this.watch(cx, written)
     }
 
     fn poll_write_vectored(
@@ -54,7 +70,9 @@ impl AsyncWrite for Lingering {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().socket).poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.socket).poll_write_vectored(cx, bufs);
+        this.watch(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
