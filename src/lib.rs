@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` has the map.
 
+pub mod appending;
 pub mod assemble;
 pub mod auth;
 pub mod cli;
@@ -27,6 +28,8 @@ pub mod principal;
 pub mod problem;
 pub mod protocol;
 pub mod registrations;
+pub mod reload;
+pub mod reloads;
 pub mod schema;
 pub mod server;
 pub mod snapshot;

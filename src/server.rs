@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
+use crate::assemble::reload::Reloader;
 use crate::config::model::Limits;
 use crate::connections::Connections;
 use crate::http::{Door, Link};
@@ -42,11 +43,13 @@ pub struct Listeners {
     pub public: Listener,
     /// Operators.
     pub admin: Option<Listener>,
+    /// Who reloads when operators ask for it; `None`: a configuration without files.
+    pub reloader: Option<Arc<Reloader>>,
 }
 
 /// Serves until the drain has begun and everything has ended, or `limits.drain` has passed since.
 pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'static str]) {
-    let Listeners { public, admin } = listeners;
+    let Listeners { public, admin, reloader } = listeners;
     let most = live.snapshot().config.limits.connections.unwrap_or_else(descriptors::connections);
     for shard in live.hub.tasks() {
         live.drain.detach("shard", shard);
@@ -61,7 +64,7 @@ pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'s
         }
     });
     if let Some(admin) = admin {
-        let door = Arc::new(Door::admin(live.clone(), admin.is_loopback()));
+        let door = Arc::new(Door::admin(live.clone(), admin.is_loopback(), reloader));
         let live = live.clone();
         live.drain.clone().spawn("accept-admin", async move {
             accept_all(admin, &live, door, &Connections::default(), |_| ADMIN_CONNECTIONS).await;

@@ -1,7 +1,10 @@
 //! From files to what a server runs on: the one place that puts configuration, schemas and kinds together.
 
 pub mod build;
+mod gate;
 pub mod load;
+pub mod plan;
+pub mod reload;
 mod schemas;
 pub mod worst_case;
 

@@ -33,6 +33,7 @@ use warp::http::header::{CONNECTION, HeaderValue};
 use warp::http::{Request, StatusCode};
 use warp::reply::Response;
 
+use crate::assemble::reload::Reloader;
 use crate::connections::Permit;
 use crate::http::call::Call;
 use crate::live::Live;
@@ -72,8 +73,8 @@ impl Door {
     }
 
     /// The door of `server.admin`.
-    pub fn admin(live: Arc<Live>, loopback: bool) -> Self {
-        Self { routes: admin::routes(&live), live, loopback, side: Side::Admin }
+    pub fn admin(live: Arc<Live>, loopback: bool, reloader: Option<Arc<Reloader>>) -> Self {
+        Self { routes: admin::routes(&live, reloader), live, loopback, side: Side::Admin }
     }
 
     /// Answers one request. Cannot fail, and a panic on the way is an answer too.

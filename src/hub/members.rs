@@ -28,7 +28,7 @@ pub(super) struct Slot {
     pub(super) connection: Arc<Connection>,
     pub(super) encoder: &'static dyn Encoder,
     user: Option<UserId>,
-    token: Option<Arc<str>>,
+    pub(super) token: Option<Arc<str>>,
     subscriptions: Vec<Pattern>,
     /// The turn of the connection in which the shard serves it; `None` while its own task does.
     pub(super) live: Option<u64>,

@@ -10,7 +10,7 @@ use std::task::Context;
 use crate::hub::Hub;
 use crate::hub::batch::Batch;
 use crate::hub::connection::{Connection, Dead, Phase, Written};
-use crate::hub::entry::{Cursor, Entry, Mark, Message};
+use crate::hub::entry::{Cursor, Mark, Message};
 use crate::hub::gaps::Gaps;
 use crate::hub::members::SlotId;
 use crate::hub::shard::Shard;
@@ -22,8 +22,8 @@ use crate::plugin::{Encoder, Query, StoreError};
 
 /// Messages in one page of the store.
 const PAGE: usize = 256;
-/// Entries of the window that are looked at in one pull, and bytes of payload in its answer.
-const PULL_ENTRIES: usize = 256;
+/// Messages of the window that are looked at in one pull, and bytes of payload in its answer.
+const PULL_MESSAGES: usize = 256;
 const PULL_BYTES: usize = 64 << 10;
 
 /// See the module's documentation.
@@ -246,9 +246,15 @@ impl Subscriber {
         let cursor = self.take_back();
         let until = self.replay.as_ref().map_or(0, |r| r.until);
         if cursor.seq < until {
-            return self.pull_store(cursor, until, GapReason::Retention).await;
+            return match self.hub.window.mark_after(cursor) {
+                Some(mark) if mark.seq <= cursor.seq => Ok(self.pull_mark(cursor, mark)),
+                mark => {
+                    let until = mark.map_or(until, |mark| mark.seq.min(until));
+                    self.pull_store(cursor, until, GapReason::Retention).await
+                }
+            };
         }
-        match self.hub.window.after(cursor, PULL_ENTRIES, PULL_BYTES) {
+        match self.hub.window.after(cursor, PULL_MESSAGES, PULL_BYTES) {
             Fetch::Head => {
                 let mut pulled = Pulled { end: cursor, ..Pulled::default() };
                 self.tell_due(cursor.seq, cursor, &mut pulled);
@@ -256,33 +262,31 @@ impl Subscriber {
                 Ok(pulled)
             }
             Fetch::Evicted(seq) => self.pull_store(cursor, seq, GapReason::Lag).await,
-            Fetch::Entries(entries) => Ok(self.pull_entries(cursor, entries)),
+            Fetch::Mark(mark) => Ok(self.pull_mark(cursor, mark)),
+            Fetch::Messages(messages) => Ok(self.pull_window(cursor, messages)),
         }
     }
 
-    fn pull_entries(&mut self, mut cursor: Cursor, entries: Vec<Entry>) -> Pulled {
+    fn pull_window(&mut self, mut cursor: Cursor, messages: Vec<Arc<Message>>) -> Pulled {
         let mut pulled = Pulled::default();
-        for entry in entries {
-            // Before a message comes what is due before it, before a mark also what is due at its seq.
-            let before = match entry {
-                Entry::Message(_) => entry.seq() - 1,
-                Entry::Mark(_) => entry.seq(),
-            };
-            self.tell_due(before, cursor, &mut pulled);
-            cursor = entry.pass(cursor);
-            match entry {
-                Entry::Message(message) if self.wants(&message.record) => {
-                    pulled.items.push((Item::Message(message), cursor));
-                }
-                Entry::Message(_) => {}
-                Entry::Mark(mark) => {
-                    pulled.items.push((Item::Mark(mark), cursor));
-                    break;
-                }
+        for message in messages {
+            let seq = message.record.seq;
+            self.tell_due(seq - 1, cursor, &mut pulled);
+            cursor.seq = seq;
+            if self.wants(&message.record) {
+                pulled.items.push((Item::Message(message), cursor));
             }
         }
         self.tell_due(cursor.seq, cursor, &mut pulled);
         pulled.end = cursor;
+        pulled
+    }
+
+    /// A reload took effect where the cursor stands; what is due there comes before it.
+    fn pull_mark(&mut self, cursor: Cursor, mark: Arc<Mark>) -> Pulled {
+        let mut pulled = Pulled { end: mark.pass(cursor), ..Pulled::default() };
+        self.tell_due(cursor.seq, cursor, &mut pulled);
+        pulled.items.push((Item::Mark(mark), pulled.end));
         pulled
     }
 
@@ -401,6 +405,12 @@ impl Drop for Subscriber {
         if self.cursor.is_some() {
             self.hub.behind.sub(1);
         }
+        // A task that was ended from outside may leave while it is live, and in the middle of a pass: another turn makes
+        // the shard's item stale before the slot goes.
+        let mut wire = self.connection.wire();
+        wire.phase = Phase::Behind;
+        wire.turn += 1;
+        drop(wire);
         self.shard.state().members.remove(self.slot);
     }
 }

@@ -14,6 +14,8 @@ use prometheus_client::registry::Registry;
 
 use crate::hub::topic::Topic;
 use crate::live::Live;
+use crate::message::Time;
+use crate::reloads::Outcome;
 use crate::telemetry::stats::Histogram;
 
 /// The media type of [`Scraper::text`].
@@ -52,8 +54,22 @@ impl Collector for Everything {
         topics(&self.0, &mut page)?;
         connections(&self.0, &mut page)?;
         requests(&self.0, &mut page)?;
+        reloads(&self.0, &mut page)?;
         process(&self.0, &mut page)
     }
+}
+
+fn reloads(live: &Live, page: &mut Page<'_>) -> fmt::Result {
+    let (committed, refused) = live.reloads.counts();
+    let results = [([("result", "committed")], committed), ([("result", "refused")], refused)];
+    page.counters("reloads", "Reloads", results)?;
+    let last = live.reloads.last();
+    let succeeded = last.as_ref().is_none_or(|report| matches!(report.result, Outcome::Committed(_)));
+    page.gauge("last_reload_successful", "Whether the last reload was committed", u64::from(succeeded))?;
+    let seconds = |time: Time| u64::try_from(time.0 / 1_000).unwrap_or(0);
+    let snapshot = live.snapshot();
+    page.gauge("config_loaded_timestamp_seconds", "When the configuration was committed", seconds(snapshot.loaded_at))?;
+    page.gauge("config_generation", "Generation of the configuration in force", snapshot.generation)
 }
 
 fn topics(live: &Live, page: &mut Page<'_>) -> fmt::Result {
@@ -134,7 +150,6 @@ fn process(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     let tasks = live.drain.tasks();
     page.gauges("tasks", "Tasks that run", tasks.iter().map(|(name, n)| ([("task", *name)], *n as u64)))?;
     page.gauges("build_info", "Always 1", [([("version", env!("CARGO_PKG_VERSION"))], 1)])?;
-    page.gauge("config_generation", "Generation of the configuration in force", live.snapshot().generation)?;
     page.gauge("log_seq", "Place of the newest message in the log", live.hub.store().head())?;
     page.gauge("draining", "Whether the server is shutting down", live.drain.has_begun().into())
 }

@@ -21,11 +21,12 @@ pub enum Route {
     Ready,
     Metrics,
     Config,
+    Reload,
 }
 
 impl Route {
     /// Every route there is, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::None,
         Self::Publish,
         Self::PublishMany,
@@ -38,6 +39,7 @@ impl Route {
         Self::Ready,
         Self::Metrics,
         Self::Config,
+        Self::Reload,
     ];
 
     /// The value of the label.
@@ -55,6 +57,7 @@ impl Route {
             Self::Ready => "ready",
             Self::Metrics => "metrics",
             Self::Config => "config",
+            Self::Reload => "reload",
         }
     }
 }
