@@ -4,9 +4,8 @@
 //! nodelay and no limit on connections, and cannot be drained against a deadline. Knows nothing of routes.
 
 pub mod descriptors;
-pub mod lingering;
+pub mod http_socket;
 pub mod listener;
-pub mod paced;
 pub mod socket;
 
 use std::convert::Infallible;
@@ -28,9 +27,9 @@ use crate::http::flow::Flow;
 use crate::http::{Door, Link};
 use crate::live::Live;
 use crate::message::Time;
-use crate::server::lingering::Lingering;
+use crate::server::http_socket::HttpSocket;
 use crate::server::listener::Listener;
-use crate::server::paced::Paced;
+use crate::server::socket::Socket;
 
 /// Connections to the admin listener; they are among the descriptors that `limits.connections` leaves.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -150,7 +149,7 @@ async fn accept_all(
             permit = connections.enter(limit(limits)) => permit,
         };
         let flow = Flow::default();
-        let socket = Paced::new(Lingering::new(socket), flow.clone(), limits.write_stall);
+        let socket = HttpSocket::new(socket, limits.write_stall, flow.clone());
         let link = Link { peer, permit, flow };
         live.drain.spawn("http", serve(socket, link, live.clone(), door.clone(), http(limits)));
     }
@@ -178,7 +177,7 @@ fn http(limits: &Limits) -> http1::Builder {
 
 /// Serves one connection until it ends or is upgraded. When the drain begins, the next answer is the last one; where no
 /// request comes within [`GRACE`], there is none.
-async fn serve(socket: Paced<Lingering>, link: Link, live: Arc<Live>, door: Arc<Door>, http: http1::Builder) {
+async fn serve(socket: HttpSocket<Socket>, link: Link, live: Arc<Live>, door: Arc<Door>, http: http1::Builder) {
     let service = service_fn(move |request| {
         let (door, link) = (door.clone(), link.clone());
         async move { Ok::<_, Infallible>(door.answer(request, link).await) }

@@ -100,8 +100,8 @@ impl Door {
 
     async fn pass(&self, mut request: Request<Incoming>, link: Link) -> Response {
         let began = Instant::now();
-        let call = Arc::new(Call::take(&self.live, self.side, &mut request, link));
         let snapshot = self.live.snapshot();
+        let call = Arc::new(Call::take(&self.live, &snapshot, self.side, &mut request, link));
         let mut response = match call.admit(&snapshot, self.loopback) {
             Err(Refusal::Overloaded { .. }) if events::is_stream(call.uri.path()) => {
                 events::send_away(&self.live, Close::OverCapacity)
