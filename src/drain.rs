@@ -3,6 +3,8 @@
 //! Nothing else spawns. A task that panics is logged by its name and takes nobody with it. Knows neither sockets nor
 //! topics: what a task does when the drain begins is its own business.
 
+#![allow(clippy::disallowed_methods, reason = "this is the one place that starts tasks")]
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;

@@ -287,9 +287,8 @@ impl fmt::Display for Refusal {
                 write!(f, "`{host}` is not a name of this server: add it to `server.allowed_hosts`")
             }
             Self::ValidationFailed { topic, violations, more } => {
-                let n = violations.len();
+                let (n, s) = (violations.len(), if violations.len() == 1 { "" } else { "s" });
                 let more = if *more { " or more" } else { "" };
-                let s = if n == 1 { "" } else { "s" };
                 write!(f, "{n}{more} violation{s} of the schema of `{topic}`")
             }
             Self::Batch(items) => match items.as_slice() {

@@ -36,6 +36,7 @@ use crate::assemble::reload::Reloader;
 use crate::connections::Permit;
 use crate::http::call::Call;
 use crate::live::Live;
+use crate::plugin::Protocol;
 use crate::telemetry::stats::Route;
 
 /// What the server knows of a connection; every request on it has it.
@@ -66,8 +67,8 @@ pub enum Side {
 }
 
 impl Door {
-    /// The door of `server.listen`. `protocols` are the names of the subprotocols, the default one first.
-    pub fn public(live: Arc<Live>, loopback: bool, protocols: &'static [&'static str]) -> Self {
+    /// The door of `server.listen`. `protocols` are the subprotocols, the default one first.
+    pub fn public(live: Arc<Live>, loopback: bool, protocols: &'static [&'static dyn Protocol]) -> Self {
         Self { live, routes: routes::public(protocols), loopback, side: Side::Public }
     }
 
