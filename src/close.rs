@@ -69,7 +69,7 @@ impl Close {
 impl From<&Refusal> for Close {
     fn from(refusal: &Refusal) -> Self {
         match refusal {
-            Refusal::Unauthenticated { .. } => Self::Unauthenticated,
+            Refusal::Unauthenticated { .. } | Refusal::UnknownRegistration => Self::Unauthenticated,
             Refusal::TokenExpired => Self::TokenExpired,
             Refusal::Forbidden { .. }
             | Refusal::ForbiddenUser { .. }

@@ -69,6 +69,7 @@ pub enum Refusal {
         wrong: bool,
     },
     TokenExpired,
+    UnknownRegistration,
     Forbidden {
         action: Action,
         topics: Pattern,
@@ -168,6 +169,7 @@ impl Refusal {
             Self::BadRequest(_) => ("bad-request", 400, "The request is not understood"),
             Self::Unauthenticated { .. } => ("unauthenticated", 401, "A valid token is needed"),
             Self::TokenExpired => ("token-expired", 401, "The token has expired"),
+            Self::UnknownRegistration => ("unauthenticated", 401, "A valid token is needed"),
             Self::Forbidden { .. } | Self::ForbiddenUser { .. } => ("forbidden", 403, "The token does not allow this"),
             Self::OriginDenied { .. } => ("origin-denied", 403, "The page's origin is not allowed"),
             Self::UnknownTopic { .. } => ("unknown-topic", 404, "The topic is not declared"),
@@ -253,6 +255,9 @@ impl fmt::Display for Refusal {
                 f.write_str("anonymous callers may not do this: send `Authorization: Bearer <token>`")
             }
             Self::TokenExpired => f.write_str("the token is past its `not_after`: use its successor"),
+            Self::UnknownRegistration => f.write_str(
+                "the registration is not known here: it was deleted, has ended, or the server was restarted: register again",
+            ),
             Self::Forbidden { action, topics } => {
                 write!(f, "no grant of this credential allows it to {action} `{topics}`")
             }
@@ -286,11 +291,7 @@ impl fmt::Display for Refusal {
             Self::UnknownHost { host } => {
                 write!(f, "`{host}` is not a name of this server: add it to `server.allowed_hosts`")
             }
-            Self::ValidationFailed { topic, violations, more } => {
-                let (n, s) = (violations.len(), if violations.len() == 1 { "" } else { "s" });
-                let more = if *more { " or more" } else { "" };
-                write!(f, "{n}{more} violation{s} of the schema of `{topic}`")
-            }
+            Self::ValidationFailed { topic, violations, more } => count(f, violations.len(), *more, topic),
             Self::Batch(items) => match items.as_slice() {
                 [(index, only)] => write!(f, "item {index}: {only}; nothing was published"),
                 _ => write!(f, "{} items are refused; nothing was published", items.len()),
@@ -301,6 +302,11 @@ impl fmt::Display for Refusal {
             Self::Internal { id } => write!(f, "the cause stands in the server's log under id `{id}`"),
         }
     }
+}
+
+fn count(f: &mut fmt::Formatter<'_>, violations: usize, more: bool, topic: &str) -> fmt::Result {
+    let (more, s) = (if more { " or more" } else { "" }, if violations == 1 { "" } else { "s" });
+    write!(f, "{violations}{more} violation{s} of the schema of `{topic}`")
 }
 
 impl std::error::Error for Refusal {}

@@ -4,7 +4,9 @@
 //! nodelay and no limit on connections, and cannot be drained against a deadline. Knows nothing of routes.
 
 pub mod descriptors;
+pub mod lingering;
 pub mod listener;
+pub mod paced;
 pub mod socket;
 
 use std::convert::Infallible;
@@ -19,19 +21,24 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
 use crate::assemble::reload::Reloader;
+use crate::close::Close;
 use crate::config::model::Limits;
 use crate::connections::Connections;
+use crate::http::flow::Flow;
 use crate::http::{Door, Link};
 use crate::live::Live;
 use crate::message::Time;
 use crate::plugin::Protocol;
+use crate::server::lingering::Lingering;
 use crate::server::listener::Listener;
-use crate::server::socket::Socket;
+use crate::server::paced::Paced;
 
 /// Connections to the admin listener; they are among the descriptors that `limits.connections` leaves.
 const ADMIN_CONNECTIONS: usize = 64;
 /// The largest read buffer of one connection, in bytes; grown to when a body comes fast.
 const READ_BUFFER: usize = 64 << 10;
+/// How long an idle connection is still listened to in a drain: a request may be on its way.
+const GRACE: Duration = Duration::from_millis(250);
 /// How long a failed accept waits when it was for want of something that other connections may give back.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
@@ -69,6 +76,9 @@ pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'s
         });
     }
     live.drain.begun().await;
+    for connection in live.hub.connections() {
+        connection.end(Close::Draining);
+    }
     let within = live.snapshot().config.limits.drain;
     match live.drain.ended(within).await {
         Ok(()) => info!("drained"),
@@ -140,7 +150,9 @@ async fn accept_all(
             () = live.drain.begun() => return,
             permit = connections.enter(limit(limits)) => permit,
         };
-        let link = Link { peer, permit };
+        let flow = Flow::default();
+        let socket = Paced::new(Lingering::new(socket), flow.clone(), limits.write_stall);
+        let link = Link { peer, permit, flow };
         live.drain.spawn("http", serve(socket, link, live.clone(), door.clone(), http(limits)));
     }
 }
@@ -165,22 +177,23 @@ fn http(limits: &Limits) -> http1::Builder {
     http
 }
 
-/// Serves one connection until it ends or is upgraded. When the drain begins, the request that is being answered is the
-/// last one.
-async fn serve(socket: Socket, link: Link, live: Arc<Live>, door: Arc<Door>, http: http1::Builder) {
+/// Serves one connection until it ends or is upgraded. When the drain begins, the next answer is the last one; where no
+/// request comes within [`GRACE`], there is none.
+async fn serve(socket: Paced<Lingering>, link: Link, live: Arc<Live>, door: Arc<Door>, http: http1::Builder) {
     let service = service_fn(move |request| {
         let (door, link) = (door.clone(), link.clone());
         async move { Ok::<_, Infallible>(door.answer(request, link).await) }
     });
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(socket), service).with_upgrades());
-    let mut draining = false;
-    let ended = loop {
-        tokio::select! {
-            ended = connection.as_mut() => break ended,
-            () = live.drain.begun(), if !draining => {
-                draining = true;
-                connection.as_mut().graceful_shutdown();
-            }
+    let draining = async {
+        live.drain.begun().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = draining => {
+            connection.as_mut().graceful_shutdown();
+            connection.as_mut().await
         }
     };
     if let Err(error) = ended {

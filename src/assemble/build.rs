@@ -71,10 +71,15 @@ pub fn topics(snapshot: &Snapshot) -> Directory<Arc<Topic>> {
 
 /// Makes what lives from a first snapshot: the log, the hub over it, and everything that counts.
 pub fn live(snapshot: Snapshot, shards: usize) -> Arc<Live> {
+    let window = snapshot.config.limits.window;
+    sized(snapshot, Size { shards, window, ..Size::default() })
+}
+
+/// The same with a hub of any size.
+pub fn sized(snapshot: Snapshot, size: Size) -> Arc<Live> {
     let config = &snapshot.config;
     let store = open(config);
     store.retain(retention(config));
-    let size = Size { shards, window: config.limits.window, ..Size::default() };
     let hub = Hub::new(store, size, topics(&snapshot));
     Arc::new(Live::new(snapshot, hub))
 }

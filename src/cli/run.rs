@@ -29,6 +29,7 @@ pub(super) fn run(config: &Path) -> ExitCode {
         eprintln!("{}", render::summary(&config.display().to_string(), &loaded.diagnostics));
         return ExitCode::from(BAD_CONFIG);
     };
+    Logs::start(&valid.log);
     descriptors::raise();
     // One shard for each worker: more would only contend for the same processors.
     let workers = std::thread::available_parallelism().map_or(1, usize::from);

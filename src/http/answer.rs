@@ -71,7 +71,7 @@ fn belongings(refusal: &Refusal, headers: &mut HeaderMap) {
         Refusal::Unauthenticated { wrong: false } => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        Refusal::Unauthenticated { wrong: true } => {
+        Refusal::Unauthenticated { wrong: true } | Refusal::UnknownRegistration => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
         }
         Refusal::TokenExpired => {

@@ -10,6 +10,7 @@ use warp::{Filter, Rejection};
 
 use crate::connections::Permit;
 use crate::http::answer::Turned;
+use crate::http::flow::Flow;
 use crate::http::{Link, Side, credential, forwarded, health, origin};
 use crate::identify::identify;
 use crate::live::Live;
@@ -36,6 +37,8 @@ pub struct Call {
     pub secure: bool,
     /// The connection's place.
     pub permit: Permit,
+    /// Whether what is answered on the connection has left.
+    pub flow: Flow,
     route: OnceLock<Route>,
 }
 
@@ -55,6 +58,7 @@ impl Call {
             peer,
             secure,
             permit: link.permit,
+            flow: link.flow,
             route: OnceLock::new(),
         }
     }

@@ -10,12 +10,17 @@ mod body;
 mod call;
 mod credential;
 mod envelope;
+mod events;
+pub mod flow;
 mod forwarded;
 mod health;
+mod history;
 mod origin;
 mod publish;
+mod query;
 mod register;
 mod routes;
+mod stream;
 mod topics;
 mod upgrade;
 
@@ -29,14 +34,18 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use warp::filters::BoxedFilter;
-use warp::http::Request;
+use warp::http::header::{CONNECTION, HeaderValue};
+use warp::http::{Request, StatusCode};
 use warp::reply::Response;
 
 use crate::assemble::reload::Reloader;
+use crate::close::Close;
 use crate::connections::Permit;
 use crate::http::call::Call;
+use crate::http::flow::Flow;
 use crate::live::Live;
 use crate::plugin::Protocol;
+use crate::problem::Refusal;
 use crate::telemetry::stats::Route;
 
 /// What the server knows of a connection; every request on it has it.
@@ -46,6 +55,8 @@ pub struct Link {
     pub peer: Option<IpAddr>,
     /// Its place.
     pub permit: Permit,
+    /// Whether what is answered has left.
+    pub flow: Flow,
 }
 
 /// Where requests of one listener come in.
@@ -93,6 +104,9 @@ impl Door {
         let call = Arc::new(Call::take(&self.live, self.side, &mut request, link));
         let snapshot = self.live.snapshot();
         let mut response = match call.admit(&snapshot, self.loopback) {
+            Err(Refusal::Overloaded { .. }) if events::is_stream(call.uri.path()) => {
+                events::send_away(&self.live, Close::OverCapacity)
+            }
             Err(refusal) => answer::refusal(&refusal),
             Ok(()) => {
                 request.extensions_mut().insert(call.clone());
@@ -104,6 +118,10 @@ impl Door {
             }
         };
         origin::mark(&call, &snapshot, &mut response);
+        let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if !is_upgrade && (call.permit.is_over() || self.live.drain.has_begun()) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         self.live.stats.answered(call.route(), response.status().as_u16());
         if matches!(call.route(), Route::Publish | Route::PublishMany) {
             self.live.stats.publish_request.observe(began.elapsed());

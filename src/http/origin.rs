@@ -60,7 +60,8 @@ pub fn mark(call: &Call, snapshot: &Snapshot, response: &mut Response) {
         return;
     }
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Retry-After, WWW-Authenticate"));
+    headers
+        .insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("ETag, Link, Retry-After, WWW-Authenticate"));
     if let Some(allow) = allow.filter(|_| preflight) {
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, allow);
         headers.insert(

@@ -5,7 +5,7 @@ use warp::reply::Response;
 use warp::{Filter, path};
 
 use crate::http::call::call;
-use crate::http::{answer, health, publish, register, topics, upgrade};
+use crate::http::{answer, events, health, history, publish, register, topics, upgrade};
 use crate::plugin::Protocol;
 use crate::telemetry::stats::Route;
 
@@ -29,6 +29,9 @@ pub fn public(protocols: &'static [&'static dyn Protocol]) -> BoxedFilter<(Respo
     let register =
         path!("register").and(call(Route::Register, "POST")).and(warp::body::stream()).then(register::register);
     let unregister = path!("register" / String).and(call(Route::Unregister, "DELETE")).then(register::unregister);
+    let stream = path!("events").and(call(Route::Events, "GET")).then(events::open);
+    let stream_registered = path!("events" / String).and(call(Route::Events, "GET")).then(events::open_registered);
+    let history = path!("history" / String).and(call(Route::History, "GET, HEAD")).then(history::show);
     let list = path!("topics").and(call(Route::Topics, "GET, HEAD")).then(topics::list);
     let show = path!("topics" / String).and(call(Route::Topics, "GET, HEAD")).then(topics::show);
     let schema = path!("topics" / String / "schema").and(call(Route::Topics, "GET, HEAD")).then(topics::schema);
@@ -36,7 +39,8 @@ pub fn public(protocols: &'static [&'static dyn Protocol]) -> BoxedFilter<(Respo
     let messages = publish.or(publish_many).unify().or(validate).unify();
     let sockets = open.or(open_registered).unify().or(register).unify().or(unregister).unify();
     let facts = list.or(show).unify().or(schema).unify().or(probes()).unify();
-    let all = messages.or(sockets).unify().or(facts).unify();
+    let streams = stream.or(stream_registered).unify().or(history).unify();
+    let all = messages.or(sockets).unify().or(streams).unify().or(facts).unify();
     all.recover(|rejection| async move { Ok::<_, warp::Rejection>(answer::turned(rejection)) }).unify().boxed()
 }
 

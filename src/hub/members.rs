@@ -73,6 +73,12 @@ impl Members {
         (0..).zip(&self.slots).filter_map(|(id, slot)| Some((id, slot.as_ref()?)))
     }
 
+    /// What is subscribed to, with how many members do.
+    pub(super) fn subscriptions(&self) -> impl Iterator<Item = (Pattern, usize)> {
+        let exact = self.exact.iter().map(|(topic, ids)| (Pattern::from(topic), ids.len()));
+        exact.chain(self.patterns.values().flatten().map(|(pattern, ids)| (pattern.clone(), ids.len())))
+    }
+
     /// Says who the member is: its user and its token.
     pub(super) fn identify(&mut self, id: SlotId, user: Option<UserId>, token: Option<Arc<str>>) {
         let slot = self.slot(id);
@@ -121,13 +127,6 @@ impl Members {
         if list.is_empty() {
             self.patterns.remove(key);
         }
-    }
-
-    /// How many subscriptions there are to each thing that is subscribed to.
-    pub(super) fn subscriptions(&self) -> Vec<(Pattern, usize)> {
-        let exact = self.exact.iter().map(|(topic, ids)| (Pattern::from(topic), ids.len()));
-        let patterns = self.patterns.values().flatten().map(|(pattern, ids)| (pattern.clone(), ids.len()));
-        exact.chain(patterns).collect()
     }
 
     /// Whether anybody here may want the message.

@@ -140,11 +140,6 @@ impl Hub {
         self.shards.iter().for_each(|shard| shard.wake());
     }
 
-    /// How many subscriptions there are to each thing that is subscribed to.
-    pub fn subscriptions(&self) -> Vec<(Pattern, usize)> {
-        self.shards.iter().flat_map(|shard| shard.state().members.subscriptions()).collect()
-    }
-
     /// Ends every connection of these tokens at once, wherever in the log it stands.
     pub fn revoke(&self, tokens: &HashSet<Arc<str>>) {
         for shard in &self.shards {
@@ -161,6 +156,11 @@ impl Hub {
             all.extend(shard.state().members.iter().map(|(_, slot)| slot.connection.clone()));
         }
         all
+    }
+
+    /// What is subscribed to now, with how often, for the metrics. Several entries may be the same.
+    pub fn subscriptions(&self) -> Vec<(Pattern, usize)> {
+        self.shards.iter().flat_map(|shard| shard.state().members.subscriptions().collect::<Vec<_>>()).collect()
     }
 
     fn next_shard(&self) -> Arc<Shard> {

@@ -4,6 +4,8 @@
 //! every change of the subscriptions takes it back first, and the same path that replays and catches up brings it live
 //! again. So there is one joint to get right and not one for each command.
 
+mod pull;
+
 use std::sync::Arc;
 use std::task::Context;
 
@@ -14,17 +16,10 @@ use crate::hub::entry::{Cursor, Mark, Message};
 use crate::hub::gaps::Gaps;
 use crate::hub::members::SlotId;
 use crate::hub::shard::Shard;
-use crate::hub::window::Fetch;
-use crate::message::{Position, Record, Seq};
-use crate::name::{Pattern, TopicName, UserId};
+use crate::message::{Position, Seq};
+use crate::name::{Pattern, UserId};
 use crate::notice::{After, CommandId, GapReason, Notice};
-use crate::plugin::{Encoder, Query, StoreError};
-
-/// Messages in one page of the store.
-const PAGE: usize = 256;
-/// Messages of the window that are looked at in one pull, and bytes of payload in its answer.
-const PULL_MESSAGES: usize = 256;
-const PULL_BYTES: usize = 64 << 10;
+use crate::plugin::Encoder;
 
 /// See the module's documentation.
 pub struct Subscriber {
@@ -112,9 +107,10 @@ impl Subscriber {
     pub fn subscribe(&mut self, list: Vec<(Pattern, After)>, synced: Option<Option<CommandId>>) {
         let stood = self.take_back();
         let (epoch, head) = (self.hub.epoch(), self.hub.head().seq);
-        self.subscriptions.retain(|s| !list.iter().any(|(pattern, _)| *pattern == s.pattern));
         let floors: Vec<_> = list.iter().map(|(_, after)| after.seq_in(epoch, head)).collect();
         let oldest = floors.iter().map(|floor| floor.unwrap_or(0)).min().unwrap_or(head);
+        let patterns: Vec<Pattern> = list.iter().map(|(pattern, _)| pattern.clone()).collect();
+        self.forget(&patterns);
         let replay = self.replay.get_or_insert_default();
         if oldest < stood.seq {
             // One merged replay: what was subscribed before goes on from where it stood.
@@ -127,7 +123,8 @@ impl Subscriber {
         for ((pattern, after), floor) in list.into_iter().zip(floors) {
             // Named twice: the last one counts, as if it had come in a command of its own.
             self.subscriptions.retain(|s| s.pattern != pattern);
-            if after == After::Earliest {
+            replay.earliest.retain(|p| *p != pattern);
+            if after == After::Earliest && oldest < stood.seq {
                 replay.earliest.push(pattern.clone());
             }
             if floor.is_none() {
@@ -144,8 +141,17 @@ impl Subscriber {
     /// Ends these subscriptions; nothing of them is sent any more.
     pub fn unsubscribe(&mut self, patterns: &[Pattern]) {
         self.take_back();
-        self.subscriptions.retain(|s| !patterns.contains(&s.pattern));
+        self.forget(patterns);
         self.index();
+    }
+
+    /// Drops subscriptions with everything that was still to be told of them.
+    fn forget(&mut self, patterns: &[Pattern]) {
+        self.subscriptions.retain(|s| !patterns.contains(&s.pattern));
+        let Some(replay) = self.replay.as_mut() else { return };
+        replay.earliest.retain(|p| !patterns.contains(p));
+        replay.due.retain(|(_, notice)| !matches!(notice, Notice::Gap { topics, .. } if patterns.contains(topics)));
+        patterns.iter().for_each(|pattern| replay.gaps.forget(pattern));
     }
 
     fn index(&mut self) {
@@ -210,10 +216,13 @@ impl Subscriber {
         let replay = self.replay.get_or_insert_default();
         for (item, cursor) in unsent {
             if let Item::Notice(notice) = item {
-                if let Notice::Gap { topics, to, .. } = &notice {
-                    replay.gaps.told(topics, to.seq);
+                match &notice {
+                    // The next page shows it again.
+                    Notice::Gap { topics, from, reason: GapReason::Retention | GapReason::Lag, .. } => {
+                        replay.gaps.untold(topics, from.seq);
+                    }
+                    _ => replay.tell(cursor.seq, notice),
                 }
-                replay.tell(cursor.seq, notice);
             }
         }
     }
@@ -236,124 +245,6 @@ impl Subscriber {
         self.replay = None;
         self.hub.behind.sub(1);
         true
-    }
-
-    /// What comes next, for one that is not live. After sending it, [`Self::settle`].
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn pull(&mut self) -> Result<Pulled, StoreError> {
-        let cursor = self.take_back();
-        let until = self.replay.as_ref().map_or(0, |r| r.until);
-        if cursor.seq < until {
-            return match self.hub.window.mark_after(cursor) {
-                Some(mark) if mark.seq <= cursor.seq => Ok(self.pull_mark(cursor, mark)),
-                mark => {
-                    let until = mark.map_or(until, |mark| mark.seq.min(until));
-                    self.pull_store(cursor, until, GapReason::Retention).await
-                }
-            };
-        }
-        match self.hub.window.after(cursor, PULL_MESSAGES, PULL_BYTES) {
-            Fetch::Head => {
-                let mut pulled = Pulled { end: cursor, ..Pulled::default() };
-                self.tell_due(cursor.seq, cursor, &mut pulled);
-                pulled.head = pulled.items.is_empty();
-                Ok(pulled)
-            }
-            Fetch::Evicted(seq) => self.pull_store(cursor, seq, GapReason::Lag).await,
-            Fetch::Mark(mark) => Ok(self.pull_mark(cursor, mark)),
-            Fetch::Messages(messages) => Ok(self.pull_window(cursor, messages)),
-        }
-    }
-
-    fn pull_window(&mut self, mut cursor: Cursor, messages: Vec<Arc<Message>>) -> Pulled {
-        let mut pulled = Pulled::default();
-        for message in messages {
-            let seq = message.record.seq;
-            self.tell_due(seq - 1, cursor, &mut pulled);
-            cursor.seq = seq;
-            if self.wants(&message.record) {
-                pulled.items.push((Item::Message(message), cursor));
-            }
-        }
-        self.tell_due(cursor.seq, cursor, &mut pulled);
-        pulled.end = cursor;
-        pulled
-    }
-
-    /// A reload took effect where the cursor stands; what is due there comes before it.
-    fn pull_mark(&mut self, cursor: Cursor, mark: Arc<Mark>) -> Pulled {
-        let mut pulled = Pulled { end: mark.pass(cursor), ..Pulled::default() };
-        self.tell_due(cursor.seq, cursor, &mut pulled);
-        pulled.items.push((Item::Mark(mark), pulled.end));
-        pulled
-    }
-
-    async fn pull_store(&mut self, cursor: Cursor, until: Seq, reason: GapReason) -> Result<Pulled, StoreError> {
-        let topics: Vec<Pattern> = self.subscriptions().cloned().collect();
-        let query = Query { topics: &topics, after: cursor.seq, until, limit: PAGE };
-        let page = self.hub.store.read(query).await?;
-        let complete = page.until;
-        let mut gaps = self.gaps(cursor, page.evicted, until, complete).into_iter().peekable();
-        let epoch = self.hub.epoch();
-        let mut pulled = Pulled::default();
-        let at = |seq: Seq| Cursor { seq, ..cursor };
-        let mut tell_gaps = |before: Seq, pulled: &mut Pulled| {
-            while let Some(gap) = gaps.next_if(|gap| gap.to < before) {
-                let [from, to] = [gap.from, gap.to].map(|seq| Position { epoch, seq });
-                let notice = Notice::Gap { topics: gap.topics, from, to, reason };
-                pulled.items.push((Item::Notice(notice), at(gap.to.max(cursor.seq))));
-            }
-        };
-        for record in page.records {
-            let seq = record.seq;
-            tell_gaps(seq, &mut pulled);
-            self.tell_due(seq - 1, at(seq - 1), &mut pulled);
-            if self.wants(&record) {
-                let topic = self.hub.topic(&record.topic);
-                pulled.items.push((Item::Message(Arc::new(Message::new(record, topic))), at(seq)));
-            }
-        }
-        tell_gaps(Seq::MAX, &mut pulled);
-        self.tell_due(complete, at(complete), &mut pulled);
-        pulled.end = at(complete.max(cursor.seq));
-        Ok(pulled)
-    }
-
-    fn gaps(
-        &mut self,
-        cursor: Cursor,
-        evicted: Vec<(Pattern, Seq)>,
-        until: Seq,
-        complete: Seq,
-    ) -> Vec<crate::hub::gaps::Gap> {
-        let subscriptions = &self.subscriptions;
-        let of = |topics: &Pattern| {
-            let same = subscriptions.iter().find(|s| s.pattern == *topics).map(|s| s.floor);
-            let overlapping = subscriptions.iter().filter(|s| s.pattern.overlaps(topics)).map(|s| s.floor);
-            same.or_else(|| overlapping.min())
-        };
-        let replay = self.replay.get_or_insert_default();
-        let earliest = std::mem::take(&mut replay.earliest);
-        replay.gaps.forgive(&evicted, |topics| earliest.iter().any(|p| p.overlaps(topics)));
-        replay.gaps.due(evicted, |topics| of(topics).map(|floor| floor.max(cursor.seq)), until, complete)
-    }
-
-    /// Tells what is due up to a seq.
-    fn tell_due(&mut self, seq: Seq, cursor: Cursor, pulled: &mut Pulled) {
-        let Some(replay) = self.replay.as_mut() else { return };
-        let due = replay.due.partition_point(|(at, _)| *at <= seq);
-        pulled.items.extend(replay.due.drain(..due).map(|(_, notice)| (Item::Notice(notice), cursor)));
-    }
-
-    fn wants(&self, record: &Record) -> bool {
-        let addressed = record.user.as_ref().is_none_or(|user| Some(user) == self.user.as_ref());
-        addressed && self.subscribes(&record.topic, record.seq)
-    }
-
-    fn subscribes(&self, topic: &TopicName, seq: Seq) -> bool {
-        self.subscriptions.iter().any(|s| seq > s.floor && s.pattern.matches(topic))
     }
 
     /// Writes whole frames; answers how many it took. What is left of the last of them is kept, and it takes one at
@@ -405,6 +296,12 @@ impl Drop for Subscriber {
         if self.cursor.is_some() {
             self.hub.behind.sub(1);
         }
+        // A task that was ended from outside may leave while it is live, and in the middle of a pass: another turn makes
+        // the shard's item stale before the slot goes.
+        let mut wire = self.connection.wire();
+        wire.phase = Phase::Behind;
+        wire.turn += 1;
+        drop(wire);
         self.shard.state().members.remove(self.slot);
     }
 }

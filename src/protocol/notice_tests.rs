@@ -52,7 +52,7 @@ fn notices() -> Vec<(Notice, &'static str, &'static str, Result<&'static str, Cl
         (
             Notice::Gap { topics: topics(), from: at(3), to: at(8), reason: GapReason::Retention },
             r#"{"type":"gap","topic":"orders.*","from":"9f3c21aa-3","to":"9f3c21aa-8","reason":"retention"}"#,
-            "event: gap\nid: 9f3c21aa-8\ndata: {\"type\":\"gap\",\"topic\":\"orders.*\",\"from\":\"9f3c21aa-3\",\"to\":\"9f3c21aa-8\",\"reason\":\"retention\"}\n\n",
+            "event: gap\ndata: {\"type\":\"gap\",\"topic\":\"orders.*\",\"from\":\"9f3c21aa-3\",\"to\":\"9f3c21aa-8\",\"reason\":\"retention\"}\n\n",
             Err(Close::Lagging),
         ),
         (
@@ -170,4 +170,11 @@ fn a_payload_with_line_ends_stays_one_event() {
 fn what_else_a_stream_carries() {
     assert_eq!(&sse::HEARTBEAT[..], b":\n\n");
     assert_eq!(sse::retry(2500), "retry: 2500\n\n");
+    assert_eq!(
+        sse::close(Close::Unregistered),
+        "event: close\ndata: {\"type\":\"close\",\"code\":4011,\"reason\":\"the registration was deleted: register \
+         again\"}\n\n"
+    );
+    let replaced = sse::close(Close::Replaced);
+    assert!(replaced.starts_with(b"retry: 86400000\nevent: close\ndata: {"), "{replaced:?}");
 }

@@ -1,13 +1,15 @@
 //! Server-sent events (HTML, section 9.2): the same JSON as on the WebSocket, in events that a plain EventSource reads.
 //!
 //! A message is an event without a name, so that `onmessage` gets it; notices are named. `id:` is where to resume:
-//! a message's own id, and for `synced`, `gap` and `unsubscribed` the position up to which everything was sent, so that
-//! a reader to whom no message came resumes as well. An event is ended by an empty line, and a line by LF, CR or both:
+//! a message's own id, and for `synced` and `unsubscribed` the position up to which everything was sent, so that a
+//! reader to whom no message came resumes as well. A `gap` has none: it is told before the messages that still come
+//! from its range, so that a reader that leaves behind it resumes before it and is told again. An event is ended by an empty line, and a line by LF, CR or both:
 //! so nothing that is written here may bring its own. Names and positions cannot, notices are escaped by their JSON, and
 //! a payload is forwarded without white space; should a log hold one with line ends nevertheless, each becomes a
 //! `data:` line of the same event.
 
 use bytes::Bytes;
+use serde_json::json;
 
 use crate::close::Close;
 use crate::message::{Epoch, Position, Record};
@@ -25,6 +27,15 @@ pub const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
 /// Tells the reader how long to wait, in milliseconds, before it reconnects.
 pub fn retry(ms: u64) -> Bytes {
     format!("retry: {ms}\n\n").into()
+}
+
+/// The last event of a stream that the server ends, with the codes of the WebSocket protocol. An EventSource comes back
+/// by itself, and a status tells it then if it may not; but one that was replaced would replace its successor, and so
+/// on: it is told to stay away for a day.
+pub fn close(close: Close) -> Bytes {
+    let retry = if close == Close::Replaced { "retry: 86400000\n" } else { "" };
+    let data = json!({"type": "close", "code": close.code(), "reason": close.reason()});
+    format!("{retry}event: close\ndata: {data}\n\n").into()
 }
 
 /// The encoder; it has no state.
@@ -54,7 +65,7 @@ impl Encoder for Sse {
     fn notice(&self, notice: &Notice) -> Result<Option<Bytes>, Close> {
         let (head, position) = match notice {
             Notice::Synced { position, .. } => ("event: synced\n".to_owned(), Some(position)),
-            Notice::Gap { to, .. } => ("event: gap\n".to_owned(), Some(to)),
+            Notice::Gap { .. } => ("event: gap\n".to_owned(), None),
             Notice::Unsubscribed { position, .. } => ("event: unsubscribed\n".to_owned(), Some(position)),
             Notice::TopicChanged { .. } => ("event: topic_changed\n".to_owned(), None),
             Notice::Goaway { reconnect_after_ms, .. } => {

@@ -16,7 +16,6 @@ use crate::hub::topic::Topic;
 use crate::live::Live;
 use crate::message::Time;
 use crate::reloads::Outcome;
-use crate::snapshot::Snapshot;
 use crate::telemetry::stats::Histogram;
 
 /// The media type of [`Scraper::text`].
@@ -63,7 +62,7 @@ impl Collector for Everything {
 fn reloads(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     let (committed, refused) = live.reloads.counts();
     let results = [([("result", "committed")], committed), ([("result", "refused")], refused)];
-    page.counters("reloads", "Reloads", results.into_iter())?;
+    page.counters("reloads", "Reloads", results)?;
     let last = live.reloads.last();
     let succeeded = last.as_ref().is_none_or(|report| matches!(report.result, Outcome::Committed(_)));
     page.gauge("last_reload_successful", "Whether the last reload was committed", u64::from(succeeded))?;
@@ -92,23 +91,24 @@ fn topics(live: &Live, page: &mut Page<'_>) -> fmt::Result {
         refused.by_problem().map(move |(problem, n)| ([("topic", topic), ("problem", problem)], n))
     });
     page.counters("publish_refused", "Publishes refused, by problem", refused)?;
-    let subscriptions = subscriptions(live, &snapshot);
-    let subscriptions = subscriptions.iter().map(|(topic, n)| ([("topic", *topic)], *n));
-    page.gauges("subscriptions", "Subscriptions that stand", subscriptions)?;
+    let subscriptions = subscriptions(live, &topics);
+    let subscriptions = subscriptions.iter().map(|(name, n)| ([("topic", name.as_str())], *n as u64));
+    page.gauges("subscriptions", "Subscriptions that stand; those that span several names under none", subscriptions)?;
     let retained = live.hub.store().retained();
     let retained = retained.iter().map(|(name, bytes)| ([("topic", name.as_str())], *bytes as u64));
     page.gauges("retained_bytes", "Bytes of payload kept for replay", retained)
 }
 
-/// By declared topic; those of patterns that span several stand under the empty name.
-fn subscriptions<'a>(live: &Live, snapshot: &'a Snapshot) -> BTreeMap<&'a str, u64> {
-    let mut counts: BTreeMap<&str, u64> = snapshot.topics.iter().map(|rules| (rules.topic.name.as_str(), 0)).collect();
+/// Subscriptions by the declared name that all their topics belong to; the empty name where there is no such one.
+fn subscriptions(live: &Live, topics: &[&Topic]) -> BTreeMap<String, usize> {
+    let names = topics.iter().map(|topic| topic.name.as_str()).chain([""]);
+    let mut counts: BTreeMap<String, usize> = names.map(|name| (name.to_owned(), 0)).collect();
     for (pattern, n) in live.hub.subscriptions() {
-        let declared = match pattern.exact() {
-            Some(topic) => snapshot.resolve(&topic).map(|rules| rules.topic.name.as_str()),
-            None => snapshot.declared(&pattern).map(|rules| rules.topic.name.as_str()),
+        let name = match pattern.exact() {
+            Some(topic) => live.hub.topic(&topic).map(|topic| topic.name.to_string()),
+            None => topics.iter().find(|topic| topic.name.contains(&pattern)).map(|topic| topic.name.to_string()),
         };
-        *counts.entry(declared.unwrap_or_default()).or_default() += n as u64;
+        *counts.entry(name.unwrap_or_default()).or_default() += n;
     }
     counts
 }
@@ -141,7 +141,7 @@ fn requests(live: &Live, page: &mut Page<'_>) -> fmt::Result {
         ("accept_errors", "Connections that could not be accepted", stats.accept_errors.get()),
         ("panics", "Requests whose handler panicked", stats.panics.get()),
     ] {
-        page.counters(name, help, [([("", ""); 0], value)])?;
+        page.counter(name, help, value)?;
     }
     Ok(())
 }
@@ -182,6 +182,11 @@ impl Page<'_> {
             metric.encode_family(&labels)?.encode_gauge(&value)?;
         }
         Ok(())
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        metric.encode_counter::<NoLabelSet, _, u64>(&value, None)
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {

@@ -14,6 +14,8 @@ pub enum Route {
     PublishMany,
     Validate,
     WebSocket,
+    Events,
+    History,
     Register,
     Unregister,
     Topics,
@@ -26,12 +28,14 @@ pub enum Route {
 
 impl Route {
     /// Every route there is, in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::None,
         Self::Publish,
         Self::PublishMany,
         Self::Validate,
         Self::WebSocket,
+        Self::Events,
+        Self::History,
         Self::Register,
         Self::Unregister,
         Self::Topics,
@@ -50,6 +54,8 @@ impl Route {
             Self::PublishMany => "publish_many",
             Self::Validate => "validate",
             Self::WebSocket => "ws",
+            Self::Events => "events",
+            Self::History => "history",
             Self::Register => "register",
             Self::Unregister => "unregister",
             Self::Topics => "topics",

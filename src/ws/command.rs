@@ -5,14 +5,15 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::close::Close;
 use crate::command::{BadCommand, Command, CommandKind};
+use crate::evaluate::admit;
 use crate::identify::identify;
-use crate::ingest::{self, Publication, denied};
+use crate::ingest::{self, Publication};
 use crate::name::{Pattern, TopicName};
 use crate::notice::{After, CommandId, Notice};
-use crate::principal::{Action, Principal, authorize};
 use crate::problem::Refusal;
 use crate::snapshot::Snapshot;
-use crate::ws::task::{Ending, MAX_MALFORMED, Task};
+use crate::ws::ending::Ending;
+use crate::ws::task::{MAX_MALFORMED, Task};
 
 impl Task {
     /// Carries out one message of the peer.
@@ -78,9 +79,9 @@ impl Task {
         if let Err(refusal) = self.may_subscribe(snapshot, list.iter().map(|(pattern, _)| pattern), total) {
             return self.refuse(id, refusal);
         }
-        self.tell(&Notice::Ok { id: id.clone(), message: None })?;
-        self.subscriber.subscribe(list, Some(id));
-        Ok(())
+        self.subscriber.subscribe(list, Some(id.clone()));
+        // Told now that no shard can write behind it what was subscribed before.
+        self.tell(&Notice::Ok { id, message: None })
     }
 
     fn unsubscribe(&mut self, id: Option<CommandId>, patterns: &[Pattern]) -> Result<(), Ending> {
@@ -133,16 +134,5 @@ impl Task {
             Ok(published) => self.tell(&Notice::Ok { id, message: Some(published.id) }),
             Err(refusal) => self.refuse(id, refusal),
         }
-    }
-}
-
-/// Whether the principal may subscribe to this, and there is something to subscribe to.
-fn admit(snapshot: &Snapshot, principal: &Principal, pattern: &Pattern) -> Result<(), Refusal> {
-    if !authorize(principal, Action::Subscribe, pattern) {
-        return Err(denied(principal, Action::Subscribe, pattern));
-    }
-    match pattern.exact() {
-        Some(topic) if snapshot.resolve(&topic).is_none() => Err(Refusal::UnknownTopic { topic: topic.to_string() }),
-        _ => Ok(()),
     }
 }

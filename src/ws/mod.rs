@@ -3,6 +3,7 @@
 //! What a message looks like is the protocol's business and who gets it the hub's.
 
 mod command;
+mod ending;
 mod evaluate;
 pub mod handshake;
 pub mod opening;
@@ -29,6 +30,10 @@ pub use crate::ws::task::Task;
 pub async fn open(live: Arc<Live>, socket: Box<dyn Io>, head: Bytes, opening: Opening) -> Box<Task> {
     let caller = Box::pin(who(&live, &opening)).await;
     let subscriber = live.hub.subscriber(Arc::new(Connection::new(Some(socket))), opening.protocol);
+    if live.drain.has_begun() {
+        // Too late for the word that went to everybody.
+        subscriber.connection().end(Close::Draining);
+    }
     let mut task = Box::new(Task::new(live, subscriber, opening.protocol, opening.peer, opening.permit));
     task.begin(caller, &head);
     task

@@ -2,10 +2,20 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests may start tasks that nobody owns")]
 
+mod admin;
 mod cli;
 mod config;
+mod event_stream;
+mod events;
+mod handshake;
+mod history;
 mod http;
+mod logs;
+mod pages;
 mod peer;
+mod process;
+mod raw_http;
+mod register;
 mod rig;
 mod smallest_flow;
 mod subscriber;

@@ -15,6 +15,7 @@ use relay::principal::{Grants, UserPattern};
 use relay::schema::compile::SchemaCache;
 use relay::server::listener::Listener;
 use relay::server::{self, Listeners};
+use relay::snapshot::Snapshot;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -74,17 +75,17 @@ pub struct Rig {
 impl Rig {
     /// Starts a server with what the change makes of the configuration.
     pub async fn start(change: impl FnOnce(&mut Config)) -> Self {
-        let mut files = Memory::new(RELAY_TOML).with("schemas/sighting.json", SIGHTING);
-        files.env.insert("ALL".into(), "secret-all".into());
-        let mut loaded = load(&files, &SchemaCache::default(), Time::now());
-        let mut config = loaded.config.take().unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
-        change(&mut config);
-        let live = build::live(build::snapshot(config, &loaded, None), 2);
+        Self::serve(build::live(snapshot(change), 2)).await
+    }
+
+    /// Serves what there is.
+    pub async fn serve(live: Arc<Live>) -> Self {
         let server = live.snapshot().config.server.clone();
         let public = Listener::bind(&server.listen).await.expect("a free port");
         let admin = Listener::bind(&server.admin.expect("an admin listener")).await.expect("a free port");
         let (public_address, admin_address) = (tcp(&public), tcp(&admin));
         let listeners = Listeners { public, admin: Some(admin), reloader: None };
+        #[expect(clippy::disallowed_methods, reason = "the server owns its tasks; this is the test's own")]
         let running = tokio::spawn(server::run(listeners, live.clone(), PROTOCOLS));
         Self { live, public: public_address, admin: admin_address, running }
     }
@@ -142,6 +143,16 @@ impl Drop for Rig {
     fn drop(&mut self) {
         self.live.drain.begin();
     }
+}
+
+/// The tests' configuration with a change, built.
+pub fn snapshot(change: impl FnOnce(&mut Config)) -> Snapshot {
+    let mut files = Memory::new(RELAY_TOML).with("schemas/sighting.json", SIGHTING);
+    files.env.insert("ALL".into(), "secret-all".into());
+    let mut loaded = load(&files, &SchemaCache::default(), Time::now());
+    let mut config = loaded.config.take().unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
+    change(&mut config);
+    build::snapshot(config, &loaded, None)
 }
 
 /// One request on a connection of its own.

@@ -29,6 +29,9 @@ const LEVELS: &[(&str, &[&str])] = &[
         "what lives",
         &[
             "appending",
+            "delivery",
+            "evaluate",
+            "reconnect",
             "connections",
             "drain",
             "files",

@@ -1,0 +1,85 @@
+//! What a subscriber may follow, and what a reload means for it at the place in the log where it took effect. The same
+//! for every transport.
+
+use std::sync::Arc;
+
+use crate::close::Close;
+use crate::hub::entry::Mark;
+use crate::hub::subscriber::Subscriber;
+use crate::ingest::denied;
+use crate::message::Time;
+use crate::name::Pattern;
+use crate::notice::{Notice, UnsubscribedReason};
+use crate::principal::{Action, Principal, authorize};
+use crate::problem::Refusal;
+use crate::registrations::Registration;
+use crate::snapshot::Snapshot;
+
+/// Whether the principal may subscribe to this, and there is something to subscribe to.
+///
+/// # Errors
+/// 401, 403 or 404.
+pub fn admit(snapshot: &Snapshot, principal: &Principal, pattern: &Pattern) -> Result<(), Refusal> {
+    if !authorize(principal, Action::Subscribe, pattern) {
+        return Err(denied(principal, Action::Subscribe, pattern));
+    }
+    match pattern.exact() {
+        Some(topic) if snapshot.resolve(&topic).is_none() => Err(Refusal::UnknownTopic { topic: topic.to_string() }),
+        _ => Ok(()),
+    }
+}
+
+/// Why a subscription cannot go on under this configuration, if so.
+pub fn lost(snapshot: &Snapshot, principal: &Principal, pattern: &Pattern) -> Option<UnsubscribedReason> {
+    if pattern.exact().is_some_and(|topic| snapshot.resolve(&topic).is_none()) {
+        return Some(UnsubscribedReason::TopicRemoved);
+    }
+    (!authorize(principal, Action::Subscribe, pattern)).then_some(UnsubscribedReason::Forbidden)
+}
+
+/// Who a principal is under this configuration.
+///
+/// # Errors
+/// How to close its connection: its token has gone, changed or expired.
+pub fn renew(
+    snapshot: &Snapshot,
+    registration: Option<&Registration>,
+    principal: &Principal,
+) -> Result<Arc<Principal>, Close> {
+    match registration {
+        Some(registration) => registration.principal(snapshot, Time::now()),
+        None if principal.token.is_some() => snapshot.auth.renew(principal).ok_or(Close::TokenRevoked),
+        None => Ok(snapshot.anonymous.clone()),
+    }
+}
+
+/// Ends the subscriptions that are lost; answers what to tell of them and of those that have changed.
+pub fn evaluate(
+    snapshot: &Snapshot,
+    principal: Option<&Principal>,
+    subscriber: &mut Subscriber,
+    mark: &Mark,
+) -> Vec<Notice> {
+    let position = subscriber.position();
+    let patterns: Vec<Pattern> = subscriber.subscriptions().cloned().collect();
+    let mut notices = Vec::new();
+    let mut kept = Vec::new();
+    for pattern in patterns {
+        let reason = principal.map_or(Some(UnsubscribedReason::Forbidden), |p| lost(snapshot, p, &pattern));
+        match reason {
+            None => kept.push(pattern),
+            Some(reason) => {
+                subscriber.unsubscribe(std::slice::from_ref(&pattern));
+                notices.push(Notice::Unsubscribed { topics: pattern, reason, position });
+            }
+        }
+    }
+    for pattern in &kept {
+        for changed in mark.changed.iter().filter(|changed| changed.overlaps(pattern)) {
+            // A wildcard is told what of it has changed.
+            let topics = if pattern.is_exact() { pattern } else { changed };
+            notices.push(Notice::TopicChanged { topics: topics.clone(), generation: mark.generation });
+        }
+    }
+    notices
+}

@@ -1,0 +1,135 @@
+//! `GET /events` and `GET /events/{registration}`: server-sent events.
+//!
+//! A refusal before the stream is a problem with its status, which ends an EventSource for good. What a reader should
+//! come back from is told in a stream, however short: that the server drains, or is full.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures::Stream;
+use warp::Reply;
+use warp::http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use warp::http::{HeaderMap, HeaderName};
+use warp::reply::Response;
+
+use crate::close::Close;
+use crate::evaluate::{admit, lost};
+use crate::http::answer;
+use crate::http::call::{Call, one};
+use crate::http::query::{self, Query};
+use crate::http::stream::{Chunks, Events, farewell};
+use crate::hub::connection::Connection;
+use crate::live::Live;
+use crate::message::Time;
+use crate::name::Pattern;
+use crate::notice::After;
+use crate::principal::Principal;
+use crate::problem::Refusal;
+use crate::protocol::sse::{self, Sse};
+use crate::reconnect;
+use crate::registrations::Seat;
+use crate::snapshot::Snapshot;
+
+/// `GET /events`
+pub async fn open(call: Arc<Call>) -> Response {
+    answer::either(try_open(&call, None).await)
+}
+
+/// `GET /events/{registration}`: the registration stands for a credential that an EventSource cannot send.
+pub async fn open_registered(id: String, call: Arc<Call>) -> Response {
+    answer::either(try_open(&call, Some(&id)).await)
+}
+
+/// Whether a path is answered with a stream.
+pub fn is_stream(path: &str) -> bool {
+    path == "/events" || path.starts_with("/events/")
+}
+
+/// A stream that only says to come back later. The connection ends with it, so that its place is free.
+pub fn send_away(live: &Live, close: Close) -> Response {
+    let chunks = [sse::retry(reconnect::after_loss()), farewell(live, close)].map(Ok::<_, std::convert::Infallible>);
+    let mut response = stream(futures::stream::iter(chunks));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, Refusal> {
+    if call.live.drain.has_begun() {
+        return Ok(send_away(&call.live, Close::Draining));
+    }
+    let snapshot = call.live.snapshot();
+    let query = Query::parse(&call.uri, &["topic", "after"])?;
+    let asked = query.all("topic").map(query::topics).collect::<Result<Vec<_>, _>>()?;
+    let after = after(&call.headers, &query)?;
+    let (principal, seat) = match registration {
+        Some(id) => take_seat(call, &snapshot, id)?,
+        None => (call.identify(&snapshot).await?, None),
+    };
+    let topics = topics(&snapshot, &principal, seat.as_deref(), asked)?;
+    let mut subscriber = call.live.hub.subscriber(Arc::new(Connection::new(None)), &Sse);
+    subscriber.identify(principal.user.clone(), principal.token.clone());
+    subscriber.subscribe(topics.into_iter().map(|topics| (topics, after)).collect(), Some(None));
+    if call.live.drain.has_begun() {
+        // Too late for the word that went to everybody.
+        subscriber.connection().end(Close::Draining);
+    }
+    let events = Events::new(call.live.clone(), subscriber, principal, seat, call.flow.clone(), call.peer);
+    Ok(stream(Chunks::new(events)))
+}
+
+/// Where to start. An EventSource that comes back sends the last id it got, and it is not its fault when that is none.
+fn after(headers: &HeaderMap, query: &Query) -> Result<After, Refusal> {
+    let asked = query.after()?;
+    match headers.get("last-event-id").filter(|id| !id.is_empty()) {
+        None => Ok(asked.unwrap_or(After::Live)),
+        Some(_) => {
+            let last = one(headers, &HeaderName::from_static("last-event-id")).ok().flatten();
+            Ok(last.and_then(|id| id.parse().ok()).map_or(After::Foreign, After::Position))
+        }
+    }
+}
+
+fn take_seat(call: &Call, snapshot: &Snapshot, id: &str) -> Result<(Arc<Principal>, Option<Box<Seat>>), Refusal> {
+    let seat = call.live.registrations.attach(id, Instant::now()).ok_or(Refusal::UnknownRegistration)?;
+    let principal = seat.registration.principal(snapshot, Time::now()).map_err(|close| match close {
+        Close::TokenExpired => Refusal::TokenExpired,
+        _ => Refusal::UnknownRegistration,
+    })?;
+    Ok((principal, Some(Box::new(seat))))
+}
+
+/// What to subscribe to: what is asked for, else what of its registration's is allowed.
+fn topics(
+    snapshot: &Snapshot,
+    principal: &Principal,
+    seat: Option<&Seat>,
+    asked: Vec<Pattern>,
+) -> Result<Vec<Pattern>, Refusal> {
+    let limit = snapshot.config.limits.subscriptions;
+    if asked.len() > limit {
+        return Err(Refusal::TooLarge { what: "the list of topics", limit: "subscriptions", bytes: limit });
+    }
+    for topics in &asked {
+        admit(snapshot, principal, topics)?;
+    }
+    let registered = seat.map(|seat| seat.registration.topics.as_slice()).unwrap_or_default();
+    match (asked.is_empty(), registered) {
+        (false, _) => Ok(asked),
+        (true, []) => Err(Refusal::BadRequest("name at least one topic: `/events?topic=…`".into())),
+        (true, [first, ..]) => {
+            let allowed = registered.iter().filter(|topics| lost(snapshot, principal, topics).is_none());
+            let allowed: Vec<Pattern> = allowed.cloned().collect();
+            if allowed.is_empty() { admit(snapshot, principal, first).map(|()| allowed) } else { Ok(allowed) }
+        }
+    }
+}
+
+fn stream(chunks: impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send + Sync + 'static) -> Response {
+    let mut response = warp::reply::stream(chunks).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    // nginx then passes on each event at once.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}

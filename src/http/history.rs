@@ -1,0 +1,165 @@
+//! `GET /history/{topic}`: what is retained of a topic, a family or a pattern, and by long poll what comes next.
+//!
+//! The same cursor as everywhere, pulled for the time of one request: so a position means the same here, and a gap is
+//! told the same.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use sha2::{Digest, Sha256};
+use tracing::error;
+use warp::http::StatusCode;
+use warp::http::header::{ETAG, HeaderValue, IF_NONE_MATCH, LINK};
+use warp::reply::Response;
+
+use crate::evaluate::admit;
+use crate::http::answer;
+use crate::http::call::Call;
+use crate::http::query::{self, Query};
+use crate::hub::connection::Connection;
+use crate::hub::subscriber::{Item, Subscriber};
+use crate::message::Position;
+use crate::name::Pattern;
+use crate::notice::After;
+use crate::problem::Refusal;
+use crate::protocol::envelope;
+use crate::protocol::sse::Sse;
+
+/// Messages in an answer, if nothing else is asked for.
+const LIMIT: usize = 100;
+/// Messages in an answer at most.
+const MAX_LIMIT: u64 = 1_000;
+/// An answer ends with the message that makes it longer than this.
+const MAX_BYTES: usize = 1 << 20;
+/// The longest that a request may wait for something new, in seconds.
+const MAX_WAIT: u64 = 60;
+
+/// `GET /history/{topic}`
+pub async fn show(topic: String, call: Arc<Call>) -> Response {
+    answer::either(try_show(&topic, &call).await)
+}
+
+/// What one request has gathered.
+#[derive(Default)]
+struct Page {
+    /// JSON, with commas between.
+    messages: Vec<u8>,
+    gaps: Vec<u8>,
+    count: usize,
+    limit: usize,
+    /// A reload took effect: the next request is judged by what is in force then.
+    interrupted: bool,
+}
+
+async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
+    let snapshot = call.live.snapshot();
+    let principal = call.identify(&snapshot).await?;
+    let topics = query::topics(&percent_decode_str(topic).decode_utf8_lossy())?;
+    admit(&snapshot, &principal, &topics)?;
+    let query = Query::parse(&call.uri, &["after", "limit", "wait"])?;
+    let after = query.after()?.unwrap_or(After::Earliest);
+    let limit = query.number("limit", 1, MAX_LIMIT)?.map_or(LIMIT, |limit| usize::try_from(limit).unwrap_or(LIMIT));
+    let wait = Duration::from_secs(query.number("wait", 0, MAX_WAIT)?.unwrap_or(0));
+    let mut subscriber = call.live.hub.subscriber(Arc::new(Connection::new(None)), &Sse);
+    subscriber.identify(principal.user.clone(), principal.token.clone());
+    subscriber.subscribe(vec![(topics.clone(), after)], None);
+    let mut page = Page { limit, ..Page::default() };
+    let _ = tokio::time::timeout(wait, page.wait(call, &mut subscriber)).await;
+    page.fill(call, &mut subscriber).await?;
+    Ok(page.answer(call, &topics, subscriber.position()))
+}
+
+impl Page {
+    /// Waits until there is something, or no sense in waiting. May be dropped at any time.
+    async fn wait(&mut self, call: &Call, subscriber: &mut Subscriber) {
+        while self.fill(call, subscriber).await.is_ok() && self.is_empty() && !self.interrupted {
+            if !subscriber.join() {
+                continue;
+            }
+            let drains = poll_fn(|cx| {
+                subscriber.connection().register(cx);
+                let drains = call.live.drain.has_begun() || subscriber.connection().ending().is_some();
+                if drains || !subscriber.is_live() { Poll::Ready(drains) } else { Poll::Pending }
+            });
+            if drains.await {
+                return;
+            }
+        }
+    }
+
+    /// Takes what there is, up to the head or the limit.
+    async fn fill(&mut self, call: &Call, subscriber: &mut Subscriber) -> Result<(), Refusal> {
+        while !self.is_full() && !self.interrupted && !subscriber.is_live() {
+            let pulled = subscriber.pull().await.map_err(|error| {
+                error!(?error, "the store could not be read");
+                call.live.internal("the store could not be read")
+            })?;
+            let head = pulled.head;
+            let taken = pulled.items.iter().take_while(|(item, _)| !self.is_full() && self.take(call, item)).count();
+            subscriber.settle(pulled, taken);
+            if head {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, call: &Call, item: &Item) -> bool {
+        match item {
+            Item::Message(message) => {
+                separate(&mut self.messages);
+                envelope::put_message(&mut self.messages, call.live.hub.epoch(), &message.record);
+                self.count += 1;
+            }
+            Item::Notice(notice) => {
+                separate(&mut self.gaps);
+                self.gaps.extend_from_slice(envelope::notice(notice).as_bytes());
+            }
+            Item::Mark(_) => self.interrupted = true,
+        }
+        !self.interrupted
+    }
+
+    fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.gaps.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.count >= self.limit || self.messages.len() >= MAX_BYTES
+    }
+
+    fn answer(self, call: &Call, topics: &Pattern, position: Position) -> Response {
+        let mut body = Vec::with_capacity(self.messages.len() + self.gaps.len() + 80);
+        for part in [&b"{\"messages\":["[..], &self.messages, b"],\"gaps\":[", &self.gaps, b"]"] {
+            body.extend_from_slice(part);
+        }
+        // Weak: the position moves with other topics too, and an older one says the same.
+        let tag = Sha256::digest(&body).iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>();
+        let tag = format!("W/\"{tag}\"");
+        let known = call.headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+        let known = known.flat_map(|value| value.split(',')).any(|item| item.trim() == tag || item.trim() == "*");
+        let mut response = if known {
+            answer::empty(StatusCode::NOT_MODIFIED)
+        } else {
+            body.extend_from_slice(format!(",\"position\":\"{position}\"}}").as_bytes());
+            answer::typed(StatusCode::OK, "application/json", body)
+        };
+        let headers = response.headers_mut();
+        headers.insert(ETAG, HeaderValue::from_str(&tag).expect("hex in quotes is visible ASCII"));
+        if self.count >= self.limit || self.messages.len() >= MAX_BYTES {
+            let path = utf8_percent_encode(topics.as_str(), NON_ALPHANUMERIC);
+            let next = format!("</history/{path}?after={position}&limit={}>; rel=\"next\"", self.limit);
+            headers.insert(LINK, HeaderValue::from_str(&next).expect("percent-encoded text is visible ASCII"));
+        }
+        response
+    }
+}
+
+fn separate(list: &mut Vec<u8>) {
+    if !list.is_empty() {
+        list.push(b',');
+    }
+}

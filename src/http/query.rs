@@ -1,0 +1,135 @@
+//! The query of a target: names and values, each of them known.
+
+use warp::http::Uri;
+
+use crate::message::BadPosition;
+use crate::name::Pattern;
+use crate::notice::After;
+use crate::problem::Refusal;
+
+/// Names under which other servers take a credential.
+const CREDENTIALS: [&str; 5] = ["token", "access_token", "auth", "authorization", "jwt"];
+
+/// The parameters of one request.
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Splits a target's query; a parameter that is not one of `known` is refused rather than ignored.
+    ///
+    /// # Errors
+    /// 400
+    pub fn parse(uri: &Uri, known: &[&str]) -> Result<Self, Refusal> {
+        let pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect::<Vec<_>>();
+        for (name, _) in &pairs {
+            if CREDENTIALS.contains(&name.as_str()) {
+                let detail = "a credential in a URL ends up in logs: send `Authorization: Bearer <token>`, or let a \
+                              server call `/register` for a URL that a browser can use";
+                return Err(Refusal::BadRequest(detail.into()));
+            }
+            if !known.contains(&name.as_str()) {
+                let name: String = name.chars().take(40).flat_map(char::escape_debug).collect();
+                let known = known.join("`, `");
+                return Err(Refusal::BadRequest(format!("unknown parameter `{name}`: it takes `{known}`")));
+            }
+        }
+        Ok(Self(pairs))
+    }
+
+    /// Every value of a parameter, in order.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a parameter that may stand once.
+    ///
+    /// # Errors
+    /// 400 when it stands twice.
+    pub fn one<'a>(&'a self, name: &'a str) -> Result<Option<&'a str>, Refusal> {
+        let mut values = self.all(name);
+        let value = values.next();
+        match values.next() {
+            None => Ok(value),
+            Some(_) => Err(Refusal::BadRequest(format!("the parameter `{name}` stands twice: send it once"))),
+        }
+    }
+
+    /// Where to start: `after`.
+    ///
+    /// # Errors
+    /// 400 when it is not a position.
+    pub fn after(&self) -> Result<Option<After>, Refusal> {
+        let after = self.one("after")?.map(|text| match text {
+            "earliest" => Ok(After::Earliest),
+            _ => text.parse().map(After::Position).map_err(|bad: BadPosition| {
+                let text: String = text.chars().take(40).flat_map(char::escape_debug).collect();
+                Refusal::BadRequest(format!("`{text}` in `after`: {bad}, or `earliest`"))
+            }),
+        });
+        after.transpose()
+    }
+
+    /// A number in a range.
+    ///
+    /// # Errors
+    /// 400 when it is none.
+    pub fn number(&self, name: &str, least: u64, most: u64) -> Result<Option<u64>, Refusal> {
+        let value = self.one(name)?.map(|text| {
+            text.parse().ok().filter(|number| (least..=most).contains(number)).ok_or_else(|| {
+                Refusal::BadRequest(format!("the parameter `{name}` must be a whole number from {least} to {most}"))
+            })
+        });
+        value.transpose()
+    }
+}
+
+/// Reads the name of topics that are asked for.
+///
+/// # Errors
+/// 400 when it is none.
+pub fn topics(text: &str) -> Result<Pattern, Refusal> {
+    Pattern::parse(text).map_err(|error| {
+        let text: String = text.chars().take(80).flat_map(char::escape_debug).collect();
+        Refusal::BadRequest(format!("`{text}` is not a topic: {error}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Query;
+    use crate::message::{Epoch, Position};
+    use crate::notice::After;
+
+    fn parse(query: &str) -> Result<Query, String> {
+        let uri = format!("/events?{query}").parse().expect("a target");
+        Query::parse(&uri, &["topic", "after", "limit"]).map_err(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn a_query_is_read_strictly() {
+        let query = parse("topic=orders.%2A&topic=a&after=9f3c21aa-42&limit=7").expect("a query");
+        assert_eq!(query.all("topic").collect::<Vec<_>>(), ["orders.*", "a"]);
+        assert_eq!(query.after(), Ok(Some(After::Position(Position { epoch: Epoch(0x9f3c_21aa), seq: 42 }))));
+        assert_eq!(query.number("limit", 1, 10), Ok(Some(7)));
+        assert_eq!(
+            query.number("topic", 1, 10).map_err(|r| r.to_string()).err().as_deref(),
+            Some("the parameter `topic` stands twice: send it once")
+        );
+        assert_eq!(
+            parse("afer=1").err().as_deref(),
+            Some("unknown parameter `afer`: it takes `topic`, `after`, `limit`")
+        );
+        assert!(parse("token=x").is_err_and(|e| e.starts_with("a credential in a URL ends up in logs")));
+        let query = parse("after=yesterday&limit=11").expect("a query");
+        assert_eq!(
+            query.after().map_err(|r| r.to_string()).err().as_deref(),
+            Some(
+                "`yesterday` in `after`: not a position: write `<epoch>-<seq>` as in the `id` of a message, for example \
+                 `9f3c21aa-42`, or `earliest`"
+            )
+        );
+        assert_eq!(
+            query.number("limit", 1, 10).map_err(|r| r.to_string()).err().as_deref(),
+            Some("the parameter `limit` must be a whole number from 1 to 10")
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! One stream of server-sent events: a cursor that is pulled while the reader reads.
+//!
+//! hyper polls it; the hub only wakes it. Whatever ends it is told in its last event: a reader sees no more of how an
+//! HTTP answer ended than that it did.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::stream::{BoxStream, unfold};
+use futures::{Stream, StreamExt};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::{error, info};
+
+use crate::close::Close;
+use crate::delivery::{self, Frames, Then};
+use crate::evaluate;
+use crate::http::flow::Flow;
+use crate::hub::subscriber::{Item, Pulled, Subscriber};
+use crate::live::Live;
+use crate::message::Time;
+use crate::plugin::Encoder;
+use crate::principal::Principal;
+use crate::protocol::sse::{self, Sse};
+use crate::reconnect;
+use crate::registrations::Seat;
+
+/// Bytes in one chunk, or one message: what a reader that does not read may hold.
+const CHUNK: usize = 16 << 10;
+
+/// One stream.
+pub struct Events {
+    live: Arc<Live>,
+    subscriber: Subscriber,
+    principal: Arc<Principal>,
+    seat: Option<Box<Seat>>,
+    flow: Flow,
+    peer: IpAddr,
+    timer: Pin<Box<Sleep>>,
+    begun: bool,
+    ended: Option<Close>,
+}
+
+enum Next {
+    Pull,
+    Look,
+    End(Close),
+}
+
+impl Events {
+    /// A stream for a subscriber that is subscribed already.
+    pub fn new(
+        live: Arc<Live>,
+        subscriber: Subscriber,
+        principal: Arc<Principal>,
+        seat: Option<Box<Seat>>,
+        flow: Flow,
+        peer: IpAddr,
+    ) -> Self {
+        let timer = Box::pin(sleep_until(Instant::now()));
+        Self { live, subscriber, principal, seat, flow, peer, timer, begun: false, ended: None }
+    }
+
+    /// The next chunk; `None` behind the last.
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.ended.is_some() {
+            return None;
+        }
+        let chunk = match std::mem::replace(&mut self.begun, true) {
+            false => sse::retry(reconnect::after_loss()),
+            true => self.wait().await,
+        };
+        self.flow.hand_over();
+        let due = self.due();
+        self.timer.as_mut().reset(due);
+        Some(chunk)
+    }
+
+    async fn wait(&mut self) -> Bytes {
+        loop {
+            let done = match poll_fn(|cx| self.poll_next(cx)).await {
+                Next::Pull => self.pull().await,
+                Next::Look if self.principal.expired(Time::now()) => Err(Close::TokenExpired),
+                Next::Look => Ok(Some(sse::HEARTBEAT)),
+                Next::End(close) => Err(close),
+            };
+            match done {
+                Ok(Some(chunk)) => return chunk,
+                Ok(None) => tokio::task::consume_budget().await,
+                Err(close) => return self.end(close),
+            }
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        self.subscriber.connection().register(cx);
+        if let Some(close) = self.subscriber.connection().ending() {
+            return Poll::Ready(Next::End(close));
+        }
+        if let Some(seat) = &mut self.seat
+            && let Poll::Ready(close) = seat.poll_ended(cx)
+        {
+            return Poll::Ready(Next::End(close));
+        }
+        std::task::ready!(self.flow.poll_left(cx));
+        if !self.subscriber.is_live() {
+            return Poll::Ready(Next::Pull);
+        }
+        self.timer.as_mut().poll(cx).map(|()| Next::Look)
+    }
+
+    /// When the next heartbeat is due, or the credential ends.
+    fn due(&self) -> Instant {
+        let mut wait = self.live.snapshot().config.limits.ping_interval;
+        if let Some(end) = self.principal.not_after {
+            let left = u64::try_from(end.0.saturating_sub(Time::now().0)).unwrap_or(0);
+            wait = wait.min(Duration::from_millis(left));
+        }
+        // The timer's resolution.
+        Instant::now() + wait + Duration::from_millis(1)
+    }
+
+    /// One step towards the head; `None` when there was nothing to tell.
+    async fn pull(&mut self) -> Result<Option<Bytes>, Close> {
+        let pulled = self.subscriber.pull().await.map_err(|error| {
+            error!(peer = %self.peer, ?error, "the store could not be read");
+            Close::Internal
+        })?;
+        if pulled.head {
+            self.subscriber.settle(pulled, 0);
+            self.subscriber.join();
+            return Ok(None);
+        }
+        let frames = Frames::new(&self.live, &Sse, &pulled, CHUNK);
+        match frames.then {
+            Then::End(close) if frames.all == 0 => Err(close),
+            Then::Evaluate if frames.all == 0 => self.evaluate(pulled),
+            _ => {
+                delivery::count(&self.live, &pulled, frames.all);
+                self.subscriber.settle(pulled, frames.all);
+                Ok(frames.batch().map(|batch| batch.bytes().clone()))
+            }
+        }
+    }
+
+    fn evaluate(&mut self, pulled: Pulled) -> Result<Option<Bytes>, Close> {
+        let Some((Item::Mark(mark), _)) = pulled.items.first() else { return Ok(None) };
+        let mark = Arc::clone(mark);
+        let snapshot = self.live.snapshot();
+        let registration = self.seat.as_deref().map(|seat| &*seat.registration);
+        self.principal = evaluate::renew(&snapshot, registration, &self.principal)?;
+        let notices = evaluate::evaluate(&snapshot, Some(&self.principal), &mut self.subscriber, &mark);
+        self.subscriber.settle(pulled, 1);
+        let mut chunk = BytesMut::new();
+        for notice in &notices {
+            chunk.extend_from_slice(&Sse.notice(notice)?.unwrap_or_default());
+        }
+        if self.subscriber.subscriptions().len() == 0 {
+            chunk.extend_from_slice(&self.end(Close::Forbidden));
+        }
+        Ok((!chunk.is_empty()).then(|| chunk.freeze()))
+    }
+
+    /// The last event.
+    fn end(&mut self, close: Close) -> Bytes {
+        self.ended = Some(close);
+        farewell(&self.live, close)
+    }
+}
+
+/// How the end of a stream is told.
+pub fn farewell(live: &Live, close: Close) -> Bytes {
+    let goaway = reconnect::goaway(close, &live.snapshot().config.limits);
+    let goaway = goaway.and_then(|goaway| Sse.notice(&goaway).ok().flatten());
+    goaway.unwrap_or_else(|| sse::close(close))
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        info!(
+            peer = %self.peer,
+            principal = self.principal.name(),
+            code = self.ended.map(Close::code),
+            reason = self.ended.map_or("the peer has hung up", Close::reason),
+            "an event stream has ended"
+        );
+    }
+}
+
+/// The stream as a body: what hyper polls. The lock is never taken: a body must be shareable, and this one's future is
+/// not.
+pub struct Chunks(Mutex<BoxStream<'static, Bytes>>);
+
+impl Chunks {
+    /// The chunks of a stream.
+    pub fn new(events: Events) -> Self {
+        let chunks = unfold(events, |mut events| async move { events.next().await.map(|chunk| (chunk, events)) });
+        Self(Mutex::new(chunks.boxed()))
+    }
+}
+
+impl Stream for Chunks {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let chunks = self.get_mut().0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        chunks.poll_next_unpin(cx).map(|chunk| chunk.map(Ok))
+    }
+}

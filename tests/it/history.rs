@@ -1,0 +1,148 @@
+//! `GET /history/{topic}`, over real sockets.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::peer::Answer;
+use crate::rig::{Rig, call, token};
+
+async fn publish(rig: &Rig, topic: &str, numbers: std::ops::RangeInclusive<u32>) {
+    for n in numbers {
+        let answer = rig.post(&format!("/publish/{topic}"), "secret-all", &n.to_string()).await;
+        assert_eq!(answer.status, 200, "{}", answer.json());
+    }
+}
+
+fn numbers(answer: &Answer) -> Vec<u64> {
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    let json = answer.json();
+    let messages = json["messages"].as_array().expect("a list");
+    messages.iter().map(|message| message["data"].as_u64().expect("a number")).collect()
+}
+
+#[tokio::test]
+async fn history_is_read_page_by_page_with_its_gap() {
+    let rig = Rig::start(|config| config.topics[0].history.count = 5).await;
+    let epoch = rig.live.hub.epoch();
+    publish(&rig, "cats", 1..=8).await;
+    let all = rig.get("/history/cats", "secret-all").await;
+    assert_eq!(numbers(&all), [4, 5, 6, 7, 8]);
+    let first = &all.json()["messages"][0];
+    assert_eq!(first["id"], format!("{epoch}-4"));
+    assert_eq!((&first["type"], &first["topic"]), (&json!("message"), &json!("cats")));
+    assert_eq!((&all.json()["gaps"], &all.json()["position"]), (&json!([]), &json!(format!("{epoch}-8"))));
+    assert_eq!(all.header("link"), "");
+
+    let mut target = format!("/history/cats?after={epoch}-1&limit=2");
+    let mut read = Vec::new();
+    let mut gaps = Vec::new();
+    loop {
+        let page = rig.get(&target, "secret-all").await;
+        read.extend(numbers(&page));
+        gaps.extend(page.json()["gaps"].as_array().expect("a list").clone());
+        match page.header("link").strip_suffix(">; rel=\"next\"") {
+            Some(next) => target = next.trim_start_matches('<').to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(read, [4, 5, 6, 7, 8]);
+    let gap = json!({"type": "gap", "topic": "cats", "from": format!("{epoch}-1"), "to": format!("{epoch}-3"),
+        "reason": "retention"});
+    assert_eq!(gaps, [gap]);
+    let other = rig.get("/history/cats?after=00000000-7", "secret-all").await;
+    assert_eq!(numbers(&other), [4, 5, 6, 7, 8]);
+    let reasons: Vec<Value> =
+        other.json()["gaps"].as_array().expect("a list").iter().map(|gap| gap["reason"].clone()).collect();
+    assert_eq!(reasons, ["epoch", "retention"]);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn patterns_families_and_what_is_addressed_to_somebody() {
+    let rig = Rig::start(|config| {
+        let mut ops = token("ops", &[], &["orders.*"], &[]);
+        ops.user = Some(relay::name::UserId::parse("ops").expect("a user"));
+        config.tokens.extend([ops, token("other", &[], &["orders.*", "cats"], &[])]);
+    })
+    .await;
+    for (topic, user) in [("orders.eu", Value::Null), ("orders.us", json!("ops")), ("orders.eu", json!("ops"))] {
+        let body = json!({"topic": topic, "user_id": user, "data": 1}).to_string();
+        assert_eq!(rig.post("/publish", "secret-all", &body).await.status, 200);
+    }
+    for (target, secret, ids) in [
+        ("/history/orders.%2A", "secret-ops", vec![1, 2, 3]),
+        ("/history/orders.*", "secret-other", vec![1]),
+        ("/history/orders.%7Bregion%7D", "secret-ops", vec![1, 2, 3]),
+        ("/history/orders.us", "secret-ops", vec![2]),
+        ("/history/orders.us", "secret-other", vec![]),
+        ("/history/orders.none", "secret-other", vec![]),
+    ] {
+        let answer = rig.get(target, secret).await;
+        let json = answer.json();
+        let messages = json["messages"].as_array().unwrap_or_else(|| panic!("{target}: {json}"));
+        let found: Vec<u64> = messages
+            .iter()
+            .map(|m| m["id"].as_str().and_then(|id| id.split('-').nth(1)?.parse().ok()).expect("an id"))
+            .collect();
+        assert_eq!(found, ids, "{target} as {secret}");
+    }
+    for (target, secret, status) in [
+        ("/history/cats", "secret-ops", 403),
+        ("/history/cats", "", 401),
+        ("/history/dogs", "secret-all", 404),
+        ("/history/a..b", "secret-all", 400),
+        ("/history/cats?limit=0", "secret-all", 400),
+        ("/history/cats?limit=1001", "secret-all", 400),
+        ("/history/cats?wait=61", "secret-all", 400),
+        ("/history/cats?after=x", "secret-all", 400),
+    ] {
+        assert_eq!(rig.get(target, secret).await.status, status, "{target}");
+    }
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_poll_waits_for_the_first_message_and_no_longer() {
+    let rig = Rig::start(|_| {}).await;
+    let epoch = rig.live.hub.epoch();
+    let public = rig.public;
+    let head = format!("GET /history/cats?after={epoch}-0&wait=30 HTTP/1.1\r\nAuthorization: Bearer secret-all\r\n");
+    let poll = tokio::spawn(async move { call(public, &head, "").await });
+    while rig.live.hub.connections().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    publish(&rig, "orders.eu", 1..=1).await;
+    publish(&rig, "cats", 7..=7).await;
+    let answer = poll.await.expect("no panic");
+    assert_eq!(numbers(&answer), [7]);
+    assert_eq!(answer.json()["position"], format!("{epoch}-2"));
+    let since = Instant::now();
+    let answer = rig.get(&format!("/history/cats?after={epoch}-2&wait=1"), "secret-all").await;
+    assert_eq!(numbers(&answer), Vec::<u64>::new());
+    assert!((1..5).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
+    let since = Instant::now();
+    assert_eq!(numbers(&rig.get(&format!("/history/cats?after={epoch}-1&wait=30"), "secret-all").await), [7]);
+    assert!(since.elapsed() < Duration::from_secs(5), "there was something already");
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn what_is_known_already_is_not_sent_again() {
+    let rig = Rig::start(|_| {}).await;
+    publish(&rig, "cats", 1..=2).await;
+    let tag = rig.get("/history/cats", "secret-all").await.header("etag").to_owned();
+    assert!(tag.starts_with("W/\""), "{tag}");
+    publish(&rig, "orders.eu", 1..=1).await;
+    let again = async |tag: &str| {
+        let head =
+            format!("GET /history/cats HTTP/1.1\r\nAuthorization: Bearer secret-all\r\nIf-None-Match: {tag}\r\n");
+        rig.call(&head, "").await.status
+    };
+    assert_eq!(again(&tag).await, 304, "other topics do not change it");
+    assert_eq!(again(&format!("\"x\", {tag}")).await, 304);
+    assert_eq!(again("\"x\"").await, 200);
+    publish(&rig, "cats", 3..=3).await;
+    assert_eq!(again(&tag).await, 200);
+    rig.end().await;
+}

@@ -1,0 +1,245 @@
+//! The server of a model run, and the plain list of what was published that everything is measured by.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use relay::assemble::{PROTOCOLS, build};
+use relay::config::model::{TokenConfig, TopicConfig};
+use relay::connections::{Connections, Permit};
+use relay::http::flow::Flow;
+use relay::http::{Door, Link};
+use relay::hub::Size;
+use relay::hub::connection::Io;
+use relay::hub::entry::Mark;
+use relay::ingest::{self, Publication};
+use relay::live::Live;
+use relay::message::Time;
+use relay::name::{Pattern, TopicName, UserId};
+use relay::plugin::Query;
+use relay::server::paced::Paced;
+use relay::ws::{self, opening::Opening};
+use tokio::io::{DuplexStream, duplex};
+use tokio::net::TcpStream;
+
+use crate::model::dice::Dice;
+use crate::rig::{self, Rig, token};
+
+/// Concrete topics; the last ones are a family's.
+pub const TOPICS: [&str; 5] = ["a", "b", "f.x", "f.y", "f.z"];
+/// What readers subscribe to.
+pub const PATTERNS: [&str; 8] = ["a", "b", "f.x", "f.y", "f.*", "*", "f.**", "**"];
+/// Users of the tokens `u0` (nobody's), `u1` and `u2`.
+pub const USERS: [Option<&str>; 3] = [None, Some("1"), Some("2")];
+
+/// One message that was published.
+#[derive(Clone, Copy, Debug)]
+pub struct Published {
+    pub seq: u64,
+    pub topic: usize,
+    /// To whom alone, as an index into [`USERS`].
+    pub user: Option<usize>,
+    pub number: u64,
+}
+
+/// How readers reach the server.
+enum Reach {
+    /// In memory, where a reader's place in the schedule is the seed's.
+    Memory(Arc<Door>),
+    /// By TCP.
+    Tcp(Rig),
+}
+
+/// One server and its log; after a restart there is another one.
+pub struct World {
+    pub live: Arc<Live>,
+    pub log: Vec<Published>,
+    /// Where reloads took effect: generation and seq.
+    pub marks: Vec<(u64, u64)>,
+    numbers: u64,
+    reach: Reach,
+    places: Connections,
+}
+
+impl World {
+    /// Starts a server with a tiny window and tiny rings.
+    pub async fn start(dice: &mut Dice, tcp: bool) -> Self {
+        let snapshot = rig::snapshot(|config| {
+            let topic = config.topics.swap_remove(0);
+            let named = |name| TopicConfig { name: pattern(name), ..topic.clone() };
+            config.topics = vec![named("a"), named("f.{x}"), named("b")];
+            config.topics[0].history.count = 1 + dice.below(6);
+            config.topics[1].history.count = 1 + dice.below(4);
+            config.topics[1].history.bytes = 8 + dice.below(60);
+            config.topics[2].history.count = 1;
+            config.tokens = (0..USERS.len()).map(user_token).collect();
+        });
+        let size = Size { shards: 1 + dice.below(2), window: 0, entries: 1 + dice.below(8), stride: 1 + dice.below(3) };
+        let (live, reach) = if tcp {
+            let rig = Rig::serve(build::sized(snapshot, size)).await;
+            (rig.live.clone(), Reach::Tcp(rig))
+        } else {
+            let live = build::sized(snapshot, size);
+            for shard in live.hub.tasks() {
+                live.drain.detach("shard", shard);
+            }
+            (live.clone(), Reach::Memory(Arc::new(Door::public(live, false, PROTOCOLS))))
+        };
+        Self { live, log: Vec::new(), marks: Vec::new(), numbers: 0, reach, places: Connections::default() }
+    }
+
+    /// The highest seq.
+    pub fn head(&self) -> u64 {
+        self.log.last().map_or(0, |published| published.seq)
+    }
+
+    /// The id of a seq.
+    pub fn id(&self, seq: u64) -> String {
+        format!("{}-{seq}", self.live.hub.epoch())
+    }
+
+    /// Publishes some messages next to each other.
+    pub async fn publish(&mut self, list: &[(usize, Option<usize>)]) {
+        let snapshot = self.live.snapshot();
+        let principal = snapshot.auth.authenticate("secret-u0", Time::now()).await.expect("u0 may publish");
+        let first = self.numbers;
+        let publications = (first + 1..).zip(list).map(|(number, (topic, user))| Publication {
+            topic: TopicName::parse(TOPICS[*topic]).expect("a topic"),
+            user: user.and_then(|user| USERS[user]).map(|user| UserId::parse(user).expect("a user")),
+            body: Bytes::from(number.to_string()),
+            key: None,
+        });
+        let published = ingest::publish_batch(&self.live, &principal, publications.collect()).await.expect("published");
+        for (published, (topic, user)) in published.iter().zip(list) {
+            self.numbers += 1;
+            self.log.push(Published { seq: published.id.seq, topic: *topic, user: *user, number: self.numbers });
+        }
+    }
+
+    /// Lets age whatever is retained.
+    pub fn age(&self) {
+        self.live.hub.store().sweep(Time(Time::now().0 + 7_200_000));
+    }
+
+    /// Takes a declared name's retention away, or gives it back.
+    pub fn retain(&self, all: bool) {
+        let config = &self.live.snapshot().config;
+        let mut config = config.clone();
+        if !all {
+            config.topics.truncate(1);
+        }
+        self.live.hub.store().retain(build::retention(&config));
+    }
+
+    /// A reload takes effect that changed the schema of `f.{x}`.
+    pub fn mark(&mut self) {
+        let generation = self.marks.last().map_or(1, |(generation, _)| *generation) + 1;
+        let mut at = 0;
+        self.live.hub.mark(|seq| {
+            at = seq;
+            Mark {
+                seq,
+                generation,
+                removed: vec![],
+                changed: vec![pattern("f.{x}")],
+                tokens: Default::default(),
+                anonymous: false,
+            }
+        });
+        self.marks.push((generation, at));
+    }
+
+    /// The highest seq that a topic has let go.
+    pub fn evicted(&self, topic: usize) -> u64 {
+        let topics = [pattern(TOPICS[topic])];
+        let query = Query { topics: &topics, after: 0, until: u64::MAX, limit: 0 };
+        let page = self.live.hub.store().read(query).now_or_never().expect("memory does not wait");
+        page.expect("memory can be read").evicted.iter().map(|(_, seq)| *seq).max().unwrap_or(0)
+    }
+
+    /// A WebSocket of a user, its upgrade behind it; `buffer` bytes lie between the two ends.
+    pub async fn dial_websocket(&self, user: usize, buffer: usize) -> Box<dyn Io> {
+        match &self.reach {
+            Reach::Memory(_) => {
+                let (near, far) = duplex(buffer);
+                let opening = Opening {
+                    protocol: "relay.v1",
+                    bearer: Some(format!("secret-u{user}").into()),
+                    registration: None,
+                    peer: [127, 0, 0, 1].into(),
+                    permit: self.permit().await,
+                };
+                let live = self.live.clone();
+                let task = ws::open(live.clone(), Box::new(far), Bytes::new(), opening).await;
+                live.drain.spawn("websocket", task.run());
+                Box::new(near)
+            }
+            Reach::Tcp(rig) => {
+                let mut socket = dial(rig.public).await;
+                let request = format!(
+                    "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                     Authorization: Bearer secret-u{user}\r\n\r\n"
+                );
+                tokio::io::AsyncWriteExt::write_all(&mut socket, request.as_bytes()).await.expect("the server reads");
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(tokio::io::AsyncReadExt::read_u8(&mut socket).await.expect("an answer"));
+                }
+                Box::new(socket)
+            }
+        }
+    }
+
+    /// A connection that speaks HTTP.
+    pub async fn dial_http(&self, buffer: usize) -> Box<dyn Io> {
+        match &self.reach {
+            Reach::Memory(door) => {
+                let (near, far) = duplex(buffer);
+                let (door, permit) = (door.clone(), self.permit().await);
+                self.live.drain.spawn("http", serve(far, door, permit));
+                Box::new(near)
+            }
+            Reach::Tcp(rig) => Box::new(dial(rig.public).await),
+        }
+    }
+
+    async fn permit(&self) -> Permit {
+        self.places.enter(usize::MAX).await
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.live.drain.begin();
+    }
+}
+
+async fn serve(socket: DuplexStream, door: Arc<Door>, permit: Permit) {
+    let flow = Flow::default();
+    let socket = Paced::new(socket, flow.clone(), Duration::from_secs(30));
+    let service = service_fn(move |request| {
+        let (door, link) = (door.clone(), Link { peer: None, permit: permit.clone(), flow: flow.clone() });
+        async move { Ok::<_, std::convert::Infallible>(door.answer(request, link).await) }
+    });
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
+}
+
+async fn dial(address: SocketAddr) -> TcpStream {
+    TcpStream::connect(address).await.expect("the server listens")
+}
+
+fn user_token(user: usize) -> TokenConfig {
+    let mut token = token(&format!("u{user}"), &["**"], &["**"], &[]);
+    token.user = USERS[user].map(|user| UserId::parse(user).expect("a user"));
+    token
+}
+
+fn pattern(text: &str) -> Pattern {
+    Pattern::parse(text).expect(text)
+}
