@@ -2,6 +2,8 @@
 //!
 //! `ARCHITECTURE.md` has the map.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may start tasks that nobody owns"))]
+
 pub mod appending;
 pub mod assemble;
 pub mod auth;

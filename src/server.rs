@@ -27,6 +27,7 @@ use crate::http::flow::Flow;
 use crate::http::{Door, Link};
 use crate::live::Live;
 use crate::message::Time;
+use crate::plugin::Protocol;
 use crate::server::http_socket::HttpSocket;
 use crate::server::listener::Listener;
 use crate::server::socket::Socket;
@@ -51,7 +52,7 @@ pub struct Listeners {
 }
 
 /// Serves until the drain has begun and everything has ended, or `limits.drain` has passed since.
-pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'static str]) {
+pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'static dyn Protocol]) {
     let Listeners { public, admin, reloader } = listeners;
     let most = live.snapshot().config.limits.connections.unwrap_or_else(descriptors::connections);
     for shard in live.hub.tasks() {

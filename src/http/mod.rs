@@ -44,6 +44,7 @@ use crate::connections::Permit;
 use crate::http::call::Call;
 use crate::http::flow::Flow;
 use crate::live::Live;
+use crate::plugin::Protocol;
 use crate::problem::Refusal;
 use crate::telemetry::stats::Route;
 
@@ -77,8 +78,8 @@ pub enum Side {
 }
 
 impl Door {
-    /// The door of `server.listen`. `protocols` are the names of the subprotocols, the default one first.
-    pub fn public(live: Arc<Live>, loopback: bool, protocols: &'static [&'static str]) -> Self {
+    /// The door of `server.listen`. `protocols` are the subprotocols, the default one first.
+    pub fn public(live: Arc<Live>, loopback: bool, protocols: &'static [&'static dyn Protocol]) -> Self {
         Self { live, routes: routes::public(protocols), loopback, side: Side::Public }
     }
 
