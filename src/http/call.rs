@@ -61,7 +61,7 @@ impl Call {
             uri,
             headers,
             peer,
-            secure,
+            secure: secure || link.secure,
             permit: link.permit,
             flow: link.flow,
             route: OnceLock::new(),

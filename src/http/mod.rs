@@ -57,6 +57,8 @@ pub struct Link {
     pub permit: Permit,
     /// Whether what is answered has left.
     pub flow: Flow,
+    /// Whether it is encrypted.
+    pub secure: bool,
 }
 
 /// Where requests of one listener come in.
@@ -86,6 +88,11 @@ impl Door {
     /// The door of `server.admin`.
     pub fn admin(live: Arc<Live>, loopback: bool, reloader: Option<Arc<Reloader>>) -> Self {
         Self { routes: admin::routes(&live, reloader), live, loopback, side: Side::Admin }
+    }
+
+    /// For whom the door is.
+    pub fn side(&self) -> Side {
+        self.side
     }
 
     /// Answers one request. Cannot fail, and a panic on the way is an answer too.

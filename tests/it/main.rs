@@ -19,3 +19,4 @@ mod register;
 mod rig;
 mod smallest_flow;
 mod subscriber;
+mod tls;
