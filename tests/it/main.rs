@@ -6,6 +6,7 @@ mod event_stream;
 mod events;
 mod history;
 mod http;
+mod model;
 mod peer;
 mod rig;
 mod smallest_flow;

@@ -10,6 +10,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use relay::assemble::{PROTOCOLS, build};
+use relay::close::Close;
 use relay::config::model::{TokenConfig, TopicConfig};
 use relay::connections::{Connections, Permit};
 use relay::http::flow::Flow;
@@ -152,6 +153,17 @@ impl World {
             }
         });
         self.marks.push((generation, at));
+    }
+
+    /// Tells everybody that this server ends.
+    pub fn drain(&self) {
+        self.live.drain.begin();
+        self.live.hub.connections().iter().for_each(|connection| connection.end(Close::Draining));
+    }
+
+    /// Whether it is reached by TCP.
+    pub fn is_tcp(&self) -> bool {
+        matches!(self.reach, Reach::Tcp(_))
     }
 
     /// The highest seq that a topic has let go.
