@@ -25,9 +25,16 @@ impl<T> Directory<T> {
         if let Some(topic) = name.exact() {
             self.exact.insert(topic, value);
         } else {
-            let first = name.as_str().split('.').next().unwrap_or_default();
-            let key = if first.contains(['*', '{']) { "" } else { first };
-            self.families.entry(key.into()).or_default().push((name, value));
+            let key = first_literal(&name).into();
+            self.families.entry(key).or_default().push((name, value));
+        }
+    }
+
+    /// What belongs to exactly this declared name.
+    pub fn get(&self, name: &Pattern) -> Option<&T> {
+        match name.exact() {
+            Some(topic) => self.exact.get(&topic),
+            None => self.families.get(first_literal(name))?.iter().find(|(other, _)| other == name).map(|(_, v)| v),
         }
     }
 
@@ -68,6 +75,12 @@ impl<T> FromIterator<(Pattern, T)> for Directory<T> {
         }
         directory
     }
+}
+
+/// The first segment where it is a literal, else nothing.
+fn first_literal(name: &Pattern) -> &str {
+    let first = name.as_str().split('.').next().unwrap_or_default();
+    if first.contains(['*', '{']) { "" } else { first }
 }
 
 #[cfg(test)]

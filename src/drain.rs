@@ -37,13 +37,20 @@ impl Drain {
         self.tasks.spawn(task).abort_handle()
     }
 
-    /// Starts a task that the drain neither ends nor waits for: it lasts as long as the process.
+    /// Starts a task that the drain neither ends nor waits for: it lasts as long as the process, which ends if it
+    /// panics.
     pub fn detach(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let named = self.names.enter(name);
-        tokio::spawn(async move {
-            task.await;
+        let task = AssertUnwindSafe(task).catch_unwind().map(move |ended| {
             drop(named);
+            if ended.is_err() {
+                // Without it the server would look alive and do half of its work.
+                error!(task = name, "a task that the server cannot do without has panicked; ending the process");
+                std::process::exit(70);
+            }
         });
+        #[expect(clippy::disallowed_methods, reason = "this is the owner")]
+        tokio::spawn(task);
     }
 
     /// Tells every task to come to its end. Again is the same as once.

@@ -2,6 +2,9 @@
 //!
 //! `ARCHITECTURE.md` has the map.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may start tasks that nobody owns"))]
+
+pub mod appending;
 pub mod assemble;
 pub mod auth;
 pub mod cli;
@@ -30,6 +33,8 @@ pub mod problem;
 pub mod protocol;
 pub mod reconnect;
 pub mod registrations;
+pub mod reload;
+pub mod reloads;
 pub mod schema;
 pub mod server;
 pub mod snapshot;

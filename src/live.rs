@@ -1,18 +1,19 @@
 //! What lives across all configurations: the current snapshot, the log, the hub, the registrations.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use tracing::error;
 use uuid::Uuid;
 
+use crate::appending::{Appending, Ticket};
 use crate::connections::Connections;
 use crate::drain::Drain;
 use crate::hub::Hub;
 use crate::identify::Failures;
 use crate::problem::Refusal;
 use crate::registrations::Registrations;
+use crate::reloads::Reloads;
 use crate::snapshot::Snapshot;
 use crate::strangers::Strangers;
 use crate::telemetry::stats::Stats;
@@ -34,7 +35,9 @@ pub struct Live {
     pub stats: Stats,
     /// Places for connections that have not said who they are.
     pub strangers: Strangers,
-    appending: AtomicUsize,
+    /// What came of the reloads so far.
+    pub reloads: Reloads,
+    appending: Appending,
 }
 
 impl Live {
@@ -49,7 +52,8 @@ impl Live {
             failures: Failures::default(),
             stats: Stats::default(),
             strangers: Strangers::default(),
-            appending: AtomicUsize::new(0),
+            reloads: Reloads::default(),
+            appending: Appending::default(),
         }
     }
 
@@ -58,10 +62,20 @@ impl Live {
         self.current.load_full()
     }
 
+    /// Puts another configuration in force, at once and for everybody.
+    pub fn commit(&self, snapshot: Snapshot) {
+        self.current.store(Arc::new(snapshot));
+    }
+
     /// Announces an append; while the ticket lives, no change of a topic is announced to subscribers.
     pub fn appending(&self) -> Ticket<'_> {
-        self.appending.fetch_add(1, Ordering::SeqCst);
-        Ticket(self)
+        self.appending.enter()
+    }
+
+    /// Waits until every append has ended that may have been judged by a configuration before the one in force. Only
+    /// one task at a time may call this.
+    pub async fn settle(&self) {
+        self.appending.turn().await;
     }
 
     /// Logs a cause under a new id and makes the refusal that names the id.
@@ -69,14 +83,5 @@ impl Live {
         let id = Uuid::new_v4().to_string();
         error!(id, cause, "internal error");
         Refusal::Internal { id }
-    }
-}
-
-/// An append that is under way.
-pub struct Ticket<'a>(&'a Live);
-
-impl Drop for Ticket<'_> {
-    fn drop(&mut self) {
-        self.0.appending.fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -291,12 +291,7 @@ impl fmt::Display for Refusal {
             Self::UnknownHost { host } => {
                 write!(f, "`{host}` is not a name of this server: add it to `server.allowed_hosts`")
             }
-            Self::ValidationFailed { topic, violations, more } => {
-                let n = violations.len();
-                let more = if *more { " or more" } else { "" };
-                let s = if n == 1 { "" } else { "s" };
-                write!(f, "{n}{more} violation{s} of the schema of `{topic}`")
-            }
+            Self::ValidationFailed { topic, violations, more } => count(f, violations.len(), *more, topic),
             Self::Batch(items) => match items.as_slice() {
                 [(index, only)] => write!(f, "item {index}: {only}; nothing was published"),
                 _ => write!(f, "{} items are refused; nothing was published", items.len()),
@@ -307,6 +302,11 @@ impl fmt::Display for Refusal {
             Self::Internal { id } => write!(f, "the cause stands in the server's log under id `{id}`"),
         }
     }
+}
+
+fn count(f: &mut fmt::Formatter<'_>, violations: usize, more: bool, topic: &str) -> fmt::Result {
+    let (more, s) = (if more { " or more" } else { "" }, if violations == 1 { "" } else { "s" });
+    write!(f, "{violations}{more} violation{s} of the schema of `{topic}`")
 }
 
 impl std::error::Error for Refusal {}

@@ -14,6 +14,7 @@ fn one_of_each() -> Vec<Refusal> {
         Refusal::BadRequest("x".into()),
         Refusal::Unauthenticated { wrong: true },
         Refusal::TokenExpired,
+        Refusal::UnknownRegistration,
         Refusal::Forbidden { action: Action::Publish, topics: Pattern::everything() },
         Refusal::ForbiddenUser { user: "u".into() },
         Refusal::OriginDenied { origin: "o".into() },
@@ -52,6 +53,7 @@ fn each_problem_has_a_row() {
             | Refusal::BadRequest(_)
             | Refusal::Unauthenticated { .. }
             | Refusal::TokenExpired
+            | Refusal::UnknownRegistration
             | Refusal::Forbidden { .. }
             | Refusal::ForbiddenUser { .. }
             | Refusal::OriginDenied { .. }

@@ -4,8 +4,8 @@
 //! nodelay and no limit on connections, and cannot be drained against a deadline. Knows nothing of routes.
 
 pub mod descriptors;
+pub mod http_socket;
 pub mod listener;
-pub mod paced;
 pub mod socket;
 
 use std::convert::Infallible;
@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
+use crate::assemble::reload::Reloader;
 use crate::close::Close;
 use crate::config::model::Limits;
 use crate::connections::Connections;
@@ -26,14 +27,17 @@ use crate::http::flow::Flow;
 use crate::http::{Door, Link};
 use crate::live::Live;
 use crate::message::Time;
+use crate::plugin::Protocol;
+use crate::server::http_socket::HttpSocket;
 use crate::server::listener::Listener;
-use crate::server::paced::Paced;
 use crate::server::socket::Socket;
 
 /// Connections to the admin listener; they are among the descriptors that `limits.connections` leaves.
 const ADMIN_CONNECTIONS: usize = 64;
 /// The largest read buffer of one connection, in bytes; grown to when a body comes fast.
 const READ_BUFFER: usize = 64 << 10;
+/// How long an idle connection is still listened to in a drain: a request may be on its way.
+const GRACE: Duration = Duration::from_millis(250);
 /// How long a failed accept waits when it was for want of something that other connections may give back.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
@@ -43,11 +47,13 @@ pub struct Listeners {
     pub public: Listener,
     /// Operators.
     pub admin: Option<Listener>,
+    /// Who reloads when operators ask for it; `None`: a configuration without files.
+    pub reloader: Option<Arc<Reloader>>,
 }
 
 /// Serves until the drain has begun and everything has ended, or `limits.drain` has passed since.
-pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'static str]) {
-    let Listeners { public, admin } = listeners;
+pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'static dyn Protocol]) {
+    let Listeners { public, admin, reloader } = listeners;
     let most = live.snapshot().config.limits.connections.unwrap_or_else(descriptors::connections);
     for shard in live.hub.tasks() {
         live.drain.detach("shard", shard);
@@ -62,7 +68,7 @@ pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'s
         }
     });
     if let Some(admin) = admin {
-        let door = Arc::new(Door::admin(live.clone(), admin.is_loopback()));
+        let door = Arc::new(Door::admin(live.clone(), admin.is_loopback(), reloader));
         let live = live.clone();
         live.drain.clone().spawn("accept-admin", async move {
             accept_all(admin, &live, door, &Connections::default(), |_| ADMIN_CONNECTIONS).await;
@@ -144,7 +150,7 @@ async fn accept_all(
             permit = connections.enter(limit(limits)) => permit,
         };
         let flow = Flow::default();
-        let socket = Paced::new(socket, flow.clone(), limits.write_stall);
+        let socket = HttpSocket::new(socket, limits.write_stall, flow.clone());
         let link = Link { peer, permit, flow };
         live.drain.spawn("http", serve(socket, link, live.clone(), door.clone(), http(limits)));
     }
@@ -170,22 +176,23 @@ fn http(limits: &Limits) -> http1::Builder {
     http
 }
 
-/// Serves one connection until it ends or is upgraded. When the drain begins, the request that is being answered is the
-/// last one.
-async fn serve(socket: Paced<Socket>, link: Link, live: Arc<Live>, door: Arc<Door>, http: http1::Builder) {
+/// Serves one connection until it ends or is upgraded. When the drain begins, the next answer is the last one; where no
+/// request comes within [`GRACE`], there is none.
+async fn serve(socket: HttpSocket<Socket>, link: Link, live: Arc<Live>, door: Arc<Door>, http: http1::Builder) {
     let service = service_fn(move |request| {
         let (door, link) = (door.clone(), link.clone());
         async move { Ok::<_, Infallible>(door.answer(request, link).await) }
     });
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(socket), service).with_upgrades());
-    let mut draining = false;
-    let ended = loop {
-        tokio::select! {
-            ended = connection.as_mut() => break ended,
-            () = live.drain.begun(), if !draining => {
-                draining = true;
-                connection.as_mut().graceful_shutdown();
-            }
+    let draining = async {
+        live.drain.begun().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = draining => {
+            connection.as_mut().graceful_shutdown();
+            connection.as_mut().await
         }
     };
     if let Err(error) = ended {

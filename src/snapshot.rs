@@ -6,7 +6,7 @@ use crate::config::model::Config;
 use crate::directory::Directory;
 use crate::hub::topic::Topic;
 use crate::message::Time;
-use crate::name::TopicName;
+use crate::name::{Pattern, TopicName};
 use crate::plugin::Authenticator;
 use crate::principal::Principal;
 use crate::schema::Schema;
@@ -43,6 +43,11 @@ impl Snapshot {
     /// What a concrete topic is declared as.
     pub fn resolve(&self, topic: &TopicName) -> Option<&Arc<TopicRules>> {
         self.topics.resolve(topic)
+    }
+
+    /// What this very name is declared as.
+    pub fn declared(&self, name: &Pattern) -> Option<&TopicRules> {
+        self.topics.get(name).map(|rules| &**rules)
     }
 
     /// Whether anonymous callers may do anything at all.

@@ -2,12 +2,12 @@
 //!
 //! `relay check`, the start and every reload call this one function, so that they cannot differ. It changes nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{KINDS, schemas};
 use crate::config::decode::{self, decode};
-use crate::config::files::{Files, Reading};
+use crate::config::files::{Files, Inputs, Reading};
 use crate::config::model::Config;
 use crate::diagnostic::{Diagnostic, Sources, any_error};
 use crate::message::Time;
@@ -26,6 +26,12 @@ pub struct Loaded {
     pub diagnostics: Vec<Diagnostic>,
     /// The texts that the diagnostics point into, secrets masked.
     pub sources: Sources,
+    /// The number in `sources` of each schema file that a topic names.
+    pub files: HashMap<Arc<str>, usize>,
+    /// Every key that the files have, dotted: what a half-written file lacks.
+    pub keys: BTreeSet<String>,
+    /// What was read, for looking whether it is still the same.
+    pub inputs: Inputs,
     /// SHA-256 over everything that was read, in hex.
     pub hash: String,
     /// What a change of which may change the configuration: files that were read or tried and directories that were
@@ -38,7 +44,7 @@ pub fn load(files: &dyn Files, cache: &SchemaCache, now: Time) -> Loaded {
     let reading = Reading::new(files);
     let decoded = decode(&reading, &KINDS, now);
     let (config, mut diagnostics, mut sources) = (decoded.config, decoded.diagnostics, decoded.sources);
-    let compiled = schemas::compile(&config, &reading, cache, &mut sources, &mut diagnostics);
+    let (compiled, files) = schemas::compile(&config, &reading, cache, &mut sources, &mut diagnostics);
     schemas::try_examples(&config, &compiled.schemas, &mut diagnostics);
     decode::sort(&mut diagnostics);
     Loaded {
@@ -47,6 +53,9 @@ pub fn load(files: &dyn Files, cache: &SchemaCache, now: Time) -> Loaded {
         cache: compiled.cache,
         diagnostics,
         sources,
+        files,
+        keys: decoded.keys,
+        inputs: reading.inputs(),
         hash: reading.hash(),
         read_paths: reading.paths(),
     }

@@ -10,14 +10,14 @@ use crate::problem::Violation;
 use crate::schema::Schema;
 use crate::schema::compile::{Compiled, SchemaCache, SchemaFault, SchemaFaultKind, SchemaLimits, Sources, compile_all};
 
-/// Compiles what the topics name.
+/// Compiles what the topics name. Answers also the number in `sources` of each file that they name.
 pub(super) fn compile(
     config: &Config,
     reading: &Reading<'_>,
     cache: &SchemaCache,
     sources: &mut diagnostic::Sources,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Compiled {
+) -> (Compiled, HashMap<Arc<str>, usize>) {
     // By file, where it is named first.
     let mut named: HashMap<Arc<str>, &Span> = HashMap::new();
     let mut roots = Vec::new();
@@ -41,7 +41,11 @@ pub(super) fn compile(
         let named_at = named.get(&fault.file).copied();
         diagnostics.push(explain(fault, named_at, &texts, &mut numbers, sources));
     }
-    compiled
+    for root in roots {
+        let text = texts.read(&root).unwrap_or_default();
+        numbers.entry(root.clone()).or_insert_with(|| sources.add(texts.reading.shown(&root), text));
+    }
+    (compiled, numbers)
 }
 
 struct Texts<'a> {

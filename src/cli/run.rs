@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tracing::info;
 
+use crate::assemble::reload::Reloader;
 use crate::assemble::{self, build, load};
 use crate::cli::{BAD_CONFIG, print_diagnostics};
 use crate::config::model::Listen;
@@ -14,9 +15,11 @@ use crate::diagnostic::render;
 use crate::files::Disk;
 use crate::live::Live;
 use crate::message::Time;
+use crate::reload;
 use crate::schema::compile::SchemaCache;
 use crate::server::listener::Listener;
 use crate::server::{self, Listeners, descriptors};
+use crate::telemetry::logs::Logs;
 
 /// Loads the configuration and, if it is good, runs the server until it is told to stop.
 pub(super) fn run(config: &Path) -> ExitCode {
@@ -26,14 +29,17 @@ pub(super) fn run(config: &Path) -> ExitCode {
         eprintln!("{}", render::summary(&config.display().to_string(), &loaded.diagnostics));
         return ExitCode::from(BAD_CONFIG);
     };
+    Logs::start(&valid.log);
     descriptors::raise();
     // One shard for each worker: more would only contend for the same processors.
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     let served = runtime.and_then(|runtime| {
         runtime.block_on(async {
+            let logs = Logs::start(&valid.log);
             let live = build::live(build::snapshot(valid, &loaded, None), workers);
-            serve(live).await
+            let reloader = Arc::new(Reloader::new(config.to_owned(), live.clone(), Some(logs), loaded));
+            serve(live, reloader).await
         })
     });
     match served {
@@ -45,7 +51,7 @@ pub(super) fn run(config: &Path) -> ExitCode {
     }
 }
 
-async fn serve(live: Arc<Live>) -> io::Result<()> {
+async fn serve(live: Arc<Live>, reloader: Arc<Reloader>) -> io::Result<()> {
     let snapshot = live.snapshot();
     let server = &snapshot.config.server;
     let public = bind("server.listen", &server.listen).await?;
@@ -61,7 +67,9 @@ async fn serve(live: Arc<Live>) -> io::Result<()> {
         epoch = %live.hub.epoch(),
         "relay is running"
     );
-    server::run(Listeners { public, admin }, live, assemble::PROTOCOLS).await;
+    live.drain.detach("watch", reload::run(reloader.clone(), live.clone()));
+    let listeners = Listeners { public, admin, reloader: Some(reloader) };
+    server::run(listeners, live, assemble::PROTOCOLS).await;
     Ok(())
 }
 

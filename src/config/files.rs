@@ -163,6 +163,13 @@ impl<'a> Reading<'a> {
         hex(&hash.finalize())
     }
 
+    /// What was read, so that it can be seen cheaply whether it is still the same.
+    pub fn inputs(&self) -> Inputs {
+        let seen = self.seen.borrow();
+        let digests = seen.iter().map(|(key, answer)| (key.clone(), digest(answer)));
+        Inputs(digests.collect())
+    }
+
     /// The paths that were read or tried, directories that were listed among them: what a watcher watches. Relative to
     /// relay.toml's directory, except for secrets that are not.
     pub fn paths(&self) -> Vec<String> {
@@ -181,6 +188,30 @@ impl<'a> Reading<'a> {
         self.seen.borrow_mut().insert(key, answer.clone());
         answer
     }
+}
+
+/// Everything that one load read or tried, listings included, each with a digest of what came of it.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs(Vec<((Role, String), [u8; 32])>);
+
+impl Inputs {
+    /// Whether reading all of it again comes to the same.
+    pub fn are_unchanged(&self, files: &dyn Files) -> bool {
+        self.0.iter().all(|((role, path), before)| {
+            let now = match role {
+                Role::Main => files.main(),
+                Role::Inside => files.read(path, MAX_FILE),
+                Role::Secret => files.secret(path),
+                Role::Directory => files.list(path).map(|names| names.join("\n").into_bytes()),
+            };
+            digest(&now.map(Arc::from)) == *before
+        })
+    }
+}
+
+fn digest(answer: &Answer) -> [u8; 32] {
+    let bytes: &[u8] = answer.as_deref().unwrap_or_default();
+    Sha256::new().chain_update([u8::from(answer.is_ok())]).chain_update(bytes).finalize().into()
 }
 
 /// Lower-case hex digits.

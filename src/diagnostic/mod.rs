@@ -5,6 +5,7 @@
 //! each part of the configuration. Knows nothing of how a fact was found. Holds no secret: the sources that it shows
 //! are masked before they come here.
 
+pub mod change;
 pub mod file;
 pub mod render;
 pub mod schema;
@@ -16,6 +17,7 @@ pub mod value;
 
 use std::fmt;
 
+pub use self::change::ChangeFact;
 pub use self::file::FileFact;
 pub use self::server::ServerFact;
 pub use self::sources::Sources;
@@ -25,7 +27,8 @@ pub use self::value::ValueFact;
 use crate::config::model::Span;
 use crate::schema::compile::SchemaFaultKind;
 
-/// Every code there is, in no order. Each has a fixture in `tests/config/bad`.
+/// Every code that the files alone can give, in no order. Each has a fixture in `tests/config/bad`; those of
+/// [`change::CODES`] have theirs in `tests/config/change`.
 pub fn codes() -> impl Iterator<Item = &'static str> {
     [file::CODES, value::CODES, server::CODES, topic::CODES, token::CODES, schema::CODES].into_iter().flatten().copied()
 }
@@ -55,7 +58,7 @@ impl Diagnostic {
     pub fn new(fact: impl Into<Fact>, place: impl Into<Option<Span>>) -> Self {
         let fact = fact.into();
         let code = fact.about().code;
-        debug_assert!(codes().any(|c| c == code), "`{code}` is missing in CODES");
+        debug_assert!(codes().chain(change::CODES.iter().copied()).any(|c| c == code), "`{code}` is missing in CODES");
         Self { fact, place: place.into(), related: Vec::new() }
     }
 
@@ -131,6 +134,8 @@ pub enum Fact {
     Token(TokenFact),
     /// The schema files.
     Schema(SchemaFaultKind),
+    /// The change from what is in force.
+    Change(ChangeFact),
 }
 
 impl Fact {
@@ -143,6 +148,7 @@ impl Fact {
             Self::Topic(fact) => fact.about(),
             Self::Token(fact) => fact.about(),
             Self::Schema(fault) => schema::about(fault),
+            Self::Change(fact) => fact.about(),
         }
     }
 
@@ -168,6 +174,7 @@ impl fmt::Display for Fact {
             Self::Topic(fact) => fact.fmt(f),
             Self::Token(fact) => fact.fmt(f),
             Self::Schema(fault) => fault.fmt(f),
+            Self::Change(fact) => fact.fmt(f),
         }
     }
 }
@@ -199,6 +206,12 @@ fn one_of(words: &[&str]) -> String {
             let first: Vec<_> = first.iter().map(|word| format!("`{word}`")).collect();
             format!("{} or `{last}`", first.join(", "))
         }
+    }
+}
+
+impl From<ChangeFact> for Fact {
+    fn from(fact: ChangeFact) -> Self {
+        Self::Change(fact)
     }
 }
 

@@ -99,7 +99,7 @@ pub enum TokenFact {
 impl TokenFact {
     pub(super) fn about(&self) -> About {
         match self {
-            Self::BadName { .. } => About::error("bad-token-name", "use 1 to 64 of A-Z, a-z, 0-9, _, - and ."),
+            Self::BadName { .. } => About::error("bad-token-name", "use 1 to 64 of A-Z, a-z, 0-9, `_`, `-` and `.`"),
             Self::Duplicate { .. } => About::error("duplicate-token", "keep one of them"),
             Self::BadDigest { .. } => About::error(
                 "bad-digest",

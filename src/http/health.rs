@@ -27,5 +27,10 @@ pub async fn ready(call: Arc<Call>) -> Response {
         return answer::refusal(&Refusal::Draining { retry_after: Duration::from_secs(1) });
     }
     let generation = call.live.snapshot().generation;
-    answer::json(StatusCode::OK, &json!({"status": "ready", "generation": generation}))
+    let body = match call.live.reloads.stale() {
+        // It serves as well as before; whoever deployed the change should look.
+        Some(why) => json!({"status": "stale", "generation": generation, "why": why}),
+        None => json!({"status": "ready", "generation": generation}),
+    };
+    answer::json(StatusCode::OK, &body)
 }

@@ -34,14 +34,17 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use warp::filters::BoxedFilter;
-use warp::http::Request;
+use warp::http::header::{CONNECTION, HeaderValue};
+use warp::http::{Request, StatusCode};
 use warp::reply::Response;
 
+use crate::assemble::reload::Reloader;
 use crate::close::Close;
 use crate::connections::Permit;
 use crate::http::call::Call;
 use crate::http::flow::Flow;
 use crate::live::Live;
+use crate::plugin::Protocol;
 use crate::problem::Refusal;
 use crate::telemetry::stats::Route;
 
@@ -75,14 +78,14 @@ pub enum Side {
 }
 
 impl Door {
-    /// The door of `server.listen`. `protocols` are the names of the subprotocols, the default one first.
-    pub fn public(live: Arc<Live>, loopback: bool, protocols: &'static [&'static str]) -> Self {
+    /// The door of `server.listen`. `protocols` are the subprotocols, the default one first.
+    pub fn public(live: Arc<Live>, loopback: bool, protocols: &'static [&'static dyn Protocol]) -> Self {
         Self { live, routes: routes::public(protocols), loopback, side: Side::Public }
     }
 
     /// The door of `server.admin`.
-    pub fn admin(live: Arc<Live>, loopback: bool) -> Self {
-        Self { routes: admin::routes(&live), live, loopback, side: Side::Admin }
+    pub fn admin(live: Arc<Live>, loopback: bool, reloader: Option<Arc<Reloader>>) -> Self {
+        Self { routes: admin::routes(&live, reloader), live, loopback, side: Side::Admin }
     }
 
     /// Answers one request. Cannot fail, and a panic on the way is an answer too.
@@ -98,8 +101,8 @@ impl Door {
 
     async fn pass(&self, mut request: Request<Incoming>, link: Link) -> Response {
         let began = Instant::now();
-        let call = Arc::new(Call::take(&self.live, self.side, &mut request, link));
         let snapshot = self.live.snapshot();
+        let call = Arc::new(Call::take(&self.live, &snapshot, self.side, &mut request, link));
         let mut response = match call.admit(&snapshot, self.loopback) {
             Err(Refusal::Overloaded { .. }) if events::is_stream(call.uri.path()) => {
                 events::send_away(&self.live, Close::OverCapacity)
@@ -115,6 +118,10 @@ impl Door {
             }
         };
         origin::mark(&call, &snapshot, &mut response);
+        let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if !is_upgrade && (call.permit.is_over() || self.live.drain.has_begun()) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         self.live.stats.answered(call.route(), response.status().as_u16());
         if matches!(call.route(), Route::Publish | Route::PublishMany) {
             self.live.stats.publish_request.observe(began.elapsed());

@@ -6,10 +6,11 @@ use warp::{Filter, path};
 
 use crate::http::call::call;
 use crate::http::{answer, events, health, history, publish, register, topics, upgrade};
+use crate::plugin::Protocol;
 use crate::telemetry::stats::Route;
 
 /// Everything under `server.listen`. Refusals and what no route takes are answered too.
-pub fn public(protocols: &'static [&'static str]) -> BoxedFilter<(Response,)> {
+pub fn public(protocols: &'static [&'static dyn Protocol]) -> BoxedFilter<(Response,)> {
     let publish =
         path!("publish" / String).and(call(Route::Publish, "POST")).and(warp::body::stream()).then(publish::one);
     let publish_many =

@@ -22,8 +22,9 @@ use crate::http::answer;
 use crate::http::call::Call;
 use crate::http::credential;
 use crate::live::Live;
+use crate::plugin::Protocol;
 use crate::problem::Refusal;
-use crate::server::paced::Paced;
+use crate::server::http_socket::HttpSocket;
 use crate::server::socket::Socket;
 use crate::ws;
 use crate::ws::handshake::{accept_key, is_key};
@@ -42,7 +43,7 @@ pub fn upgrade(
     call: &Arc<Call>,
     pending: Option<OnUpgrade>,
     registration: Option<String>,
-    protocols: &'static [&'static str],
+    protocols: &'static [&'static dyn Protocol],
 ) -> Result<Response, Refusal> {
     let key = handshake(call)?;
     let pending = pending.ok_or(Refusal::UpgradeRequired)?;
@@ -61,7 +62,7 @@ pub fn upgrade(
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, HeaderValue::from_str(&accept).expect("base64 is visible ASCII"));
     if let Some(chosen) = chosen {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen.name()));
     }
     let live = call.live.clone();
     // Boxed, so that nothing of it is left in the task when it is done: there may be very many idle ones.
@@ -82,7 +83,7 @@ async fn open(live: Arc<Live>, pending: OnUpgrade, opening: Opening) -> Option<B
             return None;
         }
     };
-    match upgraded.downcast::<TokioIo<Paced<Socket>>>() {
+    match upgraded.downcast::<TokioIo<HttpSocket<Socket>>>() {
         Ok(parts) => Some(ws::open(live, Box::new(parts.io.into_inner().into_inner()), parts.read_buf, opening).await),
         Err(_) => unreachable!("the accept loop serves sockets of this type only"),
     }
@@ -108,14 +109,15 @@ fn handshake(call: &Call) -> Result<&str, Refusal> {
 }
 
 /// The first offered subprotocol that is known; `None` when none was offered.
-fn choose(call: &Call, protocols: &'static [&'static str]) -> Result<Option<&'static str>, Refusal> {
+fn choose(call: &Call, protocols: &'static [&'static dyn Protocol]) -> Result<Option<&'static dyn Protocol>, Refusal> {
     let mut offered = items(call, &SEC_WEBSOCKET_PROTOCOL).peekable();
     if offered.peek().is_none() {
         return Ok(None);
     }
-    let known = |name: &str| protocols.iter().find(|protocol| **protocol == name).copied();
+    let known = |name: &str| protocols.iter().find(|protocol| protocol.name() == name).copied();
     offered.find_map(known).map(Some).ok_or_else(|| {
-        let known = protocols.join("`, `");
+        let known: Vec<_> = protocols.iter().map(|protocol| protocol.name()).collect();
+        let known = known.join("`, `");
         Refusal::BadRequest(format!("none of the offered subprotocols is known here: offer `{known}`, or none"))
     })
 }

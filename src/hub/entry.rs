@@ -1,4 +1,4 @@
-//! What stands in the window: messages with their encodings, and marks where a reload took effect.
+//! What the log holds for the hub: messages with their encodings, and marks where a reload took effect.
 
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
@@ -10,49 +10,14 @@ use crate::message::{Epoch, Record, Seq};
 use crate::name::Pattern;
 use crate::plugin::{ENCODERS, Encoder};
 
-/// A place between two entries of the log: everything up to it has been seen. Marks stand behind the message with
-/// their seq, in the order of their generations, so that places compare as the log runs.
+/// A place in the log: everything up to it has been seen. A mark stands behind the message with its seq, and marks in
+/// the order of their generations, so that places compare as the log runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Cursor {
     /// The last message seen, or where to start after.
     pub seq: Seq,
     /// The last configuration whose effects were seen.
     pub generation: u64,
-}
-
-/// One entry of the window.
-#[derive(Clone)]
-pub enum Entry {
-    /// A message.
-    Message(Arc<Message>),
-    /// A reload.
-    Mark(Arc<Mark>),
-}
-
-impl Entry {
-    /// The seq it stands at.
-    pub fn seq(&self) -> Seq {
-        match self {
-            Self::Message(message) => message.record.seq,
-            Self::Mark(mark) => mark.seq,
-        }
-    }
-
-    /// Whether a reader at this cursor has not seen it yet.
-    pub fn is_after(&self, cursor: Cursor) -> bool {
-        match self {
-            Self::Message(message) => message.record.seq > cursor.seq,
-            Self::Mark(mark) => (mark.seq, mark.generation) > (cursor.seq, cursor.generation),
-        }
-    }
-
-    /// The cursor of a reader that stood at `cursor` and has now seen this entry.
-    pub fn pass(&self, cursor: Cursor) -> Cursor {
-        match self {
-            Self::Message(message) => Cursor { seq: message.record.seq, generation: cursor.generation },
-            Self::Mark(mark) => Cursor { seq: mark.seq, generation: mark.generation.max(cursor.generation) },
-        }
-    }
 }
 
 /// A message in the window, encoded at most once for each protocol.
@@ -98,6 +63,28 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// The cursor of a reader that stood at `cursor` and has now seen this.
+    pub fn pass(&self, cursor: Cursor) -> Cursor {
+        Cursor { generation: self.generation, ..cursor }
+    }
+
+    /// Both reloads as one, at the place of this one.
+    pub fn and(&self, earlier: &Self) -> Self {
+        let both = |ours: &[Pattern], theirs: &[Pattern]| {
+            let mut all = ours.to_vec();
+            all.extend(theirs.iter().filter(|other| !ours.contains(other)).cloned());
+            all
+        };
+        Self {
+            seq: self.seq,
+            generation: self.generation,
+            removed: both(&self.removed, &earlier.removed),
+            changed: both(&self.changed, &earlier.changed),
+            tokens: self.tokens.union(&earlier.tokens).cloned().collect(),
+            anonymous: self.anonymous || earlier.anonymous,
+        }
+    }
+
     /// Whether a subscriber with this token and these subscriptions has to look.
     pub fn affects(&self, token: Option<&Arc<str>>, subscriptions: &[Pattern]) -> bool {
         token.map_or(self.anonymous, |name| self.tokens.contains(name))

@@ -28,7 +28,7 @@ pub(super) struct Slot {
     pub(super) connection: Arc<Connection>,
     pub(super) encoder: &'static dyn Encoder,
     user: Option<UserId>,
-    token: Option<Arc<str>>,
+    pub(super) token: Option<Arc<str>>,
     subscriptions: Vec<Pattern>,
     /// The turn of the connection in which the shard serves it; `None` while its own task does.
     pub(super) live: Option<u64>,
@@ -71,6 +71,12 @@ impl Members {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (SlotId, &Slot)> {
         (0..).zip(&self.slots).filter_map(|(id, slot)| Some((id, slot.as_ref()?)))
+    }
+
+    /// What is subscribed to, with how many members do.
+    pub(super) fn subscriptions(&self) -> impl Iterator<Item = (Pattern, usize)> {
+        let exact = self.exact.iter().map(|(topic, ids)| (Pattern::from(topic), ids.len()));
+        exact.chain(self.patterns.values().flatten().map(|(pattern, ids)| (pattern.clone(), ids.len())))
     }
 
     /// Says who the member is: its user and its token.

@@ -13,6 +13,7 @@ pub mod subscriber;
 pub mod topic;
 pub mod window;
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +21,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
+use crate::close::Close;
 use crate::directory::Directory;
 use crate::hub::connection::Connection;
 use crate::hub::entry::{Cursor, Mark, Message};
@@ -28,7 +30,7 @@ use crate::hub::subscriber::Subscriber;
 use crate::hub::topic::{Counter, Topic};
 use crate::hub::window::Window;
 use crate::message::{Epoch, Record, Seq};
-use crate::name::TopicName;
+use crate::name::{Pattern, TopicName};
 use crate::plugin::{Encoder, Follower, Store};
 
 /// How large a hub is.
@@ -38,8 +40,8 @@ pub struct Size {
     pub shards: usize,
     /// Bytes that the window keeps.
     pub window: usize,
-    /// Entries that the window keeps whatever their size.
-    pub entries: usize,
+    /// Messages that the window keeps whatever their size.
+    pub messages: usize,
     /// After so many connections a shard lets other tasks run: new publishes then join its next batch, without which a
     /// burst costs more than twice as much.
     pub stride: usize,
@@ -47,7 +49,7 @@ pub struct Size {
 
 impl Default for Size {
     fn default() -> Self {
-        Self { shards: 1, window: 16 << 20, entries: 1_024, stride: 64 }
+        Self { shards: 1, window: 16 << 20, messages: 1_024, stride: 64 }
     }
 }
 
@@ -70,7 +72,7 @@ impl Hub {
         let head = Cursor { seq: store.head(), generation: 0 };
         let hub = Arc::new(Self {
             epoch: store.epoch(),
-            window: Window::new(size.window, size.entries, head),
+            window: Window::new(size.window, size.messages, head),
             shards: (0..size.shards.max(1)).map(|_| Arc::new(Shard::new(head, size.stride))).collect(),
             next: AtomicUsize::new(0),
             topics: ArcSwap::from_pointee(topics),
@@ -138,6 +140,15 @@ impl Hub {
         self.shards.iter().for_each(|shard| shard.wake());
     }
 
+    /// Ends every connection of these tokens at once, wherever in the log it stands.
+    pub fn revoke(&self, tokens: &HashSet<Arc<str>>) {
+        for shard in &self.shards {
+            let state = shard.state();
+            let lost = state.members.iter().filter(|(_, slot)| slot.token.as_ref().is_some_and(|t| tokens.contains(t)));
+            lost.for_each(|(_, slot)| slot.connection.end(Close::TokenRevoked));
+        }
+    }
+
     /// Every connection that there is now.
     pub fn connections(&self) -> Vec<Arc<Connection>> {
         let mut all = Vec::new();
@@ -145,6 +156,11 @@ impl Hub {
             all.extend(shard.state().members.iter().map(|(_, slot)| slot.connection.clone()));
         }
         all
+    }
+
+    /// What is subscribed to now, with how often, for the metrics. Several entries may be the same.
+    pub fn subscriptions(&self) -> Vec<(Pattern, usize)> {
+        self.shards.iter().flat_map(|shard| shard.state().members.subscriptions().collect::<Vec<_>>()).collect()
     }
 
     fn next_shard(&self) -> Arc<Shard> {

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use crate::hub::Hub;
 use crate::hub::batch::Batch;
 use crate::hub::connection::{Connection, Phase, Written};
-use crate::hub::entry::{Cursor, Entry, Message};
+use crate::hub::entry::{Cursor, Message};
 use crate::hub::members::{Members, SlotId};
 use crate::hub::window::Fetch;
 use crate::plugin::Encoder;
@@ -156,7 +156,18 @@ impl Shard {
                 touched.extend(state.members.iter().filter(|(_, slot)| slot.live.is_some()).map(|(id, _)| id));
                 state.position = hub.window.head();
             }
-            Fetch::Entries(entries) => state.take(entries, messages, touched),
+            // Whom the reload affects has got everything before it, and looks before it gets anything behind it.
+            Fetch::Mark(mark) => {
+                touched.extend(state.members.affected(&mark));
+                state.position = mark.pass(start);
+            }
+            Fetch::Messages(batch) => {
+                for (bit, message) in batch.iter().enumerate() {
+                    state.members.note(&message.record, bit, touched);
+                    state.position.seq = message.record.seq;
+                }
+                *messages = batch;
+            }
         }
         state.pass += 1;
         state.running = Some(start);
@@ -225,27 +236,6 @@ impl Shard {
 }
 
 impl State {
-    /// Notes who wants which of the entries. A mark stands alone in its pass, so that whoever it affects has got
-    /// everything before it and nothing behind it.
-    fn take(&mut self, entries: Vec<Entry>, messages: &mut Vec<Arc<Message>>, touched: &mut Vec<SlotId>) {
-        for (bit, entry) in entries.into_iter().enumerate() {
-            let next = entry.pass(self.position);
-            match entry {
-                Entry::Message(message) => {
-                    self.members.note(&message.record, bit, touched);
-                    messages.push(message);
-                }
-                Entry::Mark(mark) if bit == 0 => {
-                    touched.extend(self.members.affected(&mark));
-                    self.position = next;
-                    return;
-                }
-                Entry::Mark(_) => return,
-            }
-            self.position = next;
-        }
-    }
-
     /// Makes a member that stands at `cursor` live, if that is the head; it then has everything.
     pub(super) fn join(&mut self, id: SlotId, cursor: Cursor, turn: u64, head: Cursor) -> bool {
         if cursor < head {

@@ -4,27 +4,22 @@
 //! every change of the subscriptions takes it back first, and the same path that replays and catches up brings it live
 //! again. So there is one joint to get right and not one for each command.
 
+mod pull;
+
 use std::sync::Arc;
 use std::task::Context;
 
 use crate::hub::Hub;
 use crate::hub::batch::Batch;
 use crate::hub::connection::{Connection, Dead, Phase, Written};
-use crate::hub::entry::{Cursor, Entry, Mark, Message};
-use crate::hub::gaps::{Gap, Gaps};
+use crate::hub::entry::{Cursor, Mark, Message};
+use crate::hub::gaps::Gaps;
 use crate::hub::members::SlotId;
 use crate::hub::shard::Shard;
-use crate::hub::window::Fetch;
-use crate::message::{Position, Record, Seq};
-use crate::name::{Pattern, TopicName, UserId};
+use crate::message::{Position, Seq};
+use crate::name::{Pattern, UserId};
 use crate::notice::{After, CommandId, GapReason, Notice};
-use crate::plugin::{Encoder, Query, StoreError};
-
-/// Messages in one page of the store.
-const PAGE: usize = 256;
-/// Entries of the window that are looked at in one pull, and bytes of payload in its answer.
-const PULL_ENTRIES: usize = 256;
-const PULL_BYTES: usize = 64 << 10;
+use crate::plugin::Encoder;
 
 /// See the module's documentation.
 pub struct Subscriber {
@@ -252,104 +247,6 @@ impl Subscriber {
         true
     }
 
-    /// What comes next, for one that is not live. After sending it, [`Self::settle`].
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn pull(&mut self) -> Result<Pulled, StoreError> {
-        let cursor = self.take_back();
-        let until = self.replay.as_ref().map_or(0, |r| r.until);
-        if cursor.seq < until {
-            return self.pull_store(cursor, until, GapReason::Retention).await;
-        }
-        match self.hub.window.after(cursor, PULL_ENTRIES, PULL_BYTES) {
-            Fetch::Head => {
-                let mut pulled = Pulled { end: cursor, ..Pulled::default() };
-                self.tell_due(cursor.seq, cursor, &mut pulled);
-                pulled.head = pulled.items.is_empty();
-                Ok(pulled)
-            }
-            Fetch::Evicted(seq) => self.pull_store(cursor, seq, GapReason::Lag).await,
-            Fetch::Entries(entries) => Ok(self.pull_entries(cursor, entries)),
-        }
-    }
-
-    fn pull_entries(&mut self, mut cursor: Cursor, entries: Vec<Entry>) -> Pulled {
-        let mut pulled = Pulled::default();
-        for entry in entries {
-            // Before a message comes what is due before it, before a mark also what is due at its seq.
-            let before = match entry {
-                Entry::Message(_) => entry.seq() - 1,
-                Entry::Mark(_) => entry.seq(),
-            };
-            self.tell_due(before, cursor, &mut pulled);
-            cursor = entry.pass(cursor);
-            match entry {
-                Entry::Message(message) if self.wants(&message.record) => {
-                    pulled.items.push((Item::Message(message), cursor));
-                }
-                Entry::Message(_) => {}
-                Entry::Mark(mark) => {
-                    pulled.items.push((Item::Mark(mark), cursor));
-                    break;
-                }
-            }
-        }
-        self.tell_due(cursor.seq, cursor, &mut pulled);
-        pulled.end = cursor;
-        pulled
-    }
-
-    async fn pull_store(&mut self, cursor: Cursor, until: Seq, reason: GapReason) -> Result<Pulled, StoreError> {
-        let topics: Vec<Pattern> = self.subscriptions().cloned().collect();
-        let query = Query { topics: &topics, after: cursor.seq, until, limit: PAGE };
-        let page = self.hub.store.read(query).await?;
-        let epoch = self.hub.epoch();
-        let mut pulled = Pulled::default();
-        let at = |seq: Seq| Cursor { seq, ..cursor };
-        self.tell_due(cursor.seq, cursor, &mut pulled);
-        for gap in self.gaps(cursor, page.evicted, until) {
-            let [from, to] = [gap.from, gap.to].map(|seq| Position { epoch, seq });
-            pulled.items.push((Item::Notice(Notice::Gap { topics: gap.topics, from, to, reason }), cursor));
-        }
-        for record in page.records {
-            let seq = record.seq;
-            self.tell_due(seq - 1, at(seq - 1), &mut pulled);
-            if self.wants(&record) {
-                let topic = self.hub.topic(&record.topic);
-                pulled.items.push((Item::Message(Arc::new(Message::new(record, topic))), at(seq)));
-            }
-        }
-        self.tell_due(page.until, at(page.until), &mut pulled);
-        pulled.end = at(page.until.max(cursor.seq));
-        Ok(pulled)
-    }
-
-    fn gaps(&mut self, cursor: Cursor, evicted: Vec<(Pattern, Seq)>, until: Seq) -> Vec<Gap> {
-        let replay = self.replay.get_or_insert_default();
-        for pattern in std::mem::take(&mut replay.earliest) {
-            replay.gaps.forgive(&pattern, &evicted);
-        }
-        let subscriptions = self.subscriptions.iter().map(|s| (&s.pattern, s.floor));
-        replay.gaps.due(evicted, subscriptions, cursor.seq, until)
-    }
-
-    /// Tells what is due up to a seq.
-    fn tell_due(&mut self, seq: Seq, cursor: Cursor, pulled: &mut Pulled) {
-        let Some(replay) = self.replay.as_mut() else { return };
-        let due = replay.due.partition_point(|(at, _)| *at <= seq);
-        pulled.items.extend(replay.due.drain(..due).map(|(_, notice)| (Item::Notice(notice), cursor)));
-    }
-
-    fn wants(&self, record: &Record) -> bool {
-        let addressed = record.user.as_ref().is_none_or(|user| Some(user) == self.user.as_ref());
-        addressed && self.subscribes(&record.topic, record.seq)
-    }
-
-    fn subscribes(&self, topic: &TopicName, seq: Seq) -> bool {
-        self.subscriptions.iter().any(|s| seq > s.floor && s.pattern.matches(topic))
-    }
-
     /// Writes whole frames; answers how many it took. What is left of the last of them is kept, and it takes one at
     /// least, so that there is something to wait for.
     ///
@@ -399,6 +296,12 @@ impl Drop for Subscriber {
         if self.cursor.is_some() {
             self.hub.behind.sub(1);
         }
+        // A task that was ended from outside may leave while it is live, and in the middle of a pass: another turn makes
+        // the shard's item stale before the slot goes.
+        let mut wire = self.connection.wire();
+        wire.phase = Phase::Behind;
+        wire.turn += 1;
+        drop(wire);
         self.shard.state().members.remove(self.slot);
     }
 }

@@ -18,8 +18,6 @@ pub struct Topic {
     pub gaps: Counter,
     /// Publishes refused.
     pub refused: Refused,
-    /// Subscriptions that stand now and match only this topic or family.
-    pub subscriptions: Counter,
 }
 
 impl Topic {
@@ -31,7 +29,6 @@ impl Topic {
             delivered: Counter::default(),
             gaps: Counter::default(),
             refused: Refused::default(),
-            subscriptions: Counter::default(),
         }
     }
 }

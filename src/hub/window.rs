@@ -5,8 +5,11 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::hub::entry::{Cursor, Entry, Mark, Message};
+use crate::hub::entry::{Cursor, Mark, Message};
 use crate::message::Seq;
+
+/// Reloads that are remembered one by one; older ones become one.
+const MARKS: usize = 64;
 
 /// A bounded view of the log's end.
 pub struct Window {
@@ -14,33 +17,46 @@ pub struct Window {
 }
 
 struct Inner {
-    entries: VecDeque<Entry>,
+    messages: VecDeque<Arc<Message>>,
     bytes: usize,
     limit: usize,
     least: usize,
     head: Cursor,
     /// The last message that has left the window.
     evicted: Seq,
+    /// The last reloads, in order, whether or not the window still reaches back to them: whoever reads from the store
+    /// must not pass one unseen either.
+    marks: VecDeque<Arc<Mark>>,
 }
 
 /// What a reader finds behind its cursor.
 pub enum Fetch {
-    /// Nothing: the cursor is at the head, or past it for a reader that asks for what is not there yet.
+    /// Nothing: the cursor is at the head.
     Head,
     /// These, in order; not necessarily all.
-    Entries(Vec<Entry>),
+    Messages(Vec<Arc<Message>>),
     /// Messages up to this seq have left the window: ask the store for them.
     Evicted(Seq),
+    /// A reload took effect here, at or before the cursor's seq.
+    Mark(Arc<Mark>),
 }
 
 impl Window {
-    /// A window that keeps about `limit` bytes and at least `least` entries, over a log whose head is `head`.
+    /// A window that keeps about `limit` bytes and at least `least` messages, over a log whose head is `head`.
     pub fn new(limit: usize, least: usize, head: Cursor) -> Self {
-        let inner = Inner { entries: VecDeque::new(), bytes: 0, limit, least, head, evicted: head.seq };
+        let inner = Inner {
+            messages: VecDeque::new(),
+            bytes: 0,
+            limit,
+            least,
+            head,
+            evicted: head.seq,
+            marks: VecDeque::new(),
+        };
         Self { inner: Mutex::new(inner) }
     }
 
-    /// The place after the newest entry.
+    /// The place behind the newest message and mark.
     pub fn head(&self) -> Cursor {
         self.inner().head
     }
@@ -52,7 +68,7 @@ impl Window {
         for message in messages {
             inner.bytes += message.cost();
             inner.head.seq = message.record.seq;
-            inner.entries.push_back(Entry::Message(message));
+            inner.messages.push_back(message);
         }
         inner.shrink();
         (before, inner.head)
@@ -61,9 +77,15 @@ impl Window {
     /// Adds the mark of a reload behind everything that is there.
     pub fn mark(&self, make: impl FnOnce(Seq) -> Mark) {
         let mut inner = self.inner();
-        let mark = make(inner.head.seq);
+        let mark = Arc::new(make(inner.head.seq));
         inner.head.generation = mark.generation;
-        inner.entries.push_back(Entry::Mark(Arc::new(mark)));
+        inner.marks.push_back(mark);
+        if inner.marks.len() > MARKS {
+            let oldest = inner.marks.pop_front();
+            if let (Some(oldest), Some(next)) = (oldest, inner.marks.front_mut()) {
+                *next = Arc::new(next.and(&oldest));
+            }
+        }
     }
 
     /// Sets another limit, in bytes.
@@ -73,25 +95,34 @@ impl Window {
         inner.shrink();
     }
 
-    /// What stands behind a cursor, at most `count` entries and about `bytes` of payload, but at least one.
+    /// The first mark that a reader at the cursor has not seen.
+    pub fn mark_after(&self, cursor: Cursor) -> Option<Arc<Mark>> {
+        self.inner().mark_after(cursor).cloned()
+    }
+
+    /// What stands behind a cursor: at most `count` messages and about `bytes` of payload, but at least one, and none
+    /// behind a mark that was not seen.
     pub fn after(&self, cursor: Cursor, count: usize, bytes: usize) -> Fetch {
         let inner = self.inner();
-        if cursor.seq < inner.evicted {
-            return Fetch::Evicted(inner.evicted);
+        let mark = inner.mark_after(cursor);
+        if let Some(mark) = mark.filter(|mark| mark.seq <= cursor.seq) {
+            return Fetch::Mark(mark.clone());
         }
-        let start = inner.entries.partition_point(|entry| !entry.is_after(cursor));
+        let until = mark.map_or(Seq::MAX, |mark| mark.seq);
+        if cursor.seq < inner.evicted {
+            return Fetch::Evicted(inner.evicted.min(until));
+        }
+        let start = inner.messages.partition_point(|message| message.record.seq <= cursor.seq);
         let mut found = Vec::new();
         let mut size = 0;
-        for entry in inner.entries.range(start..).take(count) {
-            if let Entry::Message(message) = entry {
-                size += message.record.payload.len();
-                if size > bytes && !found.is_empty() {
-                    break;
-                }
+        for message in inner.messages.range(start..).take(count) {
+            size += message.record.payload.len();
+            if message.record.seq > until || (size > bytes && !found.is_empty()) {
+                break;
             }
-            found.push(entry.clone());
+            found.push(message.clone());
         }
-        if found.is_empty() { Fetch::Head } else { Fetch::Entries(found) }
+        if found.is_empty() { Fetch::Head } else { Fetch::Messages(found) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -100,16 +131,15 @@ impl Window {
 }
 
 impl Inner {
+    fn mark_after(&self, cursor: Cursor) -> Option<&Arc<Mark>> {
+        self.marks.iter().find(|mark| mark.generation > cursor.generation)
+    }
+
     fn shrink(&mut self) {
-        while self.bytes > self.limit && self.entries.len() > self.least {
-            match self.entries.pop_front() {
-                Some(Entry::Message(message)) => {
-                    self.bytes -= message.cost();
-                    self.evicted = message.record.seq;
-                }
-                Some(Entry::Mark(_)) => {}
-                None => break,
-            }
+        while self.bytes > self.limit && self.messages.len() > self.least {
+            let Some(message) = self.messages.pop_front() else { break };
+            self.bytes -= message.cost();
+            self.evicted = message.record.seq;
         }
     }
 }

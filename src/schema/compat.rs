@@ -4,7 +4,6 @@
 //! to subscribers when the old one covers the new one; what is not covered can be shown, as a schema and as a value. An
 //! answer that is not certain is not a yes.
 
-mod example;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
@@ -13,8 +12,8 @@ mod tests;
 use jsonschema::canonical::{CanonicalSchema, Containment};
 use serde_json::Value;
 
-use crate::schema::Schema;
 use crate::schema::canon::guard;
+use crate::schema::{Schema, example};
 
 /// What a change does to each side.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,24 +61,30 @@ fn side(wide: &Schema, narrow: &Schema) -> Side {
         return Side::Yes;
     }
     match covers(wide, narrow) {
-        Ok(Containment::Yes) => match example::find(wide, narrow, None) {
+        Ok(Containment::Yes) => match counterexample(wide, narrow, None) {
             // A counterexample of the validators outweighs a proof of the algebra.
             Some(example) => Side::No { lost: None, example: Some(example) },
             None => Side::Yes,
         },
         Ok(Containment::No) => {
             let lost = lost(wide, narrow);
-            Side::No { example: example::find(wide, narrow, lost.as_ref()), lost }
+            Side::No { example: counterexample(wide, narrow, lost.as_ref()), lost }
         }
         unknown => {
             let lost = lost(wide, narrow);
             let why = unknown.err().unwrap_or_else(|| "the comparison came to no end".to_owned());
-            match example::find(wide, narrow, lost.as_ref()) {
+            match counterexample(wide, narrow, lost.as_ref()) {
                 Some(example) => Side::No { lost, example: Some(example) },
                 None => Side::Unknown { why },
             }
         }
     }
+}
+
+/// A value that `narrow` accepts and `wide` refuses. `lost` is what such values look like, where it is known.
+fn counterexample(wide: &Schema, narrow: &Schema, lost: Option<&Value>) -> Option<Value> {
+    let schemas = lost.into_iter().chain(narrow.canon.document()).chain(wide.canon.document());
+    example::find(schemas, |guess| narrow.accepts(guess) && !wide.accepts(guess))
 }
 
 fn is_same(one: &Schema, other: &Schema) -> bool {

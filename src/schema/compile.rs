@@ -50,6 +50,8 @@ pub struct SchemaLimits {
 #[derive(Clone, Default)]
 pub struct SchemaCache {
     schemas: HashMap<[u8; 32], Arc<Schema>>,
+    /// Documents that had no fault of their own.
+    good: HashSet<[u8; 32]>,
 }
 
 /// The outcome of [`compile_all`].
@@ -68,7 +70,7 @@ pub struct Compiled {
 pub fn compile_all(files: &dyn Sources, roots: &[Arc<str>], limits: &SchemaLimits, cache: &SchemaCache) -> Compiled {
     let patterns = Patterns::new(limits.regex_size);
     let surveyor = Surveyor { patterns: &patterns };
-    let mut library = Library::new(files, limits);
+    let mut library = Library::new(files, limits, &cache.good);
     let roots = load_roots(&mut library, &surveyor, roots);
     link::link(&mut library, &surveyor);
     cost::check(&mut library);
@@ -76,6 +78,7 @@ pub fn compile_all(files: &dyn Sources, roots: &[Arc<str>], limits: &SchemaLimit
         build::check_rules(&mut library, document);
     }
     let mut compiled = Compiled::default();
+    compiled.cache.good = library.documents.iter().filter(|d| !d.faulty).map(|d| d.fingerprint).collect();
     for (path, root) in roots {
         let Some(reached) = build::reach(&library, root) else { continue };
         let fingerprint = build::fingerprint(&library, &reached);

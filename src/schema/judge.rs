@@ -13,13 +13,13 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use crate::problem::Violation;
-use crate::schema::metered::{Meter, Metered, Seen};
+use crate::schema::metered::{Meter, Metered, Seen, worthless};
 use crate::schema::violation::{cut, no_members, rule, sentence};
 use crate::schema::{MAX_VIOLATIONS, Refused};
 
 /// What an explanation may read: some milliseconds, and each part of the payload so often.
 const STEPS: usize = 20_000;
-const STEPS_PER_PART: usize = 8;
+const STEPS_PER_PART: usize = 4;
 
 /// The most characters of a pointer: the names in it are the publisher's.
 const POINTER: usize = 1_000;
@@ -95,11 +95,12 @@ impl Judge {
         let mut violations = Vec::new();
         let mut more = false;
         if let Some(explains) = explains {
-            let mut errors = explains.iter_errors(Seen::new(value, &meter));
+            let errors = explains.iter_errors(Seen::new(value, &meter));
+            let mut errors = errors.filter(|error| **error.instance() != worthless());
             violations.extend(errors.by_ref().take(MAX_VIOLATIONS).map(|error| self.violation(value, &error)));
-            more = errors.next().is_some();
+            more = errors.next().is_some() || meter.is_empty();
         }
-        if meter.is_empty() || violations.is_empty() {
+        if violations.is_empty() {
             return Refused { violations: vec![unexplained()], more: true };
         }
         Refused { violations, more }

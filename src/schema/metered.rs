@@ -3,7 +3,7 @@
 //! Whether a payload is valid is decided without repetition. Collecting *what* is wrong is not: each branch of each
 //! `anyOf` tells its own story, with copies of what it looked at, and a recursive schema multiplies them at every level
 //! of the payload. So an explanation reads values that cost next to nothing to copy, and when its meter has run out
-//! everything looks empty and it ends at once; what it says then is worthless and is thrown away.
+//! everything looks empty and it ends at once; what it finds wrong from then on is marked, because it is worthless.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -17,6 +17,14 @@ const SHOWN: usize = 256;
 
 /// Bytes of a string that cost as much as one step.
 const STEP: usize = 256;
+
+/// Steps that it costs to find something wrong.
+const ERROR: usize = 16;
+
+/// What an error keeps when the meter ran out before: no other error keeps an array that holds something.
+pub(super) fn worthless() -> Value {
+    Value::Array(vec![Value::Null])
+}
 
 /// What an explanation may still read.
 pub(super) struct Meter(Cell<usize>);
@@ -132,7 +140,8 @@ impl<'a> Node<'a, Metered> for Seen<'a> {
 
     /// What an error keeps: of arrays and objects only the type, of strings the start.
     fn to_value(&self) -> Cow<'a, Value> {
-        Cow::Owned(match self.value {
+        let Some(value) = self.read(ERROR) else { return Cow::Owned(worthless()) };
+        Cow::Owned(match value {
             Value::Array(_) => Value::Array(Vec::new()),
             Value::Object(_) => Value::Object(Map::new()),
             Value::String(text) => Value::String(text.chars().take(SHOWN).collect()),

@@ -3,6 +3,7 @@
 mod canon;
 pub mod compat;
 pub mod compile;
+mod example;
 pub mod json;
 mod judge;
 mod metered;

@@ -204,6 +204,17 @@ fn the_explanation_of_a_refusal_is_bounded_whatever_the_schema() {
     }
 }
 
+/// What was found before an explanation became too long is told.
+#[test]
+fn an_explanation_that_is_cut_short_keeps_what_it_has() {
+    let schema = schema(&json!({"items": {"anyOf": [{"type": "string"}, {"minimum": 1}]}}));
+    let payload: Value = (0..50_000).map(|_| json!(0)).collect();
+    let refused = schema.check_value(&payload).unwrap_err();
+    assert!(refused.more);
+    assert_eq!(refused.violations.len(), MAX_VIOLATIONS);
+    assert_eq!(refused.violations[15].pointer, "/15");
+}
+
 /// One long array with one wrong item at its end is explained, however long.
 #[test]
 fn a_large_payload_with_one_fault_is_explained() {

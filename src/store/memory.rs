@@ -10,12 +10,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use crate::config::keys;
 use crate::directory::Directory;
 use crate::message::{Epoch, Record, Seq, Time};
 use crate::name::{Pattern, TopicName};
 use crate::plugin::{BoxFuture, Draft, Follower, IdempotencyKey, Page, Query, Receipt, Retention, Store, StoreError};
-use crate::store::Settings;
 use crate::store::ring::Ring;
+use crate::store::{Kind, Settings};
+
+/// The kind.
+pub const KIND: Kind = Kind {
+    config: keys::Kind {
+        name: "memory",
+        doc: "in this process's memory: a restart begins a new log, and says so by a new epoch",
+        keys: &[],
+    },
+    build: |settings| Arc::new(MemoryStore::new(settings)),
+};
 
 /// Forgotten topics whose evictions are remembered one by one; beyond that, for their family as a whole.
 const MAX_FORGOTTEN: usize = 10_000;

@@ -27,11 +27,4 @@ pub struct Settings {
 }
 
 /// Every kind there is.
-pub const KINDS: &[Kind] = &[Kind {
-    config: keys::Kind {
-        name: "memory",
-        doc: "in this process's memory: a restart begins a new log, and says so by a new epoch",
-        keys: &[],
-    },
-    build: |settings| Arc::new(memory::MemoryStore::new(settings)),
-}];
+pub const KINDS: &[Kind] = &[memory::KIND];

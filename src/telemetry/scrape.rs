@@ -2,6 +2,7 @@
 //!
 //! Nothing is kept here: each scrape reads the counters where they are.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,6 +14,8 @@ use prometheus_client::registry::Registry;
 
 use crate::hub::topic::Topic;
 use crate::live::Live;
+use crate::message::Time;
+use crate::reloads::Outcome;
 use crate::telemetry::stats::Histogram;
 
 /// The media type of [`Scraper::text`].
@@ -51,8 +54,22 @@ impl Collector for Everything {
         topics(&self.0, &mut page)?;
         connections(&self.0, &mut page)?;
         requests(&self.0, &mut page)?;
+        reloads(&self.0, &mut page)?;
         process(&self.0, &mut page)
     }
+}
+
+fn reloads(live: &Live, page: &mut Page<'_>) -> fmt::Result {
+    let (committed, refused) = live.reloads.counts();
+    let results = [([("result", "committed")], committed), ([("result", "refused")], refused)];
+    page.counters("reloads", "Reloads", results)?;
+    let last = live.reloads.last();
+    let succeeded = last.as_ref().is_none_or(|report| matches!(report.result, Outcome::Committed(_)));
+    page.gauge("last_reload_successful", "Whether the last reload was committed", u64::from(succeeded))?;
+    let seconds = |time: Time| u64::try_from(time.0 / 1_000).unwrap_or(0);
+    let snapshot = live.snapshot();
+    page.gauge("config_loaded_timestamp_seconds", "When the configuration was committed", seconds(snapshot.loaded_at))?;
+    page.gauge("config_generation", "Generation of the configuration in force", snapshot.generation)
 }
 
 fn topics(live: &Live, page: &mut Page<'_>) -> fmt::Result {
@@ -74,11 +91,26 @@ fn topics(live: &Live, page: &mut Page<'_>) -> fmt::Result {
         refused.by_problem().map(move |(problem, n)| ([("topic", topic), ("problem", problem)], n))
     });
     page.counters("publish_refused", "Publishes refused, by problem", refused)?;
-    let subscriptions = topics.iter().map(|topic| ([("topic", topic.name.as_str())], topic.subscriptions.get()));
-    page.gauges("subscriptions", "Subscriptions that stand", subscriptions)?;
+    let subscriptions = subscriptions(live, &topics);
+    let subscriptions = subscriptions.iter().map(|(name, n)| ([("topic", name.as_str())], *n as u64));
+    page.gauges("subscriptions", "Subscriptions that stand; those that span several names under none", subscriptions)?;
     let retained = live.hub.store().retained();
     let retained = retained.iter().map(|(name, bytes)| ([("topic", name.as_str())], *bytes as u64));
     page.gauges("retained_bytes", "Bytes of payload kept for replay", retained)
+}
+
+/// Subscriptions by the declared name that all their topics belong to; the empty name where there is no such one.
+fn subscriptions(live: &Live, topics: &[&Topic]) -> BTreeMap<String, usize> {
+    let names = topics.iter().map(|topic| topic.name.as_str()).chain([""]);
+    let mut counts: BTreeMap<String, usize> = names.map(|name| (name.to_owned(), 0)).collect();
+    for (pattern, n) in live.hub.subscriptions() {
+        let name = match pattern.exact() {
+            Some(topic) => live.hub.topic(&topic).map(|topic| topic.name.to_string()),
+            None => topics.iter().find(|topic| topic.name.contains(&pattern)).map(|topic| topic.name.to_string()),
+        };
+        *counts.entry(name.unwrap_or_default()).or_default() += n;
+    }
+    counts
 }
 
 fn connections(live: &Live, page: &mut Page<'_>) -> fmt::Result {
@@ -109,7 +141,7 @@ fn requests(live: &Live, page: &mut Page<'_>) -> fmt::Result {
         ("accept_errors", "Connections that could not be accepted", stats.accept_errors.get()),
         ("panics", "Requests whose handler panicked", stats.panics.get()),
     ] {
-        page.counters(name, help, [([("", ""); 0], value)])?;
+        page.counter(name, help, value)?;
     }
     Ok(())
 }
@@ -118,7 +150,6 @@ fn process(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     let tasks = live.drain.tasks();
     page.gauges("tasks", "Tasks that run", tasks.iter().map(|(name, n)| ([("task", *name)], *n as u64)))?;
     page.gauges("build_info", "Always 1", [([("version", env!("CARGO_PKG_VERSION"))], 1)])?;
-    page.gauge("config_generation", "Generation of the configuration in force", live.snapshot().generation)?;
     page.gauge("log_seq", "Place of the newest message in the log", live.hub.store().head())?;
     page.gauge("draining", "Whether the server is shutting down", live.drain.has_begun().into())
 }
@@ -151,6 +182,11 @@ impl Page<'_> {
             metric.encode_family(&labels)?.encode_gauge(&value)?;
         }
         Ok(())
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        metric.encode_counter::<NoLabelSet, _, u64>(&value, None)
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {

@@ -23,11 +23,12 @@ pub enum Route {
     Ready,
     Metrics,
     Config,
+    Reload,
 }
 
 impl Route {
     /// Every route there is, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::None,
         Self::Publish,
         Self::PublishMany,
@@ -42,6 +43,7 @@ impl Route {
         Self::Ready,
         Self::Metrics,
         Self::Config,
+        Self::Reload,
     ];
 
     /// The value of the label.
@@ -61,6 +63,7 @@ impl Route {
             Self::Ready => "ready",
             Self::Metrics => "metrics",
             Self::Config => "config",
+            Self::Reload => "reload",
         }
     }
 }

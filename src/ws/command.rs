@@ -12,7 +12,8 @@ use crate::name::{Pattern, TopicName};
 use crate::notice::{After, CommandId, Notice};
 use crate::problem::Refusal;
 use crate::snapshot::Snapshot;
-use crate::ws::task::{Ending, MAX_MALFORMED, Task};
+use crate::ws::ending::Ending;
+use crate::ws::task::{MAX_MALFORMED, Task};
 
 impl Task {
     /// Carries out one message of the peer.

@@ -3,7 +3,8 @@
 use crate::evaluate;
 use crate::hub::entry::Mark;
 use crate::name::Pattern;
-use crate::ws::task::{Ending, Task};
+use crate::ws::ending::Ending;
+use crate::ws::task::Task;
 
 impl Task {
     /// Looks at everything that the connection may do under the newest configuration, and tells what has changed.

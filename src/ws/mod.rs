@@ -3,6 +3,7 @@
 //! What a message looks like is the protocol's business and who gets it the hub's.
 
 mod command;
+mod ending;
 mod evaluate;
 pub mod handshake;
 pub mod opening;
@@ -21,21 +22,19 @@ use crate::hub::connection::{Connection, Io};
 use crate::identify::identify;
 use crate::live::Live;
 use crate::message::Time;
-use crate::protocol;
 use crate::ws::opening::Opening;
 use crate::ws::task::Caller;
 pub use crate::ws::task::Task;
 
 /// Opens one WebSocket: what comes back serves it. `head` are bytes that arrived behind the upgrade request.
 pub async fn open(live: Arc<Live>, socket: Box<dyn Io>, head: Bytes, opening: Opening) -> Box<Task> {
-    let kind = protocol::KINDS.iter().find(|kind| kind.name == opening.protocol).unwrap_or(&protocol::KINDS[0]);
     let caller = Box::pin(who(&live, &opening)).await;
-    let subscriber = live.hub.subscriber(Arc::new(Connection::new(Some(socket))), kind.protocol);
+    let subscriber = live.hub.subscriber(Arc::new(Connection::new(Some(socket))), opening.protocol);
     if live.drain.has_begun() {
         // Too late for the word that went to everybody.
         subscriber.connection().end(Close::Draining);
     }
-    let mut task = Box::new(Task::new(live, subscriber, kind.protocol, opening.peer, opening.permit));
+    let mut task = Box::new(Task::new(live, subscriber, opening.protocol, opening.peer, opening.permit));
     task.begin(caller, &head);
     task
 }

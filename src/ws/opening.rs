@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use secrecy::SecretString;
 
 use crate::connections::Permit;
+use crate::plugin::Protocol;
 
 /// A WebSocket whose upgrade has been answered. Whether its credential is any good has not been looked at: a browser
 /// cannot see the status of a refused upgrade, so that is told with a close code.
 pub struct Opening {
     /// The subprotocol that was agreed on; the first one of the server's when none was offered.
-    pub protocol: &'static str,
+    pub protocol: &'static dyn Protocol,
     /// The bearer of the `Authorization` header. A header that is no bearer stands here whole: it is nobody's.
     pub bearer: Option<SecretString>,
     /// The last part of `/ws/<id>` as it was written: a secret, and perhaps not even a UUID.

@@ -8,7 +8,8 @@ use tracing::error;
 use crate::close::Close;
 use crate::delivery::{self, Frames, Then};
 use crate::hub::subscriber::{Item, Pulled};
-use crate::ws::task::{Ending, Task};
+use crate::ws::ending::Ending;
+use crate::ws::task::Task;
 
 impl Task {
     /// One step: sends what comes next, or gives the connection to its shard when nothing does.

@@ -10,11 +10,10 @@ use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tracing::{debug, info};
+use tracing::debug;
 use uuid::Uuid;
 
 use crate::close::Close;
@@ -27,14 +26,12 @@ use crate::live::Live;
 use crate::notice::{After, Notice};
 use crate::plugin::Protocol;
 use crate::principal::Principal;
-use crate::reconnect;
 use crate::registrations::Seat;
+use crate::ws::ending::Ending;
 use crate::ws::vitals::{Vital, Vitals};
 
 /// Bytes that are read at a time: bounds what is parsed before it is carried out.
 const READ: usize = 8 << 10;
-/// How long a peer may take to answer a close, and to take what was to be sent before it.
-const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// A connection is closed at this many messages that are no commands.
 pub(super) const MAX_MALFORMED: u8 = 10;
 
@@ -69,11 +66,11 @@ pub struct Task {
     begun: Option<Ending>,
     inbound: Inbound,
     /// What was read and not carried out yet.
-    arrived: VecDeque<Arrived>,
+    pub(super) arrived: VecDeque<Arrived>,
     /// An answer may lie behind what the socket did not take.
     answering: bool,
     /// The peer has broken the framing: nothing it sends makes sense any more.
-    deaf: bool,
+    pub(super) deaf: bool,
     /// The newest ping that could not be answered yet.
     pong: Option<Bytes>,
     pub(super) vitals: Vitals,
@@ -92,28 +89,6 @@ enum Next {
     Arrived,
     Pump,
     End(Ending),
-}
-
-/// How a connection ends.
-pub(super) enum Ending {
-    /// With this close code.
-    Close(Close),
-    /// The peer closed first; its code is answered.
-    Answer(Option<u16>),
-    /// The socket is dead, or as good as that.
-    Gone(&'static str),
-}
-
-impl From<Close> for Ending {
-    fn from(close: Close) -> Self {
-        Self::Close(close)
-    }
-}
-
-impl From<Dead> for Ending {
-    fn from(_: Dead) -> Self {
-        Self::Gone("the peer is gone")
-    }
 }
 
 impl Task {
@@ -286,7 +261,7 @@ impl Task {
         Poll::Pending
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let read = std::task::ready!(self.subscriber.connection().poll_read(cx, scratch));
             match read {
@@ -384,58 +359,6 @@ impl Task {
             Vital::End(close) => Err(close.into()),
             Vital::Stalled => Err(Ending::Gone("nothing could be written for `limits.write_stall`")),
         }
-    }
-
-    /// Says goodbye: what is unsent, a close frame, and the peer's answer, all within [`CLOSE_WAIT`].
-    async fn end(&mut self, ending: Ending) {
-        let (code, reason) = match &ending {
-            Ending::Close(close) => (Some(close.code()), close.reason()),
-            Ending::Answer(code) => (*code, ""),
-            Ending::Gone(why) => (None, *why),
-        };
-        info!(
-            connection = %self.id,
-            peer = %self.peer,
-            principal = self.principal.as_ref().map_or("unauthenticated", |p| p.name()),
-            code,
-            reason,
-            "a WebSocket has ended"
-        );
-        if matches!(ending, Ending::Gone(_)) {
-            return;
-        }
-        // The shard must not write behind the close.
-        self.subscriber.position();
-        if let Ending::Close(close) = ending {
-            let goaway = reconnect::goaway(close, &self.live.snapshot().config.limits);
-            if goaway.is_some_and(|goaway| self.tell(&goaway).is_err()) {
-                return;
-            }
-        }
-        let answered = self.deaf || matches!(ending, Ending::Answer(_));
-        if self.send(frame::close(code, reason)).is_err() {
-            return;
-        }
-        let _ = tokio::time::timeout(CLOSE_WAIT, self.wait_closed(answered)).await;
-    }
-
-    /// The server closes its side first (RFC 6455, section 7.1.1): once both close frames are through, or at once when
-    /// no more sense can be expected of the peer. Then it reads to the end, so that no reset overtakes the close frame.
-    async fn wait_closed(&mut self, mut answered: bool) {
-        let connection = self.subscriber.connection().clone();
-        if poll_fn(|cx| connection.poll_rest(cx)).await.is_err() {
-            return;
-        }
-        while !answered {
-            self.arrived.clear();
-            if poll_fn(|cx| self.poll_read(cx)).await.is_err() {
-                return;
-            }
-            answered = self.arrived.iter().any(|a| matches!(a, Arrived::Close(_) | Arrived::Violation(_)));
-        }
-        poll_fn(|cx| connection.poll_shutdown(cx)).await;
-        let mut ignored = [0; 512];
-        while matches!(poll_fn(|cx| connection.poll_read(cx, &mut ignored)).await, Ok(1..)) {}
     }
 }
 

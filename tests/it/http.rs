@@ -1,11 +1,307 @@
-//! The public listener's calls.
+//! The public listener's calls, and what each refuses in which words.
 
-use crate::rig::Rig;
+use serde_json::{Value, json};
+
+use crate::rig::{Rig, grants, token};
 
 #[tokio::test]
 async fn a_publish_is_answered_with_its_id() {
     let rig = Rig::start(|_| {}).await;
-    let answer = rig.post("/publish/cats", "secret-all", r#"{"name":"Tom"}"#).await;
-    assert_eq!((answer.status, answer.json()), (200, serde_json::json!({"topic": "cats", "id": rig.id(1)})));
+    let answer = rig.post("/publish/cats", "secret-all", r#"{"name" : "Tom"}"#).await;
+    assert_eq!((answer.status, answer.json()), (200, json!({"topic": "cats", "id": rig.id(1)})));
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(rig.payloads().await, [r#"{"name":"Tom"}"#]);
+}
+
+#[tokio::test]
+async fn an_envelope_names_its_topic_and_user() {
+    let rig = Rig::start(|_| {}).await;
+    let answer = rig.post("/publish", "secret-all", r#"{"topic":"orders.eu","data":1,"user_id":7}"#).await;
+    assert_eq!((answer.status, answer.json()), (200, json!({"topic": "orders.eu", "id": rig.id(1)})));
+    let records = rig.records().await;
+    assert_eq!(records[0].user.as_ref().map(|user| user.as_str()), Some("7"));
+}
+
+#[tokio::test]
+async fn many_are_answered_with_a_list() {
+    let rig = Rig::start(|_| {}).await;
+    let expected =
+        |first: u64| json!([{"topic": "cats", "id": rig.id(first)}, {"topic": "orders.eu", "id": rig.id(first + 1)}]);
+    let list = r#"[{"topic":"cats","data":1},{"topic":"orders.eu","message":2}]"#;
+    let answer = rig.post("/publish", "secret-all", list).await;
+    assert_eq!((answer.status, answer.json()), (200, expected(1)));
+    let one = rig.post("/publish", "secret-all", r#"[{"topic":"cats","data":1}]"#).await;
+    assert!(one.json().is_array(), "a list of one is a list");
+    let lines = "{\"topic\":\"cats\",\"data\":1}\n{\"topic\":\"orders.eu\",\"data\":2}\n";
+    let head = "POST /publish HTTP/1.1\r\nContent-Type: application/x-ndjson\r\nAuthorization: Bearer secret-all\r\n";
+    let answer = rig.call(head, lines).await;
+    assert_eq!((answer.status, answer.json()), (200, expected(4)));
+}
+
+#[tokio::test]
+async fn one_bad_item_refuses_all_and_is_named_by_its_index() {
+    let rig = Rig::start(|_| {}).await;
+    let list = r#"[{"topic":"cats","data":1},
+{"topic":"sightings","data":{"name":1,"age":-1}}, {"topic":"dogs","data":1}]"#;
+    let answer = rig.post("/publish", "secret-all", list).await;
+    assert_eq!(
+        answer.problem(),
+        (422, "validation-failed".into(), "2 items are refused; nothing was published".into())
+    );
+    let problem = answer.json();
+    let errors: Vec<(&Value, &Value)> = problem["errors"]
+        .as_array()
+        .expect("errors")
+        .iter()
+        .map(|error| (&error["index"], if error["pointer"].is_null() { &error["type"] } else { &error["pointer"] }))
+        .collect();
+    let unknown = json!("urn:relay:problem:unknown-topic");
+    let one = json!(1);
+    assert!(errors.contains(&(&one, &json!("/name"))) && errors.contains(&(&one, &json!("/age"))), "{problem}");
+    assert!(errors.contains(&(&json!(2), &unknown)), "{problem}");
+    assert!(rig.payloads().await.is_empty());
+}
+
+#[tokio::test]
+async fn malformed_json_is_placed_in_the_whole_body() {
+    let rig = Rig::start(|_| {}).await;
+    for (path, body, line, column) in [
+        ("/publish/cats", "{\n  \"a\": tru}", 2, 11),
+        ("/publish", "{\"topic\":\"cats\",\n\"data\":{\"a\":\n\"\\ud800\"}}", 3, 8),
+        ("/publish", "[{\"topic\":\"cats\",\"data\":1},\n {\"topic\":\"cats\",\"data\":}]", 2, 25),
+    ] {
+        let answer = rig.post(path, "secret-all", body).await;
+        let problem = answer.json();
+        assert_eq!((answer.status, &problem["type"]), (400, &json!("urn:relay:problem:malformed-json")), "{problem}");
+        assert_eq!((&problem["line"], &problem["column"]), (&json!(line), &json!(column)), "{body}: {problem}");
+    }
+    let answer = rig.post("/publish", "secret-all", r#"{"topic":"cats","data":{"a":1,"a":2}}"#).await;
+    assert_eq!(answer.problem().1, "duplicate-key");
+    assert_eq!(answer.json()["pointer"], "/a");
+}
+
+#[tokio::test]
+async fn validate_judges_and_appends_nothing() {
+    let rig = Rig::start(|_| {}).await;
+    let good = rig.post("/validate/sightings", "secret-all", r#"{"name":"Tom"}"#).await;
+    assert_eq!((good.status, good.json()), (200, json!({"valid": true})));
+    let body = r#"{"age":-1}"#;
+    let bad = rig.post("/validate/sightings", "secret-all", body).await;
+    let published = rig.post("/publish/sightings", "secret-all", body).await;
+    assert_eq!(bad.problem().0, 422);
+    assert_eq!(bad.json(), published.json(), "the same as a publish says");
+    assert!(rig.payloads().await.is_empty());
+}
+
+#[tokio::test]
+async fn who_may_publish_where() {
+    let rig = Rig::start(|config| {
+        config.tokens.push(token("cats", &["cats", "dogs"], &[], &[]));
+        let mut expired = token("old", &["**"], &["**"], &[]);
+        expired.not_after = Some(relay::message::Time(1));
+        config.tokens.push(expired);
+    })
+    .await;
+    let bearer = "Bearer error=\"invalid_token\"";
+    for (path, secret, status, slug, authenticate, detail) in [
+        (
+            "/publish/cats",
+            "",
+            401,
+            "unauthenticated",
+            "Bearer",
+            "anonymous callers may not do this: send `Authorization: Bearer <token>`",
+        ),
+        (
+            "/publish/cats",
+            "wrong",
+            401,
+            "unauthenticated",
+            bearer,
+            "the token is not known here: check its text, or whether it was removed from relay.toml",
+        ),
+        (
+            "/publish/cats",
+            "secret-old",
+            401,
+            "token-expired",
+            "Bearer error=\"invalid_token\", error_description=\"the token has expired\"",
+            "the token is past its `not_after`: use its successor",
+        ),
+        (
+            "/publish/orders.eu",
+            "secret-cats",
+            403,
+            "forbidden",
+            "",
+            "no grant of this credential allows it to publish to `orders.eu`",
+        ),
+        (
+            "/publish/no-such-topic",
+            "secret-cats",
+            403,
+            "forbidden",
+            "",
+            "no grant of this credential allows it to publish to `no-such-topic`",
+        ),
+        ("/publish/dogs", "secret-cats", 404, "unknown-topic", "", "no topic or family of relay.toml is `dogs`"),
+        (
+            "/publish/c%20ts",
+            "secret-all",
+            400,
+            "bad-request",
+            "",
+            "`c%20ts` is not a topic's name: `%` is not allowed in a name",
+        ),
+    ] {
+        let answer = rig.post(path, secret, "1").await;
+        assert_eq!(answer.problem(), (status, slug.into(), detail.into()), "{path} {secret}");
+        assert_eq!(answer.header("www-authenticate"), authenticate, "{path} {secret}");
+    }
+}
+
+#[tokio::test]
+async fn only_json_in_utf_8_and_unencoded_can_be_published() {
+    let rig = Rig::start(|_| {}).await;
+    let one = "send `Content-Type: application/json` and no encoding";
+    let many = "send `Content-Type: application/json` or `application/x-ndjson` and no encoding";
+    for (path, headers, expected) in [
+        ("/publish/cats", "Content-Type: application/json; charset=UTF-8\r\n", None),
+        ("/publish/cats", "Content-Type: application/vnd.cat+json\r\nContent-Encoding: identity\r\n", None),
+        ("/publish/cats", "", Some(one)),
+        ("/publish/cats", "Content-Type: text/plain\r\n", Some(one)),
+        ("/publish/cats", "Content-Type: application/x-www-form-urlencoded\r\n", Some(one)),
+        ("/publish/cats", "Content-Type: application/json; charset=latin1\r\n", Some(one)),
+        ("/publish/cats", "Content-Type: application/x-ndjson\r\n", Some(one)),
+        ("/publish/cats", "Content-Type: application/json\r\nContent-Encoding: gzip\r\n", Some(one)),
+        ("/publish", "Content-Type: text/plain\r\n", Some(many)),
+        ("/validate/cats", "Content-Type: text/plain\r\n", Some(one)),
+        ("/register", "Content-Type: text/plain\r\n", Some(one)),
+    ] {
+        let head = format!("POST {path} HTTP/1.1\r\nAuthorization: Bearer secret-all\r\n{headers}");
+        let answer = rig.call(&head, "1").await;
+        match expected {
+            None => assert_eq!(answer.status, 200, "{headers}"),
+            Some(detail) => {
+                assert_eq!(answer.problem(), (415, "unsupported-media-type".into(), detail.into()), "{path} {headers}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_idempotency_key_publishes_once() {
+    let rig = Rig::start(|config| config.anonymous = grants(&["cats"], &[], &[])).await;
+    let publish = async |headers: &str, path: &str, body: &str| {
+        let head = format!("POST {path} HTTP/1.1\r\nContent-Type: application/json\r\n{headers}");
+        rig.call(&head, body).await
+    };
+    let token = "Authorization: Bearer secret-all\r\n";
+    let first = publish(&format!("{token}Idempotency-Key: \"a b\"\r\n"), "/publish/cats", "1").await;
+    let again = publish(token, "/publish", r#"{"topic":"cats","data":1,"key":"a b"}"#).await;
+    assert_eq!((first.status, first.json()), (200, again.json()), "the key is the same, wherever it stands");
+    assert_eq!(rig.payloads().await.len(), 1);
+    let reused = publish(&format!("{token}Idempotency-Key: \"a b\"\r\n"), "/publish/cats", "2").await;
+    assert_eq!(reused.problem().1, "idempotency-key-reused");
+    let anonymous = publish("Idempotency-Key: k\r\n", "/publish/cats", "1").await;
+    let detail = "anonymous callers have no idempotency keys: send a token or no key";
+    assert_eq!(anonymous.problem(), (400, "bad-request".into(), detail.into()));
+}
+
+#[tokio::test]
+async fn paths_and_methods() {
+    let rig = Rig::start(|_| {}).await;
+    for (method, path, allow) in [
+        ("GET", "/publish/cats", "POST"),
+        ("PUT", "/publish", "POST"),
+        ("GET", "/validate/cats", "POST"),
+        ("GET", "/register", "POST"),
+        ("GET", "/register/x", "DELETE"),
+        ("POST", "/topics", "GET, HEAD"),
+        ("DELETE", "/topics/cats", "GET, HEAD"),
+        ("POST", "/health", "GET, HEAD"),
+        ("POST", "/ws", "GET, HEAD"),
+    ] {
+        let answer = rig.call(&format!("{method} {path} HTTP/1.1\r\n"), "").await;
+        let detail = format!("allowed here: {allow}");
+        assert_eq!(answer.problem(), (405, "method-not-allowed".into(), detail), "{method} {path}");
+        assert_eq!(answer.header("allow"), allow);
+    }
+    for path in ["/", "/publish/cats/x", "//publish", "/metrics", "/config", "/topics/cats/x", "/HEALTH"] {
+        let answer = rig.get(path, "secret-all").await;
+        assert_eq!((answer.status, answer.problem().1), (404, "not-found".into()), "{path}");
+    }
+    let get = rig.get("/health", "").await;
+    let head = rig.call("HEAD /health HTTP/1.1\r\n", "").await;
+    assert_eq!((get.status, get.json()), (200, json!({"status": "ok"})));
+    assert_eq!((head.status, head.header("content-length")), (200, get.header("content-length")));
+    assert_eq!(rig.get("/ready", "").await.json(), json!({"status": "ready", "generation": 1}));
+}
+
+#[tokio::test]
+async fn topics_are_listed_as_far_as_the_caller_may_know_them() {
+    let rig = Rig::start(|config| {
+        config.tokens.push(token("eu", &["orders.eu"], &[], &[]));
+        config.anonymous = grants(&[], &["cats"], &[]);
+    })
+    .await;
+    let names = async |secret: &str| -> Vec<String> {
+        let list = rig.get("/topics", secret).await.json();
+        list["topics"].as_array().expect("a list").iter().map(|t| t["topic"].as_str().expect("a name").into()).collect()
+    };
+    assert_eq!(names("secret-all").await, ["cats", "orders.{region}", "sightings"]);
+    assert_eq!(names("secret-eu").await, ["orders.{region}"]);
+    assert_eq!(names("").await, ["cats"]);
+
+    let cats = rig.get("/topics/cats", "").await;
+    let history = json!({"count": 1000, "bytes": 1_048_576, "age_seconds": 3600});
+    let expected = json!({"topic": "cats", "description": "Cat sightings", "schema": null, "history": history});
+    assert_eq!((cats.status, cats.json()), (200, expected));
+    assert_eq!(rig.get("/topics/orders.eu", "secret-eu").await.json()["topic"], "orders.{region}");
+    assert_eq!(rig.get("/topics/orders.%7Bregion%7D", "secret-all").await.json()["topic"], "orders.{region}");
+    // Declared or not: to somebody without a grant both look the same.
+    for path in ["/topics/sightings", "/topics/nothing", "/topics/sightings/schema", "/topics/orders.us"] {
+        assert_eq!(rig.get(path, "").await.problem().0, 401, "{path}");
+        assert_eq!(rig.get(path, "secret-eu").await.problem().0, 403, "{path}");
+    }
+    assert_eq!(rig.get("/topics/nothing", "secret-all").await.problem().1, "unknown-topic");
+
+    assert_eq!(rig.get("/topics/sightings", "secret-all").await.json()["schema"], "/topics/sightings/schema");
+    let schema = rig.get("/topics/sightings/schema", "secret-all").await;
+    assert_eq!((schema.status, schema.header("content-type")), (200, "application/schema+json"));
+    assert_eq!(schema.json()["required"], json!(["name"]));
+}
+
+#[tokio::test]
+async fn failed_authentications_are_limited_for_each_address() {
+    let rig = Rig::start(|config| {
+        config.limits.auth_failures = 3;
+        config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)];
+    })
+    .await;
+    let publish = async |from: &str, secret: &str| {
+        let head = format!(
+            "POST /publish/cats HTTP/1.1\r\nContent-Type: application/json\r\nX-Forwarded-For: {from}\r\n\
+             Authorization: Bearer {secret}\r\n"
+        );
+        rig.call(&head, "1").await
+    };
+    // The window is one second, and this is faster; were it not, the loop would see another 401.
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(publish("192.0.2.1", "wrong").await);
+    }
+    let limited = statuses.pop().expect("an answer");
+    assert!(statuses.iter().all(|answer| answer.status == 401));
+    let detail = "over `limits.auth_failures`: wait as `Retry-After` says";
+    assert_eq!(limited.problem(), (429, "rate-limited".into(), detail.into()));
+    assert_eq!(limited.header("retry-after"), "1");
+    assert_eq!(publish("192.0.2.1", "secret-all").await.status, 429, "a right guess is not told from a wrong one");
+    assert_eq!(publish("192.0.2.2", "secret-all").await.status, 200, "another address");
+    for _ in 0..4 {
+        statuses.push(publish("127.0.0.1", "wrong").await);
+    }
+    assert_eq!(statuses.pop().expect("an answer").status, 429);
+    assert_eq!(publish("127.0.0.1", "secret-all").await.status, 200, "other services of this machine are not kept out");
 }

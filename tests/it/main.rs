@@ -1,13 +1,22 @@
 //! The server as others see it: over real sockets, from a port that the system chose.
 
+#![allow(clippy::disallowed_methods, reason = "tests may start tasks that nobody owns")]
+
+mod admin;
 mod cli;
 mod config;
 mod event_stream;
 mod events;
+mod handshake;
 mod history;
 mod http;
+mod logs;
 mod model;
+mod pages;
 mod peer;
+mod process;
+mod raw_http;
+mod register;
 mod rig;
 mod smallest_flow;
 mod subscriber;

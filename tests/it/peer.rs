@@ -58,6 +58,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         self.socket.write_all(bytes.as_ref()).await.expect("the server reads");
     }
 
+    /// Writes, if the server reads.
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        tokio::time::timeout(PATIENCE, self.socket.write_all(bytes.as_ref())).await.expect("progress or an end in time")
+    }
+
     /// Reads one answer; `None` when the server closes the connection instead.
     pub async fn answer(&mut self) -> Option<Answer> {
         tokio::time::timeout(PATIENCE, self.read_answer(true)).await.expect("an answer in time")
@@ -68,6 +73,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         tokio::time::timeout(PATIENCE, self.read_answer(false)).await.expect("an answer in time")
     }
 
+    /// Reads until the server asks for the body of a request that expects it to (RFC 9110, section 10.1.1).
+    pub async fn asked_for_body(&mut self) {
+        while !self.read.ends_with(b"HTTP/1.1 100 Continue\r\n\r\n") {
+            let read = tokio::time::timeout(PATIENCE, self.fill()).await.expect("an interim answer in time");
+            assert_ne!(read, 0, "not asked for: {:?}", String::from_utf8_lossy(&self.read));
+        }
+        self.read.clear();
+    }
+
     /// Reads to the end of the connection.
     pub async fn rest(&mut self) -> Vec<u8> {
         let mut rest = std::mem::take(&mut self.read);
@@ -76,11 +90,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
             panic!("{error} after {:?}", String::from_utf8_lossy(&rest));
         }
         rest
-    }
-
-    /// Gives the socket back, with what was read of it and not taken.
-    pub fn into_inner(self) -> (S, Vec<u8>) {
-        (self.socket, self.read)
     }
 
     async fn read_answer(&mut self, has_body: bool) -> Option<Answer> {
@@ -101,9 +110,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
             let values = headers.entry(name.to_ascii_lowercase()).or_default();
             let comma = if values.is_empty() { "" } else { ", " };
             *values = format!("{values}{comma}{}", value.trim());
-        }
-        if status == 100 {
-            return Box::pin(self.read_answer(has_body)).await;
         }
         let length = headers.get("content-length").map_or(0, |n| n.parse().expect("a length"));
         let length = if has_body { length } else { 0 };

@@ -84,7 +84,8 @@ impl Rig {
         let public = Listener::bind(&server.listen).await.expect("a free port");
         let admin = Listener::bind(&server.admin.expect("an admin listener")).await.expect("a free port");
         let (public_address, admin_address) = (tcp(&public), tcp(&admin));
-        let listeners = Listeners { public, admin: Some(admin) };
+        let listeners = Listeners { public, admin: Some(admin), reloader: None };
+        #[expect(clippy::disallowed_methods, reason = "the server owns its tasks; this is the test's own")]
         let running = tokio::spawn(server::run(listeners, live.clone(), PROTOCOLS));
         Self { live, public: public_address, admin: admin_address, running }
     }

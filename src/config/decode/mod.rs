@@ -6,6 +6,8 @@ mod server;
 mod tokens;
 mod topics;
 
+use std::collections::BTreeSet;
+
 use toml::de::DeTable;
 
 use super::check;
@@ -27,6 +29,8 @@ pub struct Decoded {
     pub diagnostics: Vec<Diagnostic>,
     /// The texts that the diagnostics point into.
     pub sources: Sources,
+    /// Every key that the files have, dotted.
+    pub keys: BTreeSet<String>,
 }
 
 /// The names that are declared and granted, for the checks across the whole configuration.
@@ -54,6 +58,7 @@ pub fn decode(reading: &Reading<'_>, kinds: &Kinds, now: Time) -> Decoded {
     let context = Context { reading, kinds, now };
     let mut config = Config::default();
     let mut broken = Vec::new();
+    let mut keys = BTreeSet::new();
     if let Some(mut main) = documents::main(reading, &mut sources, &findings) {
         broken.append(&mut main.broken);
         let tree = parse(&main, &mut broken);
@@ -62,11 +67,22 @@ pub fn decode(reading: &Reading<'_>, kinds: &Kinds, now: Time) -> Decoded {
         let mut documents = documents::included(reading, &patterns, &mut sources, &findings);
         documents.iter_mut().for_each(|document| broken.append(&mut document.broken));
         let trees: Vec<DeTable<'_>> = documents.iter().map(|document| parse(document, &mut broken)).collect();
+        std::iter::once(&tree).chain(&trees).for_each(|tree| collect_keys(tree, "", &mut keys));
         let included = trees.iter().zip(&documents).map(|(tree, document)| include(tree, document, &findings));
         let names = fill(&mut config, &top, included.collect(), &context);
         check::across(&config, &names, &findings);
     }
-    Decoded { config, diagnostics: sift(findings.into_inner(), broken, &sources), sources }
+    Decoded { config, diagnostics: sift(findings.into_inner(), broken, &sources), sources, keys }
+}
+
+fn collect_keys(table: &DeTable<'_>, prefix: &str, keys: &mut BTreeSet<String>) {
+    for (name, value) in table {
+        let path = format!("{prefix}{}", name.get_ref());
+        if let Some(inner) = value.get_ref().as_table() {
+            collect_keys(inner, &format!("{path}."), keys);
+        }
+        keys.insert(path);
+    }
 }
 
 fn parse<'a>(document: &'a Document, broken: &mut Vec<Diagnostic>) -> DeTable<'a> {

@@ -2,9 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::schema::Schema;
 use crate::schema::compat::{Side, Verdict, compare};
-use crate::schema::tests::{Files, schema};
+use crate::schema::tests::schema;
 
 fn letter(side: &Side) -> char {
     match side {

@@ -3,13 +3,14 @@
 //! A schema object or boolean is a *node*; a node is known by its document and its pointer. What refers to what is an edge
 //! between nodes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use jsonschema::{Draft, Uri, uri};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::schema::compile::fault::{SchemaFault, SchemaFaultKind};
 use crate::schema::compile::{SchemaLimits, Sources, dialect};
@@ -48,6 +49,10 @@ pub(super) struct Document {
     pub aliases: Vec<String>,
     /// Whether something is wrong with it or with a reference in it.
     pub faulty: bool,
+    /// Of its text, and of the limits that decide what is wrong with it.
+    pub fingerprint: [u8; 32],
+    /// Whether what is checked without looking elsewhere is known to be right.
+    pub known_good: bool,
     /// The schemas that stand in it.
     pub nodes: Vec<usize>,
     /// What they refer to.
@@ -78,6 +83,7 @@ pub(super) struct Reference {
 pub(super) struct Library<'a> {
     pub files: &'a dyn Sources,
     pub limits: &'a SchemaLimits,
+    good: &'a HashSet<[u8; 32]>,
     pub documents: Vec<Document>,
     /// `None`: it was tried, and is wrong.
     pub by_path: HashMap<Arc<str>, Option<usize>>,
@@ -94,10 +100,11 @@ pub(super) struct Library<'a> {
 }
 
 impl<'a> Library<'a> {
-    pub(super) fn new(files: &'a dyn Sources, limits: &'a SchemaLimits) -> Self {
+    pub(super) fn new(files: &'a dyn Sources, limits: &'a SchemaLimits, good: &'a HashSet<[u8; 32]>) -> Self {
         Self {
             files,
             limits,
+            good,
             documents: Vec::new(),
             by_path: HashMap::new(),
             nodes: Vec::new(),
@@ -168,6 +175,8 @@ impl<'a> Library<'a> {
             fault(0..0, "", SchemaFaultKind::Unreadable { why })
         })?;
         let value = Arc::new(value);
+        let limit = self.limits.regex_size.to_le_bytes();
+        let fingerprint = Sha256::new().chain_update(limit).chain_update(&*text).finalize().into();
         Ok(Document {
             path: path.clone(),
             text,
@@ -176,6 +185,8 @@ impl<'a> Library<'a> {
             base,
             aliases: Vec::new(),
             faulty: false,
+            fingerprint,
+            known_good: self.good.contains(&fingerprint),
             nodes: Vec::new(),
             references: Vec::new(),
         })

@@ -23,7 +23,7 @@ use relay::live::Live;
 use relay::message::Time;
 use relay::name::{Pattern, TopicName, UserId};
 use relay::plugin::Query;
-use relay::server::paced::Paced;
+use relay::server::http_socket::HttpSocket;
 use relay::ws::{self, opening::Opening};
 use tokio::io::{DuplexStream, duplex};
 use tokio::net::TcpStream;
@@ -234,7 +234,7 @@ impl Drop for World {
 
 async fn serve(socket: DuplexStream, door: Arc<Door>, permit: Permit) {
     let flow = Flow::default();
-    let socket = Paced::new(socket, flow.clone(), Duration::from_secs(30));
+    let socket = HttpSocket::new(socket, Duration::from_secs(30), flow.clone());
     let service = service_fn(move |request| {
         let (door, link) = (door.clone(), Link { peer: None, permit: permit.clone(), flow: flow.clone() });
         async move { Ok::<_, std::convert::Infallible>(door.answer(request, link).await) }

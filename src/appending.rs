@@ -1,0 +1,75 @@
+//! Appends that are under way, counted so that a reload can wait for those that began before it.
+//!
+//! Two counts take turns: after a turn new appends count on the other side, so that the wait ends however many come.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// The counts.
+#[derive(Default)]
+pub struct Appending {
+    sides: [AtomicUsize; 2],
+    side: AtomicUsize,
+    left: Notify,
+}
+
+/// An append that is under way, until it is dropped.
+pub struct Ticket<'a> {
+    appending: &'a Appending,
+    side: usize,
+}
+
+impl Appending {
+    /// Counts an append in.
+    pub fn enter(&self) -> Ticket<'_> {
+        loop {
+            let side = self.side.load(Ordering::SeqCst);
+            self.sides[side].fetch_add(1, Ordering::SeqCst);
+            let ticket = Ticket { appending: self, side };
+            // A turn between the look and the count could have missed it.
+            if self.side.load(Ordering::SeqCst) == side {
+                return ticket;
+            }
+        }
+    }
+
+    /// Waits for every append that was counted before the call. Only one task at a time may call this.
+    pub async fn turn(&self) {
+        let side = self.side.load(Ordering::SeqCst);
+        self.side.store(1 - side, Ordering::SeqCst);
+        while self.sides[side].load(Ordering::SeqCst) > 0 {
+            // One that left since the look is remembered by `notify_one`.
+            self.left.notified().await;
+        }
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if self.appending.sides[self.side].fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.appending.left.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::Appending;
+
+    #[tokio::test]
+    async fn a_turn_waits_for_earlier_appends_only() {
+        let appending = Appending::default();
+        let early = appending.enter();
+        let mut turn = Box::pin(appending.turn());
+        assert!((&mut turn).now_or_never().is_none());
+        let late = appending.enter();
+        assert!((&mut turn).now_or_never().is_none());
+        drop(early);
+        turn.await;
+        drop(late);
+        appending.turn().await;
+    }
+}

@@ -1,0 +1,154 @@
+//! What a reload would change: two snapshots compared, name by name.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::config::model::{SchemaSource, TopicConfig};
+use crate::config::view::view;
+use crate::name::Pattern;
+use crate::snapshot::Snapshot;
+
+/// What changes from one configuration to another.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Declared names that are new.
+    pub topics_added: Vec<Pattern>,
+    /// Declared names that are gone.
+    pub topics_removed: Vec<Pattern>,
+    /// Declared names whose messages are judged by another schema.
+    pub schemas_changed: Vec<Pattern>,
+    /// Declared names of which something else changes.
+    pub topics_changed: Vec<Pattern>,
+    /// Tokens that are new.
+    pub tokens_added: Vec<Arc<str>>,
+    /// Tokens that are gone.
+    pub tokens_removed: Vec<Arc<str>>,
+    /// Tokens with another secret or user: to a connection the same as gone.
+    pub tokens_replaced: Vec<Arc<str>>,
+    /// Tokens with other grants or another end.
+    pub tokens_changed: Vec<Arc<str>>,
+    /// Whether anonymous callers may do something else.
+    pub anonymous: bool,
+    /// Other keys with another value, as `limits.body`.
+    pub keys: Vec<String>,
+}
+
+impl Plan {
+    /// Compares.
+    pub fn between(old: &Snapshot, new: &Snapshot) -> Self {
+        let mut plan = Self { anonymous: old.anonymous.grants != new.anonymous.grants, ..Self::default() };
+        plan.compare_topics(old, new);
+        plan.compare_tokens(old, new);
+        plan.keys = changed_keys(&view(&old.config), &view(&new.config));
+        plan
+    }
+
+    fn compare_topics(&mut self, old: &Snapshot, new: &Snapshot) {
+        let before: HashMap<&str, usize> = names(old).collect();
+        let after: HashSet<&str> = names(new).map(|(name, _)| name).collect();
+        for topic in &new.config.topics {
+            let Some(index) = before.get(topic.name.as_str()) else {
+                self.topics_added.push(topic.name.clone());
+                continue;
+            };
+            if !same_schema(old, new, &topic.name) {
+                self.schemas_changed.push(topic.name.clone());
+            } else if !alike(&old.config.topics[*index], topic) {
+                self.topics_changed.push(topic.name.clone());
+            }
+        }
+        let gone = old.config.topics.iter().filter(|topic| !after.contains(topic.name.as_str()));
+        self.topics_removed = gone.map(|topic| topic.name.clone()).collect();
+    }
+
+    fn compare_tokens(&mut self, old: &Snapshot, new: &Snapshot) {
+        let before: HashMap<&str, _> = old.config.tokens.iter().map(|token| (&*token.name, token)).collect();
+        for token in &new.config.tokens {
+            match before.get(&*token.name) {
+                None => self.tokens_added.push(token.name.clone()),
+                Some(was) if was.digest != token.digest || was.user != token.user => {
+                    self.tokens_replaced.push(token.name.clone());
+                }
+                Some(was) if was.grants != token.grants || was.not_after != token.not_after => {
+                    self.tokens_changed.push(token.name.clone());
+                }
+                Some(_) => {}
+            }
+        }
+        let after: HashSet<&str> = new.config.tokens.iter().map(|token| &*token.name).collect();
+        let gone = old.config.tokens.iter().filter(|token| !after.contains(&*token.name));
+        self.tokens_removed = gone.map(|token| token.name.clone()).collect();
+    }
+
+    /// Whether nothing changes that anybody could notice.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Tokens whose connections must end.
+    pub fn lost_tokens(&self) -> HashSet<Arc<str>> {
+        self.tokens_removed.iter().chain(&self.tokens_replaced).cloned().collect()
+    }
+
+    /// The plan as the admin listener tells it; what does not change is left out.
+    pub fn to_json(&self) -> Value {
+        let texts = |patterns: &[Pattern]| patterns.iter().map(|p| Value::from(p.as_str())).collect::<Vec<_>>();
+        let names = |tokens: &[Arc<str>]| tokens.iter().map(|t| Value::from(&**t)).collect::<Vec<_>>();
+        let mut plan = Map::new();
+        for (name, list) in [
+            ("topics_added", texts(&self.topics_added)),
+            ("topics_removed", texts(&self.topics_removed)),
+            ("schemas_changed", texts(&self.schemas_changed)),
+            ("topics_changed", texts(&self.topics_changed)),
+            ("tokens_added", names(&self.tokens_added)),
+            ("tokens_removed", names(&self.tokens_removed)),
+            ("tokens_replaced", names(&self.tokens_replaced)),
+            ("tokens_changed", names(&self.tokens_changed)),
+            ("keys_changed", self.keys.iter().map(|key| Value::from(key.as_str())).collect()),
+        ] {
+            if !list.is_empty() {
+                plan.insert(name.into(), list.into());
+            }
+        }
+        if self.anonymous {
+            plan.insert("anonymous_changed".into(), json!(true));
+        }
+        Value::Object(plan)
+    }
+}
+
+fn names(snapshot: &Snapshot) -> impl Iterator<Item = (&str, usize)> {
+    snapshot.config.topics.iter().enumerate().map(|(index, topic)| (topic.name.as_str(), index))
+}
+
+/// Whether both judge messages of the declared name by the same schema.
+fn same_schema(old: &Snapshot, new: &Snapshot, name: &Pattern) -> bool {
+    let [old, new] = [old, new].map(|snapshot| snapshot.declared(name));
+    old.zip(new).is_some_and(|(old, new)| old.schema == new.schema || old.schema.document() == new.schema.document())
+}
+
+fn alike(old: &TopicConfig, new: &TopicConfig) -> bool {
+    let file = |topic: &TopicConfig| match &topic.schema {
+        SchemaSource::Any => None,
+        SchemaSource::File(path) => Some(path.clone()),
+    };
+    old.description == new.description
+        && old.history == new.history
+        && old.compatibility == new.compatibility
+        && old.on_lag == new.on_lag
+        && file(old) == file(new)
+}
+
+/// Keys of `server`, `log`, `limits` and `store` that have another value.
+fn changed_keys(old: &Value, new: &Value) -> Vec<String> {
+    let mut changed = BTreeSet::new();
+    for table in ["server", "log", "limits", "store"] {
+        let (Some(old), Some(new)) = (old[table].as_object(), new[table].as_object()) else { continue };
+        for key in old.keys().chain(new.keys()).filter(|key| old.get(*key) != new.get(*key)) {
+            changed.insert(format!("{table}.{key}"));
+        }
+    }
+    changed.into_iter().collect()
+}

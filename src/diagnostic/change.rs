@@ -1,0 +1,95 @@
+//! Facts about the change from the configuration in force to the one in the files: only a reload can find them.
+
+use std::fmt;
+
+use super::About;
+
+/// Codes of this part.
+pub const CODES: &[&str] =
+    &["restart-only", "breaks-publishers", "breaks-subscribers", "breaking-change", "compatibility-unknown"];
+
+/// What is wrong with a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each name says it, and `Display` writes it out")]
+pub enum ChangeFact {
+    /// The server would have to be started again.
+    RestartOnly { key: String, old: String, new: String },
+    /// What `compatibility` protects would break. `lost` is a schema, `example` a value, as JSON text.
+    Breaks { topic: String, whom: Whom, protected: bool, lost: Option<String>, example: Option<String> },
+    /// Whether it would break could not be found out.
+    Unknown { topic: String, whom: Whom, why: String },
+}
+
+/// For whom a change of a schema is bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whom {
+    /// They would be refused.
+    Publishers,
+    /// They would get what they have never got.
+    Subscribers,
+}
+
+impl ChangeFact {
+    pub(super) fn about(&self) -> About {
+        match self {
+            Self::RestartOnly { key, .. } => {
+                About::error("restart-only", format!("undo the change of `{key}`, or restart relay to apply it"))
+            }
+            Self::Breaks { whom, protected, lost, example, .. } => {
+                let help = breaks_help(*whom, *protected, lost.as_deref(), example.as_deref());
+                match (protected, whom) {
+                    (false, _) => About::warning("breaking-change", help),
+                    (true, Whom::Publishers) => About::error("breaks-publishers", help),
+                    (true, Whom::Subscribers) => About::error("breaks-subscribers", help),
+                }
+            }
+            Self::Unknown { .. } => About::error(
+                "compatibility-unknown",
+                "what cannot be proved counts as breaking: change less at once, or set `compatibility = \"none\"` in a \
+                 save of its own",
+            ),
+        }
+    }
+}
+
+fn breaks_help(whom: Whom, protected: bool, lost: Option<&str>, example: Option<&str>) -> String {
+    let mut help = String::new();
+    if let Some(lost) = lost {
+        let what = match whom {
+            Whom::Publishers => "no longer accepted",
+            Whom::Subscribers => "newly delivered",
+        };
+        help.push_str(&format!("{what}: {lost}\n"));
+    }
+    if let Some(example) = example {
+        help.push_str(&format!("for example: {example}\n"));
+    }
+    help.push_str(match protected {
+        true => "keep to what `compatibility` promises, or set it to \"none\" in a save of its own first",
+        false => "set `compatibility` on the topic to have such a change refused",
+    });
+    help
+}
+
+impl fmt::Display for ChangeFact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RestartOnly { key, old, new } => {
+                write!(f, "`{key}` cannot change while relay runs: it is `{old}` and would be `{new}`")
+            }
+            Self::Breaks { topic, whom: Whom::Publishers, .. } => {
+                write!(f, "the new schema of `{topic}` refuses messages that the old one accepts")
+            }
+            Self::Breaks { topic, whom: Whom::Subscribers, .. } => {
+                write!(f, "the new schema of `{topic}` accepts messages that the old one refuses")
+            }
+            Self::Unknown { topic, whom, why } => {
+                let whom = match whom {
+                    Whom::Publishers => "publishers",
+                    Whom::Subscribers => "subscribers",
+                };
+                write!(f, "whether the new schema of `{topic}` breaks {whom} could not be proved: {why}")
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What comes next for a subscriber that is not live: from the window where its cursor is in it, else from the store.
+//!
+//! Notices come where they belong in the order of the log: a gap before what follows it, `synced` behind what it is
+//! about.
+
+use std::sync::Arc;
+
+use crate::hub::entry::{Cursor, Mark, Message};
+use crate::hub::gaps::Gap;
+use crate::hub::subscriber::{Item, Pulled, Subscriber};
+use crate::hub::window::Fetch;
+use crate::message::{Position, Record, Seq};
+use crate::name::{Pattern, TopicName};
+use crate::notice::{GapReason, Notice};
+use crate::plugin::{Query, StoreError};
+
+/// Messages in one page of the store.
+const PAGE: usize = 256;
+/// Messages of the window that are looked at in one pull, and bytes of payload in its answer.
+const PULL_MESSAGES: usize = 256;
+const PULL_BYTES: usize = 64 << 10;
+
+impl Subscriber {
+    /// What comes next, for one that is not live. After sending it, [`Self::settle`].
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn pull(&mut self) -> Result<Pulled, StoreError> {
+        let cursor = self.take_back();
+        let until = self.replay.as_ref().map_or(0, |r| r.until);
+        if cursor.seq < until {
+            return match self.hub.window.mark_after(cursor) {
+                Some(mark) if mark.seq <= cursor.seq => Ok(self.pull_mark(cursor, mark)),
+                mark => {
+                    let until = mark.map_or(until, |mark| mark.seq.min(until));
+                    self.pull_store(cursor, until, GapReason::Retention).await
+                }
+            };
+        }
+        match self.hub.window.after(cursor, PULL_MESSAGES, PULL_BYTES) {
+            Fetch::Head => {
+                let mut pulled = Pulled { end: cursor, ..Pulled::default() };
+                self.tell_due(cursor.seq, cursor, &mut pulled);
+                pulled.head = pulled.items.is_empty();
+                Ok(pulled)
+            }
+            Fetch::Evicted(seq) => self.pull_store(cursor, seq, GapReason::Lag).await,
+            Fetch::Mark(mark) => Ok(self.pull_mark(cursor, mark)),
+            Fetch::Messages(messages) => Ok(self.pull_window(cursor, messages)),
+        }
+    }
+
+    fn pull_window(&mut self, mut cursor: Cursor, messages: Vec<Arc<Message>>) -> Pulled {
+        let mut pulled = Pulled::default();
+        for message in messages {
+            let seq = message.record.seq;
+            self.tell_due(seq - 1, cursor, &mut pulled);
+            cursor.seq = seq;
+            if self.wants(&message.record) {
+                pulled.items.push((Item::Message(message), cursor));
+            }
+        }
+        self.tell_due(cursor.seq, cursor, &mut pulled);
+        pulled.end = cursor;
+        pulled
+    }
+
+    /// A reload took effect where the cursor stands; what is due there comes before it.
+    fn pull_mark(&mut self, cursor: Cursor, mark: Arc<Mark>) -> Pulled {
+        let mut pulled = Pulled { end: mark.pass(cursor), ..Pulled::default() };
+        self.tell_due(cursor.seq, cursor, &mut pulled);
+        pulled.items.push((Item::Mark(mark), pulled.end));
+        pulled
+    }
+
+    async fn pull_store(&mut self, cursor: Cursor, until: Seq, reason: GapReason) -> Result<Pulled, StoreError> {
+        let topics: Vec<Pattern> = self.subscriptions().cloned().collect();
+        let query = Query { topics: &topics, after: cursor.seq, until, limit: PAGE };
+        let page = self.hub.store.read(query).await?;
+        let epoch = self.hub.epoch();
+        let mut pulled = Pulled::default();
+        let at = |seq: Seq| Cursor { seq, ..cursor };
+        self.tell_due(cursor.seq, cursor, &mut pulled);
+        for gap in self.gaps(cursor, page.evicted, until) {
+            let [from, to] = [gap.from, gap.to].map(|seq| Position { epoch, seq });
+            pulled.items.push((Item::Notice(Notice::Gap { topics: gap.topics, from, to, reason }), cursor));
+        }
+        for record in page.records {
+            let seq = record.seq;
+            self.tell_due(seq - 1, at(seq - 1), &mut pulled);
+            if self.wants(&record) {
+                let topic = self.hub.topic(&record.topic);
+                pulled.items.push((Item::Message(Arc::new(Message::new(record, topic))), at(seq)));
+            }
+        }
+        self.tell_due(page.until, at(page.until), &mut pulled);
+        pulled.end = at(page.until.max(cursor.seq));
+        Ok(pulled)
+    }
+
+    fn gaps(&mut self, cursor: Cursor, evicted: Vec<(Pattern, Seq)>, until: Seq) -> Vec<Gap> {
+        let replay = self.replay.get_or_insert_default();
+        for pattern in std::mem::take(&mut replay.earliest) {
+            replay.gaps.forgive(&pattern, &evicted);
+        }
+        let subscriptions = self.subscriptions.iter().map(|s| (&s.pattern, s.floor));
+        replay.gaps.due(evicted, subscriptions, cursor.seq, until)
+    }
+
+    /// Tells what is due up to a seq.
+    fn tell_due(&mut self, seq: Seq, cursor: Cursor, pulled: &mut Pulled) {
+        let Some(replay) = self.replay.as_mut() else { return };
+        let due = replay.due.partition_point(|(at, _)| *at <= seq);
+        pulled.items.extend(replay.due.drain(..due).map(|(_, notice)| (Item::Notice(notice), cursor)));
+    }
+
+    fn wants(&self, record: &Record) -> bool {
+        let addressed = record.user.as_ref().is_none_or(|user| Some(user) == self.user.as_ref());
+        addressed && self.subscribes(&record.topic, record.seq)
+    }
+
+    fn subscribes(&self, topic: &TopicName, seq: Seq) -> bool {
+        self.subscriptions.iter().any(|s| seq > s.floor && s.pattern.matches(topic))
+    }
+}

@@ -1,0 +1,102 @@
+//! When to reload: file events, a look at the files now and then, SIGHUP. How, is `assemble`'s business.
+//!
+//! An event is a hint and the content decides. A file that is being written must not be taken for a finished one: after
+//! an event it is quiet for a while before anybody looks, and what would remove a key must have stood still for longer.
+
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use crate::assemble::reload::{Looked, Reloader, Trigger};
+use crate::live::Live;
+use crate::reload::watch::Watch;
+
+/// For so long nothing may happen before the files are looked at.
+const QUIET: Duration = Duration::from_millis(250);
+/// After so long they are looked at even if something happens all the time.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// For so long what removes something must have stood still.
+const STABLE: Duration = Duration::from_secs(2);
+
+/// Reloads whenever there is a reason to, until the drain begins.
+pub async fn run(reloader: Arc<Reloader>, live: Arc<Live>) {
+    let hangup = signal(SignalKind::hangup()).inspect_err(|error| tracing::warn!(%error, "cannot listen to SIGHUP"));
+    let mut triggers = Triggers { watch: Watch::new(), hangup: hangup.ok(), suspect: None };
+    loop {
+        triggers.watch.set(&reloader.paths().await);
+        let poll = live.snapshot().config.limits.reload_poll;
+        let trigger = tokio::select! {
+            () = live.drain.begun() => return,
+            trigger = triggers.next(poll) => trigger,
+        };
+        triggers.act(&reloader, trigger).await;
+    }
+}
+
+struct Triggers {
+    watch: Watch,
+    hangup: Option<Signal>,
+    /// Something that looks half written: its hash, and since when it has stood still.
+    suspect: Option<(String, Instant)>,
+}
+
+impl Triggers {
+    async fn next(&mut self, poll: Duration) -> Trigger {
+        let stable = self.suspect.as_ref().map(|(_, since)| *since + STABLE);
+        tokio::select! {
+            () = self.watch.event() => {
+                self.quiet().await;
+                Trigger::File
+            }
+            () = sleep_until(stable.unwrap_or_else(Instant::now)), if stable.is_some() => Trigger::File,
+            () = sleep(poll), if !poll.is_zero() => Trigger::Poll,
+            () = hung_up(&mut self.hangup) => Trigger::Signal,
+        }
+    }
+
+    async fn quiet(&mut self) {
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            let quiet = (Instant::now() + QUIET).min(patience);
+            if timeout_at(quiet, self.watch.event()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn act(&mut self, reloader: &Arc<Reloader>, trigger: Trigger) {
+        match trigger {
+            Trigger::Poll if self.suspect.is_none() && reloader.are_unchanged().await => return,
+            Trigger::Signal | Trigger::Request => {
+                self.suspect = None;
+                reloader.reload(trigger, false).await;
+                return;
+            }
+            Trigger::File | Trigger::Poll => {}
+        }
+        // A directory may have been replaced by another of its name: what is watched is set anew before the look, so
+        // that nothing falls between.
+        self.watch.set_anew(&reloader.paths().await);
+        let trusted = self.suspect.as_ref().filter(|(_, since)| since.elapsed() >= STABLE).map(|(hash, _)| &**hash);
+        self.suspect = match reloader.look(trigger, false, trusted).await {
+            Looked::Done(_) => None,
+            Looked::Suspicious(hash) => match self.suspect.take() {
+                Some((before, since)) if before == hash => Some((hash, since)),
+                _ => Some((hash, Instant::now())),
+            },
+        };
+    }
+}
+
+async fn hung_up(hangup: &mut Option<Signal>) {
+    match hangup {
+        Some(hangup) => {
+            hangup.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}

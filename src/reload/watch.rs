@@ -1,0 +1,145 @@
+//! Which directories to watch for a set of files, and that something happened in one of them.
+//!
+//! Directories and not files, for editors replace a file by renaming another over it. Every hop of a link, for
+//! Kubernetes changes a whole volume by retargeting one. Neither names nor kinds of events are looked at.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::Notify;
+use tracing::warn;
+
+/// Links that are followed for one path; more are a loop.
+const MAX_HOPS: usize = 40;
+
+/// The watched directories.
+pub(super) struct Watch {
+    watcher: Option<RecommendedWatcher>,
+    watched: BTreeSet<PathBuf>,
+    news: Arc<Notify>,
+    /// That something cannot be watched is said once.
+    warned: bool,
+}
+
+impl Watch {
+    /// Watches nothing yet.
+    pub(super) fn new() -> Self {
+        let news = Arc::new(Notify::new());
+        let told = news.clone();
+        let watcher = notify::recommended_watcher(move |_| told.notify_one());
+        let mut watch = Self { watcher: None, watched: BTreeSet::new(), news, warned: false };
+        match watcher {
+            Ok(watcher) => watch.watcher = Some(watcher),
+            Err(error) => watch.complain(&error),
+        }
+        watch
+    }
+
+    /// Something happened since the last call.
+    pub(super) async fn event(&mut self) {
+        self.news.notified().await;
+    }
+
+    /// Watches what these files are reached through, and nothing else.
+    pub(super) fn set(&mut self, files: &[PathBuf]) {
+        let wanted: BTreeSet<PathBuf> = files.iter().flat_map(|file| directories(file)).collect();
+        for gone in self.watched.difference(&wanted) {
+            if let Some(watcher) = &mut self.watcher {
+                // It may have gone by itself.
+                let _ = watcher.unwatch(gone);
+            }
+        }
+        let new: Vec<PathBuf> = wanted.difference(&self.watched).cloned().collect();
+        self.watched = wanted;
+        for directory in new {
+            let watched = self.watcher.as_mut().map(|w| w.watch(&directory, RecursiveMode::NonRecursive));
+            if let Some(Err(error)) = watched {
+                self.watched.remove(&directory);
+                self.complain(&error);
+            }
+        }
+    }
+
+    /// The same, also where a directory was replaced by another of its name.
+    pub(super) fn set_anew(&mut self, files: &[PathBuf]) {
+        self.set(&[]);
+        self.set(files);
+    }
+
+    fn complain(&mut self, error: &notify::Error) {
+        if !std::mem::replace(&mut self.warned, true) {
+            warn!(%error, "cannot watch files; changes are found by looking every `limits.reload_poll`");
+        }
+    }
+}
+
+/// The directories in which something would have to happen for the path to lead elsewhere.
+fn directories(path: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for _ in 0..MAX_HOPS {
+        match first_link(&path) {
+            Some((link, target)) => {
+                found.extend(link.parent().map(Path::to_owned));
+                path = target;
+            }
+            None => break,
+        }
+    }
+    if fs::metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
+        found.insert(path.clone());
+    }
+    // What is not there yet will appear in the first directory above it that is.
+    found.extend(path.ancestors().skip(1).find(|above| above.is_dir()).map(Path::to_owned));
+    found
+}
+
+/// The first part of a path that is a link, and where the whole path leads by it.
+fn first_link(path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let mut above = PathBuf::new();
+    let mut parts = path.components();
+    while let Some(part) = parts.next() {
+        if part == Component::ParentDir {
+            above.pop();
+            continue;
+        }
+        above.push(part);
+        if let Ok(target) = fs::read_link(&above) {
+            let target = above.parent().unwrap_or(Path::new("/")).join(target).join(parts.as_path());
+            return Some((above, target));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    use super::directories;
+
+    #[test]
+    fn every_hop_of_a_link_is_watched() {
+        let root = std::env::temp_dir().join(format!("relay-watch-{}", uuid::Uuid::new_v4()));
+        // As Kubernetes mounts a ConfigMap: relay.toml → ..data/relay.toml, ..data → ..2026
+        fs::create_dir_all(root.join("etc/..2026")).expect("a directory");
+        fs::write(root.join("etc/..2026/relay.toml"), "").expect("a file");
+        symlink("..2026", root.join("etc/..data")).expect("a link");
+        symlink("..data/relay.toml", root.join("etc/relay.toml")).expect("a link");
+        let root = fs::canonicalize(&root).expect("it is there");
+        let found = directories(&root.join("etc/relay.toml"));
+        let wanted: BTreeSet<PathBuf> = [root.join("etc"), root.join("etc/..2026")].into();
+        assert_eq!(found, wanted);
+        assert_eq!(directories(&root.join("etc/no/such")), [root.join("etc")].into());
+        symlink("b", root.join("a")).expect("a link");
+        symlink("a", root.join("b")).expect("a link");
+        assert!(directories(&root.join("a/x")).contains(&root), "a loop ends");
+        fs::remove_dir_all(&root).expect("it can be removed");
+    }
+}

@@ -1,0 +1,117 @@
+//! What came of the reloads: for operators, the metrics and `/ready`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use serde_json::{Value, json};
+
+use crate::message::Time;
+
+/// What came of the reloads so far.
+#[derive(Default)]
+pub struct Reloads {
+    last: ArcSwapOption<Report>,
+    /// The files are again what is in force since the last refusal.
+    recovered: AtomicBool,
+    /// Reloads that were committed.
+    committed: AtomicU64,
+    /// Reloads that were refused.
+    refused: AtomicU64,
+}
+
+/// What came of one reload.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// When it ended.
+    pub at: Time,
+    /// What asked for it: `file`, `poll`, `signal` or `request`.
+    pub trigger: &'static str,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// The generation that is in force since.
+    pub generation: u64,
+    /// What became of it.
+    pub result: Outcome,
+}
+
+/// What became of a reload.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It was committed; the plan that was carried out.
+    Committed(Value),
+    /// It would be committed; the plan.
+    Planned(Value),
+    /// It was refused; the diagnostics as JSON and as text for people.
+    Refused {
+        /// As `relay check --format json` prints them.
+        diagnostics: Value,
+        /// As `relay check` prints them.
+        text: Arc<str>,
+    },
+    /// The files are those of the configuration in force.
+    Unchanged,
+}
+
+impl Reloads {
+    /// Notes what came of one.
+    pub fn note(&self, report: Report) {
+        match report.result {
+            Outcome::Committed(_) => self.committed.fetch_add(1, Ordering::Relaxed),
+            Outcome::Refused { .. } => self.refused.fetch_add(1, Ordering::Relaxed),
+            Outcome::Planned(_) | Outcome::Unchanged => return,
+        };
+        self.recovered.store(false, Ordering::Relaxed);
+        self.last.store(Some(Arc::new(report)));
+    }
+
+    /// Notes that the files are those of the configuration in force: a refused change was undone.
+    pub fn recovered(&self) {
+        self.recovered.store(true, Ordering::Relaxed);
+    }
+
+    /// The last one that was committed or refused.
+    pub fn last(&self) -> Option<Arc<Report>> {
+        self.last.load_full()
+    }
+
+    /// How many were committed, and how many refused.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.committed.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
+    }
+
+    /// Why the files are not what is in force; `None` when they are, as far as is known.
+    pub fn stale(&self) -> Option<String> {
+        let last = self.last().filter(|_| !self.recovered.load(Ordering::Relaxed))?;
+        let Outcome::Refused { diagnostics, .. } = &last.result else { return None };
+        let first = diagnostics.as_array().and_then(|all| all.iter().find(|d| d["severity"] == "error"));
+        let message = first.and_then(|d| d["message"].as_str()).unwrap_or("see `GET /config`");
+        Some(format!("the last reload was refused at {}: {message}", last.at))
+    }
+
+    /// The last one, as the admin listener tells it.
+    pub fn to_json(&self) -> Value {
+        self.last().map_or(Value::Null, |report| report.to_json())
+    }
+}
+
+impl Report {
+    /// As the admin listener tells it.
+    pub fn to_json(&self) -> Value {
+        let mut json = json!({
+            "at": self.at.to_string(),
+            "trigger": self.trigger,
+            "took_ms": self.took_ms,
+            "generation": self.generation,
+        });
+        let (result, name, value) = match &self.result {
+            Outcome::Committed(plan) => ("committed", "plan", plan.clone()),
+            Outcome::Planned(plan) => ("planned", "plan", plan.clone()),
+            Outcome::Refused { diagnostics, .. } => ("refused", "diagnostics", diagnostics.clone()),
+            Outcome::Unchanged => ("unchanged", "plan", Value::Null),
+        };
+        json["result"] = result.into();
+        json[name] = value;
+        json
+    }
+}

@@ -1,0 +1,91 @@
+//! How a connection ends: why, and the goodbye.
+
+use std::future::poll_fn;
+use std::time::Duration;
+
+use tracing::info;
+
+use crate::close::Close;
+use crate::frame;
+use crate::hub::connection::Dead;
+use crate::reconnect;
+use crate::ws::task::{Arrived, Task};
+
+/// How long a peer may take to answer a close, and to take what was to be sent before it.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+/// How a connection ends.
+pub(super) enum Ending {
+    /// With this close code.
+    Close(Close),
+    /// The peer closed first; its code is answered.
+    Answer(Option<u16>),
+    /// The socket is dead, or as good as that.
+    Gone(&'static str),
+}
+
+impl From<Close> for Ending {
+    fn from(close: Close) -> Self {
+        Self::Close(close)
+    }
+}
+
+impl From<Dead> for Ending {
+    fn from(_: Dead) -> Self {
+        Self::Gone("the peer is gone")
+    }
+}
+
+impl Task {
+    /// Says goodbye: what is unsent, a close frame, and the peer's answer, all within [`CLOSE_WAIT`].
+    pub(super) async fn end(&mut self, ending: Ending) {
+        let (code, reason) = match &ending {
+            Ending::Close(close) => (Some(close.code()), close.reason()),
+            Ending::Answer(code) => (*code, ""),
+            Ending::Gone(why) => (None, *why),
+        };
+        info!(
+            connection = %self.id,
+            peer = %self.peer,
+            principal = self.principal.as_ref().map_or("unauthenticated", |p| p.name()),
+            code,
+            reason,
+            "a WebSocket has ended"
+        );
+        if matches!(ending, Ending::Gone(_)) {
+            return;
+        }
+        // The shard must not write behind the close.
+        self.subscriber.position();
+        if let Ending::Close(close) = ending {
+            let goaway = reconnect::goaway(close, &self.live.snapshot().config.limits);
+            if goaway.is_some_and(|goaway| self.tell(&goaway).is_err()) {
+                return;
+            }
+        }
+        let answered = self.deaf || matches!(ending, Ending::Answer(_));
+        if self.send(frame::close(code, reason)).is_err() {
+            return;
+        }
+        let _ = tokio::time::timeout(CLOSE_WAIT, self.wait_closed(answered)).await;
+    }
+
+    /// The server closes its side first (RFC 6455, section 7.1.1): once both close frames are through, or at once when
+    /// no more sense can be expected of the peer. Then it reads to the end, so that no reset overtakes the close frame.
+    async fn wait_closed(&mut self, mut answered: bool) {
+        let connection = self.subscriber.connection().clone();
+        if poll_fn(|cx| connection.poll_rest(cx)).await.is_err() {
+            return;
+        }
+        while !answered {
+            self.arrived.clear();
+            if poll_fn(|cx| self.poll_read(cx)).await.is_err() {
+                return;
+            }
+            answered = self.arrived.iter().any(|a| matches!(a, Arrived::Close(_) | Arrived::Violation(_)));
+        }
+        poll_fn(|cx| connection.poll_shutdown(cx)).await;
+        let mut ignored = [0; 512];
+        while matches!(poll_fn(|cx| connection.poll_read(cx, &mut ignored)).await, Ok(1..)) {}
+    }
+}

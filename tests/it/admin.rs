@@ -1,0 +1,127 @@
+//! The admin listener.
+
+use serde_json::json;
+
+use crate::peer::Answer;
+use crate::rig::{Rig, call, grants};
+
+async fn get(rig: &Rig, path: &str) -> Answer {
+    call(rig.admin, &format!("GET {path} HTTP/1.1\r\n"), "").await
+}
+
+/// The value of a line of the metrics.
+fn value(metrics: &str, line: &str) -> Option<f64> {
+    let rest = metrics.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '))?;
+    Some(rest.parse().expect("a number"))
+}
+
+#[tokio::test]
+async fn what_happens_is_counted() {
+    let rig = Rig::start(|config| config.anonymous = grants(&["cats"], &[], &[])).await;
+    for body in ["1", "2", "{"] {
+        rig.post("/publish/cats", "", body).await;
+    }
+    rig.post("/publish/sightings", "", "{}").await;
+    rig.post("/publish/sightings", "secret-all", "{}").await;
+    rig.post("/publish/nothing", "secret-all", "1").await;
+    rig.post("/publish/cats", "wrong", "1").await;
+    rig.post("/publish", "", r#"{"topic":"cats"}"#).await;
+    let answer = get(&rig, "/metrics").await;
+    assert_eq!(answer.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let text = String::from_utf8(answer.body).expect("text");
+    for (line, expected) in [
+        ("relay_published_total{topic=\"cats\"}", 2.0),
+        ("relay_published_total{topic=\"orders.{region}\"}", 0.0),
+        ("relay_publish_refused_total{topic=\"cats\",problem=\"malformed-json\"}", 1.0),
+        ("relay_publish_refused_total{topic=\"cats\",problem=\"unauthenticated\"}", 1.0),
+        ("relay_publish_refused_total{topic=\"sightings\",problem=\"unauthenticated\"}", 1.0),
+        ("relay_publish_refused_total{topic=\"sightings\",problem=\"validation-failed\"}", 1.0),
+        ("relay_publish_refused_total{topic=\"\",problem=\"unknown-topic\"}", 1.0),
+        ("relay_publish_refused_total{topic=\"\",problem=\"bad-request\"}", 1.0),
+        ("relay_retained_bytes{topic=\"cats\"}", 2.0),
+        ("relay_http_requests_total{route=\"publish\",status=\"200\"}", 2.0),
+        ("relay_http_requests_total{route=\"publish\",status=\"401\"}", 2.0),
+        ("relay_http_requests_total{route=\"publish_many\",status=\"400\"}", 1.0),
+        ("relay_http_publish_seconds_count", 8.0),
+        ("relay_publish_seconds_count", 2.0),
+        ("relay_publish_seconds_bucket{le=\"+Inf\"}", 2.0),
+        ("relay_auth_failures_total", 1.0),
+        ("relay_config_generation", 1.0),
+        ("relay_log_seq", 2.0),
+        ("relay_draining", 0.0),
+    ] {
+        assert_eq!(value(&text, line), Some(expected), "{line} in\n{text}");
+    }
+    assert!(!text.contains("nothing"), "only declared names become labels:\n{text}");
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn connections_and_subscriptions_are_gauges() {
+    let rig = Rig::start(|_| {}).await;
+    let url = format!("ws://{}/ws", rig.public);
+    let mut socket = crate::subscriber::Subscriber::connect(&url, &[("authorization", "Bearer secret-all")]).await;
+    assert_eq!(socket.json().await["type"], "hello");
+    socket.send(r#"{"type":"subscribe","id":1,"topics":["cats","orders.*"]}"#).await;
+    while socket.json().await["type"] != "synced" {}
+    let text = String::from_utf8(get(&rig, "/metrics").await.body).expect("text");
+    assert_eq!(value(&text, "relay_connections"), Some(1.0), "{text}");
+    for (topic, n) in [("cats", 1.0), ("orders.{region}", 1.0), ("sightings", 0.0), ("", 0.0)] {
+        assert_eq!(value(&text, &format!("relay_subscriptions{{topic=\"{topic}\"}}")), Some(n), "{text}");
+    }
+    assert_eq!(value(&text, "relay_tasks{task=\"websocket\"}"), Some(1.0), "{text}");
+    drop(socket);
+}
+
+#[tokio::test]
+async fn the_configuration_is_shown_without_its_secrets() {
+    let rig = Rig::start(|_| {}).await;
+    let answer = get(&rig, "/config").await;
+    let config = answer.json();
+    assert_eq!((answer.status, &config["generation"]), (200, &json!(1)));
+    assert_eq!(config["hash"].as_str().map(str::len), Some(64), "{config}");
+    assert!(config["loaded_at"].as_str().is_some_and(|time| time.ends_with('Z')), "{config}");
+    assert_eq!(config["config"]["topics"]["cats"]["description"], "Cat sightings");
+    let text = config.to_string();
+    let digest: String = {
+        use sha2::Digest;
+        sha2::Sha256::digest("secret-all").iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    assert!(!text.contains("secret-all") && !text.contains(&digest), "{text}");
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_and_names_stay_out() {
+    let rig = Rig::start(|_| {}).await;
+    for path in ["/metrics", "/config", "/health"] {
+        for (header, status) in
+            [("Origin: https://app.example", 403), ("Origin: null", 403), ("Host: evil.example", 421)]
+        {
+            let answer = call(rig.admin, &format!("GET {path} HTTP/1.1\r\n{header}\r\n"), "").await;
+            assert_eq!(answer.status, status, "{path} {header}");
+            assert_eq!(answer.header("access-control-allow-origin"), "");
+        }
+        let own = format!("GET {path} HTTP/1.1\r\nOrigin: http://{}\r\n", rig.admin);
+        assert_eq!(call(rig.admin, &own, "").await.status, 200, "{path}");
+    }
+    assert_eq!(get(&rig, "/publish/cats").await.status, 404, "publishing has its own listener");
+    let post = call(rig.admin, "POST /metrics HTTP/1.1\r\n", "").await;
+    assert_eq!((post.status, post.header("allow")), (405, "GET, HEAD"));
+}
+
+#[tokio::test]
+async fn it_is_not_ready_once_it_drains() {
+    let rig = Rig::start(|_| {}).await;
+    let mut kept = crate::peer::Peer::new(tokio::net::TcpStream::connect(rig.admin).await.expect("it listens"));
+    kept.send("GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\nGET /ready HTTP/1.1\r\nHost: localhost\r\n").await;
+    let answer = kept.answer().await.expect("an answer");
+    assert_eq!((answer.status, answer.json()), (200, json!({"status": "ready", "generation": 1})));
+    // The next request is on its way when the drain begins, and is still answered.
+    rig.live.drain.begin();
+    kept.send("\r\n").await;
+    let answer = kept.answer().await.expect("an answer");
+    let detail = "the server is shutting down: send it to its successor";
+    assert_eq!(answer.problem(), (503, "draining".into(), detail.into()));
+    assert_eq!(answer.header("connection"), "close");
+    rig.end().await;
+}

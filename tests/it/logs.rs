@@ -1,0 +1,109 @@
+//! What gets into the log, and what never does.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use relay::config::model::Log;
+use relay::telemetry::logs;
+use serde_json::{Value, json};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+use crate::rig::{Rig, call, grants};
+use crate::subscriber::Subscriber;
+
+#[derive(Clone, Default)]
+struct Page(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Page {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("not poisoned").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Page {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().expect("not poisoned").clone()).expect("text")
+    }
+}
+
+/// Everything that is logged in this process from now on, by all tests, at the finest level. There is one log for all:
+/// tracing takes what a thread without a log meets first for something that nobody wants.
+fn log_everything() -> Page {
+    static PAGE: OnceLock<Page> = OnceLock::new();
+    let install = || {
+        let page = Page::default();
+        let writer = {
+            let page = page.clone();
+            BoxMakeWriter::new(move || page.clone())
+        };
+        let (subscriber, _) = logs::build(&Log { json: true, level: "trace".into() }, Some("trace"), writer);
+        tracing::subscriber::set_global_default(subscriber).expect("nobody else logs here");
+        page
+    };
+    PAGE.get_or_init(install).clone()
+}
+
+#[tokio::test]
+async fn neither_payloads_nor_secrets_are_logged_at_any_level() {
+    let page = log_everything();
+    let rig = Rig::start(|config| config.anonymous = grants(&[], &["cats"], &["*"])).await;
+    let payload = r#"{"name":"unspeakable-payload"}"#;
+    assert_eq!(rig.post("/publish/cats", "secret-all", payload).await.status, 200);
+    assert_eq!(rig.post("/publish/sightings", "secret-all", r#"{"name":["unspeakable-payload"]}"#).await.status, 422);
+    assert_eq!(rig.post("/publish", "secret-all", r#"{"topic":"cats","data":"unspeakable-payload"#).await.status, 400);
+    assert_eq!(rig.post("/publish/cats", "unspeakable-secret", payload).await.status, 401);
+    let registered = rig.post("/register", "", r#"{"user_id":1,"topics":["cats"]}"#).await.json();
+    let (id, url) = (registered["id"].as_str().expect("an id"), registered["url"].as_str().expect("a URL"));
+    let mut socket = Subscriber::connect(url, &[]).await;
+    assert_eq!(socket.json().await["type"], "hello");
+    assert_eq!(socket.json().await["type"], "synced");
+    assert_eq!(rig.post("/publish/cats", "secret-all", payload).await.status, 200);
+    assert_eq!(socket.payload().await, json!({"name": "unspeakable-payload"}));
+    let url = format!("ws://{}/ws", rig.public);
+    let mut wrong = Subscriber::connect(&url, &[("authorization", "Bearer unspeakable-secret")]).await;
+    assert_eq!(wrong.closed().await.0, 4001);
+    let mut late = Subscriber::connect(&url, &[]).await;
+    assert_eq!(late.json().await["type"], "hello");
+    late.send(r#"{"type":"auth","token":"unspeakable-secret"}"#).await;
+    assert_eq!(late.closed().await.0, 4001);
+    assert_eq!(rig.call(&format!("DELETE /register/{id} HTTP/1.1\r\n"), "").await.status, 204);
+    assert_eq!(socket.closed().await.0, 4011);
+    rig.end().await;
+    let text = page.text();
+    for secret in ["unspeakable", "secret-all", id] {
+        assert!(!text.contains(secret), "`{secret}` in\n{text}");
+    }
+    assert!(text.contains("a publish was refused") && text.contains("a credential was refused"), "{text}");
+}
+
+#[tokio::test]
+async fn a_refused_publish_is_one_line() {
+    let page = log_everything();
+    let rig = Rig::start(|config| config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)]).await;
+    let list = r#"[{"topic":"sightings","data":1},{"topic":"sightings","data":2},{"topic":"cats","data":3}]"#;
+    let head = "POST /publish HTTP/1.1\r\nContent-Type: application/json\r\nAuthorization: Bearer secret-all\r\n\
+                X-Forwarded-For: 192.0.2.77\r\n";
+    assert_eq!(call(rig.public, head, list).await.status, 422);
+    let head = "POST /publish/cats HTTP/1.1\r\nContent-Type: application/json\r\nX-Forwarded-For: 192.0.2.77\r\n";
+    assert_eq!(call(rig.public, head, "1").await.status, 401);
+    let text = page.text();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .filter(|line: &Value| line["message"] == "a publish was refused" && line["peer"] == "192.0.2.77")
+        .collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    for (line, expected) in lines.iter().zip([
+        json!({"problem": "validation-failed", "topic": "sightings", "principal": "all", "peer": "192.0.2.77", "items": 2}),
+        json!({"problem": "unauthenticated", "topic": "cats", "principal": "anonymous", "peer": "192.0.2.77", "items": 1}),
+    ]) {
+        for (field, value) in expected.as_object().expect("an object") {
+            assert_eq!(&line[field], value, "{field} of {line}");
+        }
+        assert_eq!(line["level"], "INFO");
+    }
+}

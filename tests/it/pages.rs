@@ -1,0 +1,108 @@
+//! Pages of browsers: whose calls are let in, and which answers they may read.
+
+use serde_json::json;
+
+use crate::rig::{Rig, call, grants};
+
+#[tokio::test]
+async fn foreign_origins_are_refused_and_allowed_ones_may_read() {
+    let rig = Rig::start(|config| config.anonymous = grants(&["cats"], &["cats"], &[])).await;
+    let own = format!("http://{}", rig.public);
+    for (origin, allowed) in [
+        ("https://app.example", true),
+        (own.as_str(), true),
+        ("http://app.example", false),
+        ("https://app.example.evil.example", false),
+        ("https://APP.example", false),
+        ("null", false),
+        ("https://app.example:8443", false),
+    ] {
+        let answer = rig.call(&format!("GET /topics HTTP/1.1\r\nOrigin: {origin}\r\n"), "").await;
+        assert_eq!(answer.header("vary"), "Origin", "{origin}");
+        if allowed {
+            assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, origin));
+        } else {
+            let detail = format!("pages of `{origin}` may not call this server: add it to `server.allowed_origins`");
+            assert_eq!(answer.problem(), (403, "origin-denied".into(), detail));
+            assert_eq!(answer.header("access-control-allow-origin"), "");
+        }
+        assert_eq!(answer.header("access-control-allow-credentials"), "");
+    }
+    let head = "POST /publish/cats HTTP/1.1\r\nOrigin: https://app.example\r\nContent-Type: text/plain\r\n";
+    let refused = rig.call(head, "1").await;
+    assert_eq!((refused.status, refused.header("access-control-allow-origin")), (415, "https://app.example"));
+    let plain = rig.get("/topics", "").await;
+    assert_eq!((plain.header("vary"), plain.header("access-control-allow-origin")), ("Origin", ""));
+}
+
+#[tokio::test]
+async fn a_preflight_tells_what_the_path_allows() {
+    let rig = Rig::start(|_| {}).await;
+    let preflight = "Origin: https://app.example\r\nAccess-Control-Request-Method: POST\r\n";
+    let answer = rig.call(&format!("OPTIONS /publish/cats HTTP/1.1\r\n{preflight}"), "").await;
+    assert_eq!((answer.status, answer.header("allow")), (204, "POST"));
+    assert_eq!(answer.header("access-control-allow-origin"), "https://app.example");
+    assert_eq!(answer.header("access-control-allow-methods"), "POST");
+    assert_eq!(
+        answer.header("access-control-allow-headers"),
+        "Authorization, Content-Type, Idempotency-Key, Last-Event-ID"
+    );
+    assert_eq!(answer.header("access-control-max-age"), "600");
+    assert_eq!(answer.header("vary"), "Origin, Access-Control-Request-Method, Access-Control-Request-Headers");
+    let foreign = rig.call("OPTIONS /publish/cats HTTP/1.1\r\nOrigin: https://evil.example\r\n", "").await;
+    assert_eq!((foreign.status, foreign.header("access-control-allow-origin")), (403, ""));
+    let none = rig.call("OPTIONS /topics HTTP/1.1\r\n", "").await;
+    assert_eq!(
+        (none.status, none.header("allow"), none.header("access-control-allow-methods")),
+        (204, "GET, HEAD", "")
+    );
+}
+
+#[tokio::test]
+async fn a_rebound_name_is_refused_on_loopback() {
+    let rig = Rig::start(|_| {}).await;
+    for (host, served) in [
+        ("localhost", true),
+        ("LOCALHOST:1234", true),
+        ("127.0.0.1", true),
+        ("[::1]:8000", true),
+        ("evil.example", false),
+        ("localhost.evil.example", false),
+        ("127.0.0.1.nip.io:8000", false),
+        ("127.0.0.2", false),
+    ] {
+        for address in [rig.public, rig.admin] {
+            let answer = call(address, &format!("GET /health HTTP/1.1\r\nHost: {host}\r\n"), "").await;
+            if served {
+                assert_eq!(answer.status, 200, "{host}");
+            } else {
+                let detail = format!("`{host}` is not a name of this server: add it to `server.allowed_hosts`");
+                assert_eq!(answer.problem(), (421, "unknown-host".into(), detail));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn allowed_hosts_replace_the_default_names() {
+    let rig = Rig::start(|config| {
+        config.server.allowed_hosts = Some(vec!["relay.example".into(), "other.example:8443".into()]);
+    })
+    .await;
+    for (host, status) in [
+        ("relay.example", 200),
+        ("Relay.Example:9999", 200),
+        ("other.example:8443", 200),
+        ("other.example", 421),
+        ("localhost", 421),
+    ] {
+        let head = format!("GET /health HTTP/1.1\r\nHost: {host}\r\n");
+        assert_eq!(call(rig.public, &head, "").await.status, status, "{host}");
+    }
+    let admin = call(rig.admin, "GET /health HTTP/1.1\r\nHost: localhost\r\n", "").await;
+    assert_eq!(
+        (admin.status, admin.json()),
+        (200, json!({"status": "ok"})),
+        "operators still reach it by its own names"
+    );
+}

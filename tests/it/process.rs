@@ -1,0 +1,235 @@
+//! The program itself: its signals, its Unix socket, and a caller that is not ours.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tokio::net::UnixStream;
+
+use crate::peer::Peer;
+
+/// A directory of this test's own.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("relay-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).expect("a directory");
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, text).expect("a file");
+        path
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The running program.
+struct Relay {
+    child: Child,
+    log: BufReader<std::process::ChildStderr>,
+}
+
+impl Relay {
+    fn start(config: &Path) -> Self {
+        Self::start_as(Command::new(env!("CARGO_BIN_EXE_relay")), config)
+    }
+
+    fn start_as(mut command: Command, config: &Path) -> Self {
+        let mut child = command
+            .args(["run", "--config"])
+            .arg(config)
+            .env_remove("RUST_LOG")
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let log = BufReader::new(child.stderr.take().expect("a pipe"));
+        Self { child, log }
+    }
+
+    /// Reads the log up to a line with this text, and answers that line.
+    fn wait_for(&mut self, text: &str) -> String {
+        let mut seen = String::new();
+        loop {
+            let before = seen.len();
+            assert_ne!(self.log.read_line(&mut seen).expect("text"), 0, "no `{text}` in\n{seen}");
+            if seen[before..].contains(text) {
+                return seen[before..].to_owned();
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill").success());
+    }
+
+    /// Waits for its end: its exit code and the rest of its log.
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        self.log.read_to_string(&mut rest).expect("text");
+        (self.child.wait().expect("an end").code(), rest)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}
+
+fn config(listen: &str) -> String {
+    format!(
+        "version = 1\n[server]\nlisten = \"{listen}\"\nadmin = \"\"\n[topics.cats]\nschema = \"any\"\n\
+         [anonymous]\npublish = [\"cats\"]\nsubscribe = [\"cats\"]\n[limits]\ndrain = \"10 s\"\n"
+    )
+}
+
+async fn answer(peer: &mut Peer<UnixStream>, request: &str) -> u16 {
+    peer.send(request).await;
+    peer.answer().await.expect("an answer").status
+}
+
+#[tokio::test]
+async fn it_serves_a_unix_socket_and_ends_cleanly_at_sigterm() {
+    let place = Place::new("unix");
+    let socket = place.0.join("relay.sock");
+    let file = place.write("relay.toml", &config(&format!("unix:{}", socket.display())));
+    for round in ["first", "after a clean end"] {
+        let mut relay = Relay::start(&file);
+        relay.wait_for("relay is running");
+        let mut peer = Peer::new(UnixStream::connect(&socket).await.expect("it listens"));
+        let head = "POST /publish/cats HTTP/1.1\r\nHost: anything\r\nContent-Type: application/json\r\n\
+                    Content-Length: 1\r\n";
+        assert_eq!(answer(&mut peer, &format!("{head}\r\n1")).await, 200, "{round}");
+        // The body of this one is on its way when the signal comes.
+        peer.send(format!("{head}Expect: 100-continue\r\n\r\n")).await;
+        peer.asked_for_body().await;
+        let mut other = Peer::new(UnixStream::connect(&socket).await.expect("it listens"));
+        assert_eq!(answer(&mut other, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await, 200);
+        relay.signal("TERM");
+        relay.wait_for("draining");
+        assert_eq!(answer(&mut peer, "1").await, 200, "a publish that had begun is finished");
+        let (code, log) = relay.end();
+        assert_eq!(code, Some(0), "{log}");
+        assert!(log.contains("drained") && !socket.exists(), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let place = Place::new("twice");
+    let socket = place.0.join("relay.sock");
+    let mut relay = Relay::start(&place.write("relay.toml", &config(&format!("unix:{}", socket.display()))));
+    relay.wait_for("relay is running");
+    let mut peer = Peer::new(UnixStream::connect(&socket).await.expect("it listens"));
+    // A body that never comes keeps the drain waiting.
+    peer.send(
+        "POST /publish/cats HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\
+         Expect: 100-continue\r\n\r\n",
+    )
+    .await;
+    peer.asked_for_body().await;
+    let began = Instant::now();
+    relay.signal("INT");
+    relay.wait_for("draining");
+    relay.signal("INT");
+    let (code, log) = relay.end();
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("ending at once") && began.elapsed() < Duration::from_secs(5), "{log}");
+}
+
+#[tokio::test]
+async fn the_socket_of_a_process_that_was_killed_is_taken_over_and_a_living_one_is_not() {
+    let place = Place::new("killed");
+    let socket = place.0.join("relay.sock");
+    let file = place.write("relay.toml", &config(&format!("unix:{}", socket.display())));
+    let mut killed = Relay::start(&file);
+    killed.wait_for("relay is running");
+    killed.signal("KILL");
+    assert_eq!(killed.end().0, None);
+    assert!(socket.exists());
+    let mut next = Relay::start(&file);
+    next.wait_for("relay is running");
+    let (code, log) = Relay::start(&file).end();
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("Address already in use"), "{log}");
+}
+
+#[tokio::test]
+async fn it_waits_for_descriptors_when_they_run_out_and_goes_on_when_there_are_some() {
+    let place = Place::new("descriptors");
+    let socket = place.0.join("relay.sock");
+    let text = format!("{}connections = 1000\n", config(&format!("unix:{}", socket.display())));
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_relay")]);
+    let mut relay = Relay::start_as(shell, &place.write("relay.toml", &text));
+    relay.wait_for("relay is running");
+    let mut held = Vec::new();
+    for _ in 0..80 {
+        held.push(UnixStream::connect(&socket).await.expect("the backlog takes it"));
+    }
+    relay.wait_for("cannot accept a connection; trying again");
+    drop(held);
+    let mut peer = Peer::new(UnixStream::connect(&socket).await.expect("it listens"));
+    assert_eq!(answer(&mut peer, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await, 200);
+}
+
+#[test]
+fn a_port_that_is_taken_is_told() {
+    let place = Place::new("taken");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address");
+    let (code, log) = Relay::start(&place.write("relay.toml", &config(&address.to_string()))).end();
+    assert_eq!(code, Some(1));
+    let expected = format!(
+        "cannot listen on `{address}` (Address already in use (os error 98)): free it or change `server.listen`"
+    );
+    assert!(log.contains(&expected), "{log}");
+}
+
+#[test]
+fn curl_publishes() {
+    let place = Place::new("curl");
+    let mut relay = Relay::start(&place.write("relay.toml", &config("127.0.0.1:0")));
+    let line = relay.wait_for("relay is running");
+    let at = line.find("listen=").map(|at| at + "listen=".len()).expect("where it listens");
+    let address = line[at..].split_whitespace().next().expect("an address");
+    let curl = |args: &[&str]| -> Output {
+        Command::new("curl").args(["--silent", "--show-error", "--max-time", "20"]).args(args).output().expect("curl")
+    };
+    let url = format!("http://{address}/publish/cats");
+    let json = ["--json", r#"{"name":"Tom"}"#];
+    let published = curl(&[json[0], json[1], &url]);
+    let text = String::from_utf8_lossy(&published.stdout);
+    assert!(published.status.success() && text.starts_with(r#"{"topic":"cats","id":""#), "{published:?}");
+    // As a form, which is what curl sends when nobody says otherwise.
+    let form = curl(&["--data", r#"{"name":"Tom"}"#, "--write-out", "%{http_code}", &url]);
+    let text = String::from_utf8_lossy(&form.stdout);
+    assert!(text.contains("send `Content-Type: application/json`") && text.ends_with("415"), "{form:?}");
+    let big = place.write("big.json", &format!("\"{}\"", "x".repeat(4 << 20)));
+    for expect in ["Expect: 100-continue", "Expect:"] {
+        let from = format!("@{}", big.display());
+        let refused = curl(&[
+            "--header",
+            expect,
+            "--header",
+            "Content-Type: application/json",
+            "--data-binary",
+            &from,
+            "--write-out",
+            "%{http_code}",
+            &url,
+        ]);
+        assert!(String::from_utf8_lossy(&refused.stdout).ends_with("413"), "{expect}: {refused:?}");
+    }
+}

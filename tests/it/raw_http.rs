@@ -1,0 +1,191 @@
+//! HTTP/1.1 byte by byte: what a peer that is slow, large, rude or in a hurry gets.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::rig::Rig;
+
+const TOKEN: &str = "Host: localhost\r\nAuthorization: Bearer secret-all\r\nContent-Type: application/json\r\n";
+
+#[tokio::test]
+async fn bodies_over_the_limit_are_refused_before_they_are_read() {
+    let rig = Rig::start(|config| config.limits.body = 100).await;
+    let too_large = (413, "too-large".to_owned(), "the body is larger than `limits.body` allows (100)".to_owned());
+
+    let mut sized = rig.connect().await;
+    sized.send(format!("POST /publish/cats HTTP/1.1\r\n{TOKEN}Content-Length: 101\r\n\r\n")).await;
+    let answer = sized.answer().await.expect("an answer before the body");
+    assert_eq!((answer.problem(), answer.header("connection")), (too_large.clone(), "close"));
+
+    let mut expecting = rig.connect().await;
+    expecting
+        .send(format!("POST /publish/cats HTTP/1.1\r\n{TOKEN}Expect: 100-continue\r\nContent-Length: 101\r\n\r\n"))
+        .await;
+    assert_eq!(expecting.answer().await.expect("an answer").problem(), too_large, "and no 100 first");
+
+    let mut chunked = rig.connect().await;
+    chunked.send(format!("POST /publish/cats HTTP/1.1\r\n{TOKEN}Transfer-Encoding: chunked\r\n\r\n")).await;
+    chunked.send(format!("32\r\n{}\r\n33\r\n{}\r\n", "1".repeat(50), "1".repeat(51))).await;
+    assert_eq!(chunked.answer().await.expect("an answer before the end").problem(), too_large);
+
+    let mut exact = rig.connect().await;
+    exact.send(format!("POST /publish/cats HTTP/1.1\r\n{TOKEN}Transfer-Encoding: chunked\r\n\r\n")).await;
+    exact.send(format!("32\r\n\"{}\r\n32\r\n{}\"\r\n0\r\n\r\n", "a".repeat(49), "a".repeat(49))).await;
+    assert_eq!(exact.answer().await.expect("an answer").status, 200, "as large as is allowed, in two chunks");
+    assert_eq!(rig.payloads().await, [format!("\"{}\"", "a".repeat(98))]);
+}
+
+/// The answer to a large body that is refused early must reach a peer that is still sending: closing a socket with
+/// unread bytes in it resets the connection, and the reset overtakes the answer.
+#[tokio::test]
+async fn a_refusal_reaches_a_peer_that_is_still_sending() {
+    let rig = Rig::start(|_| {}).await;
+    let mut peer = rig.connect().await;
+    let body = "1".repeat(6 << 20);
+    // More than all buffers in between hold, so that this ends only when somebody reads it.
+    peer.send(format!("POST /publish/cats HTTP/1.1\r\n{TOKEN}Content-Length: {}\r\n\r\n{body}", body.len())).await;
+    assert_eq!(peer.answer().await.expect("an answer").status, 413);
+    assert!(peer.rest().await.is_empty(), "no reset");
+}
+
+#[tokio::test]
+async fn targets_and_headers_over_the_limit_are_refused() {
+    let rig = Rig::start(|config| {
+        config.limits.uri = 100;
+        config.limits.header = 4_000;
+    })
+    .await;
+    let answer = rig.get(&format!("/health?{}", "x".repeat(92)), "").await;
+    assert_eq!(answer.status, 200, "100 bytes");
+    let answer = rig.get(&format!("/health?{}", "x".repeat(93)), "").await;
+    let detail = "the request target is longer than `limits.uri` allows (100 bytes)";
+    assert_eq!(answer.problem(), (414, "uri-too-long".into(), detail.into()));
+    let answer = rig.call(&format!("GET /health HTTP/1.1\r\nX: {}\r\n", "x".repeat(4_000)), "").await;
+    assert_eq!(answer.status, 431);
+    let many: String = (0..101).map(|n| format!("X-{n}: 1\r\n")).collect();
+    assert_eq!(rig.call(&format!("GET /health HTTP/1.1\r\n{many}"), "").await.status, 431);
+}
+
+#[tokio::test]
+async fn slow_headers_slow_bodies_and_idle_connections_end() {
+    let rig = Rig::start(|config| {
+        config.limits.header_timeout = Duration::from_millis(200);
+        config.limits.body_timeout = Duration::from_millis(200);
+    })
+    .await;
+    let began = Instant::now();
+    let mut silent = rig.connect().await;
+    assert!(silent.rest().await.len() < 200, "nothing, or a short goodbye");
+    let mut slow = rig.connect().await;
+    slow.send("GET /health HTTP/1.1\r\nHost: local").await;
+    assert!(slow.rest().await.len() < 200);
+    let mut idle = rig.connect().await;
+    idle.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(idle.answer().await.expect("an answer").status, 200);
+    assert!(idle.rest().await.len() < 200);
+    let mut body = rig.connect().await;
+    body.send(format!("POST /publish/cats HTTP/1.1\r\n{TOKEN}Content-Length: 10\r\n\r\n[1,")).await;
+    let answer = body.answer().await.expect("an answer");
+    let detail = "it took longer than `limits.body_timeout` allows";
+    assert_eq!(answer.problem(), (408, "timeout".into(), detail.into()));
+    assert!(body.rest().await.is_empty(), "the connection ends");
+    assert!(began.elapsed() >= Duration::from_millis(800), "each waited for its limit");
+}
+
+#[tokio::test]
+async fn requests_follow_each_other_on_one_connection() {
+    let rig = Rig::start(|_| {}).await;
+    let mut peer = rig.connect().await;
+    let publish = |n: u32| format!("POST /publish/cats HTTP/1.1\r\n{TOKEN}Content-Length: 1\r\n\r\n{n}");
+    peer.send(format!("{}{}{}", publish(1), publish(2), publish(3))).await;
+    for seq in 1..=3 {
+        assert_eq!(peer.answer().await.expect("an answer").json()["id"], json!(rig.id(seq)));
+    }
+    let refused = format!("POST /publish/dogs HTTP/1.1\r\n{TOKEN}Content-Length: 1\r\n\r\n1");
+    peer.send(refused).await;
+    assert_eq!(peer.answer().await.expect("an answer").status, 404);
+    peer.send(publish(4)).await;
+    assert_eq!(peer.answer().await.expect("a refusal does not end the connection").status, 200);
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_refused() {
+    let rig = Rig::start(|_| {}).await;
+    for (request, expected) in [
+        ("nonsense\r\n\r\n", 400),
+        ("GET /health HTTP/3.0\r\nHost: localhost\r\n\r\n", 400),
+        ("GET  /health HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        ("GET /health HTTP/1.1\r\nHost : localhost\r\n\r\n", 400),
+        ("GET /health HTTP/1.1\r\nHost: localhost\r\n folded: x\r\n\r\n", 400),
+        ("POST /publish/cats HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n", 400),
+        ("POST /publish/cats HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        ("POST /publish/cats HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
+        ("GET /health HTTP/1.1\r\n\r\n", 400),
+        ("GET /health HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
+        ("GET /health HTTP/1.1\r\nHost: a@localhost\r\n\r\n", 400),
+        ("GET /health HTTP/1.1\r\nHost: local host\r\n\r\n", 400),
+        ("GET http://evil.example/health HTTP/1.1\r\nHost: localhost\r\n\r\n", 421),
+        ("GET http://localhost/health HTTP/1.1\r\nHost: evil.example\r\n\r\n", 200),
+        ("OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        ("CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+    ] {
+        let mut peer = rig.connect().await;
+        peer.send(request).await;
+        assert_eq!(peer.answer().await.map(|answer| answer.status), Some(expected), "{request:?}");
+    }
+    assert_eq!(rig.get("/health", "").await.status, 200, "it lives");
+}
+
+/// Whichever of two contradicting lengths counts, what the other would have made a request of must not be answered.
+#[tokio::test]
+async fn a_smuggled_request_is_not_answered() {
+    let rig = Rig::start(|_| {}).await;
+    let smuggled = "GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut peer = rig.connect().await;
+    let length = 5 + smuggled.len();
+    let both = format!("{TOKEN}Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n");
+    peer.send(format!("POST /publish/cats HTTP/1.1\r\n{both}\r\n0\r\n\r\n{smuggled}")).await;
+    let rest = String::from_utf8(peer.rest().await).expect("text");
+    assert_eq!(rest.matches("HTTP/1.1 ").count(), 1, "{rest}");
+    assert!(rest.starts_with("HTTP/1.1 400"), "{rest}");
+}
+
+#[tokio::test]
+async fn connections_over_the_limit_are_told_and_probes_still_answered() {
+    let rig = Rig::start(|config| config.limits.connections = Some(2)).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut peer = rig.connect().await;
+        peer.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        assert_eq!(peer.answer().await.expect("an answer").status, 200);
+        held.push(peer);
+    }
+    let refused = rig.post("/publish/cats", "secret-all", "1").await;
+    let detail = "there are as many connections as `limits.connections` allows: wait as `Retry-After` says";
+    assert_eq!(refused.problem(), (503, "overloaded".into(), detail.into()));
+    assert_eq!((refused.header("retry-after"), refused.header("connection")), ("1", "close"));
+    assert_eq!(rig.get("/health", "").await.status, 200, "it does live");
+    held.clear();
+    while rig.live.connections.open() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(rig.post("/publish/cats", "secret-all", "1").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_peer_that_never_reads_its_answers_is_let_go() {
+    let rig = Rig::start(|config| {
+        config.limits.write_stall = Duration::from_millis(200);
+        config.limits.send_buffer = 4_096;
+    })
+    .await;
+    let mut peer = rig.connect().await;
+    let ask = "GET /topics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret-all\r\n\r\n";
+    // What the server does not answer it does not read either: at some point nothing more can be sent, and then it is
+    // let go, which ends this loop by an error.
+    while peer.try_send(ask.repeat(100)).await.is_ok() {}
+    while rig.live.connections.open() > 0 {
+        tokio::task::yield_now().await;
+    }
+}

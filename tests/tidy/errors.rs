@@ -1,0 +1,62 @@
+//! How errors are worded: lower case, no full stop, what to do next.
+
+use std::fs;
+
+/// The sentences of the fixtures: after `error[code]:`, `warning[code]:` and `help:`.
+fn sentences() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![std::path::PathBuf::from("tests/config/bad")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("fixtures") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "txt") {
+                let text = fs::read_to_string(&path).expect("it was listed");
+                found.extend(text.lines().filter_map(sentence).map(|line| (path.display().to_string(), line)));
+            }
+        }
+    }
+    found
+}
+
+fn sentence(line: &str) -> Option<String> {
+    let line = line.trim_start_matches([' ', '=', '|']);
+    let starts = ["error[", "warning[", "help: ", "note: "];
+    starts.iter().any(|start| line.starts_with(start)).then(|| Some(line.split_once(": ")?.1.to_owned()))?
+}
+
+/// Whether it begins in lower case; a name in capitals, such as JSON, may stand first.
+fn begins_low(text: &str) -> bool {
+    let mut chars = text.chars();
+    let (first, second) = (chars.next().unwrap_or('.'), chars.next().unwrap_or('.'));
+    !first.is_uppercase() || second.is_uppercase()
+}
+
+#[test]
+fn diagnostics_are_no_sentences_of_a_letter() {
+    let sentences = sentences();
+    assert!(sentences.len() > 80, "only {} sentences were seen", sentences.len());
+    for (file, text) in sentences {
+        assert!(begins_low(&text), "{file}: `{text}` begins in upper case");
+        assert!(!text.ends_with('.'), "{file}: `{text}` ends in a full stop");
+    }
+}
+
+#[test]
+fn no_other_error_is_worded_differently() {
+    let mut seen = 0;
+    for file in ["src/problem.rs", "src/close.rs", "src/name.rs", "src/protocol/command.rs"] {
+        let text = fs::read_to_string(file).expect("it is there");
+        let product = text.split("#[cfg(test)]").next().unwrap_or(&text);
+        // Titles of problems are titles: they stand in tables, with a comma before them.
+        let words = product.lines().filter(|line| !line.trim_start().starts_with("//") && !line.contains(", \""));
+        for line in words {
+            let Some(text) = line.split('"').nth(1).filter(|text| text.contains(' ')) else { continue };
+            seen += 1;
+            assert!(begins_low(text), "{file}: `{text}` begins in upper case");
+            assert!(!text.ends_with('.'), "{file}: `{text}` ends in a full stop");
+        }
+    }
+    assert!(seen > 40, "only {seen} texts were seen");
+}

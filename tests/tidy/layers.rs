@@ -1,0 +1,172 @@
+//! The levels of `src/`: a module names only what lies below it.
+
+use std::collections::BTreeSet;
+
+use crate::source::{Source, sources};
+
+/// Every module of the top level, from the bottom up. A new module must find its place here.
+const LEVELS: &[(&str, &[&str])] = &[
+    (
+        "values",
+        &[
+            "close",
+            "command",
+            "config",
+            "diagnostic",
+            "directory",
+            "frame",
+            "message",
+            "name",
+            "notice",
+            "plugin",
+            "principal",
+            "problem",
+            "schema",
+        ],
+    ),
+    ("parts", &["auth", "hub", "protocol", "store"]),
+    (
+        "what lives",
+        &[
+            "appending",
+            "delivery",
+            "evaluate",
+            "reconnect",
+            "connections",
+            "drain",
+            "files",
+            "identify",
+            "ingest",
+            "live",
+            "registrations",
+            "reloads",
+            "snapshot",
+            "strangers",
+            "telemetry",
+        ],
+    ),
+    ("assembly", &["assemble"]),
+    ("rim", &["cli", "http", "main", "reload", "server", "ws"]),
+];
+const VALUES: usize = 0;
+const PARTS: usize = 1;
+const RIM: usize = 4;
+
+/// Where one part of the rim hands over to another, and what.
+const SEAMS: &[(&str, &str, &str)] = &[
+    ("cli", "reload", "`relay run` starts the task that watches the files"),
+    ("cli", "server", "`relay run` binds the listeners and serves"),
+    ("http", "server", "hyper gives an upgraded socket back as the type that the accept loop gave to it"),
+    ("http", "ws", "an upgrade hands the socket over"),
+    ("main", "cli", "the program is the command line"),
+    ("server", "http", "the accept loop hands requests to the door"),
+];
+
+fn level(module: &str) -> usize {
+    let found = LEVELS.iter().position(|(_, modules)| modules.contains(&module));
+    found.unwrap_or_else(|| panic!("`{module}` has no level: give it one in tests/tidy/layers.rs"))
+}
+
+/// Each use of one module of the top level by another: from, to, where.
+fn uses(sources: &[Source]) -> Vec<(&str, String, String)> {
+    let mut uses = Vec::new();
+    for source in sources.iter().filter(|source| source.module() != "lib") {
+        let prefix = if source.module() == "main" { "relay::" } else { "crate::" };
+        for (line, to) in source.paths(prefix) {
+            if to != source.module() {
+                uses.push((source.module(), to, format!("{}:{line}", source.path)));
+            }
+        }
+    }
+    uses
+}
+
+#[test]
+fn every_module_of_the_top_level_has_one_level() {
+    let listed: Vec<&str> = LEVELS.iter().flat_map(|(_, modules)| modules.iter().copied()).collect();
+    let once: BTreeSet<&str> = listed.iter().copied().collect();
+    assert_eq!(once.len(), listed.len(), "a module stands twice in LEVELS");
+    let sources = sources("src");
+    let found: BTreeSet<&str> =
+        sources.iter().filter(|source| !source.is_test).map(Source::module).filter(|module| *module != "lib").collect();
+    assert_eq!(once, found);
+}
+
+#[test]
+fn a_module_names_only_what_lies_below_it() {
+    let sources = sources("src");
+    let uses = uses(&sources);
+    assert!(uses.len() > 200, "only {} uses were seen", uses.len());
+    let mut seams = BTreeSet::new();
+    for (from, to, place) in &uses {
+        let (above, below) = (level(from), level(to));
+        assert!(above >= below, "{place}: `{from}` ({}) names `{to}` ({})", LEVELS[above].0, LEVELS[below].0);
+        assert!(above != PARTS || below != PARTS, "{place}: `{from}` and `{to}` must not know each other");
+        if above == RIM && below == RIM {
+            let seam = SEAMS.iter().find(|(a, b, _)| a == from && b == to);
+            seams.insert(seam.unwrap_or_else(|| panic!("{place}: `{from}` must not name `{to}`: no seam is there")));
+        }
+    }
+    assert_eq!(seams.len(), SEAMS.len(), "a seam is listed that no code uses");
+}
+
+#[test]
+fn no_path_hides_which_module_it_names() {
+    for source in sources("src") {
+        assert!(!source.code.contains("crate::{"), "{}: name each module in a `use` of its own", source.path);
+        assert!(!source.code.contains("super::super"), "{}: write the path from the crate", source.path);
+        let top = source.path.matches('/').count() == 1;
+        assert!(!top || !source.code.contains("super::"), "{}: write the path from the crate", source.path);
+    }
+}
+
+#[test]
+fn values_do_nothing() {
+    for source in sources("src").iter().filter(|source| !source.is_test) {
+        if !LEVELS[VALUES].1.contains(&source.module()) {
+            continue;
+        }
+        for name in ["tokio", "hyper", "warp", "notify", "socket2"] {
+            assert!(!source.names_crate(name), "{}: a value must not know {name}", source.path);
+        }
+        for path in ["std::fs", "std::process", "std::thread", "std::env", "std::os", "TcpStream", "UdpSocket"] {
+            assert!(!source.code.contains(path), "{}: a value must not know {path}", source.path);
+        }
+    }
+}
+
+#[test]
+fn only_assembly_reads_the_tables_of_kinds() {
+    let mut readers = 0;
+    for source in sources("src") {
+        for family in ["auth", "protocol", "store"] {
+            let reads = source.code.contains(&format!("{family}::KINDS"));
+            assert!(!reads || source.module() == "assemble", "{} reads the kinds of {family}", source.path);
+            readers += usize::from(reads);
+        }
+    }
+    assert!(readers >= 3, "the tables have moved: this test no longer sees who reads them");
+}
+
+#[test]
+fn each_kind_is_one_file_and_one_entry() {
+    let sources = sources("src");
+    for family in ["auth", "protocol", "store"] {
+        let table = format!("src/{family}/mod.rs");
+        let table = sources.iter().find(|source| source.path == table).expect("a family has a mod.rs");
+        let start = table.code.find("const KINDS: &[Kind] = &[").expect("a family has its KINDS");
+        let end = start + table.code[start..].find("];").expect("the table ends");
+        let entries: BTreeSet<&str> = table.code[start..end]
+            .split("::KIND")
+            .filter_map(|before| before.rsplit(|c: char| !c.is_alphanumeric() && c != '_').next())
+            .filter(|name| !name.is_empty())
+            .collect();
+        let files: BTreeSet<&str> = sources
+            .iter()
+            .filter(|source| source.module() == family && source.code.contains("pub const KIND: Kind"))
+            .filter_map(|source| source.path.rsplit('/').next()?.strip_suffix(".rs"))
+            .collect();
+        assert!(!files.is_empty(), "no kind of {family} was seen");
+        assert_eq!(entries, files, "KINDS of {family} and its files");
+    }
+}

@@ -1,0 +1,138 @@
+//! Sizes, headers, words and markers.
+
+use std::fs;
+
+use crate::source::{Source, sources};
+
+/// Lines of a file of the product. Its tests may stand in a sibling, which does not count.
+const MAX_FILE: usize = 400;
+/// Lines of a function of the product: a screen.
+const MAX_FUNCTION: usize = 60;
+
+/// Words that say nothing, or are another system's for a thing that has a name here.
+const WORDS: &[&str] =
+    &["Broker", "Channel", "Client", "Data", "Event", "Helper", "Manager", "Session", "Util", "Utils"];
+
+fn all() -> Vec<Source> {
+    let mut all = sources("src");
+    all.extend(sources("tests"));
+    assert!(all.len() > 100, "only {} files were seen", all.len());
+    all
+}
+
+#[test]
+fn files_are_short() {
+    let long = sources("src").into_iter().filter(|source| !source.is_test).filter_map(|source| {
+        let lines = source.text.lines().count();
+        (lines > MAX_FILE).then(|| format!("{} has {lines} lines", source.path))
+    });
+    assert_eq!(long.collect::<Vec<_>>(), Vec::<String>::new(), "split them: {MAX_FILE} are the most");
+}
+
+#[test]
+fn functions_fit_a_screen() {
+    let mut seen = 0;
+    let mut long = Vec::new();
+    for source in sources("src") {
+        for function in source.functions() {
+            seen += 1;
+            if function.lines > MAX_FUNCTION {
+                long.push(format!("{}:{}: {} has {}", source.path, function.line, function.name, function.lines));
+            }
+        }
+    }
+    assert!(seen > 500, "only {seen} functions were seen");
+    assert_eq!(long, Vec::<String>::new(), "split them: {MAX_FUNCTION} lines are the most");
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    // The tests of a module that stand in a file beside it are part of that module.
+    for source in all().into_iter().filter(|source| !source.is_test) {
+        assert!(source.text.starts_with("//!"), "{} has no header", source.path);
+    }
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    for source in all() {
+        for marker in [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")] {
+            assert!(!source.text.contains(marker), "{}: {marker}", source.path);
+        }
+        for call in ["todo!", "unimplemented!", "dbg!"] {
+            assert!(!source.whole.contains(call), "{}: {call}", source.path);
+        }
+        assert!(!source.whole.contains("#[ignore]"), "{}: an ignored test needs a reason", source.path);
+    }
+}
+
+#[test]
+fn nothing_is_unwrapped_but_in_tests() {
+    for source in sources("src") {
+        assert!(!source.code.contains(".unwrap()"), "{}: `expect` says why it cannot fail", source.path);
+        assert!(!source.code.contains(".expect()"), "{}", source.path);
+    }
+}
+
+#[test]
+fn types_are_named_in_the_words_of_the_house() {
+    let mut seen = 0;
+    for source in sources("src") {
+        for keyword in ["struct ", "enum ", "trait ", "type "] {
+            for (_, name) in source.paths(keyword) {
+                seen += 1;
+                let bad = WORDS.iter().find(|word| has_word(&name, word));
+                assert!(bad.is_none(), "{}: `{name}` uses {bad:?}", source.path);
+            }
+        }
+    }
+    assert!(seen > 200, "only {seen} types were seen");
+}
+
+/// Whether a name in camel case has this word.
+fn has_word(name: &str, word: &str) -> bool {
+    name.match_indices(word).any(|(at, _)| !name[at + word.len()..].starts_with(char::is_lowercase))
+}
+
+#[test]
+fn uses_stand_in_three_groups() {
+    for source in all() {
+        let mut groups: Vec<usize> = Vec::new();
+        let mut apart = true;
+        let mut inside = false;
+        for line in source.whole.lines() {
+            if inside {
+                inside = !line.ends_with(';');
+                continue;
+            }
+            // What a module hands on stands where it likes.
+            let Some(path) = line.strip_prefix("use ") else {
+                apart |= line.is_empty();
+                continue;
+            };
+            inside = !line.ends_with(';');
+            let group = match path.split("::").next() {
+                Some("std") => 0,
+                Some("crate" | "self" | "super") => 2,
+                _ => 1,
+            };
+            let last = groups.last().copied().unwrap_or(0);
+            assert!(group >= last, "{}: `{line}` stands too late", source.path);
+            assert!(group == last || apart || groups.is_empty(), "{}: no blank line before `{line}`", source.path);
+            groups.push(group);
+            apart = false;
+        }
+    }
+}
+
+#[test]
+fn every_folder_of_fixtures_is_read() {
+    // What a test loops over must not be empty without anybody noticing: each folder is named in some test.
+    let tests: String = sources("tests").into_iter().map(|source| source.text).collect();
+    for entry in fs::read_dir("tests").expect("tests") {
+        let path = entry.expect("an entry").path();
+        let name = path.display().to_string();
+        let holds_code = path.join("main.rs").exists();
+        assert!(!path.is_dir() || holds_code || tests.contains(&name), "{name} is read by no test");
+    }
+}
