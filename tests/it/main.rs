@@ -11,6 +11,7 @@ mod handshake;
 mod history;
 mod http;
 mod logs;
+mod model;
 mod pages;
 mod peer;
 mod process;
