@@ -5,7 +5,7 @@
 //! answer that is not certain is not a yes.
 
 #[cfg(test)]
-pub(crate) mod properties;
+mod properties;
 #[cfg(test)]
 mod tests;
 

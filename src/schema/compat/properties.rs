@@ -108,7 +108,7 @@ fn nested() -> impl Strategy<Value = Value> {
 }
 
 /// The second of a pair is often the first with a part replaced: the changes that people make.
-pub(crate) fn pair() -> impl Strategy<Value = (Value, Value)> {
+fn pair() -> impl Strategy<Value = (Value, Value)> {
     let edited = (document(), assertion()).prop_map(|(old, edit)| {
         let mut new = old.clone();
         if let (Value::Object(new), Value::Object(edit)) = (&mut new, edit) {
