@@ -238,7 +238,8 @@ async fn serve(socket: DuplexStream, door: Arc<Door>, permit: Permit) {
     let flow = Flow::default();
     let socket = HttpSocket::new(socket, Duration::from_secs(30), flow.clone());
     let service = service_fn(move |request| {
-        let (door, link) = (door.clone(), Link { peer: None, permit: permit.clone(), flow: flow.clone() });
+        let (door, link) =
+            (door.clone(), Link { peer: None, permit: permit.clone(), flow: flow.clone(), secure: false });
         async move { Ok::<_, std::convert::Infallible>(door.answer(request, link).await) }
     });
     let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
