@@ -1,6 +1,6 @@
 //! The server of a model run, and the plain list of what was published that everything is measured by.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use relay::http::{Door, Link};
 use relay::hub::Size;
 use relay::hub::connection::Io;
 use relay::hub::entry::Mark;
-use relay::ingest::{self, Publication};
+use relay::ingest::{self, Publication, Publisher};
 use relay::live::Live;
 use relay::message::Time;
 use relay::name::{Pattern, TopicName, UserId};
@@ -117,7 +117,8 @@ impl World {
             body: Bytes::from(number.to_string()),
             key: None,
         });
-        let published = ingest::publish_batch(&self.live, &principal, publications.collect()).await.expect("published");
+        let publisher = Publisher { principal: &principal, peer: IpAddr::from([127, 0, 0, 1]) };
+        let published = ingest::publish_batch(&self.live, publisher, publications.collect()).await.expect("published");
         for (published, (topic, user)) in published.iter().zip(list) {
             self.numbers += 1;
             self.log.push(Published { seq: published.id.seq, topic: *topic, user: *user, number: self.numbers });
@@ -238,8 +239,10 @@ async fn serve(socket: DuplexStream, door: Arc<Door>, permit: Permit) {
     let flow = Flow::default();
     let socket = HttpSocket::new(socket, Duration::from_secs(30), flow.clone());
     let service = service_fn(move |request| {
-        let (door, link) =
-            (door.clone(), Link { peer: None, permit: permit.clone(), flow: flow.clone(), secure: false });
+        let (door, link) = (
+            door.clone(),
+            Link { peer: None, permit: permit.clone(), flow: flow.clone(), secure: false, hasty: false },
+        );
         async move { Ok::<_, std::convert::Infallible>(door.answer(request, link).await) }
     });
     let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
