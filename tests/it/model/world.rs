@@ -63,6 +63,8 @@ pub struct World {
     pub log: Vec<Published>,
     /// Where reloads took effect: generation and seq.
     pub marks: Vec<(u64, u64)>,
+    /// Whether its clock runs.
+    pub is_real: bool,
     numbers: u64,
     reach: Reach,
     places: Connections,
@@ -93,7 +95,15 @@ impl World {
             }
             (live.clone(), Reach::Memory(Arc::new(Door::public(live, false, PROTOCOLS))))
         };
-        Self { live, log: Vec::new(), marks: Vec::new(), numbers: 0, reach, places: Connections::default() }
+        Self {
+            live,
+            log: Vec::new(),
+            marks: Vec::new(),
+            is_real: is_real(),
+            numbers: 0,
+            reach,
+            places: Connections::default(),
+        }
     }
 
     /// The highest seq.
@@ -246,6 +256,11 @@ async fn serve(socket: DuplexStream, door: Arc<Door>, permit: Permit) {
 
 async fn dial(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.expect("the server listens")
+}
+
+/// A clock that stands still belongs to one thread.
+fn is_real() -> bool {
+    tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread
 }
 
 fn user_token(user: usize) -> TokenConfig {
