@@ -55,6 +55,7 @@ impl Scene {
         let mut stream = self.stream("");
         assert!(line(&mut stream, "HTTP/1.1 ").starts_with("200"));
         line(&mut stream, "event: synced");
+        line(&mut stream, "data: ");
         let mut last = String::new();
         for number in 1..=5 {
             let since = Instant::now();

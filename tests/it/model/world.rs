@@ -79,12 +79,12 @@ impl World {
             config.topics = vec![named("a"), named("f.{x}"), named("b")];
             config.topics[0].history.count = 1 + dice.below(6);
             config.topics[1].history.count = 1 + dice.below(4);
-            config.topics[1].history.bytes = 8 + dice.below(60);
+            config.topics[1].history.bytes = if dice.one_in(2) { 1 << 20 } else { 8 + dice.below(60) };
             config.topics[2].history.count = 1;
             config.tokens = (0..USERS.len()).map(user_token).collect();
         });
         let size =
-            Size { shards: 1 + dice.below(2), window: 0, messages: 1 + dice.below(8), stride: 1 + dice.below(3) };
+            Size { shards: 1 + dice.below(4) / 3, window: 0, messages: 1 + dice.below(8), stride: 1 + dice.below(2) };
         let (live, reach) = if tcp {
             let rig = Rig::serve(build::sized(snapshot, size)).await;
             (rig.live.clone(), Reach::Tcp(rig))
@@ -124,7 +124,7 @@ impl World {
         let publications = (first + 1..).zip(list).map(|(number, (topic, user))| Publication {
             topic: TopicName::parse(TOPICS[*topic]).expect("a topic"),
             user: user.and_then(|user| USERS[user]).map(|user| UserId::parse(user).expect("a user")),
-            body: Bytes::from(number.to_string()),
+            body: Bytes::from(body(number)),
             key: None,
         });
         let published = ingest::publish_batch(&self.live, &principal, publications.collect()).await.expect("published");
@@ -256,6 +256,11 @@ async fn serve(socket: DuplexStream, door: Arc<Door>, permit: Permit) {
 
 async fn dial(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.expect("the server listens")
+}
+
+/// The payload with a number: now and then so large that not many fit into one chunk.
+fn body(number: u64) -> String {
+    if number % 5 == 0 { format!("[{number},\"{}\"]", "x".repeat(7_000)) } else { format!("[{number}]") }
 }
 
 /// A clock that stands still belongs to one thread.
