@@ -3,19 +3,26 @@
 #![allow(clippy::disallowed_methods, reason = "tests may start tasks that nobody owns")]
 
 mod admin;
+mod architecture;
 mod cli;
 mod config;
 mod event_stream;
 mod events;
+mod examples;
 mod handshake;
 mod history;
 mod http;
 mod logs;
 mod pages;
+mod pattern;
 mod peer;
 mod process;
+mod program;
 mod raw_http;
+mod readme;
 mod register;
 mod rig;
 mod smallest_flow;
 mod subscriber;
+mod tour;
+mod transcripts;
