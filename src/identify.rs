@@ -32,12 +32,16 @@ pub async fn identify(
     let Some(bearer) = bearer else {
         return Ok(snapshot.anonymous.clone());
     };
-    let now = Instant::now();
-    if failures.of(peer, now) >= snapshot.config.limits.auth_failures {
-        return Err(Refusal::RateLimited { limit: "auth_failures", retry_after: Duration::from_secs(1) });
+    let (now, limit) = (Instant::now(), snapshot.config.limits.auth_failures);
+    let limited = || Refusal::RateLimited { limit: "auth_failures", retry_after: Duration::from_secs(1) };
+    // All services of this machine share its loopback address: one that has a wrong token must not keep the others out.
+    if failures.of(peer, now) >= limit && !peer.is_loopback() {
+        return Err(limited());
     }
     snapshot.auth.authenticate(bearer, Time::now()).await.map_err(|error| {
-        failures.count(peer, now);
+        if failures.count(peer, now) > limit {
+            return limited();
+        }
         warn!(%peer, ?error, "a credential was refused");
         match error {
             AuthError::Unknown => Refusal::Unauthenticated { wrong: true },
@@ -69,9 +73,12 @@ impl Failures {
         *self.window.lock().unwrap_or_else(PoisonError::into_inner).of(peer, now)
     }
 
-    fn count(&self, peer: IpAddr, now: Instant) {
+    fn count(&self, peer: IpAddr, now: Instant) -> u32 {
         self.total.add(1);
-        *self.window.lock().unwrap_or_else(PoisonError::into_inner).of(peer, now) += 1;
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = window.of(peer, now);
+        *count += 1;
+        *count
     }
 }
 

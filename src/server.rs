@@ -4,34 +4,35 @@
 //! nodelay and no limit on connections, and cannot be drained against a deadline. Knows nothing of routes.
 
 pub mod descriptors;
-pub mod lingering;
+pub mod http_socket;
 pub mod listener;
-pub mod paced;
 pub mod socket;
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
 use crate::assemble::reload::Reloader;
 use crate::close::Close;
 use crate::config::model::Limits;
-use crate::connections::Connections;
+use crate::connections::{Connections, Permit};
 use crate::http::flow::Flow;
-use crate::http::{Door, Link};
+use crate::http::{Door, Link, Side};
 use crate::live::Live;
 use crate::message::Time;
 use crate::plugin::Protocol;
-use crate::server::lingering::Lingering;
+use crate::server::http_socket::HttpSocket;
 use crate::server::listener::Listener;
-use crate::server::paced::Paced;
+use crate::server::socket::Socket;
 
 /// Connections to the admin listener; they are among the descriptors that `limits.connections` leaves.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -141,7 +142,8 @@ async fn accept_all(
                 continue;
             }
         };
-        let limits = &live.snapshot().config.limits;
+        let snapshot = live.snapshot();
+        let limits = &snapshot.config.limits;
         if let Err(error) = socket.tune(limits.send_buffer) {
             debug!(%error, "a connection ended before it was served");
             continue;
@@ -150,10 +152,8 @@ async fn accept_all(
             () = live.drain.begun() => return,
             permit = connections.enter(limit(limits)) => permit,
         };
-        let flow = Flow::default();
-        let socket = Paced::new(Lingering::new(socket), flow.clone(), limits.write_stall);
-        let link = Link { peer, permit, flow };
-        live.drain.spawn("http", serve(socket, link, live.clone(), door.clone(), http(limits)));
+        let tls = snapshot.tls.clone().filter(|_| door.side() == Side::Public);
+        live.drain.spawn("http", serve(socket, tls, peer, permit, live.clone(), door.clone()));
     }
 }
 
@@ -179,7 +179,27 @@ fn http(limits: &Limits) -> http1::Builder {
 
 /// Serves one connection until it ends or is upgraded. When the drain begins, the next answer is the last one; where no
 /// request comes within [`GRACE`], there is none.
-async fn serve(socket: Paced<Lingering>, link: Link, live: Arc<Live>, door: Arc<Door>, http: http1::Builder) {
+async fn serve(
+    socket: Socket,
+    tls: Option<Arc<ServerConfig>>,
+    peer: Option<IpAddr>,
+    permit: Permit,
+    live: Arc<Live>,
+    door: Arc<Door>,
+) {
+    let snapshot = live.snapshot();
+    let limits = &snapshot.config.limits;
+    let socket = match tls {
+        Some(tls) => match socket.secure(tls, limits.header_timeout).await {
+            Ok(socket) => socket,
+            Err(error) => return debug!(%error, "a TLS handshake failed"),
+        },
+        None => socket,
+    };
+    let link = Link { peer, permit, flow: Flow::default(), secure: socket.is_secure() };
+    let socket = HttpSocket::new(socket, limits.write_stall, link.flow.clone());
+    let http = http(limits);
+    drop(snapshot);
     let service = service_fn(move |request| {
         let (door, link) = (door.clone(), link.clone());
         async move { Ok::<_, Infallible>(door.answer(request, link).await) }

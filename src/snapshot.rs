@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rustls::ServerConfig;
+
 use crate::config::model::Config;
 use crate::directory::Directory;
 use crate::hub::topic::Topic;
@@ -23,6 +25,8 @@ pub struct Snapshot {
     pub config: Config,
     /// The declared topics.
     pub topics: Directory<Arc<TopicRules>>,
+    /// What the public listener speaks TLS with; `None` is plain.
+    pub tls: Option<Arc<ServerConfig>>,
     /// Who a bearer credential is.
     pub auth: Arc<dyn Authenticator>,
     /// Who a caller without one is.

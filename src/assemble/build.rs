@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::assemble::Loaded;
+use crate::assemble::{Loaded, tls};
 use crate::auth;
 use crate::config::model::{Config, SchemaSource};
 use crate::directory::Directory;
@@ -42,6 +42,7 @@ pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> S
         hash: loaded.hash.clone(),
         loaded_at: Time::now(),
         topics,
+        tls: config.server.tls.as_ref().and_then(|files| tls::build(files).ok()),
         auth: (auth::KINDS[0].build)(&config.tokens),
         anonymous: Arc::new(anonymous),
         config,

@@ -5,11 +5,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{KINDS, schemas};
+use super::{KINDS, schemas, tls};
 use crate::config::decode::{self, decode};
 use crate::config::files::{Files, Inputs, Reading};
 use crate::config::model::Config;
-use crate::diagnostic::{Diagnostic, Sources, any_error};
+use crate::diagnostic::{Diagnostic, ServerFact, Sources, any_error};
 use crate::message::Time;
 use crate::schema::Schema;
 use crate::schema::compile::SchemaCache;
@@ -45,6 +45,11 @@ pub fn load(files: &dyn Files, cache: &SchemaCache, now: Time) -> Loaded {
     let decoded = decode(&reading, &KINDS, now);
     let (config, mut diagnostics, mut sources) = (decoded.config, decoded.diagnostics, decoded.sources);
     let (compiled, files) = schemas::compile(&config, &reading, cache, &mut sources, &mut diagnostics);
+    if let Some(tls) = &config.server.tls
+        && let Err(why) = tls::build(tls)
+    {
+        diagnostics.push(Diagnostic::new(ServerFact::BadTls { why }, tls.span.clone()));
+    }
     schemas::try_examples(&config, &compiled.schemas, &mut diagnostics);
     decode::sort(&mut diagnostics);
     Loaded {

@@ -6,6 +6,7 @@ pub mod load;
 pub mod plan;
 pub mod reload;
 mod schemas;
+mod tls;
 pub mod worst_case;
 
 pub use self::load::{Loaded, load};

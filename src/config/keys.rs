@@ -137,6 +137,9 @@ pub const KEYS: &[Key] = &[
         "addresses and networks whose `X-Forwarded-For` names the caller",
     ),
     key("server", "public_url", Type::Text, "from the request's Host", "base of the URLs that `/register` gives out"),
+    key("server", "tls", Type::Table, "plain", "certificate and key of `server.listen`, reloaded like everything else"),
+    key("server.tls", "cert", Type::Text, REQUIRED, "file with the certificate chain in PEM, the server's own first"),
+    key("server.tls", "key", Type::Text, REQUIRED, "file with its private key in PEM"),
     key("log", "format", Type::Choice(&["human", "json"]), "human", "lines for people or JSON for programs"),
     key(
         "log",

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::{ExposeSecret, SecretSlice};
+
 use crate::message::Time;
 use crate::name::{Pattern, UserId};
 use crate::principal::Grants;
@@ -53,7 +55,34 @@ pub struct Server {
     pub trusted_proxies: Vec<(std::net::IpAddr, u8)>,
     /// Base of the URLs given out by `/register`; `None`: from the request's Host.
     pub public_url: Option<String>,
+    /// `[server.tls]`: what the public listener speaks TLS with.
+    pub tls: Option<Tls>,
 }
+
+/// `[server.tls]`
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// The certificate chain's file, as it is written.
+    pub cert: String,
+    /// The private key's file, as it is written.
+    pub key: String,
+    /// The certificate chain in PEM.
+    pub cert_pem: Arc<[u8]>,
+    /// The private key in PEM.
+    pub key_pem: Arc<SecretSlice<u8>>,
+    /// Where the table stands.
+    pub span: Span,
+}
+
+/// The same texts in the same files.
+impl PartialEq for Tls {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.cert, &self.key, &self.cert_pem) == (&other.cert, &other.key, &other.cert_pem)
+            && self.key_pem.expose_secret() == other.key_pem.expose_secret()
+    }
+}
+
+impl Eq for Tls {}
 
 impl Default for Server {
     fn default() -> Self {
@@ -64,6 +93,7 @@ impl Default for Server {
             allowed_hosts: None,
             trusted_proxies: Vec::new(),
             public_url: None,
+            tls: None,
         }
     }
 }

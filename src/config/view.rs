@@ -1,7 +1,9 @@
 //! The configuration in force as JSON, for operators: defaults filled in, includes merged, secrets masked.
 
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
+use super::files::hex;
 use super::model::{Compatibility, Config, Limits, OnLag, SchemaSource, Server, TokenConfig, TopicConfig};
 use super::{show_duration, show_size};
 use crate::principal::{Grants, UserPattern};
@@ -36,6 +38,11 @@ fn server(server: &Server) -> Value {
         "allowed_hosts": server.allowed_hosts.clone().unwrap_or_default(),
         "trusted_proxies": proxies,
         "public_url": server.public_url.clone().unwrap_or_default(),
+        "tls": server.tls.as_ref().map(|tls| json!({
+            "cert": tls.cert,
+            "cert_sha256": hex(&Sha256::digest(&tls.cert_pem)),
+            "key": tls.key,
+        })),
     })
 }
 

@@ -14,6 +14,8 @@ pub const CODES: &[&str] = &[
     "bad-proxy",
     "bad-public-url",
     "window-below-body",
+    "tls-unreadable",
+    "bad-tls",
 ];
 
 /// What is wrong with the server's own settings.
@@ -28,6 +30,8 @@ pub enum ServerFact {
     BadProxy { value: String },
     BadPublicUrl { value: String },
     WindowBelowBody { window: String, body: String },
+    TlsUnreadable { path: String, cause: String },
+    BadTls { why: String },
 }
 
 impl ServerFact {
@@ -61,6 +65,13 @@ impl ServerFact {
                 "window-below-body",
                 "the window must hold any one message: raise `window` or lower `body`",
             ),
+            Self::TlsUnreadable { .. } => {
+                About::error("tls-unreadable", "check the path and who may read it; it is relative to relay.toml")
+            }
+            Self::BadTls { .. } => About::error(
+                "bad-tls",
+                "write PEM: in `cert` the server's certificate and then those that signed it, in `key` its private key",
+            ),
         }
     }
 }
@@ -78,6 +89,8 @@ impl fmt::Display for ServerFact {
             Self::WindowBelowBody { window, body } => {
                 write!(f, "`limits.window` ({window}) is below `limits.body` ({body})")
             }
+            Self::TlsUnreadable { path, cause } => write!(f, "cannot read `{path}`: {cause}"),
+            Self::BadTls { why } => f.write_str(why),
         }
     }
 }

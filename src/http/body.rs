@@ -2,6 +2,7 @@
 //!
 //! warp's own body filters either have no limit or refuse chunked bodies; this one counts what arrives.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -10,7 +11,9 @@ use warp::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 
 use crate::config::model::Limits;
 use crate::http::call::Call;
+use crate::principal::Principal;
 use crate::problem::Refusal;
+use crate::snapshot::Snapshot;
 
 /// What a body is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,11 +24,42 @@ pub enum Media {
     Lines,
 }
 
+/// A request of which everything is there.
+pub struct Arrived {
+    /// The body.
+    pub body: Bytes,
+    /// What it is.
+    pub media: Media,
+    /// What is in force now that it is there.
+    pub snapshot: Arc<Snapshot>,
+    /// Who calls.
+    pub principal: Arc<Principal>,
+}
+
+/// Waits for a body of the expected media types. Who calls is asked before it is read, so that a stranger's body is not,
+/// and asked again if the configuration has changed meanwhile: a request is judged by what is in force when it is whole.
+///
+/// # Errors
+/// 415 or 413 by what is announced, 401 or 429 by who calls, and what can go wrong while the body is read.
+pub async fn arrive<S, B>(call: &Call, body: S, expected: &'static str) -> Result<Arrived, Refusal>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let before = call.live.snapshot();
+    let media = announce(call, &before.config.limits, expected)?;
+    let principal = call.identify(&before).await?;
+    let body = read(body, &before.config.limits).await?;
+    let snapshot = call.live.snapshot();
+    let principal = if Arc::ptr_eq(&before, &snapshot) { principal } else { call.identify(&snapshot).await? };
+    Ok(Arrived { body, media, snapshot, principal })
+}
+
 /// Checks what can be told before the body: its media type, its encoding, its announced length.
 ///
 /// # Errors
 /// 415 or 413.
-pub fn announce(call: &Call, limits: &Limits, expected: &'static str) -> Result<Media, Refusal> {
+fn announce(call: &Call, limits: &Limits, expected: &'static str) -> Result<Media, Refusal> {
     let unsupported = || Refusal::UnsupportedMediaType { expected };
     let media = match call.one(&CONTENT_TYPE)?.and_then(media).ok_or_else(unsupported)? {
         Media::Lines if !expected.contains("ndjson") => return Err(unsupported()),
@@ -46,7 +80,7 @@ pub fn announce(call: &Call, limits: &Limits, expected: &'static str) -> Result<
 ///
 /// # Errors
 /// 413 as soon as there is too much of it, 408 when it takes too long, 400 when the other end gives up.
-pub async fn read<S, B>(body: S, limits: &Limits) -> Result<Bytes, Refusal>
+async fn read<S, B>(body: S, limits: &Limits) -> Result<Bytes, Refusal>
 where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,

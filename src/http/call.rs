@@ -44,9 +44,14 @@ pub struct Call {
 
 impl Call {
     /// Takes what it needs out of a request. The header moves here, so that nothing is copied: filters do not see it.
-    pub fn take(live: &Arc<Live>, side: Side, request: &mut Request<Incoming>, link: Link) -> Self {
+    pub fn take(
+        live: &Arc<Live>,
+        snapshot: &Snapshot,
+        side: Side,
+        request: &mut Request<Incoming>,
+        link: Link,
+    ) -> Self {
         let headers = std::mem::take(request.headers_mut());
-        let snapshot = live.snapshot();
         let (peer, secure) = forwarded::peer(&snapshot.config.server.trusted_proxies, link.peer, &headers);
         let (method, uri) = (request.method().clone(), request.uri().clone());
         Self {
@@ -56,7 +61,7 @@ impl Call {
             uri,
             headers,
             peer,
-            secure,
+            secure: secure || link.secure,
             permit: link.permit,
             flow: link.flow,
             route: OnceLock::new(),

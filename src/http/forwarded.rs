@@ -11,7 +11,9 @@ pub fn peer(trusted: &[(IpAddr, u8)], link: Option<IpAddr>, headers: &HeaderMap)
     if !is_trusted(trusted, peer) {
         return (peer, false);
     }
-    let secure = headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
+    // Where there are several, the first is what the one who calls used.
+    let first = headers.get("x-forwarded-proto").and_then(|proto| proto.to_str().ok()?.split(',').next());
+    let secure = first.is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"));
     let values: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).collect();
     for hop in values.iter().rev().flat_map(|value| value.rsplit(',')) {
         // What comes further left was written by somebody who wrote this: nobody to believe.
@@ -77,7 +79,7 @@ mod tests {
             assert_eq!(peer(&trusted, Some(ip(link)), &map).0, ip(expected), "{link} {headers:?}");
         }
         let mut https = HeaderMap::new();
-        https.insert("x-forwarded-proto", "https".parse().expect("a header value"));
+        https.insert("x-forwarded-proto", "HTTPS, http".parse().expect("a header value"));
         assert!(peer(&trusted, None, &https).1, "a Unix socket counts as 127.0.0.1, which is trusted here");
         assert!(!peer(&[], None, &https).1);
         assert!(peer(&[(ip("0.0.0.0"), 0)], Some(ip("192.0.2.1")), &https).1, "a prefix of 0 is everybody");

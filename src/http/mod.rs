@@ -57,6 +57,8 @@ pub struct Link {
     pub permit: Permit,
     /// Whether what is answered has left.
     pub flow: Flow,
+    /// Whether it is encrypted.
+    pub secure: bool,
 }
 
 /// Where requests of one listener come in.
@@ -88,6 +90,11 @@ impl Door {
         Self { routes: admin::routes(&live, reloader), live, loopback, side: Side::Admin }
     }
 
+    /// For whom the door is.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
     /// Answers one request. Cannot fail, and a panic on the way is an answer too.
     pub async fn answer(&self, request: Request<Incoming>, link: Link) -> Response {
         match AssertUnwindSafe(self.pass(request, link)).catch_unwind().await {
@@ -101,8 +108,8 @@ impl Door {
 
     async fn pass(&self, mut request: Request<Incoming>, link: Link) -> Response {
         let began = Instant::now();
-        let call = Arc::new(Call::take(&self.live, self.side, &mut request, link));
         let snapshot = self.live.snapshot();
+        let call = Arc::new(Call::take(&self.live, &snapshot, self.side, &mut request, link));
         let mut response = match call.admit(&snapshot, self.loopback) {
             Err(Refusal::Overloaded { .. }) if events::is_stream(call.uri.path()) => {
                 events::send_away(&self.live, Close::OverCapacity)

@@ -1,25 +1,22 @@
 //! `POST /publish/{topic}`, `POST /publish`, `POST /validate/{topic}`.
 //!
-//! Who calls is asked before the body is read, so that a stranger's body is not, and asked again if the configuration
-//! has changed meanwhile: a publish is judged by what is in force when its body has arrived.
+//! Every refusal is counted and is one line of the log; the judgement itself is `ingest`'s.
 
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use futures::Stream;
 use serde_json::json;
 use warp::http::StatusCode;
 use warp::reply::Response;
 
-use crate::http::body::Media;
+use crate::http::body::{Arrived, arrive};
 use crate::http::call::Call;
 use crate::http::envelope::Envelopes;
-use crate::http::{answer, body, credential, envelope};
+use crate::http::{answer, credential, envelope};
 use crate::ingest::{self, Publication, Published};
 use crate::name::TopicName;
-use crate::principal::Principal;
 use crate::problem::Refusal;
-use crate::snapshot::Snapshot;
 use crate::telemetry::log_refused;
 
 const ONE: &str = "application/json";
@@ -131,28 +128,6 @@ where
 fn parse_topic(text: &str) -> Result<TopicName, Refusal> {
     TopicName::parse(text)
         .map_err(|error| Refusal::BadRequest(format!("`{}` is not a topic's name: {error}", text.escape_default())))
-}
-
-/// A request of which everything is there.
-struct Arrived {
-    body: Bytes,
-    media: Media,
-    snapshot: Arc<Snapshot>,
-    principal: Arc<Principal>,
-}
-
-async fn arrive<S, B>(call: &Call, body: S, expected: &'static str) -> Result<Arrived, Refusal>
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-    B: Buf,
-{
-    let before = call.live.snapshot();
-    let media = body::announce(call, &before.config.limits, expected)?;
-    let principal = call.identify(&before).await?;
-    let body = body::read(body, &before.config.limits).await?;
-    let snapshot = call.live.snapshot();
-    let principal = if Arc::ptr_eq(&before, &snapshot) { principal } else { call.identify(&snapshot).await? };
-    Ok(Arrived { body, media, snapshot, principal })
 }
 
 fn shown(published: &Published) -> serde_json::Value {

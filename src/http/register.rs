@@ -10,8 +10,9 @@ use serde_json::json;
 use warp::http::StatusCode;
 use warp::reply::Response;
 
+use crate::http::answer;
+use crate::http::body::{Arrived, arrive};
 use crate::http::call::Call;
-use crate::http::{answer, body};
 use crate::ingest::denied;
 use crate::name::{Pattern, UserId};
 use crate::principal::{Action, Principal, authorize};
@@ -19,6 +20,8 @@ use crate::problem::Refusal;
 use crate::registrations::Registration;
 use crate::schema::json::{self as strict, JsonError};
 use crate::snapshot::Snapshot;
+
+const SHAPE: &str = "expected `{\"user_id\": …, \"topics\": […]}`";
 
 /// What is asked for.
 #[derive(Deserialize)]
@@ -53,12 +56,7 @@ where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
 {
-    let before = call.live.snapshot();
-    body::announce(call, &before.config.limits, "application/json")?;
-    call.identify(&before).await?;
-    let body = body::read(body, &before.config.limits).await?;
-    let snapshot = call.live.snapshot();
-    let principal = call.identify(&snapshot).await?;
+    let Arrived { body, snapshot, principal, .. } = arrive(call, body, "application/json").await?;
     let Request { user_id, topics } = parse(&body, snapshot.config.limits.json_depth)?;
     if topics.len() > snapshot.config.limits.subscriptions {
         let bytes = snapshot.config.limits.subscriptions;
@@ -77,8 +75,10 @@ fn parse(body: &bytes::Bytes, depth: usize) -> Result<Request, Refusal> {
         JsonError::Malformed { line, column, detail } => Refusal::MalformedJson { line, column, detail },
         JsonError::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer },
     })?;
-    Request::deserialize(json.value)
-        .map_err(|error| Refusal::BadRequest(format!("expected `{{\"user_id\": …, \"topics\": […]}}`: {error}")))
+    if !json.value.is_object() {
+        return Err(Refusal::BadRequest(SHAPE.into()));
+    }
+    Request::deserialize(json.value).map_err(|error| Refusal::BadRequest(format!("{SHAPE}: {error}")))
 }
 
 fn parse_topics(text: &str) -> Result<Pattern, Refusal> {

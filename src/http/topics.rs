@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};
 use warp::http::StatusCode;
 use warp::reply::Response;
@@ -17,6 +17,9 @@ use crate::name::{Pattern, TopicName};
 use crate::principal::{Action, Principal, authorize_topic};
 use crate::problem::Refusal;
 use crate::snapshot::{Snapshot, TopicRules};
+
+/// What a declared name can have that a path cannot.
+const BRACES: &AsciiSet = &CONTROLS.add(b'{').add(b'}');
 
 /// `GET /topics`
 pub async fn list(call: Arc<Call>) -> Response {
@@ -87,12 +90,13 @@ fn declared<'a>(snapshot: &'a Snapshot, rules: &TopicRules) -> &'a Pattern {
     &snapshot.config.topics[rules.config].name
 }
 
+/// `schema` is where the schema can be had; none for what takes any JSON.
 fn shown(snapshot: &Snapshot, rules: &TopicRules) -> Value {
     let config = &snapshot.config.topics[rules.config];
     json!({
         "topic": config.name.as_str(),
         "description": config.description,
-        "schema": rules.schema.file(),
+        "schema": rules.schema.file().map(|_| format!("/topics/{}/schema", utf8_percent_encode(config.name.as_str(), BRACES))),
         "history": {
             "count": config.history.count,
             "bytes": config.history.bytes,

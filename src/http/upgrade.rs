@@ -24,8 +24,8 @@ use crate::http::credential;
 use crate::live::Live;
 use crate::plugin::Protocol;
 use crate::problem::Refusal;
-use crate::server::lingering::Lingering;
-use crate::server::paced::Paced;
+use crate::server::http_socket::HttpSocket;
+use crate::server::socket::Socket;
 use crate::ws;
 use crate::ws::handshake::{accept_key, is_key};
 use crate::ws::opening::Opening;
@@ -83,10 +83,8 @@ async fn open(live: Arc<Live>, pending: OnUpgrade, opening: Opening) -> Option<B
             return None;
         }
     };
-    match upgraded.downcast::<TokioIo<Paced<Lingering>>>() {
-        Ok(parts) => Some(
-            ws::open(live, Box::new(parts.io.into_inner().into_inner().into_inner()), parts.read_buf, opening).await,
-        ),
+    match upgraded.downcast::<TokioIo<HttpSocket<Socket>>>() {
+        Ok(parts) => Some(ws::open(live, Box::new(parts.io.into_inner().into_inner()), parts.read_buf, opening).await),
         Err(_) => unreachable!("the accept loop serves sockets of this type only"),
     }
 }

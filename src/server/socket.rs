@@ -2,11 +2,16 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use rustls::ServerConfig;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// An accepted socket.
 pub enum Socket {
@@ -14,6 +19,8 @@ pub enum Socket {
     Tcp(TcpStream),
     /// A Unix socket.
     Unix(UnixStream),
+    /// TLS over TCP. Boxed, for it is many times larger.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Socket {
@@ -28,7 +35,28 @@ impl Socket {
                 SockRef::from(stream).set_send_buffer_size(send_buffer)
             }
             Self::Unix(stream) => SockRef::from(stream).set_send_buffer_size(send_buffer),
+            Self::Tls(stream) => SockRef::from(stream.get_ref().0).set_send_buffer_size(send_buffer),
         }
+    }
+
+    /// Shakes hands. What is not TCP stays as it is: a Unix socket does not leave the machine.
+    ///
+    /// # Errors
+    /// What the peer or the system says, or that it took longer than `within`.
+    pub async fn secure(self, tls: Arc<ServerConfig>, within: Duration) -> io::Result<Self> {
+        match self {
+            Self::Tcp(stream) => {
+                let shake = TlsAcceptor::from(tls).accept(stream);
+                let shaken = tokio::time::timeout(within, shake).await;
+                Ok(Self::Tls(Box::new(shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?)))
+            }
+            other => Ok(other),
+        }
+    }
+
+    /// Whether it is encrypted.
+    pub fn is_secure(&self) -> bool {
+        matches!(self, Self::Tls(_))
     }
 }
 
@@ -37,6 +65,7 @@ impl AsyncRead for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -46,6 +75,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -57,6 +87,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -68,6 +99,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -75,6 +107,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -267,6 +267,7 @@ async fn topics_are_listed_as_far_as_the_caller_may_know_them() {
     }
     assert_eq!(rig.get("/topics/nothing", "secret-all").await.problem().1, "unknown-topic");
 
+    assert_eq!(rig.get("/topics/sightings", "secret-all").await.json()["schema"], "/topics/sightings/schema");
     let schema = rig.get("/topics/sightings/schema", "secret-all").await;
     assert_eq!((schema.status, schema.header("content-type")), (200, "application/schema+json"));
     assert_eq!(schema.json()["required"], json!(["name"]));
@@ -298,4 +299,9 @@ async fn failed_authentications_are_limited_for_each_address() {
     assert_eq!(limited.header("retry-after"), "1");
     assert_eq!(publish("192.0.2.1", "secret-all").await.status, 429, "a right guess is not told from a wrong one");
     assert_eq!(publish("192.0.2.2", "secret-all").await.status, 200, "another address");
+    for _ in 0..4 {
+        statuses.push(publish("127.0.0.1", "wrong").await);
+    }
+    assert_eq!(statuses.pop().expect("an answer").status, 429);
+    assert_eq!(publish("127.0.0.1", "secret-all").await.status, 200, "other services of this machine are not kept out");
 }

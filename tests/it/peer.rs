@@ -58,6 +58,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         self.socket.write_all(bytes.as_ref()).await.expect("the server reads");
     }
 
+    /// Writes, if the server reads.
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        tokio::time::timeout(PATIENCE, self.socket.write_all(bytes.as_ref())).await.expect("progress or an end in time")
+    }
+
     /// Reads one answer; `None` when the server closes the connection instead.
     pub async fn answer(&mut self) -> Option<Answer> {
         tokio::time::timeout(PATIENCE, self.read_answer(true)).await.expect("an answer in time")

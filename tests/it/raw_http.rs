@@ -172,3 +172,20 @@ async fn connections_over_the_limit_are_told_and_probes_still_answered() {
     }
     assert_eq!(rig.post("/publish/cats", "secret-all", "1").await.status, 200);
 }
+
+#[tokio::test]
+async fn a_peer_that_never_reads_its_answers_is_let_go() {
+    let rig = Rig::start(|config| {
+        config.limits.write_stall = Duration::from_millis(200);
+        config.limits.send_buffer = 4_096;
+    })
+    .await;
+    let mut peer = rig.connect().await;
+    let ask = "GET /topics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret-all\r\n\r\n";
+    // What the server does not answer it does not read either: at some point nothing more can be sent, and then it is
+    // let go, which ends this loop by an error.
+    while peer.try_send(ask.repeat(100)).await.is_ok() {}
+    while rig.live.connections.open() > 0 {
+        tokio::task::yield_now().await;
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -15,7 +15,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 const SOON: Duration = Duration::from_secs(10);
 
 /// A WebSocket.
-pub struct Subscriber(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub struct Subscriber<S = MaybeTlsStream<TcpStream>>(WebSocketStream<S>);
 
 impl Subscriber {
     /// Connects, with header lines of one's own.
@@ -32,6 +32,13 @@ impl Subscriber {
         let mut subscriber = Self::connect(&format!("ws://{address}/ws"), &[]).await;
         assert_eq!(subscriber.json().await["type"], "hello");
         subscriber
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Subscriber<S> {
+    /// Over a socket that was upgraded elsewhere.
+    pub fn over(socket: WebSocketStream<S>) -> Self {
+        Self(socket)
     }
 
     /// Sends a text.

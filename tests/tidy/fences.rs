@@ -32,6 +32,8 @@ const FENCES: &[(&str, &[&str])] = &[
     ("subtle", &["auth/"]),
     ("tikv-jemallocator", &["main.rs"]),
     ("tokio-util", &["drain.rs"]),
+    ("rustls", &["assemble/tls.rs", "snapshot.rs", "server.rs", "server/"]),
+    ("tokio-rustls", &["server/"]),
     ("toml", &["config/"]),
     ("tracing-subscriber", &["telemetry/logs.rs"]),
     ("warp", &["http/"]),

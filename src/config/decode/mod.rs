@@ -3,6 +3,7 @@
 
 mod limits;
 mod server;
+mod tls;
 mod tokens;
 mod topics;
 
@@ -14,7 +15,7 @@ use super::check;
 use super::documents::{self, Document};
 use super::files::Reading;
 use super::keys::Kinds;
-use super::model::{Config, Span, StoreConfig};
+use super::model::{Config, Server, Span, StoreConfig};
 use super::section::{Findings, Section};
 use super::syntax;
 use crate::diagnostic::{Diagnostic, Fact, FileFact, Sources, TopicFact, ValueFact};
@@ -105,7 +106,8 @@ fn include<'a>(tree: &'a DeTable<'a>, document: &Document, findings: &'a Finding
 fn fill(config: &mut Config, top: &Section<'_>, included: Vec<Section<'_>>, context: &Context<'_>) -> Names {
     let mut names = Names::default();
     version(top);
-    config.server = server::server(&top.table("server"));
+    let section = top.table("server");
+    config.server = Server { tls: tls::tls(&section, context), ..server::server(&section) };
     config.log = server::log(&top.table("log"));
     config.limits = limits::limits(&top.table("limits"));
     config.anonymous = tokens::grants(&top.table("anonymous"), &mut names);

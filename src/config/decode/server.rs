@@ -41,6 +41,7 @@ pub(super) fn server(section: &Section<'_>) -> Server {
             }
             base
         }),
+        tls: None,
     }
 }
 

@@ -21,9 +21,4 @@ impl Dice {
     pub fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
-
-    /// One of these.
-    pub fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
-        &list[self.below(list.len())]
-    }
 }

@@ -10,6 +10,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use relay::assemble::{PROTOCOLS, build};
+use relay::close::Close;
 use relay::config::model::{TokenConfig, TopicConfig};
 use relay::connections::{Connections, Permit};
 use relay::http::flow::Flow;
@@ -22,7 +23,8 @@ use relay::live::Live;
 use relay::message::Time;
 use relay::name::{Pattern, TopicName, UserId};
 use relay::plugin::Query;
-use relay::server::paced::Paced;
+use relay::protocol::relay_v1::RelayV1;
+use relay::server::http_socket::HttpSocket;
 use relay::ws::{self, opening::Opening};
 use tokio::io::{DuplexStream, duplex};
 use tokio::net::TcpStream;
@@ -79,7 +81,8 @@ impl World {
             config.topics[2].history.count = 1;
             config.tokens = (0..USERS.len()).map(user_token).collect();
         });
-        let size = Size { shards: 1 + dice.below(2), window: 0, entries: 1 + dice.below(8), stride: 1 + dice.below(3) };
+        let size =
+            Size { shards: 1 + dice.below(2), window: 0, messages: 1 + dice.below(8), stride: 1 + dice.below(3) };
         let (live, reach) = if tcp {
             let rig = Rig::serve(build::sized(snapshot, size)).await;
             (rig.live.clone(), Reach::Tcp(rig))
@@ -154,6 +157,17 @@ impl World {
         self.marks.push((generation, at));
     }
 
+    /// Tells everybody that this server ends.
+    pub fn drain(&self) {
+        self.live.drain.begin();
+        self.live.hub.connections().iter().for_each(|connection| connection.end(Close::Draining));
+    }
+
+    /// Whether it is reached by TCP.
+    pub fn is_tcp(&self) -> bool {
+        matches!(self.reach, Reach::Tcp(_))
+    }
+
     /// The highest seq that a topic has let go.
     pub fn evicted(&self, topic: usize) -> u64 {
         let topics = [pattern(TOPICS[topic])];
@@ -168,7 +182,7 @@ impl World {
             Reach::Memory(_) => {
                 let (near, far) = duplex(buffer);
                 let opening = Opening {
-                    protocol: "relay.v1",
+                    protocol: &RelayV1,
                     bearer: Some(format!("secret-u{user}").into()),
                     registration: None,
                     peer: [127, 0, 0, 1].into(),
@@ -222,9 +236,10 @@ impl Drop for World {
 
 async fn serve(socket: DuplexStream, door: Arc<Door>, permit: Permit) {
     let flow = Flow::default();
-    let socket = Paced::new(socket, flow.clone(), Duration::from_secs(30));
+    let socket = HttpSocket::new(socket, Duration::from_secs(30), flow.clone());
     let service = service_fn(move |request| {
-        let (door, link) = (door.clone(), Link { peer: None, permit: permit.clone(), flow: flow.clone() });
+        let (door, link) =
+            (door.clone(), Link { peer: None, permit: permit.clone(), flow: flow.clone(), secure: false });
         async move { Ok::<_, std::convert::Infallible>(door.answer(request, link).await) }
     });
     let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;

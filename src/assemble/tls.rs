@@ -1,0 +1,34 @@
+//! A certificate and its key, made ready for the listener. The only file that knows how they are checked.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use secrecy::ExposeSecret;
+
+use crate::config::model::Tls;
+
+/// Checks that both can be read and belong together.
+///
+/// # Errors
+/// What is wrong, in words that do not quote the key.
+pub fn build(tls: &Tls) -> Result<Arc<ServerConfig>, String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&tls.cert_pem).collect();
+    let chain = chain.map_err(|error| format!("`{}` is not PEM: {error}", tls.cert))?;
+    if chain.is_empty() {
+        return Err(format!("`{}` has no certificate", tls.cert));
+    }
+    let key = PrivateKeyDer::from_pem_slice(tls.key_pem.expose_secret());
+    let key = key.map_err(|_| format!("`{}` has no private key in PEM", tls.key))?;
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_no_client_auth()
+        .with_single_cert(chain, key);
+    let mut config = config.map_err(|error| format!("`{}` and `{}` cannot be used: {error}", tls.cert, tls.key))?;
+    // HTTP/1.1 and nothing else: a WebSocket upgrade needs it.
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}

@@ -1,0 +1,34 @@
+//! `[server.tls]`
+
+use std::sync::Arc;
+
+use secrecy::SecretSlice;
+
+use crate::config::decode::Context;
+use crate::config::model::Tls;
+use crate::config::section::Section;
+use crate::diagnostic::ServerFact;
+
+/// `None` when the table is absent, or something in it cannot be used.
+pub(super) fn tls(server: &Section<'_>, context: &Context<'_>) -> Option<Tls> {
+    if !server.has("tls") {
+        return None;
+    }
+    let section = server.table("tls");
+    let (cert, key) = (read(&section, "cert", context), read(&section, "key", context));
+    let ((cert, cert_pem), (key, key_pem)) = (cert?, key?);
+    let key_pem = Arc::new(SecretSlice::from(key_pem.to_vec()));
+    Some(Tls { cert, key, cert_pem, key_pem, span: section.span })
+}
+
+fn read(section: &Section<'_>, name: &'static str, context: &Context<'_>) -> Option<(String, Arc<[u8]>)> {
+    let (path, span) = section.text(name)?;
+    match context.reading.secret(path) {
+        Ok(bytes) => Some((path.to_owned(), bytes)),
+        Err(error) => {
+            let (path, cause) = (path.to_owned(), error.to_string());
+            section.findings.report(ServerFact::TlsUnreadable { path, cause }, &span);
+            None
+        }
+    }
+}

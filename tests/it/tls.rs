@@ -1,0 +1,153 @@
+//! TLS on the public listener: requests, WebSockets, a new certificate without a restart, and peers that do not shake
+//! hands.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use relay::assemble::reload::{Reloader, Trigger};
+use relay::assemble::{build, load};
+use relay::files::Disk;
+use relay::message::Time;
+use relay::reloads::Outcome;
+use relay::schema::compile::SchemaCache;
+use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::peer::Peer;
+use crate::rig::Rig;
+use crate::subscriber::Subscriber;
+
+const CONFIG: &str = r#"
+version = 1
+[server]
+listen = "127.0.0.1:0"
+admin = "127.0.0.1:0"
+tls = { cert = "tls/cert.pem", key = "tls/key.pem" }
+[topics.cats]
+schema = "any"
+[anonymous]
+publish = ["cats"]
+subscribe = ["cats"]
+[limits]
+header_timeout = "1 s"
+"#;
+
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("relay-tls-{}", uuid::Uuid::new_v4()));
+        fs::create_dir_all(path.join("tls")).expect("a directory");
+        fs::write(path.join("relay.toml"), CONFIG).expect("a file");
+        Self(path)
+    }
+
+    /// Writes a fresh certificate and its key; answers the certificate.
+    fn certify(&self) -> CertificateDer<'static> {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        fs::write(self.0.join("tls/cert.pem"), made.cert.pem()).expect("a file");
+        fs::write(self.0.join("tls/key.pem"), made.signing_key.serialize_pem()).expect("a file");
+        CertificateDer::from_pem_slice(made.cert.pem().as_bytes()).expect("PEM")
+    }
+
+    async fn start(&self) -> (Rig, Arc<Reloader>) {
+        let path = self.0.join("relay.toml");
+        let loaded = load(&Disk::new(&path), &SchemaCache::default(), Time::now());
+        let config = loaded.config.clone().unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
+        let live = build::live(build::snapshot(config, &loaded, None), 2);
+        let reloader = Arc::new(Reloader::new(path, live.clone(), None, loaded));
+        (Rig::serve(live).await, reloader)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+async fn connect(rig: &Rig, trusted: &[&CertificateDer<'static>]) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    for cert in trusted {
+        roots.add((*cert).clone()).expect("a root");
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut config = builder.expect("versions").with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let socket = TcpStream::connect(rig.public).await.expect("the server listens");
+    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").expect("a name"), socket).await
+}
+
+async fn publish(rig: &Rig, trusted: &CertificateDer<'static>, body: &Value) {
+    let mut peer = Peer::new(connect(rig, &[trusted]).await.expect("a handshake"));
+    let body = body.to_string();
+    let head = "POST /publish/cats HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+    peer.send(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await;
+    assert_eq!(peer.answer().await.expect("an answer").status, 200);
+}
+
+async fn listen(rig: &Rig, trusted: &CertificateDer<'static>) -> Subscriber<TlsStream<TcpStream>> {
+    let stream = connect(rig, &[trusted]).await.expect("a handshake");
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    let (socket, _) = tokio_tungstenite::client_async("wss://localhost/ws", stream).await.expect("an upgrade");
+    let mut subscriber = Subscriber::over(socket);
+    assert_eq!(subscriber.json().await["type"], "hello");
+    subscriber.subscribe("cats").await;
+    subscriber
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_is_replaced_without_a_restart_and_nobody_is_disconnected() {
+    let place = Place::new();
+    let first = place.certify();
+    let (rig, reloader) = place.start().await;
+    let mut subscriber = listen(&rig, &first).await;
+    // Larger than what a TLS session takes at once, so that the rest goes through the connection's own task.
+    let large = json!({ "fill": "x".repeat(200_000) });
+    for _ in 0..8 {
+        publish(&rig, &first, &large).await;
+    }
+    for _ in 0..8 {
+        assert_eq!(subscriber.payload().await, large);
+    }
+
+    let second = place.certify();
+    let report = reloader.reload(Trigger::Request, false).await.expect("a report");
+    assert!(matches!(report.result, Outcome::Committed(_)), "{:?}", report.result);
+    assert!(connect(&rig, &[&first]).await.is_err(), "the old certificate is no longer shown");
+    publish(&rig, &second, &json!({"after": "the change"})).await;
+    assert_eq!(subscriber.payload().await, json!({"after": "the change"}), "the old connection goes on");
+
+    fs::write(place.0.join("tls/key.pem"), "no key").expect("a file");
+    let report = reloader.reload(Trigger::Request, false).await.expect("a report");
+    let Outcome::Refused { diagnostics, .. } = report.result else { panic!("{:?}", report.result) };
+    assert_eq!(diagnostics[0]["code"], "bad-tls");
+    assert_eq!(diagnostics[0]["message"], "`tls/key.pem` has no private key in PEM");
+    publish(&rig, &second, &json!({"still": "served"})).await;
+    assert_eq!(subscriber.payload().await, json!({"still": "served"}));
+}
+
+#[tokio::test]
+async fn who_does_not_shake_hands_is_let_go() {
+    let place = Place::new();
+    place.certify();
+    let (rig, _) = place.start().await;
+    let started = Instant::now();
+    let mut silent = TcpStream::connect(rig.public).await.expect("the server listens");
+    assert_eq!(silent.read(&mut [0; 16]).await.unwrap_or(0), 0, "closed");
+    let took = started.elapsed();
+    assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(5), "{took:?}");
+    let mut plain = Peer::new(TcpStream::connect(rig.public).await.expect("the server listens"));
+    plain.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    let rest = plain.rest().await;
+    assert!(!rest.starts_with(b"HTTP"), "a plain request is no handshake");
+}
