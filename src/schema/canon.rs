@@ -10,6 +10,8 @@ use jsonschema::canonical::{self, CanonicalSchema, CanonicalView, Satisfiability
 use jsonschema::{Draft, PatternOptions};
 use serde_json::Value;
 
+use crate::schema::alternatives;
+
 /// The largest document, in bytes of JSON text, that is brought into canonical form.
 const SIZE: usize = 128 << 10;
 
@@ -72,6 +74,9 @@ impl Canon {
         }
         if flat.to_string().len() > SIZE {
             return Err(format!("it is larger than {} KiB", SIZE >> 10));
+        }
+        if alternatives::are_too_many(flat) {
+            return Err("it has too many alternatives".to_owned());
         }
         let form = guard(|| self.options(draft).canonicalize(flat))?.map_err(|e| e.to_string())?;
         match form.view() {

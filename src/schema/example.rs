@@ -2,9 +2,13 @@
 //!
 //! Nothing here has to be complete: a guess that does not hold is dropped.
 
+mod text;
+
 use std::cell::Cell;
 
 use serde_json::{Map, Number, Value, json};
+
+use crate::schema::example::text::{matching, strings};
 
 /// The most guesses that are made of one schema.
 const GUESSES: usize = 64;
@@ -15,7 +19,7 @@ const STEPS: usize = 5_000;
 /// How deep schemas are followed.
 const DEPTH: usize = 6;
 
-/// The longest string or array that is made.
+/// The longest array that is made.
 const LONGEST: u64 = 1_024;
 
 /// The most bytes of an example.
@@ -104,7 +108,7 @@ impl Guess<'_> {
             "null" => vec![Value::Null],
             "boolean" => vec![true.into(), false.into()],
             "integer" | "number" => numbers(schema, name == "integer"),
-            "string" => strings(schema),
+            "string" => strings(schema).into_iter().map(Value::String).collect(),
             "array" => self.arrays(schema, depth),
             _ => self.objects(schema, depth),
         }
@@ -155,7 +159,7 @@ impl Guess<'_> {
         };
         let mut objects: Vec<Value> = filled.into_iter().map(Value::Object).collect();
         let patterns = schema.get("patternProperties").and_then(Value::as_object).unwrap_or(&nothing);
-        let matching = patterns.keys().flat_map(|pattern| literal(pattern));
+        let matching = patterns.keys().flat_map(|pattern| matching(pattern));
         let names: Vec<String> =
             properties.keys().cloned().chain(["x".to_owned(), "x".repeat(64)]).chain(matching).collect();
         for name in &names {
@@ -234,44 +238,6 @@ fn written(number: f64) -> Option<Value> {
         return Some((number as i64).into());
     }
     Number::from_f64(number).map(Value::Number)
-}
-
-fn strings(schema: &Map<String, Value>) -> Vec<Value> {
-    let length = |keyword: &str| schema.get(keyword).and_then(Value::as_u64);
-    let least = length("minLength").unwrap_or(0).min(LONGEST);
-    let most = length("maxLength").unwrap_or(least + 1).min(LONGEST);
-    let repeat = |n: u64| "a".repeat(usize::try_from(n).unwrap_or_default());
-    let mut guesses = vec![repeat(least), repeat(least.max(1)), repeat(most), repeat(most + 1)];
-    if let Some(pattern) = schema.get("pattern").and_then(Value::as_str) {
-        guesses.extend(literal(pattern));
-    }
-    guesses.extend(FORMATS.iter().map(|text| (*text).to_owned()));
-    guesses.into_iter().map(Value::String).collect()
-}
-
-/// Texts of the usual formats, and of the usual patterns.
-const FORMATS: [&str; 14] = [
-    "2026-01-01T00:00:00Z",
-    "2026-01-01",
-    "00:00:00Z",
-    "P1D",
-    "a@example.org",
-    "example.org",
-    "192.0.2.1",
-    "2001:db8::1",
-    "https://example.org/",
-    "123e4567-e89b-12d3-a456-426614174000",
-    "/a",
-    "A",
-    "0",
-    "a-1",
-];
-
-/// A text for a pattern that is a literal, or starts with one.
-fn literal(pattern: &str) -> Vec<String> {
-    let start = pattern.trim_start_matches('^');
-    let text: String = start.chars().take_while(|c| !"\\[](){}.*+?|$^".contains(*c)).collect();
-    ["", "a", "0", "1"].iter().map(|end| format!("{text}{end}")).collect()
 }
 
 #[cfg(test)]

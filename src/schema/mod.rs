@@ -1,5 +1,6 @@
 //! JSON and JSON Schema: what a payload is and what makes it acceptable. The only room that names `jsonschema`.
 
+mod alternatives;
 mod canon;
 pub mod compat;
 pub mod compile;

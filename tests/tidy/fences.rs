@@ -24,6 +24,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("jsonschema", &["schema/"]),
     ("notify", &["reload/"]),
     ("prometheus-client", &["telemetry/"]),
+    ("regex-syntax", &["schema/"]),
     ("rustix", &["server/descriptors.rs"]),
     ("sha1", &["ws/handshake.rs"]),
     ("sha2", &["auth/", "cli/token.rs", "config/", "http/history.rs", "schema/compile/", "store/memory.rs"]),

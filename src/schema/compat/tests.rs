@@ -1,158 +1,77 @@
 //! What changes of a schema do, case by case.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
+use crate::schema::Schema;
 use crate::schema::compat::{Side, Verdict, compare};
-use crate::schema::tests::schema;
+use crate::schema::tests::{Files, schema};
 
-fn letter(side: &Side) -> char {
+fn word(side: &Side) -> &'static str {
     match side {
-        Side::Yes => 'Y',
-        Side::No { .. } => 'N',
-        Side::Unknown { .. } => '?',
+        Side::Yes => "yes",
+        Side::No { .. } => "no",
+        Side::Unknown { .. } => "unknown",
     }
 }
 
-fn verdict(old: &Value, new: &Value) -> Verdict {
-    compare(&schema(old), &schema(new))
+fn words(verdict: &Verdict) -> String {
+    format!("publishers {}, subscribers {}", word(&verdict.publishers), word(&verdict.subscribers))
 }
 
-fn object(properties: Value, required: Value) -> Value {
-    json!({"type": "object", "properties": properties, "required": required})
-}
-
-/// Old, new, and what it means for publishers and subscribers: yes, no or unknown.
-fn table() -> Vec<(Value, Value, &'static str)> {
-    let id = json!({"type": "string"});
-    vec![
-        (json!(true), json!({"type": "object"}), "NY"),
-        (json!({"type": "object"}), json!({"type": "object"}), "YY"),
-        (json!({"type": "object", "title": "a"}), json!({"type": "object", "title": "b", "description": "c"}), "YY"),
-        (json!({"type": "integer"}), json!({"type": "number"}), "YN"),
-        (json!({"type": "number"}), json!({"type": "integer"}), "NY"),
-        (json!({"type": "string"}), json!({"type": ["string", "null"]}), "YN"),
-        (json!({"type": "string"}), json!({"type": "number"}), "NN"),
-        (json!({"enum": ["a", "b"]}), json!({"enum": ["a", "b", "c"]}), "YN"),
-        (json!({"enum": ["a", "b"]}), json!({"enum": ["b"]}), "NY"),
-        (json!({"enum": ["a"]}), json!({"const": "a"}), "YY"),
-        (json!({"enum": ["a", "b"]}), json!({"type": "string"}), "YN"),
-        (json!({"type": "integer", "minimum": 0}), json!({"type": "integer", "minimum": 1}), "NY"),
-        (json!({"type": "integer", "minimum": 1}), json!({"type": "integer", "exclusiveMinimum": 0}), "YY"),
-        (json!({"type": "number", "maximum": 10}), json!({"type": "number", "maximum": 20}), "YN"),
-        (json!({"type": "integer", "multipleOf": 2}), json!({"type": "integer", "multipleOf": 4}), "NY"),
-        (json!({"type": "string", "maxLength": 10}), json!({"type": "string", "maxLength": 5}), "NY"),
-        (json!({"type": "string", "minLength": 2}), json!({"type": "string"}), "YN"),
-        (json!({"type": "string"}), json!({"type": "string", "pattern": "^a"}), "NY"),
-        (json!({"type": "string", "format": "uuid"}), json!({"type": "string"}), "YN"),
-        (json!({"type": "string"}), json!({"type": "string", "format": "date-time"}), "NY"),
-        (object(json!({}), json!([])), object(json!({}), json!(["id"])), "NY"),
-        (object(json!({"id": id}), json!(["id"])), object(json!({"id": id}), json!([])), "YN"),
-        (object(json!({"id": id}), json!([])), object(json!({"id": id, "n": {"type": "number"}}), json!([])), "NY"),
-        (
-            json!({"type": "object", "properties": {"id": id}, "additionalProperties": false}),
-            json!({"type": "object", "properties": {"id": id, "n": {"type": "number"}}, "additionalProperties": false}),
-            "YN",
-        ),
-        (
-            json!({"type": "object", "properties": {"id": id}}),
-            json!({"type": "object", "properties": {"id": id}, "additionalProperties": false}),
-            "NY",
-        ),
-        (object(json!({"id": id}), json!([])), object(json!({"id": {"type": "integer"}}), json!([])), "NN"),
-        (object(json!({"id": id}), json!([])), object(json!({"identifier": id}), json!([])), "NN"),
-        (json!({"type": "object"}), json!({"type": "object", "minProperties": 1}), "NY"),
-        (json!({"type": "object", "maxProperties": 2}), json!({"type": "object", "maxProperties": 3}), "YN"),
-        (json!({"type": "object"}), json!({"type": "object", "propertyNames": {"maxLength": 8}}), "NY"),
-        (
-            json!({"type": "object", "patternProperties": {"^x-": {"type": "string"}}}),
-            json!({"type": "object", "patternProperties": {"^x-": true}}),
-            "YN",
-        ),
-        (
-            json!({"type": "array", "items": {"type": "integer"}}),
-            json!({"type": "array", "items": {"type": "number"}}),
-            "YN",
-        ),
-        (json!({"type": "array"}), json!({"type": "array", "maxItems": 3}), "NY"),
-        (json!({"type": "array", "minItems": 1}), json!({"type": "array"}), "YN"),
-        (json!({"type": "array"}), json!({"type": "array", "uniqueItems": true}), "NY"),
-        (
-            json!({"type": "array", "prefixItems": [{"type": "string"}]}),
-            json!({"type": "array", "prefixItems": [{"type": "string"}], "items": false}),
-            "NY",
-        ),
-        (json!({"anyOf": [{"type": "string"}, {"type": "null"}]}), json!({"type": ["null", "string"]}), "YY"),
-        (json!({"anyOf": [{"type": "string"}]}), json!({"anyOf": [{"type": "string"}, {"type": "integer"}]}), "YN"),
-        (json!({"type": "number"}), json!({"allOf": [{"type": "number"}, {"minimum": 0}]}), "NY"),
-        (json!({"type": "number"}), json!({"type": "number", "not": {"const": 0}}), "NY"),
-        (
-            json!({"oneOf": [object(json!({"k": {"const": "a"}}), json!(["k"])), object(json!({"k": {"const": "b"}}), json!(["k"]))]}),
-            json!({"oneOf": [object(json!({"k": {"const": "a"}}), json!(["k"])), object(json!({"k": {"const": "b"}}), json!(["k"])),
-                object(json!({"k": {"const": "c"}}), json!(["k"]))]}),
-            "YN",
-        ),
-        (
-            json!({"$ref": "#/$defs/n", "$defs": {"n": {"type": "integer"}}}),
-            json!({"$ref": "#/$defs/m", "$defs": {"m": {"type": "integer"}}}),
-            "YY",
-        ),
-        (
-            json!({"$ref": "#/$defs/n", "$defs": {"n": {"type": "integer"}}}),
-            json!({"$ref": "#/$defs/n", "$defs": {"n": {"type": "number"}}}),
-            "YN",
-        ),
-        (
-            json!({"type": "object", "properties": {"next": {"$ref": "#"}}}),
-            json!({"type": "object", "properties": {"next": {"$ref": "#"}}, "minProperties": 1}),
-            "N?",
-        ),
-        (
-            json!({"type": "object", "properties": {"next": {"$ref": "#"}}}),
-            json!({"type": "object", "properties": {"next": {"$ref": "#"}}, "title": "list"}),
-            "YY",
-        ),
-        (
-            json!({"if": {"type": "string"}, "then": {"minLength": 1}}),
-            json!({"if": {"type": "string"}, "then": {"minLength": 2}}),
-            "NY",
-        ),
-        (
-            json!({"type": "object", "unevaluatedProperties": false, "properties": {"a": true}}),
-            json!({"type": "object", "unevaluatedProperties": false, "properties": {"a": true, "b": true}}),
-            "YN",
-        ),
-        (
-            json!({"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}),
-            json!({"type": "object"}),
-            "??",
-        ),
-        (
-            json!({"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}),
-            json!({"type": "integer"}),
-            "NN",
-        ),
-    ]
+/// Each paragraph of `verdicts.txt`: the old schema, the new one, and what it means.
+#[test]
+fn each_change_has_its_verdict() {
+    let paragraphs: Vec<&str> = include_str!("tests/verdicts.txt").split_terminator("\n\n").collect();
+    assert!(paragraphs.len() >= 40);
+    for paragraph in paragraphs {
+        let [old, new, expected] = paragraph.lines().collect::<Vec<_>>()[..] else { panic!("{paragraph}") };
+        let schema = |text: &str| schema(&serde_json::from_str(text).expect(text));
+        let (old, new) = (schema(old), schema(new));
+        let verdict = compare(&old, &new);
+        assert_eq!(words(&verdict), expected, "{paragraph}\n{verdict:?}");
+        for (side, accepts, refuses) in [(&verdict.publishers, &old, &new), (&verdict.subscribers, &new, &old)] {
+            let Side::No { example, .. } = side else { continue };
+            let example = example.as_ref().expect(paragraph);
+            assert!(accepts.check_value(example).is_ok() && refuses.check_value(example).is_err(), "{paragraph}");
+        }
+    }
 }
 
 #[test]
-fn each_change_has_its_verdict() {
-    let table = table();
-    assert!(table.len() >= 40);
-    let mut wrong = Vec::new();
-    for (old, new, expected) in &table {
-        let verdict = verdict(old, new);
-        let letters: String = [letter(&verdict.publishers), letter(&verdict.subscribers)].iter().collect();
-        if letters != *expected {
-            wrong.push(format!("{old}\n    {new}\n    {expected} {verdict:?}"));
-        }
-        for (side, accepts, refuses) in [(&verdict.publishers, old, new), (&verdict.subscribers, new, old)] {
-            if let Side::No { example: Some(example), .. } = side {
-                assert!(schema(accepts).check_value(example).is_ok() && schema(refuses).check_value(example).is_err());
-            }
-            if let Side::No { example: None, .. } = side {
-                wrong.push(format!("no example: {old}\n    {new}\n    {side:?}"));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+fn the_opt_out_is_compared_like_any_other() {
+    let (any, object) =
+        (Schema::any(), schema(&json!({"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"})));
+    assert_eq!(words(&compare(&any, &object)), "publishers no, subscribers yes");
+    assert_eq!(words(&compare(&object, &any)), "publishers yes, subscribers no");
+    assert_eq!(compare(&any, &any), Verdict { publishers: Side::Yes, subscribers: Side::Yes });
+}
+
+/// Both versions refer to a file that changed under its old name.
+#[test]
+fn a_change_of_a_referenced_file_counts() {
+    let with = |n: Value| {
+        let files = Files::of(&[
+            ("a.json", json!({"properties": {"n": {"$ref": "lib/n.json"}}, "type": "object"})),
+            ("lib/n.json", n),
+        ]);
+        files.compile(&["a.json"]).schemas.remove("a.json").expect("a schema")
+    };
+    let verdict = compare(&with(json!({"type": "number"})), &with(json!({"type": "integer"})));
+    assert_eq!(verdict.subscribers, Side::Yes);
+    let Side::No { lost: Some(_), example: Some(example) } = verdict.publishers else { panic!("{verdict:?}") };
+    assert_eq!(example, json!({"n": 0.5}));
+}
+
+/// The comparison of seven conditions took minutes, and a reload with it.
+#[test]
+fn what_would_take_long_is_unknown_at_once() {
+    let step = |i: usize| json!({"if": {"properties": {"k": {"const": i}}}, "then": {"required": [i.to_string()]}});
+    let chain = |length| json!({"type": "object", "allOf": (0..length).map(step).collect::<Value>()});
+    let start = Instant::now();
+    let verdict =
+        compare(&schema(&chain(30)), &schema(&json!({"type": "object", "allOf": [chain(30), {"title": "x"}]})));
+    assert!(start.elapsed() < Duration::from_secs(5));
+    assert_eq!(verdict.publishers, Side::Unknown { why: "it has too many alternatives".to_owned() });
 }

@@ -57,8 +57,9 @@ pub(super) fn fingerprint(library: &Library<'_>, reached: &[usize]) -> [u8; 32] 
 
 /// Checks a document against the rules of its dialect.
 pub(super) fn check_rules(library: &mut Library<'_>, id: usize) {
-    let Document { value, draft, known_good, .. } = &library.documents[id];
-    if *known_good {
+    let Document { value, draft, known_good, nodes, .. } = &library.documents[id];
+    // Where dialects are mixed each part has rules of its own, which the compiler applies.
+    if *known_good || nodes.iter().any(|node| library.nodes[*node].draft != *draft) {
         return;
     }
     let value = value.clone();

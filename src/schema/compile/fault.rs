@@ -180,6 +180,7 @@ impl fmt::Display for SchemaFaultKind {
             Self::DuplicateKey { key } => write!(f, "the key `{key}` stands twice in this object"),
             Self::TooDeep { limit } => write!(f, "nested deeper than `limits.json_depth` allows ({limit})"),
             Self::UnknownDialect { uri } => write!(f, "`$schema` names no known dialect: `{uri}`"),
+            Self::NotASchema { keyword, detail } if keyword.is_empty() => write!(f, "not a valid schema: {detail}"),
             Self::NotASchema { keyword, detail } => write!(f, "not a valid schema: {detail} (`{keyword}`)"),
             Self::InvalidUri { keyword, uri } => write!(f, "`{keyword}` is not a URI reference: `{uri}`"),
             Self::DuplicateId { uri, files: [one, other] } => {

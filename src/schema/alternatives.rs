@@ -1,0 +1,136 @@
+//! How many alternatives a schema multiplies out to: what bringing it into canonical form and comparing it costs.
+//!
+//! Every conjunction of disjunctions is multiplied out, and a chain of seven `if` would take minutes. An estimate that is
+//! too high only means that the answer is not known.
+
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+
+/// The most that are multiplied out.
+const MOST: u64 = 101;
+
+/// Whether a document without references to others multiplies out to more than can be borne.
+pub(super) fn are_too_many(document: &Value) -> bool {
+    let mut count = Count { root: document, way: Vec::new(), steps: 0 };
+    count.of(document) > MOST || count.steps > STEPS
+}
+
+/// The most schemas that are looked at for the estimate.
+const STEPS: usize = 20_000;
+
+struct Count<'s> {
+    root: &'s Value,
+    /// The references that are being followed.
+    way: Vec<&'s str>,
+    steps: usize,
+}
+
+impl<'s> Count<'s> {
+    /// The alternatives for a value itself, or for a part of it where those are more.
+    fn of(&mut self, schema: &'s Value) -> u64 {
+        let Value::Object(schema) = schema else { return 1 };
+        self.steps += 1;
+        if self.steps > STEPS {
+            return MOST + 1;
+        }
+        let mut own = 1_u64;
+        let mut parts = 1_u64;
+        for (keyword, value) in schema {
+            match keyword.as_str() {
+                "anyOf" | "oneOf" => own = own.saturating_mul(choice(self.sum(value))),
+                "allOf" => own = own.saturating_mul(self.product(value)),
+                "not" => own = own.saturating_mul(choice(self.negated(value))),
+                "if" => own = own.saturating_mul(choice(self.conditional(schema))),
+                "dependentSchemas" | "dependentRequired" | "dependencies" => {
+                    own = own.saturating_mul(choice(2).saturating_pow(size(value)));
+                }
+                "$ref" => own = own.saturating_mul(self.target(value)),
+                "properties" | "patternProperties" => {
+                    let members = value.as_object().into_iter().flat_map(Map::values);
+                    parts = members.map(|member| self.of(member)).fold(parts, u64::max);
+                }
+                "prefixItems" => parts = list(value).iter().map(|item| self.of(item)).fold(parts, u64::max),
+                "items" | "contains" | "additionalProperties" | "propertyNames" | "additionalItems" => {
+                    parts = parts.max(self.of(value));
+                }
+                _ => {}
+            }
+        }
+        own.max(parts)
+    }
+
+    fn sum(&mut self, branches: &'s Value) -> u64 {
+        list(branches).iter().fold(0, |sum, branch| self.of(branch).saturating_add(sum)).max(1)
+    }
+
+    fn product(&mut self, branches: &'s Value) -> u64 {
+        list(branches).iter().fold(1, |product, branch| self.of(branch).saturating_mul(product))
+    }
+
+    /// Each keyword that may fail is an alternative.
+    fn negated(&mut self, schema: &'s Value) -> u64 {
+        let keywords = u64::from(size(schema)).max(1);
+        self.of(schema).saturating_mul(keywords)
+    }
+
+    fn conditional(&mut self, schema: &'s Map<String, Value>) -> u64 {
+        let mut branch = |keyword: &str| schema.get(keyword).map_or(1, |branch| self.of(branch));
+        let (then, or) = (branch("then"), branch("else"));
+        let condition = schema.get("if").map_or(1, |condition| self.negated(condition));
+        then.saturating_add(or.saturating_mul(condition))
+    }
+
+    fn target(&mut self, reference: &'s Value) -> u64 {
+        let Some(text) = reference.as_str() else { return 1 };
+        let pointer = text.strip_prefix('#').and_then(|fragment| percent_decode_str(fragment).decode_utf8().ok());
+        let Some(target) = pointer.and_then(|pointer| self.root.pointer(&pointer)) else { return 1 };
+        if self.way.contains(&text) {
+            return 1;
+        }
+        self.way.push(text);
+        let count = self.of(target);
+        self.way.pop();
+        count
+    }
+}
+
+/// What a choice multiplies by: one more than its branches, because a difference asks for the opposite of each choice
+/// too, and takes seconds for five choices between two where one between sixty takes a tenth of one.
+fn choice(branches: u64) -> u64 {
+    if branches > 1 { branches.saturating_add(1) } else { 1 }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn size(value: &Value) -> u32 {
+    value.as_object().map_or(0, |members| u32::try_from(members.len()).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::are_too_many;
+
+    fn chain(length: usize) -> Value {
+        let step = |i: usize| json!({"if": {"required": ["k"], "properties": {"k": {"const": i}}}, "then": {"required": [i.to_string()]}});
+        json!({"allOf": (0..length).map(step).collect::<Value>()})
+    }
+
+    #[test]
+    fn conjunctions_of_disjunctions_multiply() {
+        let union = |n: usize| json!({"oneOf": (0..n).map(|i| json!({"const": i})).collect::<Value>()});
+        assert!(!are_too_many(&union(60)));
+        assert!(are_too_many(&union(101)));
+        assert!(!are_too_many(&json!({"allOf": [union(9), union(9)]})));
+        assert!(are_too_many(&json!({"allOf": [union(10), union(10)]})));
+        assert!(!are_too_many(&json!({"properties": {"a": union(60), "b": union(60)}})));
+        assert!(!are_too_many(&chain(3)));
+        assert!(are_too_many(&chain(5)));
+        let doubling = json!({"$ref": "#/$defs/a", "$defs": {"a": {"allOf": [{"$ref": "#/$defs/b"}, {"$ref": "#/$defs/b"}]}, "b": union(11)}});
+        assert!(are_too_many(&doubling));
+        assert!(!are_too_many(&json!({"anyOf": [{"type": "null"}, {"properties": {"next": {"$ref": "#"}}}]})));
+    }
+}
