@@ -1,6 +1,5 @@
 //! A real WebSocket peer, for tests that subscribe.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
@@ -25,13 +24,6 @@ impl Subscriber {
             request.headers_mut().insert(*name, value.parse().expect("a header value"));
         }
         Self(connect_async(request).await.expect("an upgrade").0)
-    }
-
-    /// Connects to `/ws` and reads `hello`.
-    pub async fn open(address: SocketAddr) -> Self {
-        let mut subscriber = Self::connect(&format!("ws://{address}/ws"), &[]).await;
-        assert_eq!(subscriber.json().await["type"], "hello");
-        subscriber
     }
 }
 
