@@ -1,12 +1,12 @@
 //! The server as others see it: over real sockets, from a port that the system chose.
 
-#![allow(clippy::disallowed_methods, reason = "tests may start tasks that nobody owns")]
-
 mod admin;
+mod architecture;
 mod cli;
 mod config;
 mod event_stream;
 mod events;
+mod examples;
 mod faults;
 mod handshake;
 mod history;
@@ -14,12 +14,17 @@ mod http;
 mod logs;
 mod model;
 mod pages;
+mod pattern;
 mod peer;
 mod process;
+mod program;
 mod raw_http;
+mod readme;
 mod register;
 mod rig;
 mod smallest_flow;
 mod store_contract;
 mod subscriber;
 mod tls;
+mod tour;
+mod transcripts;
