@@ -7,7 +7,7 @@ use crate::program::Place;
 use crate::tour::{Tour, blocks, copy, has};
 
 /// Set-ups that another test runs, because they take a browser.
-const ELSEWHERE: &[&str] = &["dashboard"];
+const ELSEWHERE: &[&str] = &["dashboard", "nginx"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_example_does_what_its_readme_says() {
