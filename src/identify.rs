@@ -2,9 +2,8 @@
 //!
 //! A wrong credential is never anonymous. Failures are counted for each address, so that guessing is slow.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::warn;
@@ -14,10 +13,8 @@ use crate::message::Time;
 use crate::plugin::AuthError;
 use crate::principal::Principal;
 use crate::problem::Refusal;
+use crate::rates::{PerSecond, network};
 use crate::snapshot::Snapshot;
-
-/// So many addresses are told apart within one second; the others share one count.
-const MAX_ADDRESSES: usize = 65_536;
 
 /// Decides who it is.
 ///
@@ -50,57 +47,22 @@ pub async fn identify(
     })
 }
 
-/// Failed authentications of each address in the current second.
-///
-/// A fixed window rather than a token bucket for each address: it forgets everything each second, so that its memory is
-/// bounded by what one second can bring, and no sweep is needed. Around a tick it lets twice the limit through.
+/// Failed authentications of each address.
 #[derive(Default)]
 pub struct Failures {
-    window: Mutex<Window>,
+    counts: PerSecond<IpAddr>,
     /// All of them, ever.
     pub total: Counter,
 }
 
-#[derive(Default)]
-struct Window {
-    since: Option<Instant>,
-    counts: HashMap<IpAddr, u32>,
-    others: u32,
-}
-
 impl Failures {
     fn of(&self, peer: IpAddr, now: Instant) -> u32 {
-        *self.window.lock().unwrap_or_else(PoisonError::into_inner).of(peer, now)
+        self.counts.add(network(peer), 0, now)
     }
 
     fn count(&self, peer: IpAddr, now: Instant) -> u32 {
         self.total.add(1);
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = window.of(peer, now);
-        *count += 1;
-        *count
-    }
-}
-
-impl Window {
-    fn of(&mut self, peer: IpAddr, now: Instant) -> &mut u32 {
-        if self.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
-            *self = Self { since: Some(now), ..Self::default() };
-        }
-        let peer = network(peer);
-        if self.counts.len() < MAX_ADDRESSES || self.counts.contains_key(&peer) {
-            self.counts.entry(peer).or_default()
-        } else {
-            &mut self.others
-        }
-    }
-}
-
-/// Whoever has one IPv6 address has its /64.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V4(_) => peer,
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        self.counts.add(network(peer), 1, now)
     }
 }
 
@@ -109,7 +71,7 @@ mod tests {
     use std::net::IpAddr;
     use std::time::{Duration, Instant};
 
-    use super::{Failures, MAX_ADDRESSES};
+    use super::Failures;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect(text)
@@ -128,16 +90,5 @@ mod tests {
         assert_eq!(failures.of(ip("2001:db8::ffff"), later), 3);
         assert_eq!(failures.of(ip("2001:db8:0:1::1"), later), 0);
         assert_eq!(failures.of(ip("10.0.0.1"), start + Duration::from_secs(1)), 0);
-    }
-
-    #[test]
-    fn memory_is_bounded() {
-        let (failures, start) = (Failures::default(), Instant::now());
-        let many = u32::try_from(MAX_ADDRESSES).expect("small");
-        for n in 0..many + 10_000 {
-            failures.count(IpAddr::from(n.to_be_bytes()), start);
-        }
-        assert_eq!(failures.window.lock().expect("not poisoned").counts.len(), MAX_ADDRESSES);
-        assert_eq!(failures.of(IpAddr::from(many.to_be_bytes()), start), 10_000, "the others share one count");
     }
 }

@@ -3,6 +3,7 @@
 //! A publication is judged by one snapshot. Between the judgement and the append the topic's schema may be replaced by
 //! a reload; then it is judged again, so that no message of an old shape follows a `topic_changed` notice.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ use crate::name::{Pattern, TopicName, UserId};
 use crate::plugin::{Draft, IdempotencyKey, StoreError};
 use crate::principal::{Action, Principal, authorize_topic};
 use crate::problem::Refusal;
+use crate::rates::{Whose, network};
 use crate::schema::json::{self, JsonError};
 use crate::schema::{Payload, Refused};
 use crate::snapshot::{Snapshot, TopicRules};
@@ -41,12 +43,21 @@ pub struct Published {
     pub id: Position,
 }
 
+/// Who publishes.
+#[derive(Clone, Copy)]
+pub struct Publisher<'a> {
+    /// What it may do.
+    pub principal: &'a Principal,
+    /// Where it is on the network.
+    pub peer: IpAddr,
+}
+
 /// Publishes one message.
 ///
 /// # Errors
 /// Why not; nothing was appended.
-pub async fn publish(live: &Live, principal: &Principal, publication: Publication) -> Result<Published, Refusal> {
-    match publish_batch(live, principal, vec![publication]).await {
+pub async fn publish(live: &Live, publisher: Publisher<'_>, publication: Publication) -> Result<Published, Refusal> {
+    match publish_batch(live, publisher, vec![publication]).await {
         Ok(mut published) => published.pop().ok_or_else(|| live.internal("a store answered nothing")),
         Err(Refusal::Batch(mut items)) if items.len() == 1 => Err(items.remove(0).1),
         Err(refusal) => Err(refusal),
@@ -59,11 +70,14 @@ pub async fn publish(live: &Live, principal: &Principal, publication: Publicatio
 /// [`Refusal::Batch`] with every item that is refused; nothing was appended.
 pub async fn publish_batch(
     live: &Live,
-    principal: &Principal,
+    publisher: Publisher<'_>,
     publications: Vec<Publication>,
 ) -> Result<Vec<Published>, Refusal> {
     let began = Instant::now();
-    let result = publish_all(live, principal, &publications).await;
+    let result = match within_rate(live, publisher, publications.len()) {
+        Ok(()) => publish_all(live, publisher.principal, &publications).await,
+        Err(refusal) => Err(refusal),
+    };
     match &result {
         Ok(_) => live.stats.publish.observe(began.elapsed()),
         Err(Refusal::Batch(items)) => {
@@ -102,6 +116,15 @@ async fn publish_all(
         }
         return append(live, principal, judged).await;
     }
+}
+
+fn within_rate(live: &Live, publisher: Publisher<'_>, publications: usize) -> Result<(), Refusal> {
+    let limit = live.snapshot().config.limits.publish_rate;
+    let whose = match &publisher.principal.token {
+        Some(token) => Whose::Token(token.clone()),
+        None => Whose::Network(network(publisher.peer)),
+    };
+    live.rates.publish(whose, publications, limit)
 }
 
 struct Judged {

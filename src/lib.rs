@@ -31,6 +31,7 @@ pub mod plugin;
 pub mod principal;
 pub mod problem;
 pub mod protocol;
+pub mod rates;
 pub mod reconnect;
 pub mod registrations;
 pub mod reload;

@@ -12,6 +12,7 @@ use crate::drain::Drain;
 use crate::hub::Hub;
 use crate::identify::Failures;
 use crate::problem::Refusal;
+use crate::rates::Rates;
 use crate::registrations::Registrations;
 use crate::reloads::Reloads;
 use crate::snapshot::Snapshot;
@@ -33,6 +34,8 @@ pub struct Live {
     pub failures: Failures,
     /// What is counted of the whole process.
     pub stats: Stats,
+    /// How often callers publish and connect.
+    pub rates: Rates,
     /// Places for connections that have not said who they are.
     pub strangers: Strangers,
     /// What came of the reloads so far.
@@ -51,6 +54,7 @@ impl Live {
             registrations: Registrations::default(),
             failures: Failures::default(),
             stats: Stats::default(),
+            rates: Rates::default(),
             strangers: Strangers::default(),
             reloads: Reloads::default(),
             appending: Appending::default(),

@@ -26,7 +26,7 @@ use crate::close::Close;
 use crate::config::model::Limits;
 use crate::connections::{Connections, Permit};
 use crate::http::flow::Flow;
-use crate::http::{Door, Link, Side};
+use crate::http::{Door, Link, Side, forwarded};
 use crate::live::Live;
 use crate::message::Time;
 use crate::plugin::Protocol;
@@ -189,6 +189,9 @@ async fn serve(
 ) {
     let snapshot = live.snapshot();
     let limits = &snapshot.config.limits;
+    let trusted = |peer| forwarded::is_trusted(&snapshot.config.server.trusted_proxies, peer);
+    // A proxy makes the connections of everybody behind it.
+    let hasty = peer.is_some_and(|peer| !trusted(peer) && !live.rates.connect(peer, limits.connect_rate));
     let socket = match tls {
         Some(tls) => match socket.secure(tls, limits.header_timeout).await {
             Ok(socket) => socket,
@@ -196,7 +199,7 @@ async fn serve(
         },
         None => socket,
     };
-    let link = Link { peer, permit, flow: Flow::default(), secure: socket.is_secure() };
+    let link = Link { peer, permit, flow: Flow::default(), secure: socket.is_secure(), hasty };
     let socket = HttpSocket::new(socket, limits.write_stall, link.flow.clone());
     let http = http(limits);
     drop(snapshot);

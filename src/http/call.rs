@@ -16,6 +16,7 @@ use crate::identify::identify;
 use crate::live::Live;
 use crate::principal::Principal;
 use crate::problem::Refusal;
+use crate::rates::limited;
 use crate::snapshot::Snapshot;
 use crate::telemetry::stats::Route;
 
@@ -39,6 +40,8 @@ pub struct Call {
     pub permit: Permit,
     /// Whether what is answered on the connection has left.
     pub flow: Flow,
+    /// Whether its network makes more connections than `limits.connect_rate` allows.
+    hasty: bool,
     route: OnceLock<Route>,
 }
 
@@ -63,6 +66,7 @@ impl Call {
             peer,
             secure: secure || link.secure,
             permit: link.permit,
+            hasty: link.hasty,
             flow: link.flow,
             route: OnceLock::new(),
         }
@@ -78,6 +82,9 @@ impl Call {
             return Err(Refusal::UriTooLong { bytes });
         }
         origin::admit(self, snapshot, loopback)?;
+        if self.hasty {
+            return Err(limited("connect_rate"));
+        }
         // What tells whether the server lives is not refused for want of room.
         if self.permit.is_over() && !health::is_probe(self.uri.path()) {
             return Err(Refusal::Overloaded {
@@ -86,6 +93,11 @@ impl Call {
             });
         }
         Ok(())
+    }
+
+    /// Whether nothing more is answered on its connection.
+    pub fn is_last(&self) -> bool {
+        self.permit.is_over() || self.hasty
     }
 
     /// The route that took it.

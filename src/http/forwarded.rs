@@ -33,7 +33,8 @@ fn parse(hop: &str) -> Option<IpAddr> {
     Some(IpAddr::to_canonical(&ip))
 }
 
-fn is_trusted(trusted: &[(IpAddr, u8)], ip: IpAddr) -> bool {
+/// Whether the address is a trusted proxy's.
+pub fn is_trusted(trusted: &[(IpAddr, u8)], ip: IpAddr) -> bool {
     trusted.iter().any(|(network, prefix)| match (network, ip) {
         (IpAddr::V4(network), IpAddr::V4(ip)) => share(network.to_bits().into(), ip.to_bits().into(), 32, *prefix),
         (IpAddr::V6(network), IpAddr::V6(ip)) => share(network.to_bits(), ip.to_bits(), 128, *prefix),

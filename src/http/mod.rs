@@ -12,7 +12,7 @@ mod credential;
 mod envelope;
 mod events;
 pub mod flow;
-mod forwarded;
+pub mod forwarded;
 mod health;
 mod history;
 mod origin;
@@ -59,6 +59,8 @@ pub struct Link {
     pub flow: Flow,
     /// Whether it is encrypted.
     pub secure: bool,
+    /// Whether its network makes more connections than `limits.connect_rate` allows.
+    pub hasty: bool,
 }
 
 /// Where requests of one listener come in.
@@ -126,7 +128,7 @@ impl Door {
         };
         origin::mark(&call, &snapshot, &mut response);
         let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if !is_upgrade && (call.permit.is_over() || self.live.drain.has_begun()) {
+        if !is_upgrade && (call.is_last() || self.live.drain.has_begun()) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         self.live.stats.answered(call.route(), response.status().as_u16());

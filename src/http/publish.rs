@@ -14,7 +14,7 @@ use crate::http::body::{Arrived, arrive};
 use crate::http::call::Call;
 use crate::http::envelope::Envelopes;
 use crate::http::{answer, credential, envelope};
-use crate::ingest::{self, Publication, Published};
+use crate::ingest::{self, Publication, Published, Publisher};
 use crate::name::TopicName;
 use crate::problem::Refusal;
 use crate::telemetry::log_refused;
@@ -58,8 +58,8 @@ where
     let key = credential::idempotency_key(&call.headers);
     let key = key.map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
     let arrived = arrive(call, body, ONE).await.map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
-    let publication = Publication { topic: topic.clone(), user: None, body: arrived.body, key };
-    match ingest::publish(&call.live, &arrived.principal, publication).await {
+    let publication = Publication { topic: topic.clone(), user: None, body: arrived.body.clone(), key };
+    match ingest::publish(&call.live, publisher(call, &arrived), publication).await {
         Ok(published) => Ok(answer::json(StatusCode::OK, &shown(&published))),
         Err(refusal) => {
             log_refused(topic.as_str(), arrived.principal.name(), call.peer, &refusal);
@@ -77,7 +77,7 @@ where
         read_envelopes(call, body).await.map_err(|refusal| refused_early(call, None, refusal))?;
     let Envelopes { publications, single, places } = envelopes;
     let first = publications.first().map(|publication| publication.topic.clone());
-    let published = ingest::publish_batch(&call.live, &arrived.principal, publications).await;
+    let published = ingest::publish_batch(&call.live, publisher(call, &arrived), publications).await;
     match published.map_err(|refusal| places.place(refusal)) {
         Ok(published) if single => Ok(answer::json(StatusCode::OK, &published.first().map(shown))),
         Ok(published) => Ok(answer::json(StatusCode::OK, &published.iter().map(shown).collect::<Vec<_>>())),
@@ -104,6 +104,10 @@ where
         envelopes.take_key(key)?;
     }
     Ok((arrived, envelopes))
+}
+
+fn publisher<'a>(call: &Call, arrived: &'a Arrived) -> Publisher<'a> {
+    Publisher { principal: &arrived.principal, peer: call.peer }
 }
 
 /// A publish was refused before there was something to judge.

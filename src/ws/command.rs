@@ -7,7 +7,7 @@ use crate::close::Close;
 use crate::command::{BadCommand, Command, CommandKind};
 use crate::evaluate::admit;
 use crate::identify::identify;
-use crate::ingest::{self, Publication};
+use crate::ingest::{self, Publication, Publisher};
 use crate::name::{Pattern, TopicName};
 use crate::notice::{After, CommandId, Notice};
 use crate::problem::Refusal;
@@ -130,7 +130,8 @@ impl Task {
     async fn publish(&mut self, id: Option<CommandId>, topic: TopicName, body: Box<str>) -> Result<(), Ending> {
         let Some(principal) = self.principal.clone() else { return Ok(()) };
         let publication = Publication { topic, user: None, body: Bytes::from(String::from(body)), key: None };
-        match ingest::publish(&self.live, &principal, publication).await {
+        let publisher = Publisher { principal: &principal, peer: self.peer };
+        match ingest::publish(&self.live, publisher, publication).await {
             Ok(published) => self.tell(&Notice::Ok { id, message: Some(published.id) }),
             Err(refusal) => self.refuse(id, refusal),
         }

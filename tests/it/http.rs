@@ -305,3 +305,33 @@ async fn failed_authentications_are_limited_for_each_address() {
     assert_eq!(statuses.pop().expect("an answer").status, 429);
     assert_eq!(publish("127.0.0.1", "secret-all").await.status, 200, "other services of this machine are not kept out");
 }
+
+#[tokio::test]
+async fn publishes_over_the_rate_are_refused_by_token_and_by_network() {
+    let rig = Rig::start(|config| config.limits.publish_rate = Some(3)).await;
+    let batch = r#"[{"topic":"cats","data":{"name":"a"}},{"topic":"cats","data":{"name":"b"}}]"#;
+    let mut statuses = Vec::new();
+    for _ in 0..2 {
+        statuses.push(rig.post("/publish", "secret-all", batch).await);
+    }
+    assert_eq!(statuses[0].status, 200);
+    assert_eq!(statuses[1].status, 429, "two batches of two are four");
+    assert_eq!(statuses[1].header("retry-after"), "1");
+    assert_eq!(statuses[1].json()["type"], "urn:relay:problem:rate-limited");
+    assert_eq!(statuses[1].json()["detail"], "over `limits.publish_rate`: wait as `Retry-After` says");
+}
+
+#[tokio::test]
+async fn connections_over_the_rate_are_answered_once_and_closed() {
+    let rig = Rig::start(|config| config.limits.connect_rate = Some(2)).await;
+    let mut refused = 0;
+    for _ in 0..8 {
+        let answer = rig.get("/health", "").await;
+        if answer.status == 429 {
+            refused += 1;
+            assert_eq!(answer.json()["detail"], "over `limits.connect_rate`: wait as `Retry-After` says");
+            assert_eq!(answer.header("connection"), "close");
+        }
+    }
+    assert!(refused >= 2, "{refused} of 8 in at most a few seconds");
+}

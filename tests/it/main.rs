@@ -1,7 +1,5 @@
 //! The server as others see it: over real sockets, from a port that the system chose.
 
-#![allow(clippy::disallowed_methods, reason = "tests may start tasks that nobody owns")]
-
 mod admin;
 mod architecture;
 mod cli;
@@ -9,6 +7,7 @@ mod config;
 mod event_stream;
 mod events;
 mod examples;
+mod faults;
 mod handshake;
 mod history;
 mod http;
@@ -24,6 +23,7 @@ mod readme;
 mod register;
 mod rig;
 mod smallest_flow;
+mod store_contract;
 mod subscriber;
 mod tls;
 mod tour;

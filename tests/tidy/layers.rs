@@ -31,6 +31,7 @@ const LEVELS: &[(&str, &[&str])] = &[
             "appending",
             "delivery",
             "evaluate",
+            "rates",
             "reconnect",
             "connections",
             "drain",

@@ -8,6 +8,7 @@
 //! `MODEL_SEEDS=100000` runs more, `MODEL_SEED=17` one: a seed that fails is printed.
 
 mod dice;
+mod direct;
 mod ledger;
 mod reader;
 mod wire;
@@ -92,7 +93,7 @@ fn seeds(some: u64, first: u64, runtime: fn() -> Runtime, tcp: bool) -> Seen {
 async fn run(seed: u64, tcp: bool, seen: &mut Seen) {
     let mut dice = Dice(seed);
     let mut world = World::start(&mut dice, tcp).await;
-    let mut readers: Vec<Reader> = (0..2 + dice.below(4)).map(|_| Reader::new(dice.below(USERS.len()))).collect();
+    let mut readers: Vec<Reader> = (0..3 + dice.below(4)).map(|_| Reader::new(dice.below(USERS.len()))).collect();
     for _ in 0..30 + dice.below(60) {
         step(&mut world, &mut readers, &mut dice, seen).await;
         for _ in 0..dice.below(5) {
@@ -129,8 +130,13 @@ async fn step(world: &mut World, readers: &mut [Reader], dice: &mut Dice, seen: 
                 world.publish(&list).await;
             }
         }
-        38..66 => readers[at].read(world, 1 + dice.below(12)),
-        66..80 => readers[at].command(world, dice).await,
+        38..54 => readers[at].read(world, 1 + dice.below(12)),
+        54..66 => readers[at].step(1 + dice.below(3)).await,
+        66..80 => {
+            readers[at].command(world, dice).await;
+            // Back with the shard before it notices, now and then.
+            readers[at].step(dice.below(12)).await;
+        }
         80..90 if !readers[at].is_connected() => readers[at].connect(world, dice).await,
         80..83 => readers[at].leave(),
         90..92 => world.age(),
@@ -168,7 +174,8 @@ async fn history(world: &World, dice: &mut Dice) {
     let mut start = some_start(world, dice);
     loop {
         let after = text(world, &start).unwrap_or_else(|| "earliest".to_owned());
-        let wait = if dice.one_in(8) { "&wait=1" } else { "" };
+        // A wait costs nothing where the clock stands still.
+        let wait = if dice.one_in(8) && !world.is_real { "&wait=1" } else { "" };
         let request = format!(
             "GET /history/{}?after={after}&limit={limit}{wait} HTTP/1.1\r\nHost: localhost\r\n\
              Authorization: Bearer secret-u{user}\r\n\r\n",

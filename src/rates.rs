@@ -1,0 +1,137 @@
+//! How often somebody does something: counts of the current second.
+//!
+//! A fixed window rather than a token bucket for each key: it forgets everything each second, so that its memory is
+//! bounded by what one second can bring, and no sweep is needed. Around a tick it lets twice the limit through.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::problem::Refusal;
+
+/// So many keys are told apart within one second; the others share one count.
+pub const MAX_KEYS: usize = 65_536;
+
+/// Counts by key, all of them from zero again each second.
+pub struct PerSecond<K>(Mutex<Window<K>>);
+
+struct Window<K> {
+    since: Option<Instant>,
+    counts: HashMap<K, u32>,
+    others: u32,
+}
+
+impl<K> Default for PerSecond<K> {
+    fn default() -> Self {
+        Self(Mutex::new(Window::default()))
+    }
+}
+
+impl<K> Default for Window<K> {
+    fn default() -> Self {
+        Self { since: None, counts: HashMap::new(), others: 0 }
+    }
+}
+
+impl<K: Hash + Eq> PerSecond<K> {
+    /// Adds to a key's count and answers it.
+    pub fn add(&self, key: K, n: u32, now: Instant) -> u32 {
+        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if window.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
+            *window = Window { since: Some(now), ..Window::default() };
+        }
+        let count = if window.counts.len() < MAX_KEYS || window.counts.contains_key(&key) {
+            window.counts.entry(key).or_default()
+        } else {
+            &mut window.others
+        };
+        *count = count.saturating_add(n);
+        *count
+    }
+}
+
+/// Whose rate it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Whose {
+    /// A token's, by its name.
+    Token(Arc<str>),
+    /// An anonymous caller's, by its network.
+    Network(IpAddr),
+}
+
+/// The rates of callers.
+#[derive(Default)]
+pub struct Rates {
+    publishes: PerSecond<Whose>,
+    connections: PerSecond<IpAddr>,
+}
+
+impl Rates {
+    /// Counts publishes.
+    ///
+    /// # Errors
+    /// 429 over `limits.publish_rate`.
+    pub fn publish(&self, whose: Whose, n: usize, limit: Option<u32>) -> Result<(), Refusal> {
+        let Some(limit) = limit else { return Ok(()) };
+        let n = u32::try_from(n).unwrap_or(u32::MAX);
+        match self.publishes.add(whose, n, Instant::now()) <= limit {
+            true => Ok(()),
+            false => Err(limited("publish_rate")),
+        }
+    }
+
+    /// Counts a connection; whether it is within `limits.connect_rate`.
+    pub fn connect(&self, peer: IpAddr, limit: Option<u32>) -> bool {
+        limit.is_none_or(|limit| self.connections.add(network(peer), 1, Instant::now()) <= limit)
+    }
+}
+
+/// The refusal of who is over a rate.
+pub fn limited(limit: &'static str) -> Refusal {
+    Refusal::RateLimited { limit, retry_after: Duration::from_secs(1) }
+}
+
+/// Whoever has one IPv6 address has its /64.
+pub fn network(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V4(_) => peer,
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{MAX_KEYS, PerSecond, Rates, Whose};
+
+    #[test]
+    fn counts_begin_anew_each_second() {
+        let (counts, start) = (PerSecond::default(), Instant::now());
+        assert_eq!(counts.add("a", 2, start), 2);
+        assert_eq!(counts.add("b", 1, start), 1);
+        assert_eq!(counts.add("a", 1, start + Duration::from_millis(999)), 3);
+        assert_eq!(counts.add("a", 1, start + Duration::from_secs(1)), 1);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let (counts, start) = (PerSecond::default(), Instant::now());
+        for n in 0..MAX_KEYS + 1_000 {
+            counts.add(n, 1, start);
+        }
+        assert_eq!(counts.add(MAX_KEYS + 5_000, 1, start), 1_001, "the others share one count");
+        assert_eq!(counts.add(0, 1, start), 2);
+    }
+
+    #[test]
+    fn a_batch_counts_as_what_is_in_it_and_off_is_off() {
+        let (rates, whose) = (Rates::default(), Whose::Token("shop".into()));
+        assert!(rates.publish(whose.clone(), 1_000_000, None).is_ok());
+        assert!(rates.publish(whose.clone(), 3, Some(3)).is_ok());
+        let refusal = rates.publish(whose, 1, Some(3)).expect_err("over the rate");
+        assert_eq!(refusal.to_string(), "over `limits.publish_rate`: wait as `Retry-After` says");
+    }
+}
