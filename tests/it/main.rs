@@ -16,6 +16,7 @@ mod pages;
 mod peer;
 mod process;
 mod raw_http;
+mod raw_table;
 mod register;
 mod rig;
 mod smallest_flow;
