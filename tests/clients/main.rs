@@ -4,6 +4,8 @@
 //! A runner of its own, because the usual one cannot say that a test was skipped: one whose program is not installed is
 //! named, with what to install, and never counted as passed.
 
+#![allow(clippy::disallowed_methods, reason = "no runtime is here that a thread could stop")]
+
 mod browser;
 mod command_line;
 mod proxy;
