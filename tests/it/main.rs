@@ -1,5 +1,7 @@
 //! The server as others see it: over real sockets, from a port that the system chose.
 
+#![allow(clippy::disallowed_methods, reason = "tests may start tasks that nobody owns")]
+
 mod admin;
 mod architecture;
 mod cli;
