@@ -146,12 +146,35 @@ async fn step(world: &mut World, readers: &mut [Reader], dice: &mut Dice, seen: 
             history(world, dice).await;
             seen.histories += 1;
         }
+        83..86 => collide(world, readers, dice).await,
         98 if dice.one_in(3) => {
             restart(world, readers, dice).await;
             seen.restarts += 1;
         }
         _ => {}
     }
+}
+
+/// Everybody is live; then one leaves the shard's hands in the middle of a pass.
+async fn collide(world: &mut World, readers: &mut [Reader], dice: &mut Dice) {
+    for _ in 0..3 {
+        for reader in readers.iter_mut() {
+            reader.read(world, 50);
+            reader.step(12).await;
+        }
+        for _ in 0..4 {
+            tokio::task::yield_now().await;
+        }
+    }
+    for _ in 0..1 + dice.below(2) {
+        world.publish(&[(dice.below(TOPICS.len()), None)]).await;
+    }
+    for _ in 0..dice.below(4) {
+        tokio::task::yield_now().await;
+    }
+    let at = dice.below(readers.len());
+    readers[at].command(world, dice).await;
+    readers[at].step(dice.below(12)).await;
 }
 
 /// The server drains, or dies, and another one begins a new log.
