@@ -174,7 +174,13 @@ pub fn judge(
 }
 
 fn admit(snapshot: &Snapshot, principal: &Principal, topic: &TopicName) -> Result<Arc<TopicRules>, Refusal> {
-    if !authorize_topic(principal, Action::Publish, topic) {
+    // A connection may have been let in under an earlier configuration: what was granted then and what is granted now
+    // must both cover it. Not the present grants alone, for a registered connection may do less than its token.
+    let now = match principal.token {
+        Some(_) => snapshot.auth.renew(principal).ok_or(Refusal::Unauthenticated { wrong: true })?,
+        None => snapshot.anonymous.clone(),
+    };
+    if ![principal, &now].iter().all(|principal| authorize_topic(principal, Action::Publish, topic)) {
         return Err(denied(principal, Action::Publish, &Pattern::from(topic)));
     }
     snapshot.resolve(topic).cloned().ok_or_else(|| Refusal::UnknownTopic { topic: topic.to_string() })

@@ -19,6 +19,7 @@ mod peer;
 mod process;
 mod program;
 mod raw_http;
+mod raw_table;
 mod readme;
 mod register;
 mod rig;
