@@ -29,14 +29,13 @@ pub(super) fn run(config: &Path) -> ExitCode {
         eprintln!("{}", render::summary(&config.display().to_string(), &loaded.diagnostics));
         return ExitCode::from(BAD_CONFIG);
     };
-    Logs::start(&valid.log);
+    let logs = Logs::start(&valid.log);
     descriptors::raise();
     // One shard for each worker: more would only contend for the same processors.
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     let served = runtime.and_then(|runtime| {
         runtime.block_on(async {
-            let logs = Logs::start(&valid.log);
             let live = build::live(build::snapshot(valid, &loaded, None), workers);
             let reloader = Arc::new(Reloader::new(config.to_owned(), live.clone(), Some(logs), loaded));
             serve(live, reloader).await

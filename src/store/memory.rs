@@ -106,7 +106,14 @@ impl Store for MemoryStore {
     }
 
     fn retain(&self, rules: Directory<Retention>) {
-        self.log().retain(rules);
+        // There may be thousands: they are made and dropped while nobody waits for the lock.
+        let rules = rules.map(Arc::new);
+        let before = self.log().retain(rules);
+        drop(before);
+    }
+
+    fn remember(&self, keys: usize, window: Duration) {
+        self.log().keys.resize(keys, window);
     }
 
     fn sweep(&self, now: Time) {
@@ -254,8 +261,9 @@ impl Log {
         }
     }
 
-    fn retain(&mut self, rules: Directory<Retention>) {
-        self.rules = rules.map(Arc::new);
+    /// Answers what counted before.
+    fn retain(&mut self, rules: Directory<Arc<Retention>>) -> Directory<Arc<Retention>> {
+        let before = std::mem::replace(&mut self.rules, rules);
         self.families.clear();
         let mut gone = Vec::new();
         for (topic, ring) in &mut self.rings {
@@ -275,6 +283,7 @@ impl Log {
                 self.forget(topic, last, Some(declared));
             }
         }
+        before
     }
 
     fn sweep(&mut self, now: Time) {
@@ -352,6 +361,15 @@ impl Keys {
         let id = (key.clone(), draft.topic.clone());
         self.order.push_back((receipt.time, id.clone()));
         self.known.insert(id, Known { receipt: Receipt { duplicate: true, ..receipt }, digest: digest(draft) });
+        self.shrink();
+    }
+
+    fn resize(&mut self, limit: usize, window: Duration) {
+        (self.limit, self.window) = (limit, window);
+        self.shrink();
+    }
+
+    fn shrink(&mut self) {
         while self.known.len() > self.limit {
             self.forget_oldest();
         }
