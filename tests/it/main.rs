@@ -21,4 +21,5 @@ mod register;
 mod rig;
 mod smallest_flow;
 mod subscriber;
+mod suites;
 mod tls;

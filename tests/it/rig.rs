@@ -10,7 +10,7 @@ use relay::config::model::{Config, Listen, Span, TokenConfig};
 use relay::live::Live;
 use relay::message::{Position, Record, Seq, Time};
 use relay::name::{Pattern, UserId};
-use relay::plugin::Query;
+use relay::plugin::{Protocol, Query};
 use relay::principal::{Grants, UserPattern};
 use relay::schema::compile::SchemaCache;
 use relay::server::listener::Listener;
@@ -80,13 +80,18 @@ impl Rig {
 
     /// Serves what there is.
     pub async fn serve(live: Arc<Live>) -> Self {
+        Self::serve_with(live, PROTOCOLS).await
+    }
+
+    /// Serves what there is, in these subprotocols.
+    pub async fn serve_with(live: Arc<Live>, protocols: &'static [&'static dyn Protocol]) -> Self {
         let server = live.snapshot().config.server.clone();
         let public = Listener::bind(&server.listen).await.expect("a free port");
         let admin = Listener::bind(&server.admin.expect("an admin listener")).await.expect("a free port");
         let (public_address, admin_address) = (tcp(&public), tcp(&admin));
         let listeners = Listeners { public, admin: Some(admin), reloader: None };
         #[expect(clippy::disallowed_methods, reason = "the server owns its tasks; this is the test's own")]
-        let running = tokio::spawn(server::run(listeners, live.clone(), PROTOCOLS));
+        let running = tokio::spawn(server::run(listeners, live.clone(), protocols));
         Self { live, public: public_address, admin: admin_address, running }
     }
 
@@ -147,7 +152,12 @@ impl Drop for Rig {
 
 /// The tests' configuration with a change, built.
 pub fn snapshot(change: impl FnOnce(&mut Config)) -> Snapshot {
-    let mut files = Memory::new(RELAY_TOML).with("schemas/sighting.json", SIGHTING);
+    snapshot_of(&Memory::new(RELAY_TOML).with("schemas/sighting.json", SIGHTING), change)
+}
+
+/// A configuration of one's own with a change, built. The environment has the secret of the token `all`.
+pub fn snapshot_of(files: &Memory, change: impl FnOnce(&mut Config)) -> Snapshot {
+    let mut files = files.clone();
     files.env.insert("ALL".into(), "secret-all".into());
     let mut loaded = load(&files, &SchemaCache::default(), Time::now());
     let mut config = loaded.config.take().unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
