@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests may start tasks that nobody owns")]
 
 mod admin;
+mod attacks;
 mod cli;
 mod config;
 mod event_stream;
@@ -11,6 +12,7 @@ mod handshake;
 mod history;
 mod http;
 mod logs;
+mod matrix;
 mod model;
 mod pages;
 mod peer;
