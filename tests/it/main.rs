@@ -1,9 +1,8 @@
 //! The server as others see it: over real sockets, from a port that the system chose.
 
-#![allow(clippy::disallowed_methods, reason = "tests may start tasks that nobody owns")]
-
 mod admin;
 mod architecture;
+mod attacks;
 mod cli;
 mod config;
 mod event_stream;
@@ -14,6 +13,7 @@ mod handshake;
 mod history;
 mod http;
 mod logs;
+mod matrix;
 mod model;
 mod pages;
 mod pattern;
@@ -31,6 +31,7 @@ mod rig;
 mod smallest_flow;
 mod store_contract;
 mod subscriber;
+mod suites;
 mod tls;
 mod tour;
 mod transcripts;
