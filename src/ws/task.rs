@@ -199,6 +199,13 @@ impl Task {
                 self.hasten(timer.as_mut());
             }
             self.arrived = VecDeque::new();
+            // A peer that never stops sending keeps `poll_next` from its timer.
+            if timer.deadline() <= Instant::now() {
+                if let Err(ending) = self.look() {
+                    return ending;
+                }
+                timer.as_mut().reset(self.due());
+            }
             let next = poll_fn(|cx| self.poll_next(cx, timer.as_mut())).await;
             let done = match next {
                 Next::Arrived => Ok(()),

@@ -226,6 +226,20 @@ async fn the_unauthenticated_are_few_and_short_lived() {
     assert_eq!((heard.count(r#""type":"ok""#), heard.count("`auth` must be the first message")), (1, 1));
 }
 
+/// A socket in which there was always something to read kept its task from looking at the clock: who never stopped
+/// pinging could stay without a credential, and keep one that had expired.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_never_stops_talking_does_not_outlive_its_time() {
+    let rig = Rig::start(|config| config.limits.auth_timeout = Duration::from_millis(300)).await;
+    let mut peer = open(&rig).await;
+    let pings = frame(0x89, b"").repeat(10_000);
+    let began = Instant::now();
+    while rig.live.strangers.len() > 0 && peer.try_send(&pings).await.is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(10), "it is still there");
+    }
+    nobody_is_connected(&rig).await;
+}
+
 /// Five seconds, whatever the peer does: says nothing, goes on sending, or answers and keeps the socket open.
 #[tokio::test]
 async fn a_close_that_is_never_answered_ends_all_the_same() {
