@@ -57,6 +57,8 @@ pub struct Task {
     /// `None` until a credential is shown, where one is needed.
     pub(super) principal: Option<Arc<Principal>>,
     pub(super) seat: Option<Box<Seat>>,
+    /// The configuration by which the principal was last judged.
+    pub(super) generation: u64,
     /// The first command may still be `auth`.
     pub(super) may_authenticate: bool,
     pub(super) malformed: u8,
@@ -111,6 +113,7 @@ impl Task {
             protocol,
             principal: None,
             seat: None,
+            generation: 0,
             may_authenticate: true,
             malformed: 0,
             peer,
@@ -150,15 +153,17 @@ impl Task {
             generation: snapshot.generation,
         };
         match caller? {
-            Caller::Known(principal) => self.admit(principal),
+            Caller::Known(principal) => self.admit(principal)?,
             Caller::Registered(principal, seat) => {
-                self.admit(principal);
-                let allowed = self.allowed(&seat.registration.topics);
+                let topics = seat.registration.topics.clone();
                 self.seat = Some(seat);
+                self.admit(principal)?;
+                let allowed = self.allowed(&topics);
                 self.tell(&hello)?;
                 if !allowed.is_empty() {
                     let list = allowed.into_iter().map(|pattern| (pattern, After::Live)).collect();
                     self.subscriber.subscribe(list, Some(None));
+                    self.judge_again()?;
                 }
                 return self.take(head);
             }
@@ -172,14 +177,6 @@ impl Task {
         }
         self.tell(&hello)?;
         self.take(head)
-    }
-
-    /// From now on the connection is this principal's.
-    pub(super) fn admit(&mut self, principal: Arc<Principal>) {
-        self.subscriber.identify(principal.user.clone(), principal.token.clone());
-        self.principal = Some(principal);
-        self.may_authenticate = false;
-        self.vitals.stranger = None;
     }
 
     /// Takes bytes that came behind the upgrade request.

@@ -234,7 +234,7 @@ async fn who_never_stops_talking_does_not_outlive_its_time() {
     let mut peer = open(&rig).await;
     let pings = frame(0x89, b"").repeat(10_000);
     let began = Instant::now();
-    while rig.live.strangers.len() > 0 && peer.try_send(&pings).await.is_ok() {
+    while !rig.live.strangers.is_empty() && peer.try_send(&pings).await.is_ok() {
         assert!(began.elapsed() < Duration::from_secs(10), "it is still there");
     }
     nobody_is_connected(&rig).await;

@@ -1,91 +1,12 @@
 //! The program itself: its signals, its Unix socket, and a caller that is not ours.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use tokio::net::UnixStream;
 
 use crate::peer::Peer;
-
-/// A directory of this test's own.
-struct Place(PathBuf);
-
-impl Place {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("relay-{}-{name}", std::process::id()));
-        fs::create_dir_all(&path).expect("a directory");
-        Self(path)
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, text).expect("a file");
-        path
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// The running program.
-struct Relay {
-    child: Child,
-    log: BufReader<std::process::ChildStderr>,
-}
-
-impl Relay {
-    fn start(config: &Path) -> Self {
-        Self::start_as(Command::new(env!("CARGO_BIN_EXE_relay")), config)
-    }
-
-    fn start_as(mut command: Command, config: &Path) -> Self {
-        let mut child = command
-            .args(["run", "--config"])
-            .arg(config)
-            .env_remove("RUST_LOG")
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let log = BufReader::new(child.stderr.take().expect("a pipe"));
-        Self { child, log }
-    }
-
-    /// Reads the log up to a line with this text, and answers that line.
-    fn wait_for(&mut self, text: &str) -> String {
-        let mut seen = String::new();
-        loop {
-            let before = seen.len();
-            assert_ne!(self.log.read_line(&mut seen).expect("text"), 0, "no `{text}` in\n{seen}");
-            if seen[before..].contains(text) {
-                return seen[before..].to_owned();
-            }
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill").success());
-    }
-
-    /// Waits for its end: its exit code and the rest of its log.
-    fn end(mut self) -> (Option<i32>, String) {
-        let mut rest = String::new();
-        self.log.read_to_string(&mut rest).expect("text");
-        (self.child.wait().expect("an end").code(), rest)
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-    }
-}
+use crate::program::{Place, Relay};
 
 fn config(listen: &str) -> String {
     format!(

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use relay::assemble::reload::Reloader;
 use relay::assemble::{PROTOCOLS, build, load};
 use relay::config::files::Memory;
 use relay::config::model::{Config, Listen, Span, TokenConfig};
@@ -80,18 +81,21 @@ impl Rig {
 
     /// Serves what there is.
     pub async fn serve(live: Arc<Live>) -> Self {
-        Self::serve_with(live, PROTOCOLS).await
+        Self::serve_with(live, PROTOCOLS, None).await
     }
 
-    /// Serves what there is, in these subprotocols.
-    pub async fn serve_with(live: Arc<Live>, protocols: &'static [&'static dyn Protocol]) -> Self {
+    /// Serves what there is, in these subprotocols, and reloads when operators ask for it.
+    pub async fn serve_with(
+        live: Arc<Live>,
+        protocols: &'static [&'static dyn Protocol],
+        reloader: Option<Arc<Reloader>>,
+    ) -> Self {
         let server = live.snapshot().config.server.clone();
         let public = Listener::bind(&server.listen).await.expect("a free port");
         let admin = Listener::bind(&server.admin.expect("an admin listener")).await.expect("a free port");
         let (public_address, admin_address) = (tcp(&public), tcp(&admin));
-        let listeners = Listeners { public, admin: Some(admin), reloader: None };
-        #[expect(clippy::disallowed_methods, reason = "the server owns its tasks; this is the test's own")]
-        let running = tokio::spawn(server::run(listeners, live.clone(), protocols));
+        let listeners = Listeners { public, admin: Some(admin), reloader };
+        let running = spawn(server::run(listeners, live.clone(), protocols));
         Self { live, public: public_address, admin: admin_address, running }
     }
 
@@ -148,6 +152,12 @@ impl Drop for Rig {
     fn drop(&mut self) {
         self.live.drain.begin();
     }
+}
+
+/// Starts a task of a test's own.
+#[expect(clippy::disallowed_methods, reason = "the server owns its tasks; these are the tests'")]
+pub fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    tokio::spawn(task)
 }
 
 /// The tests' configuration with a change, built.

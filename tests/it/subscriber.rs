@@ -1,11 +1,10 @@
 //! A real WebSocket peer, for tests that subscribe.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -25,13 +24,6 @@ impl Subscriber {
             request.headers_mut().insert(*name, value.parse().expect("a header value"));
         }
         Self(connect_async(request).await.expect("an upgrade").0)
-    }
-
-    /// Connects to `/ws` and reads `hello`.
-    pub async fn open(address: SocketAddr) -> Self {
-        let mut subscriber = Self::connect(&format!("ws://{address}/ws"), &[]).await;
-        assert_eq!(subscriber.json().await["type"], "hello");
-        subscriber
     }
 }
 
@@ -99,6 +91,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Subscriber<S> {
                 return (frame.code.into(), frame.reason.to_string());
             }
         }
+    }
+
+    /// Says that nothing more comes, without a close, and goes on reading.
+    pub async fn half_close(&mut self) {
+        self.0.get_mut().shutdown().await.expect("an open socket");
+    }
+
+    /// Reads until the server ends the connection, however it does.
+    pub async fn gone(&mut self) {
+        let end = async { while self.0.next().await.is_some_and(|next| next.is_ok()) {} };
+        tokio::time::timeout(SOON, end).await.expect("an end in time");
     }
 
     /// Subscribes and waits until that is done.

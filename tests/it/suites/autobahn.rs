@@ -92,7 +92,7 @@ async fn run(name: &str, include: &'static str, change: impl FnOnce(&mut Config)
         config.limits.commands = u32::MAX;
         change(config);
     });
-    let rig = Rig::serve_with(build::live(snapshot, 2), &[&Echo]).await;
+    let rig = Rig::serve_with(build::live(snapshot, 2), &[&Echo], None).await;
     let reports = Path::new(env!("CARGO_TARGET_TMPDIR")).join("autobahn").join(name);
     // Reports of an earlier run would count too.
     let _ = fs::remove_dir_all(&reports);

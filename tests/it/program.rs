@@ -1,0 +1,108 @@
+//! The program itself, started as a process of its own.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A directory of this test's own.
+pub struct Place(pub PathBuf);
+
+impl Place {
+    /// Makes it; the name is for people.
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("relay-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).expect("a directory");
+        Self(path)
+    }
+
+    /// Writes a file into it.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, text).expect("a file");
+        path
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The running program.
+pub struct Relay {
+    child: Child,
+    log: BufReader<std::process::ChildStderr>,
+}
+
+impl Relay {
+    /// Starts it on a configuration.
+    pub fn start(config: &Path) -> Self {
+        Self::start_as(Command::new(env!("CARGO_BIN_EXE_relay")), config)
+    }
+
+    /// Starts it as this command does.
+    pub fn start_as(mut command: Command, config: &Path) -> Self {
+        let mut child = command
+            .args(["run", "--config"])
+            .arg(config)
+            .env_remove("RUST_LOG")
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let log = BufReader::new(child.stderr.take().expect("a pipe"));
+        Self { child, log }
+    }
+
+    /// Reads the log up to a line with this text, and answers that line.
+    pub fn wait_for(&mut self, text: &str) -> String {
+        self.wait_until(text, |line| line.contains(text))
+    }
+
+    /// Reads the log up to a line that is `wanted`, and answers that line.
+    pub fn wait_until(&mut self, wanted: &str, is: impl Fn(&str) -> bool) -> String {
+        let mut seen = String::new();
+        loop {
+            let before = seen.len();
+            assert_ne!(self.log.read_line(&mut seen).expect("text"), 0, "no `{wanted}` in\n{seen}");
+            if is(&seen[before..]) {
+                return seen[before..].to_owned();
+            }
+        }
+    }
+
+    /// The next line of the log.
+    pub fn line(&mut self) -> String {
+        self.wait_until("line", |_| true)
+    }
+
+    /// Reads the log up to the line that says where it listens: the public address, and the operators'.
+    pub fn addresses(&mut self) -> (String, String) {
+        let line = self.wait_for("relay is running");
+        let after = |name: &str| {
+            let from = line.find(name).map_or(line.len(), |at| at + name.len());
+            line[from..].split_whitespace().next().unwrap_or_default().trim_matches('"').to_owned()
+        };
+        (after("listen="), after("admin="))
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill").success());
+    }
+
+    /// Waits for its end: its exit code and the rest of its log.
+    pub fn end(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        self.log.read_to_string(&mut rest).expect("text");
+        (self.child.wait().expect("an end").code(), rest)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}
