@@ -102,8 +102,9 @@ impl Events {
     async fn wait(&mut self) -> Bytes {
         loop {
             let done = match poll_fn(|cx| self.poll_next(cx)).await {
+                // Looked at before each pull too: where there is always something to send, the timer is never reached.
+                Next::Pull | Next::Look if self.principal.expired(Time::now()) => Err(Close::TokenExpired),
                 Next::Pull => self.pull().await,
-                Next::Look if self.principal.expired(Time::now()) => Err(Close::TokenExpired),
                 Next::Look => Ok(Some(sse::HEARTBEAT)),
                 Next::End(close) => Err(close),
             };
