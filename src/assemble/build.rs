@@ -14,23 +14,33 @@ use crate::message::Time;
 use crate::plugin::{Retention, Store};
 use crate::principal::Principal;
 use crate::schema::Schema;
+use crate::shadow::Shadow;
 use crate::snapshot::{Snapshot, TopicRules};
 use crate::store::{self, Settings};
 
 /// Builds the snapshot of a configuration. What lives across configurations is taken over from the one before.
 pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> Snapshot {
-    let known: HashMap<&str, &Arc<Topic>> =
-        before.into_iter().flat_map(|b| b.topics.iter()).map(|r| (r.topic.name.as_str(), &r.topic)).collect();
+    let known: HashMap<&str, &TopicRules> =
+        before.into_iter().flat_map(|b| b.topics.iter()).map(|r| (r.topic.name.as_str(), &**r)).collect();
+    let any = Schema::any();
+    let schema = |source: &SchemaSource| match source {
+        SchemaSource::File(file) => loaded.schemas.get(file).cloned(),
+        SchemaSource::Any => None,
+    };
     let topics = config.topics.iter().enumerate().map(|(index, topic)| {
-        let lives = known.get(topic.name.as_str()).map(|topic| Arc::clone(topic));
-        let schema = match &topic.schema {
-            SchemaSource::File(file) => loaded.schemas.get(file).cloned(),
-            SchemaSource::Any => None,
-        };
+        let lives = known.get(topic.name.as_str()).copied();
+        // The same text is the same schema, so that nothing is judged again because of a reload.
+        let new = schema(&topic.schema).unwrap_or_else(|| any.clone());
+        let same = lives.map(|lives| &lives.schema).filter(|schema| **schema == new);
         let rules = TopicRules {
             config: index,
-            schema: schema.unwrap_or_else(Schema::any),
-            topic: lives.unwrap_or_else(|| Arc::new(Topic::new(topic.name.clone()))),
+            schema: same.cloned().unwrap_or(new),
+            shadow: topic.schema_next.as_ref().map(|(source, _)| {
+                let next = schema(source).unwrap_or_else(|| any.clone());
+                let same = lives.and_then(|lives| lives.shadow.as_ref()).filter(|shadow| shadow.schema == next);
+                same.cloned().unwrap_or_else(|| Arc::new(Shadow::new(next)))
+            }),
+            topic: lives.map_or_else(|| Arc::new(Topic::new(topic.name.clone())), |lives| lives.topic.clone()),
         };
         (topic.name.clone(), Arc::new(rules))
     });

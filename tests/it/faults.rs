@@ -79,6 +79,10 @@ impl Store for Faulty {
         self.store.retain(rules);
     }
 
+    fn remember(&self, keys: usize, window: Duration) {
+        self.store.remember(keys, window);
+    }
+
     fn sweep(&self, now: Time) {
         self.store.sweep(now);
     }

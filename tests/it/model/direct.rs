@@ -42,7 +42,7 @@ impl Direct {
         let principal = live.snapshot().auth.authenticate(&secret, Time::now()).await.expect("a known user");
         let (near, far) = duplex(buffer);
         let mut subscriber = live.hub.subscriber(Arc::new(Connection::new(Some(Box::new(far)))), &RelayV1);
-        subscriber.identify(principal.user.clone(), principal.token.clone());
+        subscriber.identify(&principal);
         let peer = WebSocket::new(Box::new(near));
         Self { live: live.clone(), principal, subscriber, doing: Doing::Nothing, peer }
     }
@@ -94,7 +94,7 @@ impl Direct {
             (Then::Evaluate, Some((Item::Mark(mark), _))) => {
                 let mark = mark.clone();
                 let snapshot = self.live.snapshot();
-                let told = evaluate::evaluate(&snapshot, Some(&self.principal), &mut self.subscriber, &mark);
+                let told = evaluate::evaluate(&snapshot, Some(&self.principal), &mut self.subscriber, Some(&mark));
                 told.iter().for_each(|notice| self.tell(notice));
                 self.subscriber.settle(pulled, 1);
             }

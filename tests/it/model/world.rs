@@ -235,7 +235,7 @@ impl World {
     }
 
     async fn permit(&self) -> Permit {
-        self.places.enter(usize::MAX).await
+        self.places.enter(|| usize::MAX).await
     }
 }
 
