@@ -19,18 +19,21 @@ use crate::store::{self, Settings};
 
 /// Builds the snapshot of a configuration. What lives across configurations is taken over from the one before.
 pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> Snapshot {
-    let known: HashMap<&str, &Arc<Topic>> =
-        before.into_iter().flat_map(|b| b.topics.iter()).map(|r| (r.topic.name.as_str(), &r.topic)).collect();
+    let known: HashMap<&str, &Arc<TopicRules>> =
+        before.into_iter().flat_map(|b| b.topics.iter()).map(|rules| (rules.topic.name.as_str(), rules)).collect();
     let topics = config.topics.iter().enumerate().map(|(index, topic)| {
-        let lives = known.get(topic.name.as_str()).map(|topic| Arc::clone(topic));
+        let lives = known.get(topic.name.as_str());
         let schema = match &topic.schema {
             SchemaSource::File(file) => loaded.schemas.get(file).cloned(),
             SchemaSource::Any => None,
         };
+        let schema = schema.unwrap_or_else(Schema::any);
+        let fuse = lives.filter(|rules| rules.schema == schema).map(|rules| rules.fuse.clone());
         let rules = TopicRules {
             config: index,
-            schema: schema.unwrap_or_else(Schema::any),
-            topic: lives.unwrap_or_else(|| Arc::new(Topic::new(topic.name.clone()))),
+            schema,
+            topic: lives.map_or_else(|| Arc::new(Topic::new(topic.name.clone())), |rules| rules.topic.clone()),
+            fuse: fuse.unwrap_or_default(),
         };
         (topic.name.clone(), Arc::new(rules))
     });

@@ -145,7 +145,9 @@ impl Reloader {
                 return Looked::Suspicious(loaded.hash);
             }
         }
+        self.live.supervisor.reloading();
         report.result = self.judge(&mut state, &running, loaded, dry_run).await;
+        self.live.supervisor.ready();
         report.generation = self.live.snapshot().generation;
         report.at = Time::now();
         report.took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -54,12 +54,16 @@ async fn reload(call: &Call, reloader: Option<Arc<Reloader>>) -> Result<Response
 /// `GET /config`: which configuration is in force.
 fn config(call: &Call) -> Response {
     let snapshot = call.live.snapshot();
+    let blown = snapshot.topics.iter().filter(|rules| rules.fuse.is_blown());
+    let resting: Vec<_> = blown.map(|rules| rules.topic.name.as_str()).collect();
     answer::json(
         StatusCode::OK,
         &json!({
             "generation": snapshot.generation,
             "hash": snapshot.hash,
             "loaded_at": snapshot.loaded_at.to_string(),
+            // Whose publishes are refused because validating them took too long again and again.
+            "resting_topics": resting,
             "last_reload": call.live.reloads.to_json(),
             "config": view(&snapshot.config),
         }),

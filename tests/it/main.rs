@@ -3,8 +3,10 @@
 #![allow(clippy::disallowed_methods, reason = "tests may start tasks that nobody owns")]
 
 mod admin;
+mod budget;
 mod cli;
 mod config;
+mod drain;
 mod event_stream;
 mod events;
 mod handshake;
@@ -12,12 +14,16 @@ mod history;
 mod http;
 mod logs;
 mod model;
+mod overload;
 mod pages;
+mod panics;
 mod peer;
 mod process;
+mod program;
 mod raw_http;
 mod register;
 mod rig;
 mod smallest_flow;
 mod subscriber;
+mod supervisor;
 mod tls;

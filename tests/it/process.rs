@@ -1,91 +1,12 @@
 //! The program itself: its signals, its Unix socket, and a caller that is not ours.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use tokio::net::UnixStream;
 
 use crate::peer::Peer;
-
-/// A directory of this test's own.
-struct Place(PathBuf);
-
-impl Place {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("relay-{}-{name}", std::process::id()));
-        fs::create_dir_all(&path).expect("a directory");
-        Self(path)
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, text).expect("a file");
-        path
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// The running program.
-struct Relay {
-    child: Child,
-    log: BufReader<std::process::ChildStderr>,
-}
-
-impl Relay {
-    fn start(config: &Path) -> Self {
-        Self::start_as(Command::new(env!("CARGO_BIN_EXE_relay")), config)
-    }
-
-    fn start_as(mut command: Command, config: &Path) -> Self {
-        let mut child = command
-            .args(["run", "--config"])
-            .arg(config)
-            .env_remove("RUST_LOG")
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let log = BufReader::new(child.stderr.take().expect("a pipe"));
-        Self { child, log }
-    }
-
-    /// Reads the log up to a line with this text, and answers that line.
-    fn wait_for(&mut self, text: &str) -> String {
-        let mut seen = String::new();
-        loop {
-            let before = seen.len();
-            assert_ne!(self.log.read_line(&mut seen).expect("text"), 0, "no `{text}` in\n{seen}");
-            if seen[before..].contains(text) {
-                return seen[before..].to_owned();
-            }
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill").success());
-    }
-
-    /// Waits for its end: its exit code and the rest of its log.
-    fn end(mut self) -> (Option<i32>, String) {
-        let mut rest = String::new();
-        self.log.read_to_string(&mut rest).expect("text");
-        (self.child.wait().expect("an end").code(), rest)
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-    }
-}
+use crate::program::{Place, Relay};
 
 fn config(listen: &str) -> String {
     format!(
@@ -102,7 +23,7 @@ async fn answer(peer: &mut Peer<UnixStream>, request: &str) -> u16 {
 #[tokio::test]
 async fn it_serves_a_unix_socket_and_ends_cleanly_at_sigterm() {
     let place = Place::new("unix");
-    let socket = place.0.join("relay.sock");
+    let socket = place.path().join("relay.sock");
     let file = place.write("relay.toml", &config(&format!("unix:{}", socket.display())));
     for round in ["first", "after a clean end"] {
         let mut relay = Relay::start(&file);
@@ -128,7 +49,7 @@ async fn it_serves_a_unix_socket_and_ends_cleanly_at_sigterm() {
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     let place = Place::new("twice");
-    let socket = place.0.join("relay.sock");
+    let socket = place.path().join("relay.sock");
     let mut relay = Relay::start(&place.write("relay.toml", &config(&format!("unix:{}", socket.display()))));
     relay.wait_for("relay is running");
     let mut peer = Peer::new(UnixStream::connect(&socket).await.expect("it listens"));
@@ -151,7 +72,7 @@ async fn a_second_signal_ends_it_at_once() {
 #[tokio::test]
 async fn the_socket_of_a_process_that_was_killed_is_taken_over_and_a_living_one_is_not() {
     let place = Place::new("killed");
-    let socket = place.0.join("relay.sock");
+    let socket = place.path().join("relay.sock");
     let file = place.write("relay.toml", &config(&format!("unix:{}", socket.display())));
     let mut killed = Relay::start(&file);
     killed.wait_for("relay is running");
@@ -168,7 +89,7 @@ async fn the_socket_of_a_process_that_was_killed_is_taken_over_and_a_living_one_
 #[tokio::test]
 async fn it_waits_for_descriptors_when_they_run_out_and_goes_on_when_there_are_some() {
     let place = Place::new("descriptors");
-    let socket = place.0.join("relay.sock");
+    let socket = place.path().join("relay.sock");
     let text = format!("{}connections = 1000\n", config(&format!("unix:{}", socket.display())));
     let mut shell = Command::new("sh");
     shell.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_relay")]);

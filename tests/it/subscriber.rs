@@ -62,6 +62,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Subscriber<S> {
         }
     }
 
+    /// Whether the other end ends it, in whichever way.
+    pub async fn ends(&mut self) -> bool {
+        let end = async { while let Some(Ok(_)) = self.0.next().await {} };
+        tokio::time::timeout(SOON, end).await.is_ok()
+    }
+
     /// The next text.
     pub async fn text(&mut self) -> String {
         match self.next().await {

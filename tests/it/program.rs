@@ -1,0 +1,112 @@
+//! The program as a process of its own.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A directory of this test's own.
+pub struct Place(PathBuf);
+
+impl Place {
+    /// A fresh one.
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("relay-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).expect("a directory");
+        Self(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes a file in it.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, text).expect("a file");
+        path
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The running program.
+pub struct Relay {
+    child: Child,
+    log: Box<dyn BufRead + Send>,
+}
+
+impl Relay {
+    /// Starts it with this configuration.
+    pub fn start(config: &Path) -> Self {
+        Self::start_as(Command::new(env!("CARGO_BIN_EXE_relay")), config)
+    }
+
+    /// The same, started by this command.
+    pub fn start_as(mut command: Command, config: &Path) -> Self {
+        let mut child = command
+            .args(["run", "--config"])
+            .arg(config)
+            .env_remove("RUST_LOG")
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let log = Box::new(BufReader::new(child.stderr.take().expect("a pipe")));
+        Self { child, log }
+    }
+
+    /// Reads the log up to a line with this text, and answers that line.
+    pub fn wait_for(&mut self, text: &str) -> String {
+        let mut seen = String::new();
+        loop {
+            let before = seen.len();
+            assert_ne!(self.log.read_line(&mut seen).expect("text"), 0, "no `{text}` in\n{seen}");
+            if seen[before..].contains(text) {
+                return seen[before..].to_owned();
+            }
+        }
+    }
+
+    /// Reads the log up to the line that says where it listens.
+    pub fn address(&mut self) -> SocketAddr {
+        let line = self.wait_for("relay is running");
+        let at = line.find("listen=").expect("where it listens") + "listen=".len();
+        line[at..].split_whitespace().next().expect("an address").parse().expect("an address")
+    }
+
+    /// The id of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Reads what it logs from now on and forgets it: a pipe that is full would keep it waiting.
+    pub fn ignore_log(&mut self) {
+        let mut log = std::mem::replace(&mut self.log, Box::new(std::io::empty()));
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill").success());
+    }
+
+    /// Waits for its end: its exit code and the rest of its log.
+    pub fn end(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        self.log.read_to_string(&mut rest).expect("text");
+        (self.child.wait().expect("an end").code(), rest)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}
