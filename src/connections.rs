@@ -21,15 +21,20 @@ struct Places {
 }
 
 impl Connections {
-    /// Takes a place; waits while [`OVER`] connections more than the limit are open. The limit may differ from call to
-    /// call. Only one task may call this, so that nobody else takes a place between the look and the taking.
-    pub async fn enter(&self, limit: usize) -> Permit {
-        while self.open() >= limit.saturating_add(OVER) {
+    /// Takes a place; waits while [`OVER`] connections more than the limit are open. The limit may change meanwhile,
+    /// see [`Self::look_again`]. Only one task may call this, so that nobody else takes a place between the look and the taking.
+    pub async fn enter(&self, limit: impl Fn() -> usize) -> Permit {
+        while self.open() >= limit().saturating_add(OVER) {
             // A place that was left since the look is remembered by `notify_one`.
             self.0.left.notified().await;
         }
         let before = self.0.open.fetch_add(1, Ordering::AcqRel);
-        Permit { _place: Arc::new(Place(self.0.clone())), over: before >= limit }
+        Permit { _place: Arc::new(Place(self.0.clone())), over: before >= limit() }
+    }
+
+    /// The limit has changed.
+    pub fn look_again(&self) {
+        self.0.left.notify_one();
     }
 
     /// How many connections are open.
@@ -72,11 +77,11 @@ mod tests {
         let connections = Connections::default();
         let mut permits = Vec::new();
         for n in 0..2 + OVER {
-            let permit = connections.enter(2).await;
+            let permit = connections.enter(|| 2).await;
             assert_eq!(permit.is_over(), n >= 2, "connection {n}");
             permits.push(permit);
         }
-        let mut next = Box::pin(connections.enter(2));
+        let mut next = Box::pin(connections.enter(|| 2));
         assert!((&mut next).now_or_never().is_none());
         let upgraded = permits[0].clone();
         permits.remove(0);

@@ -53,12 +53,16 @@ pub fn renew(
     }
 }
 
-/// Ends the subscriptions that are lost; answers what to tell of them and of those that have changed.
+/// So many changed names of a wildcard are told one by one; more as the wildcard itself, for a notice waits in memory
+/// while its reader does not read.
+const TOLD: usize = 16;
+
+/// Ends the subscriptions that are lost; answers what to tell of them and of those that the mark says have changed.
 pub fn evaluate(
     snapshot: &Snapshot,
     principal: Option<&Principal>,
     subscriber: &mut Subscriber,
-    mark: &Mark,
+    mark: Option<&Mark>,
 ) -> Vec<Notice> {
     let position = subscriber.position();
     let patterns: Vec<Pattern> = subscriber.subscriptions().cloned().collect();
@@ -74,10 +78,13 @@ pub fn evaluate(
             }
         }
     }
+    let Some(mark) = mark else { return notices };
     for pattern in &kept {
-        for changed in mark.changed.iter().filter(|changed| changed.overlaps(pattern)) {
-            // A wildcard is told what of it has changed.
-            let topics = if pattern.is_exact() { pattern } else { changed };
+        let changed: Vec<&Pattern> = mark.changed.iter().filter(|changed| changed.overlaps(pattern)).collect();
+        // A wildcard is told what of it has changed.
+        let told =
+            if pattern.is_exact() || changed.len() > TOLD { changed.first().map(|_| vec![pattern]) } else { None };
+        for topics in told.unwrap_or(changed) {
             notices.push(Notice::TopicChanged { topics: topics.clone(), generation: mark.generation });
         }
     }

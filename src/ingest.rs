@@ -15,7 +15,7 @@ use crate::fuse::Admitted;
 use crate::live::Live;
 use crate::message::Position;
 use crate::name::{Pattern, TopicName, UserId};
-use crate::plugin::{Draft, IdempotencyKey, StoreError};
+use crate::plugin::{Draft, IdempotencyKey, Receipt, StoreError};
 use crate::principal::{Action, Principal, authorize_topic};
 use crate::problem::Refusal;
 use crate::rates::{Whose, network};
@@ -203,7 +203,13 @@ fn aside<T>(work: impl FnOnce() -> T) -> T {
 }
 
 fn admit(snapshot: &Snapshot, principal: &Principal, topic: &TopicName) -> Result<Arc<TopicRules>, Refusal> {
-    if !authorize_topic(principal, Action::Publish, topic) {
+    // A connection may have been let in under an earlier configuration: what was granted then and what is granted now
+    // must both cover it. Not the present grants alone, for a registered connection may do less than its token.
+    let now = match principal.token {
+        Some(_) => snapshot.auth.renew(principal).ok_or(Refusal::Unauthenticated { wrong: true })?,
+        None => snapshot.anonymous.clone(),
+    };
+    if ![principal, &now].iter().all(|principal| authorize_topic(principal, Action::Publish, topic)) {
         return Err(denied(principal, Action::Publish, &Pattern::from(topic)));
     }
     snapshot.resolve(topic).cloned().ok_or_else(|| Refusal::UnknownTopic { topic: topic.to_string() })
@@ -226,7 +232,11 @@ fn still_holds(now: &Snapshot, judged: &Judged) -> bool {
 async fn append(live: &Live, principal: &Principal, judged: Vec<Judged>) -> Result<Vec<Published>, Refusal> {
     let mut topics = Vec::with_capacity(judged.len());
     let mut drafts = Vec::with_capacity(judged.len());
-    for Judged { publication, payload, .. } in judged {
+    let mut tried = Vec::new();
+    for (index, Judged { publication, payload, rules }) in judged.into_iter().enumerate() {
+        if let Some(shadow) = &rules.shadow {
+            tried.push((index, shadow.clone(), payload.clone()));
+        }
         let Publication { topic, user, key, .. } = publication;
         let principal = principal.token.as_ref();
         let key = key.zip(principal).map(|(key, name)| IdempotencyKey { principal: name.clone(), key });
@@ -235,11 +245,17 @@ async fn append(live: &Live, principal: &Principal, judged: Vec<Judged>) -> Resu
     }
     let epoch = live.hub.epoch();
     match live.hub.store().append(drafts).await {
-        Ok(receipts) => Ok(topics
-            .into_iter()
-            .zip(receipts)
-            .map(|(topic, receipt)| Published { topic, id: Position { epoch, seq: receipt.seq } })
-            .collect()),
+        Ok(receipts) => {
+            // Subscribers have been served already; one more judgement keeps only this publisher.
+            for (index, shadow, payload) in tried {
+                if receipts.get(index).is_some_and(|receipt| !receipt.duplicate) {
+                    shadow.observe(&payload);
+                }
+            }
+            let published =
+                |(topic, receipt): (TopicName, Receipt)| Published { topic, id: Position { epoch, seq: receipt.seq } };
+            Ok(topics.into_iter().zip(receipts).map(published).collect())
+        }
         Err(StoreError::KeyReused(i)) => Err(Refusal::Batch(vec![(i, Refusal::IdempotencyKeyReused)])),
         Err(StoreError::KeyInFlight(i)) => Err(Refusal::Batch(vec![(i, Refusal::IdempotencyInFlight)])),
         Err(StoreError::FamilyFull(i)) => Err(Refusal::Batch(vec![(

@@ -39,6 +39,7 @@ pub mod reload;
 pub mod reloads;
 pub mod schema;
 pub mod server;
+pub mod shadow;
 pub mod snapshot;
 pub mod store;
 pub mod strangers;

@@ -74,8 +74,8 @@ impl Live {
     }
 
     /// Puts another configuration in force, at once and for everybody.
-    pub fn commit(&self, snapshot: Snapshot) {
-        self.current.store(Arc::new(snapshot));
+    pub fn commit(&self, snapshot: Arc<Snapshot>) {
+        self.current.store(snapshot);
     }
 
     /// Announces an append; while the ticket lives, no change of a topic is announced to subscribers.

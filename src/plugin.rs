@@ -51,6 +51,10 @@ pub trait Store: Send + Sync {
     /// no longer resolves is dropped, its evictions remembered.
     fn retain(&self, rules: Directory<Retention>);
 
+    /// Sets how many idempotency keys are remembered from now on, and for how long; the oldest beyond are forgotten.
+    /// Must not block.
+    fn remember(&self, keys: usize, window: Duration);
+
     /// Evicts what has aged. Called about once a second.
     fn sweep(&self, now: Time);
 

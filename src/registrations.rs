@@ -82,6 +82,8 @@ struct Entries {
     by_id: HashMap<Uuid, Entry>,
     swept: Option<Instant>,
     seats: u64,
+    /// `limits.registration_ttl` as it is now.
+    ttl: Duration,
 }
 
 struct Entry {
@@ -89,12 +91,11 @@ struct Entry {
     /// The number of the seat that is taken, and how to end it.
     seat: Option<(u64, oneshot::Sender<Close>)>,
     last_use: Instant,
-    ttl: Duration,
 }
 
 impl Entry {
-    fn has_ended(&self, now: Instant) -> bool {
-        self.seat.is_none() && now.duration_since(self.last_use) >= self.ttl
+    fn has_ended(&self, now: Instant, ttl: Duration) -> bool {
+        self.seat.is_none() && now.duration_since(self.last_use) >= ttl
     }
 }
 
@@ -105,6 +106,7 @@ impl Registrations {
     /// [`Refusal::Overloaded`] when there are as many as `limits.registrations` allows.
     pub fn register(&self, registration: Registration, limits: &Limits, now: Instant) -> Result<Uuid, Refusal> {
         let mut entries = lock(&self.0);
+        entries.ttl = limits.registration_ttl;
         entries.sweep(now);
         if entries.by_id.len() >= limits.registrations {
             return Err(Refusal::Overloaded {
@@ -113,10 +115,14 @@ impl Registrations {
             });
         }
         let id = Uuid::new_v4();
-        let ttl = limits.registration_ttl;
         let registration = Arc::new(registration);
-        entries.by_id.insert(id, Entry { registration, seat: None, last_use: now, ttl });
+        entries.by_id.insert(id, Entry { registration, seat: None, last_use: now });
         Ok(id)
+    }
+
+    /// Sets for how long a registration lives after its last use, those that there are included.
+    pub fn keep_for(&self, ttl: Duration) {
+        lock(&self.0).ttl = ttl;
     }
 
     /// Takes the seat of a registration; whoever has it is closed with [`Close::Replaced`]. `None`: there is no such
@@ -126,8 +132,8 @@ impl Registrations {
         let mut entries = lock(&self.0);
         entries.sweep(now);
         entries.seats += 1;
-        let number = entries.seats;
-        let entry = entries.by_id.get_mut(&id).filter(|entry| !entry.has_ended(now))?;
+        let (number, ttl) = (entries.seats, entries.ttl);
+        let entry = entries.by_id.get_mut(&id).filter(|entry| !entry.has_ended(now, ttl))?;
         let (end, ended) = oneshot::channel();
         if let Some((_, older)) = entry.seat.replace((number, end)) {
             // It may have gone meanwhile.
@@ -139,7 +145,10 @@ impl Registrations {
 
     /// Forgets a registration and closes its connection; whether there was one. Holding the id is all it takes.
     pub fn remove(&self, id: &str, now: Instant) -> bool {
-        let removed = parse(id).and_then(|id| lock(&self.0).by_id.remove(&id)).filter(|entry| !entry.has_ended(now));
+        let mut entries = lock(&self.0);
+        let ttl = entries.ttl;
+        let removed = parse(id).and_then(|id| entries.by_id.remove(&id)).filter(|entry| !entry.has_ended(now, ttl));
+        drop(entries);
         match removed {
             Some(Entry { seat: Some((_, end)), .. }) => {
                 let _ = end.send(Close::Unregistered);
@@ -167,7 +176,7 @@ impl Entries {
     fn sweep(&mut self, now: Instant) {
         if self.swept.is_none_or(|swept| now.duration_since(swept) >= Duration::from_secs(1)) {
             self.swept = Some(now);
-            self.by_id.retain(|_, entry| !entry.has_ended(now));
+            self.by_id.retain(|_, entry| !entry.has_ended(now, self.ttl));
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct Report {
     pub generation: u64,
     /// What became of it.
     pub result: Outcome,
+    /// What was found on the way, as `relay check --format json` prints it: why it was refused, or warnings.
+    pub diagnostics: Value,
 }
 
 /// What became of a reload.
@@ -42,13 +44,8 @@ pub enum Outcome {
     Committed(Value),
     /// It would be committed; the plan.
     Planned(Value),
-    /// It was refused; the diagnostics as JSON and as text for people.
-    Refused {
-        /// As `relay check --format json` prints them.
-        diagnostics: Value,
-        /// As `relay check` prints them.
-        text: Arc<str>,
-    },
+    /// It was refused; the diagnostics as `relay check` prints them.
+    Refused(Arc<str>),
     /// The files are those of the configuration in force.
     Unchanged,
 }
@@ -58,7 +55,7 @@ impl Reloads {
     pub fn note(&self, report: Report) {
         match report.result {
             Outcome::Committed(_) => self.committed.fetch_add(1, Ordering::Relaxed),
-            Outcome::Refused { .. } => self.refused.fetch_add(1, Ordering::Relaxed),
+            Outcome::Refused(_) => self.refused.fetch_add(1, Ordering::Relaxed),
             Outcome::Planned(_) | Outcome::Unchanged => return,
         };
         self.recovered.store(false, Ordering::Relaxed);
@@ -83,8 +80,8 @@ impl Reloads {
     /// Why the files are not what is in force; `None` when they are, as far as is known.
     pub fn stale(&self) -> Option<String> {
         let last = self.last().filter(|_| !self.recovered.load(Ordering::Relaxed))?;
-        let Outcome::Refused { diagnostics, .. } = &last.result else { return None };
-        let first = diagnostics.as_array().and_then(|all| all.iter().find(|d| d["severity"] == "error"));
+        let Outcome::Refused(_) = &last.result else { return None };
+        let first = last.diagnostics.as_array().and_then(|all| all.iter().find(|d| d["severity"] == "error"));
         let message = first.and_then(|d| d["message"].as_str()).unwrap_or("see `GET /config`");
         Some(format!("the last reload was refused at {}: {message}", last.at))
     }
@@ -104,14 +101,17 @@ impl Report {
             "took_ms": self.took_ms,
             "generation": self.generation,
         });
-        let (result, name, value) = match &self.result {
-            Outcome::Committed(plan) => ("committed", "plan", plan.clone()),
-            Outcome::Planned(plan) => ("planned", "plan", plan.clone()),
-            Outcome::Refused { diagnostics, .. } => ("refused", "diagnostics", diagnostics.clone()),
-            Outcome::Unchanged => ("unchanged", "plan", Value::Null),
+        let (result, plan) = match &self.result {
+            Outcome::Committed(plan) => ("committed", Some(plan.clone())),
+            Outcome::Planned(plan) => ("planned", Some(plan.clone())),
+            Outcome::Refused(_) => ("refused", None),
+            Outcome::Unchanged => ("unchanged", Some(json!({}))),
         };
         json["result"] = result.into();
-        json[name] = value;
+        json["diagnostics"] = self.diagnostics.clone();
+        if let Some(plan) = plan {
+            json["plan"] = plan;
+        }
         json
     }
 }

@@ -58,7 +58,7 @@ pub struct Listeners {
 /// Serves until the drain has begun and everything has ended, or `limits.drain` has passed since.
 pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'static dyn Protocol]) {
     let Listeners { public, admin, reloader } = listeners;
-    let most = live.snapshot().config.limits.connections.unwrap_or_else(descriptors::connections);
+    let most = descriptors::connections();
     for shard in live.hub.tasks() {
         live.drain.detach("shard", shard);
     }
@@ -158,7 +158,7 @@ async fn accept_all(
         }
         let permit = tokio::select! {
             () = &mut closing => return,
-            permit = connections.enter(limit(limits)) => permit,
+            permit = connections.enter(|| limit(&live.snapshot().config.limits)) => permit,
         };
         let tls = snapshot.tls.clone().filter(|_| door.side() == Side::Public);
         live.drain.spawn("http", serve(socket, tls, peer, permit, live.clone(), door.clone()));

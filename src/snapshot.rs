@@ -13,6 +13,7 @@ use crate::name::{Pattern, TopicName};
 use crate::plugin::Authenticator;
 use crate::principal::Principal;
 use crate::schema::Schema;
+use crate::shadow::Shadow;
 
 /// One configuration, ready for use.
 pub struct Snapshot {
@@ -40,6 +41,8 @@ pub struct TopicRules {
     pub config: usize,
     /// What messages must match.
     pub schema: Arc<Schema>,
+    /// What they are to match one day: it judges what was accepted, and refuses nothing.
+    pub shadow: Option<Arc<Shadow>>,
     /// The topic as it lives.
     pub topic: Arc<Topic>,
     /// Blows when the schema is too slow; lives as long as the schema stays the same.

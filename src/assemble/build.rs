@@ -14,25 +14,34 @@ use crate::message::Time;
 use crate::plugin::{Retention, Store};
 use crate::principal::Principal;
 use crate::schema::Schema;
+use crate::shadow::Shadow;
 use crate::snapshot::{Snapshot, TopicRules};
 use crate::store::{self, Settings};
 
 /// Builds the snapshot of a configuration. What lives across configurations is taken over from the one before.
 pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> Snapshot {
-    let known: HashMap<&str, &Arc<TopicRules>> =
-        before.into_iter().flat_map(|b| b.topics.iter()).map(|rules| (rules.topic.name.as_str(), rules)).collect();
+    let known: HashMap<&str, &TopicRules> =
+        before.into_iter().flat_map(|b| b.topics.iter()).map(|r| (r.topic.name.as_str(), &**r)).collect();
+    let any = Schema::any();
+    let schema = |source: &SchemaSource| match source {
+        SchemaSource::File(file) => loaded.schemas.get(file).cloned(),
+        SchemaSource::Any => None,
+    };
     let topics = config.topics.iter().enumerate().map(|(index, topic)| {
-        let lives = known.get(topic.name.as_str());
-        let schema = match &topic.schema {
-            SchemaSource::File(file) => loaded.schemas.get(file).cloned(),
-            SchemaSource::Any => None,
-        };
-        let schema = schema.unwrap_or_else(Schema::any);
-        let fuse = lives.filter(|rules| rules.schema == schema).map(|rules| rules.fuse.clone());
+        let lives = known.get(topic.name.as_str()).copied();
+        // The same text is the same schema, so that nothing is judged again because of a reload.
+        let new = schema(&topic.schema).unwrap_or_else(|| any.clone());
+        let same = lives.map(|lives| &lives.schema).filter(|schema| **schema == new);
+        let fuse = lives.filter(|_| same.is_some()).map(|lives| lives.fuse.clone());
         let rules = TopicRules {
             config: index,
-            schema,
-            topic: lives.map_or_else(|| Arc::new(Topic::new(topic.name.clone())), |rules| rules.topic.clone()),
+            schema: same.cloned().unwrap_or(new),
+            shadow: topic.schema_next.as_ref().map(|(source, _)| {
+                let next = schema(source).unwrap_or_else(|| any.clone());
+                let same = lives.and_then(|lives| lives.shadow.as_ref()).filter(|shadow| shadow.schema == next);
+                same.cloned().unwrap_or_else(|| Arc::new(Shadow::new(next)))
+            }),
+            topic: lives.map_or_else(|| Arc::new(Topic::new(topic.name.clone())), |lives| lives.topic.clone()),
             fuse: fuse.unwrap_or_default(),
         };
         (topic.name.clone(), Arc::new(rules))

@@ -3,55 +3,53 @@
 //!
 //! The running file's `compatibility` decides, so that loosening it and breaking a schema are two saves.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::assemble::Loaded;
+use crate::assemble::succession::{Succession, successions};
 use crate::config::model::{Compatibility, Config, SchemaSource, Span, TopicConfig};
+use crate::config::view::settings;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::change::{ChangeFact, Whom};
 use crate::name::Pattern;
 use crate::schema::Schema;
 use crate::schema::compat::{Side, Verdict, compare};
-use crate::snapshot::{Snapshot, TopicRules};
+use crate::shadow::Shadow;
+use crate::snapshot::Snapshot;
 
 /// What speaks against the change.
 pub fn examine(running: &Snapshot, next: &Snapshot, loaded: &Loaded) -> Vec<Diagnostic> {
-    let mut found = restart_only(&running.config, &next.config);
+    let mut found = restart_only(&running.config, &next.config, loaded);
     let mut verdicts = Verdicts::default();
-    for old in &running.config.topics {
-        let (Some(before), Some(after)) = (running.declared(&old.name), successor(next, &old.name)) else { continue };
-        found.extend(verdicts.breaks(old, before, after, next, loaded));
-    }
-    // An exact topic that is declared beside its family was resolved by the family.
-    for new in &next.config.topics {
-        let Some(topic) = new.name.exact().filter(|_| running.declared(&new.name).is_none()) else { continue };
-        let (Some(before), Some(after)) = (running.resolve(&topic), next.resolve(&topic)) else { continue };
-        let family = &running.config.topics[before.config];
-        found.extend(verdicts.breaks(family, before, after, next, loaded));
+    for pair in successions(running, next) {
+        let old = &running.config.topics[pair.old.config];
+        found.extend(verdicts.breaks(old, &pair, next, loaded));
     }
     found
 }
 
-/// What the old name's messages are judged by under the new configuration.
-fn successor<'a>(next: &'a Snapshot, name: &Pattern) -> Option<&'a TopicRules> {
-    match next.declared(name) {
-        Some(rules) => Some(rules),
-        None => name.exact().and_then(|topic| next.resolve(&topic)).map(|rules| &**rules),
-    }
-}
+/// Keys that are read once, when the server starts.
+const RESTART_ONLY: [&str; 3] = ["server.listen", "server.admin", "log.format"];
 
-fn restart_only(old: &Config, new: &Config) -> Vec<Diagnostic> {
-    let admin = |config: &Config| config.server.admin.as_ref().map_or(String::new(), ToString::to_string);
-    let keys = [
-        ("server.listen", old.server.listen.to_string(), new.server.listen.to_string()),
-        ("server.admin", admin(old), admin(new)),
-        ("store.kind", old.store.kind.clone(), new.store.kind.clone()),
-    ];
-    let changed = keys.into_iter().filter(|(_, old, new)| old != new);
-    changed
-        .map(|(key, old, new)| Diagnostic::new(ChangeFact::RestartOnly { key: key.into(), old, new }, None))
-        .collect()
+fn restart_only(old: &Config, new: &Config, loaded: &Loaded) -> Vec<Diagnostic> {
+    let [old, new] = [old, new].map(settings);
+    let store = [&old, &new].into_iter().filter_map(|all| all["store"].as_object()).flat_map(|store| store.keys());
+    let store: BTreeSet<String> = store.map(|key| format!("store.{key}")).collect();
+    let keys = RESTART_ONLY.iter().map(|key| (*key).to_owned()).chain(store);
+    let value = |all: &Value, key: &str| {
+        let (table, name) = key.split_once('.').unwrap_or(("", key));
+        all[table].get(name).map_or(String::new(), |value| value.as_str().map_or(value.to_string(), str::to_owned))
+    };
+    let changed = keys.filter_map(|key| {
+        let (old, new) = (value(&old, &key), value(&new, &key));
+        // A key that was taken out has no place; what stood around it may have one.
+        let place = loaded.keys.get(&key).or_else(|| loaded.keys.get(key.split('.').next()?)).cloned();
+        (old != new).then(|| Diagnostic::new(ChangeFact::RestartOnly { key, old, new }, place))
+    });
+    changed.collect()
 }
 
 /// Comparisons that were made: many topics may share a schema.
@@ -66,24 +64,31 @@ impl Verdicts {
     fn breaks(
         &mut self,
         old: &TopicConfig,
-        before: &TopicRules,
-        after: &TopicRules,
+        pair: &Succession<'_>,
         next: &Snapshot,
         loaded: &Loaded,
     ) -> Vec<Diagnostic> {
-        if before.schema == after.schema {
+        if pair.same_schema() {
             return Vec::new();
         }
-        let new = &next.config.topics[after.config];
-        let verdict = self.of(&before.schema, &after.schema);
+        let new = &next.config.topics[pair.new.config];
+        let verdict = self.of(&pair.old.schema, &pair.new.schema);
         let sides = [(Whom::Publishers, &verdict.publishers), (Whom::Subscribers, &verdict.subscribers)];
-        let facts = sides.into_iter().filter_map(|(whom, side)| fact(old, whom, side));
+        let facts = sides.into_iter().filter(|(whom, side)| !was_tried(pair, *whom, side));
+        let facts = facts.filter_map(|(whom, side)| fact(old, pair.topics, whom, side));
         facts.map(|fact| place(fact, new, loaded)).collect()
     }
 }
 
-fn fact(old: &TopicConfig, whom: Whom, side: &Side) -> Option<ChangeFact> {
-    let topic = old.name.to_string();
+/// What could not be proved was tried on the topic's messages instead.
+fn was_tried(pair: &Succession<'_>, whom: Whom, side: &Side) -> bool {
+    let same = |schema: &Schema| *schema == *pair.new.schema || schema.document() == pair.new.schema.document();
+    let tried = |shadow: &Arc<Shadow>| same(&shadow.schema) && shadow.is_safe();
+    whom == Whom::Publishers && matches!(side, Side::Unknown { .. }) && pair.old.shadow.as_ref().is_some_and(tried)
+}
+
+fn fact(old: &TopicConfig, topics: &Pattern, whom: Whom, side: &Side) -> Option<ChangeFact> {
+    let topic = topics.to_string();
     let protected = match (old.compatibility, whom) {
         (Compatibility::Full, _)
         | (Compatibility::Publishers, Whom::Publishers)

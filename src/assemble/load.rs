@@ -2,13 +2,13 @@
 //!
 //! `relay check`, the start and every reload call this one function, so that they cannot differ. It changes nothing.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::{KINDS, schemas, tls};
 use crate::config::decode::{self, decode};
 use crate::config::files::{Files, Inputs, Reading};
-use crate::config::model::Config;
+use crate::config::model::{Config, Span};
 use crate::diagnostic::{Diagnostic, ServerFact, Sources, any_error};
 use crate::message::Time;
 use crate::schema::Schema;
@@ -28,8 +28,10 @@ pub struct Loaded {
     pub sources: Sources,
     /// The number in `sources` of each schema file that a topic names.
     pub files: HashMap<Arc<str>, usize>,
-    /// Every key that the files have, dotted: what a half-written file lacks.
-    pub keys: BTreeSet<String>,
+    /// Every key that the files have, dotted, and where it stands: what a half-written file lacks.
+    pub keys: BTreeMap<String, Span>,
+    /// A file's last line has no end, which a half-written file looks like too.
+    pub unfinished: bool,
     /// What was read, for looking whether it is still the same.
     pub inputs: Inputs,
     /// SHA-256 over everything that was read, in hex.
@@ -60,6 +62,7 @@ pub fn load(files: &dyn Files, cache: &SchemaCache, now: Time) -> Loaded {
         sources,
         files,
         keys: decoded.keys,
+        unfinished: decoded.unfinished,
         inputs: reading.inputs(),
         hash: reading.hash(),
         read_paths: reading.paths(),

@@ -1,11 +1,12 @@
 //! From files to what a server runs on: the one place that puts configuration, schemas and kinds together.
 
 pub mod build;
-mod gate;
+pub mod gate;
 pub mod load;
 pub mod plan;
 pub mod reload;
 mod schemas;
+mod succession;
 mod tls;
 pub mod worst_case;
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::config::model::{SchemaSource, TopicConfig};
-use crate::config::view::view;
+use crate::assemble::succession::successions;
+use crate::config::model::TopicConfig;
+use crate::config::view::settings;
 use crate::name::Pattern;
 use crate::snapshot::Snapshot;
 
@@ -41,21 +42,22 @@ impl Plan {
         let mut plan = Self { anonymous: old.anonymous.grants != new.anonymous.grants, ..Self::default() };
         plan.compare_topics(old, new);
         plan.compare_tokens(old, new);
-        plan.keys = changed_keys(&view(&old.config), &view(&new.config));
+        plan.keys = changed_keys(&settings(&old.config), &settings(&new.config));
         plan
     }
 
     fn compare_topics(&mut self, old: &Snapshot, new: &Snapshot) {
         let before: HashMap<&str, usize> = names(old).collect();
         let after: HashSet<&str> = names(new).map(|(name, _)| name).collect();
+        let changed = successions(old, new).into_iter().filter(|pair| !pair.same_schema());
+        self.schemas_changed = changed.map(|pair| pair.topics.clone()).collect();
+        let changed: HashSet<&str> = self.schemas_changed.iter().map(Pattern::as_str).collect();
         for topic in &new.config.topics {
             let Some(index) = before.get(topic.name.as_str()) else {
                 self.topics_added.push(topic.name.clone());
                 continue;
             };
-            if !same_schema(old, new, &topic.name) {
-                self.schemas_changed.push(topic.name.clone());
-            } else if !alike(&old.config.topics[*index], topic) {
+            if !changed.contains(topic.name.as_str()) && !alike(&old.config.topics[*index], topic) {
                 self.topics_changed.push(topic.name.clone());
             }
         }
@@ -123,22 +125,14 @@ fn names(snapshot: &Snapshot) -> impl Iterator<Item = (&str, usize)> {
     snapshot.config.topics.iter().enumerate().map(|(index, topic)| (topic.name.as_str(), index))
 }
 
-/// Whether both judge messages of the declared name by the same schema.
-fn same_schema(old: &Snapshot, new: &Snapshot, name: &Pattern) -> bool {
-    let [old, new] = [old, new].map(|snapshot| snapshot.declared(name));
-    old.zip(new).is_some_and(|(old, new)| old.schema == new.schema || old.schema.document() == new.schema.document())
-}
-
 fn alike(old: &TopicConfig, new: &TopicConfig) -> bool {
-    let file = |topic: &TopicConfig| match &topic.schema {
-        SchemaSource::Any => None,
-        SchemaSource::File(path) => Some(path.clone()),
-    };
+    let next = |topic: &TopicConfig| topic.schema_next.as_ref().map(|(schema, _)| schema.clone());
     old.description == new.description
         && old.history == new.history
         && old.compatibility == new.compatibility
         && old.on_lag == new.on_lag
-        && file(old) == file(new)
+        && old.schema == new.schema
+        && next(old) == next(new)
 }
 
 /// Keys of `server`, `log`, `limits` and `store` that have another value.

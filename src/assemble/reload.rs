@@ -3,18 +3,19 @@
 //! Read everything once → parse, check and compile, by the code of `relay check` → compare with what is in force →
 //! commit by one swap → tell those whom it affects, in the order of the log → report.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{Mutex, oneshot};
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, Notify, oneshot};
 use tracing::{error, info, warn};
 
 use crate::assemble::plan::Plan;
 use crate::assemble::{Loaded, build, gate, load};
 use crate::config::files::Inputs;
-use crate::config::model::Config;
+use crate::config::model::{Config, Span, TokenConfig};
 use crate::diagnostic::{any_error, render};
 use crate::files::Disk;
 use crate::hub::entry::Mark;
@@ -24,6 +25,9 @@ use crate::reloads::{Outcome, Report};
 use crate::schema::compile::SchemaCache;
 use crate::snapshot::Snapshot;
 use crate::telemetry::logs::Logs;
+
+/// So often what changed while it was read is read again.
+const READS: usize = 3;
 
 /// What asked for a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,13 +65,16 @@ pub struct Reloader {
     live: Arc<Live>,
     logs: Option<Logs>,
     state: Mutex<State>,
+    looked: Notify,
 }
 
 /// What is remembered from one load to the next.
 struct State {
     cache: SchemaCache,
     /// Keys of the files in force.
-    keys: BTreeSet<String>,
+    keys: BTreeMap<String, Span>,
+    /// The files in force end as files do.
+    finished: bool,
     /// Of the files that were refused last, so that the same are not refused again at every look.
     refused: Option<String>,
     paths: Vec<String>,
@@ -84,17 +91,34 @@ pub enum Looked {
     Suspicious(String),
 }
 
+/// A configuration that could be put in force.
+pub struct Next {
+    /// As it would be.
+    pub snapshot: Snapshot,
+    /// What it would change.
+    pub plan: Plan,
+}
+
+/// What came of the files, and what was found on the way.
+type Judged = (Outcome, Value);
+
 impl Reloader {
     /// Goes on from the load that the running configuration came from.
     pub fn new(path: PathBuf, live: Arc<Live>, logs: Option<Logs>, loaded: Loaded) -> Self {
-        let Loaded { cache, keys, read_paths: paths, inputs, .. } = loaded;
-        Self { path, live, logs, state: Mutex::new(State { cache, keys, refused: None, paths, inputs }) }
+        let Loaded { cache, keys, unfinished, read_paths: paths, inputs, .. } = loaded;
+        let state = State { cache, keys, finished: !unfinished, refused: None, paths, inputs };
+        Self { path, live, logs, state: Mutex::new(state), looked: Notify::new() }
     }
 
     /// Where the files are that were read or tried at the last look.
     pub async fn paths(&self) -> Vec<PathBuf> {
         let disk = Disk::new(&self.path);
         self.state.lock().await.paths.iter().map(|path| disk.resolve(path)).collect()
+    }
+
+    /// Resolves when somebody has reloaded since the last call. Safe to drop; one task at a time may call it.
+    pub async fn looked(&self) {
+        self.looked.notified().await;
     }
 
     /// Reloads, or with `dry_run` says what that would do; `None` when the process is ending. Goes on when the caller
@@ -104,6 +128,7 @@ impl Reloader {
         let reloader = self.clone();
         self.live.drain.spawn("reload", async move {
             if let Looked::Done(report) = reloader.look(trigger, dry_run, None).await {
+                reloader.looked.notify_one();
                 // Nobody waits for it any more.
                 let _ = answer.send(report);
             }
@@ -114,8 +139,8 @@ impl Reloader {
     /// Whether the files are as the last look found them.
     pub async fn are_unchanged(&self) -> bool {
         let (path, inputs) = (self.path.clone(), self.state.lock().await.inputs.clone());
-        let look = move || inputs.are_unchanged(&Disk::new(&path));
-        tokio::task::spawn_blocking(look).await.expect("reading does not panic")
+        // Where it cannot be told, a look tells.
+        tokio::task::spawn_blocking(move || inputs.are_unchanged(&Disk::new(&path))).await.unwrap_or(false)
     }
 
     /// Looks at the files. Unless a person asked, or `trusted` is the hash of what is found, what removes something is
@@ -123,7 +148,6 @@ impl Reloader {
     pub async fn look(&self, trigger: Trigger, dry_run: bool, trusted: Option<&str>) -> Looked {
         let mut state = self.state.lock().await;
         let started = Instant::now();
-        let loaded = self.load(&mut state).await;
         let running = self.live.snapshot();
         let mut report = Report {
             at: Time::now(),
@@ -131,112 +155,129 @@ impl Reloader {
             took_ms: 0,
             generation: running.generation,
             result: Outcome::Unchanged,
+            diagnostics: json!([]),
         };
-        if !trigger.is_word() {
-            if loaded.hash == running.hash {
-                state.refused = None;
-                self.live.reloads.recovered();
-                return Looked::Done(report);
-            }
-            if state.refused.as_ref() == Some(&loaded.hash) {
-                return Looked::Done(report);
-            }
-            if loaded.config.is_some() && trusted != Some(&loaded.hash) && !state.keys.is_subset(&loaded.keys) {
-                return Looked::Suspicious(loaded.hash);
+        match self.load(&state).await {
+            Err(panicked) => (report.result, report.diagnostics) = panicked,
+            Ok(loaded) => {
+                if !dry_run {
+                    state.paths.clone_from(&loaded.read_paths);
+                    state.inputs.clone_from(&loaded.inputs);
+                }
+                if !trigger.is_word() {
+                    if loaded.hash == running.hash {
+                        state.refused = None;
+                        self.live.reloads.recovered();
+                        return Looked::Done(report);
+                    }
+                    if state.refused.as_ref() == Some(&loaded.hash) {
+                        return Looked::Done(report);
+                    }
+                    if trusted != Some(&loaded.hash) && state.may_be_half(&running, &loaded) {
+                        return Looked::Suspicious(loaded.hash);
+                    }
+                }
+                self.live.supervisor.reloading();
+                let judged = self.judge(&mut state, &running, loaded, dry_run).await;
+                self.live.supervisor.ready();
+                (report.result, report.diagnostics) = judged;
             }
         }
-        self.live.supervisor.reloading();
-        report.result = self.judge(&mut state, &running, loaded, dry_run).await;
-        self.live.supervisor.ready();
         report.generation = self.live.snapshot().generation;
         report.at = Time::now();
         report.took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.tell(&report);
+        if !dry_run {
+            self.tell(&report);
+        }
         Looked::Done(report)
     }
 
-    /// Off the threads that serve: thousands of schemas take a while.
-    async fn load(&self, state: &mut State) -> Loaded {
+    /// Off the threads that serve: thousands of schemas take a while. Reads again what changed while it was read, as
+    /// when a whole directory is replaced.
+    async fn load(&self, state: &State) -> Result<Loaded, Judged> {
         let (path, cache) = (self.path.clone(), state.cache.clone());
-        let load = move || load(&Disk::new(&path), &cache, Time::now());
-        let loaded = tokio::task::spawn_blocking(load).await.expect("a load does not panic");
-        state.paths.clone_from(&loaded.read_paths);
-        state.inputs.clone_from(&loaded.inputs);
-        loaded
+        aside(move || {
+            let disk = Disk::new(&path);
+            let mut loaded = load(&disk, &cache, Time::now());
+            for _ in 0..READS {
+                if loaded.inputs.are_unchanged(&disk) {
+                    break;
+                }
+                loaded = load(&disk, &cache, Time::now());
+            }
+            loaded
+        })
+        .await
     }
 
-    async fn judge(&self, state: &mut State, running: &Arc<Snapshot>, mut loaded: Loaded, dry_run: bool) -> Outcome {
-        let Some(config) = loaded.config.clone() else { return self.refuse(state, &loaded, dry_run) };
-        let next = build::snapshot(config, &loaded, Some(running));
+    async fn judge(&self, state: &mut State, running: &Arc<Snapshot>, loaded: Loaded, dry_run: bool) -> Judged {
         let before = running.clone();
-        let examine = move || {
-            let found = gate::examine(&before, &next, &loaded);
-            (found, next, loaded)
+        let (mut loaded, next) = match aside(move || examine(&before, loaded)).await {
+            Ok(examined) => examined,
+            Err(panicked) => return panicked,
         };
-        let (found, next, back) = tokio::task::spawn_blocking(examine).await.expect("the gate does not panic");
-        loaded = back;
-        loaded.diagnostics.extend(found);
-        if any_error(&loaded.diagnostics) {
-            return self.refuse(state, &loaded, dry_run);
-        }
-        let plan = Plan::between(running, &next);
+        let diagnostics = render::json(&loaded.diagnostics, &loaded.sources);
+        let Some(Next { snapshot, plan }) = next else {
+            if !dry_run {
+                state.refused = Some(loaded.hash);
+            }
+            let text = render::human(&loaded.diagnostics, &loaded.sources, false);
+            return (Outcome::Refused(text.into()), diagnostics);
+        };
         if dry_run {
-            return Outcome::Planned(plan.to_json());
+            return (Outcome::Planned(plan.to_json()), diagnostics);
         }
         warn_all(&loaded);
-        let json = plan.to_json();
-        if loaded.hash != running.hash {
-            self.commit(running, next, plan).await;
+        let is_new = loaded.hash != running.hash;
+        if is_new {
+            self.commit(running, Arc::new(snapshot), &plan).await;
         }
-        (state.cache, state.keys, state.refused) = (loaded.cache, loaded.keys, None);
-        Outcome::Committed(json)
-    }
-
-    fn refuse(&self, state: &mut State, loaded: &Loaded, dry_run: bool) -> Outcome {
-        if !dry_run {
-            state.refused = Some(loaded.hash.clone());
-        }
-        let diagnostics = render::json(&loaded.diagnostics, &loaded.sources);
-        let text = render::human(&loaded.diagnostics, &loaded.sources, false);
-        Outcome::Refused { diagnostics, text: text.into() }
+        state.finished = !loaded.unfinished;
+        (state.cache, state.keys, state.refused) = (std::mem::take(&mut loaded.cache), loaded.keys, None);
+        (if is_new { Outcome::Committed(plan.to_json()) } else { Outcome::Unchanged }, diagnostics)
     }
 
     /// The commit point is the swap. New topics are known to the log before it, so that nobody's first message is lost;
-    /// old ones after the last message that was judged by them.
-    async fn commit(&self, running: &Snapshot, next: Snapshot, plan: Plan) {
+    /// old ones until behind the last message that was judged by them.
+    async fn commit(&self, running: &Snapshot, next: Arc<Snapshot>, plan: &Plan) {
         let live = &self.live;
-        let (generation, config) = (next.generation, next.config.clone());
-        let topics = build::topics(&next);
-        let mut both = build::topics(&next);
-        let mut retention = build::retention(&config);
+        let (topics, retention) = (build::topics(&next), build::retention(&next.config));
+        let (mut all_topics, mut all_retention) = (topics.clone(), retention.clone());
+        let retained_before = build::retention(&running.config);
         for name in &plan.topics_removed {
-            if let Some(rules) = running.declared(name) {
-                both.insert(name.clone(), rules.topic.clone());
-            }
-            if let Some(kept) = build::retention(&running.config).get(name) {
-                retention.insert(name.clone(), kept.clone());
+            if let (Some(rules), Some(kept)) = (running.declared(name), retained_before.get(name)) {
+                all_topics.insert(name.clone(), rules.topic.clone());
+                all_retention.insert(name.clone(), kept.clone());
             }
         }
-        live.hub.store().retain(retention);
-        live.hub.declare(both);
-        live.commit(next);
+        live.hub.store().retain(all_retention);
+        live.hub.declare(all_topics);
+        live.commit(next.clone());
+        // At once, however long a store takes; by what each is and not by its name, which a new secret may have.
+        if !plan.lost_tokens().is_empty() {
+            live.hub.revoke(|principal| principal.token.is_some() && next.auth.renew(principal).is_none());
+        }
         live.settle().await;
         live.hub.mark(|seq| Mark {
             seq,
-            generation,
+            generation: next.generation,
             removed: plan.topics_removed.clone(),
             changed: plan.schemas_changed.clone(),
             tokens: plan.tokens_changed.iter().cloned().chain(plan.lost_tokens()).collect(),
             anonymous: plan.anonymous,
         });
-        live.hub.revoke(&plan.lost_tokens());
         live.hub.declare(topics);
-        self.apply(&config);
+        live.hub.store().retain(retention);
+        self.apply(&next.config);
     }
 
+    /// What is not asked for by each request but kept somewhere.
     fn apply(&self, config: &Config) {
-        self.live.hub.store().retain(build::retention(config));
-        self.live.hub.resize(config.limits.window);
+        let (live, limits) = (&self.live, &config.limits);
+        live.hub.store().remember(limits.idempotency_keys, limits.idempotency_window);
+        live.hub.resize(limits.window);
+        live.registrations.keep_for(limits.registration_ttl);
+        live.connections.look_again();
         if let Some(logs) = &self.logs {
             logs.set_level(&config.log.level);
         }
@@ -246,13 +287,53 @@ impl Reloader {
         let (trigger, generation, took_ms) = (report.trigger, report.generation, report.took_ms);
         match &report.result {
             Outcome::Committed(plan) => info!(trigger, generation, took_ms, %plan, "reloaded"),
-            Outcome::Refused { text, .. } => {
+            Outcome::Refused(text) => {
                 error!(trigger, generation, took_ms, diagnostics = %format_args!("\n{text}"), "a reload was refused");
             }
-            Outcome::Planned(_) | Outcome::Unchanged => return,
+            Outcome::Unchanged => {
+                info!(trigger, generation, took_ms, "nothing to reload");
+                self.live.reloads.recovered();
+                return;
+            }
+            Outcome::Planned(_) => return,
         }
         self.live.reloads.note(report.clone());
     }
+}
+
+impl State {
+    /// Whether the files look as they would in the middle of being written: a key or a secret is not what it was, or a
+    /// line has no end.
+    fn may_be_half(&self, running: &Snapshot, loaded: &Loaded) -> bool {
+        let Some(config) = &loaded.config else { return false };
+        let digests: HashMap<&str, [u8; 32]> = config.tokens.iter().map(|t| (&*t.name, t.digest)).collect();
+        let is_other = |token: &TokenConfig| digests.get(&*token.name).is_some_and(|digest| *digest != token.digest);
+        self.keys.keys().any(|key| !loaded.keys.contains_key(key))
+            || (loaded.unfinished && self.finished)
+            || running.config.tokens.iter().any(is_other)
+    }
+}
+
+/// Everything between the load and the commit; no configuration when there is an error among the diagnostics.
+pub fn examine(running: &Snapshot, mut loaded: Loaded) -> (Loaded, Option<Next>) {
+    let Some(config) = loaded.config.take() else { return (loaded, None) };
+    let snapshot = build::snapshot(config, &loaded, Some(running));
+    let found = gate::examine(running, &snapshot, &loaded);
+    loaded.diagnostics.extend(found);
+    if any_error(&loaded.diagnostics) {
+        return (loaded, None);
+    }
+    let plan = Plan::between(running, &snapshot);
+    (loaded, Some(Next { snapshot, plan }))
+}
+
+/// Runs what takes long. If it panics, that refuses the reload and ends nothing else.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Judged> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        let message = "relay could not judge the configuration, which is a defect of relay: the log says where";
+        error!(%error, "a reload panicked");
+        (Outcome::Refused(message.into()), json!([{"code": "internal", "severity": "error", "message": message}]))
+    })
 }
 
 fn warn_all(loaded: &Loaded) {

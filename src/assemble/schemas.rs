@@ -22,11 +22,14 @@ pub(super) fn compile(
     let mut named: HashMap<Arc<str>, &Span> = HashMap::new();
     let mut roots = Vec::new();
     for topic in &config.topics {
-        if let SchemaSource::File(path) = &topic.schema {
-            named.entry(path.clone()).or_insert_with(|| {
-                roots.push(path.clone());
-                &topic.schema_span
-            });
+        let next = topic.schema_next.as_ref().map(|(schema, span)| (schema, span));
+        for (schema, span) in [(&topic.schema, &topic.schema_span)].into_iter().chain(next) {
+            if let SchemaSource::File(path) = schema {
+                named.entry(path.clone()).or_insert_with(|| {
+                    roots.push(path.clone());
+                    span
+                });
+            }
         }
     }
     let limits = SchemaLimits {

@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::against::Old;
 use super::{BAD_CONFIG, Format, print, print_diagnostics};
+use crate::assemble::reload::examine;
 use crate::assemble::worst_case::WorstCase;
 use crate::assemble::{Loaded, load};
 use crate::config::model::Config;
@@ -13,21 +15,51 @@ use crate::files::Disk;
 use crate::message::Time;
 use crate::schema::compile::SchemaCache;
 
-pub(super) fn check(path: &Path, format: Format) -> ExitCode {
+/// What was found.
+struct Checked {
+    loaded: Loaded,
+    /// The configuration, if it may be used.
+    config: Option<Config>,
+    /// What would change, for people.
+    change: String,
+}
+
+pub(super) fn check(path: &Path, format: Format, against: Option<&str>) -> ExitCode {
     let loaded = load(&Disk::new(path), &SchemaCache::default(), Time::now());
+    let checked = match against.map(Old::find) {
+        None => alone(loaded),
+        Some(Ok(old)) => compare(&old, loaded),
+        Some(Err(why)) => {
+            eprintln!("relay: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let Checked { loaded, .. } = &checked;
     let printed = match format {
-        Format::Human => human(path, &loaded),
+        Format::Human => human(path, &checked),
         Format::Json => print(&format!("{}\n", render::json(&loaded.diagnostics, &loaded.sources))),
         Format::Github => print(&render::github(&loaded.diagnostics, &loaded.sources)),
     };
-    if loaded.config.is_none() { ExitCode::from(BAD_CONFIG) } else { printed }
+    if checked.config.is_none() { ExitCode::from(BAD_CONFIG) } else { printed }
 }
 
-fn human(path: &Path, loaded: &Loaded) -> ExitCode {
-    print_diagnostics(loaded);
-    let summary = render::summary(&path.display().to_string(), &loaded.diagnostics);
-    match &loaded.config {
-        Some(config) => print(&format!("{summary}\n{}", overview(config, loaded.schemas.len()))),
+fn alone(mut loaded: Loaded) -> Checked {
+    Checked { config: loaded.config.take(), loaded, change: String::new() }
+}
+
+fn compare(old: &Old, loaded: Loaded) -> Checked {
+    let (loaded, next) = examine(&old.snapshot, loaded);
+    let change = next.as_ref().map_or(String::new(), |next| old.describe(&next.plan));
+    Checked { loaded, config: next.map(|next| next.snapshot.config), change }
+}
+
+fn human(path: &Path, checked: &Checked) -> ExitCode {
+    print_diagnostics(&checked.loaded);
+    let summary = render::summary(&path.display().to_string(), &checked.loaded.diagnostics);
+    match &checked.config {
+        Some(config) => {
+            print(&format!("{summary}\n{}{}", overview(config, checked.loaded.schemas.len()), checked.change))
+        }
         None => {
             eprintln!("{summary}");
             ExitCode::SUCCESS

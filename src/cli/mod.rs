@@ -1,5 +1,6 @@
 //! The command line: what is asked for, and what is printed. Decides nothing about a configuration.
 
+mod against;
 mod check;
 mod completions;
 mod run;
@@ -39,6 +40,10 @@ enum Command {
         /// How to print what is wrong: to people on standard error, to programs on standard output
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
+        /// Also judge the change from another relay.toml, or from what runs behind this admin listener
+        /// (`http://127.0.0.1:8001` or `unix:/run/relay-admin.sock`), as a reload would; sends nothing of the file
+        #[arg(long, value_name = "FILE|URL")]
+        against: Option<String>,
     },
     /// Print the JSON Schema of relay.toml, for editors
     Schema,
@@ -82,7 +87,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Run) {
         Command::Run => run::run(&cli.config),
-        Command::Check { format } => check::check(&cli.config, format),
+        Command::Check { format, against } => check::check(&cli.config, format, against.as_deref()),
         Command::Schema => print(&format!("{:#}\n", editor::json_schema(&KINDS))),
         Command::Token(TokenCommand::New { name }) => token::new(&name),
         Command::Completions { shell } => completions::print_script(shell),

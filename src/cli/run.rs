@@ -30,7 +30,7 @@ pub(super) fn run(config: &Path) -> ExitCode {
         eprintln!("{}", render::summary(&config.display().to_string(), &loaded.diagnostics));
         return ExitCode::from(BAD_CONFIG);
     };
-    Logs::start(&valid.log);
+    let logs = Logs::start(&valid.log);
     panics::log_places();
     descriptors::raise();
     // One shard for each worker: more would only contend for the same processors.
@@ -38,7 +38,6 @@ pub(super) fn run(config: &Path) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     let served = runtime.and_then(|runtime| {
         runtime.block_on(async {
-            let logs = Logs::start(&valid.log);
             let live = build::live(build::snapshot(valid, &loaded, None), workers);
             live.supervisor.connect();
             let reloader = Arc::new(Reloader::new(config.to_owned(), live.clone(), Some(logs), loaded));
@@ -63,6 +62,8 @@ async fn serve(live: Arc<Live>, reloader: Arc<Reloader>) -> io::Result<()> {
         None => None,
     };
     server::listen_to_signals(&live)?;
+    // Whoever reads that relay runs may send SIGHUP at once.
+    let watching = reload::run(reloader.clone(), live.clone());
     info!(
         listen = %public.address(),
         admin = admin.as_ref().map(|admin| admin.address().to_string()),
@@ -70,7 +71,7 @@ async fn serve(live: Arc<Live>, reloader: Arc<Reloader>) -> io::Result<()> {
         epoch = %live.hub.epoch(),
         "relay is running"
     );
-    live.drain.detach("watch", reload::run(reloader.clone(), live.clone()));
+    live.drain.detach("watch", watching);
     let listeners = Listeners { public, admin, reloader: Some(reloader) };
     server::run(listeners, live, assemble::PROTOCOLS).await;
     Ok(())

@@ -156,6 +156,13 @@ pub const KEYS: &[Key] = &[
         REQUIRED,
         "JSON Schema of its messages, a path relative to relay.toml; `any` accepts all JSON",
     ),
+    key(
+        TOPIC,
+        "schema_next",
+        Type::Text,
+        "",
+        "a JSON Schema to be: it judges what is published without refusing it, and `GET /config` says what it would refuse",
+    ),
     key(TOPIC, "history", Type::Table, "", "what each concrete topic retains for replay, whichever bound is met first"),
     key(HISTORY, "count", Type::Count(0, 100_000_000), "1000", "at most so many messages"),
     key(

@@ -144,6 +144,8 @@ pub struct TopicConfig {
     pub schema: SchemaSource,
     /// Where the value of `schema` stands.
     pub schema_span: Span,
+    /// What they are to match one day, and where that stands: it judges them already, and refuses nothing.
+    pub schema_next: Option<(SchemaSource, Span)>,
     /// What is retained for each concrete topic.
     pub history: History,
     /// What a breaking change of the schema does at a reload.

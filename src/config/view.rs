@@ -15,18 +15,46 @@ pub const MASKED: &str = "…masked";
 pub fn view(config: &Config) -> Value {
     let topics: Map<_, _> = config.topics.iter().map(|t| (t.name.to_string(), topic(t))).collect();
     let tokens: Map<_, _> = config.tokens.iter().map(|t| (t.name.to_string(), token(t))).collect();
+    let mut whole = settings(config);
+    whole["topics"] = topics.into();
+    whole["tokens"] = tokens.into();
+    whole["anonymous"] = grants(&config.anonymous).into();
+    whole
+}
+
+/// What does not grow with the topics and tokens: `[server]`, `[log]`, `[limits]`, `[store]`.
+pub fn settings(config: &Config) -> Value {
     let mut store = Map::from_iter([("kind".to_owned(), json!(config.store.kind))]);
     store.extend(config.store.settings.clone());
     json!({
         "version": 1,
         "server": server(&config.server),
         "log": { "format": if config.log.json { "json" } else { "human" }, "level": config.log.level },
-        "topics": topics,
-        "tokens": tokens,
-        "anonymous": grants(&config.anonymous),
         "limits": limits(&config.limits),
         "store": store,
     })
+}
+
+/// A [`view`] as a relay.toml again, as far as a view goes: without tokens, grants, certificates and examples.
+///
+/// # Errors
+/// It is not a view.
+pub fn to_toml(view: &Value) -> Result<String, String> {
+    let mut view = view.as_object().cloned().ok_or("it tells no configuration")?;
+    for untold in ["tokens", "anonymous"] {
+        view.remove(untold);
+    }
+    if let Some(server) = view.get_mut("server").and_then(Value::as_object_mut) {
+        // The certificate's files are the server's own.
+        server.remove("tls");
+    }
+    let topics = view.get_mut("topics").and_then(Value::as_object_mut);
+    topics.into_iter().flatten().filter_map(|(_, topic)| topic.as_object_mut()).for_each(|topic| {
+        topic.remove("examples");
+    });
+    let limits = view.get_mut("limits").and_then(Value::as_object_mut);
+    limits.into_iter().for_each(|limits| limits.retain(|_, value| !value.is_null()));
+    toml::to_string(&view).map_err(|error| error.to_string())
 }
 
 fn server(server: &Server) -> Value {
@@ -48,12 +76,13 @@ fn server(server: &Server) -> Value {
 
 fn topic(topic: &TopicConfig) -> Value {
     let history = &topic.history;
-    json!({
+    let source = |schema: &SchemaSource| match schema {
+        SchemaSource::Any => "any".to_owned(),
+        SchemaSource::File(path) => path.to_string(),
+    };
+    let mut object = json!({
         "description": topic.description,
-        "schema": match &topic.schema {
-            SchemaSource::Any => "any",
-            SchemaSource::File(path) => path,
-        },
+        "schema": source(&topic.schema),
         "history": {
             "count": history.count,
             "bytes": show_size(history.bytes as u64),
@@ -70,7 +99,11 @@ fn topic(topic: &TopicConfig) -> Value {
             OnLag::Disconnect => "disconnect",
         },
         "examples": topic.examples.len(),
-    })
+    });
+    if let Some((next, _)) = &topic.schema_next {
+        object["schema_next"] = source(next).into();
+    }
+    object
 }
 
 fn token(token: &TokenConfig) -> Value {

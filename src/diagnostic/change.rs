@@ -43,7 +43,12 @@ impl ChangeFact {
                     (true, Whom::Subscribers) => About::error("breaks-subscribers", help),
                 }
             }
-            Self::Unknown { .. } => About::error(
+            Self::Unknown { whom: Whom::Publishers, .. } => About::error(
+                "compatibility-unknown",
+                "what cannot be proved counts as breaking: try it as `schema_next`, which may take its place once it has \
+                 refused none of 100 messages, or set `compatibility = \"none\"` in a save of its own",
+            ),
+            Self::Unknown { whom: Whom::Subscribers, .. } => About::error(
                 "compatibility-unknown",
                 "what cannot be proved counts as breaking: change less at once, or set `compatibility = \"none\"` in a \
                  save of its own",

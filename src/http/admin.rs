@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;
@@ -16,6 +16,7 @@ use crate::http::{answer, routes};
 use crate::live::Live;
 use crate::problem::Refusal;
 use crate::reloads::Outcome;
+use crate::snapshot::{Snapshot, TopicRules};
 use crate::telemetry::scrape::{MEDIA_TYPE, Scraper};
 use crate::telemetry::stats::Route;
 
@@ -25,7 +26,8 @@ pub fn routes(live: &Arc<Live>, reloader: Option<Arc<Reloader>>) -> BoxedFilter<
     let metrics = path!("metrics")
         .and(call(Route::Metrics, "GET, HEAD"))
         .map(move |_: Arc<Call>| answer::typed(StatusCode::OK, MEDIA_TYPE, scraper.text()));
-    let config = path!("config").and(call(Route::Config, "GET, HEAD")).map(|call: Arc<Call>| config(&call));
+    let config =
+        path!("config").and(call(Route::Config, "GET, HEAD")).map(|call: Arc<Call>| answer::either(config(&call)));
     let reload = path!("reload").and(call(Route::Reload, "POST")).then(move |call: Arc<Call>| {
         let reloader = reloader.clone();
         async move { answer::either(reload(&call, reloader).await) }
@@ -36,36 +38,62 @@ pub fn routes(live: &Arc<Live>, reloader: Option<Arc<Reloader>>) -> BoxedFilter<
 
 /// `POST /reload`, with `?dry_run=1` only what it would do: the plan, or the diagnostics in a 422.
 async fn reload(call: &Call, reloader: Option<Arc<Reloader>>) -> Result<Response, Refusal> {
-    let dry_run = match call.uri.query() {
-        None | Some("" | "dry_run=0") => false,
-        Some("dry_run=1") => true,
-        Some(_) => return Err(Refusal::BadRequest("the only parameter is `dry_run`, `1` or `0`".into())),
-    };
+    let dry_run = switch(call, "dry_run")?;
     let reloader = reloader.ok_or(Refusal::NotFound)?;
-    let draining = Refusal::Draining { retry_after: Duration::from_secs(1) };
-    let report = reloader.reload(Trigger::Request, dry_run).await.ok_or(draining)?;
+    let report = reloader.reload(Trigger::Request, dry_run).await.ok_or_else(|| match call.live.drain.has_begun() {
+        true => Refusal::Draining { retry_after: Duration::from_secs(1) },
+        false => call.live.internal("a reload panicked"),
+    })?;
     let status = match report.result {
-        Outcome::Refused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        Outcome::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::OK,
     };
     Ok(answer::json(status, &report.to_json()))
 }
 
-/// `GET /config`: which configuration is in force.
-fn config(call: &Call) -> Response {
+/// `GET /config`: which configuration is in force. With `?schemas=1` also its schemas, for `relay check --against`.
+fn config(call: &Call) -> Result<Response, Refusal> {
+    let with_schemas = switch(call, "schemas")?;
     let snapshot = call.live.snapshot();
     let blown = snapshot.topics.iter().filter(|rules| rules.fuse.is_blown());
     let resting: Vec<_> = blown.map(|rules| rules.topic.name.as_str()).collect();
-    answer::json(
-        StatusCode::OK,
-        &json!({
-            "generation": snapshot.generation,
-            "hash": snapshot.hash,
-            "loaded_at": snapshot.loaded_at.to_string(),
-            // Whose publishes are refused because validating them took too long again and again.
-            "resting_topics": resting,
-            "last_reload": call.live.reloads.to_json(),
-            "config": view(&snapshot.config),
-        }),
-    )
+    let shadows: Map<_, _> = snapshot.topics.iter().filter_map(|rules| shadow(&snapshot, rules)).collect();
+    let mut json = json!({
+        "generation": snapshot.generation,
+        "hash": snapshot.hash,
+        "loaded_at": snapshot.loaded_at.to_string(),
+        "last_reload": call.live.reloads.to_json(),
+        // Whose publishes are refused because validating them took too long again and again.
+        "resting_topics": resting,
+        "stale": call.live.reloads.stale(),
+        "config": view(&snapshot.config),
+        "shadows": shadows,
+    });
+    if with_schemas {
+        let next = |rules: &TopicRules| rules.shadow.as_ref().map(|shadow| shadow.schema.clone());
+        let all = snapshot.topics.iter().flat_map(|rules| std::iter::once(rules.schema.clone()).chain(next(rules)));
+        let mut files = Map::new();
+        for schema in all {
+            files.extend(schema.files().map(|(file, document)| (file.to_owned(), document.clone())));
+        }
+        json["schemas"] = files.into();
+    }
+    Ok(answer::json(StatusCode::OK, &json))
+}
+
+fn shadow(snapshot: &Snapshot, rules: &TopicRules) -> Option<(String, Value)> {
+    let shadow = rules.shadow.as_ref()?;
+    Some((snapshot.config.topics[rules.config].name.to_string(), shadow.to_json()))
+}
+
+/// The only parameter of a call, which is `1` or `0`.
+fn switch(call: &Call, name: &str) -> Result<bool, Refusal> {
+    match call.uri.query() {
+        None | Some("") => Ok(false),
+        Some(query) => match query.strip_prefix(name) {
+            Some("=1") => Ok(true),
+            Some("=0") => Ok(false),
+            _ => Err(Refusal::BadRequest(format!("the only parameter is `{name}`, `1` or `0`"))),
+        },
+    }
 }

@@ -49,6 +49,10 @@ where
     let before = call.live.snapshot();
     let media = announce(call, &before.config.limits, expected)?;
     let principal = call.identify(&before).await?;
+    // An anonymous caller without a grant is told so whatever it says; it used to send all of its body first.
+    if principal.token.is_none() && principal.grants.is_empty() {
+        return Err(Refusal::Unauthenticated { wrong: false });
+    }
     let body = read(body, &before.config.limits).await?;
     let snapshot = call.live.snapshot();
     let principal = if Arc::ptr_eq(&before, &snapshot) { principal } else { call.identify(&snapshot).await? };

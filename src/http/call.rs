@@ -81,6 +81,7 @@ impl Call {
         if self.target_len() > bytes {
             return Err(Refusal::UriTooLong { bytes });
         }
+        self.check_framing()?;
         origin::admit(self, snapshot, loopback)?;
         if self.hasty {
             return Err(limited("connect_rate"));
@@ -97,7 +98,7 @@ impl Call {
 
     /// Whether nothing more is answered on its connection.
     pub fn is_last(&self) -> bool {
-        self.permit.is_over() || self.hasty
+        self.permit.is_over() || self.hasty || self.check_framing().is_err()
     }
 
     /// The route that took it.
@@ -136,6 +137,17 @@ impl Call {
     /// 400 when it stands twice or is not visible ASCII.
     pub fn one(&self, name: &HeaderName) -> Result<Option<&str>, Refusal> {
         one(&self.headers, name)
+    }
+
+    /// Two ways to say where a body ends are one too many: whoever stands in front may have believed the other (RFC 9112,
+    /// section 6.3). Where a length stands beside `chunked`, hyper drops the length and closes behind the answer.
+    fn check_framing(&self) -> Result<(), Refusal> {
+        let mut codings = self.headers.get_all(header::TRANSFER_ENCODING).iter();
+        match (codings.next(), codings.next()) {
+            (None, _) => Ok(()),
+            (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+            _ => Err(Refusal::BadRequest("send `Transfer-Encoding: chunked` once, or a `Content-Length`".into())),
+        }
     }
 
     fn target_len(&self) -> usize {

@@ -72,13 +72,13 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
     };
     let topics = topics(&snapshot, &principal, seat.as_deref(), asked)?;
     let mut subscriber = call.live.hub.subscriber(None, &Sse);
-    subscriber.identify(principal.user.clone(), principal.token.clone());
+    subscriber.identify(&principal);
     subscriber.subscribe(topics.into_iter().map(|topics| (topics, after)).collect(), Some(None));
     if call.live.drain.has_begun() {
         // Too late for the word that went to everybody.
         subscriber.connection().end(Close::Draining);
     }
-    let events = Events::new(call.live.clone(), subscriber, principal, seat, call.flow.clone(), call.peer);
+    let events = Events::new(call.live.clone(), &snapshot, subscriber, principal, seat, call.flow.clone(), call.peer);
     Ok(stream(Chunks::new(events)))
 }
 

@@ -63,8 +63,11 @@ async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
     let limit = query.number("limit", 1, MAX_LIMIT)?.map_or(LIMIT, |limit| usize::try_from(limit).unwrap_or(LIMIT));
     let wait = Duration::from_secs(query.number("wait", 0, MAX_WAIT)?.unwrap_or(0));
     let mut subscriber = call.live.hub.subscriber(None, &Sse);
-    subscriber.identify(principal.user.clone(), principal.token.clone());
+    subscriber.identify(&principal);
     subscriber.subscribe(vec![(topics.clone(), after)], None);
+    // One that began before a reload and subscribed behind it is answered with what there is.
+    let interrupted = call.live.snapshot().generation != snapshot.generation;
+    let wait = if interrupted { Duration::ZERO } else { wait };
     let mut page = Page { limit, ..Page::default() };
     let _ = tokio::time::timeout(wait, page.wait(call, &mut subscriber)).await;
     page.fill(call, &mut subscriber).await?;

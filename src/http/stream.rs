@@ -21,6 +21,7 @@ use crate::close::Close;
 use crate::delivery::{self, Frames, Then};
 use crate::evaluate;
 use crate::http::flow::Flow;
+use crate::hub::entry::Mark;
 use crate::hub::subscriber::{Item, Pulled, Subscriber};
 use crate::live::Live;
 use crate::message::Time;
@@ -29,6 +30,7 @@ use crate::principal::Principal;
 use crate::protocol::sse::{self, Sse};
 use crate::reconnect;
 use crate::registrations::Seat;
+use crate::snapshot::Snapshot;
 
 /// Bytes in one chunk, or one message: what a reader that does not read may hold.
 const CHUNK: usize = 16 << 10;
@@ -43,6 +45,8 @@ pub struct Events {
     peer: IpAddr,
     timer: Pin<Box<Sleep>>,
     begun: bool,
+    /// The configuration by which it was let in, until the first look at the newest.
+    let_in_by: Option<u64>,
     ended: Option<Close>,
 }
 
@@ -53,9 +57,10 @@ enum Next {
 }
 
 impl Events {
-    /// A stream for a subscriber that is subscribed already.
+    /// A stream for a subscriber that is subscribed already, as `snapshot` allows.
     pub fn new(
         live: Arc<Live>,
+        snapshot: &Snapshot,
         subscriber: Subscriber,
         principal: Arc<Principal>,
         seat: Option<Box<Seat>>,
@@ -64,7 +69,8 @@ impl Events {
     ) -> Self {
         let timer = Box::pin(sleep_until(Instant::now()));
         flow.serve(subscriber.connection().clone());
-        Self { live, subscriber, principal, seat, flow, peer, timer, begun: false, ended: None }
+        let let_in_by = Some(snapshot.generation);
+        Self { live, subscriber, principal, seat, flow, peer, timer, begun: false, let_in_by, ended: None }
     }
 
     /// The next chunk; `None` behind the last.
@@ -74,12 +80,24 @@ impl Events {
         }
         let chunk = match std::mem::replace(&mut self.begun, true) {
             false => sse::retry(reconnect::after_loss()),
-            true => self.wait().await,
+            true => match self.catch_up() {
+                Ok(None) => self.wait().await,
+                Ok(Some(chunk)) => chunk,
+                Err(close) => self.end(close),
+            },
         };
         self.flow.hand_over(chunk.len());
         let due = self.due();
         self.timer.as_mut().reset(due);
         Some(chunk)
+    }
+
+    /// It was let in by one configuration and subscribed under another, whose mark may lie behind already.
+    fn catch_up(&mut self) -> Result<Option<Bytes>, Close> {
+        match self.let_in_by.take() {
+            Some(generation) if generation != self.live.snapshot().generation => self.judge(None),
+            _ => Ok(None),
+        }
     }
 
     async fn wait(&mut self) -> Bytes {
@@ -160,11 +178,17 @@ impl Events {
     fn evaluate(&mut self, pulled: Pulled) -> Result<Option<Bytes>, Close> {
         let Some((Item::Mark(mark), _)) = pulled.items.first() else { return Ok(None) };
         let mark = Arc::clone(mark);
+        let chunk = self.judge(Some(&mark))?;
+        self.subscriber.settle(pulled, 1);
+        Ok(chunk)
+    }
+
+    /// Looks at everything under the newest configuration; answers what to tell.
+    fn judge(&mut self, mark: Option<&Mark>) -> Result<Option<Bytes>, Close> {
         let snapshot = self.live.snapshot();
         let registration = self.seat.as_deref().map(|seat| &*seat.registration);
         self.principal = evaluate::renew(&snapshot, registration, &self.principal)?;
-        let notices = evaluate::evaluate(&snapshot, Some(&self.principal), &mut self.subscriber, &mark);
-        self.subscriber.settle(pulled, 1);
+        let notices = evaluate::evaluate(&snapshot, Some(&self.principal), &mut self.subscriber, mark);
         let mut chunk = BytesMut::new();
         for notice in &notices {
             chunk.extend_from_slice(&Sse.notice(notice)?.unwrap_or_default());

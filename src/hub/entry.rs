@@ -10,6 +10,9 @@ use crate::message::{Epoch, Record, Seq};
 use crate::name::Pattern;
 use crate::plugin::{ENCODERS, Encoder};
 
+/// Names of topics, or of tokens, that one mark has at the most when it stands for several reloads.
+const NAMES: usize = 4_096;
+
 /// A place in the log: everything up to it has been seen. A mark stands behind the message with its seq, and marks in
 /// the order of their generations, so that places compare as the log runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -68,26 +71,102 @@ impl Mark {
         Cursor { generation: self.generation, ..cursor }
     }
 
-    /// Both reloads as one, at the place of this one.
+    /// How many names it has.
+    pub(super) fn names(&self) -> usize {
+        self.removed.len() + self.changed.len() + self.tokens.len()
+    }
+
+    /// Both reloads as one, at the place of the earlier one: a grant that was lost must not be used until the later one,
+    /// though what changed is then told too soon. Beyond [`NAMES`] it concerns everything, so that what is kept for a
+    /// reader that is far behind does not grow with the number of reloads.
     pub fn and(&self, earlier: &Self) -> Self {
         let both = |ours: &[Pattern], theirs: &[Pattern]| {
+            let known: HashSet<&str> = ours.iter().map(Pattern::as_str).collect();
             let mut all = ours.to_vec();
-            all.extend(theirs.iter().filter(|other| !ours.contains(other)).cloned());
-            all
+            all.extend(theirs.iter().filter(|other| !known.contains(other.as_str())).cloned());
+            if all.len() > NAMES { vec![Pattern::everything()] } else { all }
         };
+        let mut tokens: HashSet<Arc<str>> = self.tokens.union(&earlier.tokens).cloned().collect();
+        let mut removed = both(&self.removed, &earlier.removed);
+        if tokens.len() > NAMES {
+            tokens.clear();
+            removed = vec![Pattern::everything()];
+        }
         Self {
-            seq: self.seq,
+            seq: earlier.seq,
             generation: self.generation,
-            removed: both(&self.removed, &earlier.removed),
+            removed,
             changed: both(&self.changed, &earlier.changed),
-            tokens: self.tokens.union(&earlier.tokens).cloned().collect(),
+            tokens,
             anonymous: self.anonymous || earlier.anonymous,
         }
     }
 
+    /// Whom it concerns, for asking of many.
+    pub(super) fn reach(&self) -> Reach<'_> {
+        let (exact, families) = self.removed.iter().chain(&self.changed).partition(|name| name.is_exact());
+        let exact: Vec<&Pattern> = exact;
+        Reach { mark: self, names: exact.iter().map(|name| name.as_str()).collect(), exact, families }
+    }
+}
+
+/// Whom a mark concerns: a subscription to one topic is looked up and not compared with every name.
+pub(super) struct Reach<'a> {
+    mark: &'a Mark,
+    names: HashSet<&'a str>,
+    exact: Vec<&'a Pattern>,
+    families: Vec<&'a Pattern>,
+}
+
+impl Reach<'_> {
     /// Whether a subscriber with this token and these subscriptions has to look.
-    pub fn affects(&self, token: Option<&Arc<str>>, subscriptions: &[Pattern]) -> bool {
-        token.map_or(self.anonymous, |name| self.tokens.contains(name))
-            || subscriptions.iter().any(|mine| self.removed.iter().chain(&self.changed).any(|t| t.overlaps(mine)))
+    pub(super) fn affects(&self, token: Option<&str>, subscriptions: &[Pattern]) -> bool {
+        token.map_or(self.mark.anonymous, |name| self.mark.tokens.contains(name))
+            || subscriptions.iter().any(|mine| self.touches(mine))
+    }
+
+    fn touches(&self, mine: &Pattern) -> bool {
+        let exact = match mine.is_exact() {
+            true => self.names.contains(mine.as_str()),
+            false => self.exact.iter().any(|name| name.overlaps(mine)),
+        };
+        exact || self.families.iter().any(|name| name.overlaps(mine))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Mark, NAMES};
+    use crate::name::Pattern;
+
+    fn mark(removed: &[&str], tokens: &[&str], generation: u64) -> Mark {
+        let removed = removed.iter().map(|name| Pattern::parse(name).expect("a name")).collect();
+        let tokens = tokens.iter().map(|name| (*name).into()).collect();
+        Mark { seq: generation, generation, removed, changed: Vec::new(), tokens, anonymous: false }
+    }
+
+    #[test]
+    fn a_mark_concerns_whoever_shares_a_topic_or_a_token_with_it() {
+        let mark = mark(&["cats", "orders.{region}"], &["shop"], 1);
+        let reach = mark.reach();
+        let affects = |token: Option<&str>, topics: &[&str]| {
+            let topics: Vec<_> = topics.iter().map(|name| Pattern::parse(name).expect("a name")).collect();
+            reach.affects(token, &topics)
+        };
+        assert!(affects(Some("shop"), &[]) && !affects(Some("other"), &[]) && !affects(None, &[]));
+        for (topics, yes) in [("cats", true), ("dogs", false), ("orders.eu", true), ("orders.*", true), ("**", true)] {
+            assert_eq!(affects(None, &[topics]), yes, "{topics}");
+        }
+        assert!(!affects(None, &["orders", "cats.x"]));
+    }
+
+    #[test]
+    fn marks_that_were_put_together_do_not_grow_without_end() {
+        let mut all = mark(&[], &[], 0);
+        for n in 1..=NAMES as u64 + 10 {
+            all = mark(&[&format!("t{n}")], &[&format!("token{n}")], n).and(&all);
+        }
+        assert!(all.removed.len() <= NAMES && all.tokens.len() <= NAMES);
+        assert!(all.reach().affects(None, &[Pattern::parse("t1").expect("a name")]), "nothing is forgotten");
     }
 }

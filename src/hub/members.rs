@@ -8,6 +8,7 @@ use crate::hub::entry::{Cursor, Mark};
 use crate::message::Record;
 use crate::name::{Pattern, TopicName, UserId};
 use crate::plugin::Encoder;
+use crate::principal::Principal;
 
 /// Where a member stands in its shard.
 pub(super) type SlotId = u32;
@@ -27,8 +28,8 @@ pub(super) struct Members {
 pub(super) struct Slot {
     pub(super) connection: Arc<Connection>,
     pub(super) encoder: &'static dyn Encoder,
-    user: Option<UserId>,
-    pub(super) token: Option<Arc<str>>,
+    /// Who it was last said to be.
+    pub(super) principal: Option<Arc<Principal>>,
     subscriptions: Vec<Pattern>,
     /// The turn of the connection in which the shard serves it; `None` while its own task does.
     pub(super) live: Option<u64>,
@@ -43,8 +44,7 @@ impl Members {
         let slot = Slot {
             connection,
             encoder,
-            user: None,
-            token: None,
+            principal: None,
             subscriptions: Vec::new(),
             live: None,
             from: Cursor::default(),
@@ -60,7 +60,7 @@ impl Members {
 
     pub(super) fn remove(&mut self, id: SlotId) {
         self.index(id, Vec::new());
-        self.identify(id, None, None);
+        self.identify(id, None);
         self.slots[id as usize] = None;
         self.free.push(id);
     }
@@ -79,15 +79,15 @@ impl Members {
         exact.chain(self.patterns.values().flatten().map(|(pattern, ids)| (pattern.clone(), ids.len())))
     }
 
-    /// Says who the member is: its user and its token.
-    pub(super) fn identify(&mut self, id: SlotId, user: Option<UserId>, token: Option<Arc<str>>) {
-        let slot = self.slot(id);
-        slot.token = token;
-        let before = std::mem::replace(&mut slot.user, user.clone());
-        if let Some(user) = before {
+    /// Says who the member is.
+    pub(super) fn identify(&mut self, id: SlotId, principal: Option<Arc<Principal>>) {
+        let user = |principal: &Option<Arc<Principal>>| principal.as_ref().and_then(|principal| principal.user.clone());
+        let now = user(&principal);
+        let before = std::mem::replace(&mut self.slot(id).principal, principal);
+        if let Some(user) = user(&before) {
             remove_from(&mut self.users, &user, id);
         }
-        if let Some(user) = user {
+        if let Some(user) = now {
             self.users.entry(user).or_default().push(id);
         }
     }
@@ -174,8 +174,13 @@ impl Members {
 
     /// Live members that a reload affects.
     pub(super) fn affected(&self, mark: &Mark) -> Vec<SlotId> {
+        let reach = mark.reach();
         let live = self.iter().filter(|(_, slot)| slot.live.is_some());
-        live.filter(|(_, slot)| mark.affects(slot.token.as_ref(), &slot.subscriptions)).map(|(id, _)| id).collect()
+        let affected = live.filter(|(_, slot)| {
+            let token = slot.principal.as_ref().and_then(|principal| principal.token.as_deref());
+            reach.affects(token, &slot.subscriptions)
+        });
+        affected.map(|(id, _)| id).collect()
     }
 }
 

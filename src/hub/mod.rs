@@ -14,7 +14,6 @@ pub mod subscriber;
 pub mod topic;
 pub mod window;
 
-use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,6 +33,7 @@ use crate::hub::window::Window;
 use crate::message::{Epoch, Record, Seq};
 use crate::name::{Pattern, TopicName};
 use crate::plugin::{Encoder, Follower, Store};
+use crate::principal::Principal;
 
 /// How large a hub is.
 #[derive(Debug, Clone, Copy)]
@@ -156,11 +156,11 @@ impl Hub {
         self.shards.iter().map(|shard| shard.beats()).collect()
     }
 
-    /// Ends every connection of these tokens at once, wherever in the log it stands.
-    pub fn revoke(&self, tokens: &HashSet<Arc<str>>) {
+    /// Ends every connection whose principal is no longer one, at once, wherever in the log it stands.
+    pub fn revoke(&self, is_lost: impl Fn(&Principal) -> bool) {
         for shard in &self.shards {
             let state = shard.state();
-            let lost = state.members.iter().filter(|(_, slot)| slot.token.as_ref().is_some_and(|t| tokens.contains(t)));
+            let lost = state.members.iter().filter(|(_, slot)| slot.principal.as_deref().is_some_and(&is_lost));
             lost.for_each(|(_, slot)| slot.connection.end(Close::TokenRevoked));
         }
     }

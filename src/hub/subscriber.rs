@@ -20,6 +20,7 @@ use crate::message::{Position, Seq};
 use crate::name::{Pattern, UserId};
 use crate::notice::{After, CommandId, GapReason, Notice};
 use crate::plugin::Encoder;
+use crate::principal::Principal;
 
 /// See the module's documentation.
 pub struct Subscriber {
@@ -81,10 +82,11 @@ impl Subscriber {
         Self { hub, shard, slot, connection, user: None, subscriptions: Vec::new(), cursor, replay: None }
     }
 
-    /// Says who the subscriber is; before its first subscription.
-    pub fn identify(&mut self, user: Option<UserId>, token: Option<Arc<str>>) {
-        self.user.clone_from(&user);
-        self.shard.state().members.identify(self.slot, user, token);
+    /// Says who the subscriber is; before its first subscription. Whoever was let in by an older configuration has to
+    /// ask again behind this call whether it still is: from here on a reload finds it.
+    pub fn identify(&mut self, principal: &Arc<Principal>) {
+        self.user.clone_from(&principal.user);
+        self.shard.state().members.identify(self.slot, Some(principal.clone()));
     }
 
     /// The part that is shared with the shard.

@@ -8,8 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::hub::entry::{Cursor, Mark, Message};
 use crate::message::Seq;
 
-/// Reloads that are remembered one by one; older ones become one.
-const MARKS: usize = 64;
+/// Reloads that are remembered one by one; older ones become one. More than can come while a reader stands still for
+/// `limits.write_stall`, as files are looked at.
+const MARKS: usize = 1_024;
+/// Names in all marks together, beyond which older ones become one as well.
+const NAMES: usize = 65_536;
 
 /// A bounded view of the log's end.
 pub struct Window {
@@ -27,6 +30,8 @@ struct Inner {
     /// The last reloads, in order, whether or not the window still reaches back to them: whoever reads from the store
     /// must not pass one unseen either.
     marks: VecDeque<Arc<Mark>>,
+    /// How many names they have.
+    names: usize,
 }
 
 /// What a reader finds behind its cursor.
@@ -52,6 +57,7 @@ impl Window {
             head,
             evicted: head.seq,
             marks: VecDeque::new(),
+            names: 0,
         };
         Self { inner: Mutex::new(inner) }
     }
@@ -79,12 +85,10 @@ impl Window {
         let mut inner = self.inner();
         let mark = Arc::new(make(inner.head.seq));
         inner.head.generation = mark.generation;
+        inner.names += mark.names();
         inner.marks.push_back(mark);
-        if inner.marks.len() > MARKS {
-            let oldest = inner.marks.pop_front();
-            if let (Some(oldest), Some(next)) = (oldest, inner.marks.front_mut()) {
-                *next = Arc::new(next.and(&oldest));
-            }
+        while inner.marks.len() > MARKS || (inner.names > NAMES && inner.marks.len() > 1) {
+            inner.join_oldest();
         }
     }
 
@@ -132,7 +136,14 @@ impl Window {
 
 impl Inner {
     fn mark_after(&self, cursor: Cursor) -> Option<&Arc<Mark>> {
-        self.marks.iter().find(|mark| mark.generation > cursor.generation)
+        self.marks.get(self.marks.partition_point(|mark| mark.generation <= cursor.generation))
+    }
+
+    fn join_oldest(&mut self) {
+        let (Some(oldest), Some(next)) = (self.marks.pop_front(), self.marks.pop_front()) else { return };
+        let both = next.and(&oldest);
+        self.names = (self.names + both.names()).saturating_sub(oldest.names() + next.names());
+        self.marks.push_front(Arc::new(both));
     }
 
     fn shrink(&mut self) {
@@ -141,5 +152,33 @@ impl Inner {
             self.bytes -= message.cost();
             self.evicted = message.record.seq;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fetch, MARKS, Window};
+    use crate::hub::entry::{Cursor, Mark};
+    use crate::name::Pattern;
+
+    #[test]
+    fn however_many_reloads_there_were_a_reader_far_behind_passes_none_unseen() {
+        let start = Cursor { seq: 0, generation: 1 };
+        let window = Window::new(1 << 20, 10, start);
+        let last = MARKS as u64 + 100;
+        for generation in 2..=last {
+            let removed = vec![Pattern::parse(&format!("t{generation}")).expect("a name")];
+            let (changed, tokens) = (Vec::new(), Default::default());
+            window.mark(|seq| Mark { seq, generation, removed, changed, tokens, anonymous: false });
+        }
+        let (mut cursor, mut seen) = (start, Vec::new());
+        while let Fetch::Mark(mark) = window.after(cursor, 1, 1) {
+            seen.extend(mark.removed.iter().map(Pattern::to_string));
+            cursor = mark.pass(cursor);
+        }
+        assert_eq!((cursor, seen.len() as u64), (window.head(), last - 1));
+        assert!(window.inner().marks.len() <= MARKS);
+        let late = window.mark_after(Cursor { seq: 0, generation: last - 1 }).expect("the last one");
+        assert_eq!(late.generation, last);
     }
 }

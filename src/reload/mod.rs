@@ -3,6 +3,8 @@
 //! An event is a hint and the content decides. A file that is being written must not be taken for a finished one: after
 //! an event it is quiet for a while before anybody looks, and what would remove a key must have stood still for longer.
 
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::sync::Arc;
@@ -22,15 +24,27 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// For so long what removes something must have stood still.
 const STABLE: Duration = Duration::from_secs(2);
 
-/// Reloads whenever there is a reason to, until the drain begins.
-pub async fn run(reloader: Arc<Reloader>, live: Arc<Live>) {
+/// Reloads whenever there is a reason to, until the drain begins. SIGHUP is listened to from the call on: until then
+/// it ends the process.
+pub fn run(reloader: Arc<Reloader>, live: Arc<Live>) -> impl Future<Output = ()> {
+    run_with(Watch::new(), reloader, live)
+}
+
+fn run_with(watch: Watch, reloader: Arc<Reloader>, live: Arc<Live>) -> impl Future<Output = ()> {
     let hangup = signal(SignalKind::hangup()).inspect_err(|error| tracing::warn!(%error, "cannot listen to SIGHUP"));
-    let mut triggers = Triggers { watch: Watch::new(), hangup: hangup.ok(), suspect: None };
+    let triggers = Triggers { watch, hangup: hangup.ok(), hinted: false, suspect: None };
+    keep_up(triggers, reloader, live)
+}
+
+async fn keep_up(mut triggers: Triggers, reloader: Arc<Reloader>, live: Arc<Live>) {
     loop {
-        triggers.watch.set(&reloader.paths().await);
+        // What happened in a directory between the look at it and the watch over it was not seen.
+        triggers.hinted |= triggers.watch.set(&reloader.paths().await);
         let poll = live.snapshot().config.limits.reload_poll;
         let trigger = tokio::select! {
             () = live.drain.begun() => return,
+            // Somebody else has looked: other files and another pace may count now.
+            () = reloader.looked() => continue,
             trigger = triggers.next(poll) => trigger,
         };
         triggers.act(&reloader, trigger).await;
@@ -40,6 +54,8 @@ pub async fn run(reloader: Arc<Reloader>, live: Arc<Live>) {
 struct Triggers {
     watch: Watch,
     hangup: Option<Signal>,
+    /// Something has happened since the last look, or may have.
+    hinted: bool,
     /// Something that looks half written: its hash, and since when it has stood still.
     suspect: Option<(String, Instant)>,
 }
@@ -47,8 +63,14 @@ struct Triggers {
 impl Triggers {
     async fn next(&mut self, poll: Duration) -> Trigger {
         let stable = self.suspect.as_ref().map(|(_, since)| *since + STABLE);
+        if self.hinted {
+            self.quiet().await;
+            return Trigger::File;
+        }
         tokio::select! {
             () = self.watch.event() => {
+                // Remembered, for whoever waits for this may go on with something else.
+                self.hinted = true;
                 self.quiet().await;
                 Trigger::File
             }
@@ -69,18 +91,22 @@ impl Triggers {
     }
 
     async fn act(&mut self, reloader: &Arc<Reloader>, trigger: Trigger) {
-        match trigger {
-            Trigger::Poll if self.suspect.is_none() && reloader.are_unchanged().await => return,
-            Trigger::Signal | Trigger::Request => {
-                self.suspect = None;
-                reloader.reload(trigger, false).await;
-                return;
-            }
-            Trigger::File | Trigger::Poll => {}
+        if trigger == Trigger::Signal {
+            self.suspect = None;
+            reloader.reload(trigger, false).await;
+            return;
         }
         // A directory may have been replaced by another of its name: what is watched is set anew before the look, so
         // that nothing falls between.
         self.watch.set_anew(&reloader.paths().await);
+        self.hinted = false;
+        if self.suspect.is_none() && reloader.are_unchanged().await {
+            return;
+        }
+        if trigger == Trigger::Poll {
+            // Nobody told of it, so nobody tells whether it is still being written.
+            sleep(QUIET).await;
+        }
         let trusted = self.suspect.as_ref().filter(|(_, since)| since.elapsed() >= STABLE).map(|(hash, _)| &**hash);
         self.suspect = match reloader.look(trigger, false, trusted).await {
             Looked::Done(_) => None,

@@ -1,14 +1,16 @@
 //! Which directories to watch for a set of files, and that something happened in one of them.
 //!
 //! Directories and not files, for editors replace a file by renaming another over it. Every hop of a link, for
-//! Kubernetes changes a whole volume by retargeting one. Neither names nor kinds of events are looked at.
+//! Kubernetes changes a whole volume by retargeting one. Names of events are not looked at, and of their kinds only one:
+//! that a file was opened is no news, for it is what looking at the files does.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::event::AccessKind;
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tracing::warn;
 
@@ -27,10 +29,13 @@ pub(super) struct Watch {
 impl Watch {
     /// Watches nothing yet.
     pub(super) fn new() -> Self {
-        let news = Arc::new(Notify::new());
-        let told = news.clone();
-        let watcher = notify::recommended_watcher(move |_| told.notify_one());
-        let mut watch = Self { watcher: None, watched: BTreeSet::new(), news, warned: false };
+        let mut watch = Self::blind();
+        let told = watch.news.clone();
+        let watcher = notify::recommended_watcher(move |event| {
+            if is_news(&event) {
+                told.notify_one();
+            }
+        });
         match watcher {
             Ok(watcher) => watch.watcher = Some(watcher),
             Err(error) => watch.complain(&error),
@@ -38,13 +43,19 @@ impl Watch {
         watch
     }
 
+    /// Never sees anything, as where the system has no watches left.
+    pub(super) fn blind() -> Self {
+        Self { watcher: None, watched: BTreeSet::new(), news: Arc::default(), warned: false }
+    }
+
     /// Something happened since the last call.
     pub(super) async fn event(&mut self) {
         self.news.notified().await;
     }
 
-    /// Watches what these files are reached through, and nothing else.
-    pub(super) fn set(&mut self, files: &[PathBuf]) {
+    /// Watches what these files are reached through, and nothing else; whether anything is watched that was not before,
+    /// so that something may have happened there unseen.
+    pub(super) fn set(&mut self, files: &[PathBuf]) -> bool {
         let wanted: BTreeSet<PathBuf> = files.iter().flat_map(|file| directories(file)).collect();
         for gone in self.watched.difference(&wanted) {
             if let Some(watcher) = &mut self.watcher {
@@ -54,13 +65,19 @@ impl Watch {
         }
         let new: Vec<PathBuf> = wanted.difference(&self.watched).cloned().collect();
         self.watched = wanted;
+        let mut grown = false;
         for directory in new {
             let watched = self.watcher.as_mut().map(|w| w.watch(&directory, RecursiveMode::NonRecursive));
-            if let Some(Err(error)) = watched {
-                self.watched.remove(&directory);
-                self.complain(&error);
+            match watched {
+                Some(Ok(())) => grown = true,
+                Some(Err(error)) => {
+                    self.watched.remove(&directory);
+                    self.complain(&error);
+                }
+                None => {}
             }
         }
+        grown
     }
 
     /// The same, also where a directory was replaced by another of its name.
@@ -74,6 +91,10 @@ impl Watch {
             warn!(%error, "cannot watch files; changes are found by looking every `limits.reload_poll`");
         }
     }
+}
+
+fn is_news(event: &notify::Result<Event>) -> bool {
+    !matches!(event, Ok(Event { kind: EventKind::Access(AccessKind::Open(_)), .. }))
 }
 
 /// The directories in which something would have to happen for the path to lead elsewhere.

@@ -75,6 +75,14 @@ impl Judge {
         Self { decides, explains: OnceLock::new(), parts }
     }
 
+    /// The files that the schema is made of, as they were read.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.parts.documents.iter().filter_map(|(uri, document)| {
+            let (file, place) = self.parts.places.get(uri)?;
+            place.is_empty().then_some((&**file, &**document))
+        })
+    }
+
     /// Whether a value matches.
     ///
     /// # Errors

@@ -56,6 +56,11 @@ impl Schema {
         &self.document
     }
 
+    /// The files that it is made of, relative to relay.toml, as they were read: its own and those that it refers to.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.judge.iter().flat_map(Judge::files)
+    }
+
     /// Its file, relative to relay.toml; `None` for `any`.
     pub fn file(&self) -> Option<&str> {
         self.file.as_deref()

@@ -16,7 +16,7 @@ use crate::fuse::Fuse;
 use crate::hub::topic::Topic;
 use crate::live::Live;
 use crate::message::Time;
-use crate::reloads::Outcome;
+use crate::snapshot::Snapshot;
 use crate::telemetry::stats::Histogram;
 
 /// The media type of [`Scraper::text`].
@@ -65,11 +65,12 @@ fn reloads(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     let (committed, refused) = live.reloads.counts();
     let results = [([("result", "committed")], committed), ([("result", "refused")], refused)];
     page.counters("reloads", "Reloads", results)?;
-    let last = live.reloads.last();
-    let succeeded = last.as_ref().is_none_or(|report| matches!(report.result, Outcome::Committed(_)));
-    page.gauge("last_reload_successful", "Whether the last reload was committed", u64::from(succeeded))?;
+    let fresh = u64::from(live.reloads.stale().is_none());
+    page.gauge("last_reload_successful", "0 while a change of the files stands refused", fresh)?;
     let seconds = |time: Time| u64::try_from(time.0 / 1_000).unwrap_or(0);
     let snapshot = live.snapshot();
+    let last = live.reloads.last().map_or(snapshot.loaded_at, |report| report.at);
+    page.gauge("last_reload_timestamp_seconds", "When a reload was last committed or refused", seconds(last))?;
     page.gauge("config_loaded_timestamp_seconds", "When the configuration was committed", seconds(snapshot.loaded_at))?;
     page.gauge("config_generation", "Generation of the configuration in force", snapshot.generation)
 }
@@ -93,6 +94,7 @@ fn topics(live: &Live, page: &mut Page<'_>) -> fmt::Result {
         refused.by_problem().map(move |(problem, n)| ([("topic", topic), ("problem", problem)], n))
     });
     page.counters("publish_refused", "Publishes refused, by problem", refused)?;
+    shadows(&snapshot, page)?;
     let subscriptions = subscriptions(live, &topics);
     let subscriptions = subscriptions.iter().map(|(name, n)| ([("topic", name.as_str())], *n as u64));
     page.gauges("subscriptions", "Subscriptions that stand; those that span several names under none", subscriptions)?;
@@ -115,6 +117,21 @@ fn fuses(live: &Live, page: &mut Page<'_>) -> fmt::Result {
         page.counters(name, help, fuses.iter().map(|(topic, fuse)| ([("topic", *topic)], read(fuse))))?;
     }
     Ok(())
+}
+
+/// What the schemas that are being tried would have refused.
+fn shadows(snapshot: &Snapshot, page: &mut Page<'_>) -> fmt::Result {
+    let all = snapshot.topics.iter().filter_map(|rules| Some((rules.topic.name.as_str(), rules.shadow.as_ref()?)));
+    let all: Vec<_> = all.collect();
+    let judged = all.iter().map(|(topic, shadow)| ([("topic", *topic)], shadow.counts().0));
+    page.counters("shadow_judged", "Messages judged by `schema_next`", judged)?;
+    let refused = all.iter().map(|(topic, shadow)| ([("topic", *topic)], shadow.counts().1));
+    page.counters("shadow_refused", "Messages that `schema_next` would have refused", refused)?;
+    let keywords: Vec<_> = all.iter().map(|(topic, shadow)| (*topic, shadow.keywords())).collect();
+    let rows = keywords.iter().flat_map(|(topic, keywords)| {
+        keywords.iter().map(move |(keyword, n)| ([("topic", *topic), ("keyword", keyword.as_str())], *n))
+    });
+    page.counters("shadow_violations", "What `schema_next` would have found wrong, by keyword", rows)
 }
 
 /// Subscriptions by the declared name that all their topics belong to; the empty name where there is no such one.

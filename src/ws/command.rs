@@ -36,6 +36,8 @@ impl Task {
         if self.principal.is_none() {
             return Err(Close::Unauthenticated.into());
         }
+        // The place in the log where a reload took effect may be far away for a slow reader; what it may ask for is not.
+        self.renew(&snapshot)?;
         match kind {
             CommandKind::Auth(_) => Ok(()),
             CommandKind::Subscribe(list) => self.subscribe(&snapshot, id, list),
@@ -61,7 +63,7 @@ impl Task {
         let snapshot = self.live.snapshot();
         match identify(&snapshot, &self.live.failures, Some(token.expose_secret()), self.peer).await {
             Ok(principal) => {
-                self.admit(principal);
+                self.admit(principal)?;
                 self.tell(&Notice::Ok { id, message: None })
             }
             Err(refusal) => Err(Close::from(&refusal).into()),
@@ -81,7 +83,8 @@ impl Task {
         }
         self.subscriber.subscribe(list, Some(id.clone()));
         // Told now that no shard can write behind it what was subscribed before.
-        self.tell(&Notice::Ok { id, message: None })
+        self.tell(&Notice::Ok { id, message: None })?;
+        self.judge_again()
     }
 
     fn unsubscribe(&mut self, id: Option<CommandId>, patterns: &[Pattern]) -> Result<(), Ending> {
@@ -104,7 +107,8 @@ impl Task {
         };
         self.subscriber.unsubscribe(&gone);
         self.subscriber.subscribe(new, None);
-        self.tell(&Notice::Ok { id: None, message: None })
+        self.tell(&Notice::Ok { id: None, message: None })?;
+        self.judge_again()
     }
 
     fn may_subscribe<'a>(

@@ -1,21 +1,54 @@
-//! What a reload means for one connection, at the place in the log where it took effect.
+//! What a reload means for one connection: at the place in the log where it took effect, and at its next command.
 
+use std::sync::Arc;
+
+use crate::close::Close;
 use crate::evaluate;
 use crate::hub::entry::Mark;
 use crate::name::Pattern;
+use crate::principal::Principal;
+use crate::snapshot::Snapshot;
 use crate::ws::ending::Ending;
 use crate::ws::task::Task;
 
 impl Task {
+    /// From now on the connection is this principal's; unless, since it was let in, a reload has taken that back.
+    pub(super) fn admit(&mut self, principal: Arc<Principal>) -> Result<(), Close> {
+        self.subscriber.identify(&principal);
+        self.principal = Some(principal);
+        self.may_authenticate = false;
+        self.vitals.stranger = None;
+        self.generation = 0;
+        self.renew(&self.live.snapshot())
+    }
+
     /// Looks at everything that the connection may do under the newest configuration, and tells what has changed.
-    pub(super) fn evaluate(&mut self, mark: &Mark) -> Result<(), Ending> {
+    pub(super) fn evaluate(&mut self, mark: Option<&Mark>) -> Result<(), Ending> {
         let snapshot = self.live.snapshot();
-        if let Some(principal) = self.principal.as_deref() {
-            let registration = self.seat.as_deref().map(|seat| &*seat.registration);
-            self.principal = Some(evaluate::renew(&snapshot, registration, principal)?);
-        }
+        self.renew(&snapshot)?;
         let notices = evaluate::evaluate(&snapshot, self.principal.as_deref(), &mut self.subscriber, mark);
         notices.iter().try_for_each(|notice| self.tell(notice))
+    }
+
+    /// Who the connection is under this configuration.
+    ///
+    /// # Errors
+    /// How to close it when it is nobody any more.
+    pub(super) fn renew(&mut self, snapshot: &Snapshot) -> Result<(), Close> {
+        if self.generation == snapshot.generation {
+            return Ok(());
+        }
+        if let Some(principal) = self.principal.as_deref() {
+            let registration = self.seat.as_deref().map(|seat| &*seat.registration);
+            self.principal = Some(evaluate::renew(snapshot, registration, principal)?);
+        }
+        self.generation = snapshot.generation;
+        Ok(())
+    }
+
+    /// A subscription was judged by one configuration and made under another, whose mark may lie behind already.
+    pub(super) fn judge_again(&mut self) -> Result<(), Ending> {
+        if self.generation == self.live.snapshot().generation { Ok(()) } else { self.evaluate(None) }
     }
 
     /// Those that the connection may subscribe to.

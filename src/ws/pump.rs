@@ -64,7 +64,7 @@ impl Task {
             // Only once everything before it has been settled, so that it tells where the connection stands.
             Then::Evaluate if frames.all == 0 => {
                 if let Some((Item::Mark(mark), _)) = pulled.items.first() {
-                    self.evaluate(&Arc::clone(mark))?;
+                    self.evaluate(Some(&Arc::clone(mark)))?;
                     self.subscriber.settle(pulled, 1);
                 }
             }

@@ -65,9 +65,7 @@ async fn a_thousand_reloads_leave_nothing_behind() {
     let schema = |n: usize| json!({"type": "object", "properties": {"name": {"maxLength": n}}}).to_string();
     place.write("cat.json", &schema(1));
     let mut relay = Relay::start(&file);
-    let line = relay.wait_for("relay is running");
-    let at = line.find("admin=\"").map(|at| at + "admin=\"".len()).expect("where operators connect");
-    let admin = line[at..].split('"').next().expect("an address").to_owned();
+    let (_, admin) = relay.addresses();
     relay.ignore_log();
     let mut peer = Peer::new(TcpStream::connect(&admin).await.expect("it listens"));
     let mut base = (0, 0, 0);

@@ -191,7 +191,7 @@ fn what_has_not_changed_is_not_compiled_again() {
 }
 
 /// 5,000 topics over 500 schema files that share definitions, with as many grants as a large installation has.
-fn write_large(directory: &Path) {
+pub fn write_large(directory: &Path) {
     fs::create_dir_all(directory.join("schemas")).expect("a directory");
     fs::create_dir_all(directory.join("topics.d")).expect("a directory");
     let common = r#"{"$defs": {"id": {"type": "string", "pattern": "^[a-z]+-[0-9]+$"}, "at": {"type": "string", "format": "date-time"}}}"#;

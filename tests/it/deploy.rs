@@ -118,3 +118,22 @@ fn what_deny_toml_forbids_is_not_there() {
         assert_eq!(source, format!("registry+{registry}"));
     }
 }
+
+#[test]
+fn every_limit_stands_in_the_document_with_its_default_and_the_test_that_reaches_it() {
+    let text = read("docs/hardening.md");
+    let mut seen = 0;
+    for key in relay::config::keys::KEYS.iter().filter(|key| key.table == "limits") {
+        seen += 1;
+        let start = format!("| `{}` | ", key.name);
+        let row = text.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{start}"));
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        assert_eq!(cells[2..4], [key.default, key.doc], "{row}");
+        let tests: Vec<&str> = cells[5].split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "{row}");
+        for test in tests {
+            assert!(fs::exists(test).expect("a path"), "{row}: `{test}` is not there");
+        }
+    }
+    assert!(seen > 30, "{seen}");
+}

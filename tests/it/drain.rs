@@ -1,5 +1,7 @@
 //! The end of the program: whoever reads has got by then whatever was acknowledged.
 
+#![expect(clippy::disallowed_methods, reason = "the peers of this test are its own tasks")]
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -74,7 +76,7 @@ async fn read_to_the_end(mut subscriber: Subscriber) -> (BTreeSet<String>, bool,
 async fn nothing_acknowledged_is_missing_from_a_subscriber_that_reads_when_it_is_told_to_end() {
     let place = Place::new("drain");
     let mut relay = Relay::start(&place.write("relay.toml", CONFIG));
-    let address = relay.address();
+    let address: SocketAddr = relay.addresses().0.parse().expect("an address");
     let mut readers = Vec::new();
     for _ in 0..8 {
         let mut subscriber = Subscriber::open(address).await;
@@ -129,7 +131,7 @@ async fn nothing_acknowledged_is_missing_from_a_subscriber_that_reads_when_it_is
 async fn a_connection_that_waits_in_the_kernel_when_the_drain_begins_is_answered() {
     let place = Place::new("backlog");
     let mut relay = Relay::start(&place.write("relay.toml", CONFIG));
-    let address = relay.address();
+    let address: SocketAddr = relay.addresses().0.parse().expect("an address");
     // Stopped, so that it accepts nothing; the signal is delivered when it goes on.
     relay.signal("STOP");
     let mut peer = Peer::new(TcpStream::connect(address).await.expect("the backlog takes it"));

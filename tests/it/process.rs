@@ -23,7 +23,7 @@ async fn answer(peer: &mut Peer<UnixStream>, request: &str) -> u16 {
 #[tokio::test]
 async fn it_serves_a_unix_socket_and_ends_cleanly_at_sigterm() {
     let place = Place::new("unix");
-    let socket = place.path().join("relay.sock");
+    let socket = place.0.join("relay.sock");
     let file = place.write("relay.toml", &config(&format!("unix:{}", socket.display())));
     for round in ["first", "after a clean end"] {
         let mut relay = Relay::start(&file);
@@ -49,7 +49,7 @@ async fn it_serves_a_unix_socket_and_ends_cleanly_at_sigterm() {
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     let place = Place::new("twice");
-    let socket = place.path().join("relay.sock");
+    let socket = place.0.join("relay.sock");
     let mut relay = Relay::start(&place.write("relay.toml", &config(&format!("unix:{}", socket.display()))));
     relay.wait_for("relay is running");
     let mut peer = Peer::new(UnixStream::connect(&socket).await.expect("it listens"));
@@ -72,7 +72,7 @@ async fn a_second_signal_ends_it_at_once() {
 #[tokio::test]
 async fn the_socket_of_a_process_that_was_killed_is_taken_over_and_a_living_one_is_not() {
     let place = Place::new("killed");
-    let socket = place.path().join("relay.sock");
+    let socket = place.0.join("relay.sock");
     let file = place.write("relay.toml", &config(&format!("unix:{}", socket.display())));
     let mut killed = Relay::start(&file);
     killed.wait_for("relay is running");
@@ -89,7 +89,7 @@ async fn the_socket_of_a_process_that_was_killed_is_taken_over_and_a_living_one_
 #[tokio::test]
 async fn it_waits_for_descriptors_when_they_run_out_and_goes_on_when_there_are_some() {
     let place = Place::new("descriptors");
-    let socket = place.path().join("relay.sock");
+    let socket = place.0.join("relay.sock");
     let text = format!("{}connections = 1000\n", config(&format!("unix:{}", socket.display())));
     let mut shell = Command::new("sh");
     shell.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_relay")]);

@@ -1,28 +1,22 @@
-//! The program as a process of its own.
+//! The program itself, started as a process of its own.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A directory of this test's own.
-pub struct Place(PathBuf);
+pub struct Place(pub PathBuf);
 
 impl Place {
-    /// A fresh one.
+    /// Makes it; the name is for people.
     pub fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("relay-{}-{name}", std::process::id()));
         fs::create_dir_all(&path).expect("a directory");
         Self(path)
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// Writes a file in it.
+    /// Writes a file into it.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, text).expect("a file");
@@ -43,12 +37,12 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts it with this configuration.
+    /// Starts it on a configuration.
     pub fn start(config: &Path) -> Self {
         Self::start_as(Command::new(env!("CARGO_BIN_EXE_relay")), config)
     }
 
-    /// The same, started by this command.
+    /// Starts it as this command does.
     pub fn start_as(mut command: Command, config: &Path) -> Self {
         let mut child = command
             .args(["run", "--config"])
@@ -63,21 +57,34 @@ impl Relay {
 
     /// Reads the log up to a line with this text, and answers that line.
     pub fn wait_for(&mut self, text: &str) -> String {
+        self.wait_until(text, |line| line.contains(text))
+    }
+
+    /// Reads the log up to a line that is `wanted`, and answers that line.
+    pub fn wait_until(&mut self, wanted: &str, is: impl Fn(&str) -> bool) -> String {
         let mut seen = String::new();
         loop {
             let before = seen.len();
-            assert_ne!(self.log.read_line(&mut seen).expect("text"), 0, "no `{text}` in\n{seen}");
-            if seen[before..].contains(text) {
+            assert_ne!(self.log.read_line(&mut seen).expect("text"), 0, "no `{wanted}` in\n{seen}");
+            if is(&seen[before..]) {
                 return seen[before..].to_owned();
             }
         }
     }
 
-    /// Reads the log up to the line that says where it listens.
-    pub fn address(&mut self) -> SocketAddr {
+    /// The next line of the log.
+    pub fn line(&mut self) -> String {
+        self.wait_until("line", |_| true)
+    }
+
+    /// Reads the log up to the line that says where it listens: the public address, and the operators'.
+    pub fn addresses(&mut self) -> (String, String) {
         let line = self.wait_for("relay is running");
-        let at = line.find("listen=").expect("where it listens") + "listen=".len();
-        line[at..].split_whitespace().next().expect("an address").parse().expect("an address")
+        let after = |name: &str| {
+            let from = line.find(name).map_or(line.len(), |at| at + name.len());
+            line[from..].split_whitespace().next().unwrap_or_default().trim_matches('"').to_owned()
+        };
+        (after("listen="), after("admin="))
     }
 
     /// The id of its process.
@@ -88,10 +95,11 @@ impl Relay {
     /// Reads what it logs from now on and forgets it: a pipe that is full would keep it waiting.
     pub fn ignore_log(&mut self) {
         let mut log = std::mem::replace(&mut self.log, Box::new(std::io::empty()));
+        #[expect(clippy::disallowed_methods, reason = "it waits for the pipe and ends with it")]
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
     }
 
-    /// Sends it a signal.
+    /// Sends a signal.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill").success());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -44,6 +44,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Subscriber<S> {
     /// Sends a text.
     pub async fn send(&mut self, text: impl Into<String>) {
         self.0.send(Message::text(text.into())).await.expect("an open socket");
+    }
+
+    /// Sends a text, unless the socket has ended.
+    pub async fn try_send(&mut self, text: &str) -> bool {
+        self.0.send(Message::text(text)).await.is_ok()
     }
 
     /// Sends anything.
@@ -100,6 +105,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Subscriber<S> {
                 return (frame.code.into(), frame.reason.to_string());
             }
         }
+    }
+
+    /// Says that nothing more comes, without a close, and goes on reading.
+    pub async fn half_close(&mut self) {
+        self.0.get_mut().shutdown().await.expect("an open socket");
+    }
+
+    /// Reads until the server ends the connection, however it does.
+    pub async fn gone(&mut self) {
+        let end = async { while self.0.next().await.is_some_and(|next| next.is_ok()) {} };
+        tokio::time::timeout(SOON, end).await.expect("an end in time");
     }
 
     /// Subscribes and waits until that is done.

@@ -41,6 +41,7 @@ const LEVELS: &[(&str, &[&str])] = &[
             "ingest",
             "live",
             "registrations",
+            "shadow",
             "reloads",
             "snapshot",
             "strangers",

@@ -7,7 +7,7 @@ mod tls;
 mod tokens;
 mod topics;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use toml::de::DeTable;
 
@@ -30,8 +30,10 @@ pub struct Decoded {
     pub diagnostics: Vec<Diagnostic>,
     /// The texts that the diagnostics point into.
     pub sources: Sources,
-    /// Every key that the files have, dotted.
-    pub keys: BTreeSet<String>,
+    /// Every key that the files have, dotted, and where it stands.
+    pub keys: BTreeMap<String, Span>,
+    /// A file's last line has no end.
+    pub unfinished: bool,
 }
 
 /// The names that are declared and granted, for the checks across the whole configuration.
@@ -59,7 +61,8 @@ pub fn decode(reading: &Reading<'_>, kinds: &Kinds, now: Time) -> Decoded {
     let context = Context { reading, kinds, now };
     let mut config = Config::default();
     let mut broken = Vec::new();
-    let mut keys = BTreeSet::new();
+    let mut keys = BTreeMap::new();
+    let mut unfinished = false;
     if let Some(mut main) = documents::main(reading, &mut sources, &findings) {
         broken.append(&mut main.broken);
         let tree = parse(&main, &mut broken);
@@ -68,21 +71,24 @@ pub fn decode(reading: &Reading<'_>, kinds: &Kinds, now: Time) -> Decoded {
         let mut documents = documents::included(reading, &patterns, &mut sources, &findings);
         documents.iter_mut().for_each(|document| broken.append(&mut document.broken));
         let trees: Vec<DeTable<'_>> = documents.iter().map(|document| parse(document, &mut broken)).collect();
-        std::iter::once(&tree).chain(&trees).for_each(|tree| collect_keys(tree, "", &mut keys));
+        let files = std::iter::once((&tree, main.file));
+        let all = files.chain(trees.iter().zip(documents.iter().map(|document| document.file)));
+        all.for_each(|(tree, file)| collect_keys(tree, file, "", &mut keys));
+        unfinished = std::iter::once(&main).chain(&documents).any(|document| !document.text.ends_with('\n'));
         let included = trees.iter().zip(&documents).map(|(tree, document)| include(tree, document, &findings));
         let names = fill(&mut config, &top, included.collect(), &context);
         check::across(&config, &names, &findings);
     }
-    Decoded { config, diagnostics: sift(findings.into_inner(), broken, &sources), sources, keys }
+    Decoded { config, diagnostics: sift(findings.into_inner(), broken, &sources), sources, keys, unfinished }
 }
 
-fn collect_keys(table: &DeTable<'_>, prefix: &str, keys: &mut BTreeSet<String>) {
+fn collect_keys(table: &DeTable<'_>, file: usize, prefix: &str, keys: &mut BTreeMap<String, Span>) {
     for (name, value) in table {
         let path = format!("{prefix}{}", name.get_ref());
         if let Some(inner) = value.get_ref().as_table() {
-            collect_keys(inner, &format!("{path}."), keys);
+            collect_keys(inner, file, &format!("{path}."), keys);
         }
-        keys.insert(path);
+        keys.insert(path, Span { file, bytes: name.span() });
     }
 }
 

@@ -21,7 +21,8 @@ pub(super) fn topic(
     let parsed = declared_name(name, &span, section);
     names.incomplete |= parsed.is_none();
     names.topics.extend(parsed.clone().map(|name| (name, span.clone())));
-    let schema = schema(section);
+    let schema_next = schema(section, "schema_next");
+    let schema = schema(section, "schema");
     let history = history(name, section, limits);
     let compatibility = match section.choice("compatibility") {
         Some("publishers") => Compatibility::Publishers,
@@ -34,7 +35,18 @@ pub(super) fn topic(
     let examples = section.tables("examples").iter().filter_map(example).collect();
     let (schema, schema_span) = schema?;
     let name = parsed?;
-    Some(TopicConfig { name, span, description, schema, schema_span, history, compatibility, on_lag, examples })
+    Some(TopicConfig {
+        name,
+        span,
+        description,
+        schema,
+        schema_span,
+        schema_next,
+        history,
+        compatibility,
+        on_lag,
+        examples,
+    })
 }
 
 fn declared_name(name: &str, span: &Span, section: &Section<'_>) -> Option<Pattern> {
@@ -48,8 +60,8 @@ fn declared_name(name: &str, span: &Span, section: &Section<'_>) -> Option<Patte
     None
 }
 
-fn schema(section: &Section<'_>) -> Option<(SchemaSource, Span)> {
-    let (text, span) = section.text("schema")?;
+fn schema(section: &Section<'_>, key: &'static str) -> Option<(SchemaSource, Span)> {
+    let (text, span) = section.text(key)?;
     if text == "any" {
         return Some((SchemaSource::Any, span));
     }

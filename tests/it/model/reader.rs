@@ -3,10 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use relay::name::Pattern;
+use relay::notice::After;
 use serde_json::{Map, Value, json};
 
 use crate::event_stream::EventStream;
 use crate::model::dice::Dice;
+use crate::model::direct::Direct;
 use crate::model::ledger::{Ledger, Start};
 use crate::model::wire::{WebSocket, Wire};
 use crate::model::world::{PATTERNS, World};
@@ -58,7 +61,12 @@ impl Reader {
             None => some_start(world, dice),
         };
         let list: Vec<_> = self.wants.iter().map(|pattern| (*pattern, start.clone())).collect();
-        let buffer = 48 << dice.below(7);
+        let buffer = 48 << dice.below(11);
+        if dice.one_in(3) {
+            self.wire = Some(Wire::Direct(Box::new(Direct::connect(&world.live, self.user, buffer).await)));
+            self.subscribe(world, list).await;
+            return;
+        }
         if dice.one_in(2) {
             let socket = world.dial_websocket(self.user, buffer).await;
             self.wire = Some(Wire::WebSocket(Box::new(WebSocket::new(socket))));
@@ -78,16 +86,25 @@ impl Reader {
         self.ledger.subscribe(0, &list);
     }
 
+    /// Lets its task take some steps, if the seed has that in its hands.
+    pub async fn step(&mut self, steps: usize) {
+        if let Some(Wire::Direct(direct)) = &mut self.wire {
+            for _ in 0..steps {
+                direct.step().await;
+            }
+        }
+    }
+
     /// Sends a command, if it is on a WebSocket.
     pub async fn command(&mut self, world: &World, dice: &mut Dice) {
-        if !matches!(self.wire, Some(Wire::WebSocket(_))) {
+        if !matches!(self.wire, Some(Wire::WebSocket(_) | Wire::Direct(_))) {
             return;
         }
         if !self.wants.is_empty() && dice.one_in(3) {
             let gone = vec![self.wants.swap_remove(dice.below(self.wants.len()))];
             let topics: Vec<&str> = gone.iter().map(|pattern| PATTERNS[*pattern]).collect();
             let command = json!({"type": "unsubscribe", "id": self.commands + 1, "topics": topics});
-            return self.send(command, Command::Unsubscribe(gone)).await;
+            return self.send(world, command, Command::Unsubscribe(gone)).await;
         }
         let same = some_start(world, dice);
         let each = dice.one_in(3);
@@ -114,15 +131,28 @@ impl Reader {
         }
         self.wants.retain(|pattern| !list.iter().any(|(new, _)| new == pattern));
         self.wants.extend(list.iter().map(|(pattern, _)| *pattern));
-        self.send(command, Command::Subscribe(list)).await;
+        self.send(world, command, Command::Subscribe(list)).await;
     }
 
-    async fn send(&mut self, json: Value, command: Command) {
+    async fn send(&mut self, world: &World, json: Value, command: Command) {
         self.commands += 1;
-        self.sent.push_back((self.commands, command));
-        if let Some(Wire::WebSocket(socket)) = &mut self.wire {
-            tokio::time::timeout(PATIENCE, socket.send(&json)).await.expect("the server reads");
+        match &mut self.wire {
+            Some(Wire::WebSocket(socket)) => {
+                tokio::time::timeout(PATIENCE, socket.send(&json)).await.expect("the server reads");
+            }
+            Some(Wire::Direct(direct)) => match &command {
+                Command::Subscribe(list) => {
+                    let list = list.iter().map(|(pattern, start)| (pattern_of(*pattern), after(world, start)));
+                    direct.subscribe(self.commands, list.collect());
+                }
+                Command::Unsubscribe(patterns) => {
+                    let patterns: Vec<_> = patterns.iter().map(|pattern| pattern_of(*pattern)).collect();
+                    direct.unsubscribe(self.commands, &patterns);
+                }
+            },
+            _ => {}
         }
+        self.sent.push_back((self.commands, command));
     }
 
     /// Reads what has arrived, up to so many things.
@@ -144,6 +174,9 @@ impl Reader {
 
     /// Reads to the end of the connection.
     pub async fn read_to_end(&mut self, world: &World) {
+        if let Some(Wire::Direct(_)) = self.wire {
+            self.leave();
+        }
         while self.is_connected() {
             self.read_one(world).await;
         }
@@ -165,7 +198,10 @@ impl Reader {
         match told["type"].as_str() {
             Some("hello") => {}
             Some("goaway") => assert_eq!(told["reason"], "draining"),
-            Some("close") => assert_eq!(told["code"], 4200, "{told}"),
+            Some("close") => {
+                assert_eq!(told["code"], 4200, "{told}");
+                self.wire = None;
+            }
             Some("ok") => {
                 let (id, command) = self.sent.pop_front().expect("a command that this answers");
                 assert_eq!(told["id"], id);
@@ -212,5 +248,17 @@ pub fn text(world: &World, start: &Start) -> Option<String> {
         Start::Earliest => Some("earliest".to_owned()),
         Start::After(seq) => Some(world.id(*seq)),
         Start::Foreign(text) => Some(text.clone()),
+    }
+}
+
+fn pattern_of(pattern: usize) -> Pattern {
+    Pattern::parse(PATTERNS[pattern]).expect("a pattern")
+}
+
+fn after(world: &World, start: &Start) -> After {
+    match text(world, start) {
+        None => After::Live,
+        Some(text) if text == "earliest" => After::Earliest,
+        Some(text) => text.parse().map_or(After::Foreign, After::Position),
     }
 }

@@ -6,11 +6,13 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 
 use crate::event_stream::EventStream;
+use crate::model::direct::Direct;
 
 /// One connection.
 pub enum Wire {
     WebSocket(Box<WebSocket>),
     Events(Box<EventStream<Box<dyn Io>>>),
+    Direct(Box<Direct>),
 }
 
 impl Wire {
@@ -18,6 +20,7 @@ impl Wire {
     pub async fn next(&mut self) -> Option<(Value, Option<String>)> {
         match self {
             Self::WebSocket(socket) => socket.next().await.map(|value| (value, None)),
+            Self::Direct(direct) => direct.next().await.map(|value| (value, None)),
             Self::Events(stream) => stream.next().await.map(|event| (event.data, Some(event.id))),
         }
     }
@@ -64,6 +67,12 @@ impl WebSocket {
                 n = self.reader.read_buf(&mut self.read) => assert_ne!(n.unwrap_or(0), 0, "the server hung up"),
             }
         }
+    }
+
+    /// What has arrived already; `Some(None)` at the end.
+    #[allow(clippy::option_option, reason = "nothing yet, and nothing any more")]
+    pub fn ready(&mut self) -> Option<Option<Value>> {
+        self.next().now_or_never()
     }
 
     async fn next(&mut self) -> Option<Value> {

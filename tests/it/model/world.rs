@@ -63,6 +63,8 @@ pub struct World {
     pub log: Vec<Published>,
     /// Where reloads took effect: generation and seq.
     pub marks: Vec<(u64, u64)>,
+    /// Whether its clock runs.
+    pub is_real: bool,
     numbers: u64,
     reach: Reach,
     places: Connections,
@@ -77,12 +79,12 @@ impl World {
             config.topics = vec![named("a"), named("f.{x}"), named("b")];
             config.topics[0].history.count = 1 + dice.below(6);
             config.topics[1].history.count = 1 + dice.below(4);
-            config.topics[1].history.bytes = 8 + dice.below(60);
+            config.topics[1].history.bytes = if dice.one_in(2) { 1 << 20 } else { 8 + dice.below(60) };
             config.topics[2].history.count = 1;
             config.tokens = (0..USERS.len()).map(user_token).collect();
         });
         let size =
-            Size { shards: 1 + dice.below(2), window: 0, messages: 1 + dice.below(8), stride: 1 + dice.below(3) };
+            Size { shards: 1 + dice.below(4) / 3, window: 0, messages: 1 + dice.below(8), stride: 1 + dice.below(2) };
         let (live, reach) = if tcp {
             let rig = Rig::serve(build::sized(snapshot, size)).await;
             (rig.live.clone(), Reach::Tcp(rig))
@@ -93,7 +95,15 @@ impl World {
             }
             (live.clone(), Reach::Memory(Arc::new(Door::public(live, false, PROTOCOLS))))
         };
-        Self { live, log: Vec::new(), marks: Vec::new(), numbers: 0, reach, places: Connections::default() }
+        Self {
+            live,
+            log: Vec::new(),
+            marks: Vec::new(),
+            is_real: is_real(),
+            numbers: 0,
+            reach,
+            places: Connections::default(),
+        }
     }
 
     /// The highest seq.
@@ -114,7 +124,7 @@ impl World {
         let publications = (first + 1..).zip(list).map(|(number, (topic, user))| Publication {
             topic: TopicName::parse(TOPICS[*topic]).expect("a topic"),
             user: user.and_then(|user| USERS[user]).map(|user| UserId::parse(user).expect("a user")),
-            body: Bytes::from(number.to_string()),
+            body: Bytes::from(body(number)),
             key: None,
         });
         let publisher = Publisher { principal: &principal, peer: IpAddr::from([127, 0, 0, 1]) };
@@ -225,7 +235,7 @@ impl World {
     }
 
     async fn permit(&self) -> Permit {
-        self.places.enter(usize::MAX).await
+        self.places.enter(|| usize::MAX).await
     }
 }
 
@@ -250,6 +260,16 @@ async fn serve(socket: DuplexStream, door: Arc<Door>, permit: Permit) {
 
 async fn dial(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.expect("the server listens")
+}
+
+/// The payload with a number: now and then so large that not many fit into one chunk.
+fn body(number: u64) -> String {
+    if number.is_multiple_of(5) { format!("[{number},\"{}\"]", "x".repeat(7_000)) } else { format!("[{number}]") }
+}
+
+/// A clock that stands still belongs to one thread.
+fn is_real() -> bool {
+    tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread
 }
 
 fn user_token(user: usize) -> TokenConfig {

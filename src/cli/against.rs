@@ -1,0 +1,158 @@
+//! What `relay check --against` compares with: another relay.toml, or a running relay, which is asked for its
+//! configuration and is sent nothing.
+
+use std::fmt::Write as _;
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::assemble::plan::Plan;
+use crate::assemble::{build, load};
+use crate::config::files::{Files, Memory};
+use crate::config::view::to_toml;
+use crate::diagnostic::render;
+use crate::files::Disk;
+use crate::message::Time;
+use crate::name::Pattern;
+use crate::schema::compile::SchemaCache;
+use crate::shadow::ENOUGH;
+use crate::snapshot::Snapshot;
+
+/// How long the running relay may take for each step of its answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The most bytes of an answer.
+const MAX_ANSWER: u64 = 256 << 20;
+
+/// What is compared with.
+pub(super) struct Old {
+    pub(super) snapshot: Snapshot,
+    /// What it is called, for people.
+    name: String,
+    /// The schemas that a running relay tries, as it tells of them.
+    shadows: Map<String, Value>,
+    /// A running relay does not tell its tokens.
+    without_tokens: bool,
+}
+
+impl Old {
+    /// Loads the file, or asks the running relay.
+    pub(super) fn find(against: &str) -> Result<Self, String> {
+        if !against.starts_with("http://") && !against.starts_with("unix:") {
+            let snapshot = snapshot(&Disk::new(Path::new(against)))?;
+            return Ok(Self { snapshot, name: against.to_owned(), shadows: Map::new(), without_tokens: false });
+        }
+        let answer = ask(against).map_err(|error| format!("cannot ask `{against}` for its configuration: {error}"))?;
+        Self::running(against, &answer).map_err(|why| format!("cannot understand what runs at `{against}`: {why}"))
+    }
+
+    fn running(against: &str, answer: &[u8]) -> Result<Self, String> {
+        let json: Value = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
+        let mut files = Memory::new(&to_toml(&json["config"])?);
+        for (path, document) in json["schemas"].as_object().into_iter().flatten() {
+            files = files.with(path, &document.to_string());
+        }
+        let snapshot = snapshot(&files)?;
+        let shadows = json["shadows"].as_object().cloned().unwrap_or_default();
+        for (topic, told) in &shadows {
+            let rules = Pattern::parse(topic).ok().and_then(|name| snapshot.declared(&name));
+            if let Some(shadow) = rules.and_then(|rules| rules.shadow.as_ref()) {
+                let count = |member: &str| told[member].as_u64().unwrap_or(0);
+                shadow.go_on(count("judged"), count("refused"));
+            }
+        }
+        let name = format!("{against}, generation {}", json["generation"]);
+        Ok(Self { snapshot, name, shadows, without_tokens: true })
+    }
+
+    /// What would change, and what is being tried.
+    pub(super) fn describe(&self, plan: &Plan) -> String {
+        let mut text = format!("against {}:\n", self.name);
+        let mut any = false;
+        for (what, names) in plan.to_json().as_object().into_iter().flatten() {
+            if self.without_tokens && (what.starts_with("tokens") || what.starts_with("anonymous")) {
+                continue;
+            }
+            let names: Vec<&str> = names.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            any = true;
+            // Writing to a String cannot fail.
+            let names = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
+            let _ = writeln!(text, "  {}{names}", what.replace('_', " "));
+        }
+        if !any {
+            text.push_str("  nothing would change\n");
+        }
+        for (topic, told) in &self.shadows {
+            let _ = writeln!(text, "  {topic}: {}", progress(told));
+        }
+        text
+    }
+}
+
+/// How a schema that is being tried gets on.
+fn progress(told: &Value) -> String {
+    let schema = told["schema"].as_str().unwrap_or("any");
+    let (judged, refused) = (told["judged"].as_u64().unwrap_or(0), told["refused"].as_u64().unwrap_or(0));
+    let keywords = told["keywords"].as_object().into_iter().flatten().map(|(keyword, n)| format!("`{keyword}` {n}"));
+    match refused {
+        0 if judged >= ENOUGH => format!("`{schema}` has refused none of {judged} messages: it may be promoted"),
+        0 => format!("`{schema}` has refused none of {judged} messages: wait for {ENOUGH} before it is promoted"),
+        _ => {
+            let keywords = keywords.collect::<Vec<_>>().join(", ");
+            format!("`{schema}` would have refused {refused} of {judged} messages ({keywords}): not to be promoted yet")
+        }
+    }
+}
+
+fn snapshot(files: &dyn Files) -> Result<Snapshot, String> {
+    let mut loaded = load(files, &SchemaCache::default(), Time::now());
+    match loaded.config.take() {
+        Some(config) => Ok(build::snapshot(config, &loaded, None)),
+        None => {
+            let text = render::human(&loaded.diagnostics, &loaded.sources, false);
+            Err(format!("what is compared with is itself bad\n{}", text.trim_end()))
+        }
+    }
+}
+
+trait Wire: Read + Write {}
+
+impl<T: Read + Write> Wire for T {}
+
+/// One `GET /config?schemas=1`; HTTP/1.0, in which an answer ends with its connection.
+fn ask(against: &str) -> io::Result<Vec<u8>> {
+    let bad = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
+    let (mut wire, host) = connect(against)?;
+    wire.write_all(format!("GET /config?schemas=1 HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes())?;
+    let mut answer = Vec::new();
+    wire.take(MAX_ANSWER).read_to_end(&mut answer)?;
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").ok_or_else(|| bad("it does not speak HTTP"))?;
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    if status != "200" {
+        return Err(bad(&format!("it answers with status {status}; is this its admin listener?")));
+    }
+    Ok(answer.split_off(end + 4))
+}
+
+fn connect(against: &str) -> io::Result<(Box<dyn Wire>, String)> {
+    if let Some(path) = against.strip_prefix("unix:") {
+        let socket = UnixStream::connect(path)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        return Ok((Box::new(socket), "localhost".to_owned()));
+    }
+    let host = against.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let wanted = if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+        host.clone()
+    } else {
+        format!("{host}:80")
+    };
+    let address = wanted.to_socket_addrs()?.next().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    Ok((Box::new(socket), host))
+}

@@ -1,0 +1,134 @@
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+
+use super::run_with;
+use super::watch::Watch;
+use crate::assemble::reload::Reloader;
+use crate::assemble::{build, load};
+use crate::files::Disk;
+use crate::live::Live;
+use crate::message::Time;
+use crate::schema::compile::SchemaCache;
+
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("relay-triggers-{}", uuid::Uuid::new_v4()));
+        fs::create_dir_all(&path).expect("a directory");
+        Self(fs::canonicalize(path).expect("it is there"))
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(self.0.join("relay.toml"), text).expect("a file");
+    }
+
+    fn live(&self) -> (Arc<Live>, Arc<Reloader>) {
+        let path = self.0.join("relay.toml");
+        let mut loaded = load(&Disk::new(&path), &SchemaCache::default(), Time::now());
+        let config = loaded.config.take().expect("a good configuration");
+        let live = build::live(build::snapshot(config, &loaded, None), 1);
+        let reloader = Reloader::new(path, live.clone(), None, loaded);
+        (live, Arc::new(reloader))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn relay_toml(poll: &str, description: &str) -> String {
+    format!(
+        "version = 1\n[topics.cats]\nschema = \"any\"\ndescription = \"{description}\"\n[limits]\nreload_poll = \"{poll}\"\n"
+    )
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(20), "{what} does not come to be");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nothing_can_be_watched_a_look_finds_the_change() {
+    let place = Place::new();
+    place.write(&relay_toml("50 ms", "one"));
+    let (live, reloader) = place.live();
+    live.drain.spawn("watch", run_with(Watch::blind(), reloader, live.clone()));
+    let modified = fs::metadata(place.0.join("relay.toml")).and_then(|file| file.modified()).expect("a time");
+    place.write(&relay_toml("50 ms", "two"));
+    // The content decides, not the time of the change.
+    let file = fs::File::options().write(true).open(place.0.join("relay.toml")).expect("a file");
+    file.set_modified(modified).expect("set back");
+    until("the change", || live.snapshot().config.topics[0].description == "two").await;
+    live.drain.begin();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_does_not_hide_a_change_from_the_next_look() {
+    let place = Place::new();
+    place.write(&relay_toml("500 ms", "one"));
+    let (live, reloader) = place.live();
+    live.drain.spawn("watch", run_with(Watch::blind(), reloader.clone(), live.clone()));
+    place.write(&relay_toml("500 ms", "two"));
+    reloader.reload(super::Trigger::Request, true).await.expect("a plan");
+    assert_eq!(live.snapshot().config.topics[0].description, "one");
+    until("the change", || live.snapshot().config.topics[0].description == "two").await;
+    live.drain.begin();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_pace_counts_from_the_reload_that_set_it() {
+    let place = Place::new();
+    place.write(&relay_toml("1 h", "one"));
+    let (live, reloader) = place.live();
+    live.drain.spawn("watch", run_with(Watch::blind(), reloader.clone(), live.clone()));
+    place.write(&relay_toml("50 ms", "one"));
+    reloader.reload(super::Trigger::Request, false).await.expect("a report");
+    place.write(&relay_toml("50 ms", "two"));
+    until("the change", || live.snapshot().config.topics[0].description == "two").await;
+    live.drain.begin();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happened_before_the_watch_began_is_seen() {
+    let place = Place::new();
+    place.write(&relay_toml("0 s", "one"));
+    let (live, reloader) = place.live();
+    place.write(&relay_toml("0 s", "two"));
+    live.drain.spawn("watch", run_with(Watch::new(), reloader, live.clone()));
+    until("the change", || live.snapshot().config.topics[0].description == "two").await;
+    live.drain.begin();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reading_is_no_news_and_writing_is() {
+    let place = Place::new();
+    place.write("one");
+    let mut watch = Watch::new();
+    assert!(watch.set(&[place.0.join("relay.toml")]), "it is watched now");
+    assert!(!watch.set(&[place.0.join("relay.toml")]), "and was already");
+    for _ in 0..10 {
+        fs::read(place.0.join("relay.toml")).expect("it is there");
+        fs::read_dir(&place.0).expect("it is there").count();
+    }
+    // What was read before is told before: the first news is that of the file that comes to be.
+    fs::write(place.0.join("other"), "").expect("a file");
+    tokio::time::timeout(Duration::from_secs(10), watch.event()).await.expect("news");
+    let until = Instant::now() + Duration::from_millis(200);
+    while Instant::now() < until {
+        let _ = watch.event().now_or_never();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    fs::read(place.0.join("relay.toml")).expect("it is there");
+    let more = tokio::time::timeout(Duration::from_millis(300), watch.event()).await;
+    assert!(more.is_err(), "reading was told as news");
+}

@@ -1,0 +1,120 @@
+//! `curl -N` and Python's `websockets`.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{ChildStdout, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::server::{Link, Place, Running, free_address, publish, relay_toml, start};
+
+/// A running program whose output is read line by line.
+struct Reader {
+    _program: Running,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Reader {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe"));
+        Self { _program: Running(child), lines }
+    }
+
+    /// The next line that begins like this, without that.
+    fn next(&mut self, begin: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.lines.read_line(&mut line).expect("text"), 0, "the program has ended");
+            if let Some(rest) = line.trim_end().strip_prefix(begin) {
+                return rest.to_owned();
+            }
+        }
+    }
+}
+
+fn server(name: &str) -> (Place, SocketAddr, Running) {
+    let place = Place::new(name);
+    let address = free_address();
+    let config = place.write("relay.toml", &relay_toml(address, "http://localhost"));
+    let relay = start(&config);
+    (place, address, relay)
+}
+
+/// `curl -N` shows each event when it comes, and a second call with the last id goes on behind it.
+pub fn curl() {
+    let (_place, address, _relay) = server("curl");
+    let read = |headers: &[&str]| {
+        let mut command = Command::new("curl");
+        command.args(["-sN", "--max-time", "40"]).args(headers.iter().flat_map(|header| ["-H", header]));
+        command.arg(format!("http://{address}/events?topic=t.a"));
+        Reader::start(command)
+    };
+    let mut stream = read(&[]);
+    let position = stream.next("id: ");
+    assert!(stream.next("data: ").contains("synced"));
+    publish(address, "t.a", 1..=3);
+    let mut last = position;
+    for number in 1..=3 {
+        last = stream.next("id: ");
+        let data: Value = serde_json::from_str(&stream.next("data: ")).expect("JSON");
+        assert_eq!((&data["data"], data["id"].as_str()), (&number.into(), Some(last.as_str())));
+    }
+    drop(stream);
+    publish(address, "t.a", 4..=5);
+    let mut stream = read(&[&format!("Last-Event-ID: {last}")]);
+    for number in 4..=5 {
+        let data: Value = serde_json::from_str(&stream.next("data: ")).expect("JSON");
+        assert_eq!(data["data"], number);
+    }
+}
+
+const PYTHON: &str = r#"
+import json, sys, time
+from websockets.sync.client import connect
+from websockets.exceptions import WebSocketException
+last = "earliest"
+while True:
+    try:
+        with connect(sys.argv[1], subprotocols=["relay.v1"]) as socket:
+            socket.send(json.dumps({"type": "subscribe", "topics": ["t.*"], "after": last}))
+            for text in socket:
+                told = json.loads(text)
+                if told["type"] == "message":
+                    last = told["id"]
+                    print("message", told["data"], flush=True)
+                elif told["type"] == "synced":
+                    last = told["position"]
+                    print("synced", flush=True)
+                elif told["type"] == "gap":
+                    print("gap", told["reason"], flush=True)
+    except (OSError, EOFError, WebSocketException):
+        pass
+    time.sleep(0.05)
+"#;
+
+/// A plain loop around `connect` loses nothing when the connection breaks, and is told when the log is another.
+pub fn python() {
+    let (place, address, mut relay) = server("python");
+    let link = Link::to(address);
+    let mut command = Command::new("python3");
+    command.args(["-c", PYTHON]).arg(format!("ws://{}/ws", link.address));
+    let mut reader = Reader::start(command);
+    reader.next("synced");
+    let mut next = 1;
+    for _ in 0..3 {
+        publish(address, "t.a", next..=next + 9);
+        link.cut();
+        publish(address, "t.b", next + 10..=next + 19);
+        link.mend();
+        for number in next..next + 20 {
+            assert_eq!(reader.next("message "), number.to_string());
+        }
+        next += 20;
+    }
+    relay.kill();
+    let _relay = start(&place.path().join("relay.toml"));
+    publish(address, "t.a", 1..=1);
+    assert_eq!(reader.next("gap "), "epoch");
+    assert_eq!(reader.next("message "), "1");
+}

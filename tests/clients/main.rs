@@ -1,0 +1,99 @@
+//! Clients that are not ours: a browser, curl, Python's `websockets`, and nginx in between. The server is the program
+//! itself.
+//!
+//! A runner of its own, because the usual one cannot say that a test was skipped: one whose program is not installed is
+//! named, with what to install, and never counted as passed.
+
+#![expect(clippy::disallowed_methods, reason = "plain threads that wait: no server of ours runs in this process")]
+
+mod browser;
+mod command_line;
+mod proxy;
+mod server;
+
+use std::panic::catch_unwind;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+/// A test, and the program that it cannot do without.
+struct Test {
+    name: &'static str,
+    needs: &'static [&'static str],
+    install: &'static str,
+    run: fn(),
+}
+
+const CHROMIUM: &[&str] = &["chromium", "--version"];
+const CURL: &[&str] = &["curl", "--version"];
+const NGINX: &[&str] = &["nginx", "-v"];
+const WEBSOCKETS: &[&str] = &["python3", "-c", "import websockets.sync.client"];
+
+const TESTS: &[Test] = &[
+    Test {
+        name: "a_browser_loses_the_connection_and_misses_nothing",
+        needs: CHROMIUM,
+        install: "apt-get install chromium",
+        run: browser::loses_the_connection,
+    },
+    Test {
+        name: "a_browser_loses_the_server_and_is_told_what_it_may_miss",
+        needs: CHROMIUM,
+        install: "apt-get install chromium",
+        run: browser::loses_the_server,
+    },
+    Test {
+        name: "the_dashboard_survives_a_restart",
+        needs: CHROMIUM,
+        install: "apt-get install chromium",
+        run: browser::dashboard,
+    },
+    Test {
+        name: "curl_reads_a_stream_and_resumes_it",
+        needs: CURL,
+        install: "apt-get install curl",
+        run: command_line::curl,
+    },
+    Test {
+        name: "python_websockets_comes_back_without_loss",
+        needs: WEBSOCKETS,
+        install: "pip install websockets",
+        run: command_line::python,
+    },
+    Test {
+        name: "nginx_with_its_defaults_passes_streams_and_long_polls",
+        needs: NGINX,
+        install: "apt-get install nginx-light",
+        run: proxy::defaults,
+    },
+    Test {
+        name: "nginx_with_the_documented_lines_passes_everything",
+        needs: NGINX,
+        install: "apt-get install nginx-light",
+        run: proxy::documented,
+    },
+];
+
+fn main() -> ExitCode {
+    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
+    let (mut passed, mut skipped, mut failed) = (0, 0, Vec::new());
+    for test in TESTS.iter().filter(|test| test.name.contains(&filter)) {
+        let began = Instant::now();
+        if !is_there(test.needs) {
+            println!("test {} ... skipped: `{}` is not installed ({})", test.name, test.needs[0], test.install);
+            skipped += 1;
+        } else if catch_unwind(test.run).is_ok() {
+            println!("test {} ... ok ({:.1?})", test.name, began.elapsed());
+            passed += 1;
+        } else {
+            println!("test {} ... FAILED", test.name);
+            failed.push(test.name);
+        }
+    }
+    println!("\ntest result: {passed} passed; {} failed; {skipped} skipped", failed.len());
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn is_there(command: &[&str]) -> bool {
+    let run = Command::new(command[0]).args(&command[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    run.is_ok_and(|status| status.success())
+}

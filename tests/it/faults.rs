@@ -1,0 +1,155 @@
+//! What callers are told when the log fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use relay::assemble::build;
+use relay::directory::Directory;
+use relay::hub::{Hub, Size};
+use relay::live::Live;
+use relay::message::{Epoch, Seq, Time};
+use relay::name::Pattern;
+use relay::plugin::{BoxFuture, Draft, Follower, Page, Query, Receipt, Retention, Store, StoreError};
+use relay::store::{KINDS, Settings};
+use serde_json::json;
+
+use crate::event_stream::EventStream;
+use crate::rig::{self, Rig};
+use crate::subscriber::Subscriber;
+
+const BEARER: (&str, &str) = ("authorization", "Bearer secret-all");
+
+/// How a store fails.
+#[derive(Default)]
+struct Faults(AtomicUsize);
+
+const APPEND: usize = 1;
+const READ: usize = 2;
+const IN_FLIGHT: usize = 3;
+
+impl Faults {
+    fn set(&self, fault: usize) {
+        self.0.store(fault, Ordering::SeqCst);
+    }
+
+    fn is(&self, fault: usize) -> bool {
+        self.0.load(Ordering::SeqCst) == fault
+    }
+}
+
+/// A store that fails when told to.
+struct Faulty {
+    store: Arc<dyn Store>,
+    faults: Arc<Faults>,
+}
+
+fn unavailable<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T, StoreError>> {
+    Box::pin(std::future::ready(Err(StoreError::Unavailable("the disk is on fire".into()))))
+}
+
+impl Store for Faulty {
+    fn epoch(&self) -> Epoch {
+        self.store.epoch()
+    }
+
+    fn head(&self) -> Seq {
+        self.store.head()
+    }
+
+    fn append(&self, drafts: Vec<Draft>) -> BoxFuture<'_, Result<Vec<Receipt>, StoreError>> {
+        if self.faults.is(APPEND) {
+            return unavailable();
+        }
+        if self.faults.is(IN_FLIGHT) {
+            return Box::pin(std::future::ready(Err(StoreError::KeyInFlight(0))));
+        }
+        self.store.append(drafts)
+    }
+
+    fn follow(&self, follower: Arc<dyn Follower>) {
+        self.store.follow(follower);
+    }
+
+    fn read<'a>(&'a self, query: Query<'a>) -> BoxFuture<'a, Result<Page, StoreError>> {
+        if self.faults.is(READ) { unavailable() } else { self.store.read(query) }
+    }
+
+    fn retain(&self, rules: Directory<Retention>) {
+        self.store.retain(rules);
+    }
+
+    fn remember(&self, keys: usize, window: Duration) {
+        self.store.remember(keys, window);
+    }
+
+    fn sweep(&self, now: Time) {
+        self.store.sweep(now);
+    }
+
+    fn retained(&self) -> Vec<(Pattern, usize)> {
+        self.store.retained()
+    }
+}
+
+async fn start() -> (Rig, Arc<Faults>) {
+    let snapshot = rig::snapshot(|_| {});
+    let faults = Arc::new(Faults::default());
+    let store = (KINDS[0].build)(&Settings { key_window: Duration::from_secs(300), keys: 10 });
+    let store = Arc::new(Faulty { store, faults: faults.clone() });
+    store.retain(build::retention(&snapshot.config));
+    let hub = Hub::new(store, Size::default(), build::topics(&snapshot));
+    (Rig::serve(Arc::new(Live::new(snapshot, hub))).await, faults)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publish_that_the_log_does_not_take_is_told_so_and_can_be_tried_again() {
+    let (rig, faults) = start().await;
+    faults.set(APPEND);
+    let answer = rig.post("/publish/cats", "secret-all", "1").await;
+    let (status, slug, detail) = answer.problem();
+    assert_eq!((status, slug.as_str()), (500, "internal"));
+    let id = answer.json()["id"].as_str().expect("an id").to_owned();
+    assert_eq!(detail, format!("the cause stands in the server's log under id `{id}`"));
+    let mut socket = Subscriber::connect(&format!("ws://{}/ws", rig.public), &[BEARER]).await;
+    assert_eq!(socket.json().await["type"], "hello");
+    socket.send(r#"{"type":"publish","id":5,"topic":"cats","data":1}"#).await;
+    let told = socket.json().await;
+    assert_eq!((&told["type"], &told["id"], &told["problem"]["status"]), (&json!("error"), &json!(5), &json!(500)));
+    faults.set(IN_FLIGHT);
+    let head = "POST /publish/cats HTTP/1.1\r\nContent-Type: application/json\r\nIdempotency-Key: k\r\n\
+                Authorization: Bearer secret-all\r\n";
+    let answer = rig.call(head, "1").await;
+    assert_eq!((answer.status, answer.header("retry-after")), (409, "1"));
+    assert_eq!(answer.problem().1, "idempotency-in-flight");
+    faults.set(0);
+    assert_eq!(rig.call(head, "1").await.status, 200);
+    assert_eq!(rig.payloads().await, ["1"]);
+    drop(socket);
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_that_cannot_be_read_ends_with_the_code_to_come_back_with() {
+    let (rig, faults) = start().await;
+    rig.post("/publish/cats", "secret-all", "1").await;
+    let mut socket = Subscriber::connect(&format!("ws://{}/ws", rig.public), &[BEARER]).await;
+    assert_eq!(socket.json().await["type"], "hello");
+    socket.subscribe("cats").await;
+    faults.set(READ);
+    rig.post("/publish/cats", "secret-all", "2").await;
+    assert_eq!(socket.payload().await, 2, "who keeps up needs no store");
+    socket.send(r#"{"type":"subscribe","topics":["cats"],"after":"earliest"}"#).await;
+    assert_eq!(socket.closed().await.0, 4103);
+    let answer = rig.get("/history/cats", "secret-all").await;
+    assert_eq!((answer.status, answer.problem().1.as_str()), (500, "internal"));
+    let tcp = tokio::net::TcpStream::connect(rig.public).await.expect("the server listens");
+    let header = "Authorization: Bearer secret-all\r\n";
+    let mut stream = EventStream::open(tcp, "/events?topic=cats&after=earliest", header).await;
+    assert_eq!(stream.expect("close").await["code"], 4103);
+    stream.end().await;
+    faults.set(0);
+    assert_eq!(rig.get("/history/cats", "secret-all").await.json()["messages"].as_array().map(Vec::len), Some(2));
+    drop((socket, stream));
+    rig.end().await;
+}

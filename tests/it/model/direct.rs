@@ -1,0 +1,127 @@
+//! A connection whose task is the seed's: it pulls, writes and joins one step at a time, so that a publish, a pass of the
+//! shard or a command may come between any two of them. Real tasks get there once in a million times.
+
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use relay::delivery::{Frames, Then};
+use relay::evaluate;
+use relay::hub::subscriber::{Item, Pulled, Subscriber};
+use relay::live::Live;
+use relay::message::Time;
+use relay::name::Pattern;
+use relay::notice::{After, Notice};
+use relay::plugin::Encoder;
+use relay::principal::Principal;
+use relay::protocol::relay_v1::RelayV1;
+use serde_json::Value;
+use tokio::io::duplex;
+
+use crate::model::wire::WebSocket;
+
+/// See the module's documentation.
+pub struct Direct {
+    live: Arc<Live>,
+    principal: Arc<Principal>,
+    subscriber: Subscriber,
+    doing: Doing,
+    /// The peer's end.
+    pub peer: WebSocket,
+}
+
+enum Doing {
+    Nothing,
+    Sending(Pulled),
+    Joining,
+}
+
+impl Direct {
+    pub async fn connect(live: &Arc<Live>, user: usize, buffer: usize) -> Self {
+        let secret = format!("secret-u{user}");
+        let principal = live.snapshot().auth.authenticate(&secret, Time::now()).await.expect("a known user");
+        let (near, far) = duplex(buffer);
+        let mut subscriber = live.hub.subscriber(Some(Box::new(far)), &RelayV1);
+        subscriber.identify(&principal);
+        let peer = WebSocket::new(Box::new(near));
+        Self { live: live.clone(), principal, subscriber, doing: Doing::Nothing, peer }
+    }
+
+    /// Carries out a command as a task would: not while an answer is unsent.
+    pub fn subscribe(&mut self, id: u64, list: Vec<(Pattern, After)>) {
+        self.abandon();
+        self.subscriber.subscribe(list, Some(Some(id.into())));
+        self.tell(&Notice::Ok { id: Some(id.into()), message: None });
+    }
+
+    pub fn unsubscribe(&mut self, id: u64, patterns: &[Pattern]) {
+        self.abandon();
+        self.subscriber.unsubscribe(patterns);
+        self.tell(&Notice::Ok { id: Some(id.into()), message: None });
+    }
+
+    /// What was pulled and not sent is pulled again.
+    fn abandon(&mut self) {
+        if let Doing::Sending(pulled) = std::mem::replace(&mut self.doing, Doing::Nothing) {
+            self.subscriber.settle(pulled, 0);
+        }
+    }
+
+    /// One step of the task, if there is one to take.
+    pub async fn step(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        match std::mem::replace(&mut self.doing, Doing::Nothing) {
+            Doing::Nothing => {
+                let waits = self.subscriber.is_live() || self.subscriber.connection().poll_rest(&mut cx).is_pending();
+                if !waits {
+                    self.doing = Doing::Sending(self.subscriber.pull().await.expect("memory can be read"));
+                }
+            }
+            Doing::Sending(pulled) if pulled.head => {
+                self.subscriber.settle(pulled, 0);
+                self.doing = Doing::Joining;
+            }
+            Doing::Sending(pulled) => self.send(pulled),
+            Doing::Joining => {
+                self.subscriber.join();
+            }
+        }
+    }
+
+    fn send(&mut self, pulled: Pulled) {
+        let frames = Frames::new(&self.live, &RelayV1, &pulled, usize::MAX);
+        match (frames.then, pulled.items.first()) {
+            (Then::Evaluate, Some((Item::Mark(mark), _))) => {
+                let mark = mark.clone();
+                let snapshot = self.live.snapshot();
+                let told = evaluate::evaluate(&snapshot, Some(&self.principal), &mut self.subscriber, Some(&mark));
+                told.iter().for_each(|notice| self.tell(notice));
+                self.subscriber.settle(pulled, 1);
+            }
+            _ => {
+                let mut cx = Context::from_waker(Waker::noop());
+                let sent = match frames.batch() {
+                    None => frames.all,
+                    Some(batch) => frames.items(self.subscriber.write(&mut cx, &batch).expect("nobody hangs up")),
+                };
+                self.subscriber.settle(pulled, sent);
+            }
+        }
+    }
+
+    fn tell(&mut self, notice: &Notice) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let bytes = RelayV1.notice(notice).expect("it tells everything").expect("it tells everything");
+        self.subscriber.reply(&mut cx, &bytes);
+    }
+
+    /// What arrives next; takes steps until something does.
+    pub async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(told) = self.peer.ready() {
+                return told;
+            }
+            self.step().await;
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What the admin listener says of a reload that was asked for.
+
+use serde_json::json;
+
+use super::site::{Site, with_topics};
+use crate::rig::call;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_warning_is_told_with_the_plan() {
+    let site = Site::start(&[("relay.toml", &with_topics(&["cats"]))]).await;
+    let report = site.change(&with_topics(&["cats", "dogs"]).replace("[\"**\"]", "[\"cats\"]")).await;
+    let diagnostic = &report["diagnostics"][0];
+    assert_eq!(
+        (&report["result"], &diagnostic["code"]),
+        (&json!("committed"), &json!("unreachable-topic")),
+        "{report:#}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_answers_with_the_plan_and_does_nothing() {
+    let site = Site::start(&[("relay.toml", &with_topics(&["cats"]))]).await;
+    site.place.write("relay.toml", &format!("{}[limits]\nbatch = 7\n", with_topics(&["cats", "dogs"])));
+    let dry = call(site.admin, "POST /reload?dry_run=1 HTTP/1.1\r\n", "").await;
+    let plan = json!({"topics_added": ["dogs"], "keys_changed": ["limits.batch"]});
+    assert_eq!((dry.status, &dry.json()["result"], &dry.json()["plan"]), (200, &json!("planned"), &plan));
+    assert!(!site.has("dogs"));
+    let done = call(site.admin, "POST /reload?dry_run=0 HTTP/1.1\r\n", "").await.json();
+    assert_eq!((&done["plan"], &done["generation"]), (&plan, &json!(2)));
+    assert!(site.has("dogs"));
+    for (query, allowed) in [("POST /reload?dry=1", "dry_run"), ("GET /config?schemas=2", "schemas")] {
+        let (status, slug, detail) = call(site.admin, &format!("{query} HTTP/1.1\r\n"), "").await.problem();
+        assert_eq!((status, slug.as_str()), (400, "bad-request"));
+        assert_eq!(detail, format!("the only parameter is `{allowed}`, `1` or `0`"));
+    }
+}

@@ -1,0 +1,90 @@
+//! `relay check --against`.
+
+use std::process::{Command, Output};
+
+use super::site::{HEAD, Place, Site, token};
+
+fn check(place: &Place, file: &str, against: &str) -> Output {
+    let mut relay = Command::new(env!("CARGO_BIN_EXE_relay"));
+    relay.current_dir(&place.0).args(["check", "--config", file, "--against", against]).output().expect("relay starts")
+}
+
+fn said(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+fn config(topics: &str) -> String {
+    format!("{HEAD}{}{topics}", token("all", "publish = [\"**\"]\nsubscribe = [\"**\"]"))
+}
+
+const CAT: &str =
+    r##"{"type": "object", "required": ["name"], "properties": {"name": {"$ref": "deep/name.json#/$defs/name"}}}"##;
+const NAME: &str = r#"{"$defs": {"name": {"type": "string", "maxLength": 9}}}"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_relay_is_asked_and_not_touched() {
+    let cats = "[topics.cats]\nschema = \"schemas/cat.json\"\ncompatibility = \"publishers\"\nschema_next = \"schemas/next.json\"\n";
+    let running = config(cats);
+    let files = [
+        ("relay.toml", running.as_str()),
+        ("schemas/cat.json", CAT),
+        ("schemas/deep/name.json", NAME),
+        ("schemas/next.json", "{\"type\": \"object\"}"),
+    ];
+    let site = Site::start(&files).await;
+    for body in [r#"{"name":"Tom"}"#, r#"{"name":"Kit"}"#] {
+        assert_eq!(site.post("/publish/cats", "all", body).await.status, 200);
+    }
+    let url = format!("http://{}", site.admin);
+    let tried = "  cats: `schemas/next.json` has refused none of 2 messages: wait for 100 before it is promoted\n";
+
+    let (code, out, err) = said(&check(&site.place, "relay.toml", &url));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let expected = format!("against {url}, generation 1:\n  nothing would change\n{tried}");
+    assert!(out.ends_with(&expected), "{out}");
+
+    site.place.write("relay.toml", &config(&format!("{cats}[topics.dogs]\nschema = \"any\"\n")));
+    let (code, out, _) = said(&check(&site.place, "relay.toml", &url));
+    let expected = format!("against {url}, generation 1:\n  topics added: dogs\n{tried}");
+    assert!(code == Some(0) && out.ends_with(&expected), "{out}");
+
+    site.place.write("schemas/deep/name.json", &NAME.replace('9', "3"));
+    let (code, out, err) = said(&check(&site.place, "relay.toml", &url));
+    assert_eq!((code, out.as_str()), (Some(78), ""));
+    assert!(err.starts_with("error[breaks-publishers]: the new schema of `cats` refuses"), "{err}");
+    assert!(err.contains("--> schemas/cat.json:1:1") && err.contains("for example: {\"name\":"), "{err}");
+
+    site.place.write("schemas/deep/name.json", NAME);
+    site.place.write("relay.toml", &config(cats).replace("admin = \"127.0.0.1:0\"", "admin = \"127.0.0.1:9\""));
+    let (code, _, err) = said(&check(&site.place, "relay.toml", &url));
+    assert_eq!(code, Some(78));
+    assert!(err.starts_with("error[restart-only]: `server.admin` cannot change while relay runs"), "{err}");
+    assert!(err.contains("--> relay.toml:4:1"), "{err}");
+    assert!(!site.has("dogs") && site.live.reloads.last().is_none(), "nothing was sent");
+
+    let (code, _, err) = said(&check(&site.place, "relay.toml", &format!("http://{}", site.public)));
+    assert_eq!(code, Some(1));
+    assert!(err.contains("status 404; is this its admin listener?"), "{err}");
+}
+
+#[test]
+fn another_file_is_compared_with() {
+    let place = Place::new();
+    place.write("old/relay.toml", "version = 1\n[topics.cats]\nschema = \"any\"\n[anonymous]\npublish = [\"**\"]\n");
+    place.write("relay.toml", "version = 1\n[topics.dogs]\nschema = \"any\"\n[anonymous]\nsubscribe = [\"**\"]\n");
+    let (code, out, err) = said(&check(&place, "relay.toml", "old/relay.toml"));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(
+        out.ends_with("against old/relay.toml:\n  topics added: dogs\n  topics removed: cats\n  anonymous changed\n"),
+        "{out}"
+    );
+    place.write("old/relay.toml", "version = 2\n");
+    let (code, _, err) = said(&check(&place, "relay.toml", "old/relay.toml"));
+    assert_eq!(code, Some(1));
+    assert!(err.starts_with("relay: what is compared with is itself bad\nwarning[no-topics]"), "{err}");
+    assert!(err.contains("error[unsupported-version]"), "{err}");
+    let (code, _, err) = said(&check(&place, "relay.toml", "http://127.0.0.1:1"));
+    assert_eq!(code, Some(1));
+    assert!(err.starts_with("relay: cannot ask `http://127.0.0.1:1` for its configuration: "), "{err}");
+}

@@ -1,0 +1,41 @@
+//! The changes under `tests/config/change`: each from `old` to `new` gives exactly the text beside them.
+//!
+//! `UPDATE_GOLDEN=1 cargo test` writes those texts anew; read the difference before it is committed.
+
+use std::fs;
+use std::path::Path;
+
+use relay::assemble::reload::examine;
+use relay::assemble::{build, load};
+use relay::diagnostic::{any_error, change, render};
+use relay::files::Disk;
+use relay::message::Time;
+use relay::schema::compile::SchemaCache;
+
+#[test]
+fn every_diagnostic_of_a_change_has_a_fixture_that_gives_its_text() {
+    for code in change::CODES {
+        let directory = Path::new("tests/config/change").join(code);
+        let read = |name: &str| {
+            load(&Disk::new(&directory.join(name).join("relay.toml")), &SchemaCache::default(), Time::now())
+        };
+        let mut old = read("old");
+        let config = old.config.take().unwrap_or_else(|| panic!("{code}: {:?}", old.diagnostics));
+        let running = build::snapshot(config, &old, None);
+        let new = read("new");
+        assert!(new.diagnostics.is_empty() && new.config.is_some(), "{code}: {:?}", new.diagnostics);
+        let (loaded, next) = examine(&running, new);
+        let text = render::human(&loaded.diagnostics, &loaded.sources, false);
+        for diagnostic in &loaded.diagnostics {
+            assert_eq!(diagnostic.fact.about().code, *code, "{text}");
+            assert!(diagnostic.place.is_some(), "{code} has no place:\n{text}");
+        }
+        assert!(!loaded.diagnostics.is_empty(), "{code}");
+        assert_eq!(next.is_none(), any_error(&loaded.diagnostics), "{code}");
+        let golden = directory.join("expected.txt");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&golden, &text).expect("the fixture can be written");
+        }
+        assert_eq!(text, fs::read_to_string(&golden).unwrap_or_default(), "{}", golden.display());
+    }
+}

@@ -1,0 +1,12 @@
+//! Changing a running relay.
+
+mod admin;
+mod against;
+mod change;
+mod keys;
+mod live;
+mod refused;
+mod shadow;
+mod signal;
+pub mod site;
+mod writing;

@@ -1,0 +1,96 @@
+//! A refused reload leaves everything as it was.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::site::{Site, copy, with_topics};
+use crate::rig::call;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_file_of_every_kind_changes_nothing() {
+    let good = with_topics(&["cats", "dogs"]);
+    let site = Site::start(&[("relay.toml", &good)]).await;
+    let running = site.live.snapshot();
+    let before = site.get("/topics", "all").await.body;
+    let mut seen = 0;
+    for entry in fs::read_dir("tests/config/bad").expect("fixtures are there") {
+        let path = entry.expect("an entry").path();
+        let code = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        if path.is_dir() {
+            copy(&path, &site.place.0);
+        } else if path.extension().is_some_and(|extension| extension == "toml") {
+            fs::copy(&path, site.place.0.join("relay.toml")).expect("a copy");
+        } else {
+            continue;
+        }
+        if !site.place.0.join("relay.toml").exists() || code == "config-unreadable" {
+            let _ = fs::remove_file(site.place.0.join("relay.toml"));
+        }
+        let answer = site.reload().await;
+        assert_eq!(answer.status, 422, "{code}: {:#}", answer.json());
+        let report = answer.json();
+        assert_eq!(report["result"], "refused");
+        // What is only suspicious is refused because it would listen elsewhere.
+        let codes: Vec<_> =
+            report["diagnostics"].as_array().expect("a list").iter().map(|d| d["code"].clone()).collect();
+        assert!(codes.contains(&json!(code)), "{code}: {codes:?}");
+        assert!(Arc::ptr_eq(&running, &site.live.snapshot()), "{code}");
+        assert_eq!(site.get("/topics", "all").await.body, before, "{code}");
+        assert_eq!(site.post("/publish/cats", "all", "1").await.status, 200, "{code}");
+        for leftover in ["schemas", "topics.d", "secrets"] {
+            let _ = fs::remove_dir_all(site.place.0.join(leftover));
+        }
+        seen += 1;
+    }
+    assert!(seen > 60, "only {seen} fixtures were seen");
+    assert_eq!(site.live.reloads.counts(), (0, seen));
+    assert!(Path::new("tests/config/bad").is_dir());
+    site.change(&good).await;
+    assert!(Arc::ptr_eq(&running, &site.live.snapshot()), "it is what runs already");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_is_told_everywhere_until_it_is_undone() {
+    let good = with_topics(&["cats"]);
+    let site = Site::start(&[("relay.toml", &good)]).await;
+    let metric = async |name: &str| -> String {
+        let text = String::from_utf8(call(site.admin, "GET /metrics HTTP/1.1\r\n", "").await.body).expect("text");
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).expect("the metric").to_owned()
+    };
+    assert_eq!(site.ask("/ready").await, json!({"status": "ready", "generation": 1}));
+    assert_eq!(
+        (site.ask("/config").await["last_reload"].clone(), metric("relay_last_reload_successful").await),
+        (json!(null), "1".into())
+    );
+    site.place.write("relay.toml", &format!("{good}retries = 3\n"));
+
+    let dry = call(site.admin, "POST /reload?dry_run=1 HTTP/1.1\r\n", "").await;
+    assert_eq!((dry.status, dry.json()["result"].clone()), (422, json!("refused")));
+    assert_eq!(site.ask("/ready").await["status"], "ready", "a dry run changes nothing");
+
+    let refused = site.reload().await.json();
+    assert_eq!(refused["diagnostics"][0]["message"], "unknown key `retries` in `[topics.cats]`");
+    let ready = site.ask("/ready").await;
+    assert_eq!((&ready["status"], &ready["generation"]), (&json!("stale"), &json!(1)));
+    let why = ready["why"].as_str().expect("a reason");
+    assert!(why.starts_with("the last reload was refused at 20") && why.ends_with("in `[topics.cats]`"), "{why}");
+    assert_eq!(call(site.admin, "GET /ready HTTP/1.1\r\n", "").await.status, 200, "it serves as well as before");
+    let config = site.ask("/config").await;
+    assert_eq!((&config["last_reload"], &config["stale"]), (&refused, &json!(why)));
+    assert_eq!(metric("relay_last_reload_successful").await, "0");
+    assert_eq!(metric("relay_reloads_total{result=\"refused\"}").await, "1");
+
+    let undone = site.change(&good).await;
+    assert_eq!((&undone["result"], &undone["plan"]), (&json!("unchanged"), &json!({})));
+    assert_eq!(site.ask("/ready").await["status"], "ready");
+    assert_eq!(metric("relay_last_reload_successful").await, "1");
+    let changed = site.change(&with_topics(&["cats", "dogs"])).await;
+    assert_eq!((&changed["result"], &changed["generation"]), (&json!("committed"), &json!(2)));
+    assert_eq!(metric("relay_config_generation").await, "2");
+    let config = site.ask("/config").await;
+    assert_eq!(config["hash"], site.live.snapshot().hash);
+    assert_eq!(config["last_reload"], changed);
+}

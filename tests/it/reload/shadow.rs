@@ -1,0 +1,96 @@
+//! `schema_next`: a schema that is tried on what is published, before it refuses anything.
+
+use serde_json::json;
+
+use super::site::{HEAD, Site, token};
+use crate::rig::call;
+
+const ALL: &str = "publish = [\"**\"]\nsubscribe = [\"**\"]";
+
+fn config(topic: &str) -> String {
+    format!("{HEAD}{}[topics.cats]\n{topic}\n", token("all", ALL))
+}
+
+const NEXT: &str = r#"{"type": "object", "required": ["name"], "properties": {"age": {"type": "integer"}}}"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shadow_judges_and_refuses_nothing() {
+    let tried = config("schema = \"any\"\nschema_next = \"next.json\"");
+    let site = Site::start(&[("relay.toml", &tried), ("next.json", NEXT)]).await;
+    let secret = r#"{"age":"a secret value"}"#;
+    for body in [secret, r#"{"name":"Tom","age":3}"#, "[]"] {
+        assert_eq!(site.post("/publish/cats", "all", body).await.status, 200);
+    }
+    assert_eq!(site.post("/validate/cats", "all", "[]").await.status, 200, "which is no traffic");
+    let told = site.ask("/config").await["shadows"]["cats"].clone();
+    assert_eq!((&told["schema"], &told["judged"], &told["refused"]), (&json!("next.json"), &json!(3), &json!(2)));
+    assert_eq!(told["keywords"], json!({"required": 1, "type": 2}), "{told}");
+    assert_eq!(told["may_be_promoted"], false);
+    let last = told["last"].as_array().expect("a list");
+    assert_eq!(last.len(), 2);
+    let places: Vec<_> = last.iter().flat_map(|one| one["violations"].as_array().expect("a list")).collect();
+    assert!(places.contains(&&json!({"pointer": "/age", "keyword": "type", "schema_pointer": "/properties/age/type"})));
+    assert!(!told.to_string().contains("secret"), "{told}");
+
+    for n in 0..20 {
+        assert_eq!(site.post("/publish/cats", "all", &n.to_string()).await.status, 200);
+    }
+    let told = site.ask("/config").await["shadows"]["cats"].clone();
+    assert_eq!(told["last"].as_array().map(Vec::len), Some(16), "only the last are kept");
+    let metrics = String::from_utf8(call(site.admin, "GET /metrics HTTP/1.1\r\n", "").await.body).expect("text");
+    for line in [
+        "relay_shadow_judged_total{topic=\"cats\"} 23",
+        "relay_shadow_refused_total{topic=\"cats\"} 22",
+        "relay_shadow_violations_total{topic=\"cats\",keyword=\"required\"} 1",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} in\n{metrics}");
+    }
+
+    // It lives on across reloads, as long as it is the same.
+    site.change(&config("schema = \"any\"\ndescription = \"cats\"\nschema_next = \"next.json\"")).await;
+    assert_eq!(site.ask("/config").await["shadows"]["cats"]["judged"], 23);
+    site.place.write("next.json", "{\"type\": \"object\"}");
+    site.reload().await;
+    assert_eq!(site.ask("/config").await["shadows"]["cats"]["judged"], 0);
+    let promoted = site.change(&config("schema = \"next.json\"")).await;
+    assert_eq!(promoted["plan"], json!({"schemas_changed": ["cats"]}));
+    assert_eq!(site.ask("/config").await["shadows"], json!({}));
+    assert_eq!(site.post("/publish/cats", "all", "[]").await.status, 422);
+}
+
+#[tokio::test]
+async fn a_bad_shadow_is_refused_like_any_schema() {
+    let site = Site::start(&[("relay.toml", &config("schema = \"any\"")), ("next.json", "{\"type\": 7}")]).await;
+    site.place.write("relay.toml", &config("schema = \"any\"\nschema_next = \"next.json\""));
+    let answer = site.reload().await;
+    assert_eq!((answer.status, &answer.json()["diagnostics"][0]["code"]), (422, &json!("schema-invalid")));
+}
+
+/// What cannot be proved may be tried: then its schema may take the topic's place although publishers are protected.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shadow_that_has_refused_nothing_is_the_way_out_of_what_cannot_be_proved() {
+    let fixture = |side: &str| {
+        std::fs::read_to_string(format!("tests/config/change/compatibility-unknown/{side}/schemas/cat.json"))
+            .expect("it is there")
+    };
+    let old = "schema = \"old.json\"\ncompatibility = \"publishers\"";
+    let site = Site::start(&[
+        ("relay.toml", &config(&format!("{old}\nschema_next = \"new.json\""))),
+        ("old.json", &fixture("old")),
+        ("new.json", &fixture("new")),
+    ])
+    .await;
+    let promoted = config("schema = \"new.json\"\ncompatibility = \"publishers\"");
+    for n in 0..100 {
+        if n == 99 {
+            site.place.write("relay.toml", &promoted);
+            let answer = site.reload().await;
+            assert_eq!(
+                (answer.status, &answer.json()["diagnostics"][0]["code"]),
+                (422, &json!("compatibility-unknown"))
+            );
+        }
+        assert_eq!(site.post("/publish/cats", "all", "\"abc\"").await.status, 200);
+    }
+    site.change(&promoted).await;
+}

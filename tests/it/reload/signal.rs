@@ -1,0 +1,43 @@
+//! The program itself, told by SIGHUP, and what the terminal then shows.
+
+use crate::program::{Place, Relay};
+
+fn config(level: &str, topic: &str) -> String {
+    format!(
+        "version = 1\n[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"\"\n[log]\nlevel = \"{level}\"\n[topics.{topic}]\n\
+         schema = \"any\"\n[anonymous]\npublish = [\"**\"]\n[limits]\nreload_poll = \"0 s\"\n"
+    )
+}
+
+#[test]
+fn a_person_reloads_by_signal_and_is_told_what_came_of_it() {
+    let place = Place::new("hangup");
+    let file = place.write("relay.toml", &config("info", "cats"));
+    let mut relay = Relay::start(&file);
+    relay.wait_for("relay is running");
+    place.write("relay.toml", &config("info", "cats").replace("schema =", "shema ="));
+    relay.signal("HUP");
+    relay.wait_for("a reload was refused");
+    relay.wait_for("error[");
+    relay.wait_for("shema = \"any\"");
+    relay.wait_for("help: did you mean `schema`?");
+    // What removes a topic applies at once, for a person asked.
+    let asked = std::time::Instant::now();
+    place.write("relay.toml", &config("info", "dogs"));
+    relay.signal("HUP");
+    let line = relay.wait_for("reloaded");
+    assert!(line.contains(r#"{"topics_added":["dogs"],"topics_removed":["cats"]}"#), "{line}");
+    assert!(line.contains("trigger=\"signal\"") && line.contains("generation=2"), "{line}");
+    assert!(asked.elapsed() < std::time::Duration::from_millis(1_900), "{:?}", asked.elapsed());
+    // Another level counts from the reload on; the warning is told before it, the refusal behind it.
+    place.write("relay.toml", &(config("error", "dogs") + "[topics.cats]\nschema = \"any\"\n").replace("**", "dogs"));
+    relay.signal("HUP");
+    relay.wait_for("the configuration has warnings");
+    place.write("relay.toml", "version = 2\n");
+    relay.signal("HUP");
+    relay.wait_for("a reload was refused");
+    relay.signal("TERM");
+    let (code, rest) = relay.end();
+    assert_eq!(code, Some(0));
+    assert!(!rest.contains("drain"), "nothing but errors is logged now: {rest}");
+}

@@ -1,0 +1,299 @@
+//! What every kind of store promises, run over every entry of its table of kinds: a kind that comes later is held to the
+//! same without a line here.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use relay::directory::Directory;
+use relay::message::{Record, Seq, Time};
+use relay::name::{Pattern, TopicName, UserId};
+use relay::plugin::{Draft, Follower, IdempotencyKey, Page, Query, Receipt, Retention, Store, StoreError};
+use relay::schema::Payload;
+use relay::store::{KINDS, Settings};
+
+const SETTINGS: Settings = Settings { key_window: Duration::from_secs(300), keys: 3 };
+const HOUR: i64 = 3_600_000;
+
+/// One store of each kind, with rules for `a` and the family `f.{x}`.
+fn stores() -> Vec<(&'static str, Arc<dyn Store>)> {
+    let stores: Vec<_> = KINDS
+        .iter()
+        .map(|kind| {
+            let store = (kind.build)(&SETTINGS);
+            store.retain(rules(&[("a", 10, 1_000), ("f.{x}", 10, 1_000)]));
+            (kind.config.name, store)
+        })
+        .collect();
+    assert!(!stores.is_empty());
+    stores
+}
+
+/// Names with count and bytes; all for an hour, families of at most three topics.
+fn rules(list: &[(&str, usize, usize)]) -> Directory<Retention> {
+    let rules = list.iter().map(|(name, count, bytes)| {
+        let (declared, age) = (pattern(name), Duration::from_secs(3_600));
+        (declared.clone(), Retention { count: *count, bytes: *bytes, age, declared, topics: 3 })
+    });
+    rules.collect()
+}
+
+fn pattern(text: &str) -> Pattern {
+    Pattern::parse(text).expect(text)
+}
+
+fn draft(topic: &str, payload: &str) -> Draft {
+    let topic = TopicName::parse(topic).expect(topic);
+    Draft { topic, user: None, payload: Payload::from_log(payload.to_owned().into()), key: None }
+}
+
+fn keyed(topic: &str, payload: &str, principal: &str, key: &str) -> Draft {
+    let key = IdempotencyKey { principal: principal.into(), key: key.into() };
+    Draft { key: Some(key), ..draft(topic, payload) }
+}
+
+async fn append(store: &Arc<dyn Store>, drafts: Vec<Draft>) -> Vec<Receipt> {
+    store.append(drafts).await.expect("it is appended")
+}
+
+async fn seqs(store: &Arc<dyn Store>, topic: &str, count: usize) -> Vec<Seq> {
+    let mut seqs = Vec::new();
+    for n in 0..count {
+        seqs.extend(append(store, vec![draft(topic, &n.to_string())]).await.iter().map(|receipt| receipt.seq));
+    }
+    seqs
+}
+
+async fn read(store: &Arc<dyn Store>, topics: &[&str], after: Seq, until: Seq, limit: usize) -> Page {
+    let topics: Vec<Pattern> = topics.iter().map(|text| pattern(text)).collect();
+    store.read(Query { topics: &topics, after, until, limit }).await.expect("it can be read")
+}
+
+/// What is retained of topics, and what each has let go.
+async fn state(store: &Arc<dyn Store>, topics: &[&str]) -> (Vec<Seq>, BTreeMap<String, Seq>) {
+    let page = read(store, topics, 0, Seq::MAX, usize::MAX).await;
+    let evicted = page.evicted.iter().map(|(topics, seq)| (topics.to_string(), *seq));
+    (page.records.iter().map(|record| record.seq).collect(), evicted.collect())
+}
+
+fn evicted(list: &[(&str, Seq)]) -> BTreeMap<String, Seq> {
+    list.iter().map(|(topics, seq)| ((*topics).to_owned(), *seq)).collect()
+}
+
+#[derive(Default)]
+struct Told(Mutex<Vec<Arc<Record>>>);
+
+impl Follower for Told {
+    fn appended(&self, records: &[Arc<Record>]) {
+        self.0.lock().expect("nobody panics").extend_from_slice(records);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "a caller of its own")]
+async fn everybody_sees_one_order_and_a_batch_stands_together() {
+    for (kind, store) in stores() {
+        let told = Arc::new(Told::default());
+        store.follow(told.clone());
+        assert_eq!(store.head(), 0, "{kind}");
+        let publishers = (0..4).map(|publisher| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let mut receipts = Vec::new();
+                for n in 0..200 {
+                    let batch = (0..3).map(|part| draft("a", &format!("[{publisher},{n},{part}]"))).collect();
+                    receipts.extend(append(&store, batch).await);
+                    tokio::task::yield_now().await;
+                }
+                receipts
+            })
+        });
+        let mut receipts = Vec::new();
+        for publisher in publishers.collect::<Vec<_>>() {
+            let own = publisher.await.expect("no panic");
+            assert!(own.windows(2).all(|two| two[0].seq < two[1].seq), "{kind}: one publisher's receipts grow");
+            receipts.extend(own);
+        }
+        assert_eq!(receipts.len(), 2_400);
+        assert!(receipts.iter().all(|receipt| !receipt.duplicate));
+        let told = told.0.lock().expect("nobody panics");
+        assert!(told.windows(2).all(|two| two[0].seq < two[1].seq && two[0].time <= two[1].time), "{kind}");
+        let mut given: Vec<Seq> = receipts.iter().map(|receipt| receipt.seq).collect();
+        given.sort_unstable();
+        assert_eq!(told.iter().map(|record| record.seq).collect::<Vec<_>>(), given, "{kind}: no more and no less");
+        for batch in told.chunks(3) {
+            let parts: Vec<_> =
+                batch.iter().map(|r| String::from_utf8_lossy(r.payload.as_bytes()).into_owned()).collect();
+            let begin = parts[0].trim_end_matches("0]");
+            assert_eq!(parts, [0, 1, 2].map(|part| format!("{begin}{part}]")), "{kind}");
+        }
+        assert_eq!(store.head(), told.last().expect("there are some").seq);
+    }
+}
+
+#[tokio::test]
+async fn an_append_is_all_or_nothing() {
+    for (kind, store) in stores() {
+        append(&store, vec![keyed("a", "1", "shop", "k")]).await;
+        let refused = store.append(vec![draft("a", "2"), keyed("a", "3", "shop", "k")]).await;
+        assert!(matches!(refused, Err(StoreError::KeyReused(1))), "{kind}: {refused:?}");
+        append(&store, ["f.1", "f.2"].map(|topic| draft(topic, "1")).into()).await;
+        let head = store.head();
+        let refused = store.append(["a", "f.3", "f.1", "f.4"].map(|topic| draft(topic, "1")).into()).await;
+        assert!(matches!(refused, Err(StoreError::FamilyFull(3))), "{kind}: {refused:?}");
+        assert_eq!(store.head(), head, "{kind}");
+        let (retained, _) = state(&store, &["**"]).await;
+        assert_eq!(retained.len(), 3, "{kind}: {retained:?}");
+        store.sweep(Time(Time::now().0 + HOUR));
+        append(&store, ["f.3", "f.4", "f.5"].map(|topic| draft(topic, "1")).into()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_appends_once_for_its_principal_and_topic_within_the_window() {
+    for (kind, store) in stores() {
+        let told = Arc::new(Told::default());
+        store.follow(told.clone());
+        let one =
+            async |draft| store.append(vec![draft]).await.map(|receipts| (receipts[0].seq, receipts[0].duplicate));
+        let first = one(keyed("a", "1", "shop", "k")).await.expect("it is new");
+        assert_eq!(one(keyed("a", "1", "shop", "k")).await.expect("the same again"), (first.0, true), "{kind}");
+        assert_eq!(one(keyed("a", "1", "web", "k")).await.expect("another principal's"), (first.0 + 1, false));
+        assert_eq!(one(keyed("f.1", "1", "shop", "k")).await.expect("another topic's"), (first.0 + 2, false));
+        assert!(matches!(one(keyed("a", "2", "shop", "k")).await, Err(StoreError::KeyReused(0))), "{kind}");
+        let addressed = Draft { user: UserId::parse("7").ok(), ..keyed("a", "1", "shop", "k") };
+        assert!(matches!(one(addressed).await, Err(StoreError::KeyReused(0))), "{kind}: to somebody else");
+        assert_eq!(told.0.lock().expect("nobody panics").len(), 3, "{kind}: nobody is told of it twice");
+
+        // Three keys are remembered: a fourth drops the oldest.
+        one(keyed("a", "1", "shop", "k4")).await.expect("it is new");
+        assert!(!one(keyed("a", "2", "shop", "k")).await.expect("it was forgotten").1, "{kind}");
+
+        let twice = ["5", "5"].map(|payload| keyed("a", payload, "shop", "k5"));
+        let receipts = append(&store, twice.into()).await;
+        assert_eq!(receipts.iter().map(|r| r.duplicate).collect::<Vec<_>>(), [false, true], "{kind}");
+        assert_eq!(receipts[0].seq, receipts[1].seq);
+        let differ = ["6", "7"].map(|payload| keyed("a", payload, "shop", "k6"));
+        assert!(matches!(store.append(differ.into()).await, Err(StoreError::KeyReused(1))), "{kind}");
+
+        store.sweep(Time(Time::now().0 + 299_000));
+        assert!(matches!(one(keyed("a", "6", "shop", "k5")).await, Err(StoreError::KeyReused(0))), "{kind}: too early");
+        store.sweep(Time(Time::now().0 + 300_001));
+        assert!(!one(keyed("a", "6", "shop", "k5")).await.expect("the window has passed").1, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn retention_is_by_count_by_bytes_and_by_age_exactly() {
+    for (kind, store) in stores() {
+        store.retain(rules(&[("a", 4, 1_000), ("b", 100, 10), ("last", 1, 1_000)]));
+        let a = seqs(&store, "a", 7).await;
+        assert_eq!(state(&store, &["a"]).await, (a[3..].to_vec(), evicted(&[("a", a[2])])), "{kind}: count");
+        let mut b = Vec::new();
+        for payload in ["1234", "1234", "12", "1", "123456789"] {
+            b.push(append(&store, vec![draft("b", payload)]).await[0].seq);
+            let kept = match b.len() {
+                1 => 0,
+                2 | 3 => 0,
+                4 => 1,
+                _ => 3,
+            };
+            assert_eq!(state(&store, &["b"]).await.0, b[kept..], "{kind}: bytes, after {payload}");
+        }
+        assert_eq!(store.retained().iter().find(|(topics, _)| topics.as_str() == "b").map(|(_, n)| *n), Some(10));
+        let last = seqs(&store, "last", 3).await;
+        assert_eq!(
+            state(&store, &["last"]).await,
+            (vec![last[2]], evicted(&[("last", last[1])])),
+            "{kind}: last value"
+        );
+        let page = read(&store, &["a"], 0, Seq::MAX, 10).await;
+        let (oldest, newest) = (page.records[0].time.0, page.records[3].time.0);
+        store.sweep(Time(oldest + HOUR - 1));
+        assert_eq!(state(&store, &["a"]).await.0.len(), 4, "{kind}: age, a millisecond too early");
+        store.sweep(Time(newest + HOUR));
+        assert_eq!(state(&store, &["a"]).await, (vec![], evicted(&[("a", a[6])])), "{kind}: age");
+
+        let a = seqs(&store, "a", 4).await;
+        store.retain(rules(&[("a", 2, 1_000), ("b", 100, 10), ("last", 1, 1_000)]));
+        assert_eq!(state(&store, &["a"]).await, (a[2..].to_vec(), evicted(&[("a", a[1])])), "{kind}: less than before");
+    }
+}
+
+#[tokio::test]
+async fn what_was_evicted_is_told_truly_of_topics_that_were_dropped_and_come_back() {
+    for (kind, store) in stores() {
+        let x = seqs(&store, "f.x", 2).await;
+        let y = seqs(&store, "f.y", 1).await;
+        store.sweep(Time(Time::now().0 + HOUR));
+        assert_eq!(state(&store, &["f.x"]).await, (vec![], evicted(&[("f.x", x[1])])), "{kind}: idle and dropped");
+        assert_eq!(state(&store, &["f.*"]).await, (vec![], evicted(&[("f.*", y[0])])), "{kind}: stand together");
+        assert_eq!(state(&store, &["f.z"]).await, (vec![], evicted(&[])), "{kind}: was never there");
+        let again = seqs(&store, "f.x", 1).await;
+        assert_eq!(state(&store, &["f.x"]).await, (again.clone(), evicted(&[("f.x", x[1])])), "{kind}: is back");
+        assert_eq!(
+            state(&store, &["f.*"]).await,
+            (again, evicted(&[("f.x", x[1]), ("f.*", y[0])])),
+            "{kind}: one is back"
+        );
+
+        let a = seqs(&store, "a", 3).await;
+        store.retain(rules(&[("f.{x}", 10, 1_000)]));
+        assert_eq!(state(&store, &["a"]).await, (vec![], evicted(&[("a", a[2])])), "{kind}: removed");
+        let meanwhile = seqs(&store, "a", 1).await;
+        assert_eq!(state(&store, &["a"]).await, (vec![], evicted(&[("a", meanwhile[0])])), "{kind}: not retained");
+        store.retain(rules(&[("a", 10, 1_000), ("f.{x}", 10, 1_000)]));
+        let again = seqs(&store, "a", 1).await;
+        assert_eq!(state(&store, &["a"]).await, (again, evicted(&[("a", meanwhile[0])])), "{kind}: declared again");
+    }
+}
+
+#[tokio::test]
+async fn beyond_a_number_of_dropped_topics_the_truth_is_told_of_their_family() {
+    for (kind, store) in stores() {
+        let mut last = 0;
+        for round in 0..4_000 {
+            let batch = (0..3).map(|n| draft(&format!("f.r{round}-{n}"), "1")).collect();
+            last = append(&store, batch).await[2].seq;
+            store.sweep(Time(Time::now().0 + HOUR));
+        }
+        let (_, told) = state(&store, &["f.r3999-2"]).await;
+        assert_eq!(told, evicted(&[("f.r3999-2", last)]), "{kind}");
+        let again = append(&store, vec![draft("f.r3999-1", "1")]).await[0].seq;
+        let (retained, told) = state(&store, &["f.r3999-1"]).await;
+        assert_eq!(retained, [again]);
+        assert!(told["f.r3999-1"] >= last - 1, "{kind}: rather too much than too little: {told:?}");
+        let (_, told) = state(&store, &["a"]).await;
+        assert_eq!(told, evicted(&[]), "{kind}: another name is none of its");
+    }
+}
+
+#[tokio::test]
+async fn reading_goes_page_by_page_over_several_topics_in_one_order() {
+    for (kind, store) in stores() {
+        let mut all = Vec::new();
+        for topic in ["a", "f.1", "a", "f.2", "f.1", "a", "f.2"] {
+            all.extend(seqs(&store, topic, 1).await);
+        }
+        let (mut after, mut pages) = (0, Vec::new());
+        loop {
+            let page = read(&store, &["a", "f.*", "f.1"], after, Seq::MAX, 3).await;
+            pages.push(page.records.iter().map(|record| record.seq).collect::<Vec<_>>());
+            after = page.until;
+            if page.until == Seq::MAX {
+                break;
+            }
+        }
+        assert_eq!(pages, [&all[..3], &all[3..6], &all[6..]], "{kind}");
+        let of = async |topics: &[&str], after, until, limit| {
+            let page = read(&store, topics, after, until, limit).await;
+            (page.records.iter().map(|record| record.seq).collect::<Vec<_>>(), page.until)
+        };
+        assert_eq!(of(&["a"], 0, Seq::MAX, 9).await, (vec![all[0], all[2], all[5]], Seq::MAX), "{kind}: a topic");
+        assert_eq!(of(&["a"], all[0], all[2], 9).await, (vec![all[2]], all[2]), "{kind}: after is out, until is in");
+        assert_eq!(of(&["a"], 0, Seq::MAX, 3).await.1, Seq::MAX, "{kind}: the limit was not what ended it");
+        assert_eq!(of(&["a"], all[5], Seq::MAX, 9).await, (vec![], Seq::MAX), "{kind}: nothing after the last");
+        assert_eq!(of(&["**"], 0, Seq::MAX, 1).await, (vec![all[0]], all[0]), "{kind}: a pattern");
+        assert_eq!(of(&[], 0, all[1], 9).await, (vec![], all[1]), "{kind}: no topics");
+    }
+}
