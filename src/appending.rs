@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 /// The counts.
 #[derive(Default)]
@@ -12,6 +12,8 @@ pub struct Appending {
     sides: [AtomicUsize; 2],
     side: AtomicUsize,
     left: Notify,
+    /// Turns wait for each other: a reload and the drain may come at once.
+    turns: Mutex<()>,
 }
 
 /// An append that is under way, until it is dropped.
@@ -34,8 +36,9 @@ impl Appending {
         }
     }
 
-    /// Waits for every append that was counted before the call. Only one task at a time may call this.
+    /// Waits for every append that was counted before the call.
     pub async fn turn(&self) {
+        let _turn = self.turns.lock().await;
         let side = self.side.load(Ordering::SeqCst);
         self.side.store(1 - side, Ordering::SeqCst);
         while self.sides[side].load(Ordering::SeqCst) > 0 {

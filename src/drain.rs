@@ -13,6 +13,7 @@ use futures::FutureExt;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::error;
 
 /// The owner of all tasks. Clones are the same owner.
@@ -20,6 +21,7 @@ use tracing::error;
 pub struct Drain {
     tasks: TaskTracker,
     begun: CancellationToken,
+    requests: TaskTracker,
     names: Arc<Names>,
 }
 
@@ -77,10 +79,27 @@ impl Drain {
         tokio::time::timeout(within, self.tasks.wait()).await.map_err(|_| self.names.list())
     }
 
+    /// Counts a request that the drain lets finish before it ends the subscribers, until what it answers is dropped.
+    pub fn hold(&self) -> Held {
+        Held { _token: self.requests.token() }
+    }
+
+    /// Waits until no such request is left, at most so long.
+    pub async fn answered(&self, within: Duration) {
+        self.requests.close();
+        // Late is as good as never: whoever waits for it goes on either way.
+        let _ = tokio::time::timeout(within, self.requests.wait()).await;
+    }
+
     /// How many tasks of each name there are.
     pub fn tasks(&self) -> BTreeMap<&'static str, usize> {
         self.names.list()
     }
+}
+
+/// See [`Drain::hold`].
+pub struct Held {
+    _token: TaskTrackerToken,
 }
 
 #[derive(Default)]

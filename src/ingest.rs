@@ -5,11 +5,13 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tracing::error;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tracing::{error, warn};
 
+use crate::fuse::Admitted;
 use crate::live::Live;
 use crate::message::Position;
 use crate::name::{Pattern, TopicName, UserId};
@@ -17,7 +19,7 @@ use crate::plugin::{Draft, IdempotencyKey, Receipt, StoreError};
 use crate::principal::{Action, Principal, authorize_topic};
 use crate::problem::Refusal;
 use crate::rates::{Whose, network};
-use crate::schema::json::{self, JsonError};
+use crate::schema::json::{self, Json, JsonError};
 use crate::schema::{Payload, Refused};
 use crate::snapshot::{Snapshot, TopicRules};
 
@@ -108,6 +110,9 @@ async fn publish_all(
         let judged = judge_all(&snapshot, principal, publications)?;
         // From here until the ticket is dropped a reload waits before it announces the change of a topic.
         let ticket = live.appending();
+        if live.is_sealed() {
+            return Err(Refusal::Draining { retry_after: Duration::from_secs(1) });
+        }
         let now = live.snapshot();
         if now.generation != snapshot.generation && judged.iter().any(|j| !still_holds(&now, j)) {
             drop(ticket);
@@ -165,12 +170,36 @@ pub fn judge(
         JsonError::Malformed { line, column, detail } => Refusal::MalformedJson { line, column, detail },
         JsonError::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer },
     })?;
-    let payload = rules.schema.accept(json).map_err(|Refused { violations, more }| Refusal::ValidationFailed {
-        topic: publication.topic.to_string(),
-        violations,
-        more,
+    let payload = validate(snapshot, &rules, json)?.map_err(|Refused { violations, more }| {
+        Refusal::ValidationFailed { topic: publication.topic.to_string(), violations, more }
     })?;
     Ok((payload, rules))
+}
+
+/// What the topic's schema says, unless it has been too slow too often.
+fn validate(snapshot: &Snapshot, rules: &TopicRules, json: Json) -> Result<Result<Payload, Refused>, Refusal> {
+    let began = Instant::now();
+    let how = rules.fuse.admit(began).map_err(|retry_after| Refusal::Overloaded {
+        what: "validations of this topic took longer than `limits.validation_budget` again and again",
+        retry_after,
+    })?;
+    let accept = || rules.schema.accept(json);
+    let result = if how == Admitted::Freely { accept() } else { aside(accept) };
+    let ended = Instant::now();
+    let (took, budget) = (ended - began, snapshot.config.limits.validation_budget);
+    if rules.fuse.note(how, took, budget, ended) {
+        let (topic, took_ms) = (rules.topic.name.as_str(), took.as_millis());
+        warn!(topic, took_ms, "validations take too long again and again; publishes to the topic rest for a while");
+    }
+    Ok(result)
+}
+
+/// Does what may take long where nobody waits for the thread; a runtime of one thread has no such place.
+fn aside<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }
 
 fn admit(snapshot: &Snapshot, principal: &Principal, topic: &TopicName) -> Result<Arc<TopicRules>, Refusal> {
@@ -233,7 +262,7 @@ async fn append(live: &Live, principal: &Principal, judged: Vec<Judged>) -> Resu
             i,
             Refusal::Overloaded {
                 what: "the topic's family has as many concrete topics as `limits.family_topics` allows",
-                retry_after: std::time::Duration::from_secs(60),
+                retry_after: Duration::from_secs(60),
             },
         )])),
         Err(StoreError::Unavailable(cause)) => {

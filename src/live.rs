@@ -1,6 +1,7 @@
 //! What lives across all configurations: the current snapshot, the log, the hub, the registrations.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use tracing::error;
@@ -17,6 +18,7 @@ use crate::registrations::Registrations;
 use crate::reloads::Reloads;
 use crate::snapshot::Snapshot;
 use crate::strangers::Strangers;
+use crate::supervisor::Supervisor;
 use crate::telemetry::stats::Stats;
 
 /// The running server, whatever its configuration is at the moment.
@@ -40,7 +42,10 @@ pub struct Live {
     pub strangers: Strangers,
     /// What came of the reloads so far.
     pub reloads: Reloads,
+    /// Who started the process.
+    pub supervisor: Supervisor,
     appending: Appending,
+    sealed: AtomicBool,
 }
 
 impl Live {
@@ -57,7 +62,9 @@ impl Live {
             rates: Rates::default(),
             strangers: Strangers::default(),
             reloads: Reloads::default(),
+            supervisor: Supervisor::default(),
             appending: Appending::default(),
+            sealed: AtomicBool::new(false),
         }
     }
 
@@ -76,10 +83,21 @@ impl Live {
         self.appending.enter()
     }
 
-    /// Waits until every append has ended that may have been judged by a configuration before the one in force. Only
-    /// one task at a time may call this.
+    /// Waits until every append has ended that may have been judged by a configuration before the one in force.
     pub async fn settle(&self) {
         self.appending.turn().await;
+    }
+
+    /// Ends publishing: when this answers, the log has its last message.
+    pub async fn seal(&self) {
+        self.sealed.store(true, Ordering::SeqCst);
+        self.settle().await;
+    }
+
+    /// Whether nothing is published any more. Asked with a ticket in hand, so that [`Live::seal`] waits for whoever was
+    /// told no.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::SeqCst)
     }
 
     /// Logs a cause under a new id and makes the refusal that names the id.

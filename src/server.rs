@@ -4,9 +4,12 @@
 //! nodelay and no limit on connections, and cannot be drained against a deadline. Knows nothing of routes.
 
 pub mod descriptors;
+mod ending;
 pub mod http_socket;
 pub mod listener;
+mod shedding;
 pub mod socket;
+mod watchdog;
 
 use std::convert::Infallible;
 use std::io;
@@ -22,7 +25,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
 use crate::assemble::reload::Reloader;
-use crate::close::Close;
 use crate::config::model::Limits;
 use crate::connections::{Connections, Permit};
 use crate::http::flow::Flow;
@@ -61,6 +63,7 @@ pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'s
         live.drain.detach("shard", shard);
     }
     live.drain.detach("sweep", sweep(live.clone()));
+    live.drain.detach("shed", shedding::run(live.clone()));
     let door = Arc::new(Door::public(live.clone(), public.is_loopback(), protocols));
     live.drain.spawn("accept", {
         let live = live.clone();
@@ -76,12 +79,11 @@ pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'s
             accept_all(admin, &live, door, &Connections::default(), |_| ADMIN_CONNECTIONS).await;
         });
     }
+    live.drain.detach("watchdog", watchdog::run(live.clone()));
+    live.supervisor.ready();
     live.drain.begun().await;
-    for connection in live.hub.connections() {
-        connection.end(Close::Draining);
-    }
-    let within = live.snapshot().config.limits.drain;
-    match live.drain.ended(within).await {
+    live.supervisor.stopping();
+    match ending::end(&live).await {
         Ok(()) => info!("drained"),
         Err(tasks) => warn!(?tasks, "the drain took longer than `limits.drain` allows; ending all the same"),
     }
@@ -130,9 +132,15 @@ async fn accept_all(
     connections: &Connections,
     limit: impl Fn(&Limits) -> usize,
 ) {
+    // A connection that waits in the kernel when the listener is closed is reset: so those that came are let in, to be
+    // answered or told, and only then it is.
+    let mut closing = std::pin::pin!(async {
+        live.drain.begun().await;
+        tokio::time::sleep(GRACE).await;
+    });
     loop {
         let accepted = tokio::select! {
-            () = live.drain.begun() => return,
+            () = &mut closing => return,
             accepted = listener.accept() => accepted,
         };
         let (socket, peer) = match accepted {
@@ -149,7 +157,7 @@ async fn accept_all(
             continue;
         }
         let permit = tokio::select! {
-            () = live.drain.begun() => return,
+            () = &mut closing => return,
             permit = connections.enter(|| limit(&live.snapshot().config.limits)) => permit,
         };
         let tls = snapshot.tls.clone().filter(|_| door.side() == Side::Public);

@@ -6,6 +6,7 @@ use rustls::ServerConfig;
 
 use crate::config::model::Config;
 use crate::directory::Directory;
+use crate::fuse::Fuse;
 use crate::hub::topic::Topic;
 use crate::message::Time;
 use crate::name::{Pattern, TopicName};
@@ -44,6 +45,8 @@ pub struct TopicRules {
     pub shadow: Option<Arc<Shadow>>,
     /// The topic as it lives.
     pub topic: Arc<Topic>,
+    /// Blows when the schema is too slow; lives as long as the schema stays the same.
+    pub fuse: Arc<Fuse>,
 }
 
 impl Snapshot {

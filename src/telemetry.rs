@@ -4,6 +4,7 @@
 //! them. Only names that relay.toml declares become labels, so that no caller can make their number grow.
 
 pub mod logs;
+pub mod panics;
 pub mod scrape;
 pub mod stats;
 

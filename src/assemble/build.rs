@@ -32,6 +32,7 @@ pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> S
         // The same text is the same schema, so that nothing is judged again because of a reload.
         let new = schema(&topic.schema).unwrap_or_else(|| any.clone());
         let same = lives.map(|lives| &lives.schema).filter(|schema| **schema == new);
+        let fuse = lives.filter(|_| same.is_some()).map(|lives| lives.fuse.clone());
         let rules = TopicRules {
             config: index,
             schema: same.cloned().unwrap_or(new),
@@ -41,6 +42,7 @@ pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> S
                 same.cloned().unwrap_or_else(|| Arc::new(Shadow::new(next)))
             }),
             topic: lives.map_or_else(|| Arc::new(Topic::new(topic.name.clone())), |lives| lives.topic.clone()),
+            fuse: fuse.unwrap_or_default(),
         };
         (topic.name.clone(), Arc::new(rules))
     });

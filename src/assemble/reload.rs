@@ -177,7 +177,9 @@ impl Reloader {
                         return Looked::Suspicious(loaded.hash);
                     }
                 }
+                self.live.supervisor.reloading();
                 let judged = self.judge(&mut state, &running, loaded, dry_run).await;
+                self.live.supervisor.ready();
                 (report.result, report.diagnostics) = judged;
             }
         }

@@ -20,6 +20,7 @@ use crate::schema::compile::SchemaCache;
 use crate::server::listener::Listener;
 use crate::server::{self, Listeners, descriptors};
 use crate::telemetry::logs::Logs;
+use crate::telemetry::panics;
 
 /// Loads the configuration and, if it is good, runs the server until it is told to stop.
 pub(super) fn run(config: &Path) -> ExitCode {
@@ -30,6 +31,7 @@ pub(super) fn run(config: &Path) -> ExitCode {
         return ExitCode::from(BAD_CONFIG);
     };
     let logs = Logs::start(&valid.log);
+    panics::log_places();
     descriptors::raise();
     // One shard for each worker: more would only contend for the same processors.
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
@@ -37,6 +39,7 @@ pub(super) fn run(config: &Path) -> ExitCode {
     let served = runtime.and_then(|runtime| {
         runtime.block_on(async {
             let live = build::live(build::snapshot(valid, &loaded, None), workers);
+            live.supervisor.connect();
             let reloader = Arc::new(Reloader::new(config.to_owned(), live.clone(), Some(logs), loaded));
             serve(live, reloader).await
         })

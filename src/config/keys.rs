@@ -237,6 +237,13 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "limits",
+        "outbound",
+        Type::Size(64 * KIB, 64 * GIB),
+        "256 MiB",
+        "what all slow connections hold together; then new subscribers are refused, and the furthest behind dropped",
+    ),
+    key(
+        "limits",
         "window",
         Type::Size(64 * KIB, 64 * GIB),
         "16 MiB",
@@ -273,6 +280,13 @@ pub const KEYS: &[Key] = &[
     key("limits", "schema_size", Type::Size(KIB, 64 * MIB), "1 MiB", "one schema file"),
     key("limits", "regex_size", Type::Size(KIB, 64 * MIB), "1 MiB", "one compiled `pattern`"),
     key("limits", "json_depth", Type::Count(1, 127), "64", "depth of a message"),
+    key(
+        "limits",
+        "validation_budget",
+        Type::Duration(1, HOUR),
+        "100 ms",
+        "one validation; a topic that is over it again and again rests for a while",
+    ),
     key("limits", "reload_poll", Type::Duration(0, DAY), "5 s", "between looks at the files; `0 s` is off"),
     key("store", "kind", Type::Text, "memory", "the kind of log"),
 ];

@@ -269,6 +269,7 @@ pub struct Limits {
     /// `None`: min(65,536, descriptors − 256).
     pub connections: Option<usize>,
     pub send_buffer: usize,
+    pub outbound: usize,
     pub window: usize,
     pub family_topics: usize,
     pub idempotency_keys: usize,
@@ -285,6 +286,7 @@ pub struct Limits {
     pub schema_size: usize,
     pub regex_size: usize,
     pub json_depth: usize,
+    pub validation_budget: Duration,
     /// Zero is off.
     pub reload_poll: Duration,
 }
@@ -307,6 +309,7 @@ impl Default for Limits {
             subscriptions: 128,
             connections: None,
             send_buffer: 128 << 10,
+            outbound: 256 << 20,
             window: 16 << 20,
             family_topics: 10_000,
             idempotency_keys: 100_000,
@@ -321,6 +324,7 @@ impl Default for Limits {
             schema_size: 1 << 20,
             regex_size: 1 << 20,
             json_depth: 64,
+            validation_budget: Duration::from_millis(100),
             reload_poll: Duration::from_secs(5),
         }
     }

@@ -151,6 +151,7 @@ fn limits(limits: &Limits) -> Value {
         "subscriptions": limits.subscriptions,
         "connections": limits.connections,
         "send_buffer": size(limits.send_buffer),
+        "outbound": size(limits.outbound),
         "window": size(limits.window),
         "family_topics": limits.family_topics,
         "idempotency_keys": limits.idempotency_keys,
@@ -165,6 +166,7 @@ fn limits(limits: &Limits) -> Value {
         "schema_size": size(limits.schema_size),
         "regex_size": size(limits.regex_size),
         "json_depth": limits.json_depth,
+        "validation_budget": show_duration(limits.validation_budget),
         "reload_poll": show_duration(limits.reload_poll),
     })
 }

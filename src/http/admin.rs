@@ -55,12 +55,16 @@ async fn reload(call: &Call, reloader: Option<Arc<Reloader>>) -> Result<Response
 fn config(call: &Call) -> Result<Response, Refusal> {
     let with_schemas = switch(call, "schemas")?;
     let snapshot = call.live.snapshot();
+    let blown = snapshot.topics.iter().filter(|rules| rules.fuse.is_blown());
+    let resting: Vec<_> = blown.map(|rules| rules.topic.name.as_str()).collect();
     let shadows: Map<_, _> = snapshot.topics.iter().filter_map(|rules| shadow(&snapshot, rules)).collect();
     let mut json = json!({
         "generation": snapshot.generation,
         "hash": snapshot.hash,
         "loaded_at": snapshot.loaded_at.to_string(),
         "last_reload": call.live.reloads.to_json(),
+        // Whose publishes are refused because validating them took too long again and again.
+        "resting_topics": resting,
         "stale": call.live.reloads.stale(),
         "config": view(&snapshot.config),
         "shadows": shadows,

@@ -19,7 +19,7 @@ use crate::http::answer;
 use crate::http::call::{Call, one};
 use crate::http::query::{self, Query};
 use crate::http::stream::{Chunks, Events, farewell};
-use crate::hub::connection::Connection;
+use crate::hub::outbound::Step;
 use crate::live::Live;
 use crate::message::Time;
 use crate::name::Pattern;
@@ -59,6 +59,10 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
         return Ok(send_away(&call.live, Close::Draining));
     }
     let snapshot = call.live.snapshot();
+    if call.live.hub.outbound.step(snapshot.config.limits.outbound) != Step::Serve {
+        call.live.hub.outbound.refused.add(1);
+        return Ok(send_away(&call.live, Close::OverCapacity));
+    }
     let query = Query::parse(&call.uri, &["topic", "after"])?;
     let asked = query.all("topic").map(query::topics).collect::<Result<Vec<_>, _>>()?;
     let after = after(&call.headers, &query)?;
@@ -67,7 +71,7 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
         None => (call.identify(&snapshot).await?, None),
     };
     let topics = topics(&snapshot, &principal, seat.as_deref(), asked)?;
-    let mut subscriber = call.live.hub.subscriber(Arc::new(Connection::new(None)), &Sse);
+    let mut subscriber = call.live.hub.subscriber(None, &Sse);
     subscriber.identify(&principal);
     subscriber.subscribe(topics.into_iter().map(|topics| (topics, after)).collect(), Some(None));
     if call.live.drain.has_begun() {

@@ -28,6 +28,7 @@ where
     S: Stream<Item = Result<B, warp::Error>> + Send,
     B: Buf,
 {
+    let _held = call.live.drain.hold();
     answer::either(publish_one(&topic, &call, body).await)
 }
 
@@ -37,6 +38,7 @@ where
     S: Stream<Item = Result<B, warp::Error>> + Send,
     B: Buf,
 {
+    let _held = call.live.drain.hold();
     answer::either(publish_envelopes(&call, body).await)
 }
 

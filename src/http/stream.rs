@@ -68,6 +68,7 @@ impl Events {
         peer: IpAddr,
     ) -> Self {
         let timer = Box::pin(sleep_until(Instant::now()));
+        flow.serve(subscriber.connection().clone());
         let let_in_by = Some(snapshot.generation);
         Self { live, subscriber, principal, seat, flow, peer, timer, begun: false, let_in_by, ended: None }
     }
@@ -85,7 +86,7 @@ impl Events {
                 Err(close) => self.end(close),
             },
         };
-        self.flow.hand_over();
+        self.flow.hand_over(chunk.len());
         let due = self.due();
         self.timer.as_mut().reset(due);
         Some(chunk)
@@ -118,7 +119,8 @@ impl Events {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         self.subscriber.connection().register(cx);
-        if let Some(close) = self.subscriber.connection().ending() {
+        let ending = self.subscriber.connection().ending();
+        if let Some(close) = ending.filter(|close| *close != Close::Draining) {
             return Poll::Ready(Next::End(close));
         }
         if let Some(seat) = &mut self.seat
@@ -127,6 +129,10 @@ impl Events {
             return Poll::Ready(Next::End(close));
         }
         std::task::ready!(self.flow.poll_left(cx));
+        // A reader gets what was acknowledged before the server ends.
+        if ending.is_some() {
+            self.subscriber.position();
+        }
         if !self.subscriber.is_live() {
             return Poll::Ready(Next::Pull);
         }
@@ -152,6 +158,9 @@ impl Events {
         })?;
         if pulled.head {
             self.subscriber.settle(pulled, 0);
+            if let Some(close) = self.subscriber.connection().ending() {
+                return Err(close);
+            }
             self.subscriber.join();
             return Ok(None);
         }

@@ -6,7 +6,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
@@ -14,6 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::close::Close;
 use crate::hub::entry::Cursor;
+use crate::hub::outbound::Outbound;
+use crate::message::Seq;
 
 /// A socket: TCP, TLS or Unix.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -28,6 +30,8 @@ pub struct Connection {
     ending: OnceLock<Close>,
     /// When a write last made progress, in the hub's clock.
     progress: AtomicU64,
+    /// Where in the log it stood when its task last came on.
+    stands: AtomicU64,
 }
 
 pub(super) struct Wire {
@@ -35,6 +39,11 @@ pub(super) struct Wire {
     io: Option<Box<dyn Io>>,
     /// What is left of the frame or reply that was begun.
     rest: Vec<u8>,
+    /// What was handed over elsewhere and has not left, in bytes.
+    outside: usize,
+    /// What of all this stands in `outbound`.
+    counted: usize,
+    outbound: Arc<Outbound>,
     /// Bytes may still lie in a TLS layer.
     unflushed: bool,
     pub(super) phase: Phase,
@@ -68,9 +77,25 @@ pub enum Written {
 
 impl Connection {
     /// A connection that its task serves for now.
-    pub fn new(io: Option<Box<dyn Io>>) -> Self {
-        let wire = Wire { io, rest: Vec::new(), unflushed: false, phase: Phase::Behind, turn: 0, served: 0 };
-        Self { wire: Mutex::new(wire), waker: AtomicWaker::new(), ending: OnceLock::new(), progress: AtomicU64::new(0) }
+    pub fn new(io: Option<Box<dyn Io>>, outbound: Arc<Outbound>) -> Self {
+        let wire = Wire {
+            io,
+            rest: Vec::new(),
+            outside: 0,
+            counted: 0,
+            outbound,
+            unflushed: false,
+            phase: Phase::Behind,
+            turn: 0,
+            served: 0,
+        };
+        Self {
+            wire: Mutex::new(wire),
+            waker: AtomicWaker::new(),
+            ending: OnceLock::new(),
+            progress: AtomicU64::new(0),
+            stands: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn wire(&self) -> MutexGuard<'_, Wire> {
@@ -106,6 +131,31 @@ impl Connection {
     /// When a write last made progress, in milliseconds of the hub's clock.
     pub fn progress(&self) -> u64 {
         self.progress.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn stand(&self, seq: Seq) {
+        self.stands.store(seq, Ordering::Relaxed);
+    }
+
+    /// Where in the log it stands, if it is behind; for choosing, for it may just have changed.
+    pub fn stands(&self) -> Seq {
+        match self.wire().phase {
+            Phase::Live => Seq::MAX,
+            Phase::Fallen(cursor) => cursor.seq,
+            Phase::Behind => self.stands.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Says how many bytes were handed over elsewhere for this connection and have not left.
+    pub fn hold(&self, bytes: usize) {
+        let mut wire = self.wire();
+        wire.outside = bytes;
+        wire.account();
+    }
+
+    /// Bytes that it holds because its peer has not taken them.
+    pub fn held(&self) -> usize {
+        self.wire().counted
     }
 
     /// Reads what has arrived, into memory that the caller shares between connections.
@@ -165,6 +215,12 @@ impl Wire {
     /// Keeps a copy of what could not be written, so that it does not pin the batch it was cut from.
     pub(super) fn keep(&mut self, rest: &[u8]) {
         self.rest.extend_from_slice(rest);
+        self.account();
+    }
+
+    fn account(&mut self) {
+        let now = self.rest.capacity() + self.outside;
+        self.outbound.change(std::mem::replace(&mut self.counted, now), now);
     }
 
     pub(super) fn is_clear(&self) -> bool {
@@ -177,7 +233,7 @@ impl Wire {
         }
         let rest = std::mem::take(&mut self.rest);
         self.unflushed = false;
-        match self.write(cx, &rest) {
+        let written = match self.write(cx, &rest) {
             Written::All => Poll::Ready(Ok(())),
             Written::Broken => Poll::Ready(Err(Dead)),
             Written::Part(n) => {
@@ -185,6 +241,14 @@ impl Wire {
                 self.rest.drain(..n);
                 Poll::Pending
             }
-        }
+        };
+        self.account();
+        written
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.outbound.change(self.counted, 0);
     }
 }

@@ -8,6 +8,7 @@ pub mod connection;
 pub mod entry;
 mod gaps;
 mod members;
+pub mod outbound;
 mod shard;
 pub mod subscriber;
 pub mod topic;
@@ -22,8 +23,9 @@ use arc_swap::ArcSwap;
 
 use crate::close::Close;
 use crate::directory::Directory;
-use crate::hub::connection::Connection;
+use crate::hub::connection::{Connection, Io};
 use crate::hub::entry::{Cursor, Mark, Message};
+use crate::hub::outbound::Outbound;
 use crate::hub::shard::Shard;
 use crate::hub::subscriber::Subscriber;
 use crate::hub::topic::{Counter, Topic};
@@ -63,6 +65,8 @@ pub struct Hub {
     topics: ArcSwap<Directory<Arc<Topic>>>,
     /// Subscribers that are not live now.
     pub behind: Counter,
+    /// What their peers have not taken.
+    pub outbound: Arc<Outbound>,
     started: Instant,
 }
 
@@ -77,6 +81,7 @@ impl Hub {
             next: AtomicUsize::new(0),
             topics: ArcSwap::from_pointee(topics),
             behind: Counter::default(),
+            outbound: Arc::default(),
             started: Instant::now(),
             store: store.clone(),
         });
@@ -93,9 +98,10 @@ impl Hub {
         })
     }
 
-    /// A new subscriber at the head, with no subscription.
-    pub fn subscriber(self: &Arc<Self>, connection: Arc<Connection>, encoder: &'static dyn Encoder) -> Subscriber {
+    /// A new subscriber at the head, with no subscription. Without a socket its own task serves it.
+    pub fn subscriber(self: &Arc<Self>, io: Option<Box<dyn Io>>, encoder: &'static dyn Encoder) -> Subscriber {
         self.behind.add(1);
+        let connection = Arc::new(Connection::new(io, self.outbound.clone()));
         Subscriber::new(self.clone(), connection, encoder)
     }
 
@@ -137,7 +143,17 @@ impl Hub {
     /// Marks the place where a reload took effect and has everybody whom it affects look.
     pub fn mark(&self, mark: impl FnOnce(Seq) -> Mark) {
         self.window.mark(mark);
+        self.wake();
+    }
+
+    /// Has every shard look whether there is something to do.
+    pub fn wake(&self) {
         self.shards.iter().for_each(|shard| shard.wake());
+    }
+
+    /// How much each shard has done so far: another number after [`Hub::wake`], if its task runs.
+    pub fn beats(&self) -> Vec<u64> {
+        self.shards.iter().map(|shard| shard.beats()).collect()
     }
 
     /// Ends every connection whose principal is no longer one, at once, wherever in the log it stands.
@@ -156,6 +172,26 @@ impl Hub {
             all.extend(shard.state().members.iter().map(|(_, slot)| slot.connection.clone()));
         }
         all
+    }
+
+    /// Drops those that are the furthest behind until what is held, without what those hold that are ending already, is
+    /// within the budget; answers how many.
+    pub fn shed(&self, budget: usize) -> usize {
+        let holders = self.connections().into_iter().map(|connection| (connection.held(), connection));
+        let (mut held, mut shed) = (0, 0);
+        let mut holders: Vec<_> = holders.filter(|(bytes, c)| *bytes > 0 && c.ending().is_none()).collect();
+        holders.iter().for_each(|(bytes, _)| held += bytes);
+        holders.sort_by_cached_key(|(_, connection)| connection.stands());
+        for (bytes, connection) in holders {
+            if held <= budget {
+                break;
+            }
+            connection.end(Close::Lagging);
+            held -= bytes;
+            shed += 1;
+        }
+        self.outbound.dropped.add(shed as u64);
+        shed
     }
 
     /// What is subscribed to now, with how often, for the metrics. Several entries may be the same.

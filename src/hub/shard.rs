@@ -8,6 +8,7 @@
 //! Locks are taken in the order connection, shard, window.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
@@ -32,6 +33,8 @@ const YIELD_BYTES: usize = 256 << 10;
 pub(super) struct Shard {
     state: Mutex<State>,
     news: Notify,
+    /// Counts what its task does, so that one that hangs can be told.
+    beats: AtomicU64,
     /// Connections served between two yields.
     stride: usize,
 }
@@ -77,7 +80,7 @@ struct Group {
 impl Shard {
     pub(super) fn new(position: Cursor, stride: usize) -> Self {
         let state = State { members: Members::default(), position, pass: 0, running: None };
-        Self { state: Mutex::new(state), news: Notify::new(), stride }
+        Self { state: Mutex::new(state), news: Notify::new(), beats: AtomicU64::new(0), stride }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -95,6 +98,10 @@ impl Shard {
         }
     }
 
+    pub(super) fn beats(&self) -> u64 {
+        self.beats.load(Ordering::Relaxed)
+    }
+
     pub(super) fn wake(&self) {
         self.news.notify_one();
     }
@@ -106,6 +113,7 @@ impl Shard {
             let mut scratch = Scratch::default();
             loop {
                 self.news.notified().await;
+                self.beats.fetch_add(1, Ordering::Relaxed);
                 while self.pass(hub, &mut scratch).await {}
             }
         })
@@ -130,6 +138,7 @@ impl Shard {
             bytes += group.batch.bytes().len();
             if connections >= self.stride || bytes >= YIELD_BYTES {
                 (connections, bytes) = (0, 0);
+                self.beats.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
             }
         }
@@ -140,6 +149,7 @@ impl Shard {
         }
         messages.clear();
         self.state().running = None;
+        self.beats.fetch_add(1, Ordering::Relaxed);
         true
     }
 

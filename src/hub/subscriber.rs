@@ -168,6 +168,7 @@ impl Subscriber {
             let mut wire = self.connection.wire();
             if let Phase::Fallen(cursor) = wire.phase {
                 wire.phase = Phase::Behind;
+                self.connection.stand(cursor.seq);
                 self.cursor = Some(cursor);
                 self.hub.behind.add(1);
             }
@@ -208,11 +209,13 @@ impl Subscriber {
         let Pulled { mut items, end, .. } = pulled;
         if sent == items.len() {
             debug_assert!(before <= end, "a cursor only advances");
+            self.connection.stand(end.seq);
             self.cursor = Some(end);
             return;
         }
         let unsent = items.split_off(sent);
         if let Some((_, cursor)) = items.last() {
+            self.connection.stand(cursor.seq);
             self.cursor = Some(*cursor);
         }
         let replay = self.replay.get_or_insert_default();

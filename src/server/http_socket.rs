@@ -48,6 +48,9 @@ impl<S> HttpSocket<S> {
             self.stalled = None;
             return written;
         }
+        if self.flow.is_cut() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         let stall = self.write_stall;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
         stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
@@ -126,7 +129,7 @@ mod tests {
         let (near, mut far) = duplex(4);
         let flow = Flow::default();
         let mut near = HttpSocket::new(near, Duration::from_secs(30), flow.clone());
-        flow.hand_over();
+        flow.hand_over(4);
         near.write_all(b"1234").await.expect("there is room");
         near.flush().await.expect("nothing to flush");
         let cx = Context::from_waker(Waker::noop());

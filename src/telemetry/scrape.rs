@@ -12,6 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet}
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use crate::fuse::Fuse;
 use crate::hub::topic::Topic;
 use crate::live::Live;
 use crate::message::Time;
@@ -52,6 +53,7 @@ impl Collector for Everything {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page(encoder);
         topics(&self.0, &mut page)?;
+        fuses(&self.0, &mut page)?;
         connections(&self.0, &mut page)?;
         requests(&self.0, &mut page)?;
         reloads(&self.0, &mut page)?;
@@ -101,6 +103,22 @@ fn topics(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     page.gauges("retained_bytes", "Bytes of payload kept for replay", retained)
 }
 
+fn fuses(live: &Live, page: &mut Page<'_>) -> fmt::Result {
+    let snapshot = live.snapshot();
+    let mut fuses: Vec<(&str, &Fuse)> =
+        snapshot.topics.iter().map(|rules| (rules.topic.name.as_str(), &*rules.fuse)).collect();
+    fuses.sort_unstable_by_key(|(topic, _)| *topic);
+    type Read = fn(&Fuse) -> u64;
+    let counters: [(&str, &str, Read); 2] = [
+        ("validations_slow", "Validations over `limits.validation_budget`", |fuse| fuse.slow.get()),
+        ("topic_rests", "Times that a topic had to rest from them", |fuse| fuse.blown.get()),
+    ];
+    for (name, help, read) in counters {
+        page.counters(name, help, fuses.iter().map(|(topic, fuse)| ([("topic", *topic)], read(fuse))))?;
+    }
+    Ok(())
+}
+
 /// What the schemas that are being tried would have refused.
 fn shadows(snapshot: &Snapshot, page: &mut Page<'_>) -> fmt::Result {
     let all = snapshot.topics.iter().filter_map(|rules| Some((rules.topic.name.as_str(), rules.shadow.as_ref()?)));
@@ -134,12 +152,15 @@ fn connections(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     for (name, help, value) in [
         ("connections", "Connections open on the public listener, WebSockets included", live.connections.open() as u64),
         ("subscribers_behind", "Subscribers that have not got everything yet", live.hub.behind.get()),
+        ("outbound_bytes", "What slow readers have not taken", live.hub.outbound.held() as u64),
         ("unidentified", "WebSockets that have not said who they are", live.strangers.len() as u64),
         ("registrations", "Registrations that stand", live.registrations.len() as u64),
     ] {
         page.gauge(name, help, value)?;
     }
-    Ok(())
+    let outbound = &live.hub.outbound;
+    let shed = [([("step", "refuse")], outbound.refused.get()), ([("step", "drop")], outbound.dropped.get())];
+    page.counters("shed", "Subscribers refused or dropped to keep `limits.outbound`", shed)
 }
 
 fn requests(live: &Live, page: &mut Page<'_>) -> fmt::Result {

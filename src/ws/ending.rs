@@ -12,7 +12,7 @@ use crate::reconnect;
 use crate::ws::task::{Arrived, Task};
 
 /// How long a peer may take to answer a close, and to take what was to be sent before it.
-const CLOSE_WAIT: Duration = Duration::from_secs(5);
+pub(super) const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 /// How a connection ends.
 pub(super) enum Ending {
@@ -57,6 +57,10 @@ impl Task {
         }
         // The shard must not write behind the close.
         self.subscriber.position();
+        // What was acknowledged before the server ends reaches whoever reads.
+        if matches!(ending, Ending::Close(Close::Draining)) && self.catch_up().await.is_err() {
+            return;
+        }
         if let Ending::Close(close) = ending {
             let goaway = reconnect::goaway(close, &self.live.snapshot().config.limits);
             if goaway.is_some_and(|goaway| self.tell(&goaway).is_err()) {

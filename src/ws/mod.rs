@@ -18,7 +18,8 @@ use bytes::Bytes;
 use secrecy::ExposeSecret;
 
 use crate::close::Close;
-use crate::hub::connection::{Connection, Io};
+use crate::hub::connection::Io;
+use crate::hub::outbound::Step;
 use crate::identify::identify;
 use crate::live::Live;
 use crate::message::Time;
@@ -28,8 +29,11 @@ pub use crate::ws::task::Task;
 
 /// Opens one WebSocket: what comes back serves it. `head` are bytes that arrived behind the upgrade request.
 pub async fn open(live: Arc<Live>, socket: Box<dyn Io>, head: Bytes, opening: Opening) -> Box<Task> {
-    let caller = Box::pin(who(&live, &opening)).await;
-    let subscriber = live.hub.subscriber(Arc::new(Connection::new(Some(socket))), opening.protocol);
+    let caller = match has_room(&live) {
+        true => Box::pin(who(&live, &opening)).await,
+        false => Err(Close::OverCapacity),
+    };
+    let subscriber = live.hub.subscriber(Some(socket), opening.protocol);
     if live.drain.has_begun() {
         // Too late for the word that went to everybody.
         subscriber.connection().end(Close::Draining);
@@ -37,6 +41,15 @@ pub async fn open(live: Arc<Live>, socket: Box<dyn Io>, head: Bytes, opening: Op
     let mut task = Box::new(Task::new(live, subscriber, opening.protocol, opening.peer, opening.permit));
     task.begin(caller, &head);
     task
+}
+
+/// Whether `limits.outbound` leaves room for one more; counts the one for whom it does not.
+fn has_room(live: &Live) -> bool {
+    let has_room = live.hub.outbound.step(live.snapshot().config.limits.outbound) == Step::Serve;
+    if !has_room {
+        live.hub.outbound.refused.add(1);
+    }
+    has_room
 }
 
 /// Who the connection is as far as the upgrade tells: by its registration, by its bearer, or not yet.

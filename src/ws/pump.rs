@@ -1,20 +1,46 @@
 //! Serving a connection that is behind: one step from the cursor towards the head.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use tokio::time::timeout;
 use tracing::error;
 
 use crate::close::Close;
 use crate::delivery::{self, Frames, Then};
 use crate::hub::subscriber::{Item, Pulled};
-use crate::ws::ending::Ending;
+use crate::ws::ending::{CLOSE_WAIT, Ending};
 use crate::ws::task::Task;
 
 impl Task {
     /// One step: sends what comes next, or gives the connection to its shard when nothing does.
     pub(super) async fn pump(&mut self) -> Result<(), Ending> {
         self.answer_ping()?;
+        if self.advance().await? {
+            self.subscriber.join();
+        }
+        Ok(())
+    }
+
+    /// Sends everything that is in the log, to a peer that goes on taking it.
+    pub(super) async fn catch_up(&mut self) -> Result<(), Ending> {
+        self.subscriber.position();
+        let connection = self.subscriber.connection().clone();
+        loop {
+            let rest = poll_fn(|cx| connection.poll_rest(cx));
+            match timeout(CLOSE_WAIT, rest).await {
+                Ok(written) => written?,
+                Err(_) => return Ok(()),
+            }
+            if self.advance().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends what comes next; answers whether nothing did.
+    async fn advance(&mut self) -> Result<bool, Ending> {
         let pulled = match self.subscriber.pull().await {
             Ok(pulled) => pulled,
             Err(error) => {
@@ -24,10 +50,9 @@ impl Task {
         };
         if pulled.head {
             self.subscriber.settle(pulled, 0);
-            self.subscriber.join();
-            return Ok(());
+            return Ok(true);
         }
-        self.deliver(pulled)
+        self.deliver(pulled).map(|()| false)
     }
 
     fn deliver(&mut self, pulled: Pulled) -> Result<(), Ending> {

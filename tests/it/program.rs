@@ -33,7 +33,7 @@ impl Drop for Place {
 /// The running program.
 pub struct Relay {
     child: Child,
-    log: BufReader<std::process::ChildStderr>,
+    log: Box<dyn BufRead + Send>,
 }
 
 impl Relay {
@@ -51,7 +51,7 @@ impl Relay {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let log = BufReader::new(child.stderr.take().expect("a pipe"));
+        let log = Box::new(BufReader::new(child.stderr.take().expect("a pipe")));
         Self { child, log }
     }
 
@@ -85,6 +85,18 @@ impl Relay {
             line[from..].split_whitespace().next().unwrap_or_default().trim_matches('"').to_owned()
         };
         (after("listen="), after("admin="))
+    }
+
+    /// The id of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Reads what it logs from now on and forgets it: a pipe that is full would keep it waiting.
+    pub fn ignore_log(&mut self) {
+        let mut log = std::mem::replace(&mut self.log, Box::new(std::io::empty()));
+        #[expect(clippy::disallowed_methods, reason = "it waits for the pipe and ends with it")]
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
     }
 
     /// Sends a signal.

@@ -1,5 +1,6 @@
 //! A real WebSocket peer, for tests that subscribe.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
@@ -24,6 +25,13 @@ impl Subscriber {
             request.headers_mut().insert(*name, value.parse().expect("a header value"));
         }
         Self(connect_async(request).await.expect("an upgrade").0)
+    }
+
+    /// Connects to `/ws` and reads `hello`.
+    pub async fn open(address: SocketAddr) -> Self {
+        let mut subscriber = Self::connect(&format!("ws://{address}/ws"), &[]).await;
+        assert_eq!(subscriber.json().await["type"], "hello");
+        subscriber
     }
 }
 
@@ -57,6 +65,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Subscriber<S> {
                 message => return message,
             }
         }
+    }
+
+    /// Whether the other end ends it, in whichever way.
+    pub async fn ends(&mut self) -> bool {
+        let end = async { while let Some(Ok(_)) = self.0.next().await {} };
+        tokio::time::timeout(SOON, end).await.is_ok()
     }
 
     /// The next text.

@@ -29,6 +29,7 @@ pub(super) fn limits(section: &Section<'_>) -> Limits {
         subscriptions: count("subscriptions", default.subscriptions),
         connections: section.count("connections").and_then(|(n, _)| usize::try_from(n).ok()),
         send_buffer: size("send_buffer", default.send_buffer),
+        outbound: size("outbound", default.outbound),
         window: window.as_ref().map_or(default.window, |(bytes, _)| *bytes),
         family_topics: count("family_topics", default.family_topics),
         idempotency_keys: count("idempotency_keys", default.idempotency_keys),
@@ -43,6 +44,7 @@ pub(super) fn limits(section: &Section<'_>) -> Limits {
         schema_size: size("schema_size", default.schema_size),
         regex_size: size("regex_size", default.regex_size),
         json_depth: count("json_depth", default.json_depth),
+        validation_budget: duration("validation_budget", default.validation_budget),
         reload_poll: duration("reload_poll", default.reload_poll),
     };
     if limits.window < limits.body {

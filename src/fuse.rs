@@ -1,0 +1,191 @@
+//! The fuse of one topic: a schema that takes too long, again and again, is not asked any more for a while.
+//!
+//! A validation cannot be interrupted. So each is timed; [`STRIKES`] over the budget, none of them [`FORGET`] after the one
+//! before, blow the fuse: publishes are refused. After [`REST`] one is let through as a trial, and decides whether the
+//! others follow. A state machine under one small lock, which a topic that has never been slow does not touch.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::hub::topic::Counter;
+
+/// So many validations over the budget blow it.
+pub const STRIKES: u32 = 5;
+/// A validation over the budget counts for so long.
+pub const FORGET: Duration = Duration::from_secs(60);
+/// For so long nobody is let through; a trial that fails begins it anew, and one that never ends is waited for as long.
+pub const REST: Duration = Duration::from_secs(10);
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub struct Fuse {
+    /// There is something under the lock: a validation has been over the budget not long ago.
+    suspect: AtomicBool,
+    state: Mutex<State>,
+    /// Validations over the budget.
+    pub slow: Counter,
+    /// How often it has blown.
+    pub blown: Counter,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+enum State {
+    #[default]
+    Sound,
+    /// So many, the last of them then.
+    Struck(u32, Instant),
+    /// Nobody before then.
+    Blown(Instant),
+}
+
+/// How a publish may be validated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admitted {
+    /// At once.
+    Freely,
+    /// It may take long: not where others wait for the thread.
+    Aside,
+    /// As the one that decides whether others are.
+    Trial,
+}
+
+impl Fuse {
+    /// Asks whether a payload may be validated now.
+    ///
+    /// # Errors
+    /// How long not.
+    pub fn admit(&self, now: Instant) -> Result<Admitted, Duration> {
+        if !self.suspect.load(Ordering::Acquire) {
+            return Ok(Admitted::Freely);
+        }
+        let mut state = self.state();
+        match *state {
+            State::Sound => Ok(Admitted::Freely),
+            State::Struck(_, last) if now.duration_since(last) >= FORGET => {
+                self.set(&mut state, State::Sound);
+                Ok(Admitted::Freely)
+            }
+            State::Struck(..) => Ok(Admitted::Aside),
+            State::Blown(until) if now < until => Err(until - now),
+            State::Blown(_) => {
+                // The trial; the others wait for what comes of it.
+                self.set(&mut state, State::Blown(now + REST));
+                Ok(Admitted::Trial)
+            }
+        }
+    }
+
+    /// Notes how long a validation took that was admitted like this; answers whether that has blown the fuse.
+    pub fn note(&self, how: Admitted, took: Duration, budget: Duration, now: Instant) -> bool {
+        if took <= budget {
+            // What was slow stays noted until it is forgotten; but a trial that is in time mends.
+            if how == Admitted::Trial {
+                self.set(&mut self.state(), State::Sound);
+            }
+            return false;
+        }
+        self.slow.add(1);
+        let mut state = self.state();
+        let strikes = match *state {
+            State::Sound => 1,
+            State::Struck(_, last) if now.duration_since(last) >= FORGET => 1,
+            State::Struck(strikes, _) => strikes + 1,
+            State::Blown(_) => STRIKES,
+        };
+        if strikes < STRIKES {
+            self.set(&mut state, State::Struck(strikes, now));
+            return false;
+        }
+        let anew = !matches!(*state, State::Blown(_));
+        self.set(&mut state, State::Blown(now + REST));
+        if anew {
+            self.blown.add(1);
+        }
+        anew
+    }
+
+    /// Whether it has blown and no trial has mended it.
+    pub fn is_blown(&self) -> bool {
+        self.suspect.load(Ordering::Acquire) && matches!(*self.state(), State::Blown(_))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, state: &mut State, to: State) {
+        *state = to;
+        self.suspect.store(!matches!(to, State::Sound), Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::Admitted::{Aside, Freely, Trial};
+    use super::{FORGET, Fuse, REST, STRIKES};
+
+    const BUDGET: Duration = Duration::from_millis(100);
+    const SLOW: Duration = Duration::from_millis(101);
+    const QUICK: Duration = Duration::from_millis(1);
+
+    fn blown(fuse: &Fuse, now: Instant) {
+        for strike in 1..=STRIKES {
+            assert!(fuse.admit(now).is_ok(), "{strike}");
+            assert_eq!(fuse.note(Freely, SLOW, BUDGET, now), strike == STRIKES, "{strike}");
+        }
+    }
+
+    #[test]
+    fn it_blows_when_a_validation_is_slow_again_and_again() {
+        let (fuse, now) = (Fuse::default(), Instant::now());
+        assert!(!fuse.note(Freely, BUDGET, BUDGET, now), "the budget itself is within it");
+        assert_eq!(fuse.admit(now), Ok(Freely));
+        blown(&fuse, now);
+        assert!(fuse.is_blown());
+        assert_eq!(fuse.admit(now + Duration::from_secs(4)), Err(Duration::from_secs(6)));
+        assert_eq!((fuse.slow.get(), fuse.blown.get()), (u64::from(STRIKES), 1));
+    }
+
+    #[test]
+    fn what_was_slow_long_ago_is_forgotten() {
+        let (fuse, mut now) = (Fuse::default(), Instant::now());
+        for _ in 0..3 * STRIKES {
+            assert!(!fuse.note(Aside, SLOW, BUDGET, now));
+            assert_eq!(fuse.admit(now), Ok(Aside), "the next may be slow too");
+            now += FORGET;
+            assert_eq!(fuse.admit(now), Ok(Freely));
+        }
+        assert_eq!(fuse.blown.get(), 0);
+    }
+
+    #[test]
+    fn after_a_rest_one_trial_decides_for_all() {
+        let (fuse, mut now) = (Fuse::default(), Instant::now());
+        blown(&fuse, now);
+        now += REST;
+        assert_eq!(fuse.admit(now), Ok(Trial));
+        assert!(fuse.admit(now).is_err(), "one at a time");
+        assert!(!fuse.note(Trial, SLOW, BUDGET, now), "it had blown before");
+        assert!(fuse.admit(now).is_err(), "the trial failed");
+        now += REST;
+        assert_eq!(fuse.admit(now), Ok(Trial));
+        fuse.note(Aside, QUICK, BUDGET, now);
+        assert!(fuse.is_blown(), "one that had begun before is no trial");
+        fuse.note(Trial, QUICK, BUDGET, now);
+        assert!(!fuse.is_blown());
+        assert_eq!(fuse.admit(now), Ok(Freely));
+        assert_eq!(fuse.blown.get(), 1);
+    }
+
+    #[test]
+    fn a_trial_that_never_ends_is_not_waited_for_for_ever() {
+        let (fuse, now) = (Fuse::default(), Instant::now());
+        blown(&fuse, now);
+        assert!(fuse.admit(now + REST).is_ok());
+        assert!(fuse.admit(now + REST).is_err());
+        assert!(fuse.admit(now + REST + REST).is_ok());
+    }
+}

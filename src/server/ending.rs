@@ -1,0 +1,61 @@
+//! The order in which a server ends: publishers first, then the log, then the subscribers, each of whom has got by then
+//! whatever was acknowledged.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::close::Close;
+use crate::live::Live;
+use crate::server::GRACE;
+
+/// Between two groups of subscribers that are told to go.
+const STEP: Duration = Duration::from_millis(50);
+/// The least that one group is: fewer subscribers than this go at once.
+const GROUP: usize = 64;
+
+/// Ends everything within `limits.drain`: what is on its way is published, at most for half of that time, then nothing is
+/// any more, then subscribers are told to go, spread over half of what is left.
+///
+/// # Errors
+/// The tasks that have not ended by then.
+pub(super) async fn end(live: &Live) -> Result<(), BTreeMap<&'static str, usize>> {
+    let within = live.snapshot().config.limits.drain;
+    let until = Instant::now() + within;
+    // A request may be on its way to a connection that was idle.
+    sleep(GRACE.min(within / 4)).await;
+    live.drain.answered(within / 4).await;
+    // A store that does not answer must not keep the subscribers.
+    let _ = timeout(within / 8, live.seal()).await;
+    let connections = live.hub.connections();
+    let group = group(connections.len(), (until - Instant::now()) / 2);
+    for (n, connections) in connections.chunks(group).enumerate() {
+        if n > 0 {
+            sleep(STEP).await;
+        }
+        connections.iter().for_each(|connection| connection.end(Close::Draining));
+    }
+    live.drain.ended(until - Instant::now()).await
+}
+
+/// How many go at once, for all of them to be told in this time.
+fn group(connections: usize, over: Duration) -> usize {
+    let steps = usize::try_from(over.as_millis() / STEP.as_millis()).unwrap_or(usize::MAX);
+    connections.div_ceil(steps.max(1)).max(GROUP)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::group;
+
+    #[test]
+    fn few_go_at_once_and_many_over_the_time_there_is() {
+        let over = Duration::from_secs(10);
+        assert_eq!(group(10, over), 64, "all at once");
+        assert_eq!(group(60_000, over), 300, "in 200 steps of 50 ms");
+        assert_eq!(group(60_000, Duration::ZERO), 60_000);
+    }
+}

@@ -1,0 +1,38 @@
+//! Keeps what slow readers hold within `limits.outbound`: looks ten times a second, which costs one load, and where it
+//! is too much drops the furthest behind. Refusing those who come is the business of whoever takes them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::interval;
+use tracing::{info, warn};
+
+use crate::hub::outbound::Step;
+use crate::live::Live;
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Runs for as long as the process.
+pub(super) async fn run(live: Arc<Live>) {
+    let mut tick = interval(LOOK);
+    let mut before = Step::Serve;
+    loop {
+        tick.tick().await;
+        let budget = live.snapshot().config.limits.outbound;
+        let step = live.hub.outbound.step(budget);
+        let dropped = if step == Step::Drop { live.hub.shed(budget) } else { 0 };
+        let held = live.hub.outbound.held();
+        match step {
+            Step::Drop if before != step || dropped > 0 => {
+                warn!(held, budget, dropped, "over `limits.outbound`: the subscribers furthest behind are dropped");
+            }
+            Step::Refuse if before != step => {
+                warn!(held, budget, "near `limits.outbound`: new subscribers are refused");
+            }
+            Step::Serve if before != step => info!(held, budget, "within `limits.outbound` again"),
+            _ => {}
+        }
+        before = step;
+    }
+}

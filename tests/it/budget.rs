@@ -1,0 +1,88 @@
+//! Schemas that take too long, and configurations that come again and again.
+
+use std::fs;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::net::TcpStream;
+
+use crate::peer::Peer;
+use crate::program::{Place, Relay};
+use crate::rig::{Rig, call};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_is_slow_to_validate_again_and_again_rests_and_the_others_do_not() {
+    // Whatever is validated is over a budget of nothing.
+    let rig = Rig::start(|config| config.limits.validation_budget = Duration::ZERO).await;
+    let config = async || call(rig.admin, "GET /config HTTP/1.1\r\n", "").await.json();
+    for n in 0..4 {
+        assert_eq!(rig.post("/publish/sightings", "secret-all", r#"{"name":"Tom"}"#).await.status, 200, "{n}");
+    }
+    assert_eq!(config().await["resting_topics"], json!([]));
+    let refused = rig.post("/publish/sightings", "secret-all", r#"{"name":1}"#).await;
+    assert_eq!(refused.status, 422, "the fifth has its answer: {refused:?}");
+    for path in ["/publish/sightings", "/validate/sightings"] {
+        let answer = rig.post(path, "secret-all", r#"{"name":"Tom"}"#).await;
+        let detail = "validations of this topic took longer than `limits.validation_budget` again and again: wait as \
+                      `Retry-After` says";
+        assert_eq!(answer.problem(), (503, "overloaded".into(), detail.into()), "{path}");
+        let seconds: u64 = answer.header("retry-after").parse().expect("seconds");
+        assert!((1..=10).contains(&seconds), "{seconds}");
+    }
+    assert_eq!(rig.post("/publish/cats", "secret-all", "1").await.status, 200, "another topic is not concerned");
+    assert_eq!(config().await["resting_topics"], json!(["sightings"]));
+    let metrics = call(rig.admin, "GET /metrics HTTP/1.1\r\n", "").await;
+    let metrics = String::from_utf8(metrics.body).expect("text");
+    for line in [
+        r#"relay_validations_slow_total{topic="sightings"} 5"#,
+        r#"relay_topic_rests_total{topic="sightings"} 1"#,
+        r#"relay_topic_rests_total{topic="cats"} 0"#,
+        r#"relay_publish_refused_total{topic="sightings",problem="overloaded"} 1"#,
+    ] {
+        assert!(metrics.contains(line), "{line} in\n{metrics}");
+    }
+    rig.end().await;
+}
+
+fn status(pid: u32, field: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let line = text.lines().find_map(|line| line.strip_prefix(field)).expect(field);
+    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives").count()
+}
+
+#[tokio::test]
+async fn a_thousand_reloads_leave_nothing_behind() {
+    let place = Place::new("reloads");
+    let file = place.write(
+        "relay.toml",
+        "version = 1\n[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
+         [topics.cats]\nschema = \"cat.json\"\n[limits]\nreload_poll = \"0 s\"\n",
+    );
+    let schema = |n: usize| json!({"type": "object", "properties": {"name": {"maxLength": n}}}).to_string();
+    place.write("cat.json", &schema(1));
+    let mut relay = Relay::start(&file);
+    let (_, admin) = relay.addresses();
+    relay.ignore_log();
+    let mut peer = Peer::new(TcpStream::connect(&admin).await.expect("it listens"));
+    let mut base = (0, 0, 0);
+    for n in 0..1_000 {
+        place.write("cat.json", &schema(n % 50 + 1));
+        peer.send(format!("POST /reload HTTP/1.1\r\nHost: {admin}\r\nContent-Length: 0\r\n\r\n")).await;
+        let answer = peer.answer().await.expect("an answer");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        if n == 200 {
+            base = (status(relay.pid(), "VmRSS"), descriptors(relay.pid()), status(relay.pid(), "Threads"));
+        }
+    }
+    peer.send(format!("GET /config HTTP/1.1\r\nHost: {admin}\r\n\r\n")).await;
+    assert!(peer.answer().await.expect("an answer").json()["generation"].as_u64().expect("a number") > 900);
+    let end = (status(relay.pid(), "VmRSS"), descriptors(relay.pid()), status(relay.pid(), "Threads"));
+    assert!(end.0 < base.0 + (8 << 10), "KiB of memory: {base:?}, then {end:?}");
+    assert!(end.1 <= base.1 + 2, "descriptors: {base:?}, then {end:?}");
+    assert!(end.2 <= base.2 + 8, "threads: {base:?}, then {end:?}");
+    println!("memory in KiB, descriptors, threads: {base:?} after 200 reloads, {end:?} after 1,000");
+}

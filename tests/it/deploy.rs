@@ -1,0 +1,139 @@
+//! What is deployed: no container engine and no systemd run here, so the files are read and held against what they must
+//! say. The configuration in the manifest is loaded.
+
+use std::fs;
+
+use relay::assemble::load;
+use relay::config::files::Memory;
+use relay::message::Time;
+use relay::schema::compile::SchemaCache;
+use yaml_rust2::{Yaml, YamlLoader};
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[test]
+fn the_unit_is_hardened_and_speaks_to_the_supervisor() {
+    let text = read("deploy/relay.service");
+    let keys: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    for key in [
+        "Type=notify-reload",
+        "NotifyAccess=main",
+        "WatchdogSec=30s",
+        "Restart=on-failure",
+        "DynamicUser=yes",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "ProtectHome=yes",
+        "PrivateDevices=yes",
+        "CapabilityBoundingSet=",
+        "MemoryDenyWriteExecute=yes",
+        "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
+        "SystemCallFilter=@system-service",
+        "SystemCallArchitectures=native",
+    ] {
+        assert!(keys.contains(&key), "{key}");
+    }
+    for line in keys.iter().filter(|line| !line.is_empty()) {
+        let section = line.starts_with('[') && line.ends_with(']');
+        assert!(
+            section || line.split_once('=').is_some_and(|(key, _)| key.chars().all(char::is_alphanumeric)),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn the_image_holds_the_program_and_nobody_to_break_out_as() {
+    let text = read("deploy/Dockerfile");
+    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let words = ["FROM ", "RUN ", "WORKDIR ", "COPY ", "USER ", "EXPOSE ", "STOPSIGNAL ", "ENTRYPOINT ", "CMD "];
+    for line in &lines {
+        assert!(words.iter().any(|word| line.starts_with(word)), "{line}");
+    }
+    let last = lines.iter().rposition(|line| line.starts_with("FROM ")).expect("a stage");
+    assert_eq!(lines[last], "FROM scratch");
+    assert!(lines[last..].contains(&"USER 65532:65532") && lines[last..].contains(&"STOPSIGNAL SIGTERM"));
+    assert!(lines[last..].iter().all(|line| !line.starts_with("RUN ")), "there is nothing to run it with");
+    assert!(lines.iter().any(|line| line.contains("--locked")));
+    assert!(lines[0].contains(concat!("rust:", env!("CARGO_PKG_RUST_VERSION"))), "{}", lines[0]);
+}
+
+fn find<'a>(documents: &'a [Yaml], kind: &str) -> &'a Yaml {
+    documents.iter().find(|document| document["kind"].as_str() == Some(kind)).expect(kind)
+}
+
+#[test]
+fn the_manifest_runs_it_as_nobody_with_probes_and_time_to_drain() {
+    let documents = YamlLoader::load_from_str(&read("deploy/kubernetes.yaml")).expect("YAML");
+    let pod = &find(&documents, "Deployment")["spec"]["template"]["spec"];
+    let relay = &pod["initContainers"][0];
+    assert_eq!(relay["restartPolicy"].as_str(), Some("Always"), "a sidecar");
+    for (probe, path) in [("startupProbe", "/ready"), ("livenessProbe", "/health"), ("readinessProbe", "/ready")] {
+        assert_eq!(relay[probe]["httpGet"]["path"].as_str(), Some(path), "{probe}");
+        assert_eq!(relay[probe]["httpGet"]["port"], relay["ports"][0]["name"], "{probe}");
+    }
+    let security = &relay["securityContext"];
+    for (key, value) in [("runAsNonRoot", true), ("readOnlyRootFilesystem", true), ("allowPrivilegeEscalation", false)]
+    {
+        assert_eq!(security[key].as_bool(), Some(value), "{key}");
+    }
+    assert_eq!(security["capabilities"]["drop"][0].as_str(), Some("ALL"));
+    assert_eq!(security["seccompProfile"]["type"].as_str(), Some("RuntimeDefault"));
+    for mount in relay["volumeMounts"].as_vec().expect("mounts") {
+        assert_eq!(mount["readOnly"].as_bool(), Some(true), "{mount:?}");
+        assert!(mount["subPath"].is_badvalue(), "a file that is mounted alone never changes: {mount:?}");
+    }
+
+    let map = find(&documents, "ConfigMap")["data"].as_hash().expect("files");
+    let mut files = Memory::default().with("/run/secrets/relay/service", "a-secret-of-some-length-for-this-test-alone");
+    for (name, text) in map {
+        files = files.with(name.as_str().expect("a name"), text.as_str().expect("a text"));
+    }
+    let loaded = load(&files, &SchemaCache::default(), Time::now());
+    assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
+    let config = loaded.config.expect("a sound configuration");
+    let sleep = relay["lifecycle"]["preStop"]["sleep"]["seconds"].as_i64().expect("seconds");
+    let drain = i64::try_from(config.limits.drain.as_secs()).expect("seconds");
+    let grace = pod["terminationGracePeriodSeconds"].as_i64().expect("seconds");
+    assert!(grace > sleep + drain, "{grace} s are too few for {sleep} s and a drain of {drain} s");
+}
+
+#[test]
+fn what_deny_toml_forbids_is_not_there() {
+    let deny: toml::Table = read("deny.toml").parse().expect("TOML");
+    let lock: toml::Table = read("Cargo.lock").parse().expect("TOML");
+    let packages = lock["package"].as_array().expect("packages");
+    assert!(packages.len() > 100, "{}", packages.len());
+    for banned in deny["bans"]["deny"].as_array().expect("bans") {
+        let name = &banned["crate"];
+        if banned.get("wrappers").is_none() {
+            assert!(packages.iter().all(|package| &package["name"] != name), "{name}");
+        }
+    }
+    let registry = deny["sources"]["allow-registry"][0].as_str().expect("a registry");
+    let foreign = packages.iter().filter_map(|package| package.get("source").and_then(toml::Value::as_str));
+    for source in foreign {
+        assert_eq!(source, format!("registry+{registry}"));
+    }
+}
+
+#[test]
+fn every_limit_stands_in_the_document_with_its_default_and_the_test_that_reaches_it() {
+    let text = read("docs/hardening.md");
+    let mut seen = 0;
+    for key in relay::config::keys::KEYS.iter().filter(|key| key.table == "limits") {
+        seen += 1;
+        let start = format!("| `{}` | ", key.name);
+        let row = text.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{start}"));
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        assert_eq!(cells[2..4], [key.default, key.doc], "{row}");
+        let tests: Vec<&str> = cells[5].split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "{row}");
+        for test in tests {
+            assert!(fs::exists(test).expect("a path"), "{row}: `{test}` is not there");
+        }
+    }
+    assert!(seen > 30, "{seen}");
+}

@@ -1,0 +1,145 @@
+//! The end of the program: whoever reads has got by then whatever was acknowledged.
+
+#![expect(clippy::disallowed_methods, reason = "the peers of this test are its own tasks")]
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::event_stream::EventStream;
+use crate::peer::Peer;
+use crate::program::{Place, Relay};
+use crate::subscriber::Subscriber;
+
+const CONFIG: &str = r#"
+version = 1
+[server]
+listen = "127.0.0.1:0"
+admin = ""
+[topics.cats]
+schema = "any"
+[anonymous]
+publish = ["cats"]
+subscribe = ["cats"]
+[limits]
+drain = "10 s"
+"#;
+
+/// Publishes until it is refused or the server is gone; answers the ids that were acknowledged, and the last status.
+async fn publish_to_the_end(address: SocketAddr) -> (Vec<String>, Option<u16>) {
+    let (mut ids, mut last) = (Vec::new(), None);
+    while let Ok(socket) = TcpStream::connect(address).await {
+        let mut peer = Peer::new(socket);
+        loop {
+            let request = "POST /publish/cats HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+                           Content-Length: 3\r\n\r\n\"x\"";
+            if peer.try_send(request).await.is_err() {
+                break;
+            }
+            let Some(answer) = peer.answer().await else { break };
+            last = Some(answer.status);
+            if answer.status != 200 {
+                return (ids, last);
+            }
+            ids.push(answer.json()["id"].as_str().expect("an id").to_owned());
+            if answer.header("connection") == "close" {
+                break;
+            }
+        }
+    }
+    (ids, last)
+}
+
+/// Reads to the end: the ids of the messages, whether `goaway` came, and the close code.
+async fn read_to_the_end(mut subscriber: Subscriber) -> (BTreeSet<String>, bool, u16) {
+    let (mut ids, mut goaway) = (BTreeSet::new(), false);
+    loop {
+        match subscriber.next().await {
+            Message::Text(text) => {
+                let notice: Value = serde_json::from_str(&text).expect("JSON");
+                goaway |= notice["type"] == "goaway" && notice["reason"] == "draining";
+                if notice["type"] == "message" {
+                    ids.insert(notice["id"].as_str().expect("an id").to_owned());
+                }
+            }
+            Message::Close(frame) => return (ids, goaway, frame.map_or(0, |frame| frame.code.into())),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_missing_from_a_subscriber_that_reads_when_it_is_told_to_end() {
+    let place = Place::new("drain");
+    let mut relay = Relay::start(&place.write("relay.toml", CONFIG));
+    let address: SocketAddr = relay.addresses().0.parse().expect("an address");
+    let mut readers = Vec::new();
+    for _ in 0..8 {
+        let mut subscriber = Subscriber::open(address).await;
+        subscriber.send(r#"{"type":"subscribe","id":1,"topics":["cats"]}"#).await;
+        while subscriber.json().await["type"] != "synced" {}
+        readers.push(tokio::spawn(read_to_the_end(subscriber)));
+    }
+    let socket = TcpStream::connect(address).await.expect("it listens");
+    let mut stream = EventStream::open(socket, "/events?topic=cats", "").await;
+    assert_eq!(stream.next().await.expect("an event").name, "synced");
+    let streamed = tokio::spawn(async move {
+        let mut ids = BTreeSet::new();
+        while let Some(event) = stream.next().await {
+            if event.name == "goaway" {
+                return ids;
+            }
+            ids.insert(event.id);
+        }
+        panic!("the stream ended without a word");
+    });
+    let publishers: Vec<_> = (0..4).map(|_| tokio::spawn(publish_to_the_end(address))).collect();
+    // Some are published before the signal: more than none, and it takes as long as it takes.
+    let mut probe = Subscriber::open(address).await;
+    probe.send(r#"{"type":"subscribe","id":1,"topics":["cats"]}"#).await;
+    for _ in 0..50 {
+        probe.json().await;
+    }
+    drop(probe);
+    let began = Instant::now();
+    relay.signal("TERM");
+    let mut acknowledged = BTreeSet::new();
+    for publisher in publishers {
+        let (ids, last) = publisher.await.expect("no panic");
+        assert!(matches!(last, Some(200 | 503)), "{last:?}");
+        acknowledged.extend(ids);
+    }
+    assert!(acknowledged.len() > 40, "{}", acknowledged.len());
+    for reader in readers {
+        let (ids, goaway, code) = reader.await.expect("no panic");
+        assert_eq!(acknowledged.difference(&ids).count(), 0, "of {}", acknowledged.len());
+        assert!(goaway);
+        assert_eq!(code, 4200);
+    }
+    let streamed = streamed.await.expect("no panic");
+    assert_eq!(acknowledged.difference(&streamed).count(), 0, "of {}", acknowledged.len());
+    let (code, log) = relay.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("drained") && began.elapsed() < Duration::from_secs(10), "{:?} {log}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_connection_that_waits_in_the_kernel_when_the_drain_begins_is_answered() {
+    let place = Place::new("backlog");
+    let mut relay = Relay::start(&place.write("relay.toml", CONFIG));
+    let address: SocketAddr = relay.addresses().0.parse().expect("an address");
+    // Stopped, so that it accepts nothing; the signal is delivered when it goes on.
+    relay.signal("STOP");
+    let mut peer = Peer::new(TcpStream::connect(address).await.expect("the backlog takes it"));
+    peer.send("GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    relay.signal("TERM");
+    relay.signal("CONT");
+    let answer = peer.answer().await.expect("an answer and no reset");
+    assert!(matches!(answer.status, 200 | 503), "{answer:?}");
+    let (code, log) = relay.end();
+    assert_eq!(code, Some(0), "{log}");
+}

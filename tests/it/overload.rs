@@ -1,0 +1,98 @@
+//! More than there is memory for: who comes is refused, who is furthest behind is dropped, and whoever reads notices
+//! nothing.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use relay::hub::outbound::Step;
+use serde_json::json;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_tungstenite::client_async;
+
+use crate::event_stream::EventStream;
+use crate::rig::{Rig, grants};
+use crate::subscriber::Subscriber;
+
+const BUDGET: usize = 2 << 20;
+
+/// A socket whose kernel holds next to nothing for a peer that does not read.
+async fn narrow(address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4 << 10).expect("a small buffer");
+    socket.connect(address).await.expect("the server listens")
+}
+
+/// A WebSocket that has subscribed to `cats` and will not read.
+async fn deaf(address: SocketAddr) -> Subscriber<TcpStream> {
+    let (socket, _) = client_async(format!("ws://{address}/ws"), narrow(address).await).await.expect("an upgrade");
+    let mut subscriber = Subscriber::over(socket);
+    subscriber.send(r#"{"type":"subscribe","id":1,"topics":["cats"]}"#).await;
+    while subscriber.json().await["type"] != "synced" {}
+    subscriber
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| panic!("{what}: not in time"));
+}
+
+async fn start() -> Rig {
+    Rig::start(|config| {
+        config.anonymous = grants(&["cats"], &["cats"], &[]);
+        config.limits.outbound = BUDGET;
+        config.limits.send_buffer = 4 << 10;
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_readers_cost_no_more_than_the_budget_and_it_recovers() {
+    let rig = start().await;
+    let mut reader = Subscriber::open(rig.public).await;
+    reader.send(r#"{"type":"subscribe","id":1,"topics":["cats"]}"#).await;
+    while reader.json().await["type"] != "synced" {}
+    let mut slow = Vec::new();
+    for _ in 0..16 {
+        slow.push(deaf(rig.public).await);
+    }
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        let mut stream = EventStream::open(narrow(rig.public).await, "/events?topic=cats", "").await;
+        assert_eq!(stream.event().await.name, "synced");
+        streams.push(stream);
+    }
+    // Each of the 24 comes to hold one of these: 4.7 MiB.
+    let body = format!("\"{}\"", "x".repeat(200 << 10));
+    for _ in 0..6 {
+        assert_eq!(rig.post("/publish/cats", "", &body).await.status, 200);
+        while reader.json().await["type"] != "message" {}
+    }
+    let outbound = &rig.live.hub.outbound;
+    until("somebody is dropped", || outbound.dropped.get() > 0).await;
+    until("within the budget", || outbound.held() <= BUDGET).await;
+    assert!(outbound.dropped.get() < 24, "no more than needed: {}", outbound.dropped.get());
+    assert!(outbound.step(BUDGET) > Step::Serve, "those who stay hold what they did: {}", outbound.held());
+
+    let mut late = Subscriber::connect(&format!("ws://{}/ws", rig.public), &[]).await;
+    let goaway = late.json().await;
+    assert_eq!((&goaway["type"], &goaway["reason"]), (&json!("goaway"), &json!("overloaded")), "{goaway}");
+    assert_eq!(late.closed().await.0, 4100);
+    let socket = TcpStream::connect(rig.public).await.expect("the server listens");
+    let mut late = EventStream::open(socket, "/events?topic=cats", "").await;
+    assert_eq!(late.expect("goaway").await["reason"], "overloaded");
+    late.end().await;
+    assert_eq!(outbound.refused.get(), 2);
+
+    assert_eq!(rig.post("/publish/cats", "", "1").await.status, 200, "publishers notice nothing");
+    assert_eq!(reader.payload().await, json!(1), "nor does whoever reads");
+    drop((slow, streams));
+    until("all of it is given back", || outbound.held() == 0).await;
+    let mut next = Subscriber::open(rig.public).await;
+    next.send("ping").await;
+    assert_eq!(next.text().await, "pong");
+    rig.end().await;
+}

@@ -1,0 +1,81 @@
+//! What a supervisor hears, over a socket of this test's own: no systemd runs here.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::program::{Place, Relay};
+
+const CONFIG: &str = "version = 1\n[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"\"\n[topics.cats]\nschema = \"any\"\n";
+
+/// The next thing that is told, but for signs of life; how many of those came before it.
+fn told(socket: &UnixDatagram) -> (String, usize) {
+    let mut signs = 0;
+    loop {
+        let mut text = [0; 512];
+        let length = socket.recv(&mut text).expect("something in time");
+        match String::from_utf8_lossy(&text[..length]).as_ref() {
+            "WATCHDOG=1" => signs += 1,
+            other => return (other.to_owned(), signs),
+        }
+    }
+}
+
+fn run(place: &Place, socket: &UnixDatagram, name: &str) {
+    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    command.env("NOTIFY_SOCKET", name).env("WATCHDOG_USEC", "300000");
+    let file = place.write("relay.toml", CONFIG);
+    let mut relay = Relay::start_as(command, &file);
+    relay.wait_for("relay is running");
+    assert_eq!(told(socket).0, "READY=1\nSTATUS=serving");
+    let mut sign = [0; 64];
+    for _ in 0..3 {
+        let length = socket.recv(&mut sign).expect("a sign of life in time");
+        assert_eq!(&sign[..length], b"WATCHDOG=1");
+    }
+    for text in [format!("{CONFIG}description = \"cats\"\n"), "version = 2\n".to_owned()] {
+        place.write("relay.toml", &text);
+        relay.signal("HUP");
+        let (reloading, _) = told(socket);
+        let micros = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&reloading);
+        let micros: u64 = micros.trim_end_matches("\nSTATUS=reloading").parse().expect(&reloading);
+        assert!(micros > 0);
+        assert_eq!(told(socket).0, "READY=1\nSTATUS=serving", "whatever came of it");
+    }
+    relay.signal("TERM");
+    // The change of a file may have been noticed before the signal, which is a reload of its own.
+    while told(socket).0 != "STOPPING=1\nSTATUS=draining" {}
+    let (code, log) = relay.end();
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn a_supervisor_hears_of_start_life_reload_and_end() {
+    let place = Place::new("supervisor");
+    let path = place.0.join("notify.sock");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    run(&place, &socket, path.to_str().expect("text"));
+}
+
+#[test]
+fn a_supervisor_may_have_an_abstract_socket() {
+    let place = Place::new("abstract");
+    let name = format!("relay-test-{}", uuid::Uuid::new_v4());
+    let address = SocketAddr::from_abstract_name(&name).expect("a name");
+    let socket = UnixDatagram::bind_addr(&address).expect("a socket");
+    run(&place, &socket, &format!("@{name}"));
+}
+
+#[test]
+fn a_supervisor_that_is_not_there_is_no_reason_to_fail() {
+    let place = Place::new("absent");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    command.env("NOTIFY_SOCKET", place.0.join("nobody.sock"));
+    let mut relay = Relay::start_as(command, &place.write("relay.toml", CONFIG));
+    relay.wait_for("relay is running");
+    relay.signal("TERM");
+    let (code, log) = relay.end();
+    assert_eq!(code, Some(0), "{log}");
+}
