@@ -127,13 +127,18 @@ pub fn defaults() {
     scene.passes_streams_and_long_polls();
 }
 
-/// The file that README shows.
+/// The lines that README shows.
 pub fn documented() {
     let scene = Scene::begin("nginx-documented", |front, back| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/nginx/relay.conf");
-        let text = fs::read_to_string(path).expect("the example");
-        assert!(text.contains("listen 127.0.0.1:8080;") && text.contains("http://127.0.0.1:8000;"));
-        text.replace("127.0.0.1:8080", &front.to_string()).replace("127.0.0.1:8000", &back.to_string())
+        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+        let readme = fs::read_to_string(readme).expect("there is one");
+        let lines = readme.split("```nginx\n").nth(1).and_then(|rest| rest.split("```").next()).expect("its lines");
+        assert!(lines.contains("http://127.0.0.1:8000;"), "{lines}");
+        let lines = lines.replace("127.0.0.1:8000", &back.to_string());
+        format!(
+            "map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}\n\
+             server {{ listen {front};\n{lines}\n}}"
+        )
     });
     scene.passes_streams_and_long_polls();
     scene.passes_websockets();

@@ -117,6 +117,7 @@ async fn a_registration_stands_for_a_credential_and_its_end_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "a caller of its own")]
 async fn a_drain_tells_each_reader_when_to_come_back() {
     let rig = Rig::start(|_| {}).await;
     let mut stream = open(&rig, "/events?topic=cats", ALL).await;

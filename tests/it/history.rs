@@ -103,6 +103,7 @@ async fn patterns_families_and_what_is_addressed_to_somebody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "a caller of its own")]
 async fn a_long_poll_waits_for_the_first_message_and_no_longer() {
     let rig = Rig::start(|_| {}).await;
     let epoch = rig.live.hub.epoch();

@@ -90,6 +90,7 @@ impl Follower for Told {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "a caller of its own")]
 async fn everybody_sees_one_order_and_a_batch_stands_together() {
     for (kind, store) in stores() {
         let told = Arc::new(Told::default());

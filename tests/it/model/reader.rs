@@ -61,7 +61,7 @@ impl Reader {
             None => some_start(world, dice),
         };
         let list: Vec<_> = self.wants.iter().map(|pattern| (*pattern, start.clone())).collect();
-        let buffer = 48 << dice.below(7);
+        let buffer = 48 << dice.below(11);
         if dice.one_in(3) {
             self.wire = Some(Wire::Direct(Box::new(Direct::connect(&world.live, self.user, buffer).await)));
             self.subscribe(world, list).await;

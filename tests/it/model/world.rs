@@ -264,7 +264,7 @@ async fn dial(address: SocketAddr) -> TcpStream {
 
 /// The payload with a number: now and then so large that not many fit into one chunk.
 fn body(number: u64) -> String {
-    if number % 5 == 0 { format!("[{number},\"{}\"]", "x".repeat(7_000)) } else { format!("[{number}]") }
+    if number.is_multiple_of(5) { format!("[{number},\"{}\"]", "x".repeat(7_000)) } else { format!("[{number}]") }
 }
 
 /// A clock that stands still belongs to one thread.
