@@ -59,6 +59,8 @@ async fn serve(live: Arc<Live>, reloader: Arc<Reloader>) -> io::Result<()> {
         None => None,
     };
     server::listen_to_signals(&live)?;
+    // Whoever reads that relay runs may send SIGHUP at once.
+    let watching = reload::run(reloader.clone(), live.clone());
     info!(
         listen = %public.address(),
         admin = admin.as_ref().map(|admin| admin.address().to_string()),
@@ -66,7 +68,7 @@ async fn serve(live: Arc<Live>, reloader: Arc<Reloader>) -> io::Result<()> {
         epoch = %live.hub.epoch(),
         "relay is running"
     );
-    live.drain.detach("watch", reload::run(reloader.clone(), live.clone()));
+    live.drain.detach("watch", watching);
     let listeners = Listeners { public, admin, reloader: Some(reloader) };
     server::run(listeners, live, assemble::PROTOCOLS).await;
     Ok(())

@@ -24,14 +24,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// For so long what removes something must have stood still.
 const STABLE: Duration = Duration::from_secs(2);
 
-/// Reloads whenever there is a reason to, until the drain begins.
-pub async fn run(reloader: Arc<Reloader>, live: Arc<Live>) {
-    run_with(Watch::new(), reloader, live).await;
+/// Reloads whenever there is a reason to, until the drain begins. SIGHUP is listened to from the call on: until then
+/// it ends the process.
+pub fn run(reloader: Arc<Reloader>, live: Arc<Live>) -> impl Future<Output = ()> {
+    run_with(Watch::new(), reloader, live)
 }
 
-async fn run_with(watch: Watch, reloader: Arc<Reloader>, live: Arc<Live>) {
+fn run_with(watch: Watch, reloader: Arc<Reloader>, live: Arc<Live>) -> impl Future<Output = ()> {
     let hangup = signal(SignalKind::hangup()).inspect_err(|error| tracing::warn!(%error, "cannot listen to SIGHUP"));
-    let mut triggers = Triggers { watch, hangup: hangup.ok(), hinted: false, suspect: None };
+    let triggers = Triggers { watch, hangup: hangup.ok(), hinted: false, suspect: None };
+    keep_up(triggers, reloader, live)
+}
+
+async fn keep_up(mut triggers: Triggers, reloader: Arc<Reloader>, live: Arc<Live>) {
     loop {
         // What happened in a directory between the look at it and the watch over it was not seen.
         triggers.hinted |= triggers.watch.set(&reloader.paths().await);

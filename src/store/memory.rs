@@ -3,18 +3,16 @@
 //! Every operation is one short critical section; the follower is told inside it, which is what keeps it in seq order.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-
-use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 use crate::config::keys;
 use crate::directory::Directory;
 use crate::message::{Epoch, Record, Seq, Time};
 use crate::name::{Pattern, TopicName};
-use crate::plugin::{BoxFuture, Draft, Follower, IdempotencyKey, Page, Query, Receipt, Retention, Store, StoreError};
+use crate::plugin::{BoxFuture, Draft, Follower, Page, Query, Receipt, Retention, Store, StoreError};
+use crate::store::idempotency::{Keys, Reused, same_key_twice};
 use crate::store::ring::Ring;
 use crate::store::{Kind, Settings};
 
@@ -325,87 +323,4 @@ impl Log {
             self.forgotten_families = vec![(Pattern::everything(), self.head)];
         }
     }
-}
-
-/// The idempotency keys of the last while, oldest first.
-struct Keys {
-    window: Duration,
-    limit: usize,
-    known: HashMap<(IdempotencyKey, TopicName), Known>,
-    order: VecDeque<(Time, (IdempotencyKey, TopicName))>,
-}
-
-struct Known {
-    receipt: Receipt,
-    digest: [u8; 32],
-}
-
-struct Reused;
-
-impl Keys {
-    fn new(settings: &Settings) -> Self {
-        Self { window: settings.key_window, limit: settings.keys, known: HashMap::new(), order: VecDeque::new() }
-    }
-
-    fn find(&self, draft: &Draft) -> Result<Option<Receipt>, Reused> {
-        let Some(key) = &draft.key else { return Ok(None) };
-        match self.known.get(&(key.clone(), draft.topic.clone())) {
-            None => Ok(None),
-            Some(known) if known.digest == digest(draft) => Ok(Some(known.receipt)),
-            Some(_) => Err(Reused),
-        }
-    }
-
-    fn remember(&mut self, draft: &Draft, receipt: Receipt) {
-        let Some(key) = &draft.key else { return };
-        let id = (key.clone(), draft.topic.clone());
-        self.order.push_back((receipt.time, id.clone()));
-        self.known.insert(id, Known { receipt: Receipt { duplicate: true, ..receipt }, digest: digest(draft) });
-        self.shrink();
-    }
-
-    fn resize(&mut self, limit: usize, window: Duration) {
-        (self.limit, self.window) = (limit, window);
-        self.shrink();
-    }
-
-    fn shrink(&mut self) {
-        while self.known.len() > self.limit {
-            self.forget_oldest();
-        }
-    }
-
-    fn expire(&mut self, now: Time) {
-        let window = i64::try_from(self.window.as_millis()).unwrap_or(i64::MAX);
-        while self.order.front().is_some_and(|(time, _)| now.0.saturating_sub(time.0) >= window) {
-            self.forget_oldest();
-        }
-    }
-
-    fn forget_oldest(&mut self) {
-        if let Some((_, id)) = self.order.pop_front() {
-            self.known.remove(&id);
-        }
-    }
-}
-
-fn digest(draft: &Draft) -> [u8; 32] {
-    let user = draft.user.as_ref().map_or("", |u| u.as_str());
-    let mut hash = Sha256::new();
-    hash.update((user.len() as u64).to_be_bytes());
-    hash.update(user);
-    hash.update(draft.payload.as_bytes() as &Bytes);
-    hash.finalize().into()
-}
-
-fn same_key_twice(drafts: &[Draft]) -> Result<(), StoreError> {
-    let mut seen: HashMap<(&IdempotencyKey, &TopicName), &Draft> = HashMap::new();
-    for (index, draft) in drafts.iter().enumerate() {
-        let Some(key) = &draft.key else { continue };
-        let first = seen.insert((key, &draft.topic), draft);
-        if first.is_some_and(|first| first.user != draft.user || first.payload != draft.payload) {
-            return Err(StoreError::KeyReused(index));
-        }
-    }
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Kinds of log. They know nothing of subscribers.
 
+mod idempotency;
 pub mod memory;
 mod ring;
 

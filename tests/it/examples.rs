@@ -6,8 +6,8 @@ use std::path::Path;
 use crate::program::Place;
 use crate::tour::{Tour, blocks, copy, has};
 
-/// Set-ups that `tests/clients` runs, because they take a browser or nginx.
-const ELSEWHERE: &[&str] = &["dashboard", "nginx"];
+/// Set-ups that `tests/clients` runs, because they take a browser.
+const ELSEWHERE: &[&str] = &["dashboard"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_example_does_what_its_readme_says() {

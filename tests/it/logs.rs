@@ -99,7 +99,7 @@ async fn a_refused_publish_is_one_line() {
     assert_eq!(lines.len(), 2, "{text}");
     for (line, expected) in lines.iter().zip([
         json!({"problem": "validation-failed", "topic": "sightings", "principal": "all", "peer": "192.0.2.77", "items": 2}),
-        json!({"problem": "unauthenticated", "topic": "cats", "principal": "anonymous", "peer": "192.0.2.77", "items": 1}),
+        json!({"problem": "unauthenticated", "topic": "cats", "principal": "", "peer": "192.0.2.77", "items": 1}),
     ]) {
         for (field, value) in expected.as_object().expect("an object") {
             assert_eq!(&line[field], value, "{field} of {line}");

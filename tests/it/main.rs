@@ -2,6 +2,7 @@
 
 mod admin;
 mod architecture;
+mod attacks;
 mod cli;
 mod config;
 mod event_stream;
@@ -12,6 +13,7 @@ mod handshake;
 mod history;
 mod http;
 mod logs;
+mod matrix;
 mod model;
 mod pages;
 mod pattern;
@@ -29,6 +31,7 @@ mod rig;
 mod smallest_flow;
 mod store_contract;
 mod subscriber;
+mod suites;
 mod tls;
 mod tour;
 mod transcripts;

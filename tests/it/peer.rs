@@ -63,6 +63,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         tokio::time::timeout(PATIENCE, self.socket.write_all(bytes.as_ref())).await.expect("progress or an end in time")
     }
 
+    /// Says that nothing more comes, and goes on reading.
+    pub async fn finish(&mut self) {
+        self.socket.shutdown().await.expect("an open socket");
+    }
+
     /// Reads one answer; `None` when the server closes the connection instead.
     pub async fn answer(&mut self) -> Option<Answer> {
         tokio::time::timeout(PATIENCE, self.read_answer(true)).await.expect("an answer in time")

@@ -36,7 +36,7 @@ async fn every_raw_request_is_answered_as_the_table_says() {
     for (expected, request) in table.iter().copied() {
         let rig = rig.clone();
         cases.spawn(async move {
-            let found = tokio::spawn(answers(rig.public, expected.trim_end(), request)).await;
+            let found = crate::rig::spawn(answers(rig.public, expected.trim_end(), request)).await;
             let found = found.unwrap_or_else(|e| format!("{e}"));
             assert_eq!(rig.get("/health", "").await.status, 200, "it lives, after {request}");
             (expected.trim_end() != found).then(|| format!("{request}\n  expected {expected}\n  found    {found}\n"))

@@ -152,14 +152,6 @@ fn every_problem_close_code_command_and_notice_is_in_its_tables() {
 }
 
 #[test]
-fn its_lines_for_nginx_are_those_of_the_example() {
-    let blocks = blocks(&readme());
-    let block = blocks.iter().find(|block| block.language == "nginx").expect("lines for nginx");
-    let example = fs::read_to_string("examples/nginx/relay.conf").expect("the example");
-    assert!(example.contains(&block.text), "README's lines for nginx are not in examples/nginx/relay.conf");
-}
-
-#[test]
 fn its_links_lead_somewhere() {
     let mut seen = 0;
     for document in ["README.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md"] {

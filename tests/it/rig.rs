@@ -11,7 +11,7 @@ use relay::config::model::{Config, Listen, Span, TokenConfig};
 use relay::live::Live;
 use relay::message::{Position, Record, Seq, Time};
 use relay::name::{Pattern, UserId};
-use relay::plugin::Query;
+use relay::plugin::{Protocol, Query};
 use relay::principal::{Grants, UserPattern};
 use relay::schema::compile::SchemaCache;
 use relay::server::listener::Listener;
@@ -81,17 +81,21 @@ impl Rig {
 
     /// Serves what there is.
     pub async fn serve(live: Arc<Live>) -> Self {
-        Self::serve_with(live, None).await
+        Self::serve_with(live, PROTOCOLS, None).await
     }
 
-    /// Serves what there is, and reloads when operators ask for it.
-    pub async fn serve_with(live: Arc<Live>, reloader: Option<Arc<Reloader>>) -> Self {
+    /// Serves what there is, in these subprotocols, and reloads when operators ask for it.
+    pub async fn serve_with(
+        live: Arc<Live>,
+        protocols: &'static [&'static dyn Protocol],
+        reloader: Option<Arc<Reloader>>,
+    ) -> Self {
         let server = live.snapshot().config.server.clone();
         let public = Listener::bind(&server.listen).await.expect("a free port");
         let admin = Listener::bind(&server.admin.expect("an admin listener")).await.expect("a free port");
         let (public_address, admin_address) = (tcp(&public), tcp(&admin));
         let listeners = Listeners { public, admin: Some(admin), reloader };
-        let running = spawn(server::run(listeners, live.clone(), PROTOCOLS));
+        let running = spawn(server::run(listeners, live.clone(), protocols));
         Self { live, public: public_address, admin: admin_address, running }
     }
 
@@ -158,7 +162,12 @@ pub fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) 
 
 /// The tests' configuration with a change, built.
 pub fn snapshot(change: impl FnOnce(&mut Config)) -> Snapshot {
-    let mut files = Memory::new(RELAY_TOML).with("schemas/sighting.json", SIGHTING);
+    snapshot_of(&Memory::new(RELAY_TOML).with("schemas/sighting.json", SIGHTING), change)
+}
+
+/// A configuration of one's own with a change, built. The environment has the secret of the token `all`.
+pub fn snapshot_of(files: &Memory, change: impl FnOnce(&mut Config)) -> Snapshot {
+    let mut files = files.clone();
     files.env.insert("ALL".into(), "secret-all".into());
     let mut loaded = load(&files, &SchemaCache::default(), Time::now());
     let mut config = loaded.config.take().unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));

@@ -38,6 +38,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Subscriber<S> {
         self.0.send(Message::text(text.into())).await.expect("an open socket");
     }
 
+    /// Sends a text, unless the socket has ended.
+    pub async fn try_send(&mut self, text: &str) -> bool {
+        self.0.send(Message::text(text)).await.is_ok()
+    }
+
     /// Sends anything.
     pub async fn send_message(&mut self, message: Message) {
         self.0.send(message).await.expect("an open socket");

@@ -27,7 +27,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("regex-syntax", &["schema/"]),
     ("rustix", &["server/descriptors.rs"]),
     ("sha1", &["ws/handshake.rs"]),
-    ("sha2", &["auth/", "cli/token.rs", "config/", "http/history.rs", "schema/compile/", "store/memory.rs"]),
+    ("sha2", &["auth/", "cli/token.rs", "config/", "http/history.rs", "schema/compile/", "store/idempotency.rs"]),
     ("socket2", &["server/socket.rs"]),
     ("strsim", &["diagnostic/mod.rs", "http/envelope.rs", "protocol/members.rs"]),
     ("subtle", &["auth/"]),

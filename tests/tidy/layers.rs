@@ -40,6 +40,7 @@ const LEVELS: &[(&str, &[&str])] = &[
             "ingest",
             "live",
             "registrations",
+            "shadow",
             "reloads",
             "snapshot",
             "strangers",

@@ -198,7 +198,10 @@ impl Reader {
         match told["type"].as_str() {
             Some("hello") => {}
             Some("goaway") => assert_eq!(told["reason"], "draining"),
-            Some("close") => assert_eq!(told["code"], 4200, "{told}"),
+            Some("close") => {
+                assert_eq!(told["code"], 4200, "{told}");
+                self.wire = None;
+            }
             Some("ok") => {
                 let (id, command) = self.sent.pop_front().expect("a command that this answers");
                 assert_eq!(told["id"], id);

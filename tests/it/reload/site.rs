@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use relay::assemble::reload::Reloader;
-use relay::assemble::{build, load};
+use relay::assemble::{PROTOCOLS, build, load};
 use relay::files::Disk;
 use relay::message::Time;
 use relay::name::TopicName;
@@ -91,7 +91,7 @@ impl Site {
         let config = loaded.config.take().unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
         let live = build::live(build::snapshot(config, &loaded, None), 2);
         let reloader = Arc::new(Reloader::new(path, live.clone(), None, loaded));
-        let rig = Rig::serve_with(live, Some(reloader.clone())).await;
+        let rig = Rig::serve_with(live, PROTOCOLS, Some(reloader.clone())).await;
         Self { place, reloader, rig }
     }
 

@@ -1,0 +1,97 @@
+//! The idempotency keys of the last while: what was appended under which, bounded by time and by number.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use crate::message::Time;
+use crate::name::TopicName;
+use crate::plugin::{Draft, IdempotencyKey, Receipt, StoreError};
+use crate::store::Settings;
+
+/// The idempotency keys of the last while, oldest first.
+pub(super) struct Keys {
+    window: Duration,
+    limit: usize,
+    known: HashMap<(IdempotencyKey, TopicName), Known>,
+    order: VecDeque<(Time, (IdempotencyKey, TopicName))>,
+}
+
+struct Known {
+    receipt: Receipt,
+    digest: [u8; 32],
+}
+
+/// The key belongs to another message.
+pub(super) struct Reused;
+
+impl Keys {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self { window: settings.key_window, limit: settings.keys, known: HashMap::new(), order: VecDeque::new() }
+    }
+
+    pub(super) fn find(&self, draft: &Draft) -> Result<Option<Receipt>, Reused> {
+        let Some(key) = &draft.key else { return Ok(None) };
+        match self.known.get(&(key.clone(), draft.topic.clone())) {
+            None => Ok(None),
+            Some(known) if known.digest == digest(draft) => Ok(Some(known.receipt)),
+            Some(_) => Err(Reused),
+        }
+    }
+
+    pub(super) fn remember(&mut self, draft: &Draft, receipt: Receipt) {
+        let Some(key) = &draft.key else { return };
+        let id = (key.clone(), draft.topic.clone());
+        self.order.push_back((receipt.time, id.clone()));
+        self.known.insert(id, Known { receipt: Receipt { duplicate: true, ..receipt }, digest: digest(draft) });
+        self.shrink();
+    }
+
+    pub(super) fn resize(&mut self, limit: usize, window: Duration) {
+        (self.limit, self.window) = (limit, window);
+        self.shrink();
+    }
+
+    fn shrink(&mut self) {
+        while self.known.len() > self.limit {
+            self.forget_oldest();
+        }
+    }
+
+    pub(super) fn expire(&mut self, now: Time) {
+        let window = i64::try_from(self.window.as_millis()).unwrap_or(i64::MAX);
+        while self.order.front().is_some_and(|(time, _)| now.0.saturating_sub(time.0) >= window) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, id)) = self.order.pop_front() {
+            self.known.remove(&id);
+        }
+    }
+}
+
+fn digest(draft: &Draft) -> [u8; 32] {
+    let user = draft.user.as_ref().map_or("", |u| u.as_str());
+    let mut hash = Sha256::new();
+    hash.update((user.len() as u64).to_be_bytes());
+    hash.update(user);
+    hash.update(draft.payload.as_bytes() as &Bytes);
+    hash.finalize().into()
+}
+
+/// Refuses a batch in which one key stands at two messages.
+pub(super) fn same_key_twice(drafts: &[Draft]) -> Result<(), StoreError> {
+    let mut seen: HashMap<(&IdempotencyKey, &TopicName), &Draft> = HashMap::new();
+    for (index, draft) in drafts.iter().enumerate() {
+        let Some(key) = &draft.key else { continue };
+        let first = seen.insert((key, &draft.topic), draft);
+        if first.is_some_and(|first| first.user != draft.user || first.payload != draft.payload) {
+            return Err(StoreError::KeyReused(index));
+        }
+    }
+    Ok(())
+}

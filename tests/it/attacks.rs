@@ -1,0 +1,307 @@
+//! What a WebSocket peer may try, frame by frame: each attack is bounded, and ends its own connection at most.
+
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+
+use crate::peer::Peer;
+use crate::rig::{Rig, grants};
+
+const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// What the server has sent on one connection, to its end.
+struct Heard {
+    texts: Vec<String>,
+    code: Option<u16>,
+}
+
+impl Heard {
+    fn read(bytes: &[u8]) -> Self {
+        let mut heard = Self { texts: Vec::new(), code: None };
+        let mut rest = bytes;
+        while let [first, second, after @ ..] = rest {
+            let (length, after) = match second {
+                126 => (usize::from(u16::from_be_bytes([after[0], after[1]])), &after[2..]),
+                127 => (u64::from_be_bytes(after[..8].try_into().expect("8 bytes")) as usize, &after[8..]),
+                short => (usize::from(*short), after),
+            };
+            let (payload, after) = after.split_at(length);
+            match first & 0x0f {
+                1 => heard.texts.push(String::from_utf8(payload.to_vec()).expect("text")),
+                8 => heard.code = payload.first_chunk().map(|code| u16::from_be_bytes(*code)),
+                _ => {}
+            }
+            rest = after;
+        }
+        heard
+    }
+
+    fn count(&self, part: &str) -> usize {
+        self.texts.iter().filter(|text| text.contains(part)).count()
+    }
+}
+
+/// A frame as a peer sends it, its mask of zeros; `first` is FIN, RSV and opcode.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let length = payload.len();
+    let mut bytes = vec![first];
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short @ ..126), _) => bytes.push(0x80 | short),
+        (_, Ok(medium)) => {
+            bytes.push(0x80 | 126);
+            bytes.extend_from_slice(&medium.to_be_bytes());
+        }
+        _ => {
+            bytes.push(0x80 | 127);
+            bytes.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+fn text(payload: &str) -> Vec<u8> {
+    frame(0x81, payload.as_bytes())
+}
+
+async fn open(rig: &Rig) -> Peer<TcpStream> {
+    let mut peer = rig.connect().await;
+    peer.send(UPGRADE).await;
+    assert_eq!(peer.answer().await.expect("an answer").status, 101);
+    peer
+}
+
+async fn anonymous(change: impl FnOnce(&mut relay::config::model::Config)) -> Rig {
+    Rig::start(|config| {
+        config.anonymous = grants(&["cats"], &["**"], &[]);
+        change(config);
+    })
+    .await
+}
+
+/// Sends, and reads to the end of the connection.
+async fn attack(rig: &Rig, bytes: &[u8]) -> Heard {
+    let mut peer = open(rig).await;
+    // The server may have had enough before all is sent.
+    let _ = peer.try_send(bytes).await;
+    Heard::read(&peer.rest().await)
+}
+
+async fn nobody_is_connected(rig: &Rig) {
+    while rig.live.connections.open() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn broken_framing_ends_with_the_code_of_the_standard() {
+    let rig = anonymous(|_| {}).await;
+    let huge = |length: u64| [&[0x81, 0xff][..], &length.to_be_bytes(), &[0; 4]].concat();
+    let unmasked = b"\x81\x04ping".to_vec();
+    for (what, bytes, code) in [
+        ("a length of 2^63 - 1", huge((1 << 63) - 1), 1009),
+        ("a length of 2^63", huge(1 << 63), 1002),
+        ("a length of 2^64 - 1", huge(u64::MAX), 1002),
+        ("a length one over the limit", huge((64 << 10) + 1), 1009),
+        ("a length that could be shorter", [&[0x81, 0xfe, 0, 1][..], &[0; 5]].concat(), 1002),
+        ("no mask", unmasked, 1002),
+        ("a reserved bit", frame(0xc1, b"ping"), 1002),
+        ("a reserved opcode", frame(0x83, b"ping"), 1002),
+        ("a reserved control opcode", frame(0x8b, b""), 1002),
+        ("a long ping", frame(0x89, &[0; 126]), 1002),
+        ("a fragmented ping", frame(0x09, b""), 1002),
+        ("a continuation of nothing", frame(0x80, b"ping"), 1002),
+        ("a text within a text", [frame(0x01, b"pi"), frame(0x81, b"ng")].concat(), 1002),
+        ("binary", frame(0x82, b"ping"), 1003),
+        ("what is no UTF-8", frame(0x81, b"\xff"), 1007),
+        ("half a character", frame(0x81, b"\xc3"), 1007),
+        ("a close of one byte", frame(0x88, b"\x03"), 1002),
+        ("a close of 1005", frame(0x88, &1005_u16.to_be_bytes()), 1002),
+        ("a close of 999", frame(0x88, &999_u16.to_be_bytes()), 1002),
+        ("a close whose reason is no UTF-8", frame(0x88, b"\x03\xe8\xff"), 1007),
+        ("a close, answered in kind", frame(0x88, &3_000_u16.to_be_bytes()), 3000),
+        ("commands behind a close", [frame(0x88, &1_000_u16.to_be_bytes()), text("ping")].concat(), 1000),
+    ] {
+        let heard = attack(&rig, &bytes).await;
+        assert_eq!(heard.code, Some(code), "{what}");
+        assert_eq!(heard.count("pong"), 0, "{what}");
+    }
+    nobody_is_connected(&rig).await;
+}
+
+/// What is declared costs nothing: only what arrives is held, up to `limits.frame`.
+#[tokio::test]
+async fn fragments_are_summed_and_empty_ones_cost_nothing() {
+    let rig = anonymous(|_| {}).await;
+    let mut flood = frame(0x01, b"x");
+    for _ in 0..(64 << 10) {
+        flood.extend_from_slice(&frame(0x00, b"x"));
+    }
+    assert_eq!(attack(&rig, &flood).await.code, Some(1009), "65,537 fragments of one byte");
+
+    let mut flood = frame(0x01, b"pi");
+    for _ in 0..100_000 {
+        flood.extend_from_slice(&frame(0x00, b""));
+    }
+    flood.extend_from_slice(&frame(0x80, b"ng"));
+    flood.extend_from_slice(&frame(0x88, b""));
+    let heard = attack(&rig, &flood).await;
+    assert_eq!((heard.count("pong"), heard.code), (1, None), "100,000 fragments of nothing within a message");
+}
+
+#[tokio::test]
+async fn a_flood_of_pings_is_answered_as_far_as_it_is_read() {
+    let rig = anonymous(|_| {}).await;
+    let mut flood = frame(0x89, &[7; 125]).repeat(10_000);
+    flood.extend_from_slice(&frame(0x8a, b"unasked").repeat(10_000));
+    flood.extend_from_slice(&text("ping"));
+    flood.extend_from_slice(&frame(0x88, b""));
+    let heard = attack(&rig, &flood).await;
+    assert_eq!(heard.count("pong"), 1, "what came behind it is answered");
+}
+
+/// A pong that cannot be written is one that waits, not one of many: the server stops reading instead.
+#[tokio::test]
+async fn a_peer_that_pings_and_never_reads_is_let_go() {
+    let rig = anonymous(|config| {
+        config.limits.write_stall = Duration::from_millis(300);
+        config.limits.send_buffer = 4_096;
+    })
+    .await;
+    let mut peer = open(&rig).await;
+    let pings = frame(0x89, &[7; 125]).repeat(1_000);
+    while peer.try_send(&pings).await.is_ok() {}
+    nobody_is_connected(&rig).await;
+}
+
+#[tokio::test]
+async fn a_flood_of_commands_ends_in_4102() {
+    let rig = anonymous(|config| config.limits.commands = 10).await;
+    let heard = attack(&rig, &text(r#"{"type":"ping"}"#).repeat(1_000)).await;
+    assert_eq!(heard.code, Some(4102));
+    // A second may have begun on the way.
+    assert!((10..=20).contains(&heard.count("pong")), "{:?}", heard.texts);
+}
+
+#[tokio::test]
+async fn ten_malformed_messages_end_in_4013() {
+    let rig = anonymous(|_| {}).await;
+    let heard = attack(&rig, &text("{").repeat(1_000)).await;
+    assert_eq!((heard.code, heard.count("error")), (Some(4013), 10));
+}
+
+#[tokio::test]
+async fn the_unauthenticated_are_few_and_short_lived() {
+    let rig = Rig::start(|config| {
+        config.limits.unauthenticated = 2;
+        config.limits.auth_timeout = Duration::from_millis(400);
+    })
+    .await;
+    let mut first = open(&rig).await;
+    let mut second = open(&rig).await;
+    while rig.live.strangers.len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(attack(&rig, b"").await.code, Some(4100), "one too many");
+    let known = attack(&rig, &[text(r#"{"type":"subscribe","topics":["cats"]}"#)].concat()).await;
+    assert_eq!(known.code, Some(4100), "whatever it says");
+    for peer in [&mut first, &mut second] {
+        assert_eq!(Heard::read(&peer.rest().await).code, Some(4008), "nothing was said in time");
+    }
+    drop((first, second));
+    while !rig.live.strangers.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    for (bytes, code) in [
+        (text(r#"{"type":"subscribe","id":1,"topics":["cats"]}"#), 4001),
+        (text(r#"{"type":"auth","token":"wrong"}"#), 4001),
+        (frame(0x81, b"{\"type\":\"auth\",\"tok").repeat(1), 4008),
+    ] {
+        assert_eq!(attack(&rig, &bytes).await.code, Some(code), "{}", String::from_utf8_lossy(&bytes));
+    }
+    let auth = text(r#"{"type":"auth","id":1,"token":"secret-all"}"#);
+    let heard = attack(&rig, &[auth.clone(), auth, frame(0x88, b"")].concat()).await;
+    assert_eq!((heard.count(r#""type":"ok""#), heard.count("`auth` must be the first message")), (1, 1));
+}
+
+/// A socket in which there was always something to read kept its task from looking at the clock: who never stopped
+/// pinging could stay without a credential, and keep one that had expired.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_never_stops_talking_does_not_outlive_its_time() {
+    let rig = Rig::start(|config| config.limits.auth_timeout = Duration::from_millis(300)).await;
+    let mut peer = open(&rig).await;
+    let pings = frame(0x89, b"").repeat(10_000);
+    let began = Instant::now();
+    while !rig.live.strangers.is_empty() && peer.try_send(&pings).await.is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(10), "it is still there");
+    }
+    nobody_is_connected(&rig).await;
+}
+
+/// Five seconds, whatever the peer does: says nothing, goes on sending, or answers and keeps the socket open.
+#[tokio::test]
+async fn a_close_that_is_never_answered_ends_all_the_same() {
+    let rig = anonymous(|_| {}).await;
+    let began = Instant::now();
+    let mut peers = Vec::new();
+    for last in [&b""[..], &frame(0x89, b"still here"), &frame(0x88, b"")] {
+        let mut peer = open(&rig).await;
+        peer.send(text("{").repeat(10)).await;
+        peer.send(last).await;
+        peers.push(peer);
+    }
+    nobody_is_connected(&rig).await;
+    let took = began.elapsed();
+    assert!((Duration::from_secs(4)..Duration::from_secs(15)).contains(&took), "{took:?}");
+    drop(peers);
+}
+
+#[tokio::test]
+async fn half_a_connection_is_none() {
+    let rig = anonymous(|_| {}).await;
+    let mut peer = open(&rig).await;
+    peer.finish().await;
+    assert_eq!(Heard::read(&peer.rest().await).code, None, "there is nobody to say goodbye to");
+    nobody_is_connected(&rig).await;
+
+    // Over HTTP a peer that has said all may still be waiting for its answer.
+    let mut peer = rig.connect().await;
+    peer.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    peer.finish().await;
+    assert_eq!(peer.answer().await.expect("an answer").status, 200);
+    let mut peer = rig.connect().await;
+    peer.send("POST /publish/cats HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n1")
+        .await;
+    peer.finish().await;
+    let rest = String::from_utf8(peer.rest().await).expect("text");
+    assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 400"), "{rest}");
+    assert!(rig.payloads().await.is_empty(), "half a body is none");
+}
+
+#[tokio::test]
+async fn huge_lists_of_subscriptions_are_refused_whole() {
+    let rig = anonymous(|config| config.limits.commands = 1_000).await;
+    let list = |n: std::ops::Range<usize>| n.map(|n| format!("\"orders.{n}\"")).collect::<Vec<_>>().join(",");
+    let subscribe = |id: u8, topics: &str| text(&format!(r#"{{"type":"subscribe","id":{id},"topics":[{topics}]}}"#));
+    let replace = text(&format!("{{\"topics\":[{}]}}", list(0..129)));
+    let deep = text(&format!(r#"{{"type":"subscribe","id":9,"topics":{}}}"#, "[".repeat(30_000)));
+    let bytes = [
+        subscribe(1, &list(0..4_000)),
+        subscribe(2, &list(0..128)),
+        subscribe(3, "\"cats\""),
+        subscribe(4, "\"orders.0\""),
+        subscribe(5, &["\"cats\""; 5_000].join(",")),
+        replace,
+        deep,
+        frame(0x88, b""),
+    ]
+    .concat();
+    let heard = attack(&rig, &bytes).await;
+    let many = |n: usize| format!("{n} subscriptions are more than `limits.subscriptions` allows (128)");
+    assert_eq!(heard.count(&many(4_000)), 1, "{:?}", heard.texts);
+    assert_eq!(heard.count(&many(129)), 2, "one more than there may be, and a list of as many");
+    assert_eq!(heard.count(r#"{"type":"ok""#), 2, "128, and one of them again: {:?}", heard.texts);
+    assert_eq!(heard.count(r#""type":"error""#), 5, "{:?}", heard.texts);
+}

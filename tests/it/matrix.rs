@@ -1,0 +1,321 @@
+//! Every way in, for every kind of caller: the table of `matrix.txt` is the test.
+//!
+//! A cell is the status of the answer. Over WebSocket it is `ok`, the status of the problem that is told, or the code of
+//! the close; for a list of topics, how many it names. What a registration has no part in is `-`.
+
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::rig::{Rig, grants, snapshot, token};
+use crate::subscriber::Subscriber;
+
+const EXPECTED: &str = include_str!("matrix.txt");
+
+/// Who calls: the secret of a bearer, or by a registration that a caller has made.
+#[derive(Clone, Copy)]
+enum Who {
+    Bearer(&'static str),
+    RegisteredBy(&'static str),
+}
+
+/// The kinds of callers: whether `[anonymous]` grants something where they call, and who they are. `other` may do all to
+/// topics that do not exist, `family` all to `orders.*`, and `gone` was taken away by a reload.
+const CALLERS: [(&str, bool, Who); 11] = [
+    ("nobody", false, Who::Bearer("")),
+    ("anon", true, Who::Bearer("")),
+    ("wrong", true, Who::Bearer("wrong")),
+    ("basic", true, Who::Bearer("basic")),
+    ("expired", true, Who::Bearer("secret-expired")),
+    ("gone", true, Who::Bearer("secret-gone")),
+    ("other", true, Who::Bearer("secret-other")),
+    ("family", true, Who::Bearer("secret-family")),
+    ("all", false, Who::Bearer("secret-all")),
+    ("by-all", false, Who::RegisteredBy("secret-all")),
+    ("by-anon", true, Who::RegisteredBy("")),
+];
+
+/// One way in.
+enum Way {
+    Post(&'static str, &'static str),
+    Lines(&'static str),
+    Get(&'static str),
+    Delete(&'static str),
+    Stream(&'static str),
+    /// A command, after the credential of the upgrade.
+    Command(&'static str),
+    /// A command, after a first frame `auth`.
+    AuthThen(&'static str),
+}
+
+const WAYS: &[(&str, Way)] = &[
+    ("publish cats", Way::Post("/publish/cats", "1")),
+    ("publish orders.eu", Way::Post("/publish/orders.eu", "1")),
+    ("publish nothing", Way::Post("/publish/nothing", "1")),
+    ("envelope cats", Way::Post("/publish", r#"{"topic":"cats","data":1}"#)),
+    ("envelope nothing", Way::Post("/publish", r#"{"topic":"nothing","data":1}"#)),
+    ("list cats, orders.eu", Way::Post("/publish", r#"[{"topic":"cats","data":1},{"topic":"orders.eu","data":1}]"#)),
+    ("lines cats", Way::Lines("{\"topic\":\"cats\",\"data\":1}\n")),
+    ("validate cats", Way::Post("/validate/cats", "1")),
+    ("validate orders.eu", Way::Post("/validate/orders.eu", "1")),
+    ("validate nothing", Way::Post("/validate/nothing", "1")),
+    ("history cats", Way::Get("/history/cats")),
+    ("history orders.*", Way::Get("/history/orders.*")),
+    ("history **", Way::Get("/history/**")),
+    ("history nothing", Way::Get("/history/nothing")),
+    ("topics", Way::Get("/topics")),
+    ("topics/cats", Way::Get("/topics/cats")),
+    ("topics/orders.eu", Way::Get("/topics/orders.eu")),
+    ("topics/nothing", Way::Get("/topics/nothing")),
+    ("topics/sightings/schema", Way::Get("/topics/sightings/schema")),
+    ("topics/nothing/schema", Way::Get("/topics/nothing/schema")),
+    ("register 7 cats", Way::Post("/register", r#"{"user_id":7,"topics":["cats"]}"#)),
+    ("register 7 orders.*", Way::Post("/register", r#"{"user_id":7,"topics":["orders.*"]}"#)),
+    ("register 8", Way::Post("/register", r#"{"user_id":8}"#)),
+    ("register 7 nothing", Way::Post("/register", r#"{"user_id":7,"topics":["nothing"]}"#)),
+    ("delete a registration", Way::Delete("")),
+    ("delete an unknown one", Way::Delete("7f1ed001-6b5c-4bd1-9b4c-7b5d3c9d8f11")),
+    ("events cats", Way::Stream("?topic=cats")),
+    ("events orders.eu", Way::Stream("?topic=orders.eu")),
+    ("events orders.*", Way::Stream("?topic=orders.*")),
+    ("events **", Way::Stream("?topic=**")),
+    ("events nothing", Way::Stream("?topic=nothing")),
+    ("ws subscribe cats", Way::Command(r#"{"type":"subscribe","id":1,"topics":["cats"]}"#)),
+    ("ws subscribe orders.eu", Way::Command(r#"{"type":"subscribe","id":1,"topics":["orders.eu"]}"#)),
+    ("ws subscribe orders.*", Way::Command(r#"{"type":"subscribe","id":1,"topics":["orders.*"]}"#)),
+    ("ws subscribe **", Way::Command(r#"{"type":"subscribe","id":1,"topics":["**"]}"#)),
+    ("ws subscribe nothing", Way::Command(r#"{"type":"subscribe","id":1,"topics":["nothing"]}"#)),
+    ("ws publish cats", Way::Command(r#"{"type":"publish","id":1,"topic":"cats","data":1}"#)),
+    ("ws publish orders.eu", Way::Command(r#"{"type":"publish","id":1,"topic":"orders.eu","data":1}"#)),
+    ("ws publish nothing", Way::Command(r#"{"type":"publish","id":1,"topic":"nothing","data":1}"#)),
+    ("ws ping", Way::Command(r#"{"type":"ping","id":1}"#)),
+    ("auth, subscribe cats", Way::AuthThen(r#"{"type":"subscribe","id":1,"topics":["cats"]}"#)),
+    ("auth, publish orders.eu", Way::AuthThen(r#"{"type":"publish","id":1,"topic":"orders.eu","data":1}"#)),
+];
+
+#[tokio::test]
+async fn every_way_in_is_judged_for_every_kind_of_caller() {
+    let rigs = [rig(false).await, rig(true).await];
+    let mut table = format!("{:25}", "");
+    for (caller, ..) in CALLERS {
+        table += &format!("{caller:>8}");
+    }
+    for (name, way) in WAYS {
+        table += &format!("\n{name:25}");
+        for (_, open, who) in CALLERS {
+            table += &format!("{:>8}", cell(&rigs[usize::from(open)], way, who).await);
+        }
+    }
+    let expected: Vec<&str> = EXPECTED.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(table, expected.join("\n"), "\n{table}\n");
+}
+
+/// A server with all tokens, one of which a reload has taken away.
+async fn rig(open: bool) -> Rig {
+    let config = |config: &mut relay::config::model::Config| {
+        config.limits.auth_failures = 10_000;
+        if open {
+            config.anonymous = grants(&["cats"], &["cats"], &["7"]);
+        }
+        let mut expired = token("expired", &["**"], &["**"], &["*"]);
+        expired.not_after = Some(relay::message::Time(1));
+        config.tokens.push(expired);
+        config.tokens.push(token("other", &["nothing"], &["nothing"], &[]));
+        config.tokens.push(token("family", &["orders.*"], &["orders.*"], &["7"]));
+    };
+    let rig = Rig::start(|it| {
+        config(it);
+        it.tokens.push(token("gone", &["**"], &["**"], &["*"]));
+    })
+    .await;
+    assert_eq!(rig.get("/topics", "secret-gone").await.status, 200, "not yet");
+    let mut next = snapshot(config);
+    next.generation = 2;
+    rig.live.commit(std::sync::Arc::new(next));
+    rig
+}
+
+fn authorization(secret: &str) -> String {
+    match secret {
+        "" => String::new(),
+        "basic" => "Authorization: Basic c2VjcmV0LWFsbA==\r\n".into(),
+        secret => format!("Authorization: Bearer {secret}\r\n"),
+    }
+}
+
+async fn cell(rig: &Rig, way: &Way, who: Who) -> String {
+    let Who::Bearer(secret) = who else { return registered_cell(rig, way, who).await };
+    let bearer = authorization(secret);
+    let json = "Content-Type: application/json";
+    match way {
+        Way::Post(path, body) => {
+            status(rig.call(&format!("POST {path} HTTP/1.1\r\n{json}\r\n{bearer}"), body).await.status)
+        }
+        Way::Lines(body) => {
+            let head = format!("POST /publish HTTP/1.1\r\nContent-Type: application/x-ndjson\r\n{bearer}");
+            status(rig.call(&head, body).await.status)
+        }
+        Way::Get(path) => {
+            let answer = rig.call(&format!("GET {path} HTTP/1.1\r\n{bearer}"), "").await;
+            match (*path, answer.status) {
+                ("/topics", 200) => format!("{} names", answer.json()["topics"].as_array().expect("a list").len()),
+                (_, code) => status(code),
+            }
+        }
+        Way::Delete(id) => {
+            let made = register(rig, "secret-all").await;
+            let id = if id.is_empty() { made.rsplit('/').next().expect("an id") } else { id };
+            status(rig.call(&format!("DELETE /register/{id} HTTP/1.1\r\n{bearer}"), "").await.status)
+        }
+        Way::Stream(query) => status(rig.call(&format!("GET /events{query} HTTP/1.1\r\n{bearer}"), "").await.status),
+        Way::Command(command) => {
+            let header = bearer.trim_end().strip_prefix("Authorization: ").map(|value| ("authorization", value));
+            let url = format!("ws://{}/ws", rig.public);
+            answered(Subscriber::connect(&url, header.as_slice()).await, &[command]).await
+        }
+        Way::AuthThen(command) => {
+            let auth = json!({"type": "auth", "token": secret}).to_string();
+            let url = format!("ws://{}/ws", rig.public);
+            let commands = if secret.is_empty() { vec![*command] } else { vec![auth.as_str(), command] };
+            answered(Subscriber::connect(&url, &[]).await, &commands).await
+        }
+    }
+}
+
+/// By a registration there are only the WebSocket and the stream.
+async fn registered_cell(rig: &Rig, way: &Way, who: Who) -> String {
+    let Who::RegisteredBy(secret) = who else { return String::new() };
+    match way {
+        Way::Command(command) => {
+            let url = register(rig, secret).await;
+            answered(Subscriber::connect(&url, &[]).await, &[command]).await
+        }
+        Way::Stream(query) => {
+            let url = register(rig, secret).await;
+            let id = url.rsplit('/').next().expect("an id");
+            status(rig.call(&format!("GET /events/{id}{query} HTTP/1.1\r\n"), "").await.status)
+        }
+        _ => "-".into(),
+    }
+}
+
+async fn register(rig: &Rig, secret: &str) -> String {
+    let answer = rig.post("/register", secret, r#"{"user_id":7,"topics":["cats"]}"#).await;
+    answer.json()["url"].as_str().expect("a URL").to_owned()
+}
+
+/// Sends commands, and waits for the answer to that with the id 1, or for the end.
+async fn answered(mut socket: Subscriber, commands: &[&str]) -> String {
+    for command in commands {
+        if !socket.try_send(command).await {
+            break;
+        }
+    }
+    loop {
+        match socket.next().await {
+            Message::Close(frame) => return u16::from(frame.expect("a code").code).to_string(),
+            Message::Text(text) => {
+                let told: Value = serde_json::from_str(&text).expect("JSON");
+                match told["type"].as_str() {
+                    _ if told["id"] != 1 => {}
+                    Some("ok" | "pong") => return "ok".into(),
+                    Some("error") => return told["problem"]["status"].to_string(),
+                    _ => {}
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn status(code: u16) -> String {
+    code.to_string()
+}
+
+/// Expiry reaches a connection that was let in before.
+#[tokio::test]
+async fn a_token_that_expires_ends_its_socket_with_4002() {
+    let rig = Rig::start(|config| {
+        let mut short = token("short", &[], &["cats"], &[]);
+        short.not_after = Some(relay::message::Time(relay::message::Time::now().0 + 500));
+        config.tokens.push(short);
+    })
+    .await;
+    let url = format!("ws://{}/ws", rig.public);
+    let mut socket = Subscriber::connect(&url, &[("authorization", "Bearer secret-short")]).await;
+    let code = socket.closed().await.0;
+    assert_eq!(code, 4002);
+    assert_eq!(rig.get("/history/cats", "secret-short").await.problem().1, "token-expired");
+}
+
+/// Nothing that a stranger can ask tells a topic that exists from one that does not.
+#[tokio::test]
+async fn a_stranger_learns_no_name() {
+    let rig = Rig::start(|config| config.tokens.push(token("some", &["cats"], &["cats"], &[]))).await;
+    for secret in ["", "secret-some"] {
+        for path in ["/topics/{}", "/topics/{}/schema", "/history/{}", "/events?topic={}"] {
+            let told = async |topic: &str| {
+                let answer = rig.get(&path.replace("{}", topic), secret).await;
+                (answer.status, String::from_utf8_lossy(&answer.body).replace(topic, "…"))
+            };
+            assert_eq!(told("sightings").await, told("nonesuch1").await, "{path} {secret}");
+        }
+        for path in ["/publish/{}", "/validate/{}"] {
+            let told = async |topic: &str| {
+                let answer = rig.post(&path.replace("{}", topic), secret, "{").await;
+                (answer.status, String::from_utf8_lossy(&answer.body).replace(topic, "…"))
+            };
+            assert_eq!(told("sightings").await, told("nonesuch1").await, "{path} {secret}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_cookie_is_set_or_read_and_no_credential_is_taken_from_a_url() {
+    let rig = Rig::start(|_| {}).await;
+    let json = "Content-Type: application/json\r\n";
+    for head in [
+        format!("POST /publish/cats?token=secret-all HTTP/1.1\r\n{json}"),
+        format!("POST /publish/cats?access_token=secret-all HTTP/1.1\r\n{json}"),
+        format!("POST /publish/cats HTTP/1.1\r\n{json}Cookie: token=secret-all; Authorization=Bearer secret-all\r\n"),
+        format!(
+            "POST /publish/cats HTTP/1.1\r\n{json}X-Api-Key: secret-all\r\nProxy-Authorization: Bearer secret-all\r\n"
+        ),
+        format!("POST http://all:secret-all@{}/publish/cats HTTP/1.1\r\n{json}", rig.public),
+    ] {
+        let answer = rig.call(&head, "1").await;
+        assert!(matches!(answer.status, 400 | 401 | 421), "{head}: {answer:?}");
+        assert_eq!(answer.header("set-cookie"), "");
+    }
+    for path in ["/events?topic=cats&token=secret-all", "/history/cats?access_token=secret-all"] {
+        let answer = rig.get(path, "").await;
+        assert!(matches!(answer.status, 400 | 401), "{path}: {answer:?}");
+        assert_eq!(answer.header("set-cookie"), "");
+    }
+    let url = format!("ws://{}/ws?token=secret-all", rig.public);
+    let socket = Subscriber::connect(&url, &[("cookie", "token=secret-all")]).await;
+    assert_eq!(answered(socket, &[r#"{"type":"subscribe","id":1,"topics":["cats"]}"#]).await, "4001");
+    assert!(rig.payloads().await.is_empty());
+}
+
+/// What a page may send without asking first (a form, a text, a beacon) publishes nothing and registers nobody.
+#[tokio::test]
+async fn requests_that_need_no_preflight_change_nothing() {
+    let rig = Rig::start(|config| config.anonymous = grants(&["cats"], &["cats"], &["*"])).await;
+    for media in [
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=b",
+        "text/plain",
+        "text/plain;charset=utf-8",
+    ] {
+        for (path, body) in [
+            ("/publish/cats", "1"),
+            ("/publish", r#"{"topic":"cats","data":1}"#),
+            ("/validate/cats", "1"),
+            ("/register", r#"{"user_id":1}"#),
+        ] {
+            let head = format!("POST {path} HTTP/1.1\r\nOrigin: https://app.example\r\nContent-Type: {media}\r\n");
+            assert_eq!(rig.call(&head, body).await.problem().1, "unsupported-media-type", "{path} {media}");
+        }
+    }
+    assert!(rig.payloads().await.is_empty() && rig.live.registrations.is_empty());
+}

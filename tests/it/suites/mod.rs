@@ -1,0 +1,21 @@
+//! Suites that nobody here wrote, against the real server. `.ci/suites` runs them all.
+//!
+//! The data lies below `$RELAY_SUITES`, else beside the repository; where it does not, each says that it was skipped.
+
+#[cfg(feature = "echo")]
+mod autobahn;
+mod json;
+mod json_schema;
+
+use std::path::{Path, PathBuf};
+
+/// A folder of data, if it is here.
+fn suite(name: &str) -> Option<PathBuf> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/suites");
+    let folder = std::env::var_os("RELAY_SUITES").map_or_else(beside, PathBuf::from).join(name);
+    if !folder.is_dir() {
+        eprintln!("skipped: {} is not here", folder.display());
+        return None;
+    }
+    Some(folder)
+}
