@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, Notify, oneshot};
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
+use crate::assemble::aside::aside;
 use crate::assemble::plan::Plan;
 use crate::assemble::{Loaded, build, gate, load};
 use crate::config::files::Inputs;
@@ -32,9 +33,6 @@ use crate::telemetry::logs::Logs;
 
 /// So often what changed while it was read is read again.
 const READS: usize = 3;
-/// How far judging the files stands back behind serving, as nice(2) counts.
-#[cfg(target_os = "linux")]
-const NICE: i32 = 5;
 
 /// What asked for a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,7 +163,7 @@ impl Reloader {
             diagnostics: json!([]),
         };
         match self.load(&state).await {
-            Err(panicked) => (report.result, report.diagnostics) = panicked,
+            Err(given_up) => (report.result, report.diagnostics) = given_up,
             Ok(loaded) => {
                 if !dry_run {
                     state.paths.clone_from(&loaded.read_paths);
@@ -213,13 +211,14 @@ impl Reloader {
             loaded
         })
         .await
+        .map_err(given_up)
     }
 
     async fn judge(&self, state: &mut State, running: &Arc<Snapshot>, loaded: Loaded, dry_run: bool) -> Judged {
         let before = running.clone();
         let (mut loaded, next) = match aside(move || examine(&before, loaded)).await {
             Ok(examined) => examined,
-            Err(panicked) => return panicked,
+            Err(cause) => return given_up(cause),
         };
         let diagnostics = render::json(&loaded.diagnostics, &loaded.sources);
         let Some(Next { snapshot, plan }) = next else {
@@ -366,25 +365,11 @@ pub fn examine(running: &Snapshot, mut loaded: Loaded) -> (Loaded, Option<Next>)
     (loaded, Some(Next { snapshot, plan }))
 }
 
-/// Runs what takes long, behind everybody who serves. If it panics, that refuses the reload and ends nothing else.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Judged> {
-    let (answer, answered) = oneshot::channel();
-    // A thread of its own, for its priority cannot be raised again.
-    let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
-        // Elsewhere it would count for the whole process. Refused by the system, it is only slower for those who serve.
-        #[cfg(target_os = "linux")]
-        let _ = rustix::process::nice(NICE);
-        let _ = answer.send(work());
-    });
-    let done = match thread {
-        Ok(_) => answered.await.map_err(|_| "a reload panicked".to_owned()),
-        Err(error) => Err(error.to_string()),
-    };
-    done.map_err(|cause| {
-        let message = "relay could not judge the configuration: the log says why";
-        error!(cause, "a reload was given up");
-        (Outcome::Refused(message.into()), json!([{"code": "internal", "severity": "error", "message": message}]))
-    })
+/// A reload that could not be judged is refused, and ends nothing else.
+fn given_up(cause: String) -> Judged {
+    let message = "relay could not judge the configuration: the log says why";
+    error!(cause, "a reload was given up");
+    (Outcome::Refused(message.into()), json!([{"code": "internal", "severity": "error", "message": message}]))
 }
 
 fn warn_all(loaded: &Loaded) {
