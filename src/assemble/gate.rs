@@ -16,7 +16,7 @@ use crate::diagnostic::Diagnostic;
 use crate::diagnostic::change::{ChangeFact, Whom};
 use crate::name::Pattern;
 use crate::schema::Schema;
-use crate::schema::compat::{Side, Verdict, compare};
+use crate::schema::compat::{self, Side};
 use crate::shadow::Shadow;
 use crate::snapshot::Snapshot;
 
@@ -52,13 +52,17 @@ fn restart_only(old: &Config, new: &Config, loaded: &Loaded) -> Vec<Diagnostic> 
     changed.collect()
 }
 
-/// Comparisons that were made: many topics may share a schema.
+/// Comparisons that were made: many topics may share a schema, and few ask for both sides.
 #[derive(Default)]
-struct Verdicts(HashMap<[*const Schema; 2], Verdict>);
+struct Verdicts(HashMap<([*const Schema; 2], Whom), Side>);
 
 impl Verdicts {
-    fn of(&mut self, old: &Arc<Schema>, new: &Arc<Schema>) -> &Verdict {
-        self.0.entry([Arc::as_ptr(old), Arc::as_ptr(new)]).or_insert_with(|| compare(old, new))
+    fn of(&mut self, pair: &Succession<'_>, whom: Whom) -> &Side {
+        let (old, new) = (&pair.old.schema, &pair.new.schema);
+        self.0.entry(([Arc::as_ptr(old), Arc::as_ptr(new)], whom)).or_insert_with(|| match whom {
+            Whom::Publishers => compat::publishers(old, new),
+            Whom::Subscribers => compat::subscribers(old, new),
+        })
     }
 
     fn breaks(
@@ -72,11 +76,26 @@ impl Verdicts {
             return Vec::new();
         }
         let new = &next.config.topics[pair.new.config];
-        let verdict = self.of(&pair.old.schema, &pair.new.schema);
-        let sides = [(Whom::Publishers, &verdict.publishers), (Whom::Subscribers, &verdict.subscribers)];
-        let facts = sides.into_iter().filter(|(whom, side)| !was_tried(pair, *whom, side));
-        let facts = facts.filter_map(|(whom, side)| fact(old, pair.topics, whom, side));
-        facts.map(|fact| place(fact, new, loaded)).collect()
+        let mut found = Vec::new();
+        for (whom, protected) in concerned(old.compatibility) {
+            let side = self.of(pair, *whom);
+            if !was_tried(pair, *whom, side) {
+                let fact = fact(pair.topics, *whom, *protected, side);
+                found.extend(fact.map(|fact| place(fact, new, loaded)));
+            }
+        }
+        found
+    }
+}
+
+/// Who has a say, and whether it is the last one. Without a promise, what new subscribers may get is nobody's business;
+/// a refused publisher is worth a word.
+fn concerned(compatibility: Compatibility) -> &'static [(Whom, bool)] {
+    match compatibility {
+        Compatibility::None => &[(Whom::Publishers, false)],
+        Compatibility::Publishers => &[(Whom::Publishers, true)],
+        Compatibility::Subscribers => &[(Whom::Subscribers, true)],
+        Compatibility::Full => &[(Whom::Publishers, true), (Whom::Subscribers, true)],
     }
 }
 
@@ -87,16 +106,8 @@ fn was_tried(pair: &Succession<'_>, whom: Whom, side: &Side) -> bool {
     whom == Whom::Publishers && matches!(side, Side::Unknown { .. }) && pair.old.shadow.as_ref().is_some_and(tried)
 }
 
-fn fact(old: &TopicConfig, topics: &Pattern, whom: Whom, side: &Side) -> Option<ChangeFact> {
+fn fact(topics: &Pattern, whom: Whom, protected: bool, side: &Side) -> Option<ChangeFact> {
     let topic = topics.to_string();
-    let protected = match (old.compatibility, whom) {
-        (Compatibility::Full, _)
-        | (Compatibility::Publishers, Whom::Publishers)
-        | (Compatibility::Subscribers, Whom::Subscribers) => true,
-        (Compatibility::None, Whom::Publishers) => false,
-        // Without a promise, what new subscribers may get is nobody's business; a refused publisher is worth a word.
-        _ => return None,
-    };
     match side {
         Side::Yes => None,
         Side::No { lost, example } => {

@@ -10,17 +10,22 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, Notify, oneshot};
+use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
+use crate::assemble::aside::aside;
 use crate::assemble::plan::Plan;
 use crate::assemble::{Loaded, build, gate, load};
 use crate::config::files::Inputs;
 use crate::config::model::{Config, Span, TokenConfig};
 use crate::diagnostic::{any_error, render};
+use crate::directory::Directory;
 use crate::files::Disk;
 use crate::hub::entry::Mark;
+use crate::hub::topic::Topic;
 use crate::live::Live;
 use crate::message::Time;
+use crate::plugin::Retention;
 use crate::reloads::{Outcome, Report};
 use crate::schema::compile::SchemaCache;
 use crate::snapshot::Snapshot;
@@ -140,7 +145,7 @@ impl Reloader {
     pub async fn are_unchanged(&self) -> bool {
         let (path, inputs) = (self.path.clone(), self.state.lock().await.inputs.clone());
         // Where it cannot be told, a look tells.
-        tokio::task::spawn_blocking(move || inputs.are_unchanged(&Disk::new(&path))).await.unwrap_or(false)
+        spawn_blocking(move || inputs.are_unchanged(&Disk::new(&path))).await.unwrap_or(false)
     }
 
     /// Looks at the files. Unless a person asked, or `trusted` is the hash of what is found, what removes something is
@@ -158,7 +163,7 @@ impl Reloader {
             diagnostics: json!([]),
         };
         match self.load(&state).await {
-            Err(panicked) => (report.result, report.diagnostics) = panicked,
+            Err(given_up) => (report.result, report.diagnostics) = given_up,
             Ok(loaded) => {
                 if !dry_run {
                     state.paths.clone_from(&loaded.read_paths);
@@ -208,13 +213,14 @@ impl Reloader {
             loaded
         })
         .await
+        .map_err(given_up)
     }
 
     async fn judge(&self, state: &mut State, running: &Arc<Snapshot>, loaded: Loaded, dry_run: bool) -> Judged {
         let before = running.clone();
         let (mut loaded, next) = match aside(move || examine(&before, loaded)).await {
             Ok(examined) => examined,
-            Err(panicked) => return panicked,
+            Err(cause) => return given_up(cause),
         };
         let diagnostics = render::json(&loaded.diagnostics, &loaded.sources);
         let Some(Next { snapshot, plan }) = next else {
@@ -229,45 +235,35 @@ impl Reloader {
         }
         warn_all(&loaded);
         let is_new = loaded.hash != running.hash;
+        let mut json = json!({});
         if is_new {
-            self.commit(running, Arc::new(snapshot), &plan).await;
+            json = plan.to_json();
+            self.commit(running, Arc::new(snapshot), plan).await;
         }
         state.finished = !loaded.unfinished;
-        (state.cache, state.keys, state.refused) = (std::mem::take(&mut loaded.cache), loaded.keys, None);
-        (if is_new { Outcome::Committed(plan.to_json()) } else { Outcome::Unchanged }, diagnostics)
+        std::mem::swap(&mut state.cache, &mut loaded.cache);
+        std::mem::swap(&mut state.keys, &mut loaded.keys);
+        state.refused = None;
+        // Thousands of small things, to be dropped elsewhere, the last of the old configuration among them.
+        drop(spawn_blocking({
+            let before = running.clone();
+            move || drop((before, loaded))
+        }));
+        (if is_new { Outcome::Committed(json) } else { Outcome::Unchanged }, diagnostics)
     }
 
-    /// The commit point is the swap. New topics are known to the log before it, so that nobody's first message is lost;
-    /// old ones until behind the last message that was judged by them.
-    async fn commit(&self, running: &Snapshot, next: Arc<Snapshot>, plan: &Plan) {
-        let live = &self.live;
-        let (topics, retention) = (build::topics(&next), build::retention(&next.config));
-        let (mut all_topics, mut all_retention) = (topics.clone(), retention.clone());
-        let retained_before = build::retention(&running.config);
-        for name in &plan.topics_removed {
-            if let (Some(rules), Some(kept)) = (running.declared(name), retained_before.get(name)) {
-                all_topics.insert(name.clone(), rules.topic.clone());
-                all_retention.insert(name.clone(), kept.clone());
-            }
-        }
-        live.hub.store().retain(all_retention);
-        live.hub.declare(all_topics);
-        live.commit(next.clone());
-        // At once, however long a store takes; by what each is and not by its name, which a new secret may have.
-        if !plan.lost_tokens().is_empty() {
-            live.hub.revoke(|principal| principal.token.is_some() && next.auth.renew(principal).is_none());
-        }
-        live.settle().await;
-        live.hub.mark(|seq| Mark {
-            seq,
-            generation: next.generation,
-            removed: plan.topics_removed.clone(),
-            changed: plan.schemas_changed.clone(),
-            tokens: plan.tokens_changed.iter().cloned().chain(plan.lost_tokens()).collect(),
-            anonymous: plan.anonymous,
-        });
-        live.hub.declare(topics);
-        live.hub.store().retain(retention);
+    /// The commit point is the swap. What is long is done where nobody is served, but at the pace of those who serve, for
+    /// they wait for the same locks.
+    async fn commit(&self, running: &Arc<Snapshot>, next: Arc<Snapshot>, plan: Plan) {
+        let (live, before, after) = (self.live.clone(), running.clone(), next.clone());
+        let swap = move || {
+            let prepared = swap(&live, &before, &after, &plan);
+            (plan, prepared)
+        };
+        let (plan, prepared) = spawn_blocking(swap).await.expect("a commit does not panic");
+        self.live.settle().await;
+        let (live, after) = (self.live.clone(), next.clone());
+        spawn_blocking(move || tell_all(&live, &after, &plan, prepared)).await.expect("a commit does not panic");
         self.apply(&next.config);
     }
 
@@ -314,6 +310,50 @@ impl State {
     }
 }
 
+/// What the hub and the log are to know once nothing is judged by the old configuration any more.
+struct Prepared {
+    topics: Directory<Arc<Topic>>,
+    retention: Directory<Retention>,
+}
+
+/// New topics are known to the log before the swap, so that nobody's first message is lost; old ones until behind the
+/// last message that was judged by them.
+fn swap(live: &Live, running: &Snapshot, next: &Arc<Snapshot>, plan: &Plan) -> Prepared {
+    let (topics, retention) = (build::topics(next), build::retention(&next.config));
+    let (mut all_topics, mut all_retention) = (topics.clone(), retention.clone());
+    if !plan.topics_removed.is_empty() {
+        let retained_before = build::retention(&running.config);
+        for name in &plan.topics_removed {
+            if let (Some(rules), Some(kept)) = (running.declared(name), retained_before.get(name)) {
+                all_topics.insert(name.clone(), rules.topic.clone());
+                all_retention.insert(name.clone(), kept.clone());
+            }
+        }
+    }
+    live.hub.store().retain(all_retention);
+    live.hub.declare(all_topics);
+    live.commit(next.clone());
+    // At once, however long a store takes; by what each is and not by its name, which a new secret may have.
+    if !plan.lost_tokens().is_empty() {
+        live.hub.revoke(|principal| principal.token.is_some() && next.auth.renew(principal).is_none());
+    }
+    Prepared { topics, retention }
+}
+
+/// Everything that was judged by the old configuration is in the log: marks the place.
+fn tell_all(live: &Live, next: &Snapshot, plan: &Plan, prepared: Prepared) {
+    live.hub.mark(|seq| Mark {
+        seq,
+        generation: next.generation,
+        removed: plan.topics_removed.clone(),
+        changed: plan.schemas_changed.clone(),
+        tokens: plan.tokens_changed.iter().cloned().chain(plan.lost_tokens()).collect(),
+        anonymous: plan.anonymous,
+    });
+    live.hub.declare(prepared.topics);
+    live.hub.store().retain(prepared.retention);
+}
+
 /// Everything between the load and the commit; no configuration when there is an error among the diagnostics.
 pub fn examine(running: &Snapshot, mut loaded: Loaded) -> (Loaded, Option<Next>) {
     let Some(config) = loaded.config.take() else { return (loaded, None) };
@@ -327,13 +367,11 @@ pub fn examine(running: &Snapshot, mut loaded: Loaded) -> (Loaded, Option<Next>)
     (loaded, Some(Next { snapshot, plan }))
 }
 
-/// Runs what takes long. If it panics, that refuses the reload and ends nothing else.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Judged> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        let message = "relay could not judge the configuration, which is a defect of relay: the log says where";
-        error!(%error, "a reload panicked");
-        (Outcome::Refused(message.into()), json!([{"code": "internal", "severity": "error", "message": message}]))
-    })
+/// A reload that could not be judged is refused, and ends nothing else.
+fn given_up(cause: String) -> Judged {
+    let message = "relay could not judge the configuration: the log says why";
+    error!(cause, "a reload was given up");
+    (Outcome::Refused(message.into()), json!([{"code": "internal", "severity": "error", "message": message}]))
 }
 
 fn warn_all(loaded: &Loaded) {

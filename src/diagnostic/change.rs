@@ -21,7 +21,7 @@ pub enum ChangeFact {
 }
 
 /// For whom a change of a schema is bad.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Whom {
     /// They would be refused.
     Publishers,

