@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::event_stream::EventStream;
@@ -35,8 +37,9 @@ async fn publish_to_the_end(address: SocketAddr) -> (Vec<String>, Option<u16>) {
     while let Ok(socket) = TcpStream::connect(address).await {
         let mut peer = Peer::new(socket);
         loop {
-            let request = "POST /publish/cats HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
-                           Content-Length: 3\r\n\r\n\"x\"";
+            let head = "POST /publish/cats HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+            let body = format!("\"{}\"", "x".repeat(8 << 10));
+            let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
             if peer.try_send(request).await.is_err() {
                 break;
             }
@@ -55,7 +58,9 @@ async fn publish_to_the_end(address: SocketAddr) -> (Vec<String>, Option<u16>) {
 }
 
 /// Reads to the end: the ids of the messages, whether `goaway` came, and the close code.
-async fn read_to_the_end(mut subscriber: Subscriber) -> (BTreeSet<String>, bool, u16) {
+async fn read_to_the_end<S: AsyncRead + AsyncWrite + Unpin>(
+    mut subscriber: Subscriber<S>,
+) -> (BTreeSet<String>, bool, u16) {
     let (mut ids, mut goaway) = (BTreeSet::new(), false);
     loop {
         match subscriber.next().await {
@@ -84,6 +89,14 @@ async fn nothing_acknowledged_is_missing_from_a_subscriber_that_reads_when_it_is
         while subscriber.json().await["type"] != "synced" {}
         readers.push(tokio::spawn(read_to_the_end(subscriber)));
     }
+    // Reads nothing before the end has begun: it is behind by more than the kernel holds.
+    let narrow = TcpSocket::new_v4().expect("a socket");
+    narrow.set_recv_buffer_size(4 << 10).expect("a small buffer");
+    let narrow = narrow.connect(address).await.expect("it listens");
+    let (late, _) = client_async(format!("ws://{address}/ws"), narrow).await.expect("an upgrade");
+    let mut late = Subscriber::over(late);
+    late.send(r#"{"type":"subscribe","id":1,"topics":["cats"]}"#).await;
+    while late.json().await["type"] != "synced" {}
     let socket = TcpStream::connect(address).await.expect("it listens");
     let mut stream = EventStream::open(socket, "/events?topic=cats", "").await;
     assert_eq!(stream.next().await.expect("an event").name, "synced");
@@ -107,6 +120,8 @@ async fn nothing_acknowledged_is_missing_from_a_subscriber_that_reads_when_it_is
     drop(probe);
     let began = Instant::now();
     relay.signal("TERM");
+    relay.wait_for("draining");
+    let late = tokio::spawn(read_to_the_end(late));
     let mut acknowledged = BTreeSet::new();
     for publisher in publishers {
         let (ids, last) = publisher.await.expect("no panic");
@@ -114,6 +129,9 @@ async fn nothing_acknowledged_is_missing_from_a_subscriber_that_reads_when_it_is
         acknowledged.extend(ids);
     }
     assert!(acknowledged.len() > 40, "{}", acknowledged.len());
+    let late = late.await.expect("no panic");
+    assert_eq!(acknowledged.difference(&late.0).count(), 0, "of {}", acknowledged.len());
+    assert_eq!((late.1, late.2), (true, 4200));
     for reader in readers {
         let (ids, goaway, code) = reader.await.expect("no panic");
         assert_eq!(acknowledged.difference(&ids).count(), 0, "of {}", acknowledged.len());

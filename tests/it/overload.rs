@@ -96,3 +96,25 @@ async fn slow_readers_cost_no_more_than_the_budget_and_it_recovers() {
     assert_eq!(next.text().await, "pong");
     rig.end().await;
 }
+
+#[tokio::test]
+async fn a_peer_that_answers_no_ping_is_closed() {
+    let rig = Rig::start(|config| {
+        config.anonymous = grants(&[], &["cats"], &[]);
+        config.limits.ping_interval = Duration::from_millis(20);
+        config.limits.pong_timeout = Duration::from_millis(20);
+    })
+    .await;
+    let mut peer = rig.connect().await;
+    peer.send(format!(
+        "GET /ws HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        rig.public
+    ))
+    .await;
+    let heard = peer.rest().await;
+    let has = |bytes: &[u8]| heard.windows(bytes.len()).any(|window| window == bytes);
+    assert!(has(&[0x89, 0]), "a ping: {:?}", String::from_utf8_lossy(&heard));
+    assert!(has(&4201_u16.to_be_bytes()) && has(b"no sign of life"), "{:?}", String::from_utf8_lossy(&heard));
+    rig.end().await;
+}
