@@ -3,7 +3,8 @@
 //! `cargo build --release && cargo run --release --example slow-readers` starts the server as a process of its own and
 //! is the load: 5,000 subscribers that read and 5,000 that stop, 5,000 messages of 1 KiB. First without the slow ones,
 //! then with them; the p99 of the second must stay under twice that of the first, and the server must grow by no more
-//! than what the kernel is not counted for: the window, the rings, and a frame for each that stopped.
+//! than the window, the rings, and a frame for each that stopped. It takes 12 minutes on two processors, most of them to
+//! send 25,000,000 messages at a pace that leaves them room.
 //!
 //! `slow-readers <reading> <stalled> <messages> <a second>` takes other numbers. It needs two descriptors for each
 //! connection between its two processes (`ulimit -n`).
@@ -12,7 +13,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -47,14 +48,14 @@ async fn main() {
     let number = |at: usize, default: u64| given.get(at).copied().unwrap_or(default);
     let count = |at, default| usize::try_from(number(at, default)).expect("a number of connections");
     let numbers =
-        Numbers { reading: count(0, 5_000), stalled: count(1, 5_000), messages: number(2, 5_000), rate: number(3, 25) };
+        Numbers { reading: count(0, 5_000), stalled: count(1, 5_000), messages: number(2, 5_000), rate: number(3, 15) };
     let quiet = run(Numbers { stalled: 0, ..numbers }).await;
     show("without slow readers", &quiet);
     let slow = run(numbers).await;
     show("with slow readers", &slow);
     let grown = slow.after.saturating_sub(slow.before);
-    // The window holds each message as text and once encoded; the rings of the topic are 1 MiB by default.
-    let allowed = (16 << 10) + (2 << 10) + numbers.stalled as u64 * 2 + quiet.after.saturating_sub(quiet.before);
+    // Window and rings fill in both runs. Beside them a slow reader may cost a frame, and the allocator is not exact.
+    let allowed = quiet.after.saturating_sub(quiet.before) + numbers.stalled as u64 * 2 + (4 << 10);
     println!("grown by {grown} KiB, allowed {allowed} KiB; p99 {:.2} of the undisturbed", ratio(&slow, &quiet));
     if grown > allowed || ratio(&slow, &quiet) > 2.0 {
         std::process::exit(1);
@@ -194,6 +195,7 @@ async fn publish(socket: &mut TcpStream, began: Instant) {
 struct Server {
     child: Child,
     address: SocketAddr,
+    directory: PathBuf,
 }
 
 impl Server {
@@ -222,8 +224,7 @@ impl Server {
         while std::net::TcpStream::connect(address).is_err() {
             std::thread::sleep(Duration::from_millis(20));
         }
-        let _ = std::fs::remove_dir_all(&directory);
-        Self { child, address }
+        Self { child, address, directory }
     }
 
     /// Resident memory in KiB.
@@ -238,5 +239,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
