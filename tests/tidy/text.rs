@@ -13,8 +13,13 @@ const MAX_FUNCTION: usize = 60;
 const WORDS: &[&str] =
     &["Broker", "Channel", "Client", "Data", "Event", "Helper", "Manager", "Session", "Util", "Utils"];
 
+/// The program, and what measures it.
+fn products() -> Vec<Source> {
+    ["src", "bench/src", "bench/benches"].into_iter().flat_map(sources).collect()
+}
+
 fn all() -> Vec<Source> {
-    let mut all = sources("src");
+    let mut all = products();
     all.extend(sources("tests"));
     assert!(all.len() > 100, "only {} files were seen", all.len());
     all
@@ -22,7 +27,7 @@ fn all() -> Vec<Source> {
 
 #[test]
 fn files_are_short() {
-    let long = sources("src").into_iter().filter(|source| !source.is_test).filter_map(|source| {
+    let long = products().into_iter().filter(|source| !source.is_test).filter_map(|source| {
         let lines = source.text.lines().count();
         (lines > MAX_FILE).then(|| format!("{} has {lines} lines", source.path))
     });
@@ -33,7 +38,7 @@ fn files_are_short() {
 fn functions_fit_a_screen() {
     let mut seen = 0;
     let mut long = Vec::new();
-    for source in sources("src") {
+    for source in products() {
         for function in source.functions() {
             seen += 1;
             if function.lines > MAX_FUNCTION {
@@ -68,7 +73,7 @@ fn nothing_is_left_for_later() {
 
 #[test]
 fn nothing_is_unwrapped_but_in_tests() {
-    for source in sources("src") {
+    for source in products() {
         assert!(!source.code.contains(".unwrap()"), "{}: `expect` says why it cannot fail", source.path);
         assert!(!source.code.contains(".expect()"), "{}", source.path);
     }
@@ -77,7 +82,7 @@ fn nothing_is_unwrapped_but_in_tests() {
 #[test]
 fn types_are_named_in_the_words_of_the_house() {
     let mut seen = 0;
-    for source in sources("src") {
+    for source in products() {
         for keyword in ["struct ", "enum ", "trait ", "type "] {
             for (_, name) in source.paths(keyword) {
                 seen += 1;

@@ -1,0 +1,114 @@
+//! The log, the encoder, the reader of frames and the snapshot, each for itself.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use gungraun::library_benchmark;
+use relay::directory::Directory;
+use relay::frame::inbound::{Inbound, Item};
+use relay::live::Live;
+use relay::message::{Epoch, Record, Time};
+use relay::name::{Pattern, TopicName};
+use relay::plugin::{Draft, Encoder, Retention, Store};
+use relay::protocol::relay_v1::RelayV1;
+use relay::schema::Payload;
+use relay::store::Settings;
+use relay::store::memory::MemoryStore;
+use relay_bench::frame::{TEXT, masked};
+
+use crate::{TIMES, live, payload};
+
+/// Messages that a topic retains: the ring is full, so that each append evicts.
+const RETAINED: usize = 1_000;
+
+fn topic(name: &str) -> TopicName {
+    TopicName::parse(name).expect("a topic")
+}
+
+fn draft(topic: &TopicName, text: &Bytes) -> Draft {
+    Draft { topic: topic.clone(), user: None, payload: Payload::from_log(text.clone()), key: None }
+}
+
+/// A log whose one ring is full, and what comes next.
+fn full_ring() -> (MemoryStore, Vec<Draft>) {
+    let store = MemoryStore::new(&Settings { key_window: Duration::from_secs(60), keys: 1_000 });
+    let declared = Pattern::parse("bench").expect("a name");
+    let retention = Retention {
+        count: RETAINED,
+        bytes: 16 << 20,
+        age: Duration::from_secs(3_600),
+        declared: declared.clone(),
+        topics: 1,
+    };
+    store.retain([(declared, retention)].into_iter().collect::<Directory<_>>());
+    let (topic, text) = (topic("bench"), Bytes::from(payload(128)));
+    for _ in 0..RETAINED {
+        store.append(vec![draft(&topic, &text)]).now_or_never();
+    }
+    let drafts = (0..TIMES).map(|_| draft(&topic, &text)).collect();
+    (store, drafts)
+}
+
+#[library_benchmark]
+#[bench::one_at_a_time(setup = full_ring)]
+fn ring_append((store, drafts): (MemoryStore, Vec<Draft>)) -> MemoryStore {
+    for draft in drafts {
+        let receipts = store.append(vec![draft]).now_or_never();
+        assert!(black_box(receipts).is_some_and(|receipts| receipts.is_ok()), "a log in memory does not wait");
+    }
+    store
+}
+
+fn record(size: usize) -> Record {
+    let payload = Payload::from_log(payload(size).into());
+    Record { seq: 1_234_567, time: Time(1_795_000_000_000), topic: topic("bench"), user: None, payload }
+}
+
+#[library_benchmark]
+#[bench::bytes_128(args = (128), setup = record)]
+#[bench::kib_16(args = (16 << 10), setup = record)]
+fn encode(record: Record) -> Record {
+    for _ in 0..TIMES {
+        black_box(RelayV1.message(Epoch(0x9f3c_21aa), black_box(&record)));
+    }
+    record
+}
+
+/// As many frames behind each other as arrive in a full read, or one that comes in pieces.
+fn frames(size: usize) -> (Inbound, Vec<u8>) {
+    let frame = masked(TEXT, payload(size).as_bytes());
+    (Inbound::new(64 << 10), frame.repeat(TIMES))
+}
+
+#[library_benchmark]
+#[bench::bytes_128(args = (128), setup = frames)]
+fn inbound((mut inbound, mut wire): (Inbound, Vec<u8>)) -> usize {
+    let mut texts = 0;
+    for part in wire.chunks_mut(8 << 10) {
+        let mut part = part;
+        while let Ok(Some(item)) = inbound.next(&mut part) {
+            texts += usize::from(matches!(black_box(item), Item::Text(_)));
+        }
+    }
+    assert_eq!(texts, TIMES, "each frame is a text");
+    texts
+}
+
+/// A server with many topics, an exact one of them, and one of a family.
+fn directory(topics: usize) -> (Arc<Live>, TopicName, TopicName) {
+    (live(topics), topic("bench"), topic("bench.17"))
+}
+
+#[library_benchmark]
+#[bench::topics_1000(args = (1_000), setup = directory)]
+fn snapshot_load((live, exact, family): (Arc<Live>, TopicName, TopicName)) -> Arc<Live> {
+    for _ in 0..TIMES {
+        let snapshot = live.snapshot();
+        black_box(snapshot.resolve(black_box(&exact)).is_some());
+        black_box(snapshot.resolve(black_box(&family)).is_some());
+    }
+    live
+}

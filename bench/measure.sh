@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# Relay against its floors: what it costs, and whether that is within the bars.
+#
+#   bench/measure.sh path/to/relay [rounds] [group ...]
+#
+# Groups: fanout growth topics mixed publish sizes connects idle; all of them when none is named. One round of all takes
+# about four minutes. Server on processor 0, load on processor 1, on loopback; each run has a fresh server, and in every
+# other round the floor comes first. Ends by itself, with 1 where a message was lost, a connection ended, or a bar is
+# missed. RUNS=file keeps the lines of JSON that the table is made of; BENCH_TARGET says where to build.
+# Needs: cargo, python3, taskset; two processors; 19,500 descriptors; ports 28700 to 28703 free.
+set -euo pipefail
+
+[ $# -ge 1 ] || { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 64; }
+relay=$(realpath "$1")
+rounds=${2:-3}
+shift $(($# > 1 ? 2 : 1))
+groups=("$@")
+[ ${#groups[@]} -gt 0 ] || groups=(fanout growth topics mixed publish sizes connects idle)
+here=$(cd "$(dirname "$0")" && pwd)
+target=${BENCH_TARGET:-$here/../target/bench}
+
+for need in cargo python3 taskset; do
+    command -v "$need" >/dev/null || { printf '%s is not there\n' "$need" >&2; exit 69; }
+done
+"$relay" --version >/dev/null || { printf '%s is no relay: cargo build --release\n' "$relay" >&2; exit 66; }
+cargo build --quiet --release --locked --manifest-path "$here/Cargo.toml" --target-dir "$target" --bins
+load=$target/release/load
+floor=$target/release/floor
+bare=$target/release/bare-hyper
+
+work=$(mktemp -d)
+server=
+trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
+runs=${RUNS:-$work/runs}
+: >"$runs"
+cp "$here/relay.toml" "$here/bench.json" "$work"
+"$load" certify "$work"
+{ cat "$here/relay.toml"; printf '[server.tls]\ncert = "cert.pem"\nkey = "key.pem"\n'; } >"$work/relay-tls.toml"
+
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+for port in 28700 28701 28702 28703; do
+    ! listens "$port" || { printf 'port %s is taken\n' "$port" >&2; exit 69; }
+done
+
+# Starts a server on processor 0, and waits until it listens.
+start() {
+    local port=$1
+    shift
+    taskset -c 0 "$@" >"$work/out" 2>&1 &
+    server=$!
+    for _ in $(seq 100); do
+        if listens "$port"; then return; fi
+        kill -0 "$server" 2>/dev/null || break
+        sleep 0.05
+    done
+    cat "$work/out" >&2
+    printf 'did not start: %s\n' "$*" >&2
+    exit 1
+}
+
+# One load on one fresh server: run <server> <what is measured> <arguments of the load>
+run() {
+    local name=$1 scenario=$2 port config=relay.toml
+    shift 2
+    case $name in
+    relay)
+        port=28700
+        [ "$scenario" != idle-tls ] || config="relay-tls.toml"
+        start "$port" "$relay" run --config "$work/$config"
+        ;;
+    floor) port=28702; start "$port" "$floor" "$port" ;;
+    bare) port=28703; start "$port" "$bare" "$port" ;;
+    esac
+    if ! timeout 150 "$load" --address "127.0.0.1:$port" --pid "$server" --processor 1 --label "$name-$scenario" "$@" >>"$runs"; then
+        tail -n 20 "$work/out" >&2
+        printf 'failed: %s %s\n' "$name" "$scenario" >&2
+        exit 1
+    fi
+    kill -0 "$server" 2>/dev/null || { tail -n 20 "$work/out" >&2; printf 'the server died\n' >&2; exit 1; }
+    kill "$server"
+    wait "$server" 2>/dev/null || true
+    server=
+}
+
+# Once in a round, whichever groups ask for it.
+declare -A ran
+once() {
+    [ -z "${ran[$round-$1-$2]:-}" ] || return 0
+    ran[$round-$1-$2]=1
+    run "$@"
+}
+
+group() {
+    local name=$1 size window messages
+    case $2 in
+    fanout)
+        once "$name" w1 fanout
+        run "$name" w8 fanout --window 8
+        run "$name" paced50 fanout --window 8 --rate 50 --messages 300 --warmup 50
+        ;;
+    growth)
+        once "$name" w1 fanout
+        run "$name" w1-19000 fanout --connections 19000 --messages 120 --warmup 20
+        ;;
+    topics)
+        run "$name" topics-10 topics --topics 10 --messages 20000 --warmup 10000
+        run "$name" topics-10000 topics --topics 10000 --messages 20000 --warmup 10000
+        ;;
+    mixed)
+        once "$name" w1 fanout
+        run "$name" mixed mixed --messages 20000 --warmup 2000
+        ;;
+    publish)
+        [ "$name" = relay ] || name=bare
+        for connections in 1 64; do
+            run "$name" "publish-$connections" publish --connections "$connections"
+        done
+        ;;
+    sizes)
+        for window in 1 8; do
+            for size in 100 1024 16384 204800; do
+                messages=$((size > 100000 ? 20 : size > 10000 ? 200 : 1000))
+                run "$name" "size-$size-w$window" fanout --size "$size" --window "$window" \
+                    --messages "$messages" --warmup $((messages / 10))
+            done
+        done
+        ;;
+    connects)
+        run "$name" connects connects
+        ;;
+    idle)
+        # Nothing to compare with, and no round is like another but for the drift of the machine: once is enough.
+        if [ "$name" = relay ] && [ "$round" = 1 ]; then
+            run relay idle idle
+            run relay idle-tls idle --connections 4000 --hold 1 --tls "$work/cert.pem"
+        fi
+        ;;
+    *)
+        printf 'no such group: %s\n' "$2" >&2
+        exit 64
+        ;;
+    esac
+}
+
+for round in $(seq "$rounds"); do
+    for what in "${groups[@]}"; do
+        order=(floor relay)
+        [ $((round % 2)) = 1 ] || order=(relay floor)
+        for name in "${order[@]}"; do group "$name" "$what"; done
+    done
+done
+python3 "$here/table.py" "$runs"

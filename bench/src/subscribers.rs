@@ -1,0 +1,207 @@
+//! Many subscribers in one thread: opened some at a time, then read, counted, and answered when they are pinged.
+//!
+//! Every frame is looked at, so that nothing is taken for a message that is none: a gap, a goodbye or a refusal is
+//! trouble and ends the run. The reader that measures must not sleep in epoll: each `send` of the server would then pay
+//! for waking it, which is the loopback's cost and not the server's.
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use memchr::memmem;
+use rustls::ClientConfig;
+
+use crate::frame::{CLOSE, Frames, PING, PONG, TEXT, masked};
+use crate::payload::Payloads;
+use crate::readiness::Readiness;
+use crate::socket::Stream;
+
+/// Bytes read at a time.
+const READ: usize = 256 << 10;
+/// One subscriber in so many keeps times.
+const SAMPLED: usize = 8;
+const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// See the module's documentation.
+pub struct Subscribers {
+    readiness: Readiness,
+    list: Vec<Subscriber>,
+    scratch: Box<[u8]>,
+    /// What has come so far.
+    pub seen: Seen,
+}
+
+/// What has come.
+#[derive(Default)]
+pub struct Seen {
+    /// Messages.
+    pub messages: u64,
+    /// Subscribers that have been told that their subscription holds.
+    pub synced: usize,
+    /// Pings, each answered.
+    pub pings: u64,
+    /// Connections that ended.
+    pub closed: usize,
+    /// The first thing that ought not to have come.
+    pub trouble: Option<String>,
+    /// Ages of the messages that a part of the subscribers got, while they are asked for.
+    pub ages: Option<Vec<Duration>>,
+}
+
+struct Subscriber {
+    stream: Stream,
+    /// What has come of the answer to the upgrade; `None` behind it.
+    answer: Option<Vec<u8>>,
+    command: String,
+    frames: Frames,
+    received: u64,
+}
+
+impl Subscribers {
+    /// None yet.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn new() -> io::Result<Self> {
+        let (readiness, scratch) = (Readiness::new()?, vec![0; READ].into());
+        Ok(Self { readiness, list: Vec::new(), scratch, seen: Seen::default() })
+    }
+
+    /// Opens so many connections, `at_once` on their way at any time, and has each say its command when it is upgraded.
+    /// Answers how long it took until the last was synced.
+    ///
+    /// # Errors
+    /// What the kernel or TLS says, trouble, or nothing for ten seconds.
+    pub fn open(
+        &mut self,
+        address: SocketAddrV4,
+        tls: Option<&Arc<ClientConfig>>,
+        count: usize,
+        at_once: usize,
+        command: impl Fn(usize) -> String,
+        payloads: &Payloads,
+    ) -> io::Result<Duration> {
+        let began = Instant::now();
+        let mut last = (began, 0);
+        while self.seen.synced < count {
+            if self.list.len() < count && self.list.len() - self.seen.synced < at_once {
+                let number = self.list.len();
+                let mut stream = Stream::connect(address, number, tls)?;
+                stream.write_all(UPGRADE)?;
+                self.readiness.watch(&stream, number as u64)?;
+                let command = command(number);
+                let answer = Some(Vec::new());
+                self.list.push(Subscriber { stream, answer, command, frames: Frames::default(), received: 0 });
+            }
+            self.turn(Some(Duration::ZERO), payloads)?;
+            self.check()?;
+            if self.seen.synced > last.1 {
+                last = (Instant::now(), self.seen.synced);
+            } else if last.0.elapsed() > Duration::from_secs(10) {
+                return Err(io::Error::other(format!("only {} of {count} were synced", self.seen.synced)));
+            }
+        }
+        Ok(began.elapsed())
+    }
+
+    /// Reads from everybody who has something, once.
+    ///
+    /// # Errors
+    /// What epoll says.
+    pub fn turn(&mut self, wait: Option<Duration>, payloads: &Payloads) -> io::Result<()> {
+        let Self { readiness, list, scratch, seen } = self;
+        let mut gone = Vec::new();
+        for number in readiness.ready(wait)? {
+            let number = number as usize;
+            let subscriber = &mut list[number];
+            loop {
+                match subscriber.stream.read(scratch) {
+                    Ok(0) => gone.push(number),
+                    Ok(n) => {
+                        subscriber.take(&scratch[..n], number.is_multiple_of(SAMPLED), seen, payloads)?;
+                        // Of TLS, more may lie decrypted where epoll does not see it.
+                        if matches!(subscriber.stream, Stream::Secure(_)) {
+                            continue;
+                        }
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => gone.push(number),
+                }
+                break;
+            }
+        }
+        seen.closed += gone.len();
+        gone.into_iter().try_for_each(|number| readiness.forget(&list[number].stream))
+    }
+
+    /// Reads until nothing has come for so long.
+    ///
+    /// # Errors
+    /// What epoll says, or trouble.
+    pub fn settle(&mut self, quiet: Duration, payloads: &Payloads) -> io::Result<()> {
+        let mut last = (Instant::now(), self.seen.messages);
+        while last.0.elapsed() < quiet {
+            self.turn(Some(Duration::from_millis(10)), payloads)?;
+            if self.seen.messages != last.1 {
+                last = (Instant::now(), self.seen.messages);
+            }
+        }
+        self.check()
+    }
+
+    /// Nobody has ended and nothing has come that ought not to.
+    ///
+    /// # Errors
+    /// Otherwise.
+    pub fn check(&self) -> io::Result<()> {
+        match (&self.seen.trouble, self.seen.closed) {
+            (Some(trouble), _) => Err(io::Error::other(format!("a subscriber got {trouble}"))),
+            (None, 0) => Ok(()),
+            (None, closed) => Err(io::Error::other(format!("{closed} connections ended"))),
+        }
+    }
+
+    /// How many messages each has got.
+    pub fn received(&self) -> impl Iterator<Item = u64> {
+        self.list.iter().map(|subscriber| subscriber.received)
+    }
+}
+
+impl Subscriber {
+    fn take(&mut self, mut bytes: &[u8], sampled: bool, seen: &mut Seen, payloads: &Payloads) -> io::Result<()> {
+        if let Some(answer) = &mut self.answer {
+            answer.extend_from_slice(bytes);
+            let Some(end) = memmem::find(answer, b"\r\n\r\n") else { return Ok(()) };
+            if !answer.starts_with(b"HTTP/1.1 101") {
+                return Err(io::Error::other(format!("no upgrade: {}", String::from_utf8_lossy(answer))));
+            }
+            bytes = &bytes[bytes.len() - (answer.len() - end - 4)..];
+            self.answer = None;
+            self.stream.write_all(&masked(TEXT, self.command.as_bytes()))?;
+            self.command = String::new();
+        }
+        while let Some(frame) = self.frames.next(&mut bytes) {
+            let begins = frame.begins;
+            match frame.opcode {
+                TEXT if begins.starts_with(b"{\"t\":") || begins.starts_with(b"{\"type\":\"message\"") => {
+                    self.received += 1;
+                    seen.messages += 1;
+                    if let Some(ages) = seen.ages.as_mut().filter(|_| sampled) {
+                        ages.extend(payloads.age(begins));
+                    }
+                }
+                TEXT if begins.starts_with(b"{\"type\":\"synced\"") => seen.synced += 1,
+                TEXT if begins.starts_with(b"{\"type\":\"hello\"") || begins.starts_with(b"{\"type\":\"ok\"") => {}
+                PING => {
+                    self.stream.write_all(&masked(PONG, begins))?;
+                    seen.pings += 1;
+                }
+                CLOSE => seen.trouble = Some(format!("a close frame: {}", String::from_utf8_lossy(begins))),
+                _ => seen.trouble = Some(String::from_utf8_lossy(begins).into_owned()),
+            }
+        }
+        Ok(())
+    }
+}
