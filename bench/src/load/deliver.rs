@@ -96,7 +96,7 @@ impl Loop<'_> {
             self.subscribers.turn(Some(Duration::ZERO), &self.payloads)?;
             self.subscribers.check()?;
             let seen = self.subscribers.seen.messages;
-            if seen != last.1 || seen == self.due {
+            if seen != last.1 || (seen == self.due && !self.publisher.waits()) {
                 last = (Instant::now(), seen);
             } else if last.0.elapsed() > self.target.stall {
                 return Err(io::Error::other(format!("{} deliveries of {} were lost", self.due - seen, self.due)));
