@@ -1,165 +1,381 @@
-//! `relay bench`, the program, against a relay that runs.
+//! `relay bench`: the real program measures a real relay.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
 use crate::program::{Place, Relay};
 
-const CONFIG: &str = r#"version = 1
+const CONFIG: &str = r#"
+version = 1
 [server]
 listen = "127.0.0.1:0"
 admin = ""
-[topics.any]
+[topics.cats]
 schema = "any"
-[topics.strict]
-schema = "strict.json"
-[[topics.strict.examples]]
-valid = { n = 7 }
+[topics.dogs]
+schema = "dog.json"
+[[topics.dogs.examples]]
+valid = { name = "Rex" }
+[topics.foxes]
+schema = "dog.json"
 [topics."orders.{region}"]
 schema = "any"
-[topics.secret]
+[topics.secrets]
 schema = "any"
-[tokens.bench]
-secret = { file = "token" }
-publish = ["secret"]
-subscribe = ["secret"]
+[tokens.shop]
+secret = { env = "SHOP" }
+publish = ["**"]
+subscribe = ["**"]
 [anonymous]
-publish = ["any", "strict", "orders.*"]
-subscribe = ["any", "strict", "orders.*"]
+publish = ["cats", "dogs", "foxes", "orders.*"]
+subscribe = ["cats", "dogs", "foxes", "orders.*"]
 "#;
 
+const DOG: &str = r#"{
+  "type": "object",
+  "required": ["name"],
+  "properties": {"name": {"type": "string", "minLength": 3}},
+  "additionalProperties": false
+}"#;
+
+const SECRET: &str = "a-secret-of-the-shop-that-is-long-enough";
+
+/// A running relay, and where it is.
 struct Site {
     place: Place,
+    relay: Relay,
     url: String,
-    _relay: Relay,
 }
 
 impl Site {
     fn start(name: &str) -> Self {
         let place = Place::new(name);
-        place.write("strict.json", r#"{"type":"object","required":["n"],"properties":{"n":{"type":"integer"}}}"#);
-        place.write("token", "a-secret-that-is-long-enough-for-all\n");
-        let mut relay = Relay::start(&place.write("relay.toml", CONFIG));
-        let (public, _) = relay.addresses();
-        relay.ignore_log();
-        Self { place, url: format!("http://{public}"), _relay: relay }
-    }
-
-    fn bench(&self, arguments: &[&str]) -> Output {
+        place.write("dog.json", DOG);
+        let file = place.write("relay.toml", CONFIG);
         let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
-        command.arg("bench").arg(&self.url).args(arguments).current_dir(&self.place.0).env("NO_COLOR", "1");
-        command.output().expect("relay starts")
+        command.env("SHOP", SECRET);
+        let mut relay = Relay::start_as(command, &file);
+        let url = format!("http://{}", relay.addresses().0);
+        relay.ignore_log();
+        Self { place, relay, url }
     }
 
-    /// What it found, as programs read it.
-    fn found(&self, arguments: &[&str]) -> Value {
-        let output = self.bench(&[arguments, &["--json"]].concat());
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        assert_eq!(output.stderr, b"", "the bar is for terminals");
-        serde_json::from_slice(&output.stdout).expect("one JSON text")
+    /// Runs `relay bench` on it.
+    fn bench(&self, arguments: &str) -> Output {
+        let arguments =
+            arguments.split_whitespace().map(|word| word.replace("PLACE", &self.place.0.display().to_string()));
+        program().arg("bench").arg(&self.url).args(arguments).env("SHOP", SECRET).output().expect("relay starts")
     }
 
-    fn refused(&self, arguments: &[&str]) -> String {
-        let output = self.bench(arguments);
-        assert_eq!(output.status.code(), Some(1));
-        assert_eq!(output.stdout, b"");
-        String::from_utf8(output.stderr).expect("text")
+    /// Runs `relay bench --json`, which must succeed.
+    fn measure(&self, arguments: &str) -> Value {
+        let output = self.bench(&format!("{arguments} --json"));
+        assert_eq!((output.status.code(), told(&output)), (Some(0), ""), "{arguments}");
+        serde_json::from_slice(&output.stdout).expect("one JSON object")
     }
 }
 
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_relay"))
+}
+
+/// What stands on standard error.
+fn told(output: &Output) -> &str {
+    str::from_utf8(&output.stderr).expect("text")
+}
+
+fn printed(output: &Output) -> &str {
+    str::from_utf8(&output.stdout).expect("text")
+}
+
 #[test]
-fn every_message_to_every_subscriber_is_counted_on_both_transports() {
+fn every_delivery_is_counted_over_either_transport_and_on_several_threads() {
     let site = Site::start("bench-counts");
-    for transport in ["ws", "sse"] {
-        let arguments = ["--topic", "any", "--subscribers", "20", "--messages", "50", "--transport", transport];
-        let found = site.found(&[&arguments[..], &["--window", "4", "--publishers", "2"]].concat());
-        for (name, value) in [("published", 50), ("delivered", 1_000), ("subscribers", 20), ("window", 4)] {
-            assert_eq!(found[name], value, "{transport}: {name}");
+    for (more, transport) in [
+        ("--transport ws", "ws"),
+        ("--transport ws --threads 3 --publishers 3 --window 8", "ws"),
+        ("--transport sse", "sse"),
+        ("--transport sse --threads 2 --window 4", "sse"),
+    ] {
+        let found = site.measure(&format!("--subscribers 20 --messages 50 --size 200 {more}"));
+        assert_eq!(found["topic"], "cats", "the first that may be used");
+        assert_eq!(found["transport"], transport);
+        for (name, expected) in [
+            ("subscribers", 20),
+            ("published", 50),
+            ("delivered", 1_000),
+            ("lost", 0),
+            ("duplicated", 0),
+            ("out_of_order", 0),
+            ("foreign", 0),
+            ("gaps", 0),
+            ("payload_bytes", 200),
+        ] {
+            assert_eq!(found[name], expected, "{more}: {name} of {found}");
         }
-        for name in ["lost", "duplicated", "out_of_order", "foreign", "gaps"] {
-            assert_eq!(found[name], 0, "{transport}: {name}");
+        assert_eq!(found["closed"], Value::Array(Vec::new()));
+        assert!(found["delivered_bytes"].as_u64().is_some_and(|bytes| bytes > 1_000 * 200), "{found}");
+        let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("a number in {found}"));
+        for latencies in ["latency_microseconds", "answer_microseconds"] {
+            let shown = ["p50", "p90", "p99", "p99_9", "max"].map(|name| number(&found[latencies][name]));
+            assert!(shown[0] > 0.0 && shown.is_sorted(), "{latencies} of {found}");
         }
-        assert_eq!((&found["transport"], &found["complaint"]), (&transport.into(), &Value::Null));
-        let latency = |name: &str| found["latency_microseconds"][name].as_f64().expect("microseconds");
-        assert!(
-            0.0 < latency("p50") && latency("p50") <= latency("p99") && latency("p99") <= latency("max"),
-            "{found:#}"
-        );
+        for name in ["connected_seconds", "measured_seconds", "published_per_second", "delivered_per_second"] {
+            assert!(number(&found[name]) > 0.0, "{name} of {found}");
+        }
     }
 }
 
 #[test]
-fn a_load_is_spread_over_a_family() {
+fn a_family_is_spread_over_its_topics() {
     let site = Site::start("bench-family");
-    let arguments = ["--topic", "orders.{n}", "--topics", "5", "--subscribers", "10", "--messages", "20"];
-    let found = site.found(&arguments);
-    assert_eq!((&found["topics"], &found["published"], &found["delivered"]), (&5.into(), &20.into(), &40.into()));
+    let found = site.measure("--topic orders.{n} --topics 5 --subscribers 12 --messages 25 --threads 2");
+    // 12 subscribers of 5 topics: three of each of the first two, two of the others, and five messages to each topic.
+    assert_eq!((&found["topics"], &found["delivered"], &found["lost"]), (&5.into(), &(5 * 12).into(), &0.into()));
+    // Topics that nobody reads are published to all the same.
+    let found = site.measure("--topic orders.{n} --topics 5 --subscribers 2 --messages 10");
+    assert_eq!((&found["published"], &found["delivered"]), (&10.into(), &4.into()));
+    let found = site.measure("--topic cats --subscribers 0 --messages 10 --publishers 4");
+    assert_eq!((&found["published"], &found["delivered"], &found["window"]), (&10.into(), &0.into(), &4.into()));
 }
 
 #[test]
-fn people_read_it_as_text_and_as_a_picture() {
-    let site = Site::start("bench-text");
-    let output = site.bench(&["--topic", "strict", "--subscribers", "3", "--messages", "10", "--plot", "plot.svg"]);
-    let text = String::from_utf8(output.stdout).expect("text");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let first = "load       strict, 3 subscribers over ws, payload 7 B (an example of the topic), window 1\n";
-    assert!(text.starts_with(first), "{text}");
-    for line in [
-        "connected  in ",
-        "published  10 messages in ",
-        "answered   p50 ",
-        "delivered  30 messages: ",
-        "latency    p50 ",
-    ] {
-        assert!(text.lines().any(|found| found.starts_with(line)), "{line}: {text}");
-    }
-    assert!(text.ends_with("lost       0, duplicated 0, out of order 0, gaps told 0\n"), "{text}");
-    let svg = std::fs::read_to_string(site.place.0.join("plot.svg")).expect("the picture");
-    assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{svg}");
-    assert!(svg.contains("p50") && svg.contains("p99") && svg.contains("strict, 3 subscribers over ws"), "{svg}");
-    let opened = svg.matches("<text").count();
-    assert_eq!(opened, svg.matches("</text>").count());
+fn a_payload_is_found_that_the_topic_takes() {
+    let site = Site::start("bench-payload");
+    let text = |arguments: &str| {
+        let output = site.bench(&format!("--subscribers 2 --messages 3 {arguments}"));
+        assert_eq!((output.status.code(), told(&output)), (Some(0), ""), "{arguments}");
+        printed(&output).lines().next().expect("a line").to_owned()
+    };
+    let load = "2 subscribers over ws, payload";
+    assert_eq!(text("--topic cats"), format!("load       cats, {load} 128 B (filler), window 1"));
+    assert_eq!(text("--topic dogs"), format!("load       dogs, {load} 14 B (an example of the topic), window 1"));
+    assert_eq!(text("--topic foxes"), format!("load       foxes, {load} 14 B (made from the schema), window 1"));
+    site.place.write("rover.json", r#"{"name": "Rover the third"}"#);
+    let given = text("--topic dogs --data PLACE/rover.json --window 3");
+    assert_eq!(given, format!("load       dogs, {load} 27 B (the file), window 3"));
 }
 
 #[test]
-fn a_token_comes_from_a_file_or_the_environment() {
-    let site = Site::start("bench-token");
-    let topic = ["--topic", "secret", "--subscribers", "2", "--messages", "3"];
-    assert_eq!(site.found(&[&topic[..], &["--token-file", "token"]].concat())["delivered"], 6);
-    let missing = site.refused(&[&topic[..], &["--token-env", "NO_SUCH_VARIABLE"]].concat());
-    assert_eq!(missing, "relay: `NO_SUCH_VARIABLE` is not set: it should hold the token\n");
-}
-
-#[test]
-fn what_cannot_be_measured_is_said() {
+fn what_is_refused_is_told_word_for_word() {
     let site = Site::start("bench-refused");
-    let payload: PathBuf = site.place.write("payload.json", "{\"n\":\"seven\"}");
-    let payload = payload.to_str().expect("a path");
-    let few = ["--subscribers", "1", "--messages", "1"];
+    site.place.write("bad.json", r#"{"name": "R"}"#);
+    let refused = "relay: a publish to `dogs` would be refused: 422 validation-failed: 1 violation of the schema of `dogs`\n\
+                  \x20 `/name` (minLength): \"R\" is shorter than 3 characters\n";
     for (arguments, expected) in [
+        ("--topic dogs --data PLACE/bad.json", refused.to_owned()),
         (
-            &["--topic", "strict", "--data", payload][..],
-            "relay: a publish to `strict` would be refused: 422 validation-failed: 1 violation of the schema of `strict`\n  \
-             `/n` (type): an integer is expected, not a string\n",
-        ),
-        (&["--topic", "any", "--topics", "2"], "relay: `any` is one topic: write `{n}` where the 2 differ\n"),
-        (
-            &["--topic", "strict", "--size", "1KiB"],
-            "relay: `strict` has a schema, to which no filler fits: give a payload of that size with --data\n",
+            "--topic nothing --token-env SHOP",
+            "relay: `GET /topics/nothing` was refused: 404 unknown-topic: no topic or family of relay.toml is \
+             `nothing`\n"
+                .to_owned(),
         ),
         (
-            &["--topic", "dogs"],
-            "relay: `GET /topics/dogs` was refused: 401 unauthenticated: anonymous callers may not do this: send `Authorization: \
-             Bearer <token>`\n",
+            "--topic secrets",
+            "relay: `GET /topics/secrets` was refused: 401 unauthenticated: anonymous callers may not do this: send \
+             `Authorization: Bearer <token>`\n"
+                .to_owned(),
+        ),
+        (
+            "--topic dogs --size 100",
+            "relay: `dogs` has a schema, to which no filler fits: give a payload of that size with --data\n".to_owned(),
+        ),
+        ("--topic cats --topics 2", "relay: `cats` is one topic: write `{n}` where the 2 differ\n".to_owned()),
+        ("--token-env NOT_SET_AT_ALL", "relay: `NOT_SET_AT_ALL` is not set: it should hold the token\n".to_owned()),
+        ("--data /not/there", "relay: cannot read `/not/there`: No such file or directory (os error 2)\n".to_owned()),
+    ] {
+        let output = site.bench(arguments);
+        assert_eq!((output.status.code(), told(&output)), (Some(1), expected.as_str()), "{arguments}");
+        assert_eq!(printed(&output), "");
+    }
+    site.place.write("token", &format!("{SECRET}\n"));
+    let found = site.measure("--topic secrets --token-file PLACE/token --subscribers 3 --messages 3");
+    assert_eq!(found["delivered"], 9);
+    let found = site.measure("--topic secrets --token-env SHOP --subscribers 3 --messages 3 --transport sse");
+    assert_eq!(found["delivered"], 9);
+}
+
+#[test]
+fn a_relay_is_reached_over_tls_and_over_a_unix_socket() {
+    let place = Place::new("bench-wires");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let ca = place.write("cert.pem", &made.cert.pem());
+    place.write("key.pem", &made.signing_key.serialize_pem());
+    place.write("dog.json", DOG);
+    let tls = "admin = \"\"\ntls = { cert = \"cert.pem\", key = \"key.pem\" }";
+    let mut relay = Relay::start(&place.write("tls.toml", &without_token(&CONFIG.replace("admin = \"\"", tls))));
+    let port = relay.addresses().0.rsplit_once(':').expect("a port").1.to_owned();
+    relay.ignore_log();
+    let url = format!("https://localhost:{port}");
+    let bench = |url: &str, more: &[&str]| {
+        let load = ["--subscribers", "4", "--messages", "5", "--json"];
+        program().args(["bench", url]).args(load).args(more).output().expect("relay starts")
+    };
+    let delivered = |output: &Output| -> Value {
+        assert_eq!((output.status.code(), told(output)), (Some(0), ""));
+        serde_json::from_slice::<Value>(&output.stdout).expect("one JSON object")["delivered"].clone()
+    };
+    let trusted = ["--ca", ca.to_str().expect("a path")];
+    for transport in ["ws", "sse"] {
+        assert_eq!(delivered(&bench(&url, &[&trusted[..], &["--transport", transport]].concat())), 20, "{transport}");
+    }
+    let untrusted = bench(&url, &[]);
+    assert_eq!(untrusted.status.code(), Some(1));
+    assert!(told(&untrusted).contains("invalid peer certificate"), "{}", told(&untrusted));
+
+    let socket = place.0.join("relay.sock");
+    let toml = without_token(CONFIG).replace("127.0.0.1:0", &format!("unix:{}", socket.display()));
+    let mut relay = Relay::start(&place.write("unix.toml", &toml));
+    relay.wait_for("relay is running");
+    relay.ignore_log();
+    assert_eq!(delivered(&bench(&format!("unix:{}", socket.display()), &[])), 20);
+}
+
+/// The configuration without what needs a variable of the environment.
+fn without_token(config: &str) -> String {
+    let (before, rest) = config.split_once("[tokens.shop]").expect("the token");
+    format!("{before}{}", &rest[rest.find("[anonymous]").expect("what follows")..])
+}
+
+#[test]
+fn where_no_relay_runs_is_told() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address");
+    let refused = "Connection refused (os error 111)";
+    for (url, expected) in [
+        (
+            format!("http://{unused}"),
+            format!("relay: cannot connect to `http://{unused}` ({refused}): is a relay running there?\n"),
+        ),
+        (
+            "localhost:8000".to_owned(),
+            "relay: `localhost:8000` is not where a relay can be: write `http://host:port`, `https://host:port` or \
+             `unix:/path` of its public listener\n"
+                .to_owned(),
         ),
     ] {
-        let told = site.refused(&[&few[..], arguments].concat());
-        assert_eq!(told, expected, "{arguments:?}");
+        let output = program().args(["bench", &url]).output().expect("relay starts");
+        assert_eq!((output.status.code(), told(&output)), (Some(1), expected.as_str()));
     }
-    let nowhere = Command::new(env!("CARGO_BIN_EXE_relay")).args(["bench", "ftp://x"]).output().expect("relay starts");
-    let expected = "relay: `ftp://x` is not where a relay can be: write `http://host:port`, `https://host:port` or `unix:/path` \
-                    of its public listener\n";
-    assert_eq!((nowhere.status.code(), String::from_utf8_lossy(&nowhere.stderr).as_ref()), (Some(1), expected));
+}
+
+#[test]
+fn a_limit_of_descriptors_that_is_too_small_is_told_before_anything_is_done() {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -n 100; exec \"$0\" bench --subscribers 500", env!("CARGO_BIN_EXE_relay")]);
+    let output = shell.output().expect("relay starts");
+    let expected = "relay: 500 subscribers need 533 open files, and this process may have 100: raise the limit (`ulimit -n`) \
+                    or take fewer\n";
+    assert_eq!((output.status.code(), told(&output)), (Some(1), expected));
+}
+
+#[test]
+fn a_relay_that_ends_meanwhile_is_told_with_what_was_measured() {
+    let site = Site::start("bench-ends");
+    let mut command = program();
+    command.args(["bench", &site.url, "--subscribers", "5", "--duration", "5min", "--json"]);
+    let bench = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn();
+    let bench = bench.expect("relay starts");
+    wait_for_messages(&site.url);
+    site.relay.signal("TERM");
+    let output = bench.wait_with_output().expect("an end");
+    assert_eq!(output.status.code(), Some(1));
+    let found: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!(found["closed"][0]["code"], 4200, "{found}");
+    assert!(found["delivered"].as_u64().is_some_and(|deliveries| deliveries > 0), "{found}");
+    assert_eq!(told(&output), format!("relay: {}\n", found["complaint"].as_str().expect("a sentence")));
+}
+
+#[test]
+fn an_interrupt_ends_it_with_what_was_measured() {
+    let site = Site::start("bench-interrupted");
+    let mut command = program();
+    command.args(["bench", &site.url, "--subscribers", "5", "--duration", "5min", "--json"]);
+    let bench = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn();
+    let bench = bench.expect("relay starts");
+    wait_for_messages(&site.url);
+    assert!(Command::new("kill").args(["-INT", &bench.id().to_string()]).status().expect("kill").success());
+    let output = bench.wait_with_output().expect("an end");
+    let found: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!((output.status.code(), told(&output)), (Some(0), ""), "{found}");
+    assert_eq!((&found["interrupted"], &found["lost"]), (&true.into(), &0.into()), "{found}");
+}
+
+/// Waits until something has been published to `cats`, with a long poll.
+fn wait_for_messages(url: &str) {
+    let url = format!("{url}/history/cats?after=earliest&wait=30&limit=1");
+    let address = url.trim_start_matches("http://").split('/').next().expect("an address").to_owned();
+    let path = &url[url.find("/history").expect("a path")..];
+    let mut socket = std::net::TcpStream::connect(&address).expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    std::io::Write::write_all(&mut socket, request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut socket, &mut answer).expect("an answer");
+    assert!(answer.contains("\"messages\":[{"), "{answer}");
+}
+
+#[test]
+fn others_may_publish_to_the_topic_meanwhile() {
+    let site = Site::start("bench-others");
+    let mut other = program();
+    other.args(["bench", &site.url, "--topic", "cats", "--subscribers", "1", "--duration", "5min", "--json"]);
+    let mut other =
+        other.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
+    wait_for_messages(&site.url);
+    let found = site.measure("--topic cats --subscribers 10 --messages 200 --window 4 --publishers 2");
+    other.kill().expect("it runs");
+    other.wait().expect("an end");
+    assert_eq!((&found["delivered"], &found["lost"]), (&2_000.into(), &0.into()), "{found}");
+    assert!(found["foreign"].as_u64().is_some_and(|deliveries| deliveries > 0), "{found}");
+}
+
+#[test]
+fn a_pace_is_kept_and_a_warm_up_left_out() {
+    let site = Site::start("bench-pace");
+    let found = site.measure("--subscribers 2 --rate 100 --warmup 300ms --messages 50");
+    assert_eq!((&found["published"], &found["delivered"]), (&50.into(), &100.into()), "{found}");
+    // The last of 50 is due 490 ms after the first, and may be later on a machine that is busy.
+    let seconds = found["measured_seconds"].as_f64().expect("a number");
+    assert!((0.47..5.0).contains(&seconds), "{found}");
+}
+
+#[test]
+fn the_plot_is_a_picture_of_the_run() {
+    let site = Site::start("bench-plot");
+    site.measure("--subscribers 5 --duration 300ms --topic orders.{n} --topics 2 --plot PLACE/plot.svg");
+    let svg = fs::read_to_string(site.place.0.join("plot.svg")).expect("it was written");
+    for text in [
+        "Latency from publish to subscriber, over time",
+        "orders.{n} (2 topics), 5 subscribers over ws, payload 128 B",
+        ">p50 ",
+        ">p99 ",
+        ">max ",
+        "seconds since measuring began",
+    ] {
+        assert!(svg.contains(text), "no `{text}` in\n{svg}");
+    }
+    is_well_formed(&svg);
+    let output = site.bench("--subscribers 1 --messages 1 --plot /not/there/plot.svg");
+    let expected = "relay: cannot write `/not/there/plot.svg`: No such file or directory (os error 2)\n";
+    assert_eq!((output.status.code(), told(&output)), (Some(1), expected));
+    assert!(!Path::new("/not/there").exists());
+}
+
+/// Every element is closed in its turn, and every number is one.
+fn is_well_formed(svg: &str) {
+    assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    let mut open = Vec::new();
+    let mut elements = 0;
+    for tag in svg.split('<').skip(1) {
+        let (tag, _) = tag.split_once('>').expect("a tag ends");
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(name), "{svg}");
+        } else if !tag.ends_with('/') {
+            open.push(tag.split_whitespace().next().expect("a name"));
+        }
+        elements += 1;
+    }
+    assert!(open.is_empty() && elements > 20, "{svg}");
 }

@@ -49,6 +49,38 @@ async fn the_tour_goes_as_it_says() {
     assert!(replayed >= 18, "only {replayed} blocks");
 }
 
+/// Its figures are of another machine, so that only what stands around them is compared, and of a longer run.
+#[test]
+fn what_it_measures_is_measured_and_shown_like_that() {
+    let readme = readme();
+    let blocks = blocks(section(&readme, "How fast it is here"));
+    let (command, expected) = blocks[0].text.split_once('\n').expect("a command and its output");
+    let toml = fs::read_to_string("relay.toml").expect("relay.toml");
+    let place =
+        place("measured", &toml.replace("127.0.0.1:8000", "127.0.0.1:0").replace("127.0.0.1:8001", "127.0.0.1:0"));
+    let mut relay = Relay::start(&place.0.join("relay.toml"));
+    let (public, _) = relay.addresses();
+    relay.ignore_log();
+    let command = command.trim_start_matches("$ ").replace("127.0.0.1:8000", &public);
+    let shorter = command.replace("--messages 1000", "--messages 3 --subscribers 30");
+    assert_ne!(shorter, command);
+    let output = shell(&place.0).args(["-c", &shorter]).output().expect("bash");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(without_figures(&String::from_utf8(output.stdout).expect("UTF-8")), without_figures(expected));
+}
+
+/// The text with each number and its unit replaced.
+fn without_figures(text: &str) -> String {
+    let word = |word: &str| {
+        let rest = word.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ','));
+        if rest.len() < word.len() { format!("9{rest}") } else { word.to_owned() }
+    };
+    let words: String = text.split_inclusive([' ', '\n']).map(word).collect();
+    [" µs", " ms", " s", " kB", " MB", " GB", " B"]
+        .iter()
+        .fold(words, |text, unit| text.replace(&format!("9{unit}"), "9 unit"))
+}
+
 #[test]
 fn a_program_for_the_command_line_subscribes() {
     if !has("python3", &["-m", "websockets", "--version"]) || !has("curl", &["--version"]) {

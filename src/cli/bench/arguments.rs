@@ -16,11 +16,11 @@ pub(in crate::cli) struct Arguments {
     /// The relay's public listener: `http://…`, `https://…` or `unix:/path`
     #[arg(default_value = "http://127.0.0.1:8000")]
     pub(super) url: String,
-    /// The topic to publish to and to subscribe to; `{n}` in it stands for a number below --topics [default: the first
-    /// that GET /topics shows]
+    /// The topic to publish to and to subscribe to [default: the first that GET /topics shows]
     #[arg(long, value_name = "NAME")]
     pub(super) topic: Option<String>,
-    /// Spread messages and subscribers over so many topics of a family, such as `orders.{n}`
+    /// Spread messages and subscribers over so many topics: what stands in braces in --topic, as in `orders.{region}`,
+    /// becomes 0, 1 and so on
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(super) topics: u32,
     /// How many subscribers, each of one topic; 0 measures publishing alone

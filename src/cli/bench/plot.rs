@@ -10,10 +10,10 @@ use crate::cli::bench::report::Report;
 use crate::cli::bench::show;
 
 const WIDTH: f64 = 960.0;
-const HEIGHT: f64 = 440.0;
+const HEIGHT: f64 = 452.0;
 const LEFT: f64 = 76.0;
 const RIGHT: f64 = 24.0;
-const TOP: f64 = 92.0;
+const TOP: f64 = 104.0;
 const BOTTOM: f64 = 56.0;
 /// The most points of a line: more would be narrower than a pixel or two.
 const POINTS: usize = 240;
@@ -83,7 +83,8 @@ pub(super) fn svg(report: &mut Report) -> String {
          aria-label=\"Latency over time\">\n<style>{STYLE}</style>\n"
     );
     text(&mut svg, "title", (LEFT, 34.0), "start", "Latency from publish to subscriber, over time");
-    text(&mut svg, "", (LEFT, 56.0), "start", &report.load());
+    let rate = format!("{}, {} deliveries/s", report.load(), show::rate(report.deliveries_per_second()));
+    text(&mut svg, "", (LEFT, 56.0), "start", &rate);
     legend(&mut svg, report);
     grid(&mut svg, &scale);
     if slices.is_empty() {
@@ -128,16 +129,22 @@ fn grid(svg: &mut String, scale: &Scale) {
         text(svg, "", (LEFT - 10.0, y + 4.5), "end", &round_time(step));
     }
     let every = round_step(scale.seconds / 8.0);
+    let decimals = (0..3).find(|decimals| every * 10_f64.powi(*decimals) > 0.99).unwrap_or(3) as usize;
     let mut at = 0.0;
     while at <= scale.seconds * 1.0001 {
         let x = scale.x(at);
         rule(svg, "axis", (x, bottom), (x, bottom + 5.0));
-        let decimals = if every < 0.1 { 2 } else { usize::from(every < 1.0) };
         text(svg, "", (x, bottom + 21.0), "middle", &format!("{at:.decimals$}"));
         at += every;
     }
     rule(svg, "axis", (LEFT, bottom), (right, bottom));
-    text(svg, "", ((LEFT + right) / 2.0, HEIGHT - 12.0), "middle", "seconds since measuring began");
+    text(
+        svg,
+        "",
+        ((LEFT + right) / 2.0, HEIGHT - 12.0),
+        "middle",
+        "seconds since measuring began; latencies on a logarithmic scale",
+    );
 }
 
 /// The next larger of 1, 2 and 5 of some power of ten.

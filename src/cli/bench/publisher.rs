@@ -91,20 +91,20 @@ impl Desk {
         let mut requests = Requests::open(&self.run.target).await?;
         loop {
             let Ok(place) = self.window.acquire().await else { return Ok(()) };
-            let Some(turn) = self.next_turn() else {
-                self.stop();
-                return Ok(());
-            };
+            let turn = self.begun.replace(self.begun.get() + 1);
             self.keep_pace(turn).await;
             if self.window.is_closed() {
                 return Ok(());
             }
-            place.forget();
             let topic = usize::try_from(turn % self.run.topics.len() as u64).expect("there are few topics");
             let path = format!("/publish/{}", self.run.topics[topic].as_str());
             let request = request(&self.run.target, Method::POST, &path, self.payload.clone())?;
+            let Some(begun) = self.begin() else {
+                self.stop();
+                return Ok(());
+            };
+            place.forget();
             self.asked.borrow_mut()[number] = self.newest.get();
-            let begun = self.run.clock.now();
             let answer = requests.send(request).await?;
             let refused = || {
                 let refused = refusal(answer.status, &answer.body);
@@ -179,20 +179,17 @@ impl Desk {
         }
     }
 
-    /// The number of the next message; `None` when there is none.
-    fn next_turn(&self) -> Option<u64> {
+    /// When the next message begins: now; `None` when there is none.
+    fn begin(&self) -> Option<u64> {
         let now = self.run.clock.now();
         let mut left = now < self.end();
         if let Until::Messages(messages) = self.until
             && now >= self.run.warm()
         {
-            let measured = self.measured.get();
+            let measured = self.measured.replace(self.measured.get() + 1);
             left &= measured < messages;
-            self.measured.set(measured + 1);
         }
-        let turn = self.begun.get();
-        self.begun.set(turn + 1);
-        left.then_some(turn)
+        left.then_some(now)
     }
 
     async fn keep_pace(&self, turn: u64) {

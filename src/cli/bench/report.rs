@@ -115,7 +115,7 @@ impl Report {
 
     /// For people.
     pub(super) fn text(&self) -> String {
-        let (published, deliveries) = (self.per_second(self.published), self.per_second(self.figures.deliveries));
+        let (published, deliveries) = (self.per_second(self.published), self.deliveries_per_second());
         let kind = self.payload_kind;
         let mut text = format!("load       {} ({kind}), window {}\n", self.load(), show::count(self.window as u64));
         let mut line = |name: &str, rest: std::fmt::Arguments<'_>| {
@@ -184,7 +184,7 @@ impl Report {
             "published_per_second": self.per_second(self.published),
             "answer_microseconds": microseconds(&self.answers),
             "delivered": self.figures.deliveries,
-            "delivered_per_second": self.per_second(self.figures.deliveries),
+            "delivered_per_second": self.deliveries_per_second(),
             "delivered_bytes": self.figures.bytes,
             "delivered_bytes_per_second": self.per_second(self.figures.bytes),
             "latency_microseconds": microseconds(&self.figures.latencies),
@@ -197,6 +197,10 @@ impl Report {
             "interrupted": self.interrupted,
             "complaint": self.complaint(),
         })
+    }
+
+    pub(super) fn deliveries_per_second(&self) -> f64 {
+        self.per_second(self.figures.deliveries)
     }
 
     fn per_second(&self, count: u64) -> f64 {
