@@ -10,6 +10,9 @@ use serde_json::{Map, Value, json};
 use crate::name::Pattern;
 use crate::principal::Action;
 
+/// So many errors of a batch are told with all that is wrong with an item.
+const TOLD_IN_FULL: usize = 256;
+
 /// The slugs of all problems: the last parts of their types.
 pub const SLUGS: [&str; 24] = [
     "malformed-json",
@@ -214,7 +217,7 @@ impl Refusal {
                 object.insert("errors".into(), json!(violations));
             }
             Self::Batch(items) => {
-                object.insert("errors".into(), items.iter().flat_map(batch_errors).collect());
+                object.insert("errors".into(), all_errors(items).into());
             }
             Self::Internal { id } => {
                 object.insert("id".into(), id.as_str().into());
@@ -223,6 +226,17 @@ impl Refusal {
         }
         Value::Object(object)
     }
+}
+
+/// Where many items are wrong, those behind the first [`TOLD_IN_FULL`] errors are told with one each: an answer stays in
+/// proportion to its request.
+fn all_errors(items: &[(usize, Refusal)]) -> Vec<Value> {
+    items.iter().fold(Vec::new(), |mut all, item| {
+        let errors = batch_errors(item);
+        let most = if all.len() < TOLD_IN_FULL { errors.len() } else { 1 };
+        all.extend(errors.into_iter().take(most));
+        all
+    })
 }
 
 fn batch_errors((index, refusal): &(usize, Refusal)) -> Vec<Value> {

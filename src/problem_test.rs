@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Refusal, SLUGS};
+use super::{Refusal, SLUGS, TOLD_IN_FULL, Violation};
 use crate::name::Pattern;
 use crate::principal::Action;
 
@@ -81,4 +81,18 @@ fn each_problem_has_a_row() {
     let mut expected = SLUGS.to_vec();
     expected.sort_unstable();
     assert_eq!(slugs, expected);
+}
+
+/// A batch of a thousand items of 40 bytes, each with 16 violations, was answered with 2 MB.
+#[test]
+fn the_errors_of_a_batch_are_in_proportion() {
+    let violation =
+        Violation { pointer: "/a".into(), keyword: "type".into(), schema_pointer: "/type".into(), detail: "x".into() };
+    let refused = Refusal::ValidationFailed { topic: "t".into(), violations: vec![violation; 16], more: true };
+    let batch = Refusal::Batch((0..1_000).map(|index| (index, refused.clone())).collect());
+    let json = batch.to_json();
+    let errors = json["errors"].as_array().expect("a list");
+    let of = |index: usize| errors.iter().filter(|error| error["index"] == index).count();
+    assert_eq!([of(0), of(15), of(16), of(999)], [16, 16, 1, 1]);
+    assert_eq!(errors.len(), TOLD_IN_FULL + 1_000 - TOLD_IN_FULL / 16);
 }

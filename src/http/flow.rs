@@ -1,19 +1,20 @@
 //! Whether what was handed over for a connection has left for the kernel.
 //!
-//! hyper takes the body of an answer into a buffer of its own, up to its limit, before it looks whether the other end
-//! reads. A stream without an end that asks here first hands over one chunk at a time, so that a reader that does not
-//! read costs no more than that.
+//! hyper takes the body of an answer into a buffer of its own before it looks whether the other end reads. A stream
+//! without an end asks here first and hands over one chunk at a time, so that a reader that does not read costs no more
+//! than that; a large answer stands in `limits.outbound` until it has left, and may be cut for want of room.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
 
 use crate::close::Close;
 use crate::hub::connection::Connection;
+use crate::hub::subscriber::Subscriber;
 
-/// Shared by a connection's socket, which knows, and the stream, which asks.
+/// Shared by a connection's socket, which knows, and the answer, which asks.
 #[derive(Clone, Default)]
 pub struct Flow(Arc<State>);
 
@@ -21,36 +22,71 @@ pub struct Flow(Arc<State>);
 struct State {
     held: AtomicBool,
     stream: AtomicWaker,
-    /// For whom it is held.
-    subscriber: OnceLock<Arc<Connection>>,
+    holder: Mutex<Holder>,
+}
+
+/// For whom it is held.
+#[derive(Default)]
+enum Holder {
+    #[default]
+    Nobody,
+    /// A stream, the last answer on its connection.
+    Stream(Arc<Connection>),
+    /// One answer: a subscriber of nothing, so that it is counted and dropped as they are.
+    Answer(Subscriber),
+}
+
+impl Holder {
+    fn connection(&self) -> Option<&Connection> {
+        match self {
+            Self::Nobody => None,
+            Self::Stream(connection) => Some(connection),
+            Self::Answer(subscriber) => Some(subscriber.connection()),
+        }
+    }
 }
 
 impl Flow {
-    /// What is handed over from now on is this subscriber's; a stream is the last answer on its connection.
-    pub fn serve(&self, subscriber: Arc<Connection>) {
-        // One connection answers one request at a time, so that nobody else has set it.
-        let _ = self.0.subscriber.set(subscriber);
+    /// What is handed over from now on is this stream's.
+    pub fn serve(&self, stream: Arc<Connection>) {
+        *self.holder() = Holder::Stream(stream);
+    }
+
+    /// A whole answer is handed over, and counts as what `subscriber` holds until it has left.
+    pub fn keep(&self, subscriber: Subscriber, bytes: usize) {
+        let before = std::mem::replace(&mut *self.holder(), Holder::Answer(subscriber));
+        drop(before);
+        self.hand_over(bytes);
     }
 
     /// So many bytes were handed over.
     pub fn hand_over(&self, bytes: usize) {
-        if let Some(subscriber) = self.0.subscriber.get() {
-            subscriber.hold(bytes);
+        if let Some(connection) = self.holder().connection() {
+            connection.hold(bytes);
         }
         self.0.held.store(true, Ordering::Release);
     }
 
-    /// Whether the subscriber is dropped for want of memory: then what it holds must not wait for its peer.
-    pub fn is_cut(&self) -> bool {
-        let subscriber = self.0.subscriber.get();
-        subscriber.is_some_and(|subscriber| subscriber.ending() == Some(Close::Lagging))
+    /// Whether whoever holds it is dropped for want of memory: then it must not wait for its peer. Wakes when it is.
+    pub fn is_cut(&self, cx: &Context<'_>) -> bool {
+        let holder = self.holder();
+        holder.connection().is_some_and(|connection| {
+            connection.register(cx);
+            connection.ending() == Some(Close::Lagging)
+        })
     }
 
     /// Everything has left.
     pub fn leave(&self) {
         if self.0.held.swap(false, Ordering::AcqRel) {
-            if let Some(subscriber) = self.0.subscriber.get() {
-                subscriber.hold(0);
+            let mut holder = self.holder();
+            if let Holder::Stream(connection) = &*holder {
+                connection.hold(0);
+            } else {
+                let answer = std::mem::take(&mut *holder);
+                // It takes other locks to go.
+                drop(holder);
+                drop(answer);
             }
             self.0.stream.wake();
         }
@@ -60,5 +96,9 @@ impl Flow {
     pub fn poll_left(&self, cx: &Context<'_>) -> Poll<()> {
         self.0.stream.register(cx.waker());
         if self.0.held.load(Ordering::Acquire) { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    fn holder(&self) -> MutexGuard<'_, Holder> {
+        self.0.holder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -27,15 +27,15 @@ mod upgrade;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use warp::filters::BoxedFilter;
 use warp::http::header::{CONNECTION, HeaderValue};
-use warp::http::{Request, StatusCode};
+use warp::http::{Method, Request, StatusCode};
 use warp::reply::Response;
 
 use crate::assemble::reload::Reloader;
@@ -43,10 +43,16 @@ use crate::close::Close;
 use crate::connections::Permit;
 use crate::http::call::Call;
 use crate::http::flow::Flow;
+use crate::hub::outbound::Step;
 use crate::live::Live;
 use crate::plugin::Protocol;
 use crate::problem::Refusal;
+use crate::protocol::sse::Sse;
+use crate::snapshot::Snapshot;
 use crate::telemetry::stats::Route;
+
+/// A larger answer counts in `limits.outbound` until it has left, in bytes.
+const LARGE: usize = 16 << 10;
 
 /// What the server knows of a connection; every request on it has it.
 #[derive(Clone)]
@@ -126,6 +132,7 @@ impl Door {
                 }
             }
         };
+        self.weigh(&call, &snapshot, &mut response);
         origin::mark(&call, &snapshot, &mut response);
         let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if !is_upgrade && (call.is_last() || self.live.drain.has_begun()) {
@@ -136,5 +143,24 @@ impl Door {
             self.live.stats.publish_request.observe(began.elapsed());
         }
         response
+    }
+
+    /// A peer that does not read its answer holds all of it. What a GET asked for can be asked for again; what came of a
+    /// publish is told in any case.
+    fn weigh(&self, call: &Call, snapshot: &Snapshot, response: &mut Response) {
+        let bytes = response.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
+        if bytes <= LARGE || self.side == Side::Admin {
+            return;
+        }
+        let outbound = &self.live.hub.outbound;
+        if call.method == Method::GET && outbound.step(snapshot.config.limits.outbound) != Step::Serve {
+            outbound.refused.add(1);
+            *response = answer::refusal(&Refusal::Overloaded {
+                what: "slow readers hold nearly as much as `limits.outbound` allows",
+                retry_after: Duration::from_secs(1),
+            });
+        } else {
+            call.flow.keep(self.live.hub.subscriber(None, &Sse), bytes);
+        }
     }
 }

@@ -43,12 +43,12 @@ impl<S> HttpSocket<S> {
         self.socket
     }
 
-    fn watch(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stalled = None;
             return written;
         }
-        if self.flow.is_cut() {
+        if self.flow.is_cut(cx) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let stall = self.write_stall;
@@ -84,10 +84,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpSocket<S> {
         self.socket.is_write_vectored()
     }
 
-    /// hyper flushes once it has written everything.
+    /// hyper flushes once it has written everything; TLS may still hold some of it then.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.socket).poll_flush(cx);
+        let flushed = this.watch(cx, flushed);
         if flushed.is_ready() {
             this.flow.leave();
         }
@@ -97,7 +98,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpSocket<S> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.ending.is_none() {
-            ready!(Pin::new(&mut this.socket).poll_shutdown(cx))?;
+            // TLS has a word to say, which a peer that does not read never takes.
+            let shut = Pin::new(&mut this.socket).poll_shutdown(cx);
+            ready!(this.watch(cx, shut))?;
         }
         let (time, left) = this.ending.get_or_insert_with(|| (Box::pin(sleep(LINGER)), MOST));
         let mut ignored = [0; 4096];

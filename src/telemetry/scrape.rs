@@ -160,7 +160,7 @@ fn connections(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     }
     let outbound = &live.hub.outbound;
     let shed = [([("step", "refuse")], outbound.refused.get()), ([("step", "drop")], outbound.dropped.get())];
-    page.counters("shed", "Subscribers refused or dropped to keep `limits.outbound`", shed)
+    page.counters("shed", "Subscribers and large answers refused or dropped to keep `limits.outbound`", shed)
 }
 
 fn requests(live: &Live, page: &mut Page<'_>) -> fmt::Result {

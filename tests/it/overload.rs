@@ -10,7 +10,8 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::client_async;
 
 use crate::event_stream::EventStream;
-use crate::rig::{Rig, grants};
+use crate::peer::Peer;
+use crate::rig::{Rig, grants, snapshot};
 use crate::subscriber::Subscriber;
 
 const BUDGET: usize = 2 << 20;
@@ -94,6 +95,46 @@ async fn slow_readers_cost_no_more_than_the_budget_and_it_recovers() {
     let mut next = Subscriber::open(rig.public).await;
     next.send("ping").await;
     assert_eq!(next.text().await, "pong");
+    rig.end().await;
+}
+
+/// An answer is held for a peer that does not read it as a message is: eight hundred of them once took 800 MiB beside a
+/// budget of 256.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_nobody_reads_are_within_the_budget_too() {
+    let rig = start().await;
+    let body = format!("\"{}\"", "x".repeat(200 << 10));
+    for _ in 0..4 {
+        assert_eq!(rig.post("/publish/cats", "", &body).await.status, 200);
+    }
+    let outbound = &rig.live.hub.outbound;
+    let mut deaf = Vec::new();
+    for _ in 0..2 {
+        let held = outbound.held();
+        let mut peer = Peer::new(narrow(rig.public).await);
+        peer.send("GET /history/cats HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        until("an answer is held", || outbound.held() > held + (800 << 10)).await;
+        deaf.push(peer);
+    }
+    let refused = rig.get("/history/cats", "").await;
+    let detail = "slow readers hold nearly as much as `limits.outbound` allows: wait as `Retry-After` says";
+    assert_eq!(refused.problem(), (503, "overloaded".into(), detail.into()));
+    assert_eq!(rig.get("/history/cats?after=earliest&limit=1", "").await.status, 503, "large as well");
+    assert_eq!(rig.get("/topics", "").await.status, 200, "a small answer is not held back");
+
+    let mut less = snapshot(|config| config.limits.outbound = 1 << 20);
+    less.generation = 2;
+    rig.live.commit(std::sync::Arc::new(less));
+    until("one is dropped", || outbound.dropped.get() == 1 && outbound.held() <= 1 << 20).await;
+    assert!(outbound.held() > 800 << 10, "and the other is not: {}", outbound.held());
+    drop(deaf);
+    until("all of it is given back", || outbound.held() == 0).await;
+    let mut reader = rig.connect().await;
+    reader
+        .send("GET /history/cats?limit=1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret-all\r\n\r\n")
+        .await;
+    assert_eq!(reader.answer().await.expect("an answer").status, 200);
+    until("what was read is not held, though the connection stays", || outbound.held() == 0).await;
     rig.end().await;
 }
 

@@ -17,7 +17,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -38,6 +38,8 @@ publish = ["cats"]
 subscribe = ["cats"]
 [limits]
 header_timeout = "1 s"
+write_stall = "1 s"
+send_buffer = "4 KiB"
 "#;
 
 struct Place(PathBuf);
@@ -75,6 +77,10 @@ impl Drop for Place {
 }
 
 async fn connect(rig: &Rig, trusted: &[&CertificateDer<'static>]) -> std::io::Result<TlsStream<TcpStream>> {
+    shake(TcpStream::connect(rig.public).await.expect("the server listens"), trusted).await
+}
+
+async fn shake(socket: TcpStream, trusted: &[&CertificateDer<'static>]) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     for cert in trusted {
         roots.add((*cert).clone()).expect("a root");
@@ -83,7 +89,6 @@ async fn connect(rig: &Rig, trusted: &[&CertificateDer<'static>]) -> std::io::Re
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let mut config = builder.expect("versions").with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let socket = TcpStream::connect(rig.public).await.expect("the server listens");
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").expect("a name"), socket).await
 }
 
@@ -151,4 +156,26 @@ async fn who_does_not_shake_hands_is_let_go() {
     plain.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     let rest = plain.rest().await;
     assert!(!rest.starts_with(b"HTTP"), "a plain request is no handshake");
+}
+
+/// TLS takes an answer of some KiB whole, so that no write ever waits: what is left in it kept the connection for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_read_the_end_of_an_answer_is_let_go() {
+    let place = Place::new();
+    let cert = place.certify();
+    let (rig, _) = place.start().await;
+    publish(&rig, &cert, &json!("x".repeat(40_000))).await;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4 << 10).expect("a small buffer");
+    let socket = socket.connect(rig.public).await.expect("the server listens");
+    let mut deaf = Peer::new(shake(socket, &[&cert]).await.expect("a handshake"));
+    deaf.send("GET /history/cats HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    let gone = async {
+        while rig.live.connections.open() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), gone).await.expect("`limits.write_stall` holds for TLS too");
+    assert_eq!(rig.live.hub.outbound.held(), 0);
+    drop(deaf);
 }
