@@ -70,6 +70,7 @@ async fn a_stream_of_several_topics_is_left_and_resumed() {
 async fn refusals_come_before_the_stream_with_their_status() {
     let rig = Rig::start(|config| {
         config.anonymous = grants(&[], &["cats"], &[]);
+        config.limits.subscriptions = 2;
         config.tokens.push(token("orders", &[], &["orders.*"], &[]));
     })
     .await;
@@ -81,6 +82,12 @@ async fn refusals_come_before_the_stream_with_their_status() {
         ("/events?topic=orders.eu", "", 401, "anonymous callers may not do this: send `Authorization: Bearer <token>`"),
         ("/events?topic=cats", orders, 403, "no grant of this credential allows it to subscribe to `cats`"),
         ("/events?topic=dogs", ALL, 404, "no topic or family of relay.toml is `dogs`"),
+        (
+            "/events?topic=cats&topic=cats&topic=cats",
+            "",
+            413,
+            "the list of topics is larger than `limits.subscriptions` allows (2)",
+        ),
         (
             "/events/67e55044-10b1-426f-9247-bb680e5fe0c8",
             "",

@@ -308,7 +308,11 @@ async fn failed_authentications_are_limited_for_each_address() {
 
 #[tokio::test]
 async fn publishes_over_the_rate_are_refused_by_token_and_by_network() {
-    let rig = Rig::start(|config| config.limits.publish_rate = Some(3)).await;
+    let rig = Rig::start(|config| {
+        config.anonymous = grants(&["cats"], &[], &[]);
+        config.limits.publish_rate = Some(3);
+    })
+    .await;
     let batch = r#"[{"topic":"cats","data":{"name":"a"}},{"topic":"cats","data":{"name":"b"}}]"#;
     let mut statuses = Vec::new();
     for _ in 0..2 {
@@ -319,6 +323,8 @@ async fn publishes_over_the_rate_are_refused_by_token_and_by_network() {
     assert_eq!(statuses[1].header("retry-after"), "1");
     assert_eq!(statuses[1].json()["type"], "urn:relay:problem:rate-limited");
     assert_eq!(statuses[1].json()["detail"], "over `limits.publish_rate`: wait as `Retry-After` says");
+    let anonymous = [rig.post("/publish", "", batch).await, rig.post("/publish", "", batch).await];
+    assert_eq!(anonymous.map(|answer| answer.status), [200, 429], "who has no token is told apart by its address");
 }
 
 #[tokio::test]

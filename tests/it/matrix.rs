@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::rig::{Rig, grants, snapshot, token};
+use crate::rig::{Rig, call, grants, snapshot, token};
 use crate::subscriber::Subscriber;
 
 const EXPECTED: &str = include_str!("matrix.txt");
@@ -45,6 +45,12 @@ enum Way {
     Command(&'static str),
     /// A command, after a first frame `auth`.
     AuthThen(&'static str),
+    /// A command of the small form, whose answer names no command.
+    Small(&'static str),
+    /// A command in `relay.raw`, which answers none and closes where it refuses one.
+    Raw(&'static str),
+    /// A GET of the admin listener.
+    Admin(&'static str),
 }
 
 const WAYS: &[(&str, Way)] = &[
@@ -55,6 +61,8 @@ const WAYS: &[(&str, Way)] = &[
     ("envelope nothing", Way::Post("/publish", r#"{"topic":"nothing","data":1}"#)),
     ("list cats, orders.eu", Way::Post("/publish", r#"[{"topic":"cats","data":1},{"topic":"orders.eu","data":1}]"#)),
     ("lines cats", Way::Lines("{\"topic\":\"cats\",\"data\":1}\n")),
+    ("lines orders.eu", Way::Lines("{\"topic\":\"orders.eu\",\"data\":1,\"user_id\":7}\n")),
+    ("lines nothing", Way::Lines("{\"topic\":\"nothing\",\"data\":1}\n")),
     ("validate cats", Way::Post("/validate/cats", "1")),
     ("validate orders.eu", Way::Post("/validate/orders.eu", "1")),
     ("validate nothing", Way::Post("/validate/nothing", "1")),
@@ -62,6 +70,8 @@ const WAYS: &[(&str, Way)] = &[
     ("history orders.*", Way::Get("/history/orders.*")),
     ("history **", Way::Get("/history/**")),
     ("history nothing", Way::Get("/history/nothing")),
+    ("wait for cats", Way::Get("/history/cats?wait=5")),
+    ("wait for orders.eu", Way::Get("/history/orders.eu?wait=5")),
     ("topics", Way::Get("/topics")),
     ("topics/cats", Way::Get("/topics/cats")),
     ("topics/orders.eu", Way::Get("/topics/orders.eu")),
@@ -79,6 +89,7 @@ const WAYS: &[(&str, Way)] = &[
     ("events orders.*", Way::Stream("?topic=orders.*")),
     ("events **", Way::Stream("?topic=**")),
     ("events nothing", Way::Stream("?topic=nothing")),
+    ("resume orders.eu", Way::Stream("?topic=orders.eu&after=earliest")),
     ("ws subscribe cats", Way::Command(r#"{"type":"subscribe","id":1,"topics":["cats"]}"#)),
     ("ws subscribe orders.eu", Way::Command(r#"{"type":"subscribe","id":1,"topics":["orders.eu"]}"#)),
     ("ws subscribe orders.*", Way::Command(r#"{"type":"subscribe","id":1,"topics":["orders.*"]}"#)),
@@ -87,9 +98,27 @@ const WAYS: &[(&str, Way)] = &[
     ("ws publish cats", Way::Command(r#"{"type":"publish","id":1,"topic":"cats","data":1}"#)),
     ("ws publish orders.eu", Way::Command(r#"{"type":"publish","id":1,"topic":"orders.eu","data":1}"#)),
     ("ws publish nothing", Way::Command(r#"{"type":"publish","id":1,"topic":"nothing","data":1}"#)),
+    ("ws resume orders.eu", Way::Command(r#"{"type":"subscribe","id":1,"topics":{"orders.eu":"earliest"}}"#)),
     ("ws ping", Way::Command(r#"{"type":"ping","id":1}"#)),
     ("auth, subscribe cats", Way::AuthThen(r#"{"type":"subscribe","id":1,"topics":["cats"]}"#)),
     ("auth, publish orders.eu", Way::AuthThen(r#"{"type":"publish","id":1,"topic":"orders.eu","data":1}"#)),
+    ("small cats", Way::Small(r#"{"topics":["cats"]}"#)),
+    ("small orders.eu", Way::Small(r#"{"topics":["orders.eu"]}"#)),
+    ("small nothing", Way::Small(r#"{"topics":["nothing"]}"#)),
+    ("raw subscribe cats", Way::Raw(r#"{"type":"subscribe","topics":["cats"]}"#)),
+    ("raw subscribe orders.eu", Way::Raw(r#"{"type":"subscribe","topics":["orders.eu"]}"#)),
+    ("raw subscribe nothing", Way::Raw(r#"{"type":"subscribe","topics":["nothing"]}"#)),
+    ("raw publish cats", Way::Raw(r#"{"type":"publish","topic":"cats","data":1}"#)),
+    ("raw publish orders.eu", Way::Raw(r#"{"type":"publish","topic":"orders.eu","data":1}"#)),
+    ("health", Way::Get("/health")),
+    ("metrics", Way::Get("/metrics")),
+    ("config", Way::Get("/config")),
+    ("reload", Way::Post("/reload", "{}")),
+    ("admin metrics", Way::Admin("/metrics")),
+    ("admin config", Way::Admin("/config")),
+    ("admin history cats", Way::Admin("/history/cats")),
+    ("admin events cats", Way::Admin("/events?topic=cats")),
+    ("admin topics", Way::Admin("/topics")),
 ];
 
 #[tokio::test]
@@ -167,10 +196,13 @@ async fn cell(rig: &Rig, way: &Way, who: Who) -> String {
             status(rig.call(&format!("DELETE /register/{id} HTTP/1.1\r\n{bearer}"), "").await.status)
         }
         Way::Stream(query) => status(rig.call(&format!("GET /events{query} HTTP/1.1\r\n{bearer}"), "").await.status),
-        Way::Command(command) => {
+        Way::Admin(path) => {
+            let answer = call(rig.admin, &format!("GET {path} HTTP/1.1\r\n{bearer}"), "").await;
+            status(answer.status)
+        }
+        Way::Command(_) | Way::Small(_) | Way::Raw(_) => {
             let header = bearer.trim_end().strip_prefix("Authorization: ").map(|value| ("authorization", value));
-            let url = format!("ws://{}/ws", rig.public);
-            answered(Subscriber::connect(&url, header.as_slice()).await, &[command]).await
+            commanded(&format!("ws://{}/ws", rig.public), header.as_slice(), way).await
         }
         Way::AuthThen(command) => {
             let auth = json!({"type": "auth", "token": secret}).to_string();
@@ -185,16 +217,48 @@ async fn cell(rig: &Rig, way: &Way, who: Who) -> String {
 async fn registered_cell(rig: &Rig, way: &Way, who: Who) -> String {
     let Who::RegisteredBy(secret) = who else { return String::new() };
     match way {
-        Way::Command(command) => {
-            let url = register(rig, secret).await;
-            answered(Subscriber::connect(&url, &[]).await, &[command]).await
-        }
+        Way::Command(_) | Way::Small(_) | Way::Raw(_) => commanded(&register(rig, secret).await, &[], way).await,
         Way::Stream(query) => {
             let url = register(rig, secret).await;
             let id = url.rsplit('/').next().expect("an id");
             status(rig.call(&format!("GET /events/{id}{query} HTTP/1.1\r\n"), "").await.status)
         }
         _ => "-".into(),
+    }
+}
+
+/// What comes of a command over a WebSocket.
+async fn commanded(url: &str, headers: &[(&'static str, &str)], way: &Way) -> String {
+    let raw = [headers, &[("sec-websocket-protocol", "relay.raw")]].concat();
+    match way {
+        Way::Command(command) => answered(Subscriber::connect(url, headers).await, &[command]).await,
+        Way::Small(command) => unnamed(Subscriber::connect(url, headers).await, &[command]).await,
+        Way::Raw(command) => unnamed(Subscriber::connect(url, &raw).await, &[command, "ping"]).await,
+        _ => panic!("no command"),
+    }
+}
+
+/// Sends commands, and waits for the first answer that names none, or for the end.
+async fn unnamed(mut socket: Subscriber, commands: &[&str]) -> String {
+    for command in commands {
+        if !socket.try_send(command).await {
+            break;
+        }
+    }
+    loop {
+        match socket.next().await {
+            Message::Close(frame) => return u16::from(frame.expect("a code").code).to_string(),
+            Message::Text(text) if text == "pong" => return "ok".into(),
+            Message::Text(text) => {
+                let told: Value = serde_json::from_str(&text).expect("JSON");
+                match told["type"].as_str() {
+                    Some("ok") => return "ok".into(),
+                    Some("error") => return told["problem"]["status"].to_string(),
+                    _ => {}
+                }
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -259,13 +323,31 @@ async fn a_stranger_learns_no_name() {
             };
             assert_eq!(told("sightings").await, told("nonesuch1").await, "{path} {secret}");
         }
-        for path in ["/publish/{}", "/validate/{}"] {
+        for (path, body) in [
+            ("/publish/{}", "{"),
+            ("/validate/{}", "{"),
+            ("/publish", r#"{"topic":"{}","data":1}"#),
+            ("/publish", r#"[{"topic":"cats","data":1},{"topic":"{}","data":1}]"#),
+            ("/register", r#"{"user_id":7,"topics":["{}"]}"#),
+        ] {
             let told = async |topic: &str| {
-                let answer = rig.post(&path.replace("{}", topic), secret, "{").await;
+                let answer = rig.post(&path.replace("{}", topic), secret, &body.replace("{}", topic)).await;
                 (answer.status, String::from_utf8_lossy(&answer.body).replace(topic, "…"))
             };
             assert_eq!(told("sightings").await, told("nonesuch1").await, "{path} {secret}");
         }
+    }
+    for command in
+        [r#"{"type":"subscribe","id":1,"topics":["{}"]}"#, r#"{"type":"publish","id":1,"topic":"{}","data":1}"#]
+    {
+        let told = async |topic: &str| {
+            let url = format!("ws://{}/ws", rig.public);
+            let mut socket = Subscriber::connect(&url, &[("authorization", "Bearer secret-some")]).await;
+            assert_eq!(socket.json().await["type"], "hello");
+            socket.send(command.replace("{}", topic)).await;
+            socket.text().await.replace(topic, "…")
+        };
+        assert_eq!(told("sightings").await, told("nonesuch1").await, "{command}");
     }
 }
 

@@ -94,7 +94,8 @@ async fn a_token_that_expires_ends_who_is_never_idle() {
     socket.subscribe("cats").await;
     let stream = stream(&site, "short").await;
     let load = Load::start(&site).await;
-    let (socket, stream) = tokio::join!(read_socket(socket), read_stream(stream));
+    let readers = async { tokio::join!(read_socket(socket), read_stream(stream)) };
+    let (socket, stream) = tokio::time::timeout(Duration::from_secs(10), readers).await.expect("an end in time");
     let late = Time::now().0 - end.0;
     load.end().await;
     assert_eq!((socket.1, stream.1), (4002, 4002));
