@@ -1,6 +1,7 @@
 //! The command line: what is asked for, and what is printed. Decides nothing about a configuration.
 
 mod against;
+mod bench;
 mod check;
 mod completions;
 mod run;
@@ -50,6 +51,8 @@ enum Command {
     /// Make tokens
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Measure how fast a running relay is: publishes to a topic, subscribes to it, and counts what comes
+    Bench(Box<bench::Arguments>),
     /// Print a script by which a shell completes relay's arguments
     Completions {
         /// Which shell
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Check { format, against } => check::check(&cli.config, format, against.as_deref()),
         Command::Schema => print(&format!("{:#}\n", editor::json_schema(&KINDS))),
         Command::Token(TokenCommand::New { name }) => token::new(&name),
+        Command::Bench(arguments) => bench::bench(&arguments),
         Command::Completions { shell } => completions::print_script(shell),
         Command::Keys => print(&keys::markdown()),
     }

@@ -14,7 +14,7 @@ mod mask;
 pub mod model;
 mod section;
 mod syntax;
-mod units;
+pub mod units;
 mod values;
 pub mod view;
 

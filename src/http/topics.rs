@@ -90,13 +90,16 @@ fn declared<'a>(snapshot: &'a Snapshot, rules: &TopicRules) -> &'a Pattern {
     &snapshot.config.topics[rules.config].name
 }
 
-/// `schema` is where the schema can be had; none for what takes any JSON.
+/// `schema` is where the schema can be had; none for what takes any JSON. `examples` are the valid ones of relay.toml.
 fn shown(snapshot: &Snapshot, rules: &TopicRules) -> Value {
     let config = &snapshot.config.topics[rules.config];
+    let examples: Vec<&Value> =
+        config.examples.iter().filter(|example| example.valid).map(|example| &example.instance).collect();
     json!({
         "topic": config.name.as_str(),
         "description": config.description,
         "schema": rules.schema.file().map(|_| format!("/topics/{}/schema", utf8_percent_encode(config.name.as_str(), BRACES))),
+        "examples": examples,
         "history": {
             "count": config.history.count,
             "bytes": config.history.bytes,

@@ -86,6 +86,11 @@ impl Schema {
         }
     }
 
+    /// A value that it accepts, as far as one can be guessed.
+    pub fn example(&self) -> Option<Value> {
+        example::find([&*self.document], |guess| self.accepts(guess))
+    }
+
     fn accepts(&self, value: &Value) -> bool {
         self.judge.as_ref().is_none_or(|judge| judge.accepts(value))
     }

@@ -14,10 +14,12 @@ pub fn raise() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
+/// How many descriptors the process may have open; `None` is any number.
+pub fn limit() -> Option<usize> {
+    getrlimit(Resource::Nofile).current.map(|descriptors| usize::try_from(descriptors).unwrap_or(usize::MAX))
+}
+
 /// How many connections there is room for.
 pub fn connections() -> usize {
-    match getrlimit(Resource::Nofile).current {
-        Some(descriptors) => usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(RESERVED).clamp(1, MOST),
-        None => MOST,
-    }
+    limit().map_or(MOST, |descriptors| descriptors.saturating_sub(RESERVED).clamp(1, MOST))
 }

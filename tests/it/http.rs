@@ -256,7 +256,8 @@ async fn topics_are_listed_as_far_as_the_caller_may_know_them() {
 
     let cats = rig.get("/topics/cats", "").await;
     let history = json!({"count": 1000, "bytes": 1_048_576, "age_seconds": 3600});
-    let expected = json!({"topic": "cats", "description": "Cat sightings", "schema": null, "history": history});
+    let examples = json!([]);
+    let expected = json!({"topic": "cats", "description": "Cat sightings", "schema": null, "examples": examples, "history": history});
     assert_eq!((cats.status, cats.json()), (200, expected));
     assert_eq!(rig.get("/topics/orders.eu", "secret-eu").await.json()["topic"], "orders.{region}");
     assert_eq!(rig.get("/topics/orders.%7Bregion%7D", "secret-all").await.json()["topic"], "orders.{region}");

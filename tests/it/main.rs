@@ -3,6 +3,7 @@
 mod admin;
 mod architecture;
 mod attacks;
+mod bench;
 mod budget;
 mod cli;
 mod config;

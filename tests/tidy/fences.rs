@@ -18,14 +18,17 @@ const FENCES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli/"]),
     ("form_urlencoded", &["http/query.rs"]),
     ("getrandom", &["cli/token.rs", "reconnect.rs", "store/memory.rs"]),
-    ("hyper", &["http/", "server.rs"]),
-    ("hyper-util", &["http/", "server.rs"]),
+    ("hdrhistogram", &["cli/bench/figures.rs"]),
+    ("http-body-util", &["cli/bench/"]),
+    ("hyper", &["cli/bench/", "http/", "server.rs"]),
+    ("hyper-util", &["cli/bench/", "http/", "server.rs"]),
+    ("indicatif", &["cli/bench/progress.rs"]),
     ("jiff", &["config/values.rs"]),
     ("jsonschema", &["schema/"]),
     ("notify", &["reload/"]),
     ("prometheus-client", &["telemetry/"]),
     ("regex-syntax", &["schema/"]),
-    ("rustix", &["assemble/aside.rs", "server/descriptors.rs", "supervisor.rs"]),
+    ("rustix", &["assemble/aside.rs", "server/descriptors.rs", "server/socket.rs", "supervisor.rs"]),
     ("sha1", &["ws/handshake.rs"]),
     ("sha2", &["auth/", "cli/token.rs", "config/", "http/history.rs", "schema/compile/", "store/idempotency.rs"]),
     ("socket2", &["server/socket.rs"]),
@@ -33,15 +36,17 @@ const FENCES: &[(&str, &[&str])] = &[
     ("subtle", &["auth/"]),
     ("tikv-jemallocator", &["main.rs"]),
     ("tokio-util", &["drain.rs"]),
-    ("rustls", &["assemble/tls.rs", "snapshot.rs", "server.rs", "server/"]),
-    ("tokio-rustls", &["server/"]),
+    ("rustls", &["assemble/tls.rs", "cli/bench/target.rs", "snapshot.rs", "server.rs", "server/"]),
+    ("rustls-native-certs", &["cli/bench/target.rs"]),
+    ("tokio-rustls", &["cli/bench/target.rs", "server/"]),
+    ("tokio-tungstenite", &["cli/bench/websocket.rs"]),
     ("toml", &["config/"]),
     ("tracing-subscriber", &["telemetry/logs.rs"]),
     ("warp", &["http/"]),
 ];
 
 /// Who may touch the disk.
-const DISK: &[&str] = &["files.rs", "reload/watch.rs", "server/listener.rs"];
+const DISK: &[&str] = &["cli/bench/disk.rs", "files.rs", "reload/watch.rs", "server/listener.rs"];
 
 /// The names in all tables of dependencies that the program is built with.
 fn dependencies() -> BTreeSet<String> {

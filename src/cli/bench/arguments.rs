@@ -1,0 +1,128 @@
+//! What `relay bench` is asked for.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::config::units::{parse_duration, parse_size};
+
+/// The measured time when neither messages nor a duration are given.
+const USUAL_DURATION: Duration = Duration::from_secs(10);
+
+/// How fast a relay is, here and now, with this load.
+#[derive(Debug, Clone, Args)]
+pub(in crate::cli) struct Arguments {
+    /// The relay's public listener: `http://…`, `https://…` or `unix:/path`
+    #[arg(default_value = "http://127.0.0.1:8000")]
+    pub(super) url: String,
+    /// The topic to publish to and to subscribe to; `{n}` in it stands for a number below --topics [default: the first
+    /// that GET /topics shows]
+    #[arg(long, value_name = "NAME")]
+    pub(super) topic: Option<String>,
+    /// Spread messages and subscribers over so many topics of a family, such as `orders.{n}`
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) topics: u32,
+    /// How many subscribers, each of one topic; 0 measures publishing alone
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub(super) subscribers: usize,
+    /// How subscribers connect
+    #[arg(long, value_enum, default_value_t = Transport::Ws)]
+    pub(super) transport: Transport,
+    /// Publish so many messages
+    #[arg(long, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) messages: Option<u64>,
+    /// Publish for so long [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(super) duration: Option<Duration>,
+    /// Publish for so long before anything is measured
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+    pub(super) warmup: Duration,
+    /// Messages a second; 0 is as fast as the window lets
+    #[arg(long, value_name = "R", default_value_t = 0)]
+    pub(super) rate: u32,
+    /// Messages under way at a time, each from its publish until all subscribers have it [default: --publishers]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(super) window: Option<u32>,
+    /// Connections that publish, one message at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) publishers: u32,
+    /// Bytes of each payload, for topics that take any JSON [default: 128 B]
+    #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with = "data")]
+    pub(super) size: Option<usize>,
+    /// A file with the payload [default: an example of the topic, or one made from its schema]
+    #[arg(long, value_name = "FILE")]
+    pub(super) data: Option<PathBuf>,
+    /// The environment variable that holds the token
+    #[arg(long, value_name = "NAME", conflicts_with = "token_file")]
+    pub(super) token_env: Option<String>,
+    /// The file that holds the token
+    #[arg(long, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+    /// Certificates in PEM to trust for `https://`, instead of the system's
+    #[arg(long, value_name = "FILE")]
+    pub(super) ca: Option<PathBuf>,
+    /// Threads that read for the subscribers [default: half of the processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(super) threads: Option<u32>,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Draw the latency over time as SVG
+    #[arg(long, value_name = "FILE")]
+    pub(super) plot: Option<PathBuf>,
+}
+
+/// How subscribers connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Transport {
+    /// WebSocket, `relay.v1`
+    Ws,
+    /// Server-sent events
+    Sse,
+}
+
+impl Transport {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ws => "ws",
+            Self::Sse => "sse",
+        }
+    }
+}
+
+/// When to stop publishing.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Until {
+    Messages(u64),
+    /// After the warm-up.
+    Elapsed(Duration),
+}
+
+impl Arguments {
+    pub(super) fn until(&self) -> Until {
+        match self.messages {
+            Some(messages) => Until::Messages(messages),
+            None => Until::Elapsed(self.duration.unwrap_or(USUAL_DURATION)),
+        }
+    }
+
+    pub(super) fn window(&self) -> usize {
+        self.window.unwrap_or(self.publishers) as usize
+    }
+
+    /// How many threads read for the subscribers.
+    pub(super) fn threads(&self) -> usize {
+        let half = || std::thread::available_parallelism().map_or(1, |all| all.get() / 2);
+        self.threads.map_or_else(half, |threads| threads as usize).clamp(1, self.subscribers.max(1))
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "write a number and a unit, such as `10s`, `500ms` or `2min`".to_owned())
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let bytes = text.parse().ok().or_else(|| parse_size(text)).and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.ok_or_else(|| "write bytes, or a number and a unit, such as `512 B` or `4KiB`".to_owned())
+}

@@ -1,0 +1,211 @@
+//! The subscribers that one thread reads for, and what they have in common: a ledger.
+//!
+//! A crew lives on one thread, so that a delivery takes no lock and no other thread is told of it; of a message the
+//! publishers are told once, when the whole crew has it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::task::{JoinSet, LocalSet};
+
+use crate::cli::bench::arguments::Transport;
+use crate::cli::bench::figures::Figures;
+use crate::cli::bench::ledger::{Account, Delivery, Ledger, Member, Told};
+use crate::cli::bench::target::Target;
+use crate::cli::bench::{event_stream, websocket};
+use crate::message::Seq;
+use crate::name::TopicName;
+
+/// How many subscribers of a crew connect at a time.
+const CONNECTING: usize = 64;
+
+/// Nanoseconds since the start of the run.
+#[derive(Clone, Copy)]
+pub(super) struct Clock(Instant);
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(super) fn now(self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What all crews share.
+pub(super) struct Run {
+    pub(super) target: Target,
+    pub(super) transport: Transport,
+    pub(super) topics: Vec<TopicName>,
+    pub(super) clock: Clock,
+    /// The end of the warm-up, once publishing has begun.
+    pub(super) warm: OnceLock<u64>,
+    pub(super) subscribers: usize,
+    pub(super) connected: AtomicUsize,
+    /// Tells that all are connected.
+    pub(super) ready: Notify,
+    pub(super) live: AtomicUsize,
+    /// Deliveries so far, for the progress bar.
+    pub(super) delivered: AtomicU64,
+}
+
+impl Run {
+    /// The end of the warm-up, in nanoseconds since the start of the run.
+    pub(super) fn warm(&self) -> u64 {
+        self.warm.get().copied().unwrap_or(u64::MAX)
+    }
+}
+
+/// What a crew hears and says.
+pub(super) struct Lines {
+    pub(super) told: mpsc::Receiver<Told>,
+    pub(super) settled: mpsc::Sender<Seq>,
+    /// True when the run is over.
+    pub(super) over: watch::Receiver<bool>,
+}
+
+/// What came of a crew.
+pub(super) struct Outcome {
+    pub(super) account: Account,
+    pub(super) figures: Figures,
+    pub(super) gaps: u64,
+    /// How connections ended that nobody here ended: code, reason, how many. A code of 0 is none.
+    pub(super) closed: BTreeMap<(u16, String), u64>,
+}
+
+/// The subscribers of one thread.
+pub(super) struct Crew {
+    pub(super) run: Arc<Run>,
+    ledger: RefCell<Ledger>,
+    settled: mpsc::Sender<Seq>,
+    gaps: Cell<u64>,
+    /// Subscribers whose subscription has come to stand.
+    standing: Cell<usize>,
+    closed: RefCell<BTreeMap<(u16, String), u64>>,
+    /// Tells those whose subscription stands that the run is over.
+    pub(super) over: Notify,
+    pub(super) connecting: Semaphore,
+}
+
+impl Crew {
+    /// Connects subscribers with these numbers, reads until the run is over, and closes the accounts.
+    ///
+    /// # Errors
+    /// The first that could not subscribe, and why.
+    pub(super) async fn read(run: Arc<Run>, numbers: Range<usize>, mut lines: Lines) -> Result<Outcome, String> {
+        let crew = Rc::new(Self {
+            ledger: RefCell::new(Ledger::new(Figures::new(run.warm()))),
+            run,
+            settled: lines.settled,
+            gaps: Cell::new(0),
+            standing: Cell::new(0),
+            closed: RefCell::default(),
+            over: Notify::new(),
+            connecting: Semaphore::new(CONNECTING),
+        });
+        let mut tasks = JoinSet::new();
+        let here = LocalSet::new();
+        let count = numbers.len();
+        for number in numbers {
+            let member = crew.ledger.borrow_mut().join(number % crew.run.topics.len());
+            tasks.spawn_local_on(subscribe(crew.clone(), member, number), &here);
+        }
+        here.run_until(async {
+            loop {
+                tokio::select! {
+                    told = lines.told.recv() => match told {
+                        Some(told) => crew.told(told),
+                        None => break,
+                    },
+                    Some(ended) = tasks.join_next() => ended.map_err(|error| error.to_string())??,
+                    // Gone or over: either way nobody waits for more.
+                    _ = lines.over.wait_for(|over| *over) => break,
+                }
+            }
+            while let Ok(told) = lines.told.try_recv() {
+                crew.told(told);
+            }
+            if crew.standing.get() < count {
+                return Err("it was ended before all subscribers were connected".to_owned());
+            }
+            crew.over.notify_waiters();
+            while let Some(ended) = tasks.join_next().await {
+                ended.map_err(|error| error.to_string())??;
+            }
+            Ok::<_, String>(())
+        })
+        .await?;
+        drop(here);
+        let crew = Rc::into_inner(crew).expect("all its subscribers have ended");
+        let (account, figures) = crew.ledger.into_inner().close();
+        Ok(Outcome { account, figures, gaps: crew.gaps.get(), closed: crew.closed.into_inner() })
+    }
+
+    /// The topic of a number.
+    pub(super) fn topic(&self, number: usize) -> &TopicName {
+        &self.run.topics[number % self.run.topics.len()]
+    }
+
+    /// A subscription stands.
+    pub(super) fn subscribed(&self) {
+        self.standing.set(self.standing.get() + 1);
+        self.run.live.fetch_add(1, Ordering::Relaxed);
+        if self.run.connected.fetch_add(1, Ordering::Relaxed) + 1 == self.run.subscribers {
+            self.run.ready.notify_one();
+        }
+    }
+
+    fn told(&self, told: Told) {
+        let from = self.run.warm();
+        self.note(|ledger| {
+            ledger.figures.from = from;
+            ledger.told(told);
+        });
+    }
+
+    /// A message came.
+    pub(super) fn arrived(&self, member: Member, seq: Seq, bytes: usize) {
+        let delivery = Delivery { seq, at: self.run.clock.now(), bytes: bytes as u64 };
+        self.note(|ledger| ledger.arrived(member, delivery));
+    }
+
+    /// A gap was told.
+    pub(super) fn gap(&self, member: Member, to: Seq) {
+        self.gaps.set(self.gaps.get() + 1);
+        self.note(|ledger| ledger.pass(member, to.saturating_add(1)));
+    }
+
+    /// A connection has ended that nobody here ended.
+    pub(super) fn closed(&self, member: Member, code: u16, reason: String) {
+        self.run.live.fetch_sub(1, Ordering::Relaxed);
+        *self.closed.borrow_mut().entry((code, reason)).or_default() += 1;
+        self.note(|ledger| ledger.closed(member));
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Ledger)) {
+        let mut ledger = self.ledger.borrow_mut();
+        change(&mut ledger);
+        for (seq, deliveries) in ledger.take_settled() {
+            self.run.delivered.fetch_add(deliveries, Ordering::Relaxed);
+            // There is room for all that the window lets out; were there none, the publishers would stop waiting for it.
+            let _ = self.settled.try_send(seq);
+        }
+    }
+}
+
+async fn subscribe(crew: Rc<Crew>, member: Member, number: usize) -> Result<(), String> {
+    let read = async {
+        match crew.run.transport {
+            Transport::Ws => websocket::read(&crew, member, number).await,
+            Transport::Sse => event_stream::read(&crew, member, number).await,
+        }
+    };
+    read.await.map_err(|why| format!("subscriber {} cannot subscribe: {why}", number + 1))
+}

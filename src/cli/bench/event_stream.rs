@@ -1,0 +1,111 @@
+//! One subscriber over server-sent events.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Limited};
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use memchr::memmem;
+
+use crate::cli::bench::crew::Crew;
+use crate::cli::bench::frame::Told;
+use crate::cli::bench::ledger::Member;
+use crate::cli::bench::requests::{Driver, open_stream, refusal};
+
+/// How long a stream may take to begin.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The most bytes of a refusal.
+const MAX_REFUSAL: usize = 1 << 20;
+
+/// Subscribes, and reads until the run or the stream is over.
+///
+/// # Errors
+/// It could not subscribe.
+pub(super) async fn read(crew: &Crew, member: Member, number: usize) -> Result<(), String> {
+    let (mut body, mut driver) = {
+        let _turn = crew.connecting.acquire().await;
+        let subscribed = tokio::time::timeout(PATIENCE, open(crew, number));
+        subscribed.await.map_err(|_| "no answer within 10 s".to_owned())??
+    };
+    let mut over = pin!(crew.over.notified());
+    crew.subscribed();
+    let mut rest = Vec::new();
+    loop {
+        let frame = pin!(body.frame());
+        let frame = tokio::select! {
+            biased;
+            frame = driver.drive(frame) => frame,
+            () = &mut over => return Ok(()),
+        };
+        let bytes = match frame {
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            Some(Err(error)) => {
+                crew.closed(member, 0, error.to_string());
+                return Ok(());
+            }
+            None => {
+                crew.closed(member, 0, "the stream ended".to_owned());
+                return Ok(());
+            }
+        };
+        rest.extend_from_slice(&bytes);
+        let mut from = 0;
+        while let Some(length) = memmem::find(&rest[from..], b"\n\n") {
+            let block = &rest[from..from + length];
+            from += length + 2;
+            match told(block) {
+                Told::Message(seq) => crew.arrived(member, seq, length + 2),
+                Told::Gap(to) => crew.gap(member, to),
+                Told::End(code, reason) => {
+                    crew.closed(member, code, reason);
+                    return Ok(());
+                }
+                Told::Subscribed | Told::Other => {}
+            }
+        }
+        rest.drain(..from);
+    }
+}
+
+/// What an event tells.
+fn told(block: &[u8]) -> Told {
+    let data = if block.starts_with(b"data: ") { Some(0) } else { memmem::find(block, b"\ndata: ").map(|at| at + 1) };
+    data.map_or(Told::Other, |at| {
+        let line = &block[at + "data: ".len()..];
+        Told::read(&line[..memchr::memchr(b'\n', line).unwrap_or(line.len())])
+    })
+}
+
+async fn open(crew: &Crew, number: usize) -> Result<(Incoming, Driver), String> {
+    let path = format!("/events?topic={}", crew.topic(number).as_str());
+    let (response, mut driver) = open_stream(&crew.run.target, number, &path).await?;
+    let (head, body) = response.into_parts();
+    if head.status == StatusCode::OK {
+        return Ok((body, driver));
+    }
+    let refused = pin!(Limited::new(body, MAX_REFUSAL).collect());
+    let refused = driver.drive(refused).await.map(|body| body.to_bytes()).unwrap_or_default();
+    Err(refusal(head.status, &refused))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+    use crate::cli::bench::frame::Told;
+
+    #[test]
+    fn events_are_told_apart() {
+        let message =
+            "id: 9f3c21aa-8\ndata: {\"type\":\"message\",\"topic\":\"a\",\"id\":\"9f3c21aa-8\",\"time\":\"\"}";
+        let close = "retry: 1\nevent: close\ndata: {\"type\":\"close\",\"code\":4010,\"reason\":\"gone\"}";
+        for (block, expected) in [
+            (message, Told::Message(8)),
+            (close, Told::End(4010, "gone".into())),
+            ("retry: 100", Told::Other),
+            (":", Told::Other),
+        ] {
+            assert_eq!(told(block.as_bytes()), expected, "{block}");
+        }
+    }
+}

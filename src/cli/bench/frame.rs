@@ -1,0 +1,108 @@
+//! What a subscriber is told, as far as the accounts care: read from the text without parsing its payload.
+
+use memchr::memmem;
+use serde_json::Value;
+
+use crate::message::{Position, Seq};
+
+const MESSAGE: &[u8] = br#"{"type":"message","topic":""#;
+const ID: &[u8] = br#"","id":""#;
+
+/// One text of `relay.v1`, or the JSON of one server-sent event.
+#[derive(Debug, PartialEq)]
+pub(super) enum Told {
+    /// A message.
+    Message(Seq),
+    /// The subscription stands.
+    Subscribed,
+    /// Messages up to here may have been missed.
+    Gap(Seq),
+    /// Nothing more will come, and why.
+    End(u16, String),
+    /// What the accounts do not care about.
+    Other,
+}
+
+impl Told {
+    /// Reads a text. A message is the hot path: a topic has no quotes, so what follows it is found by searching.
+    pub(super) fn read(text: &[u8]) -> Self {
+        let Some(rest) = text.strip_prefix(MESSAGE) else { return notice(text) };
+        let id = memmem::find(rest, ID).map(|at| &rest[at + ID.len()..]);
+        let id = id.and_then(|id| Some(&id[..memchr::memchr(b'"', id)?]));
+        id.and_then(|id| seq(str::from_utf8(id).ok()?)).map_or(Self::Other, Self::Message)
+    }
+}
+
+fn notice(text: &[u8]) -> Told {
+    let notice: Value = serde_json::from_slice(text).unwrap_or_default();
+    let text = |member: &str| notice[member].as_str().unwrap_or_default().to_owned();
+    match notice["type"].as_str() {
+        Some("synced") => Told::Subscribed,
+        Some("gap") => seq(&text("to")).map_or(Told::Other, Told::Gap),
+        Some("unsubscribed") => Told::End(0, format!("unsubscribed: {}", text("reason"))),
+        Some("close") => {
+            Told::End(notice["code"].as_u64().and_then(|code| u16::try_from(code).ok()).unwrap_or(0), text("reason"))
+        }
+        Some("error") => {
+            let problem = &notice["problem"];
+            let detail = problem["detail"].as_str().or(problem["title"].as_str()).unwrap_or_default();
+            Told::End(0, detail.to_owned())
+        }
+        _ => Told::Other,
+    }
+}
+
+fn seq(position: &str) -> Option<Seq> {
+    position.parse::<Position>().ok().map(|position| position.seq)
+}
+
+/// The id in the receipt of a publish.
+pub(super) fn receipt(answer: &[u8]) -> Option<Seq> {
+    let answer: Value = serde_json::from_slice(answer).ok()?;
+    seq(answer["id"].as_str()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Told, receipt};
+    use crate::message::{Epoch, Position, Record, Time};
+    use crate::name::TopicName;
+    use crate::protocol::envelope::put_message;
+    use crate::schema::Payload;
+
+    #[test]
+    fn what_the_protocol_writes_is_read() {
+        for payload in [r#"{"n":1}"#, r#"{"type":"message","topic":"x","id":"9f3c21aa-7"}"#, r#"","id":""#] {
+            let record = Record {
+                seq: 42,
+                time: Time(0),
+                topic: TopicName::parse("orders.eu").expect("a topic"),
+                user: None,
+                payload: Payload::from_log(payload.into()),
+            };
+            let mut text = Vec::new();
+            put_message(&mut text, Epoch(7), &record);
+            assert_eq!(Told::read(&text), Told::Message(42), "{payload}");
+        }
+        let id = Position { epoch: Epoch(7), seq: u64::MAX };
+        assert_eq!(receipt(format!(r#"{{"topic":"cats","id":"{id}"}}"#).as_bytes()), Some(u64::MAX));
+    }
+
+    #[test]
+    fn notices_are_told_apart() {
+        for (text, expected) in [
+            (r#"{"type":"hello","generation":1}"#, Told::Other),
+            (r#"{"type":"synced","id":1,"position":"9f3c21aa-7"}"#, Told::Subscribed),
+            (r#"{"type":"gap","topic":"a","from":"9f3c21aa-1","to":"9f3c21aa-5","reason":"lag"}"#, Told::Gap(5)),
+            (r#"{"type":"close","code":4200,"reason":"away"}"#, Told::End(4200, "away".into())),
+            (r#"{"type":"error","problem":{"detail":"no"}}"#, Told::End(0, "no".into())),
+            (
+                r#"{"type":"unsubscribed","topic":"a","reason":"forbidden"}"#,
+                Told::End(0, "unsubscribed: forbidden".into()),
+            ),
+            ("no JSON", Told::Other),
+        ] {
+            assert_eq!(Told::read(text.as_bytes()), expected, "{text}");
+        }
+    }
+}

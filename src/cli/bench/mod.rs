@@ -1,0 +1,104 @@
+//! `relay bench`: how fast a relay is, here and now. A load on any running relay, from the outside.
+//!
+//! It knows the protocol and nothing of the server. Subscribers are read for by crews, one to a thread
+//! ([`crew`]); what each crew's subscribers got stands in its [`ledger`]. A latency lasts from just before a publish is
+//! written until the message has arrived, and a message is under way until all its subscribers have it: that is what
+//! the window bounds. Nothing grows with the length of a run: latencies are counted in histograms, and messages are
+//! forgotten once everybody has them.
+
+mod arguments;
+mod conduct;
+mod crew;
+mod disk;
+mod event_stream;
+mod figures;
+mod frame;
+mod ledger;
+mod payload;
+mod plot;
+mod progress;
+mod publisher;
+mod report;
+mod requests;
+mod show;
+mod target;
+mod websocket;
+
+use std::process::ExitCode;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::runtime;
+
+pub(super) use arguments::Arguments;
+
+use super::print;
+use crate::cli::bench::conduct::conduct;
+use crate::cli::bench::payload::Work;
+use crate::cli::bench::report::Report;
+use crate::cli::bench::requests::Requests;
+use crate::cli::bench::target::Target;
+use crate::server::descriptors;
+
+/// Descriptors that are needed besides those of subscribers and publishers.
+const BESIDES: usize = 32;
+/// The longest token, in bytes.
+const MAX_TOKEN: usize = 8 << 10;
+
+/// Measures, and prints what was found. It is a success if nothing was lost.
+pub(super) fn bench(arguments: &Arguments) -> ExitCode {
+    match measure(arguments) {
+        Ok(report) => {
+            let json = arguments.json;
+            let printed = print(&if json { format!("{}\n", report.json()) } else { report.text() });
+            match report.complaint() {
+                Some(complaint) => fail(&complaint),
+                None => printed,
+            }
+        }
+        Err(why) => fail(&why),
+    }
+}
+
+fn fail(why: &str) -> ExitCode {
+    eprintln!("relay: {why}");
+    ExitCode::FAILURE
+}
+
+fn measure(arguments: &Arguments) -> Result<Report, String> {
+    descriptors::raise();
+    let needed = arguments.subscribers + arguments.publishers as usize + BESIDES;
+    if let Some(limit) = descriptors::limit().filter(|limit| *limit < needed) {
+        return Err(format!(
+            "{} subscribers need {needed} open files, and this process may have {limit}: raise the limit (`ulimit -n`) or take \
+             fewer",
+            arguments.subscribers
+        ));
+    }
+    let token = token(arguments)?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let report = runtime.block_on(async {
+        let token = token.as_ref().map(ExposeSecret::expose_secret);
+        let target = Target::find(&arguments.url, arguments.ca.as_deref(), token).await?;
+        let work = Work::settle(arguments, &mut Requests::open(&target).await?).await?;
+        conduct(arguments, target, work).await
+    });
+    // Threads of a run that was given up need not be waited for.
+    runtime.shutdown_background();
+    let mut report = report?;
+    if let Some(path) = &arguments.plot {
+        disk::write(path, &plot::svg(&mut report))?;
+    }
+    Ok(report)
+}
+
+fn token(arguments: &Arguments) -> Result<Option<SecretString>, String> {
+    let text = match (&arguments.token_env, &arguments.token_file) {
+        (Some(name), _) => std::env::var(name).map_err(|_| format!("`{name}` is not set: it should hold the token"))?,
+        (None, Some(path)) => {
+            let text = String::from_utf8(disk::read(path, MAX_TOKEN)?);
+            text.map_err(|_| format!("`{}` holds no token: it is not UTF-8", path.display()))?
+        }
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(SecretString::from(text.trim_end_matches(['\r', '\n']))))
+}

@@ -1,0 +1,171 @@
+//! What is published, and to which topics: as far as it was not said, the relay is asked.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use crate::cli::bench::arguments::Arguments;
+use crate::cli::bench::disk;
+use crate::cli::bench::requests::{Requests, refusal};
+use crate::name::TopicName;
+use crate::schema::compile::{SchemaCache, SchemaLimits, Sources, compile_all};
+
+/// The bytes of a payload whose size nobody asked for.
+const USUAL_SIZE: usize = 128;
+/// What stands around the filler of a payload.
+const AROUND: usize = r#"{"fill":""}"#.len();
+/// The most bytes of a payload from a file.
+const MAX_PAYLOAD: usize = 64 << 20;
+/// What a topic's name can have that a path cannot.
+const BRACES: &AsciiSet = &CONTROLS.add(b'{').add(b'}');
+
+/// What is published where.
+#[derive(Debug)]
+pub(super) struct Work {
+    /// As it was asked for.
+    pub(super) name: String,
+    pub(super) topics: Vec<TopicName>,
+    pub(super) payload: Bytes,
+    /// What the payload is, for people.
+    pub(super) kind: &'static str,
+}
+
+impl Work {
+    /// Settles it, and has the relay judge the payload before anything is published.
+    pub(super) async fn settle(arguments: &Arguments, requests: &mut Requests) -> Result<Self, String> {
+        let name = match &arguments.topic {
+            Some(name) => name.clone(),
+            None => first_topic(requests).await?,
+        };
+        let topics = spread(&name, arguments.topics)?;
+        let (payload, kind) = match &arguments.data {
+            Some(file) => (disk::read(file, MAX_PAYLOAD)?.into(), "the file"),
+            None => find_payload(arguments, requests, &topics[0]).await?,
+        };
+        let answer = requests.post(&format!("/validate/{}", topics[0].as_str()), payload.clone()).await?;
+        if answer.status != StatusCode::OK {
+            let refused = refusal(answer.status, &answer.body);
+            return Err(format!("a publish to `{}` would be refused: {refused}", topics[0].as_str()));
+        }
+        Ok(Self { name, topics, payload, kind })
+    }
+}
+
+/// The first topic that the relay shows to this caller.
+async fn first_topic(requests: &mut Requests) -> Result<String, String> {
+    let list = ask(requests, "/topics").await?;
+    let first = list["topics"].as_array().and_then(|topics| topics.first()).and_then(|topic| topic["topic"].as_str());
+    first.map(str::to_owned).ok_or_else(|| {
+        "this caller may use no topic: name one with --topic, and a token that may publish and subscribe to it with \
+         --token-env or --token-file"
+            .to_owned()
+    })
+}
+
+/// The concrete topics of a name: `{n}`, or whatever stands in braces, becomes 0, 1 and so on.
+fn spread(name: &str, count: u32) -> Result<Vec<TopicName>, String> {
+    let braces = name.find('{').and_then(|from| Some((from, from + name[from..].find('}')? + 1)));
+    let concrete = |text: &str| {
+        let bad = |error| format!("`{}` is not a topic's name: {error}", text.escape_debug());
+        TopicName::parse(text).map_err(bad)
+    };
+    match braces {
+        Some((from, to)) => (0..count).map(|n| concrete(&name.replace(&name[from..to], &n.to_string()))).collect(),
+        None if count > 1 => Err(format!("`{name}` is one topic: write `{{n}}` where the {count} differ")),
+        None => Ok(vec![concrete(name)?]),
+    }
+}
+
+/// A payload that the topic takes: an example of its own, one made from its schema, or filler where it takes anything.
+async fn find_payload(
+    arguments: &Arguments,
+    requests: &mut Requests,
+    topic: &TopicName,
+) -> Result<(Bytes, &'static str), String> {
+    let declared = ask(requests, &format!("/topics/{}", topic.as_str())).await?;
+    let Some(schema) = declared["schema"].as_str() else {
+        return Ok((filler(arguments.size.unwrap_or(USUAL_SIZE)), "filler"));
+    };
+    if arguments.size.is_some() {
+        let why = "has a schema, to which no filler fits: give a payload of that size with --data";
+        return Err(format!("`{}` {why}", topic.as_str()));
+    }
+    if let Some(example) = declared["examples"].as_array().and_then(|examples| examples.first()) {
+        return Ok((example.to_string().into(), "an example of the topic"));
+    }
+    let document = ask(requests, &utf8_percent_encode(schema, BRACES).to_string()).await?;
+    match made_from(&document) {
+        Some(made) => Ok((made.to_string().into(), "made from the schema")),
+        None => Err(format!("no payload could be made from the schema of `{}`: give one with --data", topic.as_str())),
+    }
+}
+
+/// A JSON object of about so many bytes.
+fn filler(size: usize) -> Bytes {
+    json!({"fill": "x".repeat(size.saturating_sub(AROUND))}).to_string().into()
+}
+
+/// One schema document, as if it were a file.
+struct Document(Arc<str>);
+
+impl Sources for Document {
+    fn read(&self, _: &str) -> Result<Arc<str>, String> {
+        Ok(self.0.clone())
+    }
+}
+
+/// A value that the schema accepts.
+fn made_from(document: &Value) -> Option<Value> {
+    let path: Arc<str> = Path::new("schema.json").to_string_lossy().into();
+    let limits = SchemaLimits { schema_size: 16 << 20, regex_size: 16 << 20, json_depth: 127 };
+    let source = Document(document.to_string().into());
+    let compiled = compile_all(&source, std::slice::from_ref(&path), &limits, &SchemaCache::default());
+    compiled.schemas.get(&path)?.example()
+}
+
+async fn ask(requests: &mut Requests, path: &str) -> Result<Value, String> {
+    let answer = requests.get(path).await?;
+    if answer.status != StatusCode::OK {
+        return Err(format!("`GET {path}` was refused: {}", refusal(answer.status, &answer.body)));
+    }
+    serde_json::from_slice(&answer.body).map_err(|error| format!("`GET {path}` was not answered with JSON: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{filler, made_from, spread};
+
+    #[test]
+    fn a_family_is_spread_over_its_topics() {
+        let spread = |name: &str, count: u32| -> Result<Vec<String>, String> {
+            Ok(spread(name, count)?.iter().map(|topic| topic.as_str().to_owned()).collect())
+        };
+        assert_eq!(spread("orders.{n}", 3), Ok(vec!["orders.0".into(), "orders.1".into(), "orders.2".into()]));
+        assert_eq!(spread("orders.{region}.new", 1), Ok(vec!["orders.0.new".into()]));
+        assert_eq!(spread("cats", 1), Ok(vec!["cats".into()]));
+        assert_eq!(spread("cats", 2), Err("`cats` is one topic: write `{n}` where the 2 differ".into()));
+        assert!(spread("or ders", 1).expect_err("a blank").starts_with("`or ders` is not a topic's name: "));
+    }
+
+    #[test]
+    fn filler_has_the_size_that_was_asked_for() {
+        for size in [11, 12, 128, 100_000] {
+            assert_eq!(filler(size).len(), size);
+        }
+        assert_eq!(&filler(0)[..], br#"{"fill":""}"#);
+    }
+
+    #[test]
+    fn a_payload_is_made_from_a_schema() {
+        let schema =
+            json!({"type": "object", "required": ["n"], "properties": {"n": {"type": "integer", "minimum": 3}}});
+        assert_eq!(made_from(&schema), Some(json!({"n": 3})));
+        assert_eq!(made_from(&json!({"not": {}})), None);
+    }
+}

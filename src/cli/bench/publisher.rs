@@ -1,0 +1,243 @@
+//! Those who publish, and what they share: the window, the pace, and which messages are still under way.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::{Method, StatusCode};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::cli::bench::arguments::Until;
+use crate::cli::bench::crew::Run;
+use crate::cli::bench::figures::Latencies;
+use crate::cli::bench::frame::receipt;
+use crate::cli::bench::ledger::Told;
+use crate::cli::bench::requests::{Requests, refusal, request};
+use crate::message::Seq;
+
+/// A publisher that waits for no answer.
+const NONE: Seq = Seq::MAX;
+
+/// What the publishers share. They live on one thread.
+pub(super) struct Desk {
+    run: Arc<Run>,
+    payload: Bytes,
+    until: Until,
+    /// Messages a second; 0 is no pace.
+    rate: u32,
+    crews: Vec<mpsc::Sender<Told>>,
+    /// For each topic the crews that have subscribers of it.
+    readers: Vec<Vec<usize>>,
+    window: Semaphore,
+    /// Accepted messages that some crew does not have yet: how many crews, and when it was published.
+    under_way: RefCell<HashMap<Seq, (usize, u64)>>,
+    /// For each publisher that waits for an answer, the newest message that was known before it asked.
+    asked: RefCell<Vec<Seq>>,
+    newest: Cell<Seq>,
+    begun: Cell<u64>,
+    /// Of these, after the warm-up.
+    measured: Cell<u64>,
+    /// Nanoseconds since the start of the run.
+    began: u64,
+    pub(super) tally: RefCell<Tally>,
+}
+
+/// What the publishers have measured, the warm-up left out.
+pub(super) struct Tally {
+    pub(super) published: u64,
+    pub(super) answers: Latencies,
+    /// When the first publish began and the last was answered.
+    pub(super) first: u64,
+    pub(super) last: u64,
+}
+
+/// What a desk is opened with.
+pub(super) struct Terms {
+    pub(super) payload: Bytes,
+    pub(super) until: Until,
+    pub(super) rate: u32,
+    pub(super) window: usize,
+    pub(super) publishers: usize,
+}
+
+impl Desk {
+    pub(super) fn open(run: Arc<Run>, terms: Terms, crews: Vec<mpsc::Sender<Told>>, readers: Vec<Vec<usize>>) -> Self {
+        let tally = Tally { published: 0, answers: Latencies::new(), first: u64::MAX, last: 0 };
+        Self {
+            began: run.clock.now(),
+            run,
+            payload: terms.payload,
+            until: terms.until,
+            rate: terms.rate,
+            crews,
+            readers,
+            window: Semaphore::new(terms.window),
+            under_way: RefCell::default(),
+            asked: RefCell::new(vec![NONE; terms.publishers]),
+            newest: Cell::new(0),
+            begun: Cell::new(0),
+            measured: Cell::new(0),
+            tally: RefCell::new(tally),
+        }
+    }
+
+    /// Publishes as the publisher of this number until there is nothing more to publish.
+    ///
+    /// # Errors
+    /// A publish was refused, or not answered.
+    pub(super) async fn publish(&self, number: usize) -> Result<(), String> {
+        let mut requests = Requests::open(&self.run.target).await?;
+        loop {
+            let Ok(place) = self.window.acquire().await else { return Ok(()) };
+            let Some(turn) = self.next_turn() else {
+                self.stop();
+                return Ok(());
+            };
+            self.keep_pace(turn).await;
+            if self.window.is_closed() {
+                return Ok(());
+            }
+            place.forget();
+            let topic = usize::try_from(turn % self.run.topics.len() as u64).expect("there are few topics");
+            let path = format!("/publish/{}", self.run.topics[topic].as_str());
+            let request = request(&self.run.target, Method::POST, &path, self.payload.clone())?;
+            self.asked.borrow_mut()[number] = self.newest.get();
+            let begun = self.run.clock.now();
+            let answer = requests.send(request).await?;
+            let refused = || {
+                let refused = refusal(answer.status, &answer.body);
+                format!("a publish to `{}` was refused: {refused}", self.run.topics[topic].as_str())
+            };
+            if answer.status != StatusCode::OK {
+                return Err(refused());
+            }
+            let seq = receipt(&answer.body).ok_or_else(refused)?;
+            self.measure(begun);
+            self.tell(number, topic, seq, begun).await;
+        }
+    }
+
+    /// Publishes nothing more.
+    pub(super) fn stop(&self) {
+        self.window.close();
+    }
+
+    /// Some crew has a message.
+    pub(super) fn settled(&self, seq: Seq) {
+        let mut under_way = self.under_way.borrow_mut();
+        if let Some((crews, _)) = under_way.get_mut(&seq) {
+            *crews -= 1;
+            if *crews == 0 {
+                under_way.remove(&seq);
+                self.window.add_permits(1);
+            }
+        }
+    }
+
+    /// Waits no longer for messages that have been under way for so long.
+    pub(super) fn give_up(&self, patience: Duration) {
+        let limit = self.run.clock.now().saturating_sub(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX));
+        let mut under_way = self.under_way.borrow_mut();
+        let before = under_way.len();
+        under_way.retain(|_, (_, begun)| *begun > limit);
+        self.window.add_permits(before - under_way.len());
+    }
+
+    /// Whether every accepted message is with all who get it.
+    pub(super) fn is_settled(&self) -> bool {
+        self.under_way.borrow().is_empty()
+    }
+
+    /// The newest message that was accepted.
+    pub(super) fn newest(&self) -> Seq {
+        self.newest.get()
+    }
+
+    /// When it was opened, in nanoseconds since the start of the run.
+    pub(super) fn began(&self) -> u64 {
+        self.began
+    }
+
+    /// How much of the whole is done, from 0 to 1.
+    pub(super) fn progress(&self) -> f64 {
+        let now = self.run.clock.now();
+        match self.until {
+            Until::Messages(messages) => self.tally.borrow().published as f64 / messages as f64,
+            Until::Elapsed(_) => {
+                now.saturating_sub(self.began) as f64 / self.end().saturating_sub(self.began).max(1) as f64
+            }
+        }
+    }
+
+    /// When to stop, in nanoseconds since the start of the run.
+    fn end(&self) -> u64 {
+        match self.until {
+            Until::Messages(_) => u64::MAX,
+            Until::Elapsed(duration) => self.run.warm().saturating_add(nanoseconds(duration)),
+        }
+    }
+
+    /// The number of the next message; `None` when there is none.
+    fn next_turn(&self) -> Option<u64> {
+        let now = self.run.clock.now();
+        let mut left = now < self.end();
+        if let Until::Messages(messages) = self.until
+            && now >= self.run.warm()
+        {
+            let measured = self.measured.get();
+            left &= measured < messages;
+            self.measured.set(measured + 1);
+        }
+        let turn = self.begun.get();
+        self.begun.set(turn + 1);
+        left.then_some(turn)
+    }
+
+    async fn keep_pace(&self, turn: u64) {
+        if self.rate == 0 {
+            return;
+        }
+        let due = Duration::from_secs_f64(turn as f64 / f64::from(self.rate));
+        let due = Duration::from_nanos(self.began).saturating_add(due);
+        tokio::time::sleep(due.saturating_sub(Duration::from_nanos(self.run.clock.now()))).await;
+    }
+
+    fn measure(&self, begun: u64) {
+        if begun < self.run.warm() {
+            return;
+        }
+        let now = self.run.clock.now();
+        let mut tally = self.tally.borrow_mut();
+        tally.published += 1;
+        tally.answers.record(now - begun);
+        tally.first = tally.first.min(begun);
+        tally.last = tally.last.max(now);
+    }
+
+    /// Tells the crews of an accepted message.
+    async fn tell(&self, number: usize, topic: usize, seq: Seq, begun: u64) {
+        self.newest.set(self.newest.get().max(seq));
+        let readers = &self.readers[topic];
+        if readers.is_empty() {
+            self.window.add_permits(1);
+        } else {
+            self.under_way.borrow_mut().insert(seq, (readers.len(), begun));
+        }
+        // Whoever still waits will be given a later place than any that was known when it asked.
+        let others =
+            self.asked.borrow().iter().enumerate().filter(|(other, _)| *other != number).map(|(_, asked)| *asked).min();
+        let floor = seq.min(others.unwrap_or(NONE));
+        for reader in readers {
+            // A crew that has gone says why itself.
+            let _ = self.crews[*reader].send(Told { topic, seq, begun, floor }).await;
+        }
+        self.asked.borrow_mut()[number] = NONE;
+    }
+}
+
+/// In nanoseconds, as the clock of a run counts.
+pub(super) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,145 @@
+//! Requests, one at a time, on one connection that is kept.
+
+use std::pin::{Pin, pin};
+use std::task::{Context, Waker};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, Connection, SendRequest};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+
+use crate::cli::bench::target::{Target, Wire};
+
+/// The most bytes of an answer.
+const MAX_ANSWER: usize = 16 << 20;
+
+type Link = Connection<TokioIo<Box<dyn Wire>>, Full<Bytes>>;
+
+/// A connection on which requests are sent.
+pub(super) struct Requests {
+    target: Target,
+    sender: SendRequest<Full<Bytes>>,
+    driver: Driver,
+}
+
+/// What reads and writes for a connection. It has no task of its own: it is polled by whoever waits for an answer.
+pub(super) struct Driver {
+    connection: Pin<Box<Link>>,
+    ended: bool,
+}
+
+impl Driver {
+    /// Resolves as `work` does, and has the connection read and write meanwhile.
+    pub(super) async fn drive<T>(&mut self, mut work: Pin<&mut impl Future<Output = T>>) -> T {
+        std::future::poll_fn(|context| {
+            // Before, for it has what the work waits for, and after, for the work has something to write.
+            self.poll(context);
+            let done = work.as_mut().poll(context);
+            if done.is_pending() {
+                self.poll(context);
+            }
+            done
+        })
+        .await
+    }
+
+    /// An end is told by what is waited for.
+    fn poll(&mut self, context: &mut Context<'_>) {
+        self.ended = self.ended || self.connection.as_mut().poll(context).is_ready();
+    }
+}
+
+/// An answer.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Bytes,
+}
+
+impl Requests {
+    pub(super) async fn open(target: &Target) -> Result<Self, String> {
+        let (sender, driver) = start(target, 0).await?;
+        Ok(Self { target: target.clone(), sender, driver })
+    }
+
+    pub(super) async fn get(&mut self, path: &str) -> Result<Answer, String> {
+        self.send(request(&self.target, Method::GET, path, Bytes::new())?).await
+    }
+
+    pub(super) async fn post(&mut self, path: &str, body: Bytes) -> Result<Answer, String> {
+        self.send(request(&self.target, Method::POST, path, body)?).await
+    }
+
+    /// Sends a request. A connection that was closed while it was idle is made anew.
+    pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, String> {
+        // Whether it was closed is only known once it has been looked at.
+        self.driver.poll(&mut Context::from_waker(Waker::noop()));
+        if self.driver.ended || self.sender.is_closed() {
+            (self.sender, self.driver) = start(&self.target, 0).await?;
+        }
+        let answered = pin!(async {
+            let response = self.sender.send_request(request).await.map_err(|error| error.to_string())?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+            let body = body.map_err(|error| error.to_string())?.to_bytes();
+            Ok(Answer { status, body })
+        });
+        self.driver.drive(answered).await.map_err(|error: String| format!("the relay does not answer: {error}"))
+    }
+}
+
+/// Opens an answer that does not end, on a connection of its own; answers its head and what must be driven to read on.
+pub(super) async fn open_stream(
+    target: &Target,
+    number: usize,
+    path: &str,
+) -> Result<(Response<Incoming>, Driver), String> {
+    let (mut sender, mut driver) = start(target, number).await?;
+    let request = request(target, Method::GET, path, Bytes::new())?;
+    let head = pin!(sender.send_request(request));
+    let head = driver.drive(head).await.map_err(|error| format!("the relay does not answer: {error}"))?;
+    Ok((head, driver))
+}
+
+/// A request of this path, with what every request says.
+pub(super) fn request(
+    target: &Target,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<Request<Full<Bytes>>, String> {
+    let mut request = Request::new(Full::new(body));
+    *request.uri_mut() = path.parse().map_err(|_| format!("`{path}` is not a path"))?;
+    *request.headers_mut() = target.headers().clone();
+    if method == Method::POST {
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    *request.method_mut() = method;
+    Ok(request)
+}
+
+async fn start(target: &Target, number: usize) -> Result<(SendRequest<Full<Bytes>>, Driver), String> {
+    let wire = target.connect(number).await.map_err(|error| format!("cannot connect: {error}"))?;
+    let (sender, connection) = http1::handshake(TokioIo::new(wire)).await.map_err(|error| error.to_string())?;
+    Ok((sender, Driver { connection: Box::pin(connection), ended: false }))
+}
+
+/// A refusal as one reads it: its status, its slug, what the relay says, and each violation on a line of its own.
+pub(super) fn refusal(status: StatusCode, body: &[u8]) -> String {
+    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let Some(slug) = problem["type"].as_str().and_then(|slug| slug.strip_prefix("urn:relay:problem:")) else {
+        return format!("status {status}; is this a relay's public listener?");
+    };
+    let detail = if problem["detail"].is_string() { &problem["detail"] } else { &problem["title"] };
+    let mut told = format!("{} {slug}: {}", status.as_u16(), text(detail));
+    for violation in problem["errors"].as_array().into_iter().flatten() {
+        let pointer = text(&violation["pointer"]);
+        let place = if pointer.is_empty() { "the whole payload".to_owned() } else { format!("`{pointer}`") };
+        told += &format!("\n  {place} ({}): {}", text(&violation["keyword"]), text(&violation["detail"]));
+    }
+    told
+}

@@ -1,0 +1,165 @@
+//! The relay that is measured: where it is, and one connection to it.
+
+use std::io::{Error, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Uri;
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
+use tokio_rustls::TlsConnector;
+
+/// How long a connection may take to be made.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Connections from one loopback address before the next is taken: each has some 28,000 ports.
+const PORTS: usize = 20_000;
+
+/// Whatever bytes go over.
+pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Wire for T {}
+
+/// A relay's public listener. Clones are cheap.
+#[derive(Clone)]
+pub(super) struct Target {
+    place: Place,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// What every request says: the host, and who calls.
+    headers: HeaderMap,
+}
+
+#[derive(Clone)]
+enum Place {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl Target {
+    /// Finds out where the URL leads, by connecting.
+    pub(super) async fn find(url: &str, ca: Option<&Path>, token: Option<&str>) -> Result<Self, String> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            let bearer = HeaderValue::from_str(&format!("Bearer {token}"));
+            let mut bearer = bearer.map_err(|_| "the token has a character that no header can carry".to_owned())?;
+            bearer.set_sensitive(true);
+            headers.insert(AUTHORIZATION, bearer);
+        }
+        if let Some(path) = url.strip_prefix("unix:") {
+            headers.insert(HOST, HeaderValue::from_static("localhost"));
+            let target = Self { place: Place::Unix(path.into()), tls: None, headers };
+            target.connect(0).await.map_err(|error| unreachable(url, &error))?;
+            return Ok(target);
+        }
+        let uri: Uri = url.parse().map_err(|_| bad_url(url))?;
+        let (Some(authority), Some(scheme)) = (uri.authority(), uri.scheme_str()) else { return Err(bad_url(url)) };
+        let (tls, port) = match scheme {
+            "http" => (None, 80),
+            "https" => (Some((trust(ca)?, server_name(url, authority.host())?)), 443),
+            _ => return Err(bad_url(url)),
+        };
+        if uri.path() != "/" || uri.query().is_some() || authority.as_str().contains('@') {
+            return Err(bad_url(url));
+        }
+        headers.insert(HOST, HeaderValue::from_str(authority.as_str()).map_err(|_| bad_url(url))?);
+        let host = authority.host().trim_matches(['[', ']']);
+        let found = lookup_host((host, authority.port_u16().unwrap_or(port))).await;
+        let mut failed = Error::from(ErrorKind::NotFound);
+        for address in found.map_err(|error| unreachable(url, &error))? {
+            let target = Self { place: Place::Tcp(address), tls: tls.clone(), headers: headers.clone() };
+            match target.connect(0).await {
+                Ok(_) => return Ok(target),
+                Err(error) => failed = error,
+            }
+        }
+        Err(unreachable(url, &failed))
+    }
+
+    /// What every request says.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The host of the URLs of requests.
+    pub(super) fn host(&self) -> &str {
+        self.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost")
+    }
+
+    /// Makes the connection of this number.
+    pub(super) async fn connect(&self, number: usize) -> Result<Box<dyn Wire>, Error> {
+        let connected = tokio::time::timeout(PATIENCE, self.connect_for_ever(number));
+        connected.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, "it does not answer within 10 s")))
+    }
+
+    async fn connect_for_ever(&self, number: usize) -> Result<Box<dyn Wire>, Error> {
+        let socket = match &self.place {
+            Place::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
+            Place::Tcp(address) => tcp(*address, number).await?,
+        };
+        // A request is one write, and must not wait for the answer to the one before.
+        socket.set_nodelay(true)?;
+        match &self.tls {
+            Some((connector, name)) => Ok(Box::new(connector.connect(name.clone(), socket).await?)),
+            None => Ok(Box::new(socket)),
+        }
+    }
+}
+
+async fn tcp(address: SocketAddr, number: usize) -> Result<TcpStream, Error> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let (IpAddr::V4(ip), Ok(further @ 1..)) = (address.ip(), u8::try_from(number / PORTS))
+        && ip.is_loopback()
+        && further < 254
+    {
+        socket.bind((Ipv4Addr::new(127, 0, 0, 1 + further), 0).into())?;
+    }
+    socket.connect(address).await.map_err(|error| match error.kind() {
+        ErrorKind::AddrNotAvailable => {
+            Error::new(error.kind(), "no source port is left for one more connection to one address; take fewer")
+        }
+        _ => error,
+    })
+}
+
+fn trust(ca: Option<&Path>) -> Result<TlsConnector, String> {
+    let mut roots = RootCertStore::empty();
+    match ca {
+        Some(path) => {
+            let bad = |why: String| format!("cannot take certificates from `{}`: {why}", path.display());
+            let certificates = CertificateDer::pem_file_iter(path).map_err(|error| bad(error.to_string()))?;
+            for certificate in certificates {
+                let certificate = certificate.map_err(|error| bad(error.to_string()))?;
+                roots.add(certificate).map_err(|error| bad(error.to_string()))?;
+            }
+            if roots.is_empty() {
+                return Err(bad("it has no certificate in PEM".to_owned()));
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let versions = versions.expect("ring has what the default versions need");
+    let config = versions.with_root_certificates(roots).with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+fn server_name(url: &str, host: &str) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| bad_url(url))
+}
+
+fn bad_url(url: &str) -> String {
+    let written = "`http://host:port`, `https://host:port` or `unix:/path` of its public listener";
+    format!("`{}` is not where a relay can be: write {written}", url.escape_debug())
+}
+
+fn unreachable(url: &str, error: &Error) -> String {
+    format!("cannot connect to `{url}` ({error}): is a relay running there?")
+}

@@ -1,0 +1,106 @@
+//! One subscriber over WebSocket.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use hyper::StatusCode;
+use serde_json::json;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use crate::cli::bench::crew::Crew;
+use crate::cli::bench::frame::Told;
+use crate::cli::bench::ledger::Member;
+use crate::cli::bench::requests::refusal;
+use crate::cli::bench::target::Wire;
+
+/// How long a subscription may take to stand.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What is read at once, held by each connection.
+const READ: usize = 4 << 10;
+
+type Socket = WebSocketStream<Box<dyn Wire>>;
+
+/// Subscribes, and reads until the run or the connection is over.
+///
+/// # Errors
+/// It could not subscribe.
+pub(super) async fn read(crew: &Crew, member: Member, number: usize) -> Result<(), String> {
+    let mut socket = {
+        let _turn = crew.connecting.acquire().await;
+        let subscribed = tokio::time::timeout(PATIENCE, open(crew, number));
+        subscribed.await.map_err(|_| "no answer within 10 s".to_owned())??
+    };
+    let mut over = pin!(crew.over.notified());
+    crew.subscribed();
+    let (code, reason) = loop {
+        let next = tokio::select! {
+            biased;
+            next = socket.next() => next,
+            () = &mut over => {
+                // Nobody waits for the answer to a goodbye.
+                let _ = socket.close(None).await;
+                return Ok(());
+            }
+        };
+        match next {
+            Some(Ok(Message::Text(text))) => match Told::read(text.as_bytes()) {
+                Told::Message(seq) => crew.arrived(member, seq, text.len()),
+                Told::Gap(to) => crew.gap(member, to),
+                Told::End(code, reason) => break (code, reason),
+                Told::Subscribed | Told::Other => {}
+            },
+            Some(Ok(Message::Close(frame))) => {
+                break frame.map_or((0, String::new()), |frame| (frame.code.into(), frame.reason.to_string()));
+            }
+            Some(Ok(_)) => {}
+            Some(Err(error)) => break (0, error.to_string()),
+            None => break (0, "the connection ended without a close".to_owned()),
+        }
+    };
+    crew.closed(member, code, reason);
+    Ok(())
+}
+
+async fn open(crew: &Crew, number: usize) -> Result<Socket, String> {
+    let target = &crew.run.target;
+    let wire = target.connect(number).await.map_err(|error| error.to_string())?;
+    let request = format!("ws://{}/ws", target.host()).into_client_request();
+    let mut request = request.map_err(|error| error.to_string())?;
+    request.headers_mut().extend(target.headers().clone());
+    let config = WebSocketConfig::default().read_buffer_size(READ).write_buffer_size(0);
+    let (mut socket, _) = client_async_with_config(request, wire, Some(config)).await.map_err(|error| told(&error))?;
+    let command = json!({"type": "subscribe", "id": 1, "topics": [crew.topic(number).as_str()]});
+    socket.send(Message::text(command.to_string())).await.map_err(|error| told(&error))?;
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Text(text))) => match Told::read(text.as_bytes()) {
+                Told::Subscribed => return Ok(socket),
+                Told::End(_, why) => return Err(why),
+                _ => {}
+            },
+            Some(Ok(Message::Close(frame))) => {
+                return Err(frame.map_or_else(
+                    || "the connection was closed".to_owned(),
+                    |frame| format!("the connection was closed with {}: {}", u16::from(frame.code), frame.reason),
+                ));
+            }
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(told(&error)),
+            None => return Err("the connection ended".to_owned()),
+        }
+    }
+}
+
+fn told(error: &Error) -> String {
+    match error {
+        Error::Http(response) => {
+            let status = StatusCode::from_u16(response.status().as_u16()).unwrap_or_default();
+            refusal(status, response.body().as_deref().unwrap_or_default())
+        }
+        _ => error.to_string(),
+    }
+}
