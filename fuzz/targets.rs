@@ -47,6 +47,23 @@ pub fn config(bytes: &[u8]) {
     render::json(&loaded.diagnostics, &loaded.sources);
 }
 
+/// A schema file: judged, every form of the diagnostics can be written, and what is sound judges whatever is published.
+pub fn schema(bytes: &[u8]) {
+    let mut files = Memory::new("version = 1\n[topics.t]\nschema = \"t.json\"\n");
+    files.files.insert("t.json".to_owned(), bytes.to_vec());
+    let loaded = load(&files, &SchemaCache::default(), Time(0));
+    assert_eq!(loaded.config.is_none(), any_error(&loaded.diagnostics));
+    render::human(&loaded.diagnostics, &loaded.sources, false);
+    render::json(&loaded.diagnostics, &loaded.sources);
+    let Some(schema) = loaded.schemas.values().next() else { return };
+    for text in ["null", "-1.5e3", r#""a-1""#, r#"[1,"a",[],{}]"#, r#"{"id":"a-1","next":{"id":[0]},"":null}"#] {
+        let json = parse(&Bytes::from_static(text.as_bytes()), 64).unwrap_or_else(|_| panic!("it is JSON"));
+        if let Err(refused) = schema.accept(json) {
+            assert!((1..=MAX_VIOLATIONS).contains(&refused.violations.len()));
+        }
+    }
+}
+
 /// The body of a publish: what is accepted is the same JSON without white space, and accepted again; what is refused is
 /// told why.
 pub fn publish(bytes: &[u8]) {

@@ -45,6 +45,11 @@ fn no_configuration_is_too_broken_to_be_judged() {
 }
 
 #[test]
+fn no_schema_is_too_broken_to_be_judged() {
+    run("schema", targets::schema, 100);
+}
+
+#[test]
 fn a_publish_is_accepted_as_it_is_or_refused_with_a_reason() {
     run("publish", targets::publish, 2_000);
 }

@@ -132,12 +132,20 @@ async fn a_certificate_is_replaced_without_a_restart_and_nobody_is_disconnected(
     publish(&rig, &second, &json!({"after": "the change"})).await;
     assert_eq!(subscriber.payload().await, json!({"after": "the change"}), "the old connection goes on");
 
+    let old = fs::read(place.0.join("tls/key.pem")).expect("a file");
     fs::write(place.0.join("tls/key.pem"), "no key").expect("a file");
     let report = reloader.reload(Trigger::Request, false).await.expect("a report");
     assert!(matches!(report.result, Outcome::Refused(_)), "{:?}", report.result);
     let diagnostics = report.diagnostics;
     assert_eq!(diagnostics[0]["code"], "bad-tls");
     assert_eq!(diagnostics[0]["message"], "`tls/key.pem` has no private key in PEM");
+    // Half of a change: a new certificate beside the old key.
+    place.certify();
+    fs::write(place.0.join("tls/key.pem"), &old).expect("a file");
+    let report = reloader.reload(Trigger::Request, false).await.expect("a report");
+    assert!(matches!(report.result, Outcome::Refused(_)), "{:?}", report.result);
+    let said = report.diagnostics[0]["message"].as_str().expect("a text");
+    assert!(said.starts_with("`tls/cert.pem` and `tls/key.pem` cannot be used: "), "{said}");
     publish(&rig, &second, &json!({"still": "served"})).await;
     assert_eq!(subscriber.payload().await, json!({"still": "served"}));
 }
