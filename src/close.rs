@@ -8,7 +8,7 @@ use crate::problem::Refusal;
 /// Why a connection is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
-#[allow(missing_docs, reason = "each name says it, and `reason` writes it out")]
+#[expect(missing_docs, reason = "each name says it, and `reason` writes it out")]
 pub enum Close {
     Normal = 1000,
     ProtocolError = 1002,

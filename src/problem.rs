@@ -56,7 +56,7 @@ pub struct Violation {
 
 /// Why something was refused: the facts, from which [`fmt::Display`] writes the sentence.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs, reason = "each name says it, and `Display` writes it out")]
+#[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]
 pub enum Refusal {
     MalformedJson {
         line: usize,

@@ -251,7 +251,7 @@ impl Default for StoreConfig {
 
 /// `[limits]`: everything that a caller could otherwise make grow. Sizes are bytes.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs, reason = "described once, in the table of keys")]
+#[expect(missing_docs, reason = "described once, in the table of keys")]
 pub struct Limits {
     pub body: usize,
     pub batch: usize,

@@ -10,7 +10,7 @@ pub const CODES: &[&str] =
 
 /// What is wrong with a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each name says it, and `Display` writes it out")]
+#[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]
 pub enum ChangeFact {
     /// The server would have to be started again.
     RestartOnly { key: String, old: String, new: String },

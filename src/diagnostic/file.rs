@@ -19,7 +19,7 @@ pub const CODES: &[&str] = &[
 
 /// What is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each name says it, and `Display` writes it out")]
+#[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]
 pub enum FileFact {
     Unreadable { path: String, cause: String },
     NotUtf8,

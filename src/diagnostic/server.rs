@@ -20,7 +20,7 @@ pub const CODES: &[&str] = &[
 
 /// What is wrong with the server's own settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each name says it, and `Display` writes it out")]
+#[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]
 pub enum ServerFact {
     BadListen { value: String },
     SameListener { value: String },

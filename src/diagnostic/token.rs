@@ -29,7 +29,7 @@ pub const CODES: &[&str] = &[
 
 /// What is wrong with a token or with grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each name says it, and `Display` writes it out")]
+#[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]
 pub enum TokenFact {
     BadName {
         name: String,

@@ -22,7 +22,7 @@ pub const CODES: &[&str] = &[
 
 /// What is wrong with a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each name says it, and `Display` writes it out")]
+#[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]
 pub enum TopicFact {
     None,
     BadName {

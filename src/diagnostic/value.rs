@@ -19,7 +19,7 @@ pub const CODES: &[&str] = &[
 
 /// What is wrong with a key or the form of its value. `key` is always the whole path, `topics.cats.schema`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each name says it, and `Display` writes it out")]
+#[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]
 pub enum ValueFact {
     /// `elsewhere`: the table in which such a key would be known.
     UnknownKey {

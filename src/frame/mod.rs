@@ -20,7 +20,7 @@ pub const MAX_CONTROL: usize = 125;
 /// What a frame is (RFC 6455, section 5.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-#[allow(missing_docs, reason = "the names of the standard")]
+#[expect(missing_docs, reason = "the names of the standard")]
 pub enum Opcode {
     Continuation = 0,
     Text = 1,

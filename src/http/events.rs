@@ -19,7 +19,6 @@ use crate::http::answer;
 use crate::http::call::{Call, one};
 use crate::http::query::{self, Query};
 use crate::http::stream::{Chunks, Events, farewell};
-use crate::hub::outbound::Step;
 use crate::live::Live;
 use crate::message::Time;
 use crate::name::Pattern;
@@ -59,8 +58,7 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
         return Ok(send_away(&call.live, Close::Draining));
     }
     let snapshot = call.live.snapshot();
-    if call.live.hub.outbound.step(snapshot.config.limits.outbound) != Step::Serve {
-        call.live.hub.outbound.refused.add(1);
+    if !call.live.hub.outbound.admits(snapshot.config.limits.outbound) {
         return Ok(send_away(&call.live, Close::OverCapacity));
     }
     let query = Query::parse(&call.uri, &["topic", "after"])?;

@@ -43,7 +43,6 @@ use crate::close::Close;
 use crate::connections::Permit;
 use crate::http::call::Call;
 use crate::http::flow::Flow;
-use crate::hub::outbound::Step;
 use crate::live::Live;
 use crate::plugin::Protocol;
 use crate::problem::Refusal;
@@ -152,9 +151,7 @@ impl Door {
         if bytes <= LARGE || self.side == Side::Admin {
             return;
         }
-        let outbound = &self.live.hub.outbound;
-        if call.method == Method::GET && outbound.step(snapshot.config.limits.outbound) != Step::Serve {
-            outbound.refused.add(1);
+        if call.method == Method::GET && !self.live.hub.outbound.admits(snapshot.config.limits.outbound) {
             *response = answer::refusal(&Refusal::Overloaded {
                 what: "slow readers hold nearly as much as `limits.outbound` allows",
                 retry_after: Duration::from_secs(1),

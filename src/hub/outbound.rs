@@ -11,9 +11,9 @@ use crate::hub::topic::Counter;
 #[derive(Debug, Default)]
 pub struct Outbound {
     held: AtomicUsize,
-    /// Subscribers that were refused for want of room.
+    /// Subscribers and large answers that were refused for want of room.
     pub refused: Counter,
-    /// Subscribers that were dropped for want of room.
+    /// Subscribers and large answers that were dropped for want of room.
     pub dropped: Counter,
 }
 
@@ -41,6 +41,15 @@ impl Outbound {
             held if held > budget / 4 * 3 => Step::Refuse,
             _ => Step::Serve,
         }
+    }
+
+    /// Whether there is room for one more reader within a budget of so many bytes; counts the one for whom there is not.
+    pub fn admits(&self, budget: usize) -> bool {
+        let admits = self.step(budget) == Step::Serve;
+        if !admits {
+            self.refused.add(1);
+        }
+        admits
     }
 
     /// One holder has `now` bytes instead of `before`.

@@ -15,15 +15,6 @@ use serde_json::Value;
 use crate::schema::canon::guard;
 use crate::schema::{Schema, example};
 
-/// What a change does to each side.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Verdict {
-    /// Whether everything that could be published still can be.
-    pub publishers: Side,
-    /// Whether everything that will be delivered could have been before.
-    pub subscribers: Side,
-}
-
 /// What a change does to one side.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Side {
@@ -50,12 +41,7 @@ impl Side {
     }
 }
 
-/// Compares the schema that is in force with the one that is to replace it.
-pub fn compare(old: &Schema, new: &Schema) -> Verdict {
-    Verdict { publishers: publishers(old, new), subscribers: subscribers(old, new) }
-}
-
-/// Whether everything that could be published still can be.
+/// Whether everything that could be published under the schema in force still can be under the one that is to replace it.
 pub fn publishers(old: &Schema, new: &Schema) -> Side {
     side(new, old)
 }

@@ -232,7 +232,6 @@ fn numbers(schema: &Map<String, Value>, integer: bool) -> Vec<Value> {
 }
 
 /// A number as one would write it: without a fraction where it has none.
-#[allow(clippy::cast_possible_truncation, reason = "within the range in which doubles are whole numbers")]
 fn written(number: f64) -> Option<Value> {
     if number.fract() == 0.0 && number.abs() < 9e15 {
         return Some((number as i64).into());

@@ -1,7 +1,5 @@
 //! JSON-Schema-Test-Suite, where it lies beside the repository: the required cases of the dialects in use.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,7 +1,5 @@
 //! What a schema answers, word for word, and what one refusal may cost.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;

@@ -130,7 +130,6 @@ impl Store for MemoryStore {
 }
 
 impl Log {
-    #[allow(clippy::type_complexity, reason = "two lists that are split at the one place of call")]
     fn append(&mut self, drafts: Vec<Draft>) -> Result<(Vec<Receipt>, Vec<Arc<Record>>), StoreError> {
         self.time = self.time.max(Time::now());
         let time = self.time;

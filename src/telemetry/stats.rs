@@ -7,7 +7,7 @@ use crate::hub::topic::{Counter, Refused};
 /// What requests are counted by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(usize)]
-#[allow(missing_docs, reason = "each name says it")]
+#[expect(missing_docs, reason = "each name says it")]
 pub enum Route {
     None,
     Publish,
@@ -147,7 +147,6 @@ impl Histogram {
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "beyond 2^53 µs, which are 285 years")]
 fn seconds(micros: u64) -> f64 {
     micros as f64 / 1e6
 }

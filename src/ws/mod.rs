@@ -19,7 +19,6 @@ use secrecy::ExposeSecret;
 
 use crate::close::Close;
 use crate::hub::connection::Io;
-use crate::hub::outbound::Step;
 use crate::identify::identify;
 use crate::live::Live;
 use crate::message::Time;
@@ -29,7 +28,7 @@ pub use crate::ws::task::Task;
 
 /// Opens one WebSocket: what comes back serves it. `head` are bytes that arrived behind the upgrade request.
 pub async fn open(live: Arc<Live>, socket: Box<dyn Io>, head: Bytes, opening: Opening) -> Box<Task> {
-    let caller = match has_room(&live) {
+    let caller = match live.hub.outbound.admits(live.snapshot().config.limits.outbound) {
         true => Box::pin(who(&live, &opening)).await,
         false => Err(Close::OverCapacity),
     };
@@ -41,15 +40,6 @@ pub async fn open(live: Arc<Live>, socket: Box<dyn Io>, head: Bytes, opening: Op
     let mut task = Box::new(Task::new(live, subscriber, opening.protocol, opening.peer, opening.permit));
     task.begin(caller, &head);
     task
-}
-
-/// Whether `limits.outbound` leaves room for one more; counts the one for whom it does not.
-fn has_room(live: &Live) -> bool {
-    let has_room = live.hub.outbound.step(live.snapshot().config.limits.outbound) == Step::Serve;
-    if !has_room {
-        live.hub.outbound.refused.add(1);
-    }
-    has_room
 }
 
 /// Who the connection is as far as the upgrade tells: by its registration, by its bearer, or not yet.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -274,11 +274,7 @@ fn a_limit_of_descriptors_that_is_too_small_is_told_before_anything_is_done() {
 #[test]
 fn a_relay_that_ends_meanwhile_is_told_with_what_was_measured() {
     let site = Site::start("bench-ends");
-    let mut command = program();
-    command.args(["bench", &site.url, "--subscribers", "5", "--duration", "5min", "--json"]);
-    let bench = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn();
-    let bench = bench.expect("relay starts");
-    wait_for_messages(&site.url);
+    let bench = under_way(&site);
     site.relay.signal("TERM");
     let output = bench.wait_with_output().expect("an end");
     assert_eq!(output.status.code(), Some(1));
@@ -291,16 +287,21 @@ fn a_relay_that_ends_meanwhile_is_told_with_what_was_measured() {
 #[test]
 fn an_interrupt_ends_it_with_what_was_measured() {
     let site = Site::start("bench-interrupted");
-    let mut command = program();
-    command.args(["bench", &site.url, "--subscribers", "5", "--duration", "5min", "--json"]);
-    let bench = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn();
-    let bench = bench.expect("relay starts");
-    wait_for_messages(&site.url);
+    let bench = under_way(&site);
     assert!(Command::new("kill").args(["-INT", &bench.id().to_string()]).status().expect("kill").success());
     let output = bench.wait_with_output().expect("an end");
     let found: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
     assert_eq!((output.status.code(), told(&output)), (Some(0), ""), "{found}");
     assert_eq!((&found["interrupted"], &found["lost"]), (&true.into(), &0.into()), "{found}");
+}
+
+/// A run of minutes that has begun to publish.
+fn under_way(site: &Site) -> Child {
+    let mut command = program();
+    command.args(["bench", &site.url, "--subscribers", "5", "--duration", "5min", "--json"]);
+    let bench = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("relay starts");
+    wait_for_messages(&site.url);
+    bench
 }
 
 /// Waits until something has been published to `cats`, with a long poll.
@@ -321,8 +322,7 @@ fn others_may_publish_to_the_topic_meanwhile() {
     let site = Site::start("bench-others");
     let mut other = program();
     other.args(["bench", &site.url, "--topic", "cats", "--subscribers", "1", "--duration", "5min", "--json"]);
-    let mut other =
-        other.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
+    let mut other = other.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
     wait_for_messages(&site.url);
     let found = site.measure("--topic cats --subscribers 10 --messages 200 --window 4 --publishers 2");
     other.kill().expect("it runs");

@@ -232,33 +232,9 @@ async fn commanded(url: &str, headers: &[(&'static str, &str)], way: &Way) -> St
     let raw = [headers, &[("sec-websocket-protocol", "relay.raw")]].concat();
     match way {
         Way::Command(command) => answered(Subscriber::connect(url, headers).await, &[command]).await,
-        Way::Small(command) => unnamed(Subscriber::connect(url, headers).await, &[command]).await,
-        Way::Raw(command) => unnamed(Subscriber::connect(url, &raw).await, &[command, "ping"]).await,
+        Way::Small(command) => conclude(Subscriber::connect(url, headers).await, &[command], &Value::Null).await,
+        Way::Raw(command) => conclude(Subscriber::connect(url, &raw).await, &[command, "ping"], &Value::Null).await,
         _ => panic!("no command"),
-    }
-}
-
-/// Sends commands, and waits for the first answer that names none, or for the end.
-async fn unnamed(mut socket: Subscriber, commands: &[&str]) -> String {
-    for command in commands {
-        if !socket.try_send(command).await {
-            break;
-        }
-    }
-    loop {
-        match socket.next().await {
-            Message::Close(frame) => return u16::from(frame.expect("a code").code).to_string(),
-            Message::Text(text) if text == "pong" => return "ok".into(),
-            Message::Text(text) => {
-                let told: Value = serde_json::from_str(&text).expect("JSON");
-                match told["type"].as_str() {
-                    Some("ok") => return "ok".into(),
-                    Some("error") => return told["problem"]["status"].to_string(),
-                    _ => {}
-                }
-            }
-            other => panic!("{other:?}"),
-        }
     }
 }
 
@@ -268,7 +244,12 @@ async fn register(rig: &Rig, secret: &str) -> String {
 }
 
 /// Sends commands, and waits for the answer to that with the id 1, or for the end.
-async fn answered(mut socket: Subscriber, commands: &[&str]) -> String {
+async fn answered(socket: Subscriber, commands: &[&str]) -> String {
+    conclude(socket, commands, &json!(1)).await
+}
+
+/// Sends commands, and waits for the first answer that names this one (`null`: none), or for the end.
+async fn conclude(mut socket: Subscriber, commands: &[&str], id: &Value) -> String {
     for command in commands {
         if !socket.try_send(command).await {
             break;
@@ -277,10 +258,12 @@ async fn answered(mut socket: Subscriber, commands: &[&str]) -> String {
     loop {
         match socket.next().await {
             Message::Close(frame) => return u16::from(frame.expect("a code").code).to_string(),
+            // The small form's; it has no id.
+            Message::Text(text) if text == "pong" && id.is_null() => return "ok".into(),
             Message::Text(text) => {
                 let told: Value = serde_json::from_str(&text).expect("JSON");
                 match told["type"].as_str() {
-                    _ if told["id"] != 1 => {}
+                    _ if told["id"] != *id => {}
                     Some("ok" | "pong") => return "ok".into(),
                     Some("error") => return told["problem"]["status"].to_string(),
                     _ => {}

@@ -11,7 +11,8 @@ use proptest::{option, prop_assert, prop_assert_eq, prop_oneof, sample};
 use serde_json::{Map, Value, json};
 
 use crate::schema::Schema;
-use crate::schema::compat::{Side, compare};
+use crate::schema::compat::Side;
+use crate::schema::compat::tests::compare;
 use crate::schema::judge::options;
 use crate::schema::tests::Files;
 

@@ -5,8 +5,19 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::schema::Schema;
-use crate::schema::compat::{Side, Verdict, compare};
+use crate::schema::compat::{Side, publishers, subscribers};
 use crate::schema::tests::{Files, schema};
+
+/// What a change does to each side.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Verdict {
+    pub(super) publishers: Side,
+    pub(super) subscribers: Side,
+}
+
+pub(super) fn compare(old: &Schema, new: &Schema) -> Verdict {
+    Verdict { publishers: publishers(old, new), subscribers: subscribers(old, new) }
+}
 
 fn word(side: &Side) -> &'static str {
     match side {

@@ -19,7 +19,7 @@ pub struct SchemaFault {
 
 /// What is wrong; `Display` writes the sentence, [`SchemaFaultKind::help`] says what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each name says it, and `Display` writes it out")]
+#[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]
 pub enum SchemaFaultKind {
     /// The root itself cannot be read; of a referenced file, see [`Self::RefUnreadable`].
     Unreadable {

@@ -1,7 +1,5 @@
 //! Every fault of schema files, with its place and its words; and what is kept between compilations.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
 use std::sync::Arc;
 
 use serde_json::{Value, json};

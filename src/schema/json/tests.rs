@@ -1,4 +1,3 @@
-#![allow(clippy::unwrap_used, reason = "a test may")]
 use bytes::Bytes;
 use proptest::prelude::{any, prop, proptest};
 use proptest::prop_assert_eq;

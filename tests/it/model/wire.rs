@@ -26,7 +26,6 @@ impl Wire {
     }
 
     /// What has arrived already; `Some(None)` at the end.
-    #[allow(clippy::option_option, reason = "nothing yet, and nothing any more")]
     pub fn ready(&mut self) -> Option<Option<(Value, Option<String>)>> {
         self.next().now_or_never()
     }
@@ -70,7 +69,6 @@ impl WebSocket {
     }
 
     /// What has arrived already; `Some(None)` at the end.
-    #[allow(clippy::option_option, reason = "nothing yet, and nothing any more")]
     pub fn ready(&mut self) -> Option<Option<Value>> {
         self.next().now_or_never()
     }
