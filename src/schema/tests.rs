@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::schema::compile::{Compiled, SchemaCache, SchemaLimits, Sources, compile_all};
 use crate::schema::json::MAX_DEPTH;
-use crate::schema::{MAX_VIOLATIONS, Schema, json};
+use crate::schema::{MAX_VIOLATIONS, Payload, Schema, json};
 
 pub(super) const LIMITS: SchemaLimits = SchemaLimits { schema_size: 1 << 20, regex_size: 1 << 20, json_depth: 64 };
 
@@ -134,6 +134,22 @@ fn an_accepted_payload_is_the_compact_text() {
     let json = json::parse(&Bytes::from_static(b"{ \"n\": 1.00e2 }"), 64).unwrap();
     assert_eq!(schema.accept(json).unwrap().as_bytes().as_ref(), b"{\"n\":1.00e2}");
     assert!(Schema::any().accept(json::parse(&Bytes::from_static(b"[1]"), 64).unwrap()).is_ok());
+}
+
+/// What a log retains is counted by what it is long, so it must not hold more: one byte within 250 kB of white space once
+/// cost 250 kB.
+#[test]
+fn a_payload_holds_no_more_than_its_own_bytes() {
+    let mut request = vec![b' '; 8 << 10];
+    request.extend_from_slice(b"[1, 2]");
+    let request = Bytes::from(request);
+    let within = request.slice(request.len() - "[1, 2]".len()..);
+    for (text, expected) in [(request.clone(), "[1,2]"), (within.slice(1..2), "1")] {
+        let payload = Schema::any().accept(json::parse(&text, 64).unwrap()).unwrap();
+        let Payload(bytes) = payload;
+        assert_eq!(bytes, expected);
+        assert_eq!(bytes.try_into_mut().expect("nobody else has it").capacity(), expected.len());
+    }
 }
 
 /// An anonymous publisher could stop a whole server with one small body: the explanation of a refusal doubled with every
