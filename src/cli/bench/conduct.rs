@@ -27,6 +27,8 @@ use crate::message::Seq;
 
 /// How long is waited for a message that does not come.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long subscribers are heard after publishing has failed.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often is looked.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -71,6 +73,9 @@ pub(super) async fn conduct(arguments: &Arguments, target: Target, work: Work) -
     let desk =
         Desk::open(field.run.clone(), terms, std::mem::take(&mut field.told), std::mem::take(&mut field.readers));
     let end = field.publish(&desk, arguments.publishers as usize, &progress, &mut interrupts).await;
+    if end.failure.is_some() {
+        field.hear_out().await;
+    }
     progress.end();
     let outcomes = field.leave().await?;
     let Tally { published, answers, first, last } = desk.tally.into_inner();
@@ -195,6 +200,18 @@ impl<'a> Field<'a> {
             }
         }
         end
+    }
+
+    /// A relay that ends refuses publishers first: why it does, it tells the subscribers a moment later.
+    async fn hear_out(&mut self) {
+        let mut ticks = interval(TICK);
+        let until = Instant::now() + LAST_WORDS;
+        while self.run.live.load(Ordering::Relaxed) > 0 && Instant::now() < until {
+            tokio::select! {
+                Some(_) = next(&mut self.crews) => return,
+                _ = ticks.tick() => {}
+            }
+        }
     }
 
     /// Sends the crews home and hears what came of them.
