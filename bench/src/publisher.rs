@@ -11,6 +11,7 @@ use crate::socket::dial;
 
 /// See the module's documentation.
 pub struct Publisher {
+    address: SocketAddrV4,
     stream: TcpStream,
     request: Vec<u8>,
     sent: usize,
@@ -25,9 +26,15 @@ impl Publisher {
     /// # Errors
     /// What the kernel says.
     pub fn connect(address: SocketAddrV4) -> io::Result<Self> {
-        let stream = dial(address, 0)?;
-        stream.set_nonblocking(true)?;
-        Ok(Self { stream, request: Vec::new(), sent: 0, answer: Vec::new(), body: Vec::new(), waits: false })
+        Ok(Self {
+            address,
+            stream: open(address)?,
+            request: Vec::new(),
+            sent: 0,
+            answer: Vec::new(),
+            body: Vec::new(),
+            waits: false,
+        })
     }
 
     /// Whether a request is under way.
@@ -41,6 +48,10 @@ impl Publisher {
     /// The connection is dead.
     pub fn publish(&mut self, topic: &str, payloads: &mut Payloads) -> io::Result<()> {
         debug_assert!(!self.waits, "one at a time");
+        // A server may close a connection that was idle for long, as one is whose fan-outs are slow.
+        if matches!(self.stream.read(&mut [0]), Ok(0)) {
+            self.stream = open(self.address)?;
+        }
         self.body.clear();
         payloads.put(&mut self.body);
         self.request.clear();
@@ -89,6 +100,12 @@ impl Publisher {
         }
         Ok(())
     }
+}
+
+fn open(address: SocketAddrV4) -> io::Result<TcpStream> {
+    let stream = dial(address, 0)?;
+    stream.set_nonblocking(true)?;
+    Ok(stream)
 }
 
 impl AsFd for Publisher {

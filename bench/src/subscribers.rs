@@ -6,10 +6,12 @@
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddrV4;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use memchr::memmem;
+use rustix::net::sockopt;
 use rustls::ClientConfig;
 
 use crate::frame::{CLOSE, Frames, PING, PONG, TEXT, masked};
@@ -103,7 +105,9 @@ impl Subscribers {
                 return Err(io::Error::other(format!("only {} of {count} were synced", self.seen.synced)));
             }
         }
-        Ok(began.elapsed())
+        let took = began.elapsed();
+        self.list.iter().try_for_each(|subscriber| acknowledge_at_once(&subscriber.stream))?;
+        Ok(took)
     }
 
     /// Reads from everybody who has something, once.
@@ -167,6 +171,13 @@ impl Subscribers {
     pub fn received(&self) -> impl Iterator<Item = u64> {
         self.list.iter().map(|subscriber| subscriber.received)
     }
+}
+
+/// Has the kernel acknowledge what is read when it is read, in the time of who reads. Whether it would by itself depends
+/// on how many frames the opening took, odd or even; else it acknowledges every other message, in the server's time, and
+/// a delivery looks dearer by a third.
+fn acknowledge_at_once(socket: impl AsFd) -> io::Result<()> {
+    Ok(sockopt::set_tcp_quickack(socket, true)?)
 }
 
 impl Subscriber {

@@ -122,6 +122,10 @@ fn too_large(limits: &Limits) -> Refusal {
 
 /// `None`: not JSON, or not in UTF-8.
 fn media(value: &str) -> Option<Media> {
+    // As nearly everybody writes it.
+    if value == "application/json" {
+        return Some(Media::Json);
+    }
     let mut parts = value.split(';').map(|part| part.trim().to_ascii_lowercase());
     let media = match parts.next()?.as_str() {
         "application/json" => Media::Json,

@@ -19,6 +19,7 @@ use crate::http::answer;
 use crate::http::call::{Call, one};
 use crate::http::query::{self, Query};
 use crate::http::stream::{Chunks, Events, farewell};
+use crate::hub::connection::NoSocket;
 use crate::live::Live;
 use crate::message::Time;
 use crate::name::Pattern;
@@ -69,7 +70,7 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
         None => (call.identify(&snapshot).await?, None),
     };
     let topics = topics(&snapshot, &principal, seat.as_deref(), asked)?;
-    let mut subscriber = call.live.hub.subscriber(None, &Sse);
+    let mut subscriber = call.live.hub.subscriber(NoSocket, &Sse);
     subscriber.identify(&principal);
     subscriber.subscribe(topics.into_iter().map(|topics| (topics, after)).collect(), Some(None));
     if call.live.drain.has_begun() {

@@ -19,6 +19,7 @@ use crate::evaluate::admit;
 use crate::http::answer;
 use crate::http::call::Call;
 use crate::http::query::{self, Query};
+use crate::hub::connection::NoSocket;
 use crate::hub::subscriber::{Item, Subscriber};
 use crate::message::Position;
 use crate::name::Pattern;
@@ -62,7 +63,7 @@ async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
     let after = query.after()?.unwrap_or(After::Earliest);
     let limit = query.number("limit", 1, MAX_LIMIT)?.map_or(LIMIT, |limit| usize::try_from(limit).unwrap_or(LIMIT));
     let wait = Duration::from_secs(query.number("wait", 0, MAX_WAIT)?.unwrap_or(0));
-    let mut subscriber = call.live.hub.subscriber(None, &Sse);
+    let mut subscriber = call.live.hub.subscriber(NoSocket, &Sse);
     subscriber.identify(&principal);
     subscriber.subscribe(vec![(topics.clone(), after)], None);
     // One that began before a reload and subscribed behind it is answered with what there is.

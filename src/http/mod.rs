@@ -43,6 +43,7 @@ use crate::close::Close;
 use crate::connections::Permit;
 use crate::http::call::Call;
 use crate::http::flow::Flow;
+use crate::hub::connection::NoSocket;
 use crate::live::Live;
 use crate::plugin::Protocol;
 use crate::problem::Refusal;
@@ -157,7 +158,7 @@ impl Door {
                 retry_after: Duration::from_secs(1),
             });
         } else {
-            call.flow.keep(self.live.hub.subscriber(None, &Sse), bytes);
+            call.flow.keep(self.live.hub.subscriber(NoSocket, &Sse), bytes);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Buf;
 use futures::Stream;
+use serde::Serialize;
 use serde_json::json;
 use warp::http::StatusCode;
 use warp::reply::Response;
@@ -15,6 +16,7 @@ use crate::http::call::Call;
 use crate::http::envelope::Envelopes;
 use crate::http::{answer, credential, envelope};
 use crate::ingest::{self, Publication, Published, Publisher};
+use crate::message::Position;
 use crate::name::TopicName;
 use crate::problem::Refusal;
 use crate::telemetry::log_refused;
@@ -62,7 +64,7 @@ where
     let arrived = arrive(call, body, ONE).await.map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
     let publication = Publication { topic: topic.clone(), user: None, body: arrived.body.clone(), key };
     match ingest::publish(&call.live, publisher(call, &arrived), publication).await {
-        Ok(published) => Ok(answer::json(StatusCode::OK, &shown(&published))),
+        Ok(published) => Ok(answer::json(StatusCode::OK, &Shown::from(&published))),
         Err(refusal) => {
             log_refused(topic.as_str(), arrived.principal.name(), call.peer, &refusal);
             Err(refusal)
@@ -81,8 +83,8 @@ where
     let first = publications.first().map(|publication| publication.topic.clone());
     let published = ingest::publish_batch(&call.live, publisher(call, &arrived), publications).await;
     match published.map_err(|refusal| places.place(refusal)) {
-        Ok(published) if single => Ok(answer::json(StatusCode::OK, &published.first().map(shown))),
-        Ok(published) => Ok(answer::json(StatusCode::OK, &published.iter().map(shown).collect::<Vec<_>>())),
+        Ok(published) if single => Ok(answer::json(StatusCode::OK, &published.first().map(Shown::from))),
+        Ok(published) => Ok(answer::json(StatusCode::OK, &published.iter().map(Shown::from).collect::<Vec<_>>())),
         Err(refusal) => {
             let topic = first.as_ref().map_or("", TopicName::as_str);
             log_refused(topic, arrived.principal.name(), call.peer, &refusal);
@@ -136,6 +138,15 @@ fn parse_topic(text: &str) -> Result<TopicName, Refusal> {
         .map_err(|error| Refusal::BadRequest(format!("`{}` is not a topic's name: {error}", text.escape_default())))
 }
 
-fn shown(published: &Published) -> serde_json::Value {
-    json!({"topic": published.topic.as_str(), "id": published.id.to_string()})
+/// A published message as the answer shows it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    topic: &'a str,
+    id: Position,
+}
+
+impl<'a> From<&'a Published> for Shown<'a> {
+    fn from(published: &'a Published) -> Self {
+        Self { topic: published.topic.as_str(), id: published.id }
+    }
 }

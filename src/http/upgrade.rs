@@ -84,7 +84,7 @@ async fn open(live: Arc<Live>, pending: OnUpgrade, opening: Opening) -> Option<B
         }
     };
     match upgraded.downcast::<TokioIo<HttpSocket<Socket>>>() {
-        Ok(parts) => Some(ws::open(live, Box::new(parts.io.into_inner().into_inner()), parts.read_buf, opening).await),
+        Ok(parts) => Some(ws::open(live, parts.io.into_inner().into_inner(), parts.read_buf, opening).await),
         Err(_) => unreachable!("the accept loop serves sockets of this type only"),
     }
 }

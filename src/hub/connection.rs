@@ -4,13 +4,14 @@
 //! messages and its task only short replies; while it is behind its task alone writes. Whoever cannot write all keeps
 //! the rest of the one frame that was begun, and the cursor behind it.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use futures::task::AtomicWaker;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 use crate::close::Close;
 use crate::hub::entry::Cursor;
@@ -18,25 +19,36 @@ use crate::hub::outbound::Outbound;
 use crate::message::Seq;
 
 /// A socket: TCP, TLS or Unix.
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Writes as much as it takes at once, where that is one system call and nothing else; `None` where it is not.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock): it takes nothing now, and nobody will be woken when it does. Others: it
+    /// is dead.
+    fn send(&mut self, bytes: &[u8]) -> Option<io::Result<usize>> {
+        let _ = bytes;
+        None
+    }
+}
 
 /// See the module's documentation.
-pub struct Connection {
-    wire: Mutex<Wire>,
+pub struct Connection<I: ?Sized = dyn Io> {
     waker: AtomicWaker,
     /// How somebody else asks this connection's task to end.
     ending: OnceLock<Close>,
-    /// When a write last made progress, in the hub's clock.
-    progress: AtomicU64,
     /// Where in the log it stood when its task last came on.
     stands: AtomicU64,
+    /// When a write last made progress, in the hub's clock.
+    progress: AtomicU64,
+    wire: Mutex<Wire<I>>,
 }
 
-pub(super) struct Wire {
-    /// `None` for a subscriber that its own task serves (SSE, long poll): the shard only wakes it.
-    io: Option<Box<dyn Io>>,
+pub(super) struct Wire<I: ?Sized = dyn Io> {
+    /// Counts the changes of `phase`, so that a shard's work list can tell that its item is stale.
+    pub(super) turn: u64,
+    /// The last pass of the shard that served it.
+    pub(super) served: u64,
+    pub(super) phase: Phase,
     /// What is left of the frame or reply that was begun.
     rest: Vec<u8>,
     /// What was handed over elsewhere and has not left, in bytes.
@@ -46,12 +58,11 @@ pub(super) struct Wire {
     outbound: Arc<Outbound>,
     /// Bytes may still lie in a TLS layer.
     unflushed: bool,
-    pub(super) phase: Phase,
-    /// Counts the changes of `phase`, so that a shard's work list can tell that its item is stale.
-    pub(super) turn: u64,
-    /// The last pass of the shard that served it.
-    pub(super) served: u64,
+    io: I,
 }
+
+/// In place of a socket, for a subscriber that its own task serves (SSE, long poll): the shard only wakes it.
+pub struct NoSocket;
 
 /// Who serves the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,25 +88,25 @@ pub enum Written {
 
 impl Connection {
     /// A connection that its task serves for now.
-    pub fn new(io: Option<Box<dyn Io>>, outbound: Arc<Outbound>) -> Self {
+    pub fn new(io: impl Io + 'static, outbound: Arc<Outbound>) -> Arc<Self> {
         let wire = Wire {
-            io,
+            turn: 0,
+            served: 0,
+            phase: Phase::Behind,
             rest: Vec::new(),
             outside: 0,
             counted: 0,
             outbound,
             unflushed: false,
-            phase: Phase::Behind,
-            turn: 0,
-            served: 0,
+            io,
         };
-        Self {
-            wire: Mutex::new(wire),
+        Arc::new(Connection {
             waker: AtomicWaker::new(),
             ending: OnceLock::new(),
-            progress: AtomicU64::new(0),
             stands: AtomicU64::new(0),
-        }
+            progress: AtomicU64::new(0),
+            wire: Mutex::new(wire),
+        })
     }
 
     pub(super) fn wire(&self) -> MutexGuard<'_, Wire> {
@@ -159,11 +170,9 @@ impl Connection {
     }
 
     /// Reads what has arrived, into memory that the caller shares between connections.
-    pub fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<std::io::Result<usize>> {
-        let mut wire = self.wire();
-        let Some(io) = wire.io.as_mut() else { return Poll::Pending };
+    pub fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(into);
-        Pin::new(io).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
+        Pin::new(&mut self.wire().io).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
     }
 
     /// Writes what was left over; ready when nothing is.
@@ -179,10 +188,7 @@ impl Connection {
 
     /// Shuts the write half down.
     pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.wire().io.as_mut() {
-            Some(io) => Pin::new(io).poll_shutdown(cx).map(|_| ()),
-            None => Poll::Ready(()),
-        }
+        Pin::new(&mut self.wire().io).poll_shutdown(cx).map(|_| ())
     }
 }
 
@@ -191,18 +197,31 @@ impl Connection {
 pub struct Dead;
 
 impl Wire {
+    /// As [`Self::write`], for a fan-out: by the system call alone, where that is possible. The runtime is not asked first
+    /// whether the socket was writable when it last looked: that stands in memory of its own, cold for each of thousands
+    /// of connections, and mostly it is. One that is full is its task's to wait for.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> Written {
+        use io::ErrorKind::{Interrupted, WouldBlock};
+        match self.io.send(bytes) {
+            Some(Ok(n)) if n == bytes.len() => Written::All,
+            Some(Ok(n)) => Written::Part(n),
+            Some(Err(error)) if matches!(error.kind(), Interrupted | WouldBlock) => Written::Part(0),
+            Some(Err(_)) => Written::Broken,
+            None => self.write(&mut Context::from_waker(Waker::noop()), bytes),
+        }
+    }
+
     /// Writes as much as the socket takes without waiting.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Written {
-        let Some(io) = self.io.as_mut() else { return Written::Part(0) };
         let mut done = 0;
         while done < bytes.len() {
-            match Pin::new(&mut *io).poll_write(cx, &bytes[done..]) {
+            match Pin::new(&mut self.io).poll_write(cx, &bytes[done..]) {
                 Poll::Ready(Ok(0) | Err(_)) => return Written::Broken,
                 Poll::Ready(Ok(n)) => done += n,
                 Poll::Pending => return Written::Part(done),
             }
         }
-        match Pin::new(io).poll_flush(cx) {
+        match Pin::new(&mut self.io).poll_flush(cx) {
             Poll::Ready(Ok(())) => Written::All,
             Poll::Ready(Err(_)) => Written::Broken,
             Poll::Pending => {
@@ -216,6 +235,15 @@ impl Wire {
     pub(super) fn keep(&mut self, rest: &[u8]) {
         self.rest.extend_from_slice(rest);
         self.account();
+    }
+
+    /// What was kept, for whoever writes it now.
+    pub(super) fn release(&mut self) -> Vec<u8> {
+        let rest = std::mem::take(&mut self.rest);
+        if rest.capacity() > 0 {
+            self.account();
+        }
+        rest
     }
 
     fn account(&mut self) {
@@ -247,8 +275,33 @@ impl Wire {
     }
 }
 
-impl Drop for Wire {
+impl<I: ?Sized> Drop for Wire<I> {
     fn drop(&mut self) {
         self.outbound.change(self.counted, 0);
+    }
+}
+
+/// A pipe in memory, for whoever embeds the hub without a network.
+impl Io for DuplexStream {}
+
+impl Io for NoSocket {}
+
+impl AsyncRead for NoSocket {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for NoSocket {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

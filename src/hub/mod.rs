@@ -98,10 +98,10 @@ impl Hub {
         })
     }
 
-    /// A new subscriber at the head, with no subscription. Without a socket its own task serves it.
-    pub fn subscriber(self: &Arc<Self>, io: Option<Box<dyn Io>>, encoder: &'static dyn Encoder) -> Subscriber {
+    /// A new subscriber at the head, with no subscription. With [`NoSocket`](connection::NoSocket) its own task serves it.
+    pub fn subscriber(self: &Arc<Self>, io: impl Io + 'static, encoder: &'static dyn Encoder) -> Subscriber {
         self.behind.add(1);
-        let connection = Arc::new(Connection::new(io, self.outbound.clone()));
+        let connection = Connection::new(io, self.outbound.clone());
         Subscriber::new(self.clone(), connection, encoder)
     }
 

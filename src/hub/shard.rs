@@ -10,7 +10,6 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
 
 use tokio::sync::Notify;
 
@@ -198,8 +197,7 @@ impl Shard {
             return;
         }
         wire.served = pass;
-        let mut cx = Context::from_waker(Waker::noop());
-        let cursor = match wire.write(&mut cx, group.batch.bytes()) {
+        let cursor = match wire.send(group.batch.bytes()) {
             Written::All => {
                 item.connection.progressed(now);
                 group.served += 1;

@@ -252,27 +252,39 @@ impl Subscriber {
         true
     }
 
-    /// Writes whole frames; answers how many it took. What is left of the last of them is kept, and it takes one at
-    /// least, so that there is something to wait for.
+    /// Writes whole frames, behind what was held back for them; answers how many it took. What is left of the last of them
+    /// is kept, and it takes one at least, so that there is something to wait for.
     ///
     /// # Errors
     /// [`Dead`].
     pub fn write(&mut self, cx: &mut Context<'_>, batch: &Batch) -> Result<usize, Dead> {
         let mut wire = self.connection.wire();
-        let taken = match wire.write(cx, batch.bytes()) {
+        let held = wire.release();
+        let written = match held.len() {
+            0 => wire.write(cx, batch.bytes()),
+            _ => wire.write(cx, &[&held, &batch.bytes()[..]].concat()),
+        };
+        let taken = match written {
             Written::All => batch.len(),
             Written::Broken => return Err(Dead),
-            Written::Part(0) => {
+            Written::Part(n) if n <= held.len() => {
+                wire.keep(&held[n..]);
                 wire.keep(batch.first());
                 return Ok(1);
             }
-            Written::Part(n) => batch.cut(n).map_or(0, |(rest, frames, _)| {
+            Written::Part(n) => batch.cut(n - held.len()).map_or(0, |(rest, frames, _)| {
                 wire.keep(rest);
                 frames
             }),
         };
         self.connection.progressed(self.hub.clock());
         Ok(taken)
+    }
+
+    /// Holds back a short answer, to go out with what is written next. Not of a live connection.
+    pub fn hold_back(&self, bytes: &[u8]) {
+        debug_assert!(self.cursor.is_some(), "a shard writes without looking");
+        self.connection.wire().keep(bytes);
     }
 
     /// Writes a short answer now, or behind what is left over. A live connection whose socket is full falls behind.

@@ -1,20 +1,21 @@
 //! One connection's socket, of whichever kind.
 
 use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 use rustls::ServerConfig;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::task::coop;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+use crate::hub::connection::Io;
 
 /// An accepted socket.
 pub enum Socket {
@@ -63,6 +64,20 @@ impl Socket {
     }
 }
 
+impl Io for Socket {
+    fn send(&mut self, bytes: &[u8]) -> Option<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => Some(send_now(stream, bytes)),
+            Self::Unix(stream) => Some(send_now(stream, bytes)),
+            Self::Tls(_) => None,
+        }
+    }
+}
+
+fn send_now(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    Ok(send(socket, bytes, SendFlags::NOSIGNAL)?)
+}
+
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
@@ -76,7 +91,7 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(stream) => poll_send(stream, cx, buf),
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
@@ -112,22 +127,5 @@ impl AsyncWrite for Socket {
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
-    }
-}
-
-/// Writes without asking tokio first whether the socket was writable when it last looked: that stands in memory of its
-/// own, cold for each of thousands of connections, and mostly it is. A socket that is full is waited for by tokio.
-fn poll_send(stream: &mut TcpStream, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-    let turn = ready!(coop::poll_proceed(cx));
-    match send(&*stream, buf, SendFlags::NOSIGNAL) {
-        Ok(n) => {
-            turn.made_progress();
-            Poll::Ready(Ok(n))
-        }
-        Err(Errno::AGAIN | Errno::INTR) => {
-            drop(turn);
-            Pin::new(stream).poll_write(cx, buf)
-        }
-        Err(error) => Poll::Ready(Err(error.into())),
     }
 }

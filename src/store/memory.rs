@@ -174,27 +174,30 @@ impl Log {
     fn record(&mut self, draft: Draft, receipt: Receipt) -> Arc<Record> {
         self.keys.remember(&draft, receipt);
         let Draft { topic, user, payload, .. } = draft;
-        let record = Arc::new(Record { seq: receipt.seq, time: receipt.time, topic: topic.clone(), user, payload });
-        if !self.rings.contains_key(&topic) {
-            self.open_ring(topic.clone());
-        }
-        if let Some(ring) = self.rings.get_mut(&topic) {
+        let record = Arc::new(Record { seq: receipt.seq, time: receipt.time, topic, user, payload });
+        if let Some(ring) = self.rings.get_mut(&record.topic) {
+            ring.push(record.clone());
+        } else if let Some(ring) = self.open_ring(record.topic.clone()) {
             ring.push(record.clone());
         }
         record
     }
 
     /// A topic without rules was removed while its message was on the way: it is delivered and not retained.
-    fn open_ring(&mut self, topic: TopicName) {
+    fn open_ring(&mut self, topic: TopicName) -> Option<&mut Ring> {
         let evicted = self.forgotten.remove(&topic).unwrap_or_else(|| self.forgotten_for(&topic));
         match self.rules.resolve(&topic) {
             Some(rules) => {
                 if !rules.declared.is_exact() {
                     *self.families.entry(rules.declared.as_str().into()).or_default() += 1;
                 }
-                self.rings.insert(topic, Ring::new(rules.clone(), evicted));
+                let ring = Ring::new(rules.clone(), evicted);
+                Some(self.rings.entry(topic).insert_entry(ring).into_mut())
             }
-            None => self.forget(topic, self.head, None),
+            None => {
+                self.forget(topic, self.head, None);
+                None
+            }
         }
     }
 

@@ -49,6 +49,15 @@ impl Task {
         }
     }
 
+    /// Tells a notice together with what is pulled next.
+    fn tell_with_next(&mut self, notice: &Notice) -> Result<(), Ending> {
+        if let Some(bytes) = self.protocol.notice(notice)? {
+            self.subscriber.hold_back(&bytes);
+            (self.answering, self.holding_back) = (true, true);
+        }
+        Ok(())
+    }
+
     fn malformed(&mut self, bad: BadCommand) -> Result<(), Ending> {
         self.malformed += 1;
         self.refuse(bad.id, *bad.refusal)?;
@@ -82,8 +91,8 @@ impl Task {
             return self.refuse(id, refusal);
         }
         self.subscriber.subscribe(list, Some(id.clone()));
-        // Told now that no shard can write behind it what was subscribed before.
-        self.tell(&Notice::Ok { id, message: None })?;
+        // Told now that no shard can write before it what is subscribed, in one write with what comes first.
+        self.tell_with_next(&Notice::Ok { id, message: None })?;
         self.judge_again()
     }
 

@@ -27,12 +27,12 @@ use crate::ws::task::Caller;
 pub use crate::ws::task::Task;
 
 /// Opens one WebSocket: what comes back serves it. `head` are bytes that arrived behind the upgrade request.
-pub async fn open(live: Arc<Live>, socket: Box<dyn Io>, head: Bytes, opening: Opening) -> Box<Task> {
+pub async fn open(live: Arc<Live>, socket: impl Io + 'static, head: Bytes, opening: Opening) -> Box<Task> {
     let caller = match live.hub.outbound.admits(live.snapshot().config.limits.outbound) {
         true => Box::pin(who(&live, &opening)).await,
         false => Err(Close::OverCapacity),
     };
-    let subscriber = live.hub.subscriber(Some(socket), opening.protocol);
+    let subscriber = live.hub.subscriber(socket, opening.protocol);
     if live.drain.has_begun() {
         // Too late for the word that went to everybody.
         subscriber.connection().end(Close::Draining);

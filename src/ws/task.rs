@@ -70,7 +70,9 @@ pub struct Task {
     /// What was read and not carried out yet.
     pub(super) arrived: VecDeque<Arrived>,
     /// An answer may lie behind what the socket did not take.
-    answering: bool,
+    pub(super) answering: bool,
+    /// An answer waits for what is pulled next, to go out with it.
+    pub(super) holding_back: bool,
     /// The peer has broken the framing: nothing it sends makes sense any more.
     pub(super) deaf: bool,
     /// The newest ping that could not be answered yet.
@@ -121,6 +123,7 @@ impl Task {
             begun: None,
             arrived: VecDeque::new(),
             answering: false,
+            holding_back: false,
             deaf: false,
             pong: None,
             _permit: permit,
@@ -181,8 +184,7 @@ impl Task {
 
     /// Takes bytes that came behind the upgrade request.
     fn take(&mut self, head: &[u8]) -> Result<(), Ending> {
-        let mut head = head.to_vec();
-        self.parse(&mut head);
+        self.parse(&mut head.to_vec());
         Ok(())
     }
 
@@ -244,6 +246,8 @@ impl Task {
         }
         if self.subscriber.is_live() {
             self.answering = false;
+        } else if std::mem::take(&mut self.holding_back) {
+            return Poll::Ready(Next::Pump);
         } else {
             match self.subscriber.connection().poll_rest(cx) {
                 Poll::Ready(Ok(())) => {
@@ -334,14 +338,9 @@ impl Task {
     pub(super) fn send(&mut self, bytes: Bytes) -> Result<(), Ending> {
         // Only tried: on a full socket the next poll waits, with a waker of its own.
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        match self.subscriber.reply(&mut cx, &bytes) {
-            Written::All => Ok(()),
-            Written::Part(_) => {
-                self.answering = true;
-                Ok(())
-            }
-            Written::Broken => Err(Dead.into()),
-        }
+        let written = self.subscriber.reply(&mut cx, &bytes);
+        self.answering |= matches!(written, Written::Part(_));
+        if written == Written::Broken { Err(Dead.into()) } else { Ok(()) }
     }
 
     /// Something may be due before the timer was to look.

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use futures::FutureExt;
 use gungraun::library_benchmark;
+use relay::hub::connection::Io;
 use relay::hub::subscriber::Subscriber;
 use relay::live::Live;
 use relay::name::{Pattern, TopicName};
@@ -25,6 +26,8 @@ const MEMBERS: usize = 1_000;
 
 /// Takes whatever is written, and counts how often.
 struct Sink(Arc<AtomicUsize>);
+
+impl Io for Sink {}
 
 impl AsyncRead for Sink {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -62,7 +65,7 @@ impl Rig {
         let (live, writes) = (live(0), Arc::new(AtomicUsize::new(0)));
         let pattern = Pattern::parse("bench").expect("a topic");
         let join = |_| {
-            let mut subscriber = live.hub.subscriber(Some(Box::new(Sink(writes.clone()))), &RelayV1);
+            let mut subscriber = live.hub.subscriber(Sink(writes.clone()), &RelayV1);
             subscriber.subscribe(vec![(pattern.clone(), After::Live)], None);
             assert!(subscriber.join(), "nothing is new");
             subscriber

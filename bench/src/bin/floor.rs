@@ -153,7 +153,10 @@ fn content_length(head: &[u8]) -> Option<usize> {
     str::from_utf8(&value[..digits]).ok()?.parse().ok()
 }
 
-/// One `send`, and only where the socket is full a wait for room.
+/// One `send`, and only where the socket is full a wait for room. A function, as that of the C library is: with the system
+/// call in the loop itself the processor takes a sixth less for it here, for there is no return behind it that it predicts
+/// from what the kernel has left; no program that calls a function to send has that.
+#[inline(never)]
 fn send_all(socket: impl AsFd, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match send(&socket, bytes, SendFlags::NOSIGNAL) {

@@ -40,7 +40,7 @@ impl Direct {
         let secret = format!("secret-u{user}");
         let principal = live.snapshot().auth.authenticate(&secret, Time::now()).await.expect("a known user");
         let (near, far) = duplex(buffer);
-        let mut subscriber = live.hub.subscriber(Some(Box::new(far)), &RelayV1);
+        let mut subscriber = live.hub.subscriber(far, &RelayV1);
         subscriber.identify(&principal);
         let peer = WebSocket::new(Box::new(near));
         Self { live: live.clone(), principal, subscriber, doing: Doing::Nothing, peer }

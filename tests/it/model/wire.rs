@@ -1,17 +1,21 @@
 //! The other end of a transport: what was told, one thing at a time, without waiting or with.
 
 use futures::FutureExt;
-use relay::hub::connection::Io;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
 
 use crate::event_stream::EventStream;
 use crate::model::direct::Direct;
 
+/// The client's end of a socket, of whichever kind.
+pub trait Peer: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Peer for T {}
+
 /// One connection.
 pub enum Wire {
     WebSocket(Box<WebSocket>),
-    Events(Box<EventStream<Box<dyn Io>>>),
+    Events(Box<EventStream<Box<dyn Peer>>>),
     Direct(Box<Direct>),
 }
 
@@ -33,13 +37,13 @@ impl Wire {
 
 /// A WebSocket behind its upgrade.
 pub struct WebSocket {
-    reader: ReadHalf<Box<dyn Io>>,
-    writer: WriteHalf<Box<dyn Io>>,
+    reader: ReadHalf<Box<dyn Peer>>,
+    writer: WriteHalf<Box<dyn Peer>>,
     read: Vec<u8>,
 }
 
 impl WebSocket {
-    pub fn new(socket: Box<dyn Io>) -> Self {
+    pub fn new(socket: Box<dyn Peer>) -> Self {
         let (reader, writer) = split(socket);
         Self { reader, writer, read: Vec::new() }
     }

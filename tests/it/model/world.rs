@@ -16,7 +16,6 @@ use relay::connections::{Connections, Permit};
 use relay::http::flow::Flow;
 use relay::http::{Door, Link};
 use relay::hub::Size;
-use relay::hub::connection::Io;
 use relay::hub::entry::Mark;
 use relay::ingest::{self, Publication, Publisher};
 use relay::live::Live;
@@ -30,6 +29,7 @@ use tokio::io::{DuplexStream, duplex};
 use tokio::net::TcpStream;
 
 use crate::model::dice::Dice;
+use crate::model::wire::Peer;
 use crate::rig::{self, Rig, token};
 
 /// Concrete topics; the last ones are a family's.
@@ -188,7 +188,7 @@ impl World {
     }
 
     /// A WebSocket of a user, its upgrade behind it; `buffer` bytes lie between the two ends.
-    pub async fn dial_websocket(&self, user: usize, buffer: usize) -> Box<dyn Io> {
+    pub async fn dial_websocket(&self, user: usize, buffer: usize) -> Box<dyn Peer> {
         match &self.reach {
             Reach::Memory(_) => {
                 let (near, far) = duplex(buffer);
@@ -200,7 +200,7 @@ impl World {
                     permit: self.permit().await,
                 };
                 let live = self.live.clone();
-                let task = ws::open(live.clone(), Box::new(far), Bytes::new(), opening).await;
+                let task = ws::open(live.clone(), far, Bytes::new(), opening).await;
                 live.drain.spawn("websocket", task.run());
                 Box::new(near)
             }
@@ -222,7 +222,7 @@ impl World {
     }
 
     /// A connection that speaks HTTP.
-    pub async fn dial_http(&self, buffer: usize) -> Box<dyn Io> {
+    pub async fn dial_http(&self, buffer: usize) -> Box<dyn Peer> {
         match &self.reach {
             Reach::Memory(door) => {
                 let (near, far) = duplex(buffer);
