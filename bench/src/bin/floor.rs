@@ -154,8 +154,7 @@ fn content_length(head: &[u8]) -> Option<usize> {
 }
 
 /// One `send`, and only where the socket is full a wait for room. A function, as that of the C library is: with the system
-/// call in the loop itself the processor takes a sixth less for it here, for there is no return behind it that it predicts
-/// from what the kernel has left; no program that calls a function to send has that.
+/// call in the loop itself a delivery costs a sixth less here, which no program has that calls a function to send.
 #[inline(never)]
 fn send_all(socket: impl AsFd, mut bytes: &[u8]) {
     while !bytes.is_empty() {
