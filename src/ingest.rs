@@ -76,20 +76,30 @@ pub async fn publish_batch(
     publications: Vec<Publication>,
 ) -> Result<Vec<Published>, Refusal> {
     let began = Instant::now();
-    let result = match within_rate(live, publisher, publications.len()) {
-        Ok(()) => publish_all(live, publisher.principal, &publications).await,
+    let snapshot = live.snapshot();
+    let topics: Vec<_> = publications.iter().map(|publication| publication.topic.clone()).collect();
+    let result = match within_rate(live, &snapshot, publisher, publications.len()) {
+        Ok(()) => publish_all(live, snapshot, publisher.principal, publications).await,
         Err(refusal) => Err(refusal),
     };
-    match &result {
-        Ok(_) => live.stats.publish.observe(began.elapsed()),
-        Err(Refusal::Batch(items)) => {
-            for (index, refusal) in items {
-                count_refused(live, publications.get(*index).map(|publication| &publication.topic), refusal);
-            }
+    match result {
+        Ok(receipts) => {
+            live.stats.publish.observe(began.elapsed());
+            let epoch = live.hub.epoch();
+            let published =
+                |(topic, receipt): (TopicName, Receipt)| Published { topic, id: Position { epoch, seq: receipt.seq } };
+            Ok(topics.into_iter().zip(receipts).map(published).collect())
         }
-        Err(refusal) => count_refused(live, None, refusal),
+        Err(refusal) => {
+            match &refusal {
+                Refusal::Batch(items) => {
+                    items.iter().for_each(|(index, refusal)| count_refused(live, topics.get(*index), refusal));
+                }
+                refusal => count_refused(live, None, refusal),
+            }
+            Err(refusal)
+        }
     }
-    result
 }
 
 /// Counts a refused publish with the topic that it was meant for, if that is declared.
@@ -102,29 +112,30 @@ pub fn count_refused(live: &Live, topic: Option<&TopicName>, refusal: &Refusal) 
 
 async fn publish_all(
     live: &Live,
+    mut snapshot: Arc<Snapshot>,
     principal: &Principal,
-    publications: &[Publication],
-) -> Result<Vec<Published>, Refusal> {
-    let mut snapshot = live.snapshot();
+    publications: Vec<Publication>,
+) -> Result<Vec<Receipt>, Refusal> {
     loop {
-        let judged = judge_all(&snapshot, principal, publications)?;
+        let judged = judge_all(&snapshot, principal, &publications)?;
         // From here until the ticket is dropped a reload waits before it announces the change of a topic.
         let ticket = live.appending();
         if live.is_sealed() {
             return Err(Refusal::Draining { retry_after: Duration::from_secs(1) });
         }
         let now = live.snapshot();
-        if now.generation != snapshot.generation && judged.iter().any(|j| !still_holds(&now, j)) {
+        let holds = |(publication, judged): (&Publication, &Judged)| still_holds(&now, &publication.topic, judged);
+        if now.generation != snapshot.generation && !publications.iter().zip(&judged).all(holds) {
             drop(ticket);
             snapshot = now;
             continue;
         }
-        return append(live, principal, judged).await;
+        return append(live, principal, publications, judged).await;
     }
 }
 
-fn within_rate(live: &Live, publisher: Publisher<'_>, publications: usize) -> Result<(), Refusal> {
-    let limit = live.snapshot().config.limits.publish_rate;
+fn within_rate(live: &Live, snapshot: &Snapshot, publisher: Publisher<'_>, publications: usize) -> Result<(), Refusal> {
+    let limit = snapshot.config.limits.publish_rate;
     let whose = match &publisher.principal.token {
         Some(token) => Whose::Token(token.clone()),
         None => Whose::Network(network(publisher.peer)),
@@ -133,7 +144,6 @@ fn within_rate(live: &Live, publisher: Publisher<'_>, publications: usize) -> Re
 }
 
 struct Judged {
-    publication: Publication,
     payload: Payload,
     rules: Arc<TopicRules>,
 }
@@ -143,9 +153,7 @@ fn judge_all(snapshot: &Snapshot, principal: &Principal, items: &[Publication]) 
     let mut refused = Vec::new();
     for (index, item) in items.iter().enumerate() {
         match judge(snapshot, principal, item) {
-            Ok((payload, rules)) if refused.is_empty() => {
-                judged.push(Judged { publication: item.clone(), payload, rules });
-            }
+            Ok((payload, rules)) if refused.is_empty() => judged.push(Judged { payload, rules }),
             Ok(_) => {}
             Err(refusal) => refused.push((index, refusal)),
         }
@@ -223,27 +231,29 @@ pub fn denied(principal: &Principal, action: Action, topics: &Pattern) -> Refusa
     }
 }
 
-fn still_holds(now: &Snapshot, judged: &Judged) -> bool {
-    now.resolve(&judged.publication.topic).is_some_and(|rules| {
+fn still_holds(now: &Snapshot, topic: &TopicName, judged: &Judged) -> bool {
+    now.resolve(topic).is_some_and(|rules| {
         Arc::ptr_eq(&rules.topic, &judged.rules.topic) && Arc::ptr_eq(&rules.schema, &judged.rules.schema)
     })
 }
 
-async fn append(live: &Live, principal: &Principal, judged: Vec<Judged>) -> Result<Vec<Published>, Refusal> {
-    let mut topics = Vec::with_capacity(judged.len());
+async fn append(
+    live: &Live,
+    principal: &Principal,
+    publications: Vec<Publication>,
+    judged: Vec<Judged>,
+) -> Result<Vec<Receipt>, Refusal> {
     let mut drafts = Vec::with_capacity(judged.len());
     let mut tried = Vec::new();
-    for (index, Judged { publication, payload, rules }) in judged.into_iter().enumerate() {
+    for (index, (publication, Judged { payload, rules })) in publications.into_iter().zip(judged).enumerate() {
         if let Some(shadow) = &rules.shadow {
             tried.push((index, shadow.clone(), payload.clone()));
         }
         let Publication { topic, user, key, .. } = publication;
         let principal = principal.token.as_ref();
         let key = key.zip(principal).map(|(key, name)| IdempotencyKey { principal: name.clone(), key });
-        topics.push(topic.clone());
         drafts.push(Draft { topic, user, payload, key });
     }
-    let epoch = live.hub.epoch();
     match live.hub.store().append(drafts).await {
         Ok(receipts) => {
             // Subscribers have been served already; one more judgement keeps only this publisher.
@@ -252,9 +262,7 @@ async fn append(live: &Live, principal: &Principal, judged: Vec<Judged>) -> Resu
                     shadow.observe(&payload);
                 }
             }
-            let published =
-                |(topic, receipt): (TopicName, Receipt)| Published { topic, id: Position { epoch, seq: receipt.seq } };
-            Ok(topics.into_iter().zip(receipts).map(published).collect())
+            Ok(receipts)
         }
         Err(StoreError::KeyReused(i)) => Err(Refusal::Batch(vec![(i, Refusal::IdempotencyKeyReused)])),
         Err(StoreError::KeyInFlight(i)) => Err(Refusal::Batch(vec![(i, Refusal::IdempotencyInFlight)])),

@@ -7,8 +7,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::SystemTime;
 
-use serde::{Serialize, Serializer};
-
 use crate::name::{TopicName, UserId};
 use crate::schema::Payload;
 
@@ -34,15 +32,35 @@ pub struct Position {
     pub seq: Seq,
 }
 
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.epoch, self.seq)
+impl Position {
+    /// The bytes of one whose seq this is, when it is written.
+    pub fn len(seq: Seq) -> usize {
+        8 + 1 + digits(seq)
+    }
+
+    /// Writes it as it is shown. Every message and every receipt has one, hence this instead of a formatter.
+    pub fn put(self, out: &mut Vec<u8>) {
+        for nibble in (0..8).rev() {
+            out.push(b"0123456789abcdef"[(self.epoch.0 >> (nibble * 4)) as usize & 0xf]);
+        }
+        out.push(b'-');
+        let start = out.len();
+        out.resize(start + digits(self.seq), b'0');
+        let mut rest = self.seq;
+        for digit in out[start..].iter_mut().rev() {
+            *digit += (rest % 10) as u8;
+            rest /= 10;
+        }
     }
 }
 
-impl Serialize for Position {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+fn digits(n: u64) -> usize {
+    n.checked_ilog10().map_or(1, |log| log as usize + 1)
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.epoch, self.seq)
     }
 }
 
@@ -143,6 +161,8 @@ pub struct Record {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{any, proptest};
+
     use super::{DAY, Epoch, Position, Time, YEAR_0};
 
     #[test]
@@ -161,6 +181,17 @@ mod tests {
             "9f3c21aa-99999999999999999999",
         ] {
             assert!(bad.parse::<Position>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_position_is_written_as_it_is_shown(epoch in any::<u32>(), seq in any::<u64>(), shift in 0..64) {
+            let position = Position { epoch: Epoch(epoch), seq: seq >> shift };
+            let mut out = Vec::new();
+            position.put(&mut out);
+            assert_eq!(String::from_utf8(out), Ok(position.to_string()));
+            assert_eq!(Position::len(position.seq), position.to_string().len());
         }
     }
 

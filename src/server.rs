@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
@@ -178,10 +178,9 @@ async fn back_off(live: &Live, error: &io::Error) {
 
 fn http(limits: &Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_header_size(limits.header)
-        .max_buf_size(READ_BUFFER);
+    // The socket has the clock of the header: hyper's is taken out of the runtime's wheel and put into it again for each
+    // request.
+    http.header_read_timeout(None).max_header_size(limits.header).max_buf_size(READ_BUFFER);
     http
 }
 
@@ -208,7 +207,7 @@ async fn serve(
         None => socket,
     };
     let link = Link { peer, permit, flow: Flow::default(), secure: socket.is_secure(), hasty };
-    let socket = HttpSocket::new(socket, limits.write_stall, link.flow.clone());
+    let socket = HttpSocket::new(socket, limits.header_timeout, limits.write_stall, link.flow.clone());
     let http = http(limits);
     drop(snapshot);
     let service = service_fn(move |request| {

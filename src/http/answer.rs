@@ -1,13 +1,13 @@
 //! Responses. The one place where a refusal becomes a response.
 
 use serde::Serialize;
+use warp::Rejection;
 use warp::http::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
 };
 use warp::http::{HeaderMap, StatusCode};
 use warp::reject::Reject;
 use warp::reply::Response;
-use warp::{Rejection, Reply};
 
 use crate::problem::Refusal;
 
@@ -29,7 +29,7 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
 
 /// An answer of some media type.
 pub fn typed(status: StatusCode, media_type: &'static str, body: impl Into<Vec<u8>>) -> Response {
-    let mut response = body.into().into_response();
+    let mut response = Response::new(body.into().into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response

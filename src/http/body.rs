@@ -3,7 +3,7 @@
 //! warp's own body filters either have no limit or refuse chunked bodies; this one counts what arrives.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::Poll;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::{Stream, StreamExt};
@@ -90,7 +90,7 @@ where
     B: Buf,
 {
     let (most, time) = (limits.body, limits.body_timeout);
-    within(time, async {
+    let mut reading = std::pin::pin!(async {
         let mut body = std::pin::pin!(body);
         let mut first = Bytes::new();
         let mut all = BytesMut::new();
@@ -108,12 +108,12 @@ where
             }
         }
         Ok(if all.is_empty() { first } else { all.freeze() })
-    })
-    .await
-}
-
-async fn within<T>(time: Duration, work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
-    tokio::time::timeout(time, work).await.unwrap_or(Err(Refusal::Timeout { limit: "body_timeout" }))
+    });
+    // Most bodies have come with their header: they need no clock.
+    if let Poll::Ready(read) = futures::poll!(&mut reading) {
+        return read;
+    }
+    tokio::time::timeout(time, reading).await.unwrap_or(Err(Refusal::Timeout { limit: "body_timeout" }))
 }
 
 fn too_large(limits: &Limits) -> Refusal {

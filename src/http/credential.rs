@@ -8,6 +8,8 @@ use crate::problem::Refusal;
 /// The longest idempotency key, in bytes.
 pub const MAX_KEY: usize = 255;
 
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// The bearer (RFC 6750, section 2.1). An `Authorization` that is no bearer is taken whole: it is nobody's, and a wrong
 /// credential is never anonymous.
 ///
@@ -26,7 +28,7 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
 /// # Errors
 /// 400 when there are two, or it is empty, too long or not one of these.
 pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<Box<str>>, Refusal> {
-    let Some(value) = one(headers, &HeaderName::from_static("idempotency-key"))? else {
+    let Some(value) = one(headers, &IDEMPOTENCY_KEY)? else {
         return Ok(None);
     };
     let key = match value.trim().strip_prefix('"') {

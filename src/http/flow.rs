@@ -1,10 +1,10 @@
-//! Whether what was handed over for a connection has left for the kernel.
+//! Whether what was handed over for a connection has left for the kernel, and whether it waits for its next request.
 //!
 //! hyper takes the body of an answer into a buffer of its own before it looks whether the other end reads. A stream
 //! without an end asks here first and hands over one chunk at a time, so that a reader that does not read costs no more
 //! than that; a large answer stands in `limits.outbound` until it has left, and may be cut for want of room.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -20,9 +20,25 @@ pub struct Flow(Arc<State>);
 
 #[derive(Default)]
 struct State {
+    /// A [`Stage`].
+    stage: AtomicU8,
     held: AtomicBool,
     stream: AtomicWaker,
     holder: Mutex<Holder>,
+}
+
+/// Where a connection stands with its request. Its task alone moves it.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Stage {
+    /// None has come.
+    Waiting,
+    /// One has.
+    Asked,
+    /// Its answer is there, and has not all left.
+    Answered,
+    /// Its answer is a stream that has not ended.
+    Streaming,
 }
 
 /// For whom it is held.
@@ -47,8 +63,35 @@ impl Holder {
 }
 
 impl Flow {
+    /// A request has come.
+    pub fn ask(&self) {
+        self.0.stage.store(Stage::Asked as u8, Ordering::Relaxed);
+    }
+
+    /// Its answer is there; a stream's comes later, see [`Flow::end`].
+    pub fn answer(&self) {
+        if !self.is(Stage::Streaming) {
+            self.end();
+        }
+    }
+
+    /// There is nothing behind what was handed over.
+    pub fn end(&self) {
+        self.0.stage.store(Stage::Answered as u8, Ordering::Relaxed);
+    }
+
+    /// Whether the next request is waited for.
+    pub fn is_waiting(&self) -> bool {
+        self.is(Stage::Waiting)
+    }
+
+    fn is(&self, stage: Stage) -> bool {
+        self.0.stage.load(Ordering::Relaxed) == stage as u8
+    }
+
     /// What is handed over from now on is this stream's.
     pub fn serve(&self, stream: Arc<Connection>) {
+        self.0.stage.store(Stage::Streaming as u8, Ordering::Relaxed);
         *self.holder() = Holder::Stream(stream);
     }
 
@@ -76,8 +119,8 @@ impl Flow {
         })
     }
 
-    /// Everything has left.
-    pub fn leave(&self) {
+    /// Everything has left; whether the next request is waited for from now on.
+    pub fn leave(&self) -> bool {
         if self.0.held.swap(false, Ordering::AcqRel) {
             let mut holder = self.holder();
             if let Holder::Stream(connection) = &*holder {
@@ -90,6 +133,11 @@ impl Flow {
             }
             self.0.stream.wake();
         }
+        let all = self.is(Stage::Answered);
+        if all {
+            self.0.stage.store(Stage::Waiting as u8, Ordering::Relaxed);
+        }
+        all
     }
 
     /// Ready when everything has left.

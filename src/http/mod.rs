@@ -31,8 +31,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use hyper::body::{Body as _, Incoming};
-use hyper::service::Service;
-use hyper_util::service::TowerToHyperService;
+use tower_service::Service;
 use warp::filters::BoxedFilter;
 use warp::http::header::{CONNECTION, HeaderValue};
 use warp::http::{Method, Request, StatusCode};
@@ -105,13 +104,14 @@ impl Door {
 
     /// Answers one request. Cannot fail, and a panic on the way is an answer too.
     pub async fn answer(&self, request: Request<Incoming>, link: Link) -> Response {
-        match AssertUnwindSafe(self.pass(request, link)).catch_unwind().await {
-            Ok(response) => response,
-            Err(_) => {
-                self.live.stats.panics.add(1);
-                answer::refusal(&self.live.internal("a request handler panicked"))
-            }
-        }
+        let flow = link.flow.clone();
+        flow.ask();
+        let response = AssertUnwindSafe(self.pass(request, link)).catch_unwind().await.unwrap_or_else(|_| {
+            self.live.stats.panics.add(1);
+            answer::refusal(&self.live.internal("a request handler panicked"))
+        });
+        flow.answer();
+        response
     }
 
     async fn pass(&self, mut request: Request<Incoming>, link: Link) -> Response {
@@ -125,7 +125,7 @@ impl Door {
             Err(refusal) => answer::refusal(&refusal),
             Ok(()) => {
                 request.extensions_mut().insert(call.clone());
-                let routed = TowerToHyperService::new(warp::service(self.routes.clone())).call(request).await;
+                let routed = warp::service(self.routes.clone()).call(request).await;
                 match routed {
                     Ok(response) => response,
                     Err(never) => match never {},

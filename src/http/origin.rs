@@ -53,9 +53,8 @@ pub fn mark(call: &Call, snapshot: &Snapshot, response: &mut Response) {
             "Origin"
         }),
     );
-    let (Some(origin), Ok(host)) = (call.headers.get(ORIGIN), call.host()) else {
-        return;
-    };
+    let Some(origin) = call.headers.get(ORIGIN) else { return };
+    let Ok(host) = call.host() else { return };
     if !origin.to_str().is_ok_and(|origin| allows(call.side, snapshot, &host, origin)) {
         return;
     }

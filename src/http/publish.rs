@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use bytes::Buf;
 use futures::Stream;
-use serde::Serialize;
 use serde_json::json;
 use warp::http::StatusCode;
 use warp::reply::Response;
@@ -16,10 +15,13 @@ use crate::http::call::Call;
 use crate::http::envelope::Envelopes;
 use crate::http::{answer, credential, envelope};
 use crate::ingest::{self, Publication, Published, Publisher};
-use crate::message::Position;
 use crate::name::TopicName;
+use crate::principal::Principal;
 use crate::problem::Refusal;
 use crate::telemetry::log_refused;
+
+/// Bytes of a receipt, as most are.
+const RECEIPT: usize = 64;
 
 const ONE: &str = "application/json";
 const ENVELOPES: &str = "application/json` or `application/x-ndjson";
@@ -62,11 +64,12 @@ where
     let key = credential::idempotency_key(&call.headers);
     let key = key.map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
     let arrived = arrive(call, body, ONE).await.map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
-    let publication = Publication { topic: topic.clone(), user: None, body: arrived.body.clone(), key };
-    match ingest::publish(&call.live, publisher(call, &arrived), publication).await {
-        Ok(published) => Ok(answer::json(StatusCode::OK, &Shown::from(&published))),
+    let Arrived { body, principal, .. } = arrived;
+    let publication = Publication { topic: topic.clone(), user: None, body, key };
+    match ingest::publish(&call.live, publisher(call, &principal), publication).await {
+        Ok(published) => Ok(receipt(&published)),
         Err(refusal) => {
-            log_refused(topic.as_str(), arrived.principal.name(), call.peer, &refusal);
+            log_refused(topic.as_str(), principal.name(), call.peer, &refusal);
             Err(refusal)
         }
     }
@@ -81,10 +84,12 @@ where
         read_envelopes(call, body).await.map_err(|refusal| refused_early(call, None, refusal))?;
     let Envelopes { publications, single, places } = envelopes;
     let first = publications.first().map(|publication| publication.topic.clone());
-    let published = ingest::publish_batch(&call.live, publisher(call, &arrived), publications).await;
+    let published = ingest::publish_batch(&call.live, publisher(call, &arrived.principal), publications).await;
     match published.map_err(|refusal| places.place(refusal)) {
-        Ok(published) if single => Ok(answer::json(StatusCode::OK, &published.first().map(Shown::from))),
-        Ok(published) => Ok(answer::json(StatusCode::OK, &published.iter().map(Shown::from).collect::<Vec<_>>())),
+        Ok(published) => Ok(match published.as_slice() {
+            [one] if single => receipt(one),
+            list => receipts(list),
+        }),
         Err(refusal) => {
             let topic = first.as_ref().map_or("", TopicName::as_str);
             log_refused(topic, arrived.principal.name(), call.peer, &refusal);
@@ -110,8 +115,8 @@ where
     Ok((arrived, envelopes))
 }
 
-fn publisher<'a>(call: &Call, arrived: &'a Arrived) -> Publisher<'a> {
-    Publisher { principal: &arrived.principal, peer: call.peer }
+fn publisher<'a>(call: &Call, principal: &'a Principal) -> Publisher<'a> {
+    Publisher { principal, peer: call.peer }
 }
 
 /// A publish was refused before there was something to judge.
@@ -138,15 +143,30 @@ fn parse_topic(text: &str) -> Result<TopicName, Refusal> {
         .map_err(|error| Refusal::BadRequest(format!("`{}` is not a topic's name: {error}", text.escape_default())))
 }
 
-/// A published message as the answer shows it.
-#[derive(Serialize)]
-struct Shown<'a> {
-    topic: &'a str,
-    id: Position,
+fn receipt(published: &Published) -> Response {
+    let mut text = Vec::with_capacity(RECEIPT);
+    put(&mut text, published);
+    answer::typed(StatusCode::OK, "application/json", text)
 }
 
-impl<'a> From<&'a Published> for Shown<'a> {
-    fn from(published: &'a Published) -> Self {
-        Self { topic: published.topic.as_str(), id: published.id }
+fn receipts(published: &[Published]) -> Response {
+    let mut text = Vec::with_capacity(2 + published.len() * RECEIPT);
+    text.push(b'[');
+    for (index, one) in published.iter().enumerate() {
+        if index > 0 {
+            text.push(b',');
+        }
+        put(&mut text, one);
     }
+    text.push(b']');
+    answer::typed(StatusCode::OK, "application/json", text)
+}
+
+/// Writes a published message as JSON. A topic's alphabet needs no escaping.
+fn put(out: &mut Vec<u8>, Published { topic, id }: &Published) {
+    out.extend_from_slice(br#"{"topic":""#);
+    out.extend_from_slice(topic.as_str().as_bytes());
+    out.extend_from_slice(br#"","id":""#);
+    id.put(out);
+    out.extend_from_slice(br#""}"#);
 }

@@ -216,6 +216,7 @@ pub fn farewell(live: &Live, close: Close) -> Bytes {
 
 impl Drop for Events {
     fn drop(&mut self) {
+        self.flow.end();
         info!(
             peer = %self.peer,
             principal = self.principal.name(),

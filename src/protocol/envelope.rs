@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::message::{Epoch, Position, Record, Seq};
+use crate::message::{Epoch, Position, Record};
 use crate::notice::{CommandId, Notice};
 
 const TOPIC: &[u8] = br#"{"type":"message","topic":""#;
@@ -18,7 +18,7 @@ const FIXED: usize = TOPIC.len() + ID.len() + TIME.len() + 24 + DATA.len() + END
 
 /// Bytes that [`put_message`] will write.
 pub fn message_len(record: &Record) -> usize {
-    FIXED + record.topic.as_str().len() + position_len(record.seq) + record.payload.len()
+    FIXED + record.topic.as_str().len() + Position::len(record.seq) + record.payload.len()
 }
 
 /// Writes a message as JSON; its payload stands in it as it was published.
@@ -26,36 +26,12 @@ pub fn put_message(out: &mut Vec<u8>, epoch: Epoch, record: &Record) {
     out.extend_from_slice(TOPIC);
     out.extend_from_slice(record.topic.as_str().as_bytes());
     out.extend_from_slice(ID);
-    put_position(out, Position { epoch, seq: record.seq });
+    Position { epoch, seq: record.seq }.put(out);
     out.extend_from_slice(TIME);
     out.extend_from_slice(&record.time.rfc3339());
     out.extend_from_slice(DATA);
     out.extend_from_slice(record.payload.as_bytes());
     out.extend_from_slice(END);
-}
-
-/// Bytes that [`put_position`] will write.
-pub fn position_len(seq: Seq) -> usize {
-    8 + 1 + digits(seq)
-}
-
-/// Writes a position as its `Display` does.
-pub fn put_position(out: &mut Vec<u8>, Position { epoch, seq }: Position) {
-    for nibble in (0..8).rev() {
-        out.push(b"0123456789abcdef"[(epoch.0 >> (nibble * 4)) as usize & 0xf]);
-    }
-    out.push(b'-');
-    let start = out.len();
-    out.resize(start + digits(seq), b'0');
-    let mut rest = seq;
-    for digit in out[start..].iter_mut().rev() {
-        *digit += (rest % 10) as u8;
-        rest /= 10;
-    }
-}
-
-fn digits(n: u64) -> usize {
-    n.checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
 /// The text of a notice: a JSON object, but for the answer to the text `ping`, which is the text `pong`.
@@ -108,10 +84,8 @@ fn text(position: &Position) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::{any, proptest};
-
-    use super::{message_len, position_len, put_message, put_position};
-    use crate::message::{Epoch, Position, Record, Time};
+    use super::{message_len, put_message};
+    use crate::message::{Epoch, Record, Time};
     use crate::name::TopicName;
     use crate::schema::Payload;
 
@@ -132,16 +106,5 @@ mod tests {
             r#"{"type":"message","topic":"cats","id":"9f3c21aa-42","time":"2026-11-18T11:06:40.007Z","data":{"name":"Täbby","n":1.0}}"#
         );
         assert_eq!((out.len(), out.capacity()), (message_len(&record), capacity));
-    }
-
-    proptest! {
-        #[test]
-        fn a_position_is_written_as_it_is_shown(epoch in any::<u32>(), seq in any::<u64>(), shift in 0..64) {
-            let position = Position { epoch: Epoch(epoch), seq: seq >> shift };
-            let mut out = Vec::new();
-            put_position(&mut out, position);
-            assert_eq!(String::from_utf8(out), Ok(position.to_string()));
-            assert_eq!(position_len(position.seq), position.to_string().len());
-        }
     }
 }

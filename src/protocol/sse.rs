@@ -48,10 +48,10 @@ impl Encoder for Sse {
 
     fn message(&self, epoch: Epoch, record: &Record) -> Bytes {
         let len = envelope::message_len(record);
-        let id = envelope::position_len(record.seq);
+        let id = Position::len(record.seq);
         let mut out = Vec::with_capacity(ID.len() + id + 1 + DATA.len() + len + END.len());
         out.extend_from_slice(ID);
-        envelope::put_position(&mut out, Position { epoch, seq: record.seq });
+        Position { epoch, seq: record.seq }.put(&mut out);
         out.push(b'\n');
         out.extend_from_slice(DATA);
         let start = out.len();

@@ -1,5 +1,8 @@
-//! A socket while it speaks HTTP: it neither waits for ever for a peer that does not read, nor loses an answer when it
-//! is closed.
+//! A socket while it speaks HTTP: it waits for ever neither for a request nor for a peer that does not read, and loses no
+//! answer when it is closed.
+//!
+//! The clock of the header is set anew for each request, and all but never fires: so its entry in the runtime's wheel
+//! stays where an earlier request has put it, and is moved on only when that is due.
 //!
 //! A request may be refused while its body is still arriving. Closing a socket with unread bytes in it resets the
 //! connection, and a peer that is told so while it writes does not read the answer any more. So the end of a connection
@@ -11,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::http::flow::Flow;
 
@@ -19,12 +22,19 @@ use crate::http::flow::Flow;
 const LINGER: Duration = Duration::from_secs(1);
 /// At most so many bytes.
 const MOST: usize = 8 << 20;
+/// An answer of at most so many bytes is put together first: writing one buffer costs the kernel less than gathering two.
+const SMALL: usize = 512;
 
 /// See the module's documentation.
 pub struct HttpSocket<S> {
     socket: S,
     /// Told when everything has been written.
     flow: Flow,
+    header_timeout: Duration,
+    /// Since when the header of a request is waited for, when one is.
+    waits_since: Instant,
+    /// Due no later than the header.
+    overdue: Option<Pin<Box<Sleep>>>,
     write_stall: Duration,
     /// A write makes no progress: how long it may still take.
     stalled: Option<Pin<Box<Sleep>>>,
@@ -33,14 +43,29 @@ pub struct HttpSocket<S> {
 }
 
 impl<S> HttpSocket<S> {
-    /// Takes a fresh socket, whose writes fail when they make no progress for so long.
-    pub fn new(socket: S, write_stall: Duration, flow: Flow) -> Self {
-        Self { socket, flow, write_stall, stalled: None, ending: None }
+    /// Takes a fresh socket, whose reads fail when a header takes longer than `header_timeout`, and whose writes fail when
+    /// they make no progress for `write_stall`.
+    pub fn new(socket: S, header_timeout: Duration, write_stall: Duration, flow: Flow) -> Self {
+        let waits_since = Instant::now();
+        Self { socket, flow, header_timeout, waits_since, overdue: None, write_stall, stalled: None, ending: None }
     }
 
     /// The socket, for another protocol.
     pub fn into_inner(self) -> S {
         self.socket
+    }
+
+    /// Ready when a header has been waited for too long.
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let due = self.waits_since + self.header_timeout;
+        let overdue = self.overdue.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        loop {
+            ready!(overdue.as_mut().poll(cx));
+            if overdue.deadline() >= due {
+                return Poll::Ready(());
+            }
+            overdue.as_mut().reset(due);
+        }
     }
 
     fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -57,9 +82,24 @@ impl<S> HttpSocket<S> {
     }
 }
 
+/// All of it as one, where there is room for it.
+fn join<'w>(parts: &[IoSlice<'_>], whole: &'w mut [u8]) -> Option<&'w [u8]> {
+    let mut len = 0;
+    for part in parts {
+        whole.get_mut(len..len + part.len())?.copy_from_slice(part);
+        len += part.len();
+    }
+    Some(&whole[..len])
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for HttpSocket<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_read(cx, buf)
+        let this = self.get_mut();
+        let read = Pin::new(&mut this.socket).poll_read(cx, buf);
+        if read.is_ready() || !this.flow.is_waiting() {
+            return read;
+        }
+        this.poll_overdue(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -76,7 +116,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpSocket<S> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.socket).poll_write_vectored(cx, bufs);
+        let mut whole = [0; SMALL];
+        let socket = Pin::new(&mut this.socket);
+        let written = match join(bufs, &mut whole) {
+            Some(whole) => socket.poll_write(cx, whole),
+            None => socket.poll_write_vectored(cx, bufs),
+        };
         this.watch(cx, written)
     }
 
@@ -89,8 +134,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpSocket<S> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.socket).poll_flush(cx);
         let flushed = this.watch(cx, flushed);
-        if flushed.is_ready() {
-            this.flow.leave();
+        if flushed.is_ready() && this.flow.leave() {
+            this.waits_since = Instant::now();
         }
         flushed
     }
@@ -127,11 +172,35 @@ mod tests {
     use super::HttpSocket;
     use crate::http::flow::Flow;
 
+    const HEADER: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn each_request_has_all_of_its_time_and_an_answer_is_not_counted() {
+        let (near, mut far) = duplex(64);
+        let flow = Flow::default();
+        let mut near = HttpSocket::new(near, HEADER, Duration::from_secs(30), flow.clone());
+        let mut byte = [0];
+        for _ in 0..3 {
+            let waited = tokio::time::timeout(Duration::from_secs(9), near.read(&mut byte)).await;
+            assert!(waited.is_err(), "not yet");
+            far.write_all(b"x").await.expect("there is room");
+            near.read_exact(&mut byte).await.expect("a request");
+            flow.ask();
+            let busy = tokio::time::timeout(Duration::from_secs(60), near.read(&mut byte)).await;
+            assert!(busy.is_err(), "a request that is being answered has no header to wait for");
+            flow.answer();
+            near.flush().await.expect("nothing to flush");
+        }
+        let began = tokio::time::Instant::now();
+        assert_eq!(near.read(&mut byte).await.expect_err("no request").kind(), ErrorKind::TimedOut);
+        assert_eq!(began.elapsed(), HEADER);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_write_without_progress_fails_in_time_and_progress_starts_anew() {
         let (near, mut far) = duplex(4);
         let flow = Flow::default();
-        let mut near = HttpSocket::new(near, Duration::from_secs(30), flow.clone());
+        let mut near = HttpSocket::new(near, HEADER, Duration::from_secs(30), flow.clone());
         flow.hand_over(4);
         near.write_all(b"1234").await.expect("there is room");
         near.flush().await.expect("nothing to flush");

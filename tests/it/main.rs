@@ -43,3 +43,4 @@ mod supervisor;
 mod tls;
 mod tour;
 mod transcripts;
+mod writes;

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio::net::TcpStream;
 
+use crate::event_stream::EventStream;
 use crate::rig::Rig;
 
 const TOKEN: &str = "Host: localhost\r\nAuthorization: Bearer secret-all\r\nContent-Type: application/json\r\n";
@@ -91,6 +93,22 @@ async fn slow_headers_slow_bodies_and_idle_connections_end() {
     assert_eq!(answer.problem(), (408, "timeout".into(), detail.into()));
     assert!(body.rest().await.is_empty(), "the connection ends");
     assert!(began.elapsed() >= Duration::from_millis(800), "each waited for its limit");
+}
+
+/// What is being answered, however long that takes, has no header to wait for.
+#[tokio::test]
+async fn streams_and_long_polls_outlast_the_time_of_a_header() {
+    let rig = Rig::start(|config| config.limits.header_timeout = Duration::from_millis(100)).await;
+    let socket = TcpStream::connect(rig.public).await.expect("the server listens");
+    let bearer = "Authorization: Bearer secret-all\r\n";
+    let mut stream = EventStream::open(socket, "/events?topic=cats", bearer).await;
+    stream.expect("synced").await;
+    let mut poll = rig.connect().await;
+    poll.send(format!("GET /history/cats?wait=1 HTTP/1.1\r\n{TOKEN}\r\n")).await;
+    let answer = poll.answer().await.expect("an answer");
+    assert_eq!((answer.status, answer.json()["messages"].clone()), (200, json!([])));
+    assert_eq!(rig.post("/publish/cats", "secret-all", "1").await.status, 200);
+    assert_eq!(stream.expect("message").await["data"], 1);
 }
 
 #[tokio::test]

@@ -41,6 +41,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("tokio-rustls", &["cli/bench/target.rs", "server/"]),
     ("tokio-tungstenite", &["cli/bench/websocket.rs"]),
     ("toml", &["config/"]),
+    ("tower-service", &["http/mod.rs"]),
     ("tracing-subscriber", &["telemetry/logs.rs"]),
     ("warp", &["http/"]),
 ];

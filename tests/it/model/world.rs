@@ -247,7 +247,7 @@ impl Drop for World {
 
 async fn serve(socket: DuplexStream, door: Arc<Door>, permit: Permit) {
     let flow = Flow::default();
-    let socket = HttpSocket::new(socket, Duration::from_secs(30), flow.clone());
+    let socket = HttpSocket::new(socket, Duration::from_secs(10), Duration::from_secs(30), flow.clone());
     let service = service_fn(move |request| {
         let (door, link) = (
             door.clone(),
