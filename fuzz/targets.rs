@@ -57,7 +57,8 @@ pub fn schema(bytes: &[u8]) {
     render::json(&loaded.diagnostics, &loaded.sources);
     let Some(schema) = loaded.schemas.values().next() else { return };
     for text in ["null", "-1.5e3", r#""a-1""#, r#"[1,"a",[],{}]"#, r#"{"id":"a-1","next":{"id":[0]},"":null}"#] {
-        let json = parse(&Bytes::from_static(text.as_bytes()), 64).unwrap_or_else(|_| panic!("it is JSON"));
+        let text = Bytes::from_static(text.as_bytes());
+        let json = parse(&text, 64).unwrap_or_else(|_| panic!("it is JSON"));
         if let Err(refused) = schema.accept(json) {
             assert!((1..=MAX_VIOLATIONS).contains(&refused.violations.len()));
         }
@@ -67,8 +68,9 @@ pub fn schema(bytes: &[u8]) {
 /// The body of a publish: what is accepted is the same JSON without white space, and accepted again; what is refused is
 /// told why.
 pub fn publish(bytes: &[u8]) {
-    let Ok(json) = parse(&Bytes::copy_from_slice(bytes), 64) else { return };
-    let value: Value = serde_json::from_slice(bytes).expect("what the strict parser takes, others do");
+    let bytes = Bytes::copy_from_slice(bytes);
+    let Ok(json) = parse(&bytes, 64) else { return };
+    let value: Value = serde_json::from_slice(&bytes).expect("what the strict parser takes, others do");
     match CHECKED.accept(json) {
         Ok(payload) => {
             let text = payload.as_bytes();

@@ -185,7 +185,7 @@ pub fn judge(
 }
 
 /// What the topic's schema says, unless it has been too slow too often.
-fn validate(snapshot: &Snapshot, rules: &TopicRules, json: Json) -> Result<Result<Payload, Refused>, Refusal> {
+fn validate(snapshot: &Snapshot, rules: &TopicRules, json: Json<'_>) -> Result<Result<Payload, Refused>, Refusal> {
     let began = Instant::now();
     let how = rules.fuse.admit(began).map_err(|retry_after| Refusal::Overloaded {
         what: "validations of this topic took longer than `limits.validation_budget` again and again",

@@ -45,9 +45,9 @@ impl Shadow {
 
     /// Judges a message that was accepted.
     pub fn observe(&self, payload: &Payload) {
-        let Ok(value) = serde_json::from_slice(payload.as_bytes()) else { return };
+        let Some(judged) = self.schema.check_payload(payload) else { return };
         self.judged.add(1);
-        if let Err(refused) = self.schema.check_value(&value) {
+        if let Err(refused) = judged {
             self.refused.add(1);
             self.seen.lock().unwrap_or_else(PoisonError::into_inner).note(&refused);
         }

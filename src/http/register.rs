@@ -75,10 +75,11 @@ fn parse(body: &bytes::Bytes, depth: usize) -> Result<Request, Refusal> {
         JsonError::Malformed { line, column, detail } => Refusal::MalformedJson { line, column, detail },
         JsonError::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer },
     })?;
-    if !json.value.is_object() {
+    let value = json.tree.to_value();
+    if !value.is_object() {
         return Err(Refusal::BadRequest(SHAPE.into()));
     }
-    Request::deserialize(json.value).map_err(|error| Refusal::BadRequest(format!("{SHAPE}: {error}")))
+    Request::deserialize(value).map_err(|error| Refusal::BadRequest(format!("{SHAPE}: {error}")))
 }
 
 fn parse_topics(text: &str) -> Result<Pattern, Refusal> {

@@ -5,7 +5,7 @@
 //! answer that is not certain is not a yes.
 
 #[cfg(test)]
-mod properties;
+pub(super) mod properties;
 #[cfg(test)]
 mod tests;
 

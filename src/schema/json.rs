@@ -2,31 +2,33 @@
 //!
 //! Owns what a JSON text may be here: RFC 8259 in UTF-8, and refused besides are duplicate keys, a byte order mark, lone
 //! surrogates, numbers beyond the range of a double (`1e400`: no schema could judge them) and depth over a limit. Knows
-//! nothing of schemas. Its idea: serde_json does the syntax, a visitor of ours builds the value and refuses; what is
-//! only needed to explain a refusal is built when there is one.
+//! nothing of schemas. Its idea: serde_json does the syntax, a visitor of ours builds the tree and refuses; what is only
+//! needed to explain a refusal is built when there is one.
 
 mod compact;
 mod locate;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
+mod tree;
 
 pub use self::locate::{Located, locate};
+pub use self::tree::{Iter, Members, Tree};
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 
 use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::map::{Entry, Map};
-use serde_json::{Number, Value};
+use serde_json::Number;
 
 /// The deepest nesting that can be allowed: what the stack is known to bear.
 pub const MAX_DEPTH: usize = 127;
 
 /// A JSON text that was read: its value, for judging it, and its compact text, for forwarding it.
-pub struct Json {
-    /// The value.
-    pub value: Value,
+pub struct Json<'t> {
+    /// The value, borrowed from the text as it came.
+    pub tree: Tree<'t>,
     /// The text without insignificant white space, with its own number text and member order.
     pub text: Bytes,
 }
@@ -54,17 +56,22 @@ pub enum JsonError {
 ///
 /// # Errors
 /// [`JsonError`] with the place.
-pub fn parse(text: &Bytes, depth: usize) -> Result<Json, JsonError> {
-    let value = read(text, depth).map_err(|fault| match fault {
-        Fault::Syntax { line, column, detail } => JsonError::Malformed { line, column, detail },
-        Fault::TooDeep { line, column, limit } => JsonError::Malformed {
-            line,
-            column,
-            detail: format!("nested deeper than `limits.json_depth` allows ({limit})"),
-        },
-        Fault::DuplicateKey { pointer } => JsonError::DuplicateKey { pointer },
-    })?;
-    Ok(Json { value, text: compact::compact(text) })
+pub fn parse(text: &Bytes, depth: usize) -> Result<Json<'_>, JsonError> {
+    let tree = read(text, depth)?;
+    Ok(Json { tree, text: compact::compact(text) })
+}
+
+impl From<Fault> for JsonError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Syntax { line, column, detail } => Self::Malformed { line, column, detail },
+            Fault::TooDeep { line, column, limit } => {
+                let detail = format!("nested deeper than `limits.json_depth` allows ({limit})");
+                Self::Malformed { line, column, detail }
+            }
+            Fault::DuplicateKey { pointer } => Self::DuplicateKey { pointer },
+        }
+    }
 }
 
 /// Why [`read`] refused.
@@ -75,8 +82,8 @@ pub(super) enum Fault {
     DuplicateKey { pointer: String },
 }
 
-/// The value of a text.
-pub(super) fn read(text: &[u8], depth: usize) -> Result<Value, Fault> {
+/// The value of a text; nesting as for [`parse`].
+pub(super) fn read(text: &[u8], depth: usize) -> Result<Tree<'_>, Fault> {
     if text.starts_with(b"\xef\xbb\xbf") {
         let detail = "a byte order mark: send UTF-8 without one".to_owned();
         return Err(Fault::Syntax { line: 1, column: 1, detail });
@@ -87,7 +94,7 @@ pub(super) fn read(text: &[u8], depth: usize) -> Result<Value, Fault> {
     let mut input = serde_json::Deserializer::from_str(text);
     Reader { room: limit, refused: &refused }
         .deserialize(&mut input)
-        .and_then(|value| input.end().map(|()| value))
+        .and_then(|tree| input.end().map(|()| tree))
         .map_err(|e| explain(text, &e, refused.into_inner(), limit))
 }
 
@@ -125,7 +132,7 @@ enum Refused {
     Duplicate(Vec<String>),
 }
 
-/// Builds a value, with `room` for so many more levels.
+/// Builds a tree, with `room` for so many more levels.
 #[derive(Clone, Copy)]
 struct Reader<'r> {
     room: usize,
@@ -160,74 +167,98 @@ impl Reader<'_> {
 }
 
 impl<'de> DeserializeSeed<'de> for Reader<'_> {
-    type Value = Value;
+    type Value = Tree<'de>;
 
-    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Tree<'de>, D::Error> {
         input.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Reader<'_> {
-    type Value = Value;
+    type Value = Tree<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<Tree<'de>, E> {
+        Ok(Tree::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+    fn visit_bool<E>(self, value: bool) -> Result<Tree<'de>, E> {
+        Ok(Tree::Bool(value))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
+    fn visit_u64<E>(self, value: u64) -> Result<Tree<'de>, E> {
+        Ok(Tree::Number(value.into()))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
+    fn visit_i64<E>(self, value: i64) -> Result<Tree<'de>, E> {
+        Ok(Tree::Number(value.into()))
     }
 
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Tree<'de>, E> {
+        Number::from_f64(value).map(Tree::Number).ok_or_else(|| E::custom("number out of range"))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Tree<'de>, E> {
+        Ok(Tree::String(Cow::Borrowed(value)))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
+    fn visit_str<E>(self, value: &str) -> Result<Tree<'de>, E> {
+        Ok(Tree::String(Cow::Owned(value.to_owned())))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut input: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut input: A) -> Result<Tree<'de>, A::Error> {
         let inner = self.deeper()?;
         let mut items = Vec::new();
         loop {
             match input.next_element_seed(inner) {
                 Ok(Some(item)) => items.push(item),
-                Ok(None) => return Ok(Value::Array(items)),
+                Ok(None) => return Ok(Tree::Array(items)),
                 Err(e) => return Err(self.below(&items.len().to_string(), e)),
             }
         }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut input: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut input: A) -> Result<Tree<'de>, A::Error> {
         let inner = self.deeper()?;
-        let mut members = Map::new();
-        while let Some(key) = input.next_key::<String>()? {
+        let mut members = Members::default();
+        while let Some(key) = input.next_key_seed(Key)? {
             let value = match input.next_value_seed(inner) {
                 Ok(value) => value,
                 Err(e) => return Err(self.below(&key, e)),
             };
-            match members.entry(key) {
-                Entry::Vacant(place) => place.insert(value),
-                Entry::Occupied(first) => return Err(self.duplicate(first.key())),
-            };
+            members.insert(key, value).map_err(|key| self.duplicate(&key))?;
         }
-        Ok(Value::Object(members))
+        Ok(Tree::Object(members))
+    }
+}
+
+/// Reads a key: serde's own `Cow` would copy it.
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Cow<'de, str>, D::Error> {
+        input.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Borrowed(key))
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Owned(key.to_owned()))
     }
 }
 

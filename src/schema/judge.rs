@@ -13,6 +13,8 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use crate::problem::Violation;
+use crate::schema::borrowed::Borrowed;
+use crate::schema::json::Tree;
 use crate::schema::metered::{Meter, Metered, Seen, worthless};
 use crate::schema::violation::{cut, no_members, rule, sentence};
 use crate::schema::{MAX_VIOLATIONS, Refused};
@@ -40,7 +42,7 @@ pub(super) struct Parts {
 
 /// See the module.
 pub(super) struct Judge {
-    decides: Validator,
+    decides: Validator<Borrowed>,
     explains: OnceLock<Option<Validator<Metered>>>,
     parts: Parts,
 }
@@ -71,7 +73,7 @@ impl Parts {
 }
 
 impl Judge {
-    pub(super) fn new(decides: Validator, parts: Parts) -> Self {
+    pub(super) fn new(decides: Validator<Borrowed>, parts: Parts) -> Self {
         Self { decides, explains: OnceLock::new(), parts }
     }
 
@@ -87,13 +89,13 @@ impl Judge {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn check(&self, value: &Value) -> Result<(), Refused> {
-        if self.decides.is_valid(value) { Ok(()) } else { Err(self.explain(value)) }
+    pub(super) fn check(&self, tree: &Tree<'_>) -> Result<(), Refused> {
+        if self.accepts(tree) { Ok(()) } else { Err(self.explain(&tree.to_value())) }
     }
 
     /// Whether a value matches, without a word.
-    pub(super) fn accepts(&self, value: &Value) -> bool {
-        self.decides.is_valid(value)
+    pub(super) fn accepts(&self, tree: &Tree<'_>) -> bool {
+        self.decides.is_valid(tree)
     }
 
     #[cold]

@@ -1,6 +1,7 @@
 //! JSON and JSON Schema: what a payload is and what makes it acceptable. The only room that names `jsonschema`.
 
 mod alternatives;
+mod borrowed;
 mod canon;
 pub mod compat;
 pub mod compile;
@@ -23,7 +24,7 @@ use serde_json::Value;
 
 use crate::problem::Violation;
 use crate::schema::canon::{Canon, Flat};
-use crate::schema::json::Json;
+use crate::schema::json::{Json, MAX_DEPTH, Tree};
 use crate::schema::judge::Judge;
 
 /// The most violations that are told of one payload.
@@ -70,8 +71,8 @@ impl Schema {
     ///
     /// # Errors
     /// What is wrong with it: never empty, at most [`MAX_VIOLATIONS`].
-    pub fn accept(&self, json: Json) -> Result<Payload, Refused> {
-        self.check_value(&json.value)?;
+    pub fn accept(&self, json: Json<'_>) -> Result<Payload, Refused> {
+        self.check(&json.tree)?;
         // A copy of just its size: it stands in the log for long, and would keep the buffer of its request, or the room
         // of the white space that it had.
         Ok(Payload(Bytes::copy_from_slice(&json.text)))
@@ -82,8 +83,20 @@ impl Schema {
     /// # Errors
     /// As [`Schema::accept`].
     pub fn check_value(&self, value: &Value) -> Result<(), Refused> {
+        self.check(&value.into())
+    }
+
+    /// Judges a payload that another schema has accepted; `None` when it is no payload at all.
+    ///
+    /// # Errors
+    /// As [`Schema::accept`].
+    pub fn check_payload(&self, payload: &Payload) -> Option<Result<(), Refused>> {
+        json::read(payload.as_bytes(), MAX_DEPTH).ok().map(|tree| self.check(&tree))
+    }
+
+    fn check(&self, tree: &Tree<'_>) -> Result<(), Refused> {
         match &self.judge {
-            Some(judge) => judge.check(value),
+            Some(judge) => judge.check(tree),
             None => Ok(()),
         }
     }
@@ -94,7 +107,7 @@ impl Schema {
     }
 
     fn accepts(&self, value: &Value) -> bool {
-        self.judge.as_ref().is_none_or(|judge| judge.accepts(value))
+        self.judge.as_ref().is_none_or(|judge| judge.accepts(&value.into()))
     }
 }
 

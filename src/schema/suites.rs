@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 
+use crate::schema::Schema;
 use crate::schema::compile::{Compiled, SchemaCache, SchemaFaultKind, SchemaLimits, Sources, compile_all};
+use crate::schema::json::{MAX_DEPTH, parse};
 
 /// Misses that are meant: how the name starts, what it holds, and why.
 const MISSES: &[(&str, &str, &str)] = &[
@@ -62,6 +65,13 @@ pub(super) fn suite(name: &str) -> Option<PathBuf> {
     Some(folder)
 }
 
+/// Whether a schema accepts a value that is published.
+fn accepts(schema: &Schema, value: &Value) -> bool {
+    let text = Bytes::from(value.to_string());
+    let json = parse(&text, MAX_DEPTH).unwrap_or_else(|why| panic!("{value}: {why:?}"));
+    schema.accept(json).is_ok()
+}
+
 #[test]
 fn the_json_schema_test_suite_agrees() {
     let Some(folder) = suite("json-schema") else { return };
@@ -82,7 +92,7 @@ fn the_json_schema_test_suite_agrees() {
                 let compiled = compile(&case["schema"], dialect, &folder.join("remotes"));
                 for test in case["tests"].as_array().unwrap() {
                     let answer = match compiled.schemas.get("schema.json") {
-                        Some(schema) => Ok(schema.check_value(&test["data"]).is_ok()),
+                        Some(schema) => Ok(accepts(schema, &test["data"])),
                         None => match &compiled.faults[0].kind {
                             SchemaFaultKind::Unsatisfiable { .. } => Ok(false),
                             other => Err(other.to_string()),

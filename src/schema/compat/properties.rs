@@ -29,7 +29,7 @@ fn scalar() -> impl Strategy<Value = Value> {
     ]
 }
 
-fn value() -> impl Strategy<Value = Value> {
+pub(in crate::schema) fn value() -> impl Strategy<Value = Value> {
     scalar().prop_recursive(3, 16, 4, |inner| {
         prop_oneof![
             vec(inner.clone(), 0..4).prop_map(Value::from),
@@ -67,7 +67,7 @@ fn assertion() -> Union<proptest::strategy::BoxedStrategy<Value>> {
 }
 
 /// A schema, now and then one with a definition.
-fn document() -> impl Strategy<Value = Value> {
+pub(in crate::schema) fn document() -> impl Strategy<Value = Value> {
     let defined = (nested(), nested())
         .prop_map(|(target, inner)| json!({"$ref": "#/$defs/t", "$defs": {"t": target}, "properties": {"a": inner}}));
     prop_oneof![4 => nested(), 1 => defined]

@@ -13,6 +13,7 @@ use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::flatten::flatten;
 use crate::schema::compile::library::{Document, Library};
 use crate::schema::compile::pattern::Patterns;
+use crate::schema::json::Tree;
 use crate::schema::judge::{Judge, Parts};
 use crate::schema::{Schema, example};
 
@@ -111,7 +112,7 @@ pub(super) fn build(
     let flat = flatten(library, reached);
     let canon = Canon::new(flat.clone(), draft);
     // A value that matches is found for nearly every schema, and much faster than a proof that there is one.
-    let witness = example::find(canon.document(), |guess| validator.is_valid(guess));
+    let witness = example::find(canon.document(), |guess| validator.is_valid(&Tree::from(guess)));
     if witness.is_none()
         && let Emptiness::Proven(why) = canon.emptiness()
     {

@@ -153,7 +153,7 @@ impl<'a> Library<'a> {
             let kind = SchemaFaultKind::TooLarge { bytes: text.len(), limit: self.limits.schema_size };
             return Err(fault(0..0, "", kind));
         }
-        let value = json::read(text.as_bytes(), self.limits.json_depth).map_err(|why| match why {
+        let tree = json::read(text.as_bytes(), self.limits.json_depth).map_err(|why| match why {
             Fault::Syntax { line, column, detail } => {
                 fault(one_char(&text, line, column), "", SchemaFaultKind::Syntax { detail })
             }
@@ -166,6 +166,7 @@ impl<'a> Library<'a> {
                 fault(bytes, &pointer, SchemaFaultKind::DuplicateKey { key })
             }
         })?;
+        let value = tree.to_value();
         let draft = dialect::detect(&value).map_err(|uri| {
             let bytes = json::locate(&text, "/$schema").map_or(0..0, |l| l.value);
             fault(bytes, "/$schema", SchemaFaultKind::UnknownDialect { uri })

@@ -1,9 +1,12 @@
 //! Regular expressions and formats of schemas: told apart by what is wrong with them.
 
+use std::sync::Arc;
+
 use jsonschema::json::SerdeJson;
-use jsonschema::{Draft, PatternCache};
+use jsonschema::{Draft, PatternCache, Retrieve, ValidationOptions};
 use serde_json::{Map, Value, json};
 
+use crate::schema::borrowed::Borrowed;
 use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::library::Library;
 use crate::schema::json::escape;
@@ -21,7 +24,7 @@ impl Patterns {
     }
 
     /// What validators are built with.
-    pub(super) fn options<'i>(&self) -> jsonschema::ValidationOptions<'i> {
+    pub(super) fn options<'i>(&self) -> ValidationOptions<'i, Arc<dyn Retrieve>, Borrowed> {
         judge::options(self.limit).with_pattern_cache(self.cache.clone())
     }
 

@@ -1,10 +1,12 @@
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use proptest::prelude::{any, prop, proptest};
 use proptest::prop_assert_eq;
 use proptest::strategy::{Just, Strategy};
 use serde_json::{Value, json};
 
-use crate::schema::json::{JsonError, MAX_DEPTH, locate, parse};
+use crate::schema::json::{JsonError, MAX_DEPTH, Tree, locate, parse};
 use crate::schema::suites::suite;
 
 fn read(text: &str) -> Result<(Value, String), JsonError> {
@@ -12,8 +14,9 @@ fn read(text: &str) -> Result<(Value, String), JsonError> {
 }
 
 fn read_bytes(text: &[u8]) -> Result<(Value, String), JsonError> {
-    let json = parse(&Bytes::copy_from_slice(text), 64)?;
-    Ok((json.value, String::from_utf8(json.text.to_vec()).expect("UTF-8")))
+    let text = Bytes::copy_from_slice(text);
+    let json = parse(&text, 64)?;
+    Ok((json.tree.to_value(), String::from_utf8(json.text.to_vec()).expect("UTF-8")))
 }
 
 /// `line:column: detail`
@@ -126,6 +129,52 @@ fn a_pointer_is_found_in_the_text() {
     }
 }
 
+/// Objects with more than sixteen members find a key by an index: where that begins nothing else may change.
+#[test]
+fn members_are_found_whether_there_are_few_or_many() {
+    for count in [0, 1, 15, 16, 17, 18, 40] {
+        let named = |names: &mut dyn Iterator<Item = usize>| {
+            names.map(|i| format!(r#""k\u0030{i}":{i}"#)).collect::<Vec<_>>().join(",")
+        };
+        let (text, json) = (format!("{{{}}}", named(&mut (0..count))), "an object");
+        let text = Bytes::from(text);
+        let Tree::Object(members) = parse(&text, 64).expect(json).tree else { panic!("{json}") };
+        assert_eq!((members.len(), members.is_empty()), (count, count == 0));
+        assert!(members.iter().map(|(name, _)| name.to_owned()).eq((0..count).map(|i| format!("k0{i}"))));
+        for i in 0..count {
+            assert_eq!(members.get(&format!("k0{i}")).map(Tree::to_value), Some(json!(i)));
+            let twice = format!("{{{},\"k0{i}\":[]}}", named(&mut (0..count)));
+            assert_eq!(read(&twice).unwrap_err(), JsonError::DuplicateKey { pointer: format!("/k0{i}") });
+        }
+        assert!(["k", "k0", "k01x", "", "K00"].iter().all(|name| members.get(name).is_none()));
+    }
+}
+
+#[test]
+fn what_has_no_escape_is_not_copied() {
+    let text = Bytes::from_static(br#"{"name":"plain","n\u0061me2":"\u0070lain"}"#);
+    let Tree::Object(members) = parse(&text, 64).expect("JSON").tree else { panic!("an object") };
+    let within = |piece: &str| text.as_ptr_range().contains(&piece.as_ptr());
+    let seen: Vec<_> = members
+        .iter()
+        .map(|(name, value)| match value {
+            Tree::String(value) => (name, within(name), value.as_ref(), within(value)),
+            _ => panic!("a string"),
+        })
+        .collect();
+    assert_eq!(seen, [("name", true, "plain", true), ("name2", false, "plain", false)]);
+}
+
+/// A body may hold a hundred thousand members: the work must grow as they do.
+#[test]
+fn many_members_are_read_in_time() {
+    let members: Vec<String> = (0..100_000).map(|i| format!("\"{i}\":{i}")).collect();
+    let start = Instant::now();
+    let (value, _) = read(&format!("{{{}}}", members.join(","))).unwrap();
+    assert_eq!(value["99999"], 99_999);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
 /// JSONTestSuite, where it lies beside the repository. The two `y_` files with duplicate keys are refused on purpose.
 #[test]
 fn the_json_test_suite_agrees() {
@@ -155,14 +204,34 @@ fn value() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
         "\\PC*[ \"\\\\\n\t]?".prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 32, 6, |inner| {
         proptest::prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            prop::collection::vec(("\\PC{0,3}", inner), 0..6).prop_map(|m| m.into_iter().collect::<Value>()),
+            prop::collection::vec(("\\PC{0,3}", inner.clone()), 0..6).prop_map(|m| m.into_iter().collect::<Value>()),
+            prop::collection::vec(("[a-z\"\\\\é]{1,2}", inner), 14..24).prop_map(|m| m.into_iter().collect::<Value>()),
         ]
     })
+}
+
+/// The text of a value with every character of its strings and keys escaped.
+pub(in crate::schema) fn escaped(value: &Value) -> String {
+    let string = |text: &str| {
+        let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+        format!("\"{units}\"")
+    };
+    match value {
+        Value::String(text) => string(text),
+        Value::Array(items) => format!("[{}]", items.iter().map(escaped).collect::<Vec<_>>().join(",")),
+        Value::Object(members) => {
+            let members = members.iter().map(|(name, value)| format!("{}:{}", string(name), escaped(value)));
+            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+        }
+        scalar => scalar.to_string(),
+    }
 }
 
 proptest! {
@@ -172,6 +241,15 @@ proptest! {
         let (read, text) = read(&pretty).unwrap();
         prop_assert_eq!(&read, &value);
         prop_assert_eq!(text, serde_json::to_string(&value).unwrap());
+    }
+
+    #[test]
+    fn a_value_and_its_tree_are_the_same(value in value()) {
+        prop_assert_eq!(Tree::from(&value).to_value(), value.clone());
+        let text = serde_json::to_string(&value).unwrap();
+        let read_back = read(&text).unwrap().0;
+        prop_assert_eq!(read_back.to_string(), serde_json::from_str::<Value>(&text).unwrap().to_string());
+        prop_assert_eq!(read(&escaped(&value)).unwrap().0.to_string(), read_back.to_string());
     }
 
     #[test]
