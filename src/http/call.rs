@@ -42,6 +42,8 @@ pub struct Call {
     pub flow: Flow,
     /// Whether its network makes more connections than `limits.connect_rate` allows.
     hasty: bool,
+    /// Whether it says in one way where its body ends.
+    framed: bool,
     route: OnceLock<Route>,
 }
 
@@ -57,6 +59,7 @@ impl Call {
         let headers = std::mem::take(request.headers_mut());
         let (peer, secure) = forwarded::peer(&snapshot.config.server.trusted_proxies, link.peer, &headers);
         let (method, uri) = (request.method().clone(), request.uri().clone());
+        let framed = is_framed(&headers);
         Self {
             live: live.clone(),
             side,
@@ -67,6 +70,7 @@ impl Call {
             secure: secure || link.secure,
             permit: link.permit,
             hasty: link.hasty,
+            framed,
             flow: link.flow,
             route: OnceLock::new(),
         }
@@ -81,7 +85,10 @@ impl Call {
         if self.target_len() > bytes {
             return Err(Refusal::UriTooLong { bytes });
         }
-        self.check_framing()?;
+        if !self.framed {
+            let detail = "send `Transfer-Encoding: chunked` once, or a `Content-Length`";
+            return Err(Refusal::BadRequest(detail.into()));
+        }
         origin::admit(self, snapshot, loopback)?;
         if self.hasty {
             return Err(limited("connect_rate"));
@@ -98,7 +105,7 @@ impl Call {
 
     /// Whether nothing more is answered on its connection.
     pub fn is_last(&self) -> bool {
-        self.permit.is_over() || self.hasty || self.check_framing().is_err()
+        self.permit.is_over() || self.hasty || !self.framed
     }
 
     /// The route that took it.
@@ -139,20 +146,17 @@ impl Call {
         one(&self.headers, name)
     }
 
-    /// Two ways to say where a body ends are one too many: whoever stands in front may have believed the other (RFC 9112,
-    /// section 6.3). Where a length stands beside `chunked`, hyper drops the length and closes behind the answer.
-    fn check_framing(&self) -> Result<(), Refusal> {
-        match one(&self.headers, &header::TRANSFER_ENCODING) {
-            Ok(None) => Ok(()),
-            Ok(Some(coding)) if coding.eq_ignore_ascii_case("chunked") => Ok(()),
-            _ => Err(Refusal::BadRequest("send `Transfer-Encoding: chunked` once, or a `Content-Length`".into())),
-        }
-    }
-
     fn target_len(&self) -> usize {
         let authority = self.uri.authority().map_or(0, |authority| authority.as_str().len());
         authority + self.uri.path_and_query().map_or(0, |target| target.as_str().len())
     }
+}
+
+/// Two ways to say where a body ends are one too many: whoever stands in front may have believed the other (RFC 9112,
+/// section 6.3). Where a length stands beside `chunked`, hyper drops the length and closes behind the answer.
+fn is_framed(headers: &HeaderMap) -> bool {
+    let coding = one(headers, &header::TRANSFER_ENCODING);
+    coding.is_ok_and(|coding| coding.is_none_or(|coding| coding.eq_ignore_ascii_case("chunked")))
 }
 
 /// The value of a header that may stand once.

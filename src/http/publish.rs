@@ -15,13 +15,15 @@ use crate::http::call::Call;
 use crate::http::envelope::Envelopes;
 use crate::http::{answer, credential, envelope};
 use crate::ingest::{self, Publication, Published, Publisher};
+use crate::message::Position;
 use crate::name::TopicName;
 use crate::principal::Principal;
 use crate::problem::Refusal;
 use crate::telemetry::log_refused;
 
-/// Bytes of a receipt, as most are.
-const RECEIPT: usize = 64;
+const TOPIC: &[u8] = br#"{"topic":""#;
+const ID: &[u8] = br#"","id":""#;
+const END: &[u8] = br#""}"#;
 
 const ONE: &str = "application/json";
 const ENVELOPES: &str = "application/json` or `application/x-ndjson";
@@ -144,13 +146,13 @@ fn parse_topic(text: &str) -> Result<TopicName, Refusal> {
 }
 
 fn receipt(published: &Published) -> Response {
-    let mut text = Vec::with_capacity(RECEIPT);
+    let mut text = Vec::with_capacity(len(published));
     put(&mut text, published);
     answer::typed(StatusCode::OK, "application/json", text)
 }
 
 fn receipts(published: &[Published]) -> Response {
-    let mut text = Vec::with_capacity(2 + published.len() * RECEIPT);
+    let mut text = Vec::with_capacity(2 + published.iter().map(|one| len(one) + 1).sum::<usize>());
     text.push(b'[');
     for (index, one) in published.iter().enumerate() {
         if index > 0 {
@@ -164,9 +166,14 @@ fn receipts(published: &[Published]) -> Response {
 
 /// Writes a published message as JSON. A topic's alphabet needs no escaping.
 fn put(out: &mut Vec<u8>, Published { topic, id }: &Published) {
-    out.extend_from_slice(br#"{"topic":""#);
+    out.extend_from_slice(TOPIC);
     out.extend_from_slice(topic.as_str().as_bytes());
-    out.extend_from_slice(br#"","id":""#);
+    out.extend_from_slice(ID);
     id.put(out);
-    out.extend_from_slice(br#""}"#);
+    out.extend_from_slice(END);
+}
+
+/// Bytes that [`put`] will write.
+fn len(Published { topic, id }: &Published) -> usize {
+    TOPIC.len() + topic.as_str().len() + ID.len() + Position::len(id.seq) + END.len()
 }
