@@ -22,6 +22,8 @@ pub(super) struct Members {
     /// By the first segment where it is a literal, else under the empty text.
     patterns: HashMap<Box<str>, Vec<(Pattern, Vec<SlotId>)>>,
     users: HashMap<UserId, Vec<SlotId>>,
+    /// Counts when somebody came to be served by the shard, or ceased to be. Nobody's subscriptions change meanwhile.
+    changes: u64,
 }
 
 /// One member.
@@ -32,7 +34,7 @@ pub(super) struct Slot {
     pub(super) principal: Option<Arc<Principal>>,
     subscriptions: Vec<Pattern>,
     /// The turn of the connection in which the shard serves it; `None` while its own task does.
-    pub(super) live: Option<u64>,
+    live: Option<u64>,
     /// What it has already got.
     pub(super) from: Cursor,
     /// Which messages of the batch that is being prepared it wants.
@@ -63,6 +65,18 @@ impl Members {
         self.identify(id, None);
         self.slots[id as usize] = None;
         self.free.push(id);
+        self.changes += 1;
+    }
+
+    /// Has the member served by the shard, in this turn of its connection, or by its own task.
+    pub(super) fn serve(&mut self, id: SlotId, live: Option<u64>) {
+        self.slot(id).live = live;
+        self.changes += 1;
+    }
+
+    /// Another number whenever it is others whom the shard serves.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     pub(super) fn slot(&mut self, id: SlotId) -> &mut Slot {
@@ -144,12 +158,14 @@ impl Members {
     }
 
     /// Notes message number `bit` of a batch as wanted by every live member that does; members that want their first
-    /// message are added to `touched`.
-    pub(super) fn note(&mut self, record: &Record, bit: usize, touched: &mut Vec<SlotId>) {
+    /// message are added to `touched`. Answers whether nobody was passed over for having it already.
+    pub(super) fn note(&mut self, record: &Record, bit: usize, touched: &mut Vec<SlotId>) -> bool {
+        let mut all = true;
         let Self { slots, exact, patterns, users, .. } = self;
         let mut want = |id: SlotId, subscribed: bool| {
-            let Some(slot) = slots[id as usize].as_mut() else { return };
-            if slot.live.is_some() && record.seq > slot.from.seq && (subscribed || slot.subscribes(&record.topic)) {
+            let Some(slot) = slots[id as usize].as_mut().filter(|slot| slot.live.is_some()) else { return };
+            all &= record.seq > slot.from.seq;
+            if record.seq > slot.from.seq && (subscribed || slot.subscribes(&record.topic)) {
                 if slot.wants == 0 {
                     touched.push(id);
                 }
@@ -158,11 +174,11 @@ impl Members {
         };
         if let Some(user) = &record.user {
             users.get(user).into_iter().flatten().for_each(|id| want(*id, false));
-            return;
+            return all;
         }
         exact.get(&record.topic).into_iter().flatten().for_each(|id| want(*id, true));
         if patterns.is_empty() {
-            return;
+            return all;
         }
         let first = record.topic.as_str().split('.').next().unwrap_or_default();
         for (pattern, ids) in [first, ""].into_iter().filter_map(|key| patterns.get(key)).flatten() {
@@ -170,6 +186,7 @@ impl Members {
                 ids.iter().for_each(|id| want(*id, true));
             }
         }
+        all
     }
 
     /// Live members that a reload affects.
@@ -185,6 +202,11 @@ impl Members {
 }
 
 impl Slot {
+    /// The turn of its connection in which the shard serves it; `None` while its own task does.
+    pub(super) fn live(&self) -> Option<u64> {
+        self.live
+    }
+
     fn subscribes(&self, topic: &TopicName) -> bool {
         self.subscriptions.iter().any(|pattern| pattern.matches(topic))
     }

@@ -19,6 +19,7 @@ use crate::hub::connection::{Connection, Phase, Written};
 use crate::hub::entry::{Cursor, Message};
 use crate::hub::members::{Members, SlotId};
 use crate::hub::window::Fetch;
+use crate::name::TopicName;
 use crate::plugin::Encoder;
 
 /// Messages in one batch: as many as a connection's wants have bits.
@@ -46,6 +47,15 @@ pub(super) struct State {
     pass: u64,
     /// Where the batch of the running pass began.
     running: Option<Cursor>,
+    /// Whom the last messages of one topic went to, as long as it is the same ones: the next go there too, and a burst
+    /// need not look at every member again, which is cold memory for each.
+    listed: Option<Listed>,
+}
+
+/// Everybody served by the shard who gets what is published to a topic for everybody.
+struct Listed {
+    topic: TopicName,
+    items: Vec<Item>,
 }
 
 struct Item {
@@ -63,6 +73,8 @@ struct Item {
 struct Scratch {
     touched: Vec<SlotId>,
     items: Vec<Item>,
+    /// What [`State::listed`] may be when the pass has ended: the topic, and [`Members::changes`] when it began.
+    lists: Option<(TopicName, u64)>,
     messages: Vec<Arc<Message>>,
     groups: Vec<Group>,
     group_of: HashMap<(usize, u64), usize>,
@@ -78,7 +90,7 @@ struct Group {
 
 impl Shard {
     pub(super) fn new(position: Cursor, stride: usize) -> Self {
-        let state = State { members: Members::default(), position, pass: 0, running: None };
+        let state = State { members: Members::default(), position, pass: 0, running: None, listed: None };
         Self { state: Mutex::new(state), news: Notify::new(), beats: AtomicU64::new(0), stride }
     }
 
@@ -122,17 +134,17 @@ impl Shard {
     /// Serves one batch; `false` when there was none.
     async fn pass(&self, hub: &Hub, scratch: &mut Scratch) -> bool {
         let Some(pass) = self.prepare(hub, scratch) else { return false };
-        let Scratch { items, messages, groups, group_of, .. } = scratch;
+        let Scratch { items, lists, messages, groups, group_of, .. } = scratch;
         let now = hub.clock();
         let (mut connections, mut bytes) = (0, 0);
-        for item in items.drain(..) {
+        for item in items.iter() {
             if item.wants == 0 {
-                self.hand_over(&item);
+                self.hand_over(item);
                 continue;
             }
-            let group = group_for(hub, &item, messages, groups, group_of);
+            let group = group_for(hub, item, messages, groups, group_of);
             let group = &mut groups[group];
-            self.serve(&item, pass, now, group, messages);
+            self.serve(item, pass, now, group, messages);
             connections += 1;
             bytes += group.batch.bytes().len();
             if connections >= self.stride || bytes >= YIELD_BYTES {
@@ -147,14 +159,15 @@ impl Shard {
             }
         }
         messages.clear();
-        self.state().running = None;
+        self.state().end(items, lists.take());
+        items.clear();
         self.beats.fetch_add(1, Ordering::Relaxed);
         true
     }
 
     /// Takes a batch and decides who gets what of it.
     fn prepare(&self, hub: &Hub, scratch: &mut Scratch) -> Option<u64> {
-        let Scratch { touched, items, messages, group_of, .. } = scratch;
+        let Scratch { touched, items, lists, messages, group_of, .. } = scratch;
         group_of.clear();
         let mut state = self.state();
         let start = state.position;
@@ -162,7 +175,7 @@ impl Shard {
             Fetch::Head => return None,
             // The whole shard is slower than the publishers: each member catches up by itself.
             Fetch::Evicted(_) => {
-                touched.extend(state.members.iter().filter(|(_, slot)| slot.live.is_some()).map(|(id, _)| id));
+                touched.extend(state.members.iter().filter(|(_, slot)| slot.live().is_some()).map(|(id, _)| id));
                 state.position = hub.window.head();
             }
             // Whom the reload affects has got everything before it, and looks before it gets anything behind it.
@@ -171,11 +184,21 @@ impl Shard {
                 state.position = mark.pass(start);
             }
             Fetch::Messages(batch) => {
-                for (bit, message) in batch.iter().enumerate() {
-                    state.members.note(&message.record, bit, touched);
-                    state.position.seq = message.record.seq;
-                }
                 *messages = batch;
+                state.position.seq = messages.last().map_or(start.seq, |message| message.record.seq);
+                let topic = the_topic(messages);
+                let all = match topic.and_then(|topic| state.take_list(topic)) {
+                    Some(list) => {
+                        *items = list;
+                        let wants = u64::MAX >> (BATCH_MESSAGES - messages.len());
+                        items.iter_mut().for_each(|item| (item.wants, item.from) = (wants, start));
+                        true
+                    }
+                    None => (0..)
+                        .zip(messages.iter())
+                        .fold(true, |all, (bit, message)| state.members.note(&message.record, bit, touched) && all),
+                };
+                *lists = topic.filter(|_| all).map(|topic| (topic.clone(), state.members.changes()));
             }
         }
         state.pass += 1;
@@ -183,7 +206,7 @@ impl Shard {
         for id in touched.drain(..) {
             let slot = state.members.slot(id);
             let wants = std::mem::take(&mut slot.wants);
-            let Some(turn) = slot.live else { continue };
+            let Some(turn) = slot.live() else { continue };
             let (connection, encoder) = (slot.connection.clone(), slot.encoder);
             items.push(Item { connection, encoder, id, turn, wants, from: start.max(slot.from) });
         }
@@ -236,9 +259,8 @@ impl Shard {
 
     fn suspend(&self, item: &Item) {
         let mut state = self.state();
-        let slot = state.members.slot(item.id);
-        if slot.live == Some(item.turn) {
-            slot.live = None;
+        if state.members.slot(item.id).live() == Some(item.turn) {
+            state.serve(item.id, None);
         }
     }
 }
@@ -249,9 +271,8 @@ impl State {
         if cursor < head {
             return false;
         }
-        let slot = self.members.slot(id);
-        slot.from = cursor;
-        slot.live = Some(turn);
+        self.members.slot(id).from = cursor;
+        self.serve(id, Some(turn));
         true
     }
 
@@ -261,10 +282,39 @@ impl State {
             Some(start) if served != self.pass => start,
             _ => self.position,
         };
-        let slot = self.members.slot(id);
-        slot.live = None;
-        at.max(slot.from)
+        self.serve(id, None);
+        at.max(self.members.slot(id).from)
     }
+
+    /// Takes a member out for good.
+    pub(super) fn remove(&mut self, id: SlotId) {
+        self.listed = None;
+        self.members.remove(id);
+    }
+
+    fn serve(&mut self, id: SlotId, live: Option<u64>) {
+        self.listed = None;
+        self.members.serve(id, live);
+    }
+
+    fn take_list(&mut self, topic: &TopicName) -> Option<Vec<Item>> {
+        self.listed.take_if(|listed| listed.topic == *topic).map(|listed| listed.items)
+    }
+
+    /// The running pass has served everybody. Leaves in `items` what is not needed any more.
+    fn end(&mut self, items: &mut Vec<Item>, lists: Option<(TopicName, u64)>) {
+        self.running = None;
+        if let Some((topic, _)) = lists.filter(|(_, changes)| *changes == self.members.changes()) {
+            let before = self.listed.replace(Listed { topic, items: std::mem::take(items) });
+            *items = before.map(|listed| listed.items).unwrap_or_default();
+        }
+    }
+}
+
+/// The one topic of all these messages, where all of them are for everybody.
+fn the_topic(messages: &[Arc<Message>]) -> Option<&TopicName> {
+    let topic = &messages.first()?.record.topic;
+    messages.iter().all(|m| m.record.user.is_none() && m.record.topic == *topic).then_some(topic)
 }
 
 fn wanted(messages: &[Arc<Message>], wants: u64) -> impl Iterator<Item = &Arc<Message>> + Clone {

@@ -319,7 +319,7 @@ impl Drop for Subscriber {
         wire.phase = Phase::Behind;
         wire.turn += 1;
         drop(wire);
-        self.shard.state().members.remove(self.slot);
+        self.shard.state().remove(self.slot);
     }
 }
 

@@ -1,9 +1,11 @@
-//! How many writes something takes: each is a system call, and mostly a packet.
+//! What the server does with a connection: how many writes something takes (each is a system call, and mostly a packet), and
+//! when it lets go of it.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::SinkExt;
@@ -50,9 +52,8 @@ impl AsyncWrite for Noting {
     }
 }
 
-#[tokio::test]
-async fn a_subscription_is_answered_and_synced_in_one_write() {
-    let rig = Rig::serve(build::live(snapshot(|_| {}), 1)).await;
+/// A subscriber to `cats` who has been told so, and what each write to it was.
+async fn subscribe(rig: &Rig) -> (Subscriber<DuplexStream>, Writes) {
     let (near, far) = duplex(4_096);
     let writes = Writes::default();
     let opening = Opening {
@@ -67,15 +68,41 @@ async fn a_subscription_is_answered_and_synced_in_one_write() {
     let mut socket = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
     socket.send(Message::text(r#"{"type":"subscribe","topics":["cats"]}"#)).await.expect("an open socket");
     let mut subscriber = Subscriber::over(socket);
-    let mut types = Vec::new();
-    while types.last().is_none_or(|last| last != "synced") {
-        types.push(subscriber.json().await["type"].clone());
+    for expected in ["hello", "ok", "synced"] {
+        assert_eq!(subscriber.json().await["type"], expected);
     }
-    assert_eq!(types, ["hello", "ok", "synced"]);
+    (subscriber, writes)
+}
+
+#[tokio::test]
+async fn a_subscription_is_answered_and_synced_in_one_write() {
+    let rig = Rig::serve(build::live(snapshot(|_| {}), 1)).await;
+    let (subscriber, writes) = subscribe(&rig).await;
     let written = std::mem::take(&mut *writes.lock().expect("no panic"));
     let texts: Vec<_> = written.iter().map(|bytes| String::from_utf8_lossy(bytes)).collect();
     assert_eq!(texts.len(), 2, "{texts:#?}");
     assert!(texts[1].contains(r#""type":"ok""#) && texts[1].contains(r#""type":"synced""#), "{texts:#?}");
     drop(subscriber);
+    rig.end().await;
+}
+
+/// The shard remembers whom it served. It must not keep a socket for that which nobody needs any more.
+#[tokio::test]
+async fn a_connection_that_was_served_is_let_go_when_it_ends_and_nothing_is_published() {
+    let rig = Rig::serve(build::live(snapshot(|_| {}), 1)).await;
+    let (mut stays, _writes) = subscribe(&rig).await;
+    let (mut goes, socket) = subscribe(&rig).await;
+    for n in 0..3 {
+        assert_eq!(rig.post("/publish/cats", "secret-all", &n.to_string()).await.status, 200);
+        assert_eq!((stays.payload().await, goes.payload().await), (n.into(), n.into()));
+    }
+    assert_eq!(Arc::strong_count(&socket), 2, "the server has it");
+    drop(goes);
+    let let_go = async {
+        while Arc::strong_count(&socket) > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), let_go).await.expect("nobody keeps the socket");
     rig.end().await;
 }
