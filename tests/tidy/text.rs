@@ -1,5 +1,6 @@
 //! Sizes, headers, words and markers.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use crate::source::{Source, sources};
@@ -69,6 +70,24 @@ fn nothing_is_left_for_later() {
         }
         assert!(!source.whole.contains("#[ignore]"), "{}: an ignored test needs a reason", source.path);
     }
+}
+
+/// What was pasted twice, or cut at the wrong place, repeats its headings.
+#[test]
+fn no_page_says_a_heading_twice() {
+    let docs = fs::read_dir("docs").expect("docs/").map(|entry| entry.expect("an entry").path());
+    let docs = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    let pages = ["README.md", "ARCHITECTURE.md", "SECURITY.md", "bench/README.md"].map(Into::into);
+    let mut seen = 0;
+    for page in docs.chain(pages) {
+        let text = fs::read_to_string(&page).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
+        let mut headings = BTreeSet::new();
+        for heading in text.lines().filter(|line| line.starts_with("## ")) {
+            seen += 1;
+            assert!(headings.insert(heading), "{}: `{heading}` stands twice", page.display());
+        }
+    }
+    assert!(seen > 20, "only {seen} headings were seen");
 }
 
 #[test]
