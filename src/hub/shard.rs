@@ -73,11 +73,16 @@ struct Item {
 struct Scratch {
     touched: Vec<SlotId>,
     items: Vec<Item>,
-    /// What [`State::listed`] may be when the pass has ended: the topic, and [`Members::changes`] when it began.
-    lists: Option<(TopicName, u64)>,
     messages: Vec<Arc<Message>>,
     groups: Vec<Group>,
     group_of: HashMap<(usize, u64), usize>,
+}
+
+/// A pass that has been prepared.
+struct Pass {
+    number: u64,
+    /// Whose list its items are when it has ended: of this topic, if [`Members::changes`] still is what it was.
+    lists: Option<(TopicName, u64)>,
 }
 
 /// Connections that want the same of a batch in the same encoding share one buffer.
@@ -134,7 +139,7 @@ impl Shard {
     /// Serves one batch; `false` when there was none.
     async fn pass(&self, hub: &Hub, scratch: &mut Scratch) -> bool {
         let Some(pass) = self.prepare(hub, scratch) else { return false };
-        let Scratch { items, lists, messages, groups, group_of, .. } = scratch;
+        let Scratch { items, messages, groups, group_of, .. } = scratch;
         let now = hub.clock();
         let (mut connections, mut bytes) = (0, 0);
         for item in items.iter() {
@@ -144,7 +149,7 @@ impl Shard {
             }
             let group = group_for(hub, item, messages, groups, group_of);
             let group = &mut groups[group];
-            self.serve(item, pass, now, group, messages);
+            self.serve(item, pass.number, now, group, messages);
             connections += 1;
             bytes += group.batch.bytes().len();
             if connections >= self.stride || bytes >= YIELD_BYTES {
@@ -159,16 +164,17 @@ impl Shard {
             }
         }
         messages.clear();
-        self.state().end(items, lists.take());
+        self.state().end(items, pass.lists);
         items.clear();
         self.beats.fetch_add(1, Ordering::Relaxed);
         true
     }
 
     /// Takes a batch and decides who gets what of it.
-    fn prepare(&self, hub: &Hub, scratch: &mut Scratch) -> Option<u64> {
-        let Scratch { touched, items, lists, messages, group_of, .. } = scratch;
+    fn prepare(&self, hub: &Hub, scratch: &mut Scratch) -> Option<Pass> {
+        let Scratch { touched, items, messages, group_of, .. } = scratch;
         group_of.clear();
+        let mut lists = None;
         let mut state = self.state();
         let start = state.position;
         match hub.window.after(start, BATCH_MESSAGES, BATCH_BYTES) {
@@ -187,18 +193,17 @@ impl Shard {
                 *messages = batch;
                 state.position.seq = messages.last().map_or(start.seq, |message| message.record.seq);
                 let topic = the_topic(messages);
-                let all = match topic.and_then(|topic| state.take_list(topic)) {
-                    Some(list) => {
-                        *items = list;
-                        let wants = u64::MAX >> (BATCH_MESSAGES - messages.len());
-                        items.iter_mut().for_each(|item| (item.wants, item.from) = (wants, start));
-                        true
+                let mut all = true;
+                if let Some(list) = topic.and_then(|topic| state.take_list(topic)) {
+                    *items = list;
+                    let wants = u64::MAX >> (BATCH_MESSAGES - messages.len());
+                    items.iter_mut().for_each(|item| (item.wants, item.from) = (wants, start));
+                } else {
+                    for (bit, message) in messages.iter().enumerate() {
+                        all &= state.members.note(&message.record, bit, touched);
                     }
-                    None => (0..)
-                        .zip(messages.iter())
-                        .fold(true, |all, (bit, message)| state.members.note(&message.record, bit, touched) && all),
-                };
-                *lists = topic.filter(|_| all).map(|topic| (topic.clone(), state.members.changes()));
+                }
+                lists = topic.filter(|_| all).map(|topic| (topic.clone(), state.members.changes()));
             }
         }
         state.pass += 1;
@@ -210,7 +215,7 @@ impl Shard {
             let (connection, encoder) = (slot.connection.clone(), slot.encoder);
             items.push(Item { connection, encoder, id, turn, wants, from: start.max(slot.from) });
         }
-        Some(state.pass)
+        Some(Pass { number: state.pass, lists })
     }
 
     /// One non-blocking write of all that the connection wants from the batch.
