@@ -136,6 +136,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpSocket<S> {
         let flushed = this.watch(cx, flushed);
         if flushed.is_ready() && this.flow.leave() {
             this.waits_since = Instant::now();
+            // hyper may have read ahead of the answer, found nothing, and not read again before something comes.
+            let is_watched = this.overdue.as_ref().is_some_and(|overdue| !overdue.is_elapsed());
+            if !is_watched && this.poll_overdue(cx).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
         }
         flushed
     }

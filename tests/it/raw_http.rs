@@ -109,6 +109,7 @@ async fn streams_and_long_polls_outlast_the_time_of_a_header() {
     assert_eq!((answer.status, answer.json()["messages"].clone()), (200, json!([])));
     assert_eq!(rig.post("/publish/cats", "secret-all", "1").await.status, 200);
     assert_eq!(stream.expect("message").await["data"], 1);
+    assert!(poll.rest().await.is_empty(), "behind its answer the time of the next header runs");
 }
 
 #[tokio::test]
