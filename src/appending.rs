@@ -50,7 +50,9 @@ impl Appending {
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        if self.appending.sides[self.side].fetch_sub(1, Ordering::SeqCst) == 1 {
+        let last = self.appending.sides[self.side].fetch_sub(1, Ordering::SeqCst) == 1;
+        // Nobody waits for the side that is in use.
+        if last && self.appending.side.load(Ordering::SeqCst) != self.side {
             self.appending.left.notify_one();
         }
     }

@@ -57,13 +57,14 @@ impl Drain {
 
     /// Tells every task to come to its end. Again is the same as once.
     pub fn begin(&self) {
-        self.begun.cancel();
+        // Whoever is woken finds that it has begun.
         self.tasks.close();
+        self.begun.cancel();
     }
 
-    /// Whether the drain has begun.
+    /// Whether the drain has begun: without a lock, for every request asks.
     pub fn has_begun(&self) -> bool {
-        self.begun.is_cancelled()
+        self.tasks.is_closed()
     }
 
     /// Resolves when the drain begins. Safe to drop and to call again.

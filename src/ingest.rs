@@ -21,6 +21,7 @@ use crate::problem::Refusal;
 use crate::rates::{Whose, network};
 use crate::schema::json::{self, Json, JsonError};
 use crate::schema::{Payload, Refused};
+use crate::shadow::Shadow;
 use crate::snapshot::{Snapshot, TopicRules};
 
 /// One message that somebody wants to publish.
@@ -36,15 +37,6 @@ pub struct Publication {
     pub key: Option<Box<str>>,
 }
 
-/// A message that was published.
-#[derive(Debug, Clone)]
-pub struct Published {
-    /// Where to.
-    pub topic: TopicName,
-    /// Its id.
-    pub id: Position,
-}
-
 /// Who publishes.
 #[derive(Clone, Copy)]
 pub struct Publisher<'a> {
@@ -54,52 +46,49 @@ pub struct Publisher<'a> {
     pub peer: IpAddr,
 }
 
-/// Publishes one message.
+/// Publishes one message; answers its id. `snapshot` is the configuration by which the caller was let in.
 ///
 /// # Errors
 /// Why not; nothing was appended.
-pub async fn publish(live: &Live, publisher: Publisher<'_>, publication: Publication) -> Result<Published, Refusal> {
-    match publish_batch(live, publisher, vec![publication]).await {
-        Ok(mut published) => published.pop().ok_or_else(|| live.internal("a store answered nothing")),
+pub async fn publish(
+    live: &Live,
+    snapshot: Arc<Snapshot>,
+    publisher: Publisher<'_>,
+    publication: &Publication,
+) -> Result<Position, Refusal> {
+    match publish_batch(live, snapshot, publisher, std::slice::from_ref(publication)).await {
+        Ok(receipts) => match receipts.first() {
+            Some(receipt) => Ok(Position { epoch: live.hub.epoch(), seq: receipt.seq }),
+            None => Err(live.internal("a store answered nothing")),
+        },
         Err(Refusal::Batch(mut items)) if items.len() == 1 => Err(items.remove(0).1),
         Err(refusal) => Err(refusal),
     }
 }
 
-/// Publishes all of these, next to each other in the log, or none.
+/// Publishes all of these, next to each other in the log, or none; answers their receipts.
 ///
 /// # Errors
 /// [`Refusal::Batch`] with every item that is refused; nothing was appended.
 pub async fn publish_batch(
     live: &Live,
+    snapshot: Arc<Snapshot>,
     publisher: Publisher<'_>,
-    publications: Vec<Publication>,
-) -> Result<Vec<Published>, Refusal> {
+    publications: &[Publication],
+) -> Result<Vec<Receipt>, Refusal> {
     let began = Instant::now();
-    let snapshot = live.snapshot();
-    let topics: Vec<_> = publications.iter().map(|publication| publication.topic.clone()).collect();
     let result = match within_rate(live, &snapshot, publisher, publications.len()) {
         Ok(()) => publish_all(live, snapshot, publisher.principal, publications).await,
         Err(refusal) => Err(refusal),
     };
-    match result {
-        Ok(receipts) => {
-            live.stats.publish.observe(began.elapsed());
-            let epoch = live.hub.epoch();
-            let published =
-                |(topic, receipt): (TopicName, Receipt)| Published { topic, id: Position { epoch, seq: receipt.seq } };
-            Ok(topics.into_iter().zip(receipts).map(published).collect())
-        }
-        Err(refusal) => {
-            match &refusal {
-                Refusal::Batch(items) => {
-                    items.iter().for_each(|(index, refusal)| count_refused(live, topics.get(*index), refusal));
-                }
-                refusal => count_refused(live, None, refusal),
-            }
-            Err(refusal)
-        }
+    match &result {
+        Ok(_) => live.stats.publish.observe(began.elapsed()),
+        Err(Refusal::Batch(items)) => items.iter().for_each(|(index, refusal)| {
+            count_refused(live, publications.get(*index).map(|publication| &publication.topic), refusal);
+        }),
+        Err(refusal) => count_refused(live, None, refusal),
     }
+    result
 }
 
 /// Counts a refused publish with the topic that it was meant for, if that is declared.
@@ -114,28 +103,25 @@ async fn publish_all(
     live: &Live,
     mut snapshot: Arc<Snapshot>,
     principal: &Principal,
-    publications: Vec<Publication>,
+    publications: &[Publication],
 ) -> Result<Vec<Receipt>, Refusal> {
     loop {
-        let judged = judge_all(&snapshot, principal, &publications)?;
+        let judged = judge_all(&snapshot, principal, publications)?;
         // From here until the ticket is dropped a reload waits before it announces the change of a topic.
         let ticket = live.appending();
         if live.is_sealed() {
             return Err(Refusal::Draining { retry_after: Duration::from_secs(1) });
         }
-        let now = live.snapshot();
-        let holds = |(publication, judged): (&Publication, &Judged)| still_holds(&now, &publication.topic, judged);
-        if now.generation != snapshot.generation && !publications.iter().zip(&judged).all(holds) {
-            drop(ticket);
-            snapshot = now;
-            continue;
+        if live.is_current(&snapshot) {
+            return append(live, judged).await;
         }
-        return append(live, principal, publications, judged).await;
+        drop(ticket);
+        snapshot = live.snapshot();
     }
 }
 
 fn within_rate(live: &Live, snapshot: &Snapshot, publisher: Publisher<'_>, publications: usize) -> Result<(), Refusal> {
-    let limit = snapshot.config.limits.publish_rate;
+    let Some(limit) = snapshot.config.limits.publish_rate else { return Ok(()) };
     let whose = match &publisher.principal.token {
         Some(token) => Whose::Token(token.clone()),
         None => Whose::Network(network(publisher.peer)),
@@ -143,17 +129,26 @@ fn within_rate(live: &Live, snapshot: &Snapshot, publisher: Publisher<'_>, publi
     live.rates.publish(whose, publications, limit)
 }
 
+/// What every schema accepts, ready for the log.
 struct Judged {
-    payload: Payload,
-    rules: Arc<TopicRules>,
+    drafts: Vec<Draft>,
+    /// The schemas that some of them are to match one day, each with its draft's index.
+    tried: Vec<(usize, Arc<Shadow>, Payload)>,
 }
 
-fn judge_all(snapshot: &Snapshot, principal: &Principal, items: &[Publication]) -> Result<Vec<Judged>, Refusal> {
-    let mut judged = Vec::with_capacity(items.len());
+fn judge_all(snapshot: &Snapshot, principal: &Principal, items: &[Publication]) -> Result<Judged, Refusal> {
+    let mut judged = Judged { drafts: Vec::with_capacity(items.len()), tried: Vec::new() };
     let mut refused = Vec::new();
     for (index, item) in items.iter().enumerate() {
         match judge(snapshot, principal, item) {
-            Ok((payload, rules)) if refused.is_empty() => judged.push(Judged { payload, rules }),
+            Ok((payload, rules)) if refused.is_empty() => {
+                if let Some(shadow) = &rules.shadow {
+                    judged.tried.push((index, shadow.clone(), payload.clone()));
+                }
+                let key = item.key.clone().zip(principal.token.clone());
+                let key = key.map(|(key, principal)| IdempotencyKey { principal, key });
+                judged.drafts.push(Draft { topic: item.topic.clone(), user: item.user.clone(), payload, key });
+            }
             Ok(_) => {}
             Err(refusal) => refused.push((index, refusal)),
         }
@@ -165,11 +160,11 @@ fn judge_all(snapshot: &Snapshot, principal: &Principal, items: &[Publication]) 
 ///
 /// # Errors
 /// Why it would be refused.
-pub fn judge(
-    snapshot: &Snapshot,
+pub fn judge<'s>(
+    snapshot: &'s Snapshot,
     principal: &Principal,
     publication: &Publication,
-) -> Result<(Payload, Arc<TopicRules>), Refusal> {
+) -> Result<(Payload, &'s TopicRules), Refusal> {
     let rules = admit(snapshot, principal, &publication.topic)?;
     if publication.key.is_some() && principal.token.is_none() {
         return Err(Refusal::BadRequest("anonymous callers have no idempotency keys: send a token or no key".into()));
@@ -178,7 +173,7 @@ pub fn judge(
         JsonError::Malformed { line, column, detail } => Refusal::MalformedJson { line, column, detail },
         JsonError::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer },
     })?;
-    let payload = validate(snapshot, &rules, json)?.map_err(|Refused { violations, more }| {
+    let payload = validate(snapshot, rules, json)?.map_err(|Refused { violations, more }| {
         Refusal::ValidationFailed { topic: publication.topic.to_string(), violations, more }
     })?;
     Ok((payload, rules))
@@ -210,7 +205,7 @@ fn aside<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
-fn admit(snapshot: &Snapshot, principal: &Principal, topic: &TopicName) -> Result<Arc<TopicRules>, Refusal> {
+fn admit<'s>(snapshot: &'s Snapshot, principal: &Principal, topic: &TopicName) -> Result<&'s TopicRules, Refusal> {
     // A connection may have been let in under an earlier configuration: what was granted then and what is granted now
     // must both cover it. Not the present grants alone, for a registered connection may do less than its token.
     let now = match principal.token {
@@ -220,7 +215,8 @@ fn admit(snapshot: &Snapshot, principal: &Principal, topic: &TopicName) -> Resul
     if ![principal, &now].iter().all(|principal| authorize_topic(principal, Action::Publish, topic)) {
         return Err(denied(principal, Action::Publish, &Pattern::from(topic)));
     }
-    snapshot.resolve(topic).cloned().ok_or_else(|| Refusal::UnknownTopic { topic: topic.to_string() })
+    let rules = snapshot.resolve(topic).ok_or_else(|| Refusal::UnknownTopic { topic: topic.to_string() })?;
+    Ok(rules)
 }
 
 /// The refusal of somebody without a grant: 401 where a credential could help, else 403.
@@ -231,29 +227,7 @@ pub fn denied(principal: &Principal, action: Action, topics: &Pattern) -> Refusa
     }
 }
 
-fn still_holds(now: &Snapshot, topic: &TopicName, judged: &Judged) -> bool {
-    now.resolve(topic).is_some_and(|rules| {
-        Arc::ptr_eq(&rules.topic, &judged.rules.topic) && Arc::ptr_eq(&rules.schema, &judged.rules.schema)
-    })
-}
-
-async fn append(
-    live: &Live,
-    principal: &Principal,
-    publications: Vec<Publication>,
-    judged: Vec<Judged>,
-) -> Result<Vec<Receipt>, Refusal> {
-    let mut drafts = Vec::with_capacity(judged.len());
-    let mut tried = Vec::new();
-    for (index, (publication, Judged { payload, rules })) in publications.into_iter().zip(judged).enumerate() {
-        if let Some(shadow) = &rules.shadow {
-            tried.push((index, shadow.clone(), payload.clone()));
-        }
-        let Publication { topic, user, key, .. } = publication;
-        let principal = principal.token.as_ref();
-        let key = key.zip(principal).map(|(key, name)| IdempotencyKey { principal: name.clone(), key });
-        drafts.push(Draft { topic, user, payload, key });
-    }
+async fn append(live: &Live, Judged { drafts, tried }: Judged) -> Result<Vec<Receipt>, Refusal> {
     match live.hub.store().append(drafts).await {
         Ok(receipts) => {
             // Subscribers have been served already; one more judgement keeps only this publisher.

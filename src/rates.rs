@@ -73,8 +73,7 @@ impl Rates {
     ///
     /// # Errors
     /// 429 over `limits.publish_rate`.
-    pub fn publish(&self, whose: Whose, n: usize, limit: Option<u32>) -> Result<(), Refusal> {
-        let Some(limit) = limit else { return Ok(()) };
+    pub fn publish(&self, whose: Whose, n: usize, limit: u32) -> Result<(), Refusal> {
         let n = u32::try_from(n).unwrap_or(u32::MAX);
         match self.publishes.add(whose, n, Instant::now()) <= limit {
             true => Ok(()),
@@ -127,11 +126,10 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_counts_as_what_is_in_it_and_off_is_off() {
+    fn a_batch_counts_as_what_is_in_it() {
         let (rates, whose) = (Rates::default(), Whose::Token("shop".into()));
-        assert!(rates.publish(whose.clone(), 1_000_000, None).is_ok());
-        assert!(rates.publish(whose.clone(), 3, Some(3)).is_ok());
-        let refusal = rates.publish(whose, 1, Some(3)).expect_err("over the rate");
+        assert!(rates.publish(whose.clone(), 3, 3).is_ok());
+        let refusal = rates.publish(whose, 1, 3).expect_err("over the rate");
         assert_eq!(refusal.to_string(), "over `limits.publish_rate`: wait as `Retry-After` says");
     }
 }

@@ -12,11 +12,13 @@ pub mod socket;
 mod watchdog;
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -28,7 +30,7 @@ use crate::assemble::reload::Reloader;
 use crate::config::model::Limits;
 use crate::connections::{Connections, Permit};
 use crate::http::flow::Flow;
-use crate::http::{Door, Link, Side, forwarded};
+use crate::http::{Door, Link, Side, answer, forwarded};
 use crate::live::Live;
 use crate::message::Time;
 use crate::plugin::Protocol;
@@ -206,26 +208,28 @@ async fn serve(
         },
         None => socket,
     };
-    let link = Link { peer, permit, flow: Flow::default(), secure: socket.is_secure(), hasty };
+    let link = Arc::new(Link { door, peer, permit, flow: Flow::default(), secure: socket.is_secure(), hasty });
     let socket = HttpSocket::new(socket, limits.header_timeout, limits.write_stall, link.flow.clone());
     let http = http(limits);
     drop(snapshot);
-    let service = service_fn(move |request| {
-        let (door, link) = (door.clone(), link.clone());
-        async move { Ok::<_, Infallible>(door.answer(request, link).await) }
-    });
+    let service = service_fn(move |request| answer(request, link.clone()).map(Ok::<_, Infallible>));
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(socket), service).with_upgrades());
-    let draining = async {
+    let mut draining = std::pin::pin!(async {
         live.drain.begun().await;
         tokio::time::sleep(GRACE).await;
-    };
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = draining => {
-            connection.as_mut().graceful_shutdown();
-            connection.as_mut().await
+    });
+    let (mut listens, mut drained) = (false, false);
+    let ended = std::future::poll_fn(|cx| {
+        // It wakes this task when it comes. Asked again at each wake it takes a lock that all connections share.
+        if !drained && (!std::mem::replace(&mut listens, true) || live.drain.has_begun()) {
+            drained = draining.as_mut().poll(cx).is_ready();
+            if drained {
+                connection.as_mut().graceful_shutdown();
+            }
         }
-    };
+        connection.as_mut().poll(cx)
+    })
+    .await;
     if let Err(error) = ended {
         debug!(%error, "a connection ended badly");
     }

@@ -40,10 +40,11 @@ pub fn routes(live: &Arc<Live>, reloader: Option<Arc<Reloader>>) -> BoxedFilter<
 async fn reload(call: &Call, reloader: Option<Arc<Reloader>>) -> Result<Response, Refusal> {
     let dry_run = switch(call, "dry_run")?;
     let reloader = reloader.ok_or(Refusal::NotFound)?;
-    let report = reloader.reload(Trigger::Request, dry_run).await.ok_or_else(|| match call.live.drain.has_begun() {
-        true => Refusal::Draining { retry_after: Duration::from_secs(1) },
-        false => call.live.internal("a reload panicked"),
-    })?;
+    let report =
+        reloader.reload(Trigger::Request, dry_run).await.ok_or_else(|| match call.live().drain.has_begun() {
+            true => Refusal::Draining { retry_after: Duration::from_secs(1) },
+            false => call.live().internal("a reload panicked"),
+        })?;
     let status = match report.result {
         Outcome::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::OK,
@@ -54,18 +55,18 @@ async fn reload(call: &Call, reloader: Option<Arc<Reloader>>) -> Result<Response
 /// `GET /config`: which configuration is in force. With `?schemas=1` also its schemas, for `relay check --against`.
 fn config(call: &Call) -> Result<Response, Refusal> {
     let with_schemas = switch(call, "schemas")?;
-    let snapshot = call.live.snapshot();
+    let snapshot = &call.snapshot;
     let blown = snapshot.topics.iter().filter(|rules| rules.fuse.is_blown());
     let resting: Vec<_> = blown.map(|rules| rules.topic.name.as_str()).collect();
-    let shadows: Map<_, _> = snapshot.topics.iter().filter_map(|rules| shadow(&snapshot, rules)).collect();
+    let shadows: Map<_, _> = snapshot.topics.iter().filter_map(|rules| shadow(snapshot, rules)).collect();
     let mut json = json!({
         "generation": snapshot.generation,
         "hash": snapshot.hash,
         "loaded_at": snapshot.loaded_at.to_string(),
-        "last_reload": call.live.reloads.to_json(),
+        "last_reload": call.live().reloads.to_json(),
         // Whose publishes are refused because validating them took too long again and again.
         "resting_topics": resting,
-        "stale": call.live.reloads.stale(),
+        "stale": call.live().reloads.stale(),
         "config": view(&snapshot.config),
         "shadows": shadows,
     });

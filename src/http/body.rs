@@ -41,21 +41,24 @@ pub struct Arrived {
 ///
 /// # Errors
 /// 415 or 413 by what is announced, 401 or 429 by who calls, and what can go wrong while the body is read.
-pub async fn arrive<S, B>(call: &Call, body: S, expected: &'static str) -> Result<Arrived, Refusal>
+pub async fn arrive<S, B, E>(call: &Call, body: S, expected: &'static str) -> Result<Arrived, Refusal>
 where
-    S: Stream<Item = Result<B, warp::Error>>,
+    S: Stream<Item = Result<B, E>>,
     B: Buf,
 {
-    let before = call.live.snapshot();
+    let before = &call.snapshot;
     let media = announce(call, &before.config.limits, expected)?;
-    let principal = call.identify(&before).await?;
+    let principal = call.identify(before).await?;
     // An anonymous caller without a grant is told so whatever it says; it used to send all of its body first.
     if principal.token.is_none() && principal.grants.is_empty() {
         return Err(Refusal::Unauthenticated { wrong: false });
     }
     let body = read(body, &before.config.limits).await?;
-    let snapshot = call.live.snapshot();
-    let principal = if Arc::ptr_eq(&before, &snapshot) { principal } else { call.identify(&snapshot).await? };
+    if call.live().is_current(before) {
+        return Ok(Arrived { body, media, snapshot: before.clone(), principal });
+    }
+    let snapshot = call.live().snapshot();
+    let principal = call.identify(&snapshot).await?;
     Ok(Arrived { body, media, snapshot, principal })
 }
 
@@ -84,9 +87,9 @@ fn announce(call: &Call, limits: &Limits, expected: &'static str) -> Result<Medi
 ///
 /// # Errors
 /// 413 as soon as there is too much of it, 408 when it takes too long, 400 when the other end gives up.
-async fn read<S, B>(body: S, limits: &Limits) -> Result<Bytes, Refusal>
+async fn read<S, B, E>(body: S, limits: &Limits) -> Result<Bytes, Refusal>
 where
-    S: Stream<Item = Result<B, warp::Error>>,
+    S: Stream<Item = Result<B, E>>,
     B: Buf,
 {
     let (most, time) = (limits.body, limits.body_timeout);

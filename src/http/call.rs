@@ -4,13 +4,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use hyper::body::Incoming;
-use warp::http::uri::Authority;
 use warp::http::{HeaderMap, HeaderName, Method, Request, Uri, header};
 use warp::{Filter, Rejection};
 
-use crate::connections::Permit;
 use crate::http::answer::Turned;
-use crate::http::flow::Flow;
+use crate::http::host::Host;
 use crate::http::{Link, Side, credential, forwarded, health, origin};
 use crate::identify::identify;
 use crate::live::Live;
@@ -22,10 +20,10 @@ use crate::telemetry::stats::Route;
 
 /// One request without its body.
 pub struct Call {
-    /// What the server is.
-    pub live: Arc<Live>,
-    /// Whose door it came through.
-    pub side: Side,
+    /// The connection that it came on.
+    pub link: Arc<Link>,
+    /// What was in force when it came.
+    pub snapshot: Arc<Snapshot>,
     /// The method.
     pub method: Method,
     /// The target.
@@ -36,12 +34,6 @@ pub struct Call {
     pub peer: IpAddr,
     /// Whether the one who calls reached a trusted proxy over TLS.
     pub secure: bool,
-    /// The connection's place.
-    pub permit: Permit,
-    /// Whether what is answered on the connection has left.
-    pub flow: Flow,
-    /// Whether its network makes more connections than `limits.connect_rate` allows.
-    hasty: bool,
     /// Whether it says in one way where its body ends.
     framed: bool,
     route: OnceLock<Route>,
@@ -49,39 +41,32 @@ pub struct Call {
 
 impl Call {
     /// Takes what it needs out of a request. The header moves here, so that nothing is copied: filters do not see it.
-    pub fn take(
-        live: &Arc<Live>,
-        snapshot: &Snapshot,
-        side: Side,
-        request: &mut Request<Incoming>,
-        link: Link,
-    ) -> Self {
+    pub fn take(link: Arc<Link>, request: &mut Request<Incoming>) -> Arc<Self> {
+        let snapshot = link.door.live().snapshot();
         let headers = std::mem::take(request.headers_mut());
         let (peer, secure) = forwarded::peer(&snapshot.config.server.trusted_proxies, link.peer, &headers);
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let framed = is_framed(&headers);
-        Self {
-            live: live.clone(),
-            side,
-            method,
-            uri,
-            headers,
-            peer,
-            secure: secure || link.secure,
-            permit: link.permit,
-            hasty: link.hasty,
-            framed,
-            flow: link.flow,
-            route: OnceLock::new(),
-        }
+        let secure = secure || link.secure;
+        Arc::new(Self { link, snapshot, method, uri, headers, peer, secure, framed, route: OnceLock::new() })
+    }
+
+    /// What the server is.
+    pub fn live(&self) -> &Arc<Live> {
+        self.link.door.live()
+    }
+
+    /// Whose door it came through.
+    pub fn side(&self) -> Side {
+        self.link.door.side()
     }
 
     /// What is checked before routing.
     ///
     /// # Errors
     /// The target is too long, the Host or the Origin is foreign, or there is no room.
-    pub fn admit(&self, snapshot: &Snapshot, loopback: bool) -> Result<(), Refusal> {
-        let bytes = snapshot.config.limits.uri;
+    pub fn admit(&self) -> Result<(), Refusal> {
+        let bytes = self.snapshot.config.limits.uri;
         if self.target_len() > bytes {
             return Err(Refusal::UriTooLong { bytes });
         }
@@ -89,12 +74,12 @@ impl Call {
             let detail = "send `Transfer-Encoding: chunked` once, or a `Content-Length`";
             return Err(Refusal::BadRequest(detail.into()));
         }
-        origin::admit(self, snapshot, loopback)?;
-        if self.hasty {
+        origin::admit(self)?;
+        if self.link.hasty {
             return Err(limited("connect_rate"));
         }
         // What tells whether the server lives is not refused for want of room.
-        if self.permit.is_over() && !health::is_probe(self.uri.path()) {
+        if self.link.permit.is_over() && !health::is_probe(self.uri.path()) {
             return Err(Refusal::Overloaded {
                 what: "there are as many connections as `limits.connections` allows",
                 retry_after: std::time::Duration::from_secs(1),
@@ -105,7 +90,12 @@ impl Call {
 
     /// Whether nothing more is answered on its connection.
     pub fn is_last(&self) -> bool {
-        self.permit.is_over() || self.hasty || !self.framed
+        self.link.permit.is_over() || self.link.hasty || !self.framed
+    }
+
+    /// A route has taken it. A path belongs to one, so that nobody has said so before.
+    pub fn mark(&self, route: Route) {
+        let _ = self.route.set(route);
     }
 
     /// The route that took it.
@@ -119,22 +109,20 @@ impl Call {
     /// 401 or 429, and 400 for more than one credential.
     pub async fn identify(&self, snapshot: &Snapshot) -> Result<Arc<Principal>, Refusal> {
         let bearer = credential::bearer(&self.headers)?;
-        identify(snapshot, &self.live.failures, bearer, self.peer).await
+        identify(snapshot, &self.live().failures, bearer, self.peer).await
     }
 
     /// The name under which the server was called: the target's authority, else the Host.
     ///
     /// # Errors
     /// 400 when there is none, more than one, or it cannot be one (RFC 9112, section 3.2).
-    pub fn host(&self) -> Result<Authority, Refusal> {
-        if let Some(authority) = self.uri.authority() {
-            return Ok(authority.clone());
-        }
-        let host = self.one(&header::HOST)?.ok_or_else(|| Refusal::BadRequest("send one `Host` header".into()))?;
-        // An authority may have a user part, a Host may not.
-        host.parse()
-            .ok()
-            .filter(|_| !host.contains('@'))
+    pub fn host(&self) -> Result<Host<'_>, Refusal> {
+        let host = match self.uri.authority() {
+            // Whoever is named in front of the host is not part of it.
+            Some(authority) => authority.as_str().rsplit('@').next().unwrap_or_default(),
+            None => self.one(&header::HOST)?.ok_or_else(|| Refusal::BadRequest("send one `Host` header".into()))?,
+        };
+        Host::parse(host)
             .ok_or_else(|| Refusal::BadRequest(format!("`Host: {}` is not a name and a port", host.escape_default())))
     }
 
@@ -178,8 +166,7 @@ pub fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a s
 /// Extracts the call of a route that allows these methods.
 pub fn call(route: Route, allow: &'static str) -> impl Filter<Extract = (Arc<Call>,), Error = Rejection> + Clone {
     warp::ext::get::<Arc<Call>>().and_then(move |call: Arc<Call>| {
-        // A path belongs to one route, so that nobody has set it before.
-        let _ = call.route.set(route);
+        call.mark(route);
         std::future::ready(match call.method.as_str() {
             "OPTIONS" => Err(warp::reject::custom(Turned::Options(allow))),
             method if allow.split(", ").any(|allowed| allowed == method) => Ok(call),

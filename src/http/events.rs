@@ -55,12 +55,12 @@ pub fn send_away(live: &Live, close: Close) -> Response {
 }
 
 async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, Refusal> {
-    if call.live.drain.has_begun() {
-        return Ok(send_away(&call.live, Close::Draining));
+    if call.live().drain.has_begun() {
+        return Ok(send_away(call.live(), Close::Draining));
     }
-    let snapshot = call.live.snapshot();
-    if !call.live.hub.outbound.admits(snapshot.config.limits.outbound) {
-        return Ok(send_away(&call.live, Close::OverCapacity));
+    let snapshot = call.live().snapshot();
+    if !call.live().hub.outbound.admits(snapshot.config.limits.outbound) {
+        return Ok(send_away(call.live(), Close::OverCapacity));
     }
     let query = Query::parse(&call.uri, &["topic", "after"])?;
     let asked = query.all("topic").map(query::topics).collect::<Result<Vec<_>, _>>()?;
@@ -70,14 +70,15 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
         None => (call.identify(&snapshot).await?, None),
     };
     let topics = topics(&snapshot, &principal, seat.as_deref(), asked)?;
-    let mut subscriber = call.live.hub.subscriber(NoSocket, &Sse);
+    let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse);
     subscriber.identify(&principal);
     subscriber.subscribe(topics.into_iter().map(|topics| (topics, after)).collect(), Some(None));
-    if call.live.drain.has_begun() {
+    if call.live().drain.has_begun() {
         // Too late for the word that went to everybody.
         subscriber.connection().end(Close::Draining);
     }
-    let events = Events::new(call.live.clone(), &snapshot, subscriber, principal, seat, call.flow.clone(), call.peer);
+    let events =
+        Events::new(call.live().clone(), &snapshot, subscriber, principal, seat, call.link.flow.clone(), call.peer);
     Ok(stream(Chunks::new(events)))
 }
 
@@ -94,7 +95,7 @@ fn after(headers: &HeaderMap, query: &Query) -> Result<After, Refusal> {
 }
 
 fn take_seat(call: &Call, snapshot: &Snapshot, id: &str) -> Result<(Arc<Principal>, Option<Box<Seat>>), Refusal> {
-    let seat = call.live.registrations.attach(id, Instant::now()).ok_or(Refusal::UnknownRegistration)?;
+    let seat = call.live().registrations.attach(id, Instant::now()).ok_or(Refusal::UnknownRegistration)?;
     let principal = seat.registration.principal(snapshot, Time::now()).map_err(|close| match close {
         Close::TokenExpired => Refusal::TokenExpired,
         _ => Refusal::UnknownRegistration,

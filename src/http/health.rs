@@ -23,11 +23,11 @@ pub async fn health(_: Arc<Call>) -> Response {
 
 /// 200 until the server drains.
 pub async fn ready(call: Arc<Call>) -> Response {
-    if call.live.drain.has_begun() {
+    if call.live().drain.has_begun() {
         return answer::refusal(&Refusal::Draining { retry_after: Duration::from_secs(1) });
     }
-    let generation = call.live.snapshot().generation;
-    let body = match call.live.reloads.stale() {
+    let generation = call.snapshot.generation;
+    let body = match call.live().reloads.stale() {
         // It serves as well as before; whoever deployed the change should look.
         Some(why) => json!({"status": "stale", "generation": generation, "why": why}),
         None => json!({"status": "ready", "generation": generation}),

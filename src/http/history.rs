@@ -55,19 +55,19 @@ struct Page {
 }
 
 async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
-    let snapshot = call.live.snapshot();
-    let principal = call.identify(&snapshot).await?;
+    let snapshot = &call.snapshot;
+    let principal = call.identify(snapshot).await?;
     let topics = query::topics(&percent_decode_str(topic).decode_utf8_lossy())?;
-    admit(&snapshot, &principal, &topics)?;
+    admit(snapshot, &principal, &topics)?;
     let query = Query::parse(&call.uri, &["after", "limit", "wait"])?;
     let after = query.after()?.unwrap_or(After::Earliest);
     let limit = query.number("limit", 1, MAX_LIMIT)?.map_or(LIMIT, |limit| usize::try_from(limit).unwrap_or(LIMIT));
     let wait = Duration::from_secs(query.number("wait", 0, MAX_WAIT)?.unwrap_or(0));
-    let mut subscriber = call.live.hub.subscriber(NoSocket, &Sse);
+    let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse);
     subscriber.identify(&principal);
     subscriber.subscribe(vec![(topics.clone(), after)], None);
     // One that began before a reload and subscribed behind it is answered with what there is.
-    let interrupted = call.live.snapshot().generation != snapshot.generation;
+    let interrupted = !call.live().is_current(snapshot);
     let wait = if interrupted { Duration::ZERO } else { wait };
     let mut page = Page { limit, ..Page::default() };
     let _ = tokio::time::timeout(wait, page.wait(call, &mut subscriber)).await;
@@ -84,7 +84,7 @@ impl Page {
             }
             let drains = poll_fn(|cx| {
                 subscriber.connection().register(cx);
-                let drains = call.live.drain.has_begun() || subscriber.connection().ending().is_some();
+                let drains = call.live().drain.has_begun() || subscriber.connection().ending().is_some();
                 if drains || !subscriber.is_live() { Poll::Ready(drains) } else { Poll::Pending }
             });
             if drains.await {
@@ -98,7 +98,7 @@ impl Page {
         while !self.is_full() && !self.interrupted && !subscriber.is_live() {
             let pulled = subscriber.pull().await.map_err(|error| {
                 error!(?error, "the store could not be read");
-                call.live.internal("the store could not be read")
+                call.live().internal("the store could not be read")
             })?;
             let head = pulled.head;
             let taken = pulled.items.iter().take_while(|(item, _)| !self.is_full() && self.take(call, item)).count();
@@ -114,7 +114,7 @@ impl Page {
         match item {
             Item::Message(message) => {
                 separate(&mut self.messages);
-                envelope::put_message(&mut self.messages, call.live.hub.epoch(), &message.record);
+                envelope::put_message(&mut self.messages, call.live().hub.epoch(), &message.record);
                 self.count += 1;
             }
             Item::Notice(notice) => {

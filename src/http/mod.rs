@@ -1,6 +1,6 @@
 //! HTTP/1.1: the routes, what is checked before them, and what is added to every answer.
 //!
-//! A request passes the front ([`Door::answer`]: its target, its Host, its Origin, then whether there is room for it),
+//! A request passes the front ([`answer`]: its target, its Host, its Origin, then whether there is room for it),
 //! is routed by a warp filter, and is answered by one function of this folder with a response or a [`Refusal`].
 //! Decides nothing about messages: that is `ingest`'s. Only `answer` makes a response of a refusal.
 
@@ -15,6 +15,7 @@ pub mod flow;
 pub mod forwarded;
 mod health;
 mod history;
+mod host;
 mod origin;
 mod publish;
 mod query;
@@ -24,12 +25,15 @@ mod stream;
 mod topics;
 mod upgrade;
 
+use std::future::Future;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
+use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use tower_service::Service;
 use warp::filters::BoxedFilter;
@@ -47,15 +51,15 @@ use crate::live::Live;
 use crate::plugin::Protocol;
 use crate::problem::Refusal;
 use crate::protocol::sse::Sse;
-use crate::snapshot::Snapshot;
 use crate::telemetry::stats::Route;
 
 /// A larger answer counts in `limits.outbound` until it has left, in bytes.
 const LARGE: usize = 16 << 10;
 
 /// What the server knows of a connection; every request on it has it.
-#[derive(Clone)]
 pub struct Link {
+    /// Where it came in.
+    pub door: Arc<Door>,
     /// The other end; `None` on a Unix socket.
     pub peer: Option<IpAddr>,
     /// Its place.
@@ -97,68 +101,96 @@ impl Door {
         Self { routes: admin::routes(&live, reloader), live, loopback, side: Side::Admin }
     }
 
+    /// What stands behind it.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// Whether only this machine reaches it over TCP.
+    pub fn is_loopback(&self) -> bool {
+        self.loopback
+    }
+
     /// For whom the door is.
     pub fn side(&self) -> Side {
         self.side
     }
+}
 
-    /// Answers one request. Cannot fail, and a panic on the way is an answer too.
-    pub async fn answer(&self, request: Request<Incoming>, link: Link) -> Response {
-        let flow = link.flow.clone();
-        flow.ask();
-        let response = AssertUnwindSafe(self.pass(request, link)).catch_unwind().await.unwrap_or_else(|_| {
-            self.live.stats.panics.add(1);
-            answer::refusal(&self.live.internal("a request handler panicked"))
-        });
-        flow.answer();
-        response
-    }
-
-    async fn pass(&self, mut request: Request<Incoming>, link: Link) -> Response {
-        let began = Instant::now();
-        let snapshot = self.live.snapshot();
-        let call = Arc::new(Call::take(&self.live, &snapshot, self.side, &mut request, link));
-        let mut response = match call.admit(&snapshot, self.loopback) {
-            Err(Refusal::Overloaded { .. }) if events::is_stream(call.uri.path()) => {
-                events::send_away(&self.live, Close::OverCapacity)
-            }
-            Err(refusal) => answer::refusal(&refusal),
-            Ok(()) => {
-                request.extensions_mut().insert(call.clone());
-                let routed = warp::service(self.routes.clone()).call(request).await;
-                match routed {
-                    Ok(response) => response,
-                    Err(never) => match never {},
-                }
-            }
+/// Answers one request. Cannot fail, and a panic on the way is an answer too.
+///
+/// What need not wait is done before the future is made, and what waits is boxed: a request is large, and each future
+/// that it is handed to would move it.
+pub fn answer(request: Request<Incoming>, link: Arc<Link>) -> impl Future<Output = Response> {
+    link.flow.ask();
+    let began = Instant::now();
+    let entered = std::panic::catch_unwind(AssertUnwindSafe(|| enter(request, &link)));
+    async move {
+        let answered = match entered {
+            Ok((call, routed)) => AssertUnwindSafe(leave(call, began, routed)).catch_unwind().await,
+            Err(panic) => Err(panic),
         };
-        self.weigh(&call, &snapshot, &mut response);
-        origin::mark(&call, &snapshot, &mut response);
-        let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if !is_upgrade && (call.is_last() || self.live.drain.has_begun()) {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        self.live.stats.answered(call.route(), response.status().as_u16());
-        if matches!(call.route(), Route::Publish | Route::PublishMany) {
-            self.live.stats.publish_request.observe(began.elapsed());
-        }
+        let response = answered.unwrap_or_else(|_| {
+            let live = link.door.live();
+            live.stats.panics.add(1);
+            answer::refusal(&live.internal("a request handler panicked"))
+        });
+        link.flow.answer();
         response
     }
+}
 
-    /// A peer that does not read its answer holds all of it. What a GET asked for can be asked for again; what came of a
-    /// publish is told in any case.
-    fn weigh(&self, call: &Call, snapshot: &Snapshot, response: &mut Response) {
-        let bytes = response.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
-        if bytes <= LARGE || self.side == Side::Admin {
-            return;
+/// The front, and whoever answers behind it.
+fn enter(mut request: Request<Incoming>, link: &Arc<Link>) -> (Arc<Call>, BoxFuture<'static, Response>) {
+    let call = Call::take(link.clone(), &mut request);
+    let routed: BoxFuture<'static, Response> = match call.admit() {
+        Err(Refusal::Overloaded { .. }) if events::is_stream(call.uri.path()) => {
+            Box::pin(ready(events::send_away(call.live(), Close::OverCapacity)))
         }
-        if call.method == Method::GET && !self.live.hub.outbound.admits(snapshot.config.limits.outbound) {
-            *response = answer::refusal(&Refusal::Overloaded {
-                what: "slow readers hold nearly as much as `limits.outbound` allows",
-                retry_after: Duration::from_secs(1),
-            });
-        } else {
-            call.flow.keep(self.live.hub.subscriber(NoSocket, &Sse), bytes);
-        }
+        Err(refusal) => Box::pin(ready(answer::refusal(&refusal))),
+        Ok(()) => match routes::publish(&call) {
+            Some(topic) => Box::pin(publish::one(topic, call.clone(), request.into_body().into_data_stream())),
+            None => {
+                request.extensions_mut().insert(call.clone());
+                let routed = warp::service(link.door.routes.clone()).call(request);
+                Box::pin(routed.map(|routed| routed.unwrap_or_else(|never| match never {})))
+            }
+        },
+    };
+    (call, routed)
+}
+
+/// What every answer has, and what is counted of it.
+async fn leave(call: Arc<Call>, began: Instant, routed: BoxFuture<'static, Response>) -> Response {
+    let mut response = routed.await;
+    weigh(&call, &mut response);
+    origin::mark(&call, &mut response);
+    let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let live = call.live();
+    if !is_upgrade && (call.is_last() || live.drain.has_begun()) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    live.stats.answered(call.route(), response.status().as_u16());
+    if matches!(call.route(), Route::Publish | Route::PublishMany) {
+        live.stats.publish_request.observe(began.elapsed());
+    }
+    response
+}
+
+/// A peer that does not read its answer holds all of it. What a GET asked for can be asked for again; what came of a
+/// publish is told in any case.
+fn weigh(call: &Call, response: &mut Response) {
+    let bytes = response.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
+    if bytes <= LARGE || call.side() == Side::Admin {
+        return;
+    }
+    let hub = &call.live().hub;
+    if call.method == Method::GET && !hub.outbound.admits(call.snapshot.config.limits.outbound) {
+        *response = answer::refusal(&Refusal::Overloaded {
+            what: "slow readers hold nearly as much as `limits.outbound` allows",
+            retry_after: Duration::from_secs(1),
+        });
+    } else {
+        call.link.flow.keep(hub.subscriber(NoSocket, &Sse), bytes);
     }
 }

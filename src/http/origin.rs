@@ -7,14 +7,13 @@ use warp::http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, HeaderValue, ORIGIN, VARY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use warp::http::uri::Authority;
 use warp::http::{Method, StatusCode};
 use warp::reply::Response;
 
 use crate::http::Side;
 use crate::http::call::Call;
+use crate::http::host::Host;
 use crate::problem::Refusal;
-use crate::snapshot::Snapshot;
 
 const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
@@ -22,13 +21,13 @@ const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 ///
 /// # Errors
 /// 400, 421 or 403.
-pub fn admit(call: &Call, snapshot: &Snapshot, loopback: bool) -> Result<(), Refusal> {
+pub fn admit(call: &Call) -> Result<(), Refusal> {
     let host = call.host()?;
-    if !serves(call.side, snapshot, loopback, &host) {
+    if !serves(call, host) {
         return Err(Refusal::UnknownHost { host: host.to_string() });
     }
     match call.one(&ORIGIN)? {
-        Some(origin) if !allows(call.side, snapshot, &host, origin) => {
+        Some(origin) if !allows(call, host, origin) => {
             Err(Refusal::OriginDenied { origin: origin.escape_default().to_string() })
         }
         _ => Ok(()),
@@ -36,12 +35,11 @@ pub fn admit(call: &Call, snapshot: &Snapshot, loopback: bool) -> Result<(), Ref
 }
 
 /// Adds what every answer has: no cache keeps it, no browser guesses its type, an allowed page may read it.
-pub fn mark(call: &Call, snapshot: &Snapshot, response: &mut Response) {
+pub fn mark(call: &Call, response: &mut Response) {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return;
     }
     let preflight = call.method == Method::OPTIONS;
-    let allow = response.headers().get(ALLOW).cloned();
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -55,13 +53,13 @@ pub fn mark(call: &Call, snapshot: &Snapshot, response: &mut Response) {
     );
     let Some(origin) = call.headers.get(ORIGIN) else { return };
     let Ok(host) = call.host() else { return };
-    if !origin.to_str().is_ok_and(|origin| allows(call.side, snapshot, &host, origin)) {
+    if !origin.to_str().is_ok_and(|origin| allows(call, host, origin)) {
         return;
     }
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
     headers
         .insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("ETag, Link, Retry-After, WWW-Authenticate"));
-    if let Some(allow) = allow.filter(|_| preflight) {
+    if let Some(allow) = headers.get(ALLOW).filter(|_| preflight).cloned() {
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, allow);
         headers.insert(
             ACCESS_CONTROL_ALLOW_HEADERS,
@@ -71,24 +69,26 @@ pub fn mark(call: &Call, snapshot: &Snapshot, response: &mut Response) {
     }
 }
 
-fn serves(side: Side, snapshot: &Snapshot, loopback: bool, host: &Authority) -> bool {
+fn serves(call: &Call, host: Host<'_>) -> bool {
+    let loopback = call.link.door.is_loopback();
     let is_one_of = |names: &[&str]| names.iter().any(|name| is_name(name, host));
-    match &snapshot.config.server.allowed_hosts {
+    match &call.snapshot.config.server.allowed_hosts {
         None => !loopback || is_one_of(&LOOPBACK_NAMES),
-        Some(_) if side == Side::Admin && loopback && is_one_of(&LOOPBACK_NAMES) => true,
+        Some(_) if call.side() == Side::Admin && loopback && is_one_of(&LOOPBACK_NAMES) => true,
         Some(names) => names.iter().any(|name| is_name(name, host)),
     }
 }
 
 /// A name without a port is any port's.
-fn is_name(name: &str, host: &Authority) -> bool {
-    name.eq_ignore_ascii_case(host.as_str()) || name.eq_ignore_ascii_case(host.host())
+fn is_name(name: &str, host: Host<'_>) -> bool {
+    name.eq_ignore_ascii_case(host.as_str()) || name.eq_ignore_ascii_case(host.name())
 }
 
-fn allows(side: Side, snapshot: &Snapshot, host: &Authority, origin: &str) -> bool {
+fn allows(call: &Call, host: Host<'_>, origin: &str) -> bool {
     let own = origin
         .split_once("://")
         .is_some_and(|(scheme, rest)| matches!(scheme, "http" | "https") && rest.eq_ignore_ascii_case(host.as_str()));
     // Pages of other origins have no business with an operator's listener, whatever publishes and subscribes.
-    own || (side == Side::Public && snapshot.config.server.allowed_origins.iter().any(|allowed| allowed == origin))
+    own || (call.side() == Side::Public
+        && call.snapshot.config.server.allowed_origins.iter().any(|allowed| allowed == origin))
 }

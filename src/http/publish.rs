@@ -14,9 +14,10 @@ use crate::http::body::{Arrived, arrive};
 use crate::http::call::Call;
 use crate::http::envelope::Envelopes;
 use crate::http::{answer, credential, envelope};
-use crate::ingest::{self, Publication, Published, Publisher};
+use crate::ingest::{self, Publication, Publisher};
 use crate::message::Position;
 use crate::name::TopicName;
+use crate::plugin::Receipt;
 use crate::principal::Principal;
 use crate::problem::Refusal;
 use crate::telemetry::log_refused;
@@ -29,72 +30,78 @@ const ONE: &str = "application/json";
 const ENVELOPES: &str = "application/json` or `application/x-ndjson";
 
 /// `POST /publish/{topic}`: the body is the payload.
-pub async fn one<S, B>(topic: String, call: Arc<Call>, body: S) -> Response
+pub async fn one<S, B, E>(topic: String, call: Arc<Call>, body: S) -> Response
 where
-    S: Stream<Item = Result<B, warp::Error>> + Send,
+    S: Stream<Item = Result<B, E>> + Send,
     B: Buf,
 {
-    let _held = call.live.drain.hold();
+    let _held = call.live().drain.hold();
     answer::either(publish_one(&topic, &call, body).await)
 }
 
 /// `POST /publish`: an envelope, a list of them, or one a line.
-pub async fn envelopes<S, B>(call: Arc<Call>, body: S) -> Response
+pub async fn envelopes<S, B, E>(call: Arc<Call>, body: S) -> Response
 where
-    S: Stream<Item = Result<B, warp::Error>> + Send,
+    S: Stream<Item = Result<B, E>> + Send,
     B: Buf,
 {
-    let _held = call.live.drain.hold();
+    let _held = call.live().drain.hold();
     answer::either(publish_envelopes(&call, body).await)
 }
 
 /// `POST /validate/{topic}`: the judgement of a publish without the publish.
-pub async fn validate<S, B>(topic: String, call: Arc<Call>, body: S) -> Response
+pub async fn validate<S, B, E>(topic: String, call: Arc<Call>, body: S) -> Response
 where
-    S: Stream<Item = Result<B, warp::Error>> + Send,
+    S: Stream<Item = Result<B, E>> + Send,
     B: Buf,
 {
     answer::either(judge_one(&topic, &call, body).await)
 }
 
-async fn publish_one<S, B>(topic: &str, call: &Call, body: S) -> Result<Response, Refusal>
+async fn publish_one<S, B, E>(topic: &str, call: &Call, body: S) -> Result<Response, Refusal>
 where
-    S: Stream<Item = Result<B, warp::Error>>,
+    S: Stream<Item = Result<B, E>>,
     B: Buf,
 {
     let topic = parse_topic(topic).map_err(|refusal| refused_early(call, None, refusal))?;
     let key = credential::idempotency_key(&call.headers);
     let key = key.map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
     let arrived = arrive(call, body, ONE).await.map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
-    let Arrived { body, principal, .. } = arrived;
-    let publication = Publication { topic: topic.clone(), user: None, body, key };
-    match ingest::publish(&call.live, publisher(call, &principal), publication).await {
-        Ok(published) => Ok(receipt(&published)),
+    let Arrived { body, principal, snapshot, .. } = arrived;
+    let publication = Publication { topic, user: None, body, key };
+    match ingest::publish(call.live(), snapshot, publisher(call, &principal), &publication).await {
+        Ok(id) => Ok(receipt(&publication.topic, id)),
         Err(refusal) => {
-            log_refused(topic.as_str(), principal.name(), call.peer, &refusal);
+            log_refused(publication.topic.as_str(), principal.name(), call.peer, &refusal);
             Err(refusal)
         }
     }
 }
 
-async fn publish_envelopes<S, B>(call: &Call, body: S) -> Result<Response, Refusal>
+async fn publish_envelopes<S, B, E>(call: &Call, body: S) -> Result<Response, Refusal>
 where
-    S: Stream<Item = Result<B, warp::Error>>,
+    S: Stream<Item = Result<B, E>>,
     B: Buf,
 {
     let (arrived, envelopes) =
         read_envelopes(call, body).await.map_err(|refusal| refused_early(call, None, refusal))?;
     let Envelopes { publications, single, places } = envelopes;
-    let first = publications.first().map(|publication| publication.topic.clone());
-    let published = ingest::publish_batch(&call.live, publisher(call, &arrived.principal), publications).await;
+    let Arrived { principal, snapshot, .. } = arrived;
+    let published = ingest::publish_batch(call.live(), snapshot, publisher(call, &principal), &publications).await;
+    let epoch = call.live().hub.epoch();
+    let id = |receipt: &Receipt| Position { epoch, seq: receipt.seq };
+    let topics = publications.iter().map(|publication| &publication.topic);
     match published.map_err(|refusal| places.place(refusal)) {
-        Ok(published) => Ok(match published.as_slice() {
-            [one] if single => receipt(one),
-            list => receipts(list),
-        }),
+        Ok(published) => {
+            let mut published = topics.zip(published.iter().map(id));
+            Ok(match published.next() {
+                Some((topic, id)) if single => receipt(topic, id),
+                first => receipts(first.into_iter().chain(published)),
+            })
+        }
         Err(refusal) => {
-            let topic = first.as_ref().map_or("", TopicName::as_str);
-            log_refused(topic, arrived.principal.name(), call.peer, &refusal);
+            let topic = publications.first().map_or("", |publication| publication.topic.as_str());
+            log_refused(topic, principal.name(), call.peer, &refusal);
             Err(match refusal {
                 Refusal::Batch(mut items) if single && items.len() == 1 => items.remove(0).1,
                 refusal => refusal,
@@ -103,9 +110,9 @@ where
     }
 }
 
-async fn read_envelopes<S, B>(call: &Call, body: S) -> Result<(Arrived, Envelopes), Refusal>
+async fn read_envelopes<S, B, E>(call: &Call, body: S) -> Result<(Arrived, Envelopes), Refusal>
 where
-    S: Stream<Item = Result<B, warp::Error>>,
+    S: Stream<Item = Result<B, E>>,
     B: Buf,
 {
     let key = credential::idempotency_key(&call.headers)?;
@@ -123,14 +130,14 @@ fn publisher<'a>(call: &Call, principal: &'a Principal) -> Publisher<'a> {
 
 /// A publish was refused before there was something to judge.
 fn refused_early(call: &Call, topic: Option<&TopicName>, refusal: Refusal) -> Refusal {
-    ingest::count_refused(&call.live, topic, &refusal);
+    ingest::count_refused(call.live(), topic, &refusal);
     log_refused(topic.map_or("", TopicName::as_str), "", call.peer, &refusal);
     refusal
 }
 
-async fn judge_one<S, B>(topic: &str, call: &Call, body: S) -> Result<Response, Refusal>
+async fn judge_one<S, B, E>(topic: &str, call: &Call, body: S) -> Result<Response, Refusal>
 where
-    S: Stream<Item = Result<B, warp::Error>>,
+    S: Stream<Item = Result<B, E>>,
     B: Buf,
 {
     let topic = parse_topic(topic)?;
@@ -145,27 +152,28 @@ fn parse_topic(text: &str) -> Result<TopicName, Refusal> {
         .map_err(|error| Refusal::BadRequest(format!("`{}` is not a topic's name: {error}", text.escape_default())))
 }
 
-fn receipt(published: &Published) -> Response {
-    let mut text = Vec::with_capacity(len(published));
-    put(&mut text, published);
+fn receipt(topic: &TopicName, id: Position) -> Response {
+    let mut text = Vec::with_capacity(len(topic, id));
+    put(&mut text, topic, id);
     answer::typed(StatusCode::OK, "application/json", text)
 }
 
-fn receipts(published: &[Published]) -> Response {
-    let mut text = Vec::with_capacity(2 + published.iter().map(|one| len(one) + 1).sum::<usize>());
+fn receipts<'a>(published: impl Iterator<Item = (&'a TopicName, Position)> + Clone) -> Response {
+    let len = published.clone().map(|(topic, id)| len(topic, id) + 1).sum::<usize>();
+    let mut text = Vec::with_capacity(2 + len);
     text.push(b'[');
-    for (index, one) in published.iter().enumerate() {
+    for (index, (topic, id)) in published.enumerate() {
         if index > 0 {
             text.push(b',');
         }
-        put(&mut text, one);
+        put(&mut text, topic, id);
     }
     text.push(b']');
     answer::typed(StatusCode::OK, "application/json", text)
 }
 
 /// Writes a published message as JSON. A topic's alphabet needs no escaping.
-fn put(out: &mut Vec<u8>, Published { topic, id }: &Published) {
+fn put(out: &mut Vec<u8>, topic: &TopicName, id: Position) {
     out.extend_from_slice(TOPIC);
     out.extend_from_slice(topic.as_str().as_bytes());
     out.extend_from_slice(ID);
@@ -174,6 +182,6 @@ fn put(out: &mut Vec<u8>, Published { topic, id }: &Published) {
 }
 
 /// Bytes that [`put`] will write.
-fn len(Published { topic, id }: &Published) -> usize {
+fn len(topic: &TopicName, id: Position) -> usize {
     TOPIC.len() + topic.as_str().len() + ID.len() + Position::len(id.seq) + END.len()
 }

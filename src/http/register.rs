@@ -33,9 +33,9 @@ struct Request {
 }
 
 /// `POST /register`: answers a URL with which a connection of this user can be made.
-pub async fn register<S, B>(call: Arc<Call>, body: S) -> Response
+pub async fn register<S, B, E>(call: Arc<Call>, body: S) -> Response
 where
-    S: Stream<Item = Result<B, warp::Error>> + Send,
+    S: Stream<Item = Result<B, E>> + Send,
     B: Buf,
 {
     answer::either(try_register(&call, body).await)
@@ -44,16 +44,16 @@ where
 /// `DELETE /register/{id}`: the id is a secret, so that knowing it is all it takes; but a wrong credential is refused
 /// here as anywhere.
 pub async fn unregister(id: String, call: Arc<Call>) -> Response {
-    answer::either(match call.identify(&call.live.snapshot()).await {
-        Ok(_) if call.live.registrations.remove(&id, Instant::now()) => Ok(answer::empty(StatusCode::NO_CONTENT)),
+    answer::either(match call.identify(&call.snapshot).await {
+        Ok(_) if call.live().registrations.remove(&id, Instant::now()) => Ok(answer::empty(StatusCode::NO_CONTENT)),
         Ok(_) => Err(Refusal::NotFound),
         Err(refusal) => Err(refusal),
     })
 }
 
-async fn try_register<S, B>(call: &Call, body: S) -> Result<Response, Refusal>
+async fn try_register<S, B, E>(call: &Call, body: S) -> Result<Response, Refusal>
 where
-    S: Stream<Item = Result<B, warp::Error>>,
+    S: Stream<Item = Result<B, E>>,
     B: Buf,
 {
     let Arrived { body, snapshot, principal, .. } = arrive(call, body, "application/json").await?;
@@ -66,7 +66,7 @@ where
     admit(&snapshot, &principal, &user_id, &topics)?;
     let base = base_url(call, &snapshot)?;
     let registration = Registration::new(principal, user_id, topics);
-    let id = call.live.registrations.register(registration, &snapshot.config.limits, Instant::now())?;
+    let id = call.live().registrations.register(registration, &snapshot.config.limits, Instant::now())?;
     Ok(answer::json(StatusCode::OK, &json!({"id": id.to_string(), "url": format!("{base}/ws/{id}")})))
 }
 

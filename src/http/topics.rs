@@ -37,26 +37,26 @@ pub async fn schema(topic: String, call: Arc<Call>) -> Response {
 }
 
 async fn try_list(call: &Call) -> Result<Response, Refusal> {
-    let snapshot = call.live.snapshot();
-    let principal = call.identify(&snapshot).await?;
+    let snapshot = &call.snapshot;
+    let principal = call.identify(snapshot).await?;
     let mut visible: Vec<&Arc<TopicRules>> =
-        snapshot.topics.iter().filter(|rules| may_know(&principal, declared(&snapshot, rules))).collect();
+        snapshot.topics.iter().filter(|rules| may_know(&principal, declared(snapshot, rules))).collect();
     visible.sort_unstable_by_key(|rules| rules.config);
-    let topics: Vec<Value> = visible.into_iter().map(|rules| shown(&snapshot, rules)).collect();
+    let topics: Vec<Value> = visible.into_iter().map(|rules| shown(snapshot, rules)).collect();
     Ok(answer::json(StatusCode::OK, &json!({"topics": topics})))
 }
 
 async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
-    let snapshot = call.live.snapshot();
-    let principal = call.identify(&snapshot).await?;
-    let rules = find(topic, &snapshot, &principal)?;
-    Ok(answer::json(StatusCode::OK, &shown(&snapshot, &rules)))
+    let snapshot = &call.snapshot;
+    let principal = call.identify(snapshot).await?;
+    let rules = find(topic, snapshot, &principal)?;
+    Ok(answer::json(StatusCode::OK, &shown(snapshot, &rules)))
 }
 
 async fn try_schema(topic: &str, call: &Call) -> Result<Response, Refusal> {
-    let snapshot = call.live.snapshot();
-    let principal = call.identify(&snapshot).await?;
-    let rules = find(topic, &snapshot, &principal)?;
+    let snapshot = &call.snapshot;
+    let principal = call.identify(snapshot).await?;
+    let rules = find(topic, snapshot, &principal)?;
     let text = serde_json::to_vec(rules.schema.document()).expect("a schema is JSON");
     Ok(answer::typed(StatusCode::OK, "application/schema+json", text))
 }

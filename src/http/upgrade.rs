@@ -53,7 +53,7 @@ pub fn upgrade(
         bearer: credential::bearer(&call.headers)?.map(SecretString::from),
         registration: registration.map(SecretString::from),
         peer: call.peer,
-        permit: call.permit.clone(),
+        permit: call.link.permit.clone(),
     };
     let accept = accept_key(key);
     let mut response = answer::empty(StatusCode::SWITCHING_PROTOCOLS);
@@ -64,10 +64,10 @@ pub fn upgrade(
     if let Some(chosen) = chosen {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen.name()));
     }
-    let live = call.live.clone();
+    let live = call.live().clone();
     // Boxed, so that nothing of it is left in the task when it is done: there may be very many idle ones.
     let opened = Box::pin(open(live, pending, opening));
-    call.live.drain.spawn("websocket", async move {
+    call.live().drain.spawn("websocket", async move {
         if let Some(task) = opened.await {
             task.run().await;
         }

@@ -174,10 +174,14 @@ impl Log {
     fn record(&mut self, draft: Draft, receipt: Receipt) -> Arc<Record> {
         self.keys.remember(&draft, receipt);
         let Draft { topic, user, payload, .. } = draft;
-        let record = Arc::new(Record { seq: receipt.seq, time: receipt.time, topic, user, payload });
-        if let Some(ring) = self.rings.get_mut(&record.topic) {
+        let record = |topic| Arc::new(Record { seq: receipt.seq, time: receipt.time, topic, user, payload });
+        if let Some(ring) = self.rings.get_mut(&topic) {
+            let record = record(ring.topic.clone());
             ring.push(record.clone());
-        } else if let Some(ring) = self.open_ring(record.topic.clone()) {
+            return record;
+        }
+        let record = record(topic.clone());
+        if let Some(ring) = self.open_ring(topic) {
             ring.push(record.clone());
         }
         record
@@ -191,7 +195,7 @@ impl Log {
                 if !rules.declared.is_exact() {
                     *self.families.entry(rules.declared.as_str().into()).or_default() += 1;
                 }
-                let ring = Ring::new(rules.clone(), evicted);
+                let ring = Ring::new(topic.clone(), rules.clone(), evicted);
                 Some(self.rings.entry(topic).insert_entry(ring).into_mut())
             }
             None => {

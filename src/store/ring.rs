@@ -4,10 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::message::{Record, Seq, Time};
+use crate::name::TopicName;
 use crate::plugin::Retention;
 
 /// The newest messages of a topic, bounded by count, bytes of payload and age.
 pub(super) struct Ring {
+    /// All that it retains shares this one name.
+    pub(super) topic: TopicName,
     records: VecDeque<Arc<Record>>,
     bytes: usize,
     evicted: Seq,
@@ -16,8 +19,8 @@ pub(super) struct Ring {
 
 impl Ring {
     /// An empty ring; everything up to `evicted` has been let go before.
-    pub(super) fn new(retention: Arc<Retention>, evicted: Seq) -> Self {
-        Self { records: VecDeque::new(), bytes: 0, evicted, retention }
+    pub(super) fn new(topic: TopicName, retention: Arc<Retention>, evicted: Seq) -> Self {
+        Self { topic, records: VecDeque::new(), bytes: 0, evicted, retention }
     }
 
     pub(super) fn push(&mut self, record: Arc<Record>) {

@@ -144,8 +144,8 @@ impl Task {
         let Some(principal) = self.principal.clone() else { return Ok(()) };
         let publication = Publication { topic, user: None, body: Bytes::from(String::from(body)), key: None };
         let publisher = Publisher { principal: &principal, peer: self.peer };
-        match ingest::publish(&self.live, publisher, publication).await {
-            Ok(published) => self.tell(&Notice::Ok { id, message: Some(published.id) }),
+        match ingest::publish(&self.live, self.live.snapshot(), publisher, &publication).await {
+            Ok(published) => self.tell(&Notice::Ok { id, message: Some(published) }),
             Err(refusal) => self.refuse(id, refusal),
         }
     }

@@ -36,6 +36,7 @@ mod reload_large;
 mod reload_storm;
 mod rig;
 mod smallest_flow;
+mod stale;
 mod store_contract;
 mod subscriber;
 mod suites;

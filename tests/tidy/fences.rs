@@ -19,7 +19,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("form_urlencoded", &["http/query.rs"]),
     ("getrandom", &["cli/token.rs", "reconnect.rs", "store/memory.rs"]),
     ("hdrhistogram", &["cli/bench/figures.rs"]),
-    ("http-body-util", &["cli/bench/"]),
+    ("http-body-util", &["cli/bench/", "http/mod.rs"]),
     ("hyper", &["cli/bench/", "http/", "server.rs"]),
     ("hyper-util", &["cli/bench/", "http/", "server.rs"]),
     ("indicatif", &["cli/bench/progress.rs"]),

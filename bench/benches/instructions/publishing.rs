@@ -43,7 +43,7 @@ fn publish((live, publication): (Arc<Live>, Publication)) -> Arc<Live> {
     let snapshot = live.snapshot();
     let publisher = Publisher { principal: &snapshot.anonymous, peer: IpAddr::V4(Ipv4Addr::LOCALHOST) };
     for _ in 0..PUBLISHES {
-        let published = relay::ingest::publish(&live, publisher, publication.clone()).now_or_never();
+        let published = relay::ingest::publish(&live, snapshot.clone(), publisher, &publication).now_or_never();
         assert!(black_box(published).is_some_and(|published| published.is_ok()), "a log in memory does not wait");
     }
     drop(snapshot);

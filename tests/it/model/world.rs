@@ -14,7 +14,7 @@ use relay::close::Close;
 use relay::config::model::{TokenConfig, TopicConfig};
 use relay::connections::{Connections, Permit};
 use relay::http::flow::Flow;
-use relay::http::{Door, Link};
+use relay::http::{Door, Link, answer};
 use relay::hub::Size;
 use relay::hub::entry::Mark;
 use relay::ingest::{self, Publication, Publisher};
@@ -127,11 +127,12 @@ impl World {
             body: Bytes::from(body(number)),
             key: None,
         });
+        let publications: Vec<_> = publications.collect();
         let publisher = Publisher { principal: &principal, peer: IpAddr::from([127, 0, 0, 1]) };
-        let published = ingest::publish_batch(&self.live, publisher, publications.collect()).await.expect("published");
-        for (published, (topic, user)) in published.iter().zip(list) {
+        let published = ingest::publish_batch(&self.live, snapshot.clone(), publisher, &publications).await;
+        for (published, (topic, user)) in published.expect("published").iter().zip(list) {
             self.numbers += 1;
-            self.log.push(Published { seq: published.id.seq, topic: *topic, user: *user, number: self.numbers });
+            self.log.push(Published { seq: published.seq, topic: *topic, user: *user, number: self.numbers });
         }
     }
 
@@ -246,15 +247,9 @@ impl Drop for World {
 }
 
 async fn serve(socket: DuplexStream, door: Arc<Door>, permit: Permit) {
-    let flow = Flow::default();
-    let socket = HttpSocket::new(socket, Duration::from_secs(10), Duration::from_secs(30), flow.clone());
-    let service = service_fn(move |request| {
-        let (door, link) = (
-            door.clone(),
-            Link { peer: None, permit: permit.clone(), flow: flow.clone(), secure: false, hasty: false },
-        );
-        async move { Ok::<_, std::convert::Infallible>(door.answer(request, link).await) }
-    });
+    let link = Arc::new(Link { door, peer: None, permit, flow: Flow::default(), secure: false, hasty: false });
+    let socket = HttpSocket::new(socket, Duration::from_secs(10), Duration::from_secs(30), link.flow.clone());
+    let service = service_fn(move |request| answer(request, link.clone()).map(Ok::<_, std::convert::Infallible>));
     let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
 }
 

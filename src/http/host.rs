@@ -1,0 +1,92 @@
+//! The name under which a server was called: a host and perhaps a port (RFC 9110, section 7.2).
+//!
+//! Looked at for every request, hence without a copy. Of the host's grammar (RFC 3986, section 3.2.2) it knows which
+//! characters it is made of; whether there is such a host is for those to say who list theirs.
+
+use std::fmt;
+
+/// A host with the port that stands behind it, if one does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Host<'a> {
+    whole: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Host<'a> {
+    /// `None`: it is not a host and a port. A user in front of it is not part of them.
+    pub fn parse(whole: &'a str) -> Option<Self> {
+        let bytes = whole.as_bytes();
+        let end = match bytes.first()? {
+            b'[' => bytes.iter().position(|byte| *byte == b']')? + 1,
+            _ => bytes.iter().position(|byte| *byte == b':').unwrap_or(bytes.len()),
+        };
+        let (name, port) = whole.split_at(end);
+        let inner = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let is_name = match inner {
+            Some(address) => !address.is_empty() && address.bytes().all(|byte| is_registered(byte) || byte == b':'),
+            None => !name.is_empty() && name.bytes().all(is_registered),
+        };
+        let is_port = port.is_empty() || port.starts_with(':') && port[1..].bytes().all(|byte| byte.is_ascii_digit());
+        (is_name && is_port).then_some(Self { whole, name })
+    }
+
+    /// Host and port, as they were written.
+    pub fn as_str(&self) -> &'a str {
+        self.whole
+    }
+
+    /// Without the port.
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+}
+
+impl fmt::Display for Host<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.whole)
+    }
+}
+
+/// Unreserved, or a sub-delimiter. Names of the web have no percent signs.
+fn is_registered(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::proptest;
+    use warp::http::uri::Authority;
+
+    use super::Host;
+
+    #[test]
+    fn a_host_is_a_name_and_perhaps_a_port() {
+        for (text, name) in [
+            ("localhost", "localhost"),
+            ("127.0.0.1:8080", "127.0.0.1"),
+            ("[::1]:8080", "[::1]"),
+            ("[::ffff:10.0.0.1]", "[::ffff:10.0.0.1]"),
+            ("relay.example:", "relay.example"),
+            ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ] {
+            let host = Host::parse(text).expect(text);
+            assert_eq!((host.name(), host.as_str()), (name, text));
+        }
+        for text in [
+            "", ":80", "a b", "a:b", "a:80:80", "user@a", "a/b", "a?b", "[::1", "::1", "[]", "[::1]8", "a%41", "ä",
+            "a]",
+        ] {
+            assert_eq!(Host::parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_a_host_is_an_authority_of_the_same_name(text in "[a-c.:@\\[\\]0-9/% -]{0,12}") {
+            if let Some(host) = Host::parse(&text) {
+                let authority: Authority = text.parse().expect("an authority");
+                assert_eq!(host.name(), authority.host());
+            }
+        }
+    }
+}
