@@ -28,9 +28,11 @@ load=$target/release/load
 floor=$target/release/floor
 bare=$target/release/bare-hyper
 
+# The output of the servers stands apart: Relay looks after the directory of its configuration, and each line would wake it.
 work=$(mktemp -d)
+out=$(mktemp)
 server=
-trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
+trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$work" "$out"' EXIT
 runs=${RUNS:-$work/runs}
 : >"$runs"
 cp "$here/relay.toml" "$here/bench.json" "$work"
@@ -46,14 +48,14 @@ done
 start() {
     local port=$1
     shift
-    taskset -c 0 "$@" >"$work/out" 2>&1 &
+    taskset -c 0 "$@" >"$out" 2>&1 &
     server=$!
     for _ in $(seq 100); do
         if listens "$port"; then return; fi
         kill -0 "$server" 2>/dev/null || break
         sleep 0.05
     done
-    cat "$work/out" >&2
+    cat "$out" >&2
     printf 'did not start: %s\n' "$*" >&2
     exit 1
 }
@@ -72,11 +74,11 @@ run() {
     bare) port=28703; start "$port" "$bare" "$port" ;;
     esac
     if ! timeout 150 "$load" --address "127.0.0.1:$port" --pid "$server" --processor 1 --label "$name-$scenario" "$@" >>"$runs"; then
-        tail -n 20 "$work/out" >&2
+        tail -n 20 "$out" >&2
         printf 'failed: %s %s\n' "$name" "$scenario" >&2
         exit 1
     fi
-    kill -0 "$server" 2>/dev/null || { tail -n 20 "$work/out" >&2; printf 'the server died\n' >&2; exit 1; }
+    kill -0 "$server" 2>/dev/null || { tail -n 20 "$out" >&2; printf 'the server died\n' >&2; exit 1; }
     kill "$server"
     wait "$server" 2>/dev/null || true
     server=

@@ -39,6 +39,8 @@ enum Stage {
     Answered,
     /// Its answer is a stream that has not ended.
     Streaming,
+    /// Its answer hands the connection to another protocol.
+    Upgrading,
 }
 
 /// For whom it is held.
@@ -70,9 +72,19 @@ impl Flow {
 
     /// Its answer is there; a stream's comes later, see [`Flow::end`].
     pub fn answer(&self) {
-        if !self.is(Stage::Streaming) {
+        if self.is(Stage::Asked) {
             self.end();
         }
+    }
+
+    /// Its answer will be the last in HTTP.
+    pub fn upgrade(&self) {
+        self.0.stage.store(Stage::Upgrading as u8, Ordering::Relaxed);
+    }
+
+    /// Whether what is written from now on is the answer to an upgrade.
+    pub fn is_upgrade(&self) -> bool {
+        self.is(Stage::Upgrading)
     }
 
     /// There is nothing behind what was handed over.

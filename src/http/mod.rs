@@ -165,9 +165,10 @@ async fn leave(call: Arc<Call>, began: Instant, routed: BoxFuture<'static, Respo
     let mut response = routed.await;
     weigh(&call, &mut response);
     origin::mark(&call, &mut response);
-    let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let live = call.live();
-    if !is_upgrade && (call.is_last() || live.drain.has_begun()) {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        call.link.flow.upgrade();
+    } else if call.is_last() || live.drain.has_begun() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     live.stats.answered(call.route(), response.status().as_u16());

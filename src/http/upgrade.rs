@@ -28,7 +28,7 @@ use crate::server::http_socket::HttpSocket;
 use crate::server::socket::Socket;
 use crate::ws;
 use crate::ws::handshake::{accept_key, is_key};
-use crate::ws::opening::Opening;
+use crate::ws::opening::{Opening, Upgraded};
 
 /// Extracts the upgrade that hyper offers, if the request asked for one.
 pub fn pending() -> impl Filter<Extract = (Option<OnUpgrade>,), Error = Infallible> + Copy {
@@ -84,7 +84,10 @@ async fn open(live: Arc<Live>, pending: OnUpgrade, opening: Opening) -> Option<B
         }
     };
     match upgraded.downcast::<TokioIo<HttpSocket<Socket>>>() {
-        Ok(parts) => Some(ws::open(live, parts.io.into_inner().into_inner(), parts.read_buf, opening).await),
+        Ok(parts) => {
+            let (socket, answer) = parts.io.into_inner().into_parts();
+            Some(ws::open(live, Upgraded { socket, answer, head: parts.read_buf }, opening).await)
+        }
         Err(_) => unreachable!("the accept loop serves sockets of this type only"),
     }
 }

@@ -30,6 +30,8 @@ pub struct HttpSocket<S> {
     socket: S,
     /// Told when everything has been written.
     flow: Flow,
+    /// The answer to an upgrade, which is not written here: it leaves with what the other protocol says first.
+    upgrade: Vec<u8>,
     header_timeout: Duration,
     /// Since when the header of a request is waited for, when one is.
     waits_since: Instant,
@@ -47,12 +49,22 @@ impl<S> HttpSocket<S> {
     /// they make no progress for `write_stall`.
     pub fn new(socket: S, header_timeout: Duration, write_stall: Duration, flow: Flow) -> Self {
         let waits_since = Instant::now();
-        Self { socket, flow, header_timeout, waits_since, overdue: None, write_stall, stalled: None, ending: None }
+        Self {
+            socket,
+            flow,
+            upgrade: Vec::new(),
+            header_timeout,
+            waits_since,
+            overdue: None,
+            write_stall,
+            stalled: None,
+            ending: None,
+        }
     }
 
-    /// The socket, for another protocol.
-    pub fn into_inner(self) -> S {
-        self.socket
+    /// The socket, for another protocol, and what is to be written to it first: the answer to the upgrade.
+    pub fn into_parts(self) -> (S, Vec<u8>) {
+        (self.socket, self.upgrade)
     }
 
     /// Ready when a header has been waited for too long.
@@ -106,6 +118,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for HttpSocket<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpSocket<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.flow.is_upgrade() {
+            this.upgrade.extend_from_slice(buf);
+            return Poll::Ready(Ok(buf.len()));
+        }
         let written = Pin::new(&mut this.socket).poll_write(cx, buf);
         this.watch(cx, written)
     }
@@ -116,6 +132,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpSocket<S> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.flow.is_upgrade() {
+            bufs.iter().for_each(|buf| this.upgrade.extend_from_slice(buf));
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
         let mut whole = [0; SMALL];
         let socket = Pin::new(&mut this.socket);
         let written = match join(bufs, &mut whole) {
@@ -168,7 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpSocket<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::ErrorKind;
+    use std::io::{ErrorKind, IoSlice};
     use std::task::{Context, Waker};
     use std::time::Duration;
 
@@ -199,6 +219,27 @@ mod tests {
         let began = tokio::time::Instant::now();
         assert_eq!(near.read(&mut byte).await.expect_err("no request").kind(), ErrorKind::TimedOut);
         assert_eq!(began.elapsed(), HEADER);
+    }
+
+    #[tokio::test]
+    async fn the_answer_to_an_upgrade_is_for_the_other_protocol_to_write() {
+        let (near, mut far) = duplex(64);
+        let flow = Flow::default();
+        let mut near = HttpSocket::new(near, HEADER, HEADER, flow.clone());
+        near.write_all(b"before").await.expect("there is room");
+        flow.ask();
+        flow.upgrade();
+        flow.answer();
+        near.write_all(b"101, ").await.expect("it is kept");
+        let parts = [IoSlice::new(b"and "), IoSlice::new(b"so on")];
+        assert_eq!(near.write_vectored(&parts).await.expect("it is kept"), 9);
+        near.flush().await.expect("nothing to flush");
+        let (socket, upgrade) = near.into_parts();
+        assert_eq!(upgrade, b"101, and so on");
+        drop(socket);
+        let mut written = Vec::new();
+        far.read_to_end(&mut written).await.expect("an end");
+        assert_eq!(written, b"before");
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,7 +14,6 @@ mod vitals;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use secrecy::ExposeSecret;
 
 use crate::close::Close;
@@ -22,23 +21,24 @@ use crate::hub::connection::Io;
 use crate::identify::identify;
 use crate::live::Live;
 use crate::message::Time;
-use crate::ws::opening::Opening;
+use crate::ws::opening::{Opening, Upgraded};
 use crate::ws::task::Caller;
 pub use crate::ws::task::Task;
 
-/// Opens one WebSocket: what comes back serves it. `head` are bytes that arrived behind the upgrade request.
-pub async fn open(live: Arc<Live>, socket: impl Io + 'static, head: Bytes, opening: Opening) -> Box<Task> {
+/// Opens one WebSocket: what comes back serves it.
+pub async fn open(live: Arc<Live>, upgraded: Upgraded<impl Io + 'static>, opening: Opening) -> Box<Task> {
     let caller = match live.hub.outbound.admits(live.snapshot().config.limits.outbound) {
         true => Box::pin(who(&live, &opening)).await,
         false => Err(Close::OverCapacity),
     };
-    let subscriber = live.hub.subscriber(socket, opening.protocol);
+    let subscriber = live.hub.subscriber(upgraded.socket, opening.protocol);
+    subscriber.hold_back(&upgraded.answer);
     if live.drain.has_begun() {
         // Too late for the word that went to everybody.
         subscriber.connection().end(Close::Draining);
     }
     let mut task = Box::new(Task::new(live, subscriber, opening.protocol, opening.peer, opening.permit));
-    task.begin(caller, &head);
+    task.begin(caller, &upgraded.head);
     task
 }
 

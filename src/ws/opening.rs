@@ -2,10 +2,21 @@
 
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use secrecy::SecretString;
 
 use crate::connections::Permit;
 use crate::plugin::Protocol;
+
+/// A connection that has left HTTP.
+pub struct Upgraded<S> {
+    /// The socket.
+    pub socket: S,
+    /// The answer to the upgrade, which has not been written: it leaves in one write with what is said first.
+    pub answer: Vec<u8>,
+    /// What arrived behind the request.
+    pub head: Bytes,
+}
 
 /// A WebSocket whose upgrade has been answered. Whether its credential is any good has not been looked at: a browser
 /// cannot see the status of a refused upgrade, so that is told with a close code.

@@ -13,14 +13,17 @@ use relay::assemble::build;
 use relay::connections::Connections;
 use relay::hub::connection::Io;
 use relay::protocol::relay_v1::RelayV1;
-use relay::ws::{self, opening::Opening};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use relay::ws;
+use relay::ws::opening::{Opening, Upgraded};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::rig::{Rig, snapshot};
 use crate::subscriber::Subscriber;
+
+const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
 
 /// What each write was.
 type Writes = Arc<Mutex<Vec<Vec<u8>>>>;
@@ -54,7 +57,7 @@ impl AsyncWrite for Noting {
 
 /// A subscriber to `cats` who has been told so, and what each write to it was.
 async fn subscribe(rig: &Rig) -> (Subscriber<DuplexStream>, Writes) {
-    let (near, far) = duplex(4_096);
+    let (mut near, far) = duplex(4_096);
     let writes = Writes::default();
     let opening = Opening {
         protocol: &RelayV1,
@@ -63,8 +66,13 @@ async fn subscribe(rig: &Rig) -> (Subscriber<DuplexStream>, Writes) {
         peer: [127, 0, 0, 1].into(),
         permit: Connections::default().enter(|| 1).await,
     };
-    let task = ws::open(rig.live.clone(), Noting(far, writes.clone()), Bytes::new(), opening).await;
+    let socket = Noting(far, writes.clone());
+    let upgraded = Upgraded { socket, answer: ANSWER.into(), head: Bytes::new() };
+    let task = ws::open(rig.live.clone(), upgraded, opening).await;
     rig.live.drain.spawn("websocket", task.run());
+    let mut answer = [0; ANSWER.len()];
+    near.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(answer, ANSWER.as_bytes());
     let mut socket = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
     socket.send(Message::text(r#"{"type":"subscribe","topics":["cats"]}"#)).await.expect("an open socket");
     let mut subscriber = Subscriber::over(socket);
@@ -75,12 +83,13 @@ async fn subscribe(rig: &Rig) -> (Subscriber<DuplexStream>, Writes) {
 }
 
 #[tokio::test]
-async fn a_subscription_is_answered_and_synced_in_one_write() {
+async fn an_upgrade_is_answered_with_hello_and_a_subscription_with_what_follows_in_one_write_each() {
     let rig = Rig::serve(build::live(snapshot(|_| {}), 1)).await;
     let (subscriber, writes) = subscribe(&rig).await;
     let written = std::mem::take(&mut *writes.lock().expect("no panic"));
     let texts: Vec<_> = written.iter().map(|bytes| String::from_utf8_lossy(bytes)).collect();
     assert_eq!(texts.len(), 2, "{texts:#?}");
+    assert!(texts[0].starts_with(ANSWER) && texts[0].contains(r#""type":"hello""#), "{texts:#?}");
     assert!(texts[1].contains(r#""type":"ok""#) && texts[1].contains(r#""type":"synced""#), "{texts:#?}");
     drop(subscriber);
     rig.end().await;

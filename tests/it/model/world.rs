@@ -24,7 +24,8 @@ use relay::name::{Pattern, TopicName, UserId};
 use relay::plugin::Query;
 use relay::protocol::relay_v1::RelayV1;
 use relay::server::http_socket::HttpSocket;
-use relay::ws::{self, opening::Opening};
+use relay::ws;
+use relay::ws::opening::{Opening, Upgraded};
 use tokio::io::{DuplexStream, duplex};
 use tokio::net::TcpStream;
 
@@ -201,7 +202,8 @@ impl World {
                     permit: self.permit().await,
                 };
                 let live = self.live.clone();
-                let task = ws::open(live.clone(), far, Bytes::new(), opening).await;
+                let upgraded = Upgraded { socket: far, answer: Vec::new(), head: Bytes::new() };
+                let task = ws::open(live.clone(), upgraded, opening).await;
                 live.drain.spawn("websocket", task.run());
                 Box::new(near)
             }
