@@ -1,7 +1,7 @@
 //! The one way into the log: authorise, validate, append.
 //!
-//! A publication is judged by one snapshot. Between the judgement and the append the topic's schema may be replaced by
-//! a reload; then it is judged again, so that no message of an old shape follows a `topic_changed` notice.
+//! A publication is judged by one snapshot. Where a reload comes between the judgement and the append it is judged again,
+//! so that no message of an old shape follows a `topic_changed` notice, and none a grant that was taken away.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub struct Publisher<'a> {
     pub peer: IpAddr,
 }
 
-/// Publishes one message; answers its id. `snapshot` is the configuration by which the caller was let in.
+/// Publishes one message; answers its id. `snapshot` is the configuration to judge by first.
 ///
 /// # Errors
 /// Why not; nothing was appended.
@@ -215,8 +215,8 @@ fn admit<'s>(snapshot: &'s Snapshot, principal: &Principal, topic: &TopicName) -
     if ![principal, &now].iter().all(|principal| authorize_topic(principal, Action::Publish, topic)) {
         return Err(denied(principal, Action::Publish, &Pattern::from(topic)));
     }
-    let rules = snapshot.resolve(topic).ok_or_else(|| Refusal::UnknownTopic { topic: topic.to_string() })?;
-    Ok(rules)
+    let rules = snapshot.resolve(topic).map(|rules| &**rules);
+    rules.ok_or_else(|| Refusal::UnknownTopic { topic: topic.to_string() })
 }
 
 /// The refusal of somebody without a grant: 401 where a credential could help, else 403.

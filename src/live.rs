@@ -83,8 +83,8 @@ impl Live {
         self.generation.store(generation, Ordering::SeqCst);
     }
 
-    /// Whether this is still the configuration in force; cheaper than [`Self::snapshot`]. Who asks with a ticket in hand is
-    /// waited for by the next reload.
+    /// Whether this is still the configuration in force, or was a moment ago; cheaper than [`Self::snapshot`]. Who asks with a
+    /// ticket in hand is waited for by the next reload.
     pub fn is_current(&self, snapshot: &Snapshot) -> bool {
         // One that is newer than the number has just been put in force.
         self.generation.load(Ordering::SeqCst) <= snapshot.generation

@@ -82,8 +82,8 @@ impl Rates {
     }
 
     /// Counts a connection; whether it is within `limits.connect_rate`.
-    pub fn connect(&self, peer: IpAddr, limit: Option<u32>) -> bool {
-        limit.is_none_or(|limit| self.connections.add(network(peer), 1, Instant::now()) <= limit)
+    pub fn connect(&self, peer: IpAddr, limit: u32) -> bool {
+        self.connections.add(network(peer), 1, Instant::now()) <= limit
     }
 }
 

@@ -200,7 +200,8 @@ async fn serve(
     let limits = &snapshot.config.limits;
     let trusted = |peer| forwarded::is_trusted(&snapshot.config.server.trusted_proxies, peer);
     // A proxy makes the connections of everybody behind it.
-    let hasty = peer.is_some_and(|peer| !trusted(peer) && !live.rates.connect(peer, limits.connect_rate));
+    let hasty = peer.zip(limits.connect_rate);
+    let hasty = hasty.is_some_and(|(peer, limit)| !trusted(peer) && !live.rates.connect(peer, limit));
     let socket = match tls {
         Some(tls) => match socket.secure(tls, limits.header_timeout).await {
             Ok(socket) => socket,

@@ -2,11 +2,12 @@
 //!
 //! warp's own body filters either have no limit or refuse chunked bodies; this one counts what arrives.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use futures::{Stream, StreamExt};
+use futures::TryStream;
 use warp::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 
 use crate::config::model::Limits;
@@ -41,11 +42,7 @@ pub struct Arrived {
 ///
 /// # Errors
 /// 415 or 413 by what is announced, 401 or 429 by who calls, and what can go wrong while the body is read.
-pub async fn arrive<S, B, E>(call: &Call, body: S, expected: &'static str) -> Result<Arrived, Refusal>
-where
-    S: Stream<Item = Result<B, E>>,
-    B: Buf,
-{
+pub async fn arrive(call: &Call, body: impl TryStream<Ok: Buf>, expected: &'static str) -> Result<Arrived, Refusal> {
     let before = &call.snapshot;
     let media = announce(call, &before.config.limits, expected)?;
     let principal = call.identify(before).await?;
@@ -87,17 +84,13 @@ fn announce(call: &Call, limits: &Limits, expected: &'static str) -> Result<Medi
 ///
 /// # Errors
 /// 413 as soon as there is too much of it, 408 when it takes too long, 400 when the other end gives up.
-async fn read<S, B, E>(body: S, limits: &Limits) -> Result<Bytes, Refusal>
-where
-    S: Stream<Item = Result<B, E>>,
-    B: Buf,
-{
+async fn read(body: impl TryStream<Ok: Buf>, limits: &Limits) -> Result<Bytes, Refusal> {
     let (most, time) = (limits.body, limits.body_timeout);
     let mut reading = std::pin::pin!(async {
         let mut body = std::pin::pin!(body);
         let mut first = Bytes::new();
         let mut all = BytesMut::new();
-        while let Some(chunk) = body.next().await {
+        while let Some(chunk) = poll_fn(|cx| body.as_mut().try_poll_next(cx)).await {
             let mut chunk = chunk.map_err(|_| Refusal::BadRequest("the body ended before its end".into()))?;
             if first.len().max(all.len()) + chunk.remaining() > most {
                 return Err(too_large(limits));

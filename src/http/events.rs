@@ -58,7 +58,7 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
     if call.live().drain.has_begun() {
         return Ok(send_away(call.live(), Close::Draining));
     }
-    let snapshot = call.live().snapshot();
+    let snapshot = &call.snapshot;
     if !call.live().hub.outbound.admits(snapshot.config.limits.outbound) {
         return Ok(send_away(call.live(), Close::OverCapacity));
     }
@@ -66,10 +66,10 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
     let asked = query.all("topic").map(query::topics).collect::<Result<Vec<_>, _>>()?;
     let after = after(&call.headers, &query)?;
     let (principal, seat) = match registration {
-        Some(id) => take_seat(call, &snapshot, id)?,
-        None => (call.identify(&snapshot).await?, None),
+        Some(id) => take_seat(call, snapshot, id)?,
+        None => (call.identify(snapshot).await?, None),
     };
-    let topics = topics(&snapshot, &principal, seat.as_deref(), asked)?;
+    let topics = topics(snapshot, &principal, seat.as_deref(), asked)?;
     let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse);
     subscriber.identify(&principal);
     subscriber.subscribe(topics.into_iter().map(|topics| (topics, after)).collect(), Some(None));
@@ -78,7 +78,7 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
         subscriber.connection().end(Close::Draining);
     }
     let events =
-        Events::new(call.live().clone(), &snapshot, subscriber, principal, seat, call.link.flow.clone(), call.peer);
+        Events::new(call.live().clone(), snapshot, subscriber, principal, seat, call.link.flow.clone(), call.peer);
     Ok(stream(Chunks::new(events)))
 }
 

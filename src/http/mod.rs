@@ -1,8 +1,9 @@
 //! HTTP/1.1: the routes, what is checked before them, and what is added to every answer.
 //!
-//! A request passes the front ([`answer`]: its target, its Host, its Origin, then whether there is room for it),
-//! is routed by a warp filter, and is answered by one function of this folder with a response or a [`Refusal`].
-//! Decides nothing about messages: that is `ingest`'s. Only `answer` makes a response of a refusal.
+//! A request passes the front ([`answer()`]: its target, its Host, its Origin, then whether there is room for it), is
+//! routed by warp filters, but for the publish of one message, and is answered by one function of this folder with a
+//! response or a [`Refusal`]. Decides nothing about messages: that is `ingest`'s. Only `answer.rs` makes a response of a
+//! refusal.
 
 mod admin;
 mod answer;
@@ -127,7 +128,7 @@ pub fn answer(request: Request<Incoming>, link: Arc<Link>) -> impl Future<Output
     let entered = std::panic::catch_unwind(AssertUnwindSafe(|| enter(request, &link)));
     async move {
         let answered = match entered {
-            Ok((call, routed)) => AssertUnwindSafe(leave(call, began, routed)).catch_unwind().await,
+            Ok((call, routed)) => AssertUnwindSafe(finish(call, began, routed)).catch_unwind().await,
             Err(panic) => Err(panic),
         };
         let response = answered.unwrap_or_else(|_| {
@@ -148,8 +149,11 @@ fn enter(mut request: Request<Incoming>, link: &Arc<Link>) -> (Arc<Call>, BoxFut
             Box::pin(ready(events::send_away(call.live(), Close::OverCapacity)))
         }
         Err(refusal) => Box::pin(ready(answer::refusal(&refusal))),
-        Ok(()) => match routes::publish(&call) {
-            Some(topic) => Box::pin(publish::one(topic, call.clone(), request.into_body().into_data_stream())),
+        Ok(()) => match routes::published_topic(&call) {
+            Some(topic) => {
+                call.mark(Route::Publish);
+                Box::pin(publish::one(topic.to_owned(), call.clone(), request.into_body().into_data_stream()))
+            }
             None => {
                 request.extensions_mut().insert(call.clone());
                 let routed = warp::service(link.door.routes.clone()).call(request);
@@ -161,7 +165,7 @@ fn enter(mut request: Request<Incoming>, link: &Arc<Link>) -> (Arc<Call>, BoxFut
 }
 
 /// What every answer has, and what is counted of it.
-async fn leave(call: Arc<Call>, began: Instant, routed: BoxFuture<'static, Response>) -> Response {
+async fn finish(call: Arc<Call>, began: Instant, routed: BoxFuture<'static, Response>) -> Response {
     let mut response = routed.await;
     weigh(&call, &mut response);
     origin::mark(&call, &mut response);

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Buf;
-use futures::Stream;
+use futures::TryStream;
 use serde_json::json;
 use warp::http::StatusCode;
 use warp::reply::Response;
@@ -30,39 +30,23 @@ const ONE: &str = "application/json";
 const ENVELOPES: &str = "application/json` or `application/x-ndjson";
 
 /// `POST /publish/{topic}`: the body is the payload.
-pub async fn one<S, B, E>(topic: String, call: Arc<Call>, body: S) -> Response
-where
-    S: Stream<Item = Result<B, E>> + Send,
-    B: Buf,
-{
+pub async fn one(topic: String, call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> Response {
     let _held = call.live().drain.hold();
     answer::either(publish_one(&topic, &call, body).await)
 }
 
 /// `POST /publish`: an envelope, a list of them, or one a line.
-pub async fn envelopes<S, B, E>(call: Arc<Call>, body: S) -> Response
-where
-    S: Stream<Item = Result<B, E>> + Send,
-    B: Buf,
-{
+pub async fn envelopes(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> Response {
     let _held = call.live().drain.hold();
     answer::either(publish_envelopes(&call, body).await)
 }
 
 /// `POST /validate/{topic}`: the judgement of a publish without the publish.
-pub async fn validate<S, B, E>(topic: String, call: Arc<Call>, body: S) -> Response
-where
-    S: Stream<Item = Result<B, E>> + Send,
-    B: Buf,
-{
+pub async fn validate(topic: String, call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> Response {
     answer::either(judge_one(&topic, &call, body).await)
 }
 
-async fn publish_one<S, B, E>(topic: &str, call: &Call, body: S) -> Result<Response, Refusal>
-where
-    S: Stream<Item = Result<B, E>>,
-    B: Buf,
-{
+async fn publish_one(topic: &str, call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
     let topic = parse_topic(topic).map_err(|refusal| refused_early(call, None, refusal))?;
     let key = credential::idempotency_key(&call.headers);
     let key = key.map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
@@ -78,11 +62,7 @@ where
     }
 }
 
-async fn publish_envelopes<S, B, E>(call: &Call, body: S) -> Result<Response, Refusal>
-where
-    S: Stream<Item = Result<B, E>>,
-    B: Buf,
-{
+async fn publish_envelopes(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
     let (arrived, envelopes) =
         read_envelopes(call, body).await.map_err(|refusal| refused_early(call, None, refusal))?;
     let Envelopes { publications, single, places } = envelopes;
@@ -110,11 +90,7 @@ where
     }
 }
 
-async fn read_envelopes<S, B, E>(call: &Call, body: S) -> Result<(Arrived, Envelopes), Refusal>
-where
-    S: Stream<Item = Result<B, E>>,
-    B: Buf,
-{
+async fn read_envelopes(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<(Arrived, Envelopes), Refusal> {
     let key = credential::idempotency_key(&call.headers)?;
     let arrived = arrive(call, body, ENVELOPES).await?;
     let mut envelopes = envelope::read(&arrived.body, arrived.media, &arrived.snapshot.config.limits)?;
@@ -135,11 +111,7 @@ fn refused_early(call: &Call, topic: Option<&TopicName>, refusal: Refusal) -> Re
     refusal
 }
 
-async fn judge_one<S, B, E>(topic: &str, call: &Call, body: S) -> Result<Response, Refusal>
-where
-    S: Stream<Item = Result<B, E>>,
-    B: Buf,
-{
+async fn judge_one(topic: &str, call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
     let topic = parse_topic(topic)?;
     let arrived = arrive(call, body, ONE).await?;
     let publication = Publication { topic, user: None, body: arrived.body, key: None };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Buf;
-use futures::Stream;
+use futures::TryStream;
 use serde::Deserialize;
 use serde_json::json;
 use warp::http::StatusCode;
@@ -33,11 +33,7 @@ struct Request {
 }
 
 /// `POST /register`: answers a URL with which a connection of this user can be made.
-pub async fn register<S, B, E>(call: Arc<Call>, body: S) -> Response
-where
-    S: Stream<Item = Result<B, E>> + Send,
-    B: Buf,
-{
+pub async fn register(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> Response {
     answer::either(try_register(&call, body).await)
 }
 
@@ -51,11 +47,7 @@ pub async fn unregister(id: String, call: Arc<Call>) -> Response {
     })
 }
 
-async fn try_register<S, B, E>(call: &Call, body: S) -> Result<Response, Refusal>
-where
-    S: Stream<Item = Result<B, E>>,
-    B: Buf,
-{
+async fn try_register(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
     let Arrived { body, snapshot, principal, .. } = arrive(call, body, "application/json").await?;
     let Request { user_id, topics } = parse(&body, snapshot.config.limits.json_depth)?;
     if topics.len() > snapshot.config.limits.subscriptions {

@@ -188,11 +188,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpSocket<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::io::{ErrorKind, IoSlice};
-    use std::task::{Context, Waker};
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
     use std::time::Duration;
 
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
 
     use super::HttpSocket;
     use crate::http::flow::Flow;
@@ -219,6 +221,28 @@ mod tests {
         let began = tokio::time::Instant::now();
         assert_eq!(near.read(&mut byte).await.expect_err("no request").kind(), ErrorKind::TimedOut);
         assert_eq!(began.elapsed(), HEADER);
+    }
+
+    /// hyper does not read again behind an answer if it has read ahead of it.
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_the_next_header_runs_behind_an_answer_though_nobody_reads() {
+        let (near, _far) = duplex(64);
+        let flow = Flow::default();
+        let mut near = HttpSocket::new(near, HEADER, HEADER, flow.clone());
+        flow.ask();
+        flow.answer();
+        let began = tokio::time::Instant::now();
+        let mut flushed = false;
+        poll_fn(|cx| {
+            // At the second time it has been woken.
+            if std::mem::replace(&mut flushed, true) {
+                return Poll::Ready(());
+            }
+            assert!(Pin::new(&mut near).poll_flush(cx).is_ready());
+            Poll::Pending
+        })
+        .await;
+        assert_eq!(began.elapsed(), HEADER, "it is woken");
     }
 
     #[tokio::test]

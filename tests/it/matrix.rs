@@ -49,7 +49,7 @@ enum Way {
     Small(&'static str),
     /// A command in `relay.raw`, which answers none and closes where it refuses one.
     Raw(&'static str),
-    /// A GET of the admin listener.
+    /// A request to the admin listener, with a body where it is a POST.
     Admin(&'static str),
 }
 
@@ -114,11 +114,12 @@ const WAYS: &[(&str, Way)] = &[
     ("metrics", Way::Get("/metrics")),
     ("config", Way::Get("/config")),
     ("reload", Way::Post("/reload", "{}")),
-    ("admin metrics", Way::Admin("/metrics")),
-    ("admin config", Way::Admin("/config")),
-    ("admin history cats", Way::Admin("/history/cats")),
-    ("admin events cats", Way::Admin("/events?topic=cats")),
-    ("admin topics", Way::Admin("/topics")),
+    ("admin metrics", Way::Admin("GET /metrics")),
+    ("admin config", Way::Admin("GET /config")),
+    ("admin history cats", Way::Admin("GET /history/cats")),
+    ("admin events cats", Way::Admin("GET /events?topic=cats")),
+    ("admin topics", Way::Admin("GET /topics")),
+    ("admin publish cats", Way::Admin("POST /publish/cats")),
 ];
 
 #[tokio::test]
@@ -196,9 +197,10 @@ async fn cell(rig: &Rig, way: &Way, who: Who) -> String {
             status(rig.call(&format!("DELETE /register/{id} HTTP/1.1\r\n{bearer}"), "").await.status)
         }
         Way::Stream(query) => status(rig.call(&format!("GET /events{query} HTTP/1.1\r\n{bearer}"), "").await.status),
-        Way::Admin(path) => {
-            let answer = call(rig.admin, &format!("GET {path} HTTP/1.1\r\n{bearer}"), "").await;
-            status(answer.status)
+        Way::Admin(request) => {
+            let head = format!("{request} HTTP/1.1\r\nContent-Type: application/json\r\n{bearer}");
+            let body = if request.starts_with("POST") { "1" } else { "" };
+            status(call(rig.admin, &head, body).await.status)
         }
         Way::Command(_) | Way::Small(_) | Way::Raw(_) => {
             let header = bearer.trim_end().strip_prefix("Authorization: ").map(|value| ("authorization", value));

@@ -11,28 +11,27 @@ use relay::name::TopicName;
 
 use crate::rig::{Rig, snapshot};
 
-const HEAD: &str = "POST /publish/cats HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret-all\r\n\
-                    Content-Type: application/json\r\nContent-Length: 1\r\n";
+const HEAD: &str = "Host: localhost\r\nAuthorization: Bearer secret-all\r\nContent-Type: application/json\r\n\
+                    Content-Length: 1\r\n";
 
 #[tokio::test]
-async fn a_publish_is_judged_by_what_is_in_force_when_its_body_is_there() {
-    let without =
-        |name: &'static str| move |config: &mut Config| config.topics.retain(|topic| topic.name.as_str() != name);
+async fn a_request_is_judged_by_what_is_in_force_when_its_body_is_there() {
     let rig = Rig::start(|_| {}).await;
-    for (generation, name, expected) in [(2, "sightings", 200), (3, "cats", 404)] {
-        let mut peer = rig.connect().await;
-        peer.send(format!("{HEAD}Expect: 100-continue\r\n\r\n")).await;
-        peer.asked_for_body().await;
-        commit(&rig, generation, without(name));
-        peer.send("1").await;
-        assert_eq!(peer.answer().await.expect("an answer").status, expected, "without {name}");
+    let mut generation = 1;
+    for path in ["publish", "validate"] {
+        for (change, expected) in
+            [(without_sightings as fn(&mut Config), 200), (without_cats, 404), (without_tokens, 401)]
+        {
+            let mut peer = rig.connect().await;
+            peer.send(format!("POST /{path}/cats HTTP/1.1\r\n{HEAD}Expect: 100-continue\r\n\r\n")).await;
+            peer.asked_for_body().await;
+            commit(&rig, generation + 1, change);
+            peer.send("1").await;
+            assert_eq!(peer.answer().await.expect("an answer").status, expected, "{path}, generation {generation}");
+            generation += 2;
+            commit(&rig, generation, |_| {});
+        }
     }
-    let mut peer = rig.connect().await;
-    peer.send(format!("{HEAD}Expect: 100-continue\r\n\r\n")).await;
-    peer.asked_for_body().await;
-    commit(&rig, 4, |config| config.tokens.clear());
-    peer.send("1").await;
-    assert_eq!(peer.answer().await.expect("an answer").status, 401, "a token that is gone");
     assert_eq!(rig.payloads().await, ["1"]);
 }
 
@@ -45,10 +44,32 @@ async fn what_was_judged_is_judged_again_when_the_configuration_has_changed() {
     let publisher = Publisher { principal: &principal, peer: IpAddr::V4(Ipv4Addr::LOCALHOST) };
     let topic = TopicName::parse("cats").expect("a topic");
     let publication = Publication { topic, user: None, body: Bytes::from_static(b"1"), key: None };
-    commit(&rig, 2, |config| config.topics.retain(|topic| topic.name.as_str() != "cats"));
-    let refusal = ingest::publish(&rig.live, before, publisher, &publication).await.expect_err("it is gone");
-    assert_eq!(refusal.slug(), "unknown-topic");
-    assert!(rig.records().await.is_empty());
+    for (generation, change, slug) in
+        [(2, without_cats as fn(&mut Config), "unknown-topic"), (3, without_grants, "forbidden")]
+    {
+        commit(&rig, generation, change);
+        let published = ingest::publish(&rig.live, before.clone(), publisher, &publication).await;
+        assert_eq!(published.expect_err(slug).slug(), slug);
+    }
+    commit(&rig, 4, without_sightings);
+    ingest::publish(&rig.live, before, publisher, &publication).await.expect("nothing of it has changed");
+    assert_eq!(rig.payloads().await, ["1"]);
+}
+
+fn without_sightings(config: &mut Config) {
+    config.topics.retain(|topic| topic.name.as_str() != "sightings");
+}
+
+fn without_cats(config: &mut Config) {
+    config.topics.retain(|topic| topic.name.as_str() != "cats");
+}
+
+fn without_tokens(config: &mut Config) {
+    config.tokens.clear();
+}
+
+fn without_grants(config: &mut Config) {
+    config.tokens[0].grants.publish.clear();
 }
 
 fn commit(rig: &Rig, generation: u64, change: impl FnOnce(&mut Config)) {

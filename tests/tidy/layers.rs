@@ -63,7 +63,7 @@ const SEAMS: &[(&str, &str, &str)] = &[
     ("http", "server", "hyper gives an upgraded socket back as the type that the accept loop gave to it"),
     ("http", "ws", "an upgrade hands the socket over"),
     ("main", "cli", "the program is the command line"),
-    ("server", "http", "the accept loop hands requests to the door"),
+    ("server", "http", "the accept loop hands requests over"),
 ];
 
 fn level(module: &str) -> usize {
