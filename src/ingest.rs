@@ -1,7 +1,8 @@
 //! The one way into the log: authorise, validate, append.
 //!
 //! A publication is judged by one snapshot. Where a reload comes between the judgement and the append it is judged again,
-//! so that no message of an old shape follows a `topic_changed` notice, and none a grant that was taken away.
+//! behind the mark of that reload. So what stands in the log before a `topic_changed` notice has the old shape and what
+//! follows it the new one, and nothing follows a grant that was taken away.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -107,16 +108,16 @@ async fn publish_all(
 ) -> Result<Vec<Receipt>, Refusal> {
     loop {
         let judged = judge_all(&snapshot, principal, publications)?;
-        // From here until the ticket is dropped a reload waits before it announces the change of a topic.
+        // From here until the ticket is dropped a reload waits before it announces itself.
         let ticket = live.appending();
         if live.is_sealed() {
             return Err(Refusal::Draining { retry_after: Duration::from_secs(1) });
         }
-        if live.is_current(&snapshot) {
+        if live.appends(&snapshot) {
             return append(live, judged).await;
         }
         drop(ticket);
-        snapshot = live.snapshot();
+        snapshot = live.announced().await;
     }
 }
 

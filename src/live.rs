@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 use tracing::error;
 use uuid::Uuid;
 
@@ -21,11 +22,18 @@ use crate::strangers::Strangers;
 use crate::supervisor::Supervisor;
 use crate::telemetry::stats::Stats;
 
+/// Between a commit and its announcement the log takes nobody's messages.
+const NOBODY: u64 = u64::MAX;
+
 /// The running server, whatever its configuration is at the moment.
 pub struct Live {
     current: ArcSwap<Snapshot>,
-    /// Of the current snapshot, a moment after it has become that.
+    /// Of the current snapshot, from a moment before it is that.
     generation: AtomicU64,
+    /// The generation that judges what is appended now, or [`NOBODY`].
+    appends: AtomicU64,
+    /// Wakes whoever waits for an announcement.
+    announced: Notify,
     /// The log's end and everybody who follows it.
     pub hub: Arc<Hub>,
     /// The owner of all tasks, and the signal that ends them.
@@ -50,11 +58,17 @@ pub struct Live {
     sealed: AtomicBool,
 }
 
+/// A configuration that is in force, and whose place in the log is not known yet: announced when it is dropped, also by a
+/// panic, for publishes wait for it.
+pub struct Unannounced(Arc<Live>);
+
 impl Live {
     /// Starts from a first snapshot.
     pub fn new(snapshot: Snapshot, hub: Arc<Hub>) -> Self {
         Self {
             generation: AtomicU64::new(snapshot.generation),
+            appends: AtomicU64::new(snapshot.generation),
+            announced: Notify::new(),
             current: ArcSwap::from_pointee(snapshot),
             hub,
             drain: Drain::default(),
@@ -76,28 +90,45 @@ impl Live {
         self.current.load_full()
     }
 
-    /// Puts another configuration in force, at once and for everybody.
-    pub fn commit(&self, snapshot: Arc<Snapshot>) {
-        let generation = snapshot.generation;
+    /// Puts another configuration in force, at once and for everybody. Publishes wait until what this answers is dropped,
+    /// when the log knows where it took effect.
+    pub fn commit(self: &Arc<Self>, snapshot: Arc<Snapshot>) -> Unannounced {
+        self.appends.store(NOBODY, Ordering::SeqCst);
+        self.generation.store(snapshot.generation, Ordering::SeqCst);
         self.current.store(snapshot);
-        self.generation.store(generation, Ordering::SeqCst);
+        Unannounced(self.clone())
     }
 
-    /// Whether this is still the configuration in force, or was a moment ago; cheaper than [`Self::snapshot`]. Who asks with a
-    /// ticket in hand is waited for by the next reload.
-    pub fn is_current(&self, snapshot: &Snapshot) -> bool {
-        // One that is newer than the number has just been put in force.
-        self.generation.load(Ordering::SeqCst) <= snapshot.generation
-    }
-
-    /// Announces an append; while the ticket lives, no change of a topic is announced to subscribers.
-    pub fn appending(&self) -> Ticket<'_> {
-        self.appending.enter()
-    }
-
-    /// Waits until every append has ended that may have been judged by a configuration before the one in force.
+    /// Waits until every append has ended that was judged by a configuration before the one in force.
     pub async fn settle(&self) {
         self.appending.turn().await;
+    }
+
+    /// The configuration in force, once it is announced.
+    pub async fn announced(&self) -> Arc<Snapshot> {
+        loop {
+            let announced = self.announced.notified();
+            if self.appends.load(Ordering::SeqCst) != NOBODY {
+                return self.snapshot();
+            }
+            announced.await;
+        }
+    }
+
+    /// Whether this is the configuration in force; cheaper than [`Self::snapshot`].
+    pub fn is_current(&self, snapshot: &Snapshot) -> bool {
+        self.generation.load(Ordering::SeqCst) == snapshot.generation
+    }
+
+    /// Whether what this configuration has judged may be appended. Asked with a ticket in hand, so that the next reload
+    /// waits for whoever was told yes.
+    pub fn appends(&self, snapshot: &Snapshot) -> bool {
+        self.appends.load(Ordering::SeqCst) == snapshot.generation
+    }
+
+    /// Counts an append in; while the ticket lives, no change of a topic is announced to subscribers.
+    pub fn appending(&self) -> Ticket<'_> {
+        self.appending.enter()
     }
 
     /// Ends publishing: when this answers, the log has its last message.
@@ -117,5 +148,13 @@ impl Live {
         let id = Uuid::new_v4().to_string();
         error!(id, cause, "internal error");
         Refusal::Internal { id }
+    }
+}
+
+impl Drop for Unannounced {
+    fn drop(&mut self) {
+        let Self(live) = self;
+        live.appends.store(live.generation.load(Ordering::SeqCst), Ordering::SeqCst);
+        live.announced.notify_waiters();
     }
 }

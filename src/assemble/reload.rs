@@ -23,7 +23,7 @@ use crate::directory::Directory;
 use crate::files::Disk;
 use crate::hub::entry::Mark;
 use crate::hub::topic::Topic;
-use crate::live::Live;
+use crate::live::{Live, Unannounced};
 use crate::message::Time;
 use crate::plugin::Retention;
 use crate::reloads::{Outcome, Report};
@@ -314,11 +314,12 @@ impl State {
 struct Prepared {
     topics: Directory<Arc<Topic>>,
     retention: Directory<Retention>,
+    unannounced: Unannounced,
 }
 
 /// New topics are known to the log before the swap, so that nobody's first message is lost; old ones until behind the
 /// last message that was judged by them.
-fn swap(live: &Live, running: &Snapshot, next: &Arc<Snapshot>, plan: &Plan) -> Prepared {
+fn swap(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan: &Plan) -> Prepared {
     let (topics, retention) = (build::topics(next), build::retention(&next.config));
     let (mut all_topics, mut all_retention) = (topics.clone(), retention.clone());
     if !plan.topics_removed.is_empty() {
@@ -332,15 +333,15 @@ fn swap(live: &Live, running: &Snapshot, next: &Arc<Snapshot>, plan: &Plan) -> P
     }
     live.hub.store().retain(all_retention);
     live.hub.declare(all_topics);
-    live.commit(next.clone());
+    let unannounced = live.commit(next.clone());
     // At once, however long a store takes; by what each is and not by its name, which a new secret may have.
     if !plan.lost_tokens().is_empty() {
         live.hub.revoke(|principal| principal.token.is_some() && next.auth.renew(principal).is_none());
     }
-    Prepared { topics, retention }
+    Prepared { topics, retention, unannounced }
 }
 
-/// Everything that was judged by the old configuration is in the log: marks the place.
+/// Everything that was judged by the old configuration is in the log: marks the place, behind which the new one judges.
 fn tell_all(live: &Live, next: &Snapshot, plan: &Plan, prepared: Prepared) {
     live.hub.mark(|seq| Mark {
         seq,
@@ -350,6 +351,7 @@ fn tell_all(live: &Live, next: &Snapshot, plan: &Plan, prepared: Prepared) {
         tokens: plan.tokens_changed.iter().cloned().chain(plan.lost_tokens()).collect(),
         anonymous: plan.anonymous,
     });
+    drop(prepared.unannounced);
     live.hub.declare(prepared.topics);
     live.hub.store().retain(prepared.retention);
 }

@@ -160,7 +160,7 @@ async fn rig(open: bool) -> Rig {
     assert_eq!(rig.get("/topics", "secret-gone").await.status, 200, "not yet");
     let mut next = snapshot(config);
     next.generation = 2;
-    rig.live.commit(std::sync::Arc::new(next));
+    drop(rig.live.commit(std::sync::Arc::new(next)));
     rig
 }
 

@@ -124,7 +124,7 @@ async fn answers_that_nobody_reads_are_within_the_budget_too() {
 
     let mut less = snapshot(|config| config.limits.outbound = 1 << 20);
     less.generation = 2;
-    rig.live.commit(std::sync::Arc::new(less));
+    drop(rig.live.commit(std::sync::Arc::new(less)));
     until("one is dropped", || outbound.dropped.get() == 1 && outbound.held() <= 1 << 20).await;
     assert!(outbound.held() > 800 << 10, "and the other is not: {}", outbound.held());
     drop(deaf);

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use relay::config::model::Config;
 use relay::ingest::{self, Publication, Publisher};
 use relay::message::Time;
@@ -42,8 +43,7 @@ async fn what_was_judged_is_judged_again_when_the_configuration_has_changed() {
     let before = rig.live.snapshot();
     let principal = before.auth.authenticate("secret-all", Time::now()).await.expect("it is known");
     let publisher = Publisher { principal: &principal, peer: IpAddr::V4(Ipv4Addr::LOCALHOST) };
-    let topic = TopicName::parse("cats").expect("a topic");
-    let publication = Publication { topic, user: None, body: Bytes::from_static(b"1"), key: None };
+    let publication = cats();
     for (generation, change, slug) in
         [(2, without_cats as fn(&mut Config), "unknown-topic"), (3, without_grants, "forbidden")]
     {
@@ -54,6 +54,33 @@ async fn what_was_judged_is_judged_again_when_the_configuration_has_changed() {
     commit(&rig, 4, without_sightings);
     ingest::publish(&rig.live, before, publisher, &publication).await.expect("nothing of it has changed");
     assert_eq!(rig.payloads().await, ["1"]);
+}
+
+/// A message of a new shape used to come before the notice of it, and one of the old shape behind such a message.
+#[tokio::test]
+async fn what_the_new_configuration_judges_waits_until_the_log_knows_where_it_took_effect() {
+    let rig = Rig::start(|_| {}).await;
+    let before = rig.live.snapshot();
+    let principal = before.auth.authenticate("secret-all", Time::now()).await.expect("it is known");
+    let publisher = Publisher { principal: &principal, peer: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+    let publication = cats();
+    let mut next = snapshot(|_| {});
+    next.generation = 2;
+    let unannounced = rig.live.commit(Arc::new(next));
+    let mut late = Box::pin(ingest::publish(&rig.live, before, publisher, &publication));
+    let mut early = Box::pin(ingest::publish(&rig.live, rig.live.snapshot(), publisher, &publication));
+    assert!((&mut late).now_or_never().is_none(), "what the old one has judged");
+    assert!((&mut early).now_or_never().is_none(), "what the new one has judged");
+    assert!(rig.payloads().await.is_empty());
+    drop(unannounced);
+    late.await.expect("it is announced");
+    early.await.expect("it is announced");
+    assert_eq!(rig.payloads().await, ["1", "1"]);
+}
+
+fn cats() -> Publication {
+    let topic = TopicName::parse("cats").expect("a topic");
+    Publication { topic, user: None, body: Bytes::from_static(b"1"), key: None }
 }
 
 fn without_sightings(config: &mut Config) {
@@ -75,5 +102,5 @@ fn without_grants(config: &mut Config) {
 fn commit(rig: &Rig, generation: u64, change: impl FnOnce(&mut Config)) {
     let mut next = snapshot(change);
     next.generation = generation;
-    rig.live.commit(Arc::new(next));
+    drop(rig.live.commit(Arc::new(next)));
 }
