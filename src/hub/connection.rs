@@ -32,6 +32,10 @@ pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
 }
 
 /// See the module's documentation.
+///
+/// A fan-out finds each connection cold in the processor's caches, and waits for every line of it that it reads. So the
+/// order of the fields is given: what a delivery needs stands together at the end, and a test holds it to two lines.
+#[repr(C)]
 pub struct Connection<I: ?Sized = dyn Io> {
     waker: AtomicWaker,
     /// How somebody else asks this connection's task to end.
@@ -43,22 +47,29 @@ pub struct Connection<I: ?Sized = dyn Io> {
     wire: Mutex<Wire<I>>,
 }
 
+#[repr(C)]
 pub(super) struct Wire<I: ?Sized = dyn Io> {
     /// Counts the changes of `phase`, so that a shard's work list can tell that its item is stale.
     pub(super) turn: u64,
     /// The last pass of the shard that served it.
     pub(super) served: u64,
     pub(super) phase: Phase,
+    /// Nothing, for a connection that keeps up.
+    held: Box<Held>,
+    io: I,
+}
+
+/// What the peer has not taken.
+struct Held {
     /// What is left of the frame or reply that was begun.
     rest: Vec<u8>,
+    /// Bytes may still lie in a TLS layer.
+    unflushed: bool,
     /// What was handed over elsewhere and has not left, in bytes.
     outside: usize,
     /// What of all this stands in `outbound`.
     counted: usize,
     outbound: Arc<Outbound>,
-    /// Bytes may still lie in a TLS layer.
-    unflushed: bool,
-    io: I,
 }
 
 /// In place of a socket, for a subscriber that its own task serves (SSE, long poll): the shard only wakes it.
@@ -89,17 +100,8 @@ pub enum Written {
 impl Connection {
     /// A connection that its task serves for now.
     pub fn new(io: impl Io + 'static, outbound: Arc<Outbound>) -> Arc<Self> {
-        let wire = Wire {
-            turn: 0,
-            served: 0,
-            phase: Phase::Behind,
-            rest: Vec::new(),
-            outside: 0,
-            counted: 0,
-            outbound,
-            unflushed: false,
-            io,
-        };
+        let held = Held { rest: Vec::new(), unflushed: false, outside: 0, counted: 0, outbound };
+        let wire = Wire { turn: 0, served: 0, phase: Phase::Behind, held: Box::new(held), io };
         Arc::new(Connection {
             waker: AtomicWaker::new(),
             ending: OnceLock::new(),
@@ -121,6 +123,12 @@ impl Connection {
     /// Whom to wake; called by the connection's task before it looks at anything else.
     pub fn register(&self, cx: &Context<'_>) {
         self.waker.register(cx.waker());
+    }
+
+    /// Has the processor fetch what a delivery needs.
+    pub(super) fn fetch(&self) {
+        // A line of each: what is written behind the system call, and what is read before it.
+        std::hint::black_box((self.progress(), self.wire.is_poisoned()));
     }
 
     /// Asks the connection's task to end like this; the first one asked for stays.
@@ -160,13 +168,13 @@ impl Connection {
     /// Says how many bytes were handed over elsewhere for this connection and have not left.
     pub fn hold(&self, bytes: usize) {
         let mut wire = self.wire();
-        wire.outside = bytes;
-        wire.account();
+        wire.held.outside = bytes;
+        wire.held.account();
     }
 
     /// Bytes that it holds because its peer has not taken them.
     pub fn held(&self) -> usize {
-        self.wire().counted
+        self.wire().held.counted
     }
 
     /// Reads what has arrived, into memory that the caller shares between connections.
@@ -182,8 +190,7 @@ impl Connection {
 
     /// Whether something is left over from an earlier write.
     pub fn has_rest(&self) -> bool {
-        let wire = self.wire();
-        !wire.rest.is_empty() || wire.unflushed
+        !self.wire().is_clear()
     }
 
     /// Shuts the write half down.
@@ -225,7 +232,7 @@ impl Wire {
             Poll::Ready(Ok(())) => Written::All,
             Poll::Ready(Err(_)) => Written::Broken,
             Poll::Pending => {
-                self.unflushed = true;
+                self.held.unflushed = true;
                 Written::Part(done)
             }
         }
@@ -233,49 +240,51 @@ impl Wire {
 
     /// Keeps a copy of what could not be written, so that it does not pin the batch it was cut from.
     pub(super) fn keep(&mut self, rest: &[u8]) {
-        self.rest.extend_from_slice(rest);
-        self.account();
+        self.held.rest.extend_from_slice(rest);
+        self.held.account();
     }
 
     /// What was kept, for whoever writes it now.
     pub(super) fn release(&mut self) -> Vec<u8> {
-        let rest = std::mem::take(&mut self.rest);
+        let rest = std::mem::take(&mut self.held.rest);
         if rest.capacity() > 0 {
-            self.account();
+            self.held.account();
         }
         rest
     }
 
-    fn account(&mut self) {
-        let now = self.rest.capacity() + self.outside;
-        self.outbound.change(std::mem::replace(&mut self.counted, now), now);
-    }
-
     pub(super) fn is_clear(&self) -> bool {
-        self.rest.is_empty() && !self.unflushed
+        self.held.rest.is_empty() && !self.held.unflushed
     }
 
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Dead>> {
         if self.is_clear() {
             return Poll::Ready(Ok(()));
         }
-        let rest = std::mem::take(&mut self.rest);
-        self.unflushed = false;
+        let rest = std::mem::take(&mut self.held.rest);
+        self.held.unflushed = false;
         let written = match self.write(cx, &rest) {
             Written::All => Poll::Ready(Ok(())),
             Written::Broken => Poll::Ready(Err(Dead)),
             Written::Part(n) => {
-                self.rest = rest;
-                self.rest.drain(..n);
+                self.held.rest = rest;
+                self.held.rest.drain(..n);
                 Poll::Pending
             }
         };
-        self.account();
+        self.held.account();
         written
     }
 }
 
-impl<I: ?Sized> Drop for Wire<I> {
+impl Held {
+    fn account(&mut self) {
+        let now = self.rest.capacity() + self.outside;
+        self.outbound.change(std::mem::replace(&mut self.counted, now), now);
+    }
+}
+
+impl Drop for Held {
     fn drop(&mut self) {
         self.outbound.change(self.counted, 0);
     }
@@ -303,5 +312,26 @@ impl AsyncWrite for NoSocket {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::{offset_of, size_of};
+    use std::sync::Mutex;
+
+    use super::{Connection, Wire};
+
+    /// As large as a TCP socket, whose descriptor stands at its end.
+    type Socket = [u64; 5];
+
+    #[test]
+    fn what_a_delivery_reads_of_a_connection_is_two_lines() {
+        const LINE: usize = 64;
+        // An `Arc` has its two counts in front, and the allocator aligns what is as large as whole lines.
+        let (begins, ends) = (16 + offset_of!(Connection<Socket>, wire), 16 + size_of::<Connection<Socket>>());
+        assert_eq!(begins % LINE, 0);
+        assert!(ends - begins <= 2 * LINE, "{begins} to {ends}");
+        assert_eq!(ends - begins, size_of::<Mutex<Wire<Socket>>>(), "nothing stands behind it");
     }
 }

@@ -7,6 +7,7 @@ pub mod batch;
 pub mod connection;
 pub mod entry;
 mod gaps;
+mod list;
 mod members;
 pub mod outbound;
 mod shard;

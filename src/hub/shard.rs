@@ -7,20 +7,19 @@
 //!
 //! Locks are taken in the order connection, shard, window.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use crate::hub::Hub;
-use crate::hub::batch::Batch;
-use crate::hub::connection::{Connection, Phase, Written};
+use crate::hub::connection::{Phase, Written};
 use crate::hub::entry::{Cursor, Message};
+use crate::hub::list::{Group, Item, List};
 use crate::hub::members::{Members, SlotId};
 use crate::hub::window::Fetch;
+use crate::message::Epoch;
 use crate::name::TopicName;
-use crate::plugin::Encoder;
 
 /// Messages in one batch: as many as a connection's wants have bits.
 const BATCH_MESSAGES: usize = 64;
@@ -28,6 +27,10 @@ const BATCH_MESSAGES: usize = 64;
 const BATCH_BYTES: usize = 64 << 10;
 /// After so many bytes a pass lets other tasks run, as it does after so many connections.
 const YIELD_BYTES: usize = 256 << 10;
+
+/// Connections that the processor is asked to fetch together: it waits for all of them as long as for one. Of more, the
+/// kernel's work for the first would push the last out again.
+const AHEAD: usize = 16;
 
 /// A part of the subscribers, served by one task.
 pub(super) struct Shard {
@@ -55,42 +58,26 @@ pub(super) struct State {
 /// Everybody served by the shard who gets what is published to a topic for everybody.
 struct Listed {
     topic: TopicName,
-    items: Vec<Item>,
-}
-
-struct Item {
-    connection: Arc<Connection>,
-    encoder: &'static dyn Encoder,
-    id: SlotId,
-    turn: u64,
-    wants: u64,
-    /// Where it stands when it gets nothing of the batch.
-    from: Cursor,
+    list: List,
 }
 
 /// What a pass uses again in the next one.
 #[derive(Default)]
 struct Scratch {
     touched: Vec<SlotId>,
-    items: Vec<Item>,
+    list: List,
     messages: Vec<Arc<Message>>,
-    groups: Vec<Group>,
-    group_of: HashMap<(usize, u64), usize>,
 }
 
 /// A pass that has been prepared.
 struct Pass {
     number: u64,
+    /// Where its batch begins.
+    start: Cursor,
+    /// In the hub's clock.
+    now: u64,
     /// Whose list its items are when it has ended: of this topic, if [`Members::changes`] still is what it was.
     lists: Option<(TopicName, u64)>,
-}
-
-/// Connections that want the same of a batch in the same encoding share one buffer.
-struct Group {
-    key: (usize, u64),
-    batch: Batch,
-    /// How many got all of it.
-    served: u64,
 }
 
 impl Shard {
@@ -139,41 +126,37 @@ impl Shard {
     /// Serves one batch; `false` when there was none.
     async fn pass(&self, hub: &Hub, scratch: &mut Scratch) -> bool {
         let Some(pass) = self.prepare(hub, scratch) else { return false };
-        let Scratch { items, messages, groups, group_of, .. } = scratch;
-        let now = hub.clock();
+        let Scratch { list, messages, .. } = scratch;
+        let List { items, groups, .. } = &mut *list;
         let (mut connections, mut bytes) = (0, 0);
-        for item in items.iter() {
-            if item.wants == 0 {
-                self.hand_over(item);
+        for (n, item) in items.iter().enumerate() {
+            if n % AHEAD == 0 {
+                items[n..].iter().take(AHEAD).for_each(|item| item.connection.fetch());
+            }
+            let group = &mut groups[item.group as usize];
+            if group.wants == 0 {
+                self.hand_over(item, pass.start);
                 continue;
             }
-            let group = group_for(hub, item, messages, groups, group_of);
-            let group = &mut groups[group];
-            self.serve(item, pass.number, now, group, messages);
+            bytes += self.serve(item, &pass, group, messages, hub.epoch());
             connections += 1;
-            bytes += group.batch.bytes().len();
             if connections >= self.stride || bytes >= YIELD_BYTES {
                 (connections, bytes) = (0, 0);
                 self.beats.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
             }
         }
-        for group in groups.drain(..) {
-            for message in wanted(messages, group.key.1) {
-                count(message, group.served);
-            }
-        }
+        list.end(messages);
         messages.clear();
-        self.state().end(items, pass.lists);
-        items.clear();
+        self.state().end(list, pass.lists);
+        list.clear();
         self.beats.fetch_add(1, Ordering::Relaxed);
         true
     }
 
     /// Takes a batch and decides who gets what of it.
     fn prepare(&self, hub: &Hub, scratch: &mut Scratch) -> Option<Pass> {
-        let Scratch { touched, items, messages, group_of, .. } = scratch;
-        group_of.clear();
+        let Scratch { touched, list, messages } = scratch;
         let mut lists = None;
         let mut state = self.state();
         let start = state.position;
@@ -194,10 +177,10 @@ impl Shard {
                 state.position.seq = messages.last().map_or(start.seq, |message| message.record.seq);
                 let topic = the_topic(messages);
                 let mut all = true;
-                if let Some(list) = topic.and_then(|topic| state.take_list(topic)) {
-                    *items = list;
+                if let Some(listed) = topic.and_then(|topic| state.take_list(topic)) {
+                    *list = listed;
                     let wants = u64::MAX >> (BATCH_MESSAGES - messages.len());
-                    items.iter_mut().for_each(|item| (item.wants, item.from) = (wants, start));
+                    list.groups.iter_mut().for_each(|group| group.wants = wants);
                 } else {
                     for (bit, message) in messages.iter().enumerate() {
                         all &= state.members.note(&message.record, bit, touched);
@@ -208,65 +191,58 @@ impl Shard {
         }
         state.pass += 1;
         state.running = Some(start);
-        for id in touched.drain(..) {
-            let slot = state.members.slot(id);
-            let wants = std::mem::take(&mut slot.wants);
-            let Some(turn) = slot.live() else { continue };
-            let (connection, encoder) = (slot.connection.clone(), slot.encoder);
-            items.push(Item { connection, encoder, id, turn, wants, from: start.max(slot.from) });
-        }
-        Some(Pass { number: state.pass, lists })
+        touched.drain(..).for_each(|id| list.add(id, state.members.slot(id)));
+        Some(Pass { number: state.pass, start, now: hub.clock(), lists })
     }
 
-    /// One non-blocking write of all that the connection wants from the batch.
-    fn serve(&self, item: &Item, pass: u64, now: u64, group: &mut Group, messages: &[Arc<Message>]) {
+    /// One non-blocking write of all that the connection wants from the batch; answers how many bytes that is.
+    fn serve(&self, item: &Item, pass: &Pass, group: &mut Group, messages: &[Arc<Message>], epoch: Epoch) -> usize {
         let mut wire = item.connection.wire();
         if wire.turn != item.turn || wire.phase != Phase::Live {
-            return;
+            return 0;
         }
-        wire.served = pass;
-        let cursor = match wire.send(group.batch.bytes()) {
+        wire.served = pass.number;
+        let batch = group.batch(messages, pass.start, epoch);
+        let len = batch.bytes().len();
+        let cut = match wire.send(batch.bytes()) {
             Written::All => {
-                item.connection.progressed(now);
+                item.connection.progressed(pass.now);
                 group.served += 1;
-                return;
+                return len;
             }
             // Its task finds out by itself.
-            Written::Broken => item.from,
-            Written::Part(n) => match group.batch.cut(n) {
-                None => item.from,
-                Some((rest, frames, cursor)) => {
-                    wire.keep(rest);
-                    item.connection.progressed(now);
-                    wanted(messages, item.wants).take(frames).for_each(|message| count(message, 1));
-                    cursor
-                }
-            },
+            Written::Broken => None,
+            Written::Part(n) => batch.cut(n),
         };
-        wire.phase = Phase::Fallen(cursor);
+        let stood = self.suspend(item, pass.start);
+        wire.phase = Phase::Fallen(cut.map_or(stood, |(_, _, cursor)| cursor));
         wire.turn += 1;
-        self.suspend(item);
+        if let Some((rest, frames, _)) = cut {
+            wire.keep(rest);
+            item.connection.progressed(pass.now);
+            group.count(messages, frames);
+        }
         drop(wire);
         item.connection.wake();
+        len
     }
 
     /// Gives the connection to its own task at the place where it stands.
-    fn hand_over(&self, item: &Item) {
+    fn hand_over(&self, item: &Item, start: Cursor) {
         let mut wire = item.connection.wire();
         if wire.turn == item.turn && wire.phase == Phase::Live {
-            wire.phase = Phase::Fallen(item.from);
+            wire.phase = Phase::Fallen(self.suspend(item, start));
             wire.turn += 1;
-            self.suspend(item);
             drop(wire);
             item.connection.wake();
         }
     }
 
-    fn suspend(&self, item: &Item) {
+    /// Takes a live member out; answers where it stood before the batch that starts there.
+    fn suspend(&self, item: &Item, start: Cursor) -> Cursor {
         let mut state = self.state();
-        if state.members.slot(item.id).live() == Some(item.turn) {
-            state.serve(item.id, None);
-        }
+        state.serve(item.id, None);
+        start.max(state.members.slot(item.id).from)
     }
 }
 
@@ -302,16 +278,16 @@ impl State {
         self.members.serve(id, live);
     }
 
-    fn take_list(&mut self, topic: &TopicName) -> Option<Vec<Item>> {
-        self.listed.take_if(|listed| listed.topic == *topic).map(|listed| listed.items)
+    fn take_list(&mut self, topic: &TopicName) -> Option<List> {
+        self.listed.take_if(|listed| listed.topic == *topic).map(|listed| listed.list)
     }
 
-    /// The running pass has served everybody. Leaves in `items` what is not needed any more.
-    fn end(&mut self, items: &mut Vec<Item>, lists: Option<(TopicName, u64)>) {
+    /// The running pass has served everybody on the list; leaves there what is not needed any more.
+    fn end(&mut self, list: &mut List, lists: Option<(TopicName, u64)>) {
         self.running = None;
         if let Some((topic, _)) = lists.filter(|(_, changes)| *changes == self.members.changes()) {
-            let before = self.listed.replace(Listed { topic, items: std::mem::take(items) });
-            *items = before.map(|listed| listed.items).unwrap_or_default();
+            let before = self.listed.replace(Listed { topic, list: std::mem::take(list) });
+            *list = before.map(|listed| listed.list).unwrap_or_default();
         }
     }
 }
@@ -320,35 +296,4 @@ impl State {
 fn the_topic(messages: &[Arc<Message>]) -> Option<&TopicName> {
     let topic = &messages.first()?.record.topic;
     messages.iter().all(|m| m.record.user.is_none() && m.record.topic == *topic).then_some(topic)
-}
-
-fn wanted(messages: &[Arc<Message>], wants: u64) -> impl Iterator<Item = &Arc<Message>> + Clone {
-    messages.iter().enumerate().filter(move |(bit, _)| wants >> bit & 1 == 1).map(|(_, message)| message)
-}
-
-fn count(message: &Message, deliveries: u64) {
-    if let Some(topic) = &message.topic {
-        topic.delivered.add(deliveries);
-    }
-}
-
-fn group_for(
-    hub: &Hub,
-    item: &Item,
-    messages: &[Arc<Message>],
-    groups: &mut Vec<Group>,
-    group_of: &mut HashMap<(usize, u64), usize>,
-) -> usize {
-    let key = (item.encoder.slot(), item.wants);
-    // Mostly everybody wants the same.
-    if groups.last().is_some_and(|group| group.key == key) {
-        return groups.len() - 1;
-    }
-    *group_of.entry(key).or_insert_with(|| {
-        let frames: Vec<_> = wanted(messages, item.wants)
-            .map(|m| (m.encoded(item.encoder, hub.epoch()), Cursor { seq: m.record.seq, ..item.from }))
-            .collect();
-        groups.push(Group { key, batch: Batch::new(frames.into_iter()), served: 0 });
-        groups.len() - 1
-    })
 }

@@ -1,0 +1,107 @@
+//! The work list of one pass of a shard: whom it writes to, and what.
+//!
+//! Whoever wants the same of a batch in the same encoding shares one buffer, so that a member's place on the list is
+//! small: a pass reads each of them, and finds it cold in the processor's caches.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::hub::batch::Batch;
+use crate::hub::connection::Connection;
+use crate::hub::entry::{Cursor, Message};
+use crate::hub::members::{Slot, SlotId};
+use crate::message::Epoch;
+use crate::plugin::Encoder;
+
+/// See the module's documentation.
+#[derive(Default)]
+pub(super) struct List {
+    pub(super) items: Vec<Item>,
+    pub(super) groups: Vec<Group>,
+    group_of: HashMap<(usize, u64), u32>,
+}
+
+/// One member on the list.
+pub(super) struct Item {
+    pub(super) connection: Arc<Connection>,
+    /// The turn in which it was put there.
+    pub(super) turn: u64,
+    pub(super) id: SlotId,
+    /// Its place among the groups.
+    pub(super) group: u32,
+}
+
+/// Members that get the same bytes.
+pub(super) struct Group {
+    encoder: &'static dyn Encoder,
+    /// Which messages of the batch, by bits.
+    pub(super) wants: u64,
+    /// Put together when the first of them is served.
+    batch: Option<Batch>,
+    /// How many got all of it.
+    pub(super) served: u64,
+}
+
+impl List {
+    /// Adds a member that gets what it has noted; nothing, if it is to look for itself.
+    pub(super) fn add(&mut self, id: SlotId, slot: &mut Slot) {
+        let wants = std::mem::take(&mut slot.wants);
+        let Some(turn) = slot.live() else { return };
+        let group = self.group(slot.encoder, wants);
+        self.items.push(Item { connection: slot.connection.clone(), turn, id, group });
+    }
+
+    fn group(&mut self, encoder: &'static dyn Encoder, wants: u64) -> u32 {
+        let next = u32::try_from(self.groups.len()).expect("there are no more groups than members");
+        // Mostly everybody wants the same.
+        if self.groups.last().is_some_and(|last| last.wants == wants && last.encoder.slot() == encoder.slot()) {
+            return next - 1;
+        }
+        *self.group_of.entry((encoder.slot(), wants)).or_insert_with(|| {
+            self.groups.push(Group { encoder, wants, batch: None, served: 0 });
+            next
+        })
+    }
+
+    /// The batch has been served: counts its deliveries, and lets its bytes go.
+    pub(super) fn end(&mut self, messages: &[Arc<Message>]) {
+        for group in &mut self.groups {
+            wanted(messages, group.wants).for_each(|message| count(message, group.served));
+            (group.batch, group.served) = (None, 0);
+        }
+    }
+
+    /// Takes everybody off.
+    pub(super) fn clear(&mut self) {
+        self.items.clear();
+        self.groups.clear();
+        self.group_of.clear();
+    }
+}
+
+impl Group {
+    /// What its members get of a batch that begins at `start`.
+    pub(super) fn batch(&mut self, messages: &[Arc<Message>], start: Cursor, epoch: Epoch) -> &Batch {
+        let Self { encoder, wants, batch, .. } = self;
+        batch.get_or_insert_with(|| {
+            let frame = |m| (Message::encoded(m, *encoder, epoch), Cursor { seq: m.record.seq, ..start });
+            let frames: Vec<_> = wanted(messages, *wants).map(|m| frame(&**m)).collect();
+            Batch::new(frames.into_iter())
+        })
+    }
+
+    /// Counts one delivery of each of the first so many messages.
+    pub(super) fn count(&self, messages: &[Arc<Message>], frames: usize) {
+        wanted(messages, self.wants).take(frames).for_each(|message| count(message, 1));
+    }
+}
+
+fn wanted(messages: &[Arc<Message>], wants: u64) -> impl Iterator<Item = &Arc<Message>> + Clone {
+    messages.iter().enumerate().filter(move |(bit, _)| wants >> bit & 1 == 1).map(|(_, message)| message)
+}
+
+fn count(message: &Message, deliveries: u64) {
+    if let Some(topic) = &message.topic {
+        topic.delivered.add(deliveries);
+    }
+}
