@@ -115,13 +115,13 @@ group() {
     publish)
         [ "$name" = relay ] || name=bare
         for connections in 1 64; do
-            run "$name" "publish-$connections" publish --connections "$connections"
+            run "$name" "publish-$connections" publish --connections "$connections" --requests 200000 --warmup 20000
         done
         ;;
     sizes)
         for window in 1 8; do
             for size in 100 1024 16384 204800; do
-                messages=$((size > 100000 ? 20 : size > 10000 ? 200 : 1000))
+                messages=$((size > 100000 ? 60 : size > 10000 ? 200 : 1000))
                 run "$name" "size-$size-w$window" fanout --size "$size" --window "$window" \
                     --messages "$messages" --warmup $((messages / 10))
             done

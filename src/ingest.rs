@@ -106,18 +106,28 @@ async fn publish_all(
     principal: &Principal,
     publications: &[Publication],
 ) -> Result<Vec<Receipt>, Refusal> {
+    let mut judged = judge_all(&snapshot, principal, publications)?;
     loop {
-        let judged = judge_all(&snapshot, principal, publications)?;
         // From here until the ticket is dropped a reload waits before it announces itself.
         let ticket = live.appending();
         if live.is_sealed() {
             return Err(Refusal::Draining { retry_after: Duration::from_secs(1) });
         }
-        if live.appends(&snapshot) {
-            return append(live, judged).await;
+        if live.admits(&snapshot) {
+            let Judged { drafts, tried } = judged;
+            let receipts = append(live, drafts).await?;
+            drop(ticket);
+            try_all(tried, &receipts);
+            return Ok(receipts);
         }
         drop(ticket);
-        snapshot = live.announced().await;
+        let newest = live.snapshot();
+        if newest.generation == snapshot.generation {
+            live.announcement().await;
+        } else {
+            snapshot = newest;
+            judged = judge_all(&snapshot, principal, publications)?;
+        }
     }
 }
 
@@ -228,17 +238,19 @@ pub fn denied(principal: &Principal, action: Action, topics: &Pattern) -> Refusa
     }
 }
 
-async fn append(live: &Live, Judged { drafts, tried }: Judged) -> Result<Vec<Receipt>, Refusal> {
-    match live.hub.store().append(drafts).await {
-        Ok(receipts) => {
-            // Subscribers have been served already; one more judgement keeps only this publisher.
-            for (index, shadow, payload) in tried {
-                if receipts.get(index).is_some_and(|receipt| !receipt.duplicate) {
-                    shadow.observe(&payload);
-                }
-            }
-            Ok(receipts)
+/// Has the schemas of one day judge what was published: subscribers have been served already, and it keeps only this
+/// publisher.
+fn try_all(tried: Vec<(usize, Arc<Shadow>, Payload)>, receipts: &[Receipt]) {
+    for (index, shadow, payload) in tried {
+        if receipts.get(index).is_some_and(|receipt| !receipt.duplicate) {
+            shadow.observe(&payload);
         }
+    }
+}
+
+async fn append(live: &Live, drafts: Vec<Draft>) -> Result<Vec<Receipt>, Refusal> {
+    match live.hub.store().append(drafts).await {
+        Ok(receipts) => Ok(receipts),
         Err(StoreError::KeyReused(i)) => Err(Refusal::Batch(vec![(i, Refusal::IdempotencyKeyReused)])),
         Err(StoreError::KeyInFlight(i)) => Err(Refusal::Batch(vec![(i, Refusal::IdempotencyInFlight)])),
         Err(StoreError::FamilyFull(i)) => Err(Refusal::Batch(vec![(

@@ -30,8 +30,8 @@ pub struct Live {
     current: ArcSwap<Snapshot>,
     /// Of the current snapshot, from a moment before it is that.
     generation: AtomicU64,
-    /// The generation that judges what is appended now, or [`NOBODY`].
-    appends: AtomicU64,
+    /// The generation whose judgement the log takes now, or [`NOBODY`].
+    admitted: AtomicU64,
     /// Wakes whoever waits for an announcement.
     announced: Notify,
     /// The log's end and everybody who follows it.
@@ -67,7 +67,7 @@ impl Live {
     pub fn new(snapshot: Snapshot, hub: Arc<Hub>) -> Self {
         Self {
             generation: AtomicU64::new(snapshot.generation),
-            appends: AtomicU64::new(snapshot.generation),
+            admitted: AtomicU64::new(snapshot.generation),
             announced: Notify::new(),
             current: ArcSwap::from_pointee(snapshot),
             hub,
@@ -93,7 +93,7 @@ impl Live {
     /// Puts another configuration in force, at once and for everybody. Publishes wait until what this answers is dropped,
     /// when the log knows where it took effect.
     pub fn commit(self: &Arc<Self>, snapshot: Arc<Snapshot>) -> Unannounced {
-        self.appends.store(NOBODY, Ordering::SeqCst);
+        self.admitted.store(NOBODY, Ordering::SeqCst);
         self.generation.store(snapshot.generation, Ordering::SeqCst);
         self.current.store(snapshot);
         Unannounced(self.clone())
@@ -104,13 +104,10 @@ impl Live {
         self.appending.turn().await;
     }
 
-    /// The configuration in force, once it is announced.
-    pub async fn announced(&self) -> Arc<Snapshot> {
-        loop {
-            let announced = self.announced.notified();
-            if self.appends.load(Ordering::SeqCst) != NOBODY {
-                return self.snapshot();
-            }
+    /// Waits until the configuration in force is announced.
+    pub async fn announcement(&self) {
+        let announced = self.announced.notified();
+        if self.admitted.load(Ordering::SeqCst) == NOBODY {
             announced.await;
         }
     }
@@ -122,8 +119,8 @@ impl Live {
 
     /// Whether what this configuration has judged may be appended. Asked with a ticket in hand, so that the next reload
     /// waits for whoever was told yes.
-    pub fn appends(&self, snapshot: &Snapshot) -> bool {
-        self.appends.load(Ordering::SeqCst) == snapshot.generation
+    pub fn admits(&self, snapshot: &Snapshot) -> bool {
+        self.admitted.load(Ordering::SeqCst) == snapshot.generation
     }
 
     /// Counts an append in; while the ticket lives, no change of a topic is announced to subscribers.
@@ -154,7 +151,7 @@ impl Live {
 impl Drop for Unannounced {
     fn drop(&mut self) {
         let Self(live) = self;
-        live.appends.store(live.generation.load(Ordering::SeqCst), Ordering::SeqCst);
+        live.admitted.store(live.generation.load(Ordering::SeqCst), Ordering::SeqCst);
         live.announced.notify_waiters();
     }
 }

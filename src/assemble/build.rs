@@ -29,7 +29,7 @@ pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> S
     };
     let topics = config.topics.iter().enumerate().map(|(index, topic)| {
         let lives = known.get(topic.name.as_str()).copied();
-        // The same text is the same schema, so that nothing is judged again because of a reload.
+        // The same text is the same schema, with all that was learnt of it.
         let new = schema(&topic.schema).unwrap_or_else(|| any.clone());
         let same = lives.map(|lives| &lives.schema).filter(|schema| **schema == new);
         let fuse = lives.filter(|_| same.is_some()).map(|lives| lives.fuse.clone());

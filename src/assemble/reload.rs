@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, Notify, oneshot};
@@ -33,6 +34,8 @@ use crate::telemetry::logs::Logs;
 
 /// So often what changed while it was read is read again.
 const READS: usize = 3;
+/// So long publishes wait for appends that began before a commit; a store that hangs holds them up no longer.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What asked for a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -260,10 +263,19 @@ impl Reloader {
             let prepared = swap(&live, &before, &after, &plan);
             (plan, prepared)
         };
-        let (plan, prepared) = spawn_blocking(swap).await.expect("a commit does not panic");
-        self.live.settle().await;
+        let (plan, (prepared, unannounced)) = spawn_blocking(swap).await.expect("a commit does not panic");
+        let mut unannounced = Some(unannounced);
+        let mut settled = pin!(self.live.settle());
+        if tokio::time::timeout(PATIENCE, &mut settled).await.is_err() {
+            unannounced = None;
+            settled.await;
+        }
         let (live, after) = (self.live.clone(), next.clone());
-        spawn_blocking(move || tell_all(&live, &after, &plan, prepared)).await.expect("a commit does not panic");
+        let tell = move || {
+            tell_all(&live, &after, &plan, prepared);
+            drop(unannounced);
+        };
+        spawn_blocking(tell).await.expect("a commit does not panic");
         self.apply(&next.config);
     }
 
@@ -314,12 +326,11 @@ impl State {
 struct Prepared {
     topics: Directory<Arc<Topic>>,
     retention: Directory<Retention>,
-    unannounced: Unannounced,
 }
 
 /// New topics are known to the log before the swap, so that nobody's first message is lost; old ones until behind the
 /// last message that was judged by them.
-fn swap(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan: &Plan) -> Prepared {
+fn swap(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan: &Plan) -> (Prepared, Unannounced) {
     let (topics, retention) = (build::topics(next), build::retention(&next.config));
     let (mut all_topics, mut all_retention) = (topics.clone(), retention.clone());
     if !plan.topics_removed.is_empty() {
@@ -338,7 +349,7 @@ fn swap(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan: &Plan)
     if !plan.lost_tokens().is_empty() {
         live.hub.revoke(|principal| principal.token.is_some() && next.auth.renew(principal).is_none());
     }
-    Prepared { topics, retention, unannounced }
+    (Prepared { topics, retention }, unannounced)
 }
 
 /// Everything that was judged by the old configuration is in the log: marks the place, behind which the new one judges.
@@ -351,7 +362,6 @@ fn tell_all(live: &Live, next: &Snapshot, plan: &Plan, prepared: Prepared) {
         tokens: plan.tokens_changed.iter().cloned().chain(plan.lost_tokens()).collect(),
         anonymous: plan.anonymous,
     });
-    drop(prepared.unannounced);
     live.hub.declare(prepared.topics);
     live.hub.store().retain(prepared.retention);
 }

@@ -119,14 +119,14 @@ impl Call {
     pub fn host(&self) -> Result<Host<'_>, Refusal> {
         let (host, what) = match self.uri.authority() {
             // Whoever is named in front of the host is not part of it.
-            Some(authority) => (authority.as_str().rsplit('@').next().unwrap_or_default(), "the target's "),
+            Some(authority) => (authority.as_str().rsplit('@').next().unwrap_or_default(), "the target's `"),
             None => (
                 self.one(&header::HOST)?.ok_or_else(|| Refusal::BadRequest("send one `Host` header".into()))?,
-                "Host: ",
+                "`Host: ",
             ),
         };
         Host::parse(host)
-            .ok_or_else(|| Refusal::BadRequest(format!("`{what}{}` is not a name and a port", host.escape_default())))
+            .ok_or_else(|| Refusal::BadRequest(format!("{what}{}` is not a name and a port", host.escape_default())))
     }
 
     /// The value of a header that may stand once.

@@ -13,6 +13,7 @@ use crate::telemetry::stats::Route;
 
 /// Everything under `server.listen`. Refusals and what no route takes are answered too.
 pub fn public(protocols: &'static [&'static dyn Protocol]) -> BoxedFilter<(Response,)> {
+    // What `published_topic` does not take: other methods, a slash at the end.
     let publish =
         path!("publish" / String).and(call(Route::Publish, "POST")).and(warp::body::stream()).then(publish::one);
     let publish_many =

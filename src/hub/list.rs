@@ -13,6 +13,9 @@ use crate::hub::members::{Slot, SlotId};
 use crate::message::Epoch;
 use crate::plugin::Encoder;
 
+/// Messages in one batch: as many as a member's wants have bits.
+pub(super) const BATCH_MESSAGES: usize = 64;
+
 /// See the module's documentation.
 #[derive(Default)]
 pub(super) struct List {
@@ -61,6 +64,12 @@ impl List {
             self.groups.push(Group { encoder, wants, batch: None, served: 0 });
             next
         })
+    }
+
+    /// Has everybody on it get all of another batch of so many messages.
+    pub(super) fn again(&mut self, messages: usize) {
+        self.group_of.clear();
+        self.groups.iter_mut().for_each(|group| group.wants = u64::MAX >> (BATCH_MESSAGES - messages));
     }
 
     /// The batch has been served: counts its deliveries, and lets its bytes go.

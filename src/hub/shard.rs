@@ -15,14 +15,12 @@ use tokio::sync::Notify;
 use crate::hub::Hub;
 use crate::hub::connection::{Phase, Written};
 use crate::hub::entry::{Cursor, Message};
-use crate::hub::list::{Group, Item, List};
+use crate::hub::list::{BATCH_MESSAGES, Group, Item, List};
 use crate::hub::members::{Members, SlotId};
 use crate::hub::window::Fetch;
 use crate::message::Epoch;
 use crate::name::TopicName;
 
-/// Messages in one batch: as many as a connection's wants have bits.
-const BATCH_MESSAGES: usize = 64;
 /// Bytes of payload in one batch, or one message.
 const BATCH_BYTES: usize = 64 << 10;
 /// After so many bytes a pass lets other tasks run, as it does after so many connections.
@@ -179,8 +177,7 @@ impl Shard {
                 let mut all = true;
                 if let Some(listed) = topic.and_then(|topic| state.take_list(topic)) {
                     *list = listed;
-                    let wants = u64::MAX >> (BATCH_MESSAGES - messages.len());
-                    list.groups.iter_mut().for_each(|group| group.wants = wants);
+                    list.again(messages.len());
                 } else {
                     for (bit, message) in messages.iter().enumerate() {
                         all &= state.members.note(&message.record, bit, touched);

@@ -129,3 +129,15 @@ impl AsyncWrite for Socket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Socket;
+
+    #[test]
+    fn a_socket_is_small_for_each_delivery_reads_it() {
+        // Where assertions are on mio keeps another number with it.
+        let debugging = if cfg!(debug_assertions) { size_of::<u64>() } else { 0 };
+        assert!(size_of::<Socket>() <= size_of::<[u64; 5]>() + debugging);
+    }
+}

@@ -1,5 +1,7 @@
 //! Carrying out what a connection asks, one command at a time.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -43,7 +45,7 @@ impl Task {
             CommandKind::Subscribe(list) => self.subscribe(&snapshot, id, list),
             CommandKind::Unsubscribe(patterns) => self.unsubscribe(id, &patterns),
             CommandKind::Replace(patterns) => self.replace(&snapshot, patterns),
-            CommandKind::Publish { topic, body } => self.publish(id, topic, body).await,
+            CommandKind::Publish { topic, body } => self.publish(snapshot, id, topic, body).await,
             CommandKind::Ping => self.tell(&Notice::Pong { id }),
             CommandKind::PingText => self.tell(&Notice::PongText),
         }
@@ -140,12 +142,18 @@ impl Task {
         Ok(())
     }
 
-    async fn publish(&mut self, id: Option<CommandId>, topic: TopicName, body: Box<str>) -> Result<(), Ending> {
+    async fn publish(
+        &mut self,
+        snapshot: Arc<Snapshot>,
+        id: Option<CommandId>,
+        topic: TopicName,
+        body: Box<str>,
+    ) -> Result<(), Ending> {
         let Some(principal) = self.principal.clone() else { return Ok(()) };
         let publication = Publication { topic, user: None, body: Bytes::from(String::from(body)), key: None };
         let publisher = Publisher { principal: &principal, peer: self.peer };
-        match ingest::publish(&self.live, self.live.snapshot(), publisher, &publication).await {
-            Ok(published) => self.tell(&Notice::Ok { id, message: Some(published) }),
+        match ingest::publish(&self.live, snapshot, publisher, &publication).await {
+            Ok(message) => self.tell(&Notice::Ok { id, message: Some(message) }),
             Err(refusal) => self.refuse(id, refusal),
         }
     }

@@ -205,6 +205,23 @@ async fn the_notice_of_a_new_shape_stands_between_the_last_of_the_old_and_the_fi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_hangs_holds_up_publishes_for_a_second_of_a_reload_and_no_longer() {
+    let site = Arc::new(Site::start(&[("relay.toml", &with_topics(&["cats"]))]).await);
+    let hangs = site.live.appending();
+    site.place.write("relay.toml", &with_topics(&["cats", "dogs"]));
+    let asked = site.clone();
+    let reload = spawn(async move { asked.reload().await.status });
+    while !site.has("dogs") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let published = tokio::time::timeout(Duration::from_secs(5), publish(&site, "dogs", "1")).await;
+    published.expect("it waits no longer");
+    assert!(!reload.is_finished(), "it still waits");
+    drop(hangs);
+    assert_eq!(reload.await.expect("no panic"), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_smaller_retention_applies_at_once() {
     let site = Site::start(&[("relay.toml", &with_topics(&["cats"]))]).await;
     for n in 0..10 {
