@@ -3,6 +3,9 @@
 //! Behind one small lock, held for one non-blocking write at the most. While a connection is live its shard writes
 //! messages and its task only short replies; while it is behind its task alone writes. Whoever cannot write all keeps
 //! the rest of the one frame that was begun, and the cursor behind it.
+//!
+//! A fan-out finds each connection cold in the processor's caches, and waits for every line of it that it reads. So the
+//! order of the fields is given, and a test holds what a delivery needs to one line.
 
 use std::io;
 use std::pin::Pin;
@@ -16,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use crate::close::Close;
 use crate::hub::entry::Cursor;
 use crate::hub::outbound::Outbound;
+use crate::hub::stamp::Stamp;
 use crate::message::Seq;
 
 /// A socket: TCP, TLS or Unix.
@@ -32,9 +36,6 @@ pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
 }
 
 /// See the module's documentation.
-///
-/// A fan-out finds each connection cold in the processor's caches, and waits for every line of it that it reads. So the
-/// order of the fields is given: what a delivery needs stands together at the end, and a test holds it to two lines.
 #[repr(C)]
 pub struct Connection<I: ?Sized = dyn Io> {
     waker: AtomicWaker,
@@ -42,25 +43,23 @@ pub struct Connection<I: ?Sized = dyn Io> {
     ending: OnceLock<Close>,
     /// Where in the log it stood when its task last came on.
     stands: AtomicU64,
-    /// When a write last made progress, in the hub's clock.
+    /// When a write last made progress while it was not live, in the hub's clock.
     progress: AtomicU64,
     wire: Mutex<Wire<I>>,
 }
 
 #[repr(C)]
 pub(super) struct Wire<I: ?Sized = dyn Io> {
-    /// Counts the changes of `phase`, so that a shard's work list can tell that its item is stale.
-    pub(super) turn: u64,
-    /// The last pass of the shard that served it.
-    pub(super) served: u64,
-    pub(super) phase: Phase,
-    /// Nothing, for a connection that keeps up.
-    held: Box<Held>,
+    /// While the shard serves it: the last pass that did, or during which it came.
+    pub(super) live: Option<Stamp>,
+    cold: Box<Cold>,
     io: I,
 }
 
-/// What the peer has not taken.
-struct Held {
+/// What only one that is not live needs.
+struct Cold {
+    /// The shard has given it up at this cursor; its task has not noticed yet.
+    fallen: Option<Cursor>,
     /// What is left of the frame or reply that was begun.
     rest: Vec<u8>,
     /// Bytes may still lie in a TLS layer.
@@ -74,17 +73,6 @@ struct Held {
 
 /// In place of a socket, for a subscriber that its own task serves (SSE, long poll): the shard only wakes it.
 pub struct NoSocket;
-
-/// Who serves the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// The shard.
-    Live,
-    /// The shard has just given it up, at this cursor; its task has not noticed yet.
-    Fallen(Cursor),
-    /// Its task.
-    Behind,
-}
 
 /// How far a write came.
 #[derive(Debug, PartialEq, Eq)]
@@ -100,8 +88,8 @@ pub enum Written {
 impl Connection {
     /// A connection that its task serves for now.
     pub fn new(io: impl Io + 'static, outbound: Arc<Outbound>) -> Arc<Self> {
-        let held = Held { rest: Vec::new(), unflushed: false, outside: 0, counted: 0, outbound };
-        let wire = Wire { turn: 0, served: 0, phase: Phase::Behind, held: Box::new(held), io };
+        let cold = Cold { fallen: None, rest: Vec::new(), unflushed: false, outside: 0, counted: 0, outbound };
+        let wire = Wire { live: None, cold: Box::new(cold), io };
         Arc::new(Connection {
             waker: AtomicWaker::new(),
             ending: OnceLock::new(),
@@ -127,8 +115,7 @@ impl Connection {
 
     /// Has the processor fetch what a delivery needs.
     pub(super) fn fetch(&self) {
-        // A line of each: what is written behind the system call, and what is read before it.
-        std::hint::black_box((self.progress(), self.wire.is_poisoned()));
+        std::hint::black_box(self.wire.is_poisoned());
     }
 
     /// Asks the connection's task to end like this; the first one asked for stays.
@@ -144,12 +131,20 @@ impl Connection {
     }
 
     pub(super) fn progressed(&self, now: u64) {
-        self.progress.store(now, Ordering::Relaxed);
+        self.progress.fetch_max(now, Ordering::Relaxed);
     }
 
     /// When a write last made progress, in milliseconds of the hub's clock.
     pub fn progress(&self) -> u64 {
-        self.progress.load(Ordering::Relaxed)
+        let live = self.wire().live;
+        self.progress.load(Ordering::Relaxed).max(live.map_or(0, Stamp::time))
+    }
+
+    /// Has its task serve it from now on; answers the last pass that did, if its shard has served it up to now.
+    pub(super) fn retire(&self, wire: &mut Wire) -> Option<Stamp> {
+        let last = wire.live.take()?;
+        self.progressed(last.time());
+        Some(last)
     }
 
     pub(super) fn stand(&self, seq: Seq) {
@@ -158,23 +153,24 @@ impl Connection {
 
     /// Where in the log it stands, if it is behind; for choosing, for it may just have changed.
     pub fn stands(&self) -> Seq {
-        match self.wire().phase {
-            Phase::Live => Seq::MAX,
-            Phase::Fallen(cursor) => cursor.seq,
-            Phase::Behind => self.stands.load(Ordering::Relaxed),
+        let wire = self.wire();
+        match (wire.live, wire.cold.fallen) {
+            (Some(_), _) => Seq::MAX,
+            (None, Some(cursor)) => cursor.seq,
+            (None, None) => self.stands.load(Ordering::Relaxed),
         }
     }
 
     /// Says how many bytes were handed over elsewhere for this connection and have not left.
     pub fn hold(&self, bytes: usize) {
         let mut wire = self.wire();
-        wire.held.outside = bytes;
-        wire.held.account();
+        wire.cold.outside = bytes;
+        wire.cold.account();
     }
 
     /// Bytes that it holds because its peer has not taken them.
     pub fn held(&self) -> usize {
-        self.wire().held.counted
+        self.wire().cold.counted
     }
 
     /// Reads what has arrived, into memory that the caller shares between connections.
@@ -204,6 +200,21 @@ impl Connection {
 pub struct Dead;
 
 impl Wire {
+    /// Whether it is live, and this pass has still to serve it.
+    pub(super) fn awaits(&self, pass: Stamp) -> bool {
+        self.live.is_some_and(|last| last < pass)
+    }
+
+    /// Where the shard has given it up, for its task to go on from.
+    pub(super) fn fall(&mut self, at: Cursor) {
+        self.cold.fallen = Some(at);
+    }
+
+    /// Where the shard has given it up, if its task has not been told yet.
+    pub(super) fn fallen(&mut self) -> Option<Cursor> {
+        self.cold.fallen.take()
+    }
+
     /// As [`Self::write`], for a fan-out: by the system call alone, where that is possible. The runtime is not asked first
     /// whether the socket was writable when it last looked: that stands in memory of its own, cold for each of thousands
     /// of connections, and mostly it is. One that is full is its task's to wait for.
@@ -232,7 +243,7 @@ impl Wire {
             Poll::Ready(Ok(())) => Written::All,
             Poll::Ready(Err(_)) => Written::Broken,
             Poll::Pending => {
-                self.held.unflushed = true;
+                self.cold.unflushed = true;
                 Written::Part(done)
             }
         }
@@ -240,51 +251,51 @@ impl Wire {
 
     /// Keeps a copy of what could not be written, so that it does not pin the batch it was cut from.
     pub(super) fn keep(&mut self, rest: &[u8]) {
-        self.held.rest.extend_from_slice(rest);
-        self.held.account();
+        self.cold.rest.extend_from_slice(rest);
+        self.cold.account();
     }
 
     /// What was kept, for whoever writes it now.
     pub(super) fn release(&mut self) -> Vec<u8> {
-        let rest = std::mem::take(&mut self.held.rest);
+        let rest = std::mem::take(&mut self.cold.rest);
         if rest.capacity() > 0 {
-            self.held.account();
+            self.cold.account();
         }
         rest
     }
 
     pub(super) fn is_clear(&self) -> bool {
-        self.held.rest.is_empty() && !self.held.unflushed
+        self.cold.rest.is_empty() && !self.cold.unflushed
     }
 
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Dead>> {
         if self.is_clear() {
             return Poll::Ready(Ok(()));
         }
-        let rest = std::mem::take(&mut self.held.rest);
-        self.held.unflushed = false;
+        let rest = std::mem::take(&mut self.cold.rest);
+        self.cold.unflushed = false;
         let written = match self.write(cx, &rest) {
             Written::All => Poll::Ready(Ok(())),
             Written::Broken => Poll::Ready(Err(Dead)),
             Written::Part(n) => {
-                self.held.rest = rest;
-                self.held.rest.drain(..n);
+                self.cold.rest = rest;
+                self.cold.rest.drain(..n);
                 Poll::Pending
             }
         };
-        self.held.account();
+        self.cold.account();
         written
     }
 }
 
-impl Held {
+impl Cold {
     fn account(&mut self) {
         let now = self.rest.capacity() + self.outside;
         self.outbound.change(std::mem::replace(&mut self.counted, now), now);
     }
 }
 
-impl Drop for Held {
+impl Drop for Cold {
     fn drop(&mut self) {
         self.outbound.change(self.counted, 0);
     }
@@ -318,18 +329,33 @@ impl AsyncWrite for NoSocket {
 #[cfg(test)]
 mod tests {
     use std::mem::{offset_of, size_of};
+    use std::sync::Arc;
 
-    use super::Connection;
+    use super::{Connection, NoSocket};
+    use crate::hub::stamp::Stamp;
 
     /// As large as the server's, whose test says so.
     type Socket = [u64; 5];
 
     #[test]
-    fn what_a_delivery_reads_of_a_connection_is_two_lines() {
-        // An `Arc` has its two counts in front, and the allocator aligns what is as large as whole halves of a line.
-        const HALF: usize = 32;
+    fn what_a_delivery_reads_of_a_connection_is_one_line() {
+        // An `Arc` has its two counts in front, and the allocator aligns what is as large as whole lines.
+        const LINE: usize = 64;
         let (begins, ends) = (16 + offset_of!(Connection<Socket>, wire), 16 + size_of::<Connection<Socket>>());
-        assert_eq!((begins % HALF, ends % HALF), (0, 0), "{begins} to {ends}");
-        assert!(ends - begins <= 3 * HALF, "{begins} to {ends}");
+        assert_eq!((begins, ends), (LINE, 2 * LINE));
+    }
+
+    #[test]
+    fn whoever_is_served_makes_progress_and_it_stays_when_its_own_task_serves_it() {
+        let connection = Connection::new(NoSocket, Arc::default());
+        connection.progressed(3);
+        let passes = [2, 7].map(|time| Stamp::START.next(time));
+        for (pass, progress) in passes.into_iter().zip([3, 7]) {
+            connection.wire().live = Some(pass);
+            assert_eq!(connection.progress(), progress);
+            assert_eq!(connection.retire(&mut connection.wire()), Some(pass));
+            assert_eq!(connection.progress(), progress);
+        }
+        assert_eq!(connection.retire(&mut connection.wire()), None, "it is its own task's already");
     }
 }

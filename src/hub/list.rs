@@ -27,8 +27,6 @@ pub(super) struct List {
 /// One member on the list.
 pub(super) struct Item {
     pub(super) connection: Arc<Connection>,
-    /// The turn in which it was put there.
-    pub(super) turn: u64,
     pub(super) id: SlotId,
     /// Its place among the groups.
     pub(super) group: u32,
@@ -49,9 +47,10 @@ impl List {
     /// Adds a member that gets what it has noted; nothing, if it is to look for itself.
     pub(super) fn add(&mut self, id: SlotId, slot: &mut Slot) {
         let wants = std::mem::take(&mut slot.wants);
-        let Some(turn) = slot.live() else { return };
-        let group = self.group(slot.encoder, wants);
-        self.items.push(Item { connection: slot.connection.clone(), turn, id, group });
+        if slot.is_live() {
+            let group = self.group(slot.encoder, wants);
+            self.items.push(Item { connection: slot.connection.clone(), id, group });
+        }
     }
 
     fn group(&mut self, encoder: &'static dyn Encoder, wants: u64) -> u32 {
@@ -92,11 +91,7 @@ impl Group {
     /// What its members get of a batch that begins at `start`.
     pub(super) fn batch(&mut self, messages: &[Arc<Message>], start: Cursor, epoch: Epoch) -> &Batch {
         let Self { encoder, wants, batch, .. } = self;
-        batch.get_or_insert_with(|| {
-            let frame = |m| (Message::encoded(m, *encoder, epoch), Cursor { seq: m.record.seq, ..start });
-            let frames: Vec<_> = wanted(messages, *wants).map(|m| frame(&**m)).collect();
-            Batch::new(frames.into_iter())
-        })
+        batch.get_or_insert_with(|| join(wanted(messages, *wants), *encoder, start, epoch))
     }
 
     /// Counts one delivery of each of the first so many messages.
@@ -107,6 +102,18 @@ impl Group {
 
 fn wanted(messages: &[Arc<Message>], wants: u64) -> impl Iterator<Item = &Arc<Message>> + Clone {
     messages.iter().enumerate().filter(move |(bit, _)| wants >> bit & 1 == 1).map(|(_, message)| message)
+}
+
+/// Once for many deliveries: kept out of the path of each.
+#[cold]
+fn join<'a>(
+    messages: impl Iterator<Item = &'a Arc<Message>>,
+    encoder: &dyn Encoder,
+    start: Cursor,
+    epoch: Epoch,
+) -> Batch {
+    let frame = |m: &'a Arc<Message>| (m.encoded(encoder, epoch), Cursor { seq: m.record.seq, ..start });
+    Batch::new(messages.map(frame).collect::<Vec<_>>().into_iter())
 }
 
 fn count(message: &Message, deliveries: u64) {

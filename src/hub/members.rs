@@ -33,8 +33,8 @@ pub(super) struct Slot {
     /// Who it was last said to be.
     pub(super) principal: Option<Arc<Principal>>,
     subscriptions: Vec<Pattern>,
-    /// The turn of the connection in which the shard serves it; `None` while its own task does.
-    live: Option<u64>,
+    /// The shard serves it, and not its own task.
+    live: bool,
     /// What it has already got.
     pub(super) from: Cursor,
     /// Which messages of the batch that is being prepared it wants.
@@ -48,7 +48,7 @@ impl Members {
             encoder,
             principal: None,
             subscriptions: Vec::new(),
-            live: None,
+            live: false,
             from: Cursor::default(),
             wants: 0,
         };
@@ -68,8 +68,8 @@ impl Members {
         self.changes += 1;
     }
 
-    /// Has the member served by the shard, in this turn of its connection, or by its own task.
-    pub(super) fn serve(&mut self, id: SlotId, live: Option<u64>) {
+    /// Has the member served by the shard, or by its own task.
+    pub(super) fn serve(&mut self, id: SlotId, live: bool) {
         self.slot(id).live = live;
         self.changes += 1;
     }
@@ -163,7 +163,7 @@ impl Members {
         let mut all = true;
         let Self { slots, exact, patterns, users, .. } = self;
         let mut want = |id: SlotId, subscribed: bool| {
-            let Some(slot) = slots[id as usize].as_mut().filter(|slot| slot.live.is_some()) else { return };
+            let Some(slot) = slots[id as usize].as_mut().filter(|slot| slot.live) else { return };
             all &= record.seq > slot.from.seq;
             if record.seq > slot.from.seq && (subscribed || slot.subscribes(&record.topic)) {
                 if slot.wants == 0 {
@@ -192,7 +192,7 @@ impl Members {
     /// Live members that a reload affects.
     pub(super) fn affected(&self, mark: &Mark) -> Vec<SlotId> {
         let reach = mark.reach();
-        let live = self.iter().filter(|(_, slot)| slot.live.is_some());
+        let live = self.iter().filter(|(_, slot)| slot.live);
         let affected = live.filter(|(_, slot)| {
             let token = slot.principal.as_ref().and_then(|principal| principal.token.as_deref());
             reach.affects(token, &slot.subscriptions)
@@ -202,8 +202,8 @@ impl Members {
 }
 
 impl Slot {
-    /// The turn of its connection in which the shard serves it; `None` while its own task does.
-    pub(super) fn live(&self) -> Option<u64> {
+    /// Whether the shard serves it, and not its own task.
+    pub(super) fn is_live(&self) -> bool {
         self.live
     }
 

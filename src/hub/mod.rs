@@ -11,6 +11,7 @@ mod list;
 mod members;
 pub mod outbound;
 mod shard;
+mod stamp;
 pub mod subscriber;
 pub mod topic;
 pub mod window;

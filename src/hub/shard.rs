@@ -2,8 +2,8 @@
 //!
 //! The one subtle place is the joint between a pass of the shard and the task of a connection that falls behind or
 //! comes back. It is kept by three rules. A work list is made, and the position moved, under the lock that going live
-//! takes. Each item names the connection's turn, and a connection that changed hands since has another. A connection
-//! leaving in the middle of a pass that has not served it yet takes the start of the batch with it.
+//! takes. Whoever goes live during a pass has its batch already, and counts as served by it. A connection leaving in the
+//! middle of a pass that has not served it yet takes the start of the batch with it.
 //!
 //! Locks are taken in the order connection, shard, window.
 
@@ -13,10 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::hub::Hub;
-use crate::hub::connection::{Phase, Written};
+use crate::hub::connection::{Wire, Written};
 use crate::hub::entry::{Cursor, Message};
 use crate::hub::list::{BATCH_MESSAGES, Group, Item, List};
 use crate::hub::members::{Members, SlotId};
+use crate::hub::stamp::Stamp;
 use crate::hub::window::Fetch;
 use crate::message::Epoch;
 use crate::name::TopicName;
@@ -44,8 +45,8 @@ pub(super) struct State {
     pub(super) members: Members,
     /// Live members have got everything up to here, but for those that the running pass has not reached.
     position: Cursor,
-    /// Counts passes, from 1.
-    pass: u64,
+    /// The last pass, or the running one.
+    pass: Stamp,
     /// Where the batch of the running pass began.
     running: Option<Cursor>,
     /// Whom the last messages of one topic went to, as long as it is the same ones: the next go there too, and a burst
@@ -69,18 +70,16 @@ struct Scratch {
 
 /// A pass that has been prepared.
 struct Pass {
-    number: u64,
+    stamp: Stamp,
     /// Where its batch begins.
     start: Cursor,
-    /// In the hub's clock.
-    now: u64,
     /// Whose list its items are when it has ended: of this topic, if [`Members::changes`] still is what it was.
     lists: Option<(TopicName, u64)>,
 }
 
 impl Shard {
     pub(super) fn new(position: Cursor, stride: usize) -> Self {
-        let state = State { members: Members::default(), position, pass: 0, running: None, listed: None };
+        let state = State { members: Members::default(), position, pass: Stamp::START, running: None, listed: None };
         Self { state: Mutex::new(state), news: Notify::new(), beats: AtomicU64::new(0), stride }
     }
 
@@ -133,7 +132,7 @@ impl Shard {
             }
             let group = &mut groups[item.group as usize];
             if group.wants == 0 {
-                self.hand_over(item, pass.start);
+                self.hand_over(item, &pass);
                 continue;
             }
             bytes += self.serve(item, &pass, group, messages, hub.epoch());
@@ -162,7 +161,7 @@ impl Shard {
             Fetch::Head => return None,
             // The whole shard is slower than the publishers: each member catches up by itself.
             Fetch::Evicted(_) => {
-                touched.extend(state.members.iter().filter(|(_, slot)| slot.live().is_some()).map(|(id, _)| id));
+                touched.extend(state.members.iter().filter(|(_, slot)| slot.is_live()).map(|(id, _)| id));
                 state.position = hub.window.head();
             }
             // Whom the reload affects has got everything before it, and looks before it gets anything behind it.
@@ -186,81 +185,83 @@ impl Shard {
                 lists = topic.filter(|_| all).map(|topic| (topic.clone(), state.members.changes()));
             }
         }
-        state.pass += 1;
+        state.pass = state.pass.next(hub.clock());
         state.running = Some(start);
         touched.drain(..).for_each(|id| list.add(id, state.members.slot(id)));
-        Some(Pass { number: state.pass, start, now: hub.clock(), lists })
+        Some(Pass { stamp: state.pass, start, lists })
     }
 
     /// One non-blocking write of all that the connection wants from the batch; answers how many bytes that is.
     fn serve(&self, item: &Item, pass: &Pass, group: &mut Group, messages: &[Arc<Message>], epoch: Epoch) -> usize {
         let mut wire = item.connection.wire();
-        if wire.turn != item.turn || wire.phase != Phase::Live {
+        if !wire.awaits(pass.stamp) {
             return 0;
         }
-        wire.served = pass.number;
         let batch = group.batch(messages, pass.start, epoch);
         let len = batch.bytes().len();
-        let cut = match wire.send(batch.bytes()) {
+        match wire.send(batch.bytes()) {
             Written::All => {
-                item.connection.progressed(pass.now);
+                wire.live = Some(pass.stamp);
                 group.served += 1;
                 return len;
             }
+            Written::Part(n) => {
+                let cut = batch.cut(n);
+                self.give_up(item, &mut wire, pass, cut.map(|(_, _, cursor)| cursor));
+                if let Some((rest, frames, _)) = cut {
+                    wire.keep(rest);
+                    item.connection.progressed(pass.stamp.time());
+                    group.count(messages, frames);
+                }
+            }
             // Its task finds out by itself.
-            Written::Broken => None,
-            Written::Part(n) => batch.cut(n),
-        };
-        let stood = self.suspend(item, pass.start);
-        wire.phase = Phase::Fallen(cut.map_or(stood, |(_, _, cursor)| cursor));
-        wire.turn += 1;
-        if let Some((rest, frames, _)) = cut {
-            wire.keep(rest);
-            item.connection.progressed(pass.now);
-            group.count(messages, frames);
+            Written::Broken => self.give_up(item, &mut wire, pass, None),
         }
         drop(wire);
         item.connection.wake();
         len
     }
 
-    /// Gives the connection to its own task at the place where it stands.
-    fn hand_over(&self, item: &Item, start: Cursor) {
+    /// Gives the connection to its own task at the place where it stands, unless it has changed hands already.
+    fn hand_over(&self, item: &Item, pass: &Pass) {
         let mut wire = item.connection.wire();
-        if wire.turn == item.turn && wire.phase == Phase::Live {
-            wire.phase = Phase::Fallen(self.suspend(item, start));
-            wire.turn += 1;
+        if wire.awaits(pass.stamp) {
+            self.give_up(item, &mut wire, pass, None);
             drop(wire);
             item.connection.wake();
         }
     }
 
-    /// Takes a live member out; answers where it stood before the batch that starts there.
-    fn suspend(&self, item: &Item, start: Cursor) -> Cursor {
+    /// Leaves a live connection to its own task, at this place or where it stood before the pass.
+    #[cold]
+    fn give_up(&self, item: &Item, wire: &mut Wire, pass: &Pass, at: Option<Cursor>) {
+        item.connection.retire(wire);
         let mut state = self.state();
-        state.serve(item.id, None);
-        start.max(state.members.slot(item.id).from)
+        state.serve(item.id, false);
+        let stood = pass.start.max(state.members.slot(item.id).from);
+        wire.fall(at.unwrap_or(stood));
     }
 }
 
 impl State {
-    /// Makes a member that stands at `cursor` live, if that is the head; it then has everything.
-    pub(super) fn join(&mut self, id: SlotId, cursor: Cursor, turn: u64, head: Cursor) -> bool {
+    /// Makes a member that stands at `cursor` live, if that is the head. It then has everything, also of the running
+    /// pass: answers the pass that it need not be served by.
+    pub(super) fn join(&mut self, id: SlotId, cursor: Cursor, head: Cursor) -> Option<Stamp> {
         if cursor < head {
-            return false;
+            return None;
         }
         self.members.slot(id).from = cursor;
-        self.serve(id, Some(turn));
-        true
+        self.serve(id, true);
+        Some(self.pass)
     }
 
     /// Takes a live member out; answers the cursor it leaves with. `served` is the last pass that served it.
-    pub(super) fn leave(&mut self, id: SlotId, served: u64) -> Cursor {
+    pub(super) fn leave(&mut self, id: SlotId, served: Stamp) -> Cursor {
         let at = match self.running {
             Some(start) if served != self.pass => start,
             _ => self.position,
         };
-        self.serve(id, None);
+        self.serve(id, false);
         at.max(self.members.slot(id).from)
     }
 
@@ -270,7 +271,7 @@ impl State {
         self.members.remove(id);
     }
 
-    fn serve(&mut self, id: SlotId, live: Option<u64>) {
+    fn serve(&mut self, id: SlotId, live: bool) {
         self.listed = None;
         self.members.serve(id, live);
     }

@@ -11,7 +11,7 @@ use std::task::Context;
 
 use crate::hub::Hub;
 use crate::hub::batch::Batch;
-use crate::hub::connection::{Connection, Dead, Phase, Written};
+use crate::hub::connection::{Connection, Dead, Written};
 use crate::hub::entry::{Cursor, Mark, Message};
 use crate::hub::gaps::Gaps;
 use crate::hub::members::SlotId;
@@ -165,9 +165,8 @@ impl Subscriber {
     /// Whether the shard serves it. Notices when the shard has given it up.
     pub fn is_live(&mut self) -> bool {
         if self.cursor.is_none() {
-            let mut wire = self.connection.wire();
-            if let Phase::Fallen(cursor) = wire.phase {
-                wire.phase = Phase::Behind;
+            let fallen = self.connection.wire().fallen();
+            if let Some(cursor) = fallen {
                 self.connection.stand(cursor.seq);
                 self.cursor = Some(cursor);
                 self.hub.behind.add(1);
@@ -178,22 +177,18 @@ impl Subscriber {
 
     /// Takes it out of the shard's hands, if it is there; answers where it stands.
     fn take_back(&mut self) -> Cursor {
-        self.is_live();
-        match self.cursor {
-            Some(cursor) => cursor,
-            None => {
-                let mut wire = self.connection.wire();
-                let cursor = match wire.phase {
-                    Phase::Fallen(cursor) => cursor,
-                    _ => self.shard.state().leave(self.slot, wire.served),
-                };
-                wire.phase = Phase::Behind;
-                wire.turn += 1;
-                self.hub.behind.add(1);
-                self.cursor = Some(cursor);
-                cursor
-            }
+        if let Some(cursor) = self.cursor {
+            return cursor;
         }
+        let mut wire = self.connection.wire();
+        let cursor = match self.connection.retire(&mut wire) {
+            Some(served) => self.shard.state().leave(self.slot, served),
+            None => wire.fallen().expect("whoever is not live any more has fallen"),
+        };
+        self.connection.stand(cursor.seq);
+        self.hub.behind.add(1);
+        self.cursor = Some(cursor);
+        cursor
     }
 
     /// Where it stands, or for a live one, up to where everything has been sent at least.
@@ -240,12 +235,8 @@ impl Subscriber {
             return false;
         }
         let mut state = self.shard.state();
-        let turn = wire.turn + 1;
-        if !state.join(self.slot, cursor, turn, self.hub.head()) {
-            return false;
-        }
-        wire.turn = turn;
-        wire.phase = Phase::Live;
+        let Some(pass) = state.join(self.slot, cursor, self.hub.head()) else { return false };
+        wire.live = Some(pass);
         self.cursor = None;
         self.replay = None;
         self.hub.behind.sub(1);
@@ -298,10 +289,8 @@ impl Subscriber {
         let written = wire.write(cx, bytes);
         if let Written::Part(n) = written {
             wire.keep(&bytes[n..]);
-            if wire.phase == Phase::Live {
-                let cursor = self.shard.state().leave(self.slot, wire.served);
-                wire.phase = Phase::Fallen(cursor);
-                wire.turn += 1;
+            if let Some(served) = connection.retire(&mut wire) {
+                wire.fall(self.shard.state().leave(self.slot, served));
             }
         }
         written
@@ -313,12 +302,9 @@ impl Drop for Subscriber {
         if self.cursor.is_some() {
             self.hub.behind.sub(1);
         }
-        // A task that was ended from outside may leave while it is live, and in the middle of a pass: another turn makes
-        // the shard's item stale before the slot goes.
-        let mut wire = self.connection.wire();
-        wire.phase = Phase::Behind;
-        wire.turn += 1;
-        drop(wire);
+        // A task that was ended from outside may leave while it is live, and in the middle of a pass: the shard must not
+        // come to it when the slot is gone.
+        self.connection.wire().live = None;
         self.shard.state().remove(self.slot);
     }
 }

@@ -116,6 +116,9 @@ impl Window {
         if cursor.seq < inner.evicted {
             return Fetch::Evicted(inner.evicted.min(until));
         }
+        if cursor.seq >= inner.head.seq {
+            return Fetch::Head;
+        }
         let start = inner.messages.partition_point(|message| message.record.seq <= cursor.seq);
         let mut found = Vec::new();
         let mut size = 0;
