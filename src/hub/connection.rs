@@ -43,20 +43,20 @@ pub struct Connection<I: ?Sized = dyn Io> {
     ending: OnceLock<Close>,
     /// Where in the log it stood when its task last came on.
     stands: AtomicU64,
-    /// When a write last made progress while it was not live, in the hub's clock.
+    /// When a write last made progress, up to when it last ceased to be live, or since. In the hub's clock.
     progress: AtomicU64,
     wire: Mutex<Wire<I>>,
 }
 
 #[repr(C)]
 pub(super) struct Wire<I: ?Sized = dyn Io> {
-    /// While the shard serves it: the last pass that did, or during which it came.
+    /// While the shard serves it: the last pass that did, or that had begun when it came.
     pub(super) live: Option<Stamp>,
     cold: Box<Cold>,
     io: I,
 }
 
-/// What only one that is not live needs.
+/// What a delivery that is taken whole does not need.
 struct Cold {
     /// The shard has given it up at this cursor; its task has not noticed yet.
     fallen: Option<Cursor>,
@@ -137,13 +137,13 @@ impl Connection {
     /// When a write last made progress, in milliseconds of the hub's clock.
     pub fn progress(&self) -> u64 {
         let live = self.wire().live;
-        self.progress.load(Ordering::Relaxed).max(live.map_or(0, Stamp::time))
+        self.progress.load(Ordering::Relaxed).max(live.map_or(0, Stamp::served_at))
     }
 
-    /// Has its task serve it from now on; answers the last pass that did, if its shard has served it up to now.
+    /// Has its task serve it from now on; answers the stamp it had, if its shard has served it up to now.
     pub(super) fn retire(&self, wire: &mut Wire) -> Option<Stamp> {
         let last = wire.live.take()?;
-        self.progressed(last.time());
+        self.progressed(last.served_at());
         Some(last)
     }
 
@@ -211,7 +211,7 @@ impl Wire {
     }
 
     /// Where the shard has given it up, if its task has not been told yet.
-    pub(super) fn fallen(&mut self) -> Option<Cursor> {
+    pub(super) fn take_fallen(&mut self) -> Option<Cursor> {
         self.cold.fallen.take()
     }
 
@@ -349,11 +349,11 @@ mod tests {
     fn whoever_is_served_makes_progress_and_it_stays_when_its_own_task_serves_it() {
         let connection = Connection::new(NoSocket, Arc::default());
         connection.progressed(3);
-        let passes = [2, 7].map(|time| Stamp::START.next(time));
-        for (pass, progress) in passes.into_iter().zip([3, 7]) {
-            connection.wire().live = Some(pass);
+        let pass = Stamp::START.next(7);
+        for (stamp, progress) in [(Stamp::START.next(2), 3), (pass.joined(), 3), (pass, 7)] {
+            connection.wire().live = Some(stamp);
             assert_eq!(connection.progress(), progress);
-            assert_eq!(connection.retire(&mut connection.wire()), Some(pass));
+            assert_eq!(connection.retire(&mut connection.wire()), Some(stamp));
             assert_eq!(connection.progress(), progress);
         }
         assert_eq!(connection.retire(&mut connection.wire()), None, "it is its own task's already");

@@ -210,7 +210,7 @@ impl Shard {
                 self.give_up(item, &mut wire, pass, cut.map(|(_, _, cursor)| cursor));
                 if let Some((rest, frames, _)) = cut {
                     wire.keep(rest);
-                    item.connection.progressed(pass.stamp.time());
+                    item.connection.progressed(pass.stamp.served_at());
                     group.count(messages, frames);
                 }
             }
@@ -245,20 +245,20 @@ impl Shard {
 
 impl State {
     /// Makes a member that stands at `cursor` live, if that is the head. It then has everything, also of the running
-    /// pass: answers the pass that it need not be served by.
+    /// pass: answers what says so.
     pub(super) fn join(&mut self, id: SlotId, cursor: Cursor, head: Cursor) -> Option<Stamp> {
         if cursor < head {
             return None;
         }
         self.members.slot(id).from = cursor;
         self.serve(id, true);
-        Some(self.pass)
+        Some(self.pass.joined())
     }
 
-    /// Takes a live member out; answers the cursor it leaves with. `served` is the last pass that served it.
-    pub(super) fn leave(&mut self, id: SlotId, served: Stamp) -> Cursor {
+    /// Takes a live member out; with the stamp it had; answers the cursor it leaves with.
+    pub(super) fn leave(&mut self, id: SlotId, stamp: Stamp) -> Cursor {
         let at = match self.running {
-            Some(start) if served != self.pass => start,
+            Some(start) if stamp != self.pass => start,
             _ => self.position,
         };
         self.serve(id, false);

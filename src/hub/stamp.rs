@@ -2,11 +2,12 @@
 
 use std::num::NonZeroU64;
 
-/// Bits for passes within a millisecond; were there more, the next millisecond would lend them its numbers.
-const PASSES: u32 = 20;
+/// Bits below the time: the lowest for [`Stamp::joined`], the others for passes within a millisecond. Were there more, the
+/// next millisecond would lend them its numbers.
+const BELOW: u32 = 20;
 
-/// A pass of a shard: later ones are greater. One number for both, for each connection keeps the last that served it
-/// where a delivery has room for no other.
+/// What a live connection keeps of a pass: one number for which it was and when, because a delivery has room for no other.
+/// Later passes are greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Stamp(NonZeroU64);
 
@@ -16,12 +17,18 @@ impl Stamp {
 
     /// The pass behind this one, at a time in milliseconds of the hub's clock.
     pub(super) fn next(self, now: u64) -> Self {
-        Self(self.0.saturating_add(1).max(NonZeroU64::new(now << PASSES).unwrap_or(NonZeroU64::MIN)))
+        let next = self.joined().0.saturating_add(1);
+        Self(NonZeroU64::new(now << BELOW).map_or(next, |now| now.max(next)))
     }
 
-    /// When it was, in milliseconds of the hub's clock.
-    pub(super) fn time(self) -> u64 {
-        self.0.get() >> PASSES
+    /// For whoever came when this pass had begun: it need not be served by it, and has not been.
+    pub(super) fn joined(self) -> Self {
+        Self(self.0 | 1)
+    }
+
+    /// When it was served, in milliseconds of the hub's clock; 0 for whoever has only come.
+    pub(super) fn served_at(self) -> u64 {
+        if self == self.joined() { 0 } else { self.0.get() >> BELOW }
     }
 }
 
@@ -34,17 +41,25 @@ mod tests {
         let first = Stamp::START.next(0);
         let (second, third) = (first.next(0), first.next(7));
         assert!(Stamp::START < first && first < second && second < third);
-        assert_eq!([first, second, third].map(Stamp::time), [0, 0, 7]);
+        assert_eq!([first, second, third].map(Stamp::served_at), [0, 0, 7]);
+    }
+
+    #[test]
+    fn whoever_came_during_a_pass_stands_between_it_and_the_next_and_was_not_served() {
+        let pass = Stamp::START.next(7);
+        assert!(pass < pass.joined() && pass.joined() < pass.next(7));
+        assert_eq!(pass.joined().served_at(), 0);
+        assert_eq!(Stamp::START.joined().served_at(), 0);
     }
 
     #[test]
     fn passes_keep_their_order_when_the_clock_does_not_come_on() {
         let mut last = Stamp::START.next(7);
-        for _ in 0..3 << 20 {
+        for _ in 0..3 << 19 {
             let next = last.next(7);
-            assert!(next > last);
+            assert!(next > last.joined());
             last = next;
         }
-        assert_eq!(last.time(), 10);
+        assert_eq!(last.served_at(), 10);
     }
 }

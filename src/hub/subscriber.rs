@@ -165,8 +165,8 @@ impl Subscriber {
     /// Whether the shard serves it. Notices when the shard has given it up.
     pub fn is_live(&mut self) -> bool {
         if self.cursor.is_none() {
-            let fallen = self.connection.wire().fallen();
-            if let Some(cursor) = fallen {
+            let mut wire = self.connection.wire();
+            if let Some(cursor) = wire.take_fallen() {
                 self.connection.stand(cursor.seq);
                 self.cursor = Some(cursor);
                 self.hub.behind.add(1);
@@ -182,8 +182,8 @@ impl Subscriber {
         }
         let mut wire = self.connection.wire();
         let cursor = match self.connection.retire(&mut wire) {
-            Some(served) => self.shard.state().leave(self.slot, served),
-            None => wire.fallen().expect("whoever is not live any more has fallen"),
+            Some(stamp) => self.shard.state().leave(self.slot, stamp),
+            None => wire.take_fallen().expect("whoever is not live any more has fallen"),
         };
         self.connection.stand(cursor.seq);
         self.hub.behind.add(1);
@@ -289,8 +289,8 @@ impl Subscriber {
         let written = wire.write(cx, bytes);
         if let Written::Part(n) = written {
             wire.keep(&bytes[n..]);
-            if let Some(served) = connection.retire(&mut wire) {
-                wire.fall(self.shard.state().leave(self.slot, served));
+            if let Some(stamp) = connection.retire(&mut wire) {
+                wire.fall(self.shard.state().leave(self.slot, stamp));
             }
         }
         written

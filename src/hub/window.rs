@@ -129,7 +129,7 @@ impl Window {
             }
             found.push(message.clone());
         }
-        if found.is_empty() { Fetch::Head } else { Fetch::Messages(found) }
+        Fetch::Messages(found)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

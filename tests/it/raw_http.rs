@@ -156,6 +156,24 @@ async fn what_is_not_http_is_refused() {
     assert_eq!(rig.get("/health", "").await.status, 200, "it lives");
 }
 
+#[tokio::test]
+async fn a_request_that_names_no_host_is_told_what_is_wrong_with_the_name() {
+    let rig = Rig::start(|_| {}).await;
+    for (request, expected) in [
+        ("GET /ready HTTP/1.1\r\n\r\n", "send one `Host` header"),
+        ("GET /ready HTTP/1.1\r\nHost: a@localhost\r\n\r\n", "`Host: a@localhost` is not a name and a port"),
+        (
+            "GET http://a@localhost:http/ready HTTP/1.1\r\n\r\n",
+            "the target's `localhost:http` is not a name and a port",
+        ),
+    ] {
+        let mut peer = rig.connect().await;
+        peer.send(request).await;
+        let answer = peer.answer().await.expect("an answer");
+        assert_eq!((answer.status, &answer.json()["detail"]), (400, &json!(expected)), "{request:?}");
+    }
+}
+
 /// Whichever of two contradicting lengths counts, what the other would have made a request of must not be answered.
 #[tokio::test]
 async fn a_smuggled_request_is_not_answered() {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::SinkExt;
 use relay::assemble::build;
 use relay::connections::Connections;
-use relay::hub::connection::Io;
+use relay::hub::connection::{Io, NoSocket};
 use relay::protocol::relay_v1::RelayV1;
 use relay::ws;
 use relay::ws::opening::{Opening, Upgraded};
@@ -113,5 +113,23 @@ async fn a_connection_that_was_served_is_let_go_when_it_ends_and_nothing_is_publ
         }
     };
     tokio::time::timeout(Duration::from_secs(10), let_go).await.expect("nobody keeps the socket");
+    rig.end().await;
+}
+
+/// A peer that is dead must not live on because reloads have its task look for what is new.
+#[tokio::test]
+async fn being_served_by_the_shard_again_is_no_sign_of_life() {
+    let rig = Rig::serve(build::live(snapshot(|_| {}), 1)).await;
+    let (mut other, _writes) = subscribe(&rig).await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(rig.post("/publish/cats", "secret-all", "1").await.status, 200);
+    assert_eq!(other.payload().await, 1);
+    let mut silent = rig.live.hub.subscriber(NoSocket, &RelayV1);
+    let pulled = silent.pull().await.expect("memory can be read");
+    assert!(pulled.head);
+    silent.settle(pulled, 0);
+    assert!(silent.join() && silent.is_live());
+    assert_eq!(silent.connection().progress(), 0);
+    drop(silent);
     rig.end().await;
 }
