@@ -249,20 +249,19 @@ fn try_all(tried: Vec<(usize, Arc<Shadow>, Payload)>, receipts: &[Receipt]) {
 }
 
 async fn append(live: &Live, drafts: Vec<Draft>) -> Result<Vec<Receipt>, Refusal> {
-    match live.hub.store().append(drafts).await {
-        Ok(receipts) => Ok(receipts),
-        Err(StoreError::KeyReused(i)) => Err(Refusal::Batch(vec![(i, Refusal::IdempotencyKeyReused)])),
-        Err(StoreError::KeyInFlight(i)) => Err(Refusal::Batch(vec![(i, Refusal::IdempotencyInFlight)])),
-        Err(StoreError::FamilyFull(i)) => Err(Refusal::Batch(vec![(
+    live.hub.store().append(drafts).await.map_err(|error| match error {
+        StoreError::KeyReused(i) => Refusal::Batch(vec![(i, Refusal::IdempotencyKeyReused)]),
+        StoreError::KeyInFlight(i) => Refusal::Batch(vec![(i, Refusal::IdempotencyInFlight)]),
+        StoreError::FamilyFull(i) => Refusal::Batch(vec![(
             i,
             Refusal::Overloaded {
                 what: "the topic's family has as many concrete topics as `limits.family_topics` allows",
                 retry_after: Duration::from_secs(60),
             },
-        )])),
-        Err(StoreError::Unavailable(cause)) => {
+        )]),
+        StoreError::Unavailable(cause) => {
             error!(%cause, "the store could not append");
-            Err(live.internal("the store could not append"))
+            live.internal("the store could not append")
         }
-    }
+    })
 }

@@ -91,7 +91,7 @@ impl Group {
     /// What its members get of a batch that begins at `start`.
     pub(super) fn batch(&mut self, messages: &[Arc<Message>], start: Cursor, epoch: Epoch) -> &Batch {
         let Self { encoder, wants, batch, .. } = self;
-        batch.get_or_insert_with(|| join(wanted(messages, *wants), *encoder, start, epoch))
+        batch.get_or_insert_with(|| put_together(wanted(messages, *wants), *encoder, start, epoch))
     }
 
     /// Counts one delivery of each of the first so many messages.
@@ -106,14 +106,15 @@ fn wanted(messages: &[Arc<Message>], wants: u64) -> impl Iterator<Item = &Arc<Me
 
 /// Once for many deliveries: kept out of the path of each.
 #[cold]
-fn join<'a>(
+fn put_together<'a>(
     messages: impl Iterator<Item = &'a Arc<Message>>,
     encoder: &dyn Encoder,
     start: Cursor,
     epoch: Epoch,
 ) -> Batch {
     let frame = |m: &'a Arc<Message>| (m.encoded(encoder, epoch), Cursor { seq: m.record.seq, ..start });
-    Batch::new(messages.map(frame).collect::<Vec<_>>().into_iter())
+    let frames: Vec<_> = messages.map(frame).collect();
+    Batch::new(frames.into_iter())
 }
 
 fn count(message: &Message, deliveries: u64) {
