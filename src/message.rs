@@ -40,9 +40,8 @@ impl Position {
 
     /// Writes it as it is shown. Every message and every receipt has one, hence this instead of a formatter.
     pub fn put(self, out: &mut Vec<u8>) {
-        for nibble in (0..8).rev() {
-            out.push(b"0123456789abcdef"[(self.epoch.0 >> (nibble * 4)) as usize & 0xf]);
-        }
+        let nibble = |at: usize| b"0123456789abcdef"[(self.epoch.0 >> (28 - at * 4)) as usize & 0xf];
+        out.extend_from_slice(&std::array::from_fn::<_, 8, _>(nibble));
         out.push(b'-');
         let start = out.len();
         out.resize(start + digits(self.seq), b'0');

@@ -24,14 +24,24 @@ impl Reject for Turned {}
 
 /// A JSON answer.
 pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
-    typed(status, "application/json", serde_json::to_vec(value).expect("the server's own values are JSON"))
+    json_text(status, serde_json::to_vec(value).expect("the server's own values are JSON"))
+}
+
+/// A JSON answer that is written already.
+pub fn json_text(status: StatusCode, text: Vec<u8>) -> Response {
+    static JSON: HeaderValue = HeaderValue::from_static("application/json");
+    with(status, JSON.clone(), text)
 }
 
 /// An answer of some media type.
 pub fn typed(status: StatusCode, media_type: &'static str, body: impl Into<Vec<u8>>) -> Response {
-    let mut response = Response::new(body.into().into());
+    with(status, HeaderValue::from_static(media_type), body.into())
+}
+
+fn with(status: StatusCode, media_type: HeaderValue, body: Vec<u8>) -> Response {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
     response
 }
 

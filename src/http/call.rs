@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-use hyper::body::Incoming;
-use warp::http::{HeaderMap, HeaderName, Method, Request, Uri, header};
+use warp::http::request::Parts;
+use warp::http::{Extensions, HeaderMap, HeaderName, Method, Request, Uri, header};
 use warp::{Filter, Rejection};
 
 use crate::http::answer::Turned;
@@ -40,15 +40,24 @@ pub struct Call {
 }
 
 impl Call {
-    /// Takes what it needs out of a request. The header moves here, so that nothing is copied: filters do not see it.
-    pub fn take(link: Arc<Link>, request: &mut Request<Incoming>) -> Arc<Self> {
+    /// Takes what it needs of a request. What is left, and what filters are routed by, is [`Call::request`]'s.
+    pub fn take(link: Arc<Link>, parts: Parts) -> (Arc<Self>, Extensions) {
+        let Parts { method, uri, headers, extensions, .. } = parts;
         let snapshot = link.door.live().snapshot();
-        let headers = std::mem::take(request.headers_mut());
         let (peer, secure) = forwarded::peer(&snapshot.config.server.trusted_proxies, link.peer, &headers);
-        let (method, uri) = (request.method().clone(), request.uri().clone());
         let framed = is_framed(&headers);
         let secure = secure || link.secure;
-        Arc::new(Self { link, snapshot, method, uri, headers, peer, secure, framed, route: OnceLock::new() })
+        let call = Self { link, snapshot, method, uri, headers, peer, secure, framed, route: OnceLock::new() };
+        (Arc::new(call), extensions)
+    }
+
+    /// The request for the filters: without its header, which is here.
+    pub fn request<B>(self: &Arc<Self>, extensions: Extensions, body: B) -> Request<B> {
+        let mut request = Request::new(body);
+        (*request.method_mut(), *request.uri_mut()) = (self.method.clone(), self.uri.clone());
+        *request.extensions_mut() = extensions;
+        request.extensions_mut().insert(self.clone());
+        request
     }
 
     /// What the server is.

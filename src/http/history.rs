@@ -148,7 +148,7 @@ impl Page {
             answer::empty(StatusCode::NOT_MODIFIED)
         } else {
             body.extend_from_slice(format!(",\"position\":\"{position}\"}}").as_bytes());
-            answer::typed(StatusCode::OK, "application/json", body)
+            answer::json_text(StatusCode::OK, body)
         };
         let headers = response.headers_mut();
         headers.insert(ETAG, HeaderValue::from_str(&tag).expect("hex in quotes is visible ASCII"));

@@ -142,8 +142,9 @@ pub fn answer(request: Request<Incoming>, link: Arc<Link>) -> impl Future<Output
 }
 
 /// The front, and whoever answers behind it.
-fn enter(mut request: Request<Incoming>, link: &Arc<Link>) -> (Arc<Call>, BoxFuture<'static, Response>) {
-    let call = Call::take(link.clone(), &mut request);
+fn enter(request: Request<Incoming>, link: &Arc<Link>) -> (Arc<Call>, BoxFuture<'static, Response>) {
+    let (parts, body) = request.into_parts();
+    let (call, extensions) = Call::take(link.clone(), parts);
     let routed: BoxFuture<'static, Response> = match call.admit() {
         Err(Refusal::Overloaded { .. }) if events::is_stream(call.uri.path()) => {
             Box::pin(ready(events::send_away(call.live(), Close::OverCapacity)))
@@ -152,10 +153,10 @@ fn enter(mut request: Request<Incoming>, link: &Arc<Link>) -> (Arc<Call>, BoxFut
         Ok(()) => match routes::published_topic(&call) {
             Some(topic) => {
                 call.mark(Route::Publish);
-                Box::pin(publish::one(topic.to_owned(), call.clone(), request.into_body().into_data_stream()))
+                Box::pin(publish::one(topic.to_owned(), call.clone(), body.into_data_stream()))
             }
             None => {
-                request.extensions_mut().insert(call.clone());
+                let request = call.request(extensions, body);
                 let routed = warp::service(link.door.routes.clone()).call(request);
                 Box::pin(routed.map(|routed| routed.unwrap_or_else(|never| match never {})))
             }

@@ -127,7 +127,7 @@ fn parse_topic(text: &str) -> Result<TopicName, Refusal> {
 fn receipt(topic: &TopicName, id: Position) -> Response {
     let mut text = Vec::with_capacity(len(topic, id));
     put(&mut text, topic, id);
-    answer::typed(StatusCode::OK, "application/json", text)
+    answer::json_text(StatusCode::OK, text)
 }
 
 fn receipts<'a>(published: impl Iterator<Item = (&'a TopicName, Position)> + Clone) -> Response {
@@ -141,7 +141,7 @@ fn receipts<'a>(published: impl Iterator<Item = (&'a TopicName, Position)> + Clo
         put(&mut text, topic, id);
     }
     text.push(b']');
-    answer::typed(StatusCode::OK, "application/json", text)
+    answer::json_text(StatusCode::OK, text)
 }
 
 /// Writes a published message as JSON. A topic's alphabet needs no escaping.
