@@ -119,7 +119,7 @@ impl Page {
             }
             Item::Notice(notice) => {
                 separate(&mut self.gaps);
-                self.gaps.extend_from_slice(envelope::notice(notice).as_bytes());
+                self.gaps.extend_from_slice(&envelope::notice(notice));
             }
             Item::Mark(_) => self.interrupted = true,
         }

@@ -74,7 +74,7 @@ fn kind(members: &Members<'_>) -> Result<CommandKind, Refusal> {
             _ => Err(bad(format!("`type` is missing: use {}", list(&names, "or")))),
         };
     };
-    let name: String = read("type", raw, &list(&names, "or"))?;
+    let name: String = read("type", raw, list(&names, "or"))?;
     let Some(kind) = TYPES.iter().find(|kind| kind.name == name) else {
         return Err(bad(match nearest(&name, &names) {
             Some(near) => format!("unknown type {}, did you mean `{near}`?", quoted(&name)),

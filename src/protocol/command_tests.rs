@@ -209,7 +209,7 @@ fn a_refusal_on_the_wire() {
     let bad = parse(r#"{"type":"subscrib","id":1}"#).expect_err("there is no such type");
     let notice = Notice::Error { id: bad.id, refusal: *bad.refusal };
     assert_eq!(
-        envelope::notice(&notice),
+        str::from_utf8(&envelope::notice(&notice)).expect("it is UTF-8"),
         concat!(
             r#"{"type":"error","id":1,"problem":{"type":"urn:relay:problem:bad-request","#,
             r#""title":"The request is not understood","status":400,"#,

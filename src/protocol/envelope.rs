@@ -3,10 +3,10 @@
 //! A message is the hot path: one exact allocation, into which text is copied. Nothing in it needs escaping: a topic's
 //! alphabet has no quotes, and a payload is JSON already.
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use crate::message::{Epoch, Position, Record};
-use crate::notice::{CommandId, Notice};
+use crate::notice::Notice;
 
 const TOPIC: &[u8] = br#"{"type":"message","topic":""#;
 const ID: &[u8] = br#"","id":""#;
@@ -34,52 +34,79 @@ pub fn put_message(out: &mut Vec<u8>, epoch: Epoch, record: &Record) {
     out.extend_from_slice(END);
 }
 
+/// Room for nearly every notice, in bytes.
+const NOTICE: usize = 256;
+
 /// The text of a notice: a JSON object, but for the answer to the text `ping`, which is the text `pong`.
-pub fn notice(notice: &Notice) -> String {
+pub fn notice(notice: &Notice) -> Vec<u8> {
     match notice {
         Notice::Hello { connection, frame, subscriptions, commands, generation } => {
-            let limits = json!({"frame": frame, "subscriptions": subscriptions, "commands": commands});
-            let connection = connection.to_string().into();
-            object("hello", None, [("connection", connection), ("limits", limits), ("generation", json!(generation))])
+            let limits = Limits { frame: *frame, subscriptions: *subscriptions, commands: *commands };
+            let connection = format_args!("{connection}");
+            Object::new("hello").with("connection", &connection).with("limits", &limits).with("generation", generation)
         }
-        Notice::Ok { id, message: None } => object("ok", id.as_ref(), []),
-        Notice::Ok { id, message: Some(message) } => object("ok", id.as_ref(), [("message_id", text(message))]),
-        Notice::Error { id, refusal } => object("error", id.as_ref(), [("problem", refusal.to_json())]),
-        Notice::Synced { id, position } => object("synced", id.as_ref(), [("position", text(position))]),
+        Notice::Ok { id, message } => Object::new("ok").with_some("id", id).with_some("message_id", message),
+        Notice::Error { id, refusal } => Object::new("error").with_some("id", id).with("problem", &refusal.to_json()),
+        Notice::Synced { id, position } => Object::new("synced").with_some("id", id).with("position", position),
         Notice::Gap { topics, from, to, reason } => {
-            let (from, to, reason) = (text(from), text(to), reason.as_str().into());
-            object("gap", None, [("topic", topics.as_str().into()), ("from", from), ("to", to), ("reason", reason)])
+            let gap = Object::new("gap").with("topic", topics.as_str());
+            gap.with("from", from).with("to", to).with("reason", reason.as_str())
         }
         Notice::TopicChanged { topics, generation } => {
-            object("topic_changed", None, [("topic", topics.as_str().into()), ("generation", json!(generation))])
+            Object::new("topic_changed").with("topic", topics.as_str()).with("generation", generation)
         }
         Notice::Unsubscribed { topics, reason, position } => {
-            let (reason, position) = (reason.as_str().into(), text(position));
-            object(
-                "unsubscribed",
-                None,
-                [("topic", topics.as_str().into()), ("reason", reason), ("position", position)],
-            )
+            let unsubscribed = Object::new("unsubscribed").with("topic", topics.as_str());
+            unsubscribed.with("reason", reason.as_str()).with("position", position)
         }
         Notice::Goaway { reason, reconnect_after_ms } => {
-            let reason = reason.as_str().into();
-            object("goaway", None, [("reason", reason), ("reconnect_after_ms", json!(reconnect_after_ms))])
+            Object::new("goaway").with("reason", reason.as_str()).with("reconnect_after_ms", reconnect_after_ms)
         }
-        Notice::Pong { id } => object("pong", id.as_ref(), []),
-        Notice::PongText => "pong".to_owned(),
+        Notice::Pong { id } => Object::new("pong").with_some("id", id),
+        Notice::PongText => return b"pong".to_vec(),
     }
+    .end()
 }
 
-fn object<const N: usize>(kind: &str, id: Option<&CommandId>, members: [(&str, Value); N]) -> String {
-    let mut object = Map::new();
-    object.insert("type".to_owned(), kind.into());
-    object.extend(id.map(|id| ("id".to_owned(), id.clone())));
-    object.extend(members.map(|(name, value)| (name.to_owned(), value)));
-    Value::Object(object).to_string()
+#[derive(Serialize)]
+struct Limits {
+    frame: usize,
+    subscriptions: usize,
+    commands: u32,
 }
 
-fn text(position: &Position) -> Value {
-    position.to_string().into()
+/// A JSON object that is written member by member. The names are ours and need no escaping.
+struct Object(Vec<u8>);
+
+impl Object {
+    fn new(kind: &str) -> Self {
+        let mut text = Vec::with_capacity(NOTICE);
+        text.push(b'{');
+        Self(text).with("type", kind)
+    }
+
+    fn with(mut self, name: &str, value: &(impl Serialize + ?Sized)) -> Self {
+        if self.0.len() > 1 {
+            self.0.push(b',');
+        }
+        self.0.push(b'"');
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"\":");
+        serde_json::to_writer(&mut self.0, value).expect("the server's own values are JSON, and memory takes them");
+        self
+    }
+
+    fn with_some(self, name: &str, value: &Option<impl Serialize>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        self.0.push(b'}');
+        self.0
+    }
 }
 
 #[cfg(test)]

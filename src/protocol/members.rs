@@ -95,7 +95,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 }
 
 /// Reads a member's text as what it must be.
-pub(super) fn read<T: DeserializeOwned>(name: &str, raw: &RawValue, what: &str) -> Result<T, Refusal> {
+pub(super) fn read<T: DeserializeOwned>(name: &str, raw: &RawValue, what: impl fmt::Display) -> Result<T, Refusal> {
     serde_json::from_str(raw.get()).map_err(|error| match detail(&error) {
         _ if error.is_data() => bad(format!("`{name}` must be {what}")),
         // The first pass does not look into strings: a lone surrogate.
@@ -127,12 +127,12 @@ pub(super) fn nearest<'n>(text: &str, names: &[&'n str]) -> Option<&'n str> {
 }
 
 /// Names in a sentence: "`a`, `b` and `c`".
-pub(super) fn list(names: &[&str], conjunction: &str) -> String {
-    match names {
-        [] => String::new(),
-        [only] => format!("`{only}`"),
-        [first @ .., last] => format!("`{}` {conjunction} `{last}`", first.join("`, `")),
-    }
+pub(super) fn list(names: &[&str], conjunction: &str) -> impl fmt::Display {
+    fmt::from_fn(move |f| match names {
+        [] => Ok(()),
+        [only] => write!(f, "`{only}`"),
+        [first @ .., last] => write!(f, "`{}` {conjunction} `{last}`", first.join("`, `")),
+    })
 }
 
 /// What the JSON reader says, without the place.

@@ -34,7 +34,7 @@ impl Encoder for RelayV1 {
     }
 
     fn notice(&self, notice: &Notice) -> Result<Option<Bytes>, Close> {
-        Ok(Some(frame::frame(Opcode::Text, envelope::notice(notice).as_bytes())))
+        Ok(Some(frame::frame(Opcode::Text, &envelope::notice(notice))))
     }
 }
 

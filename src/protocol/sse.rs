@@ -78,7 +78,8 @@ impl Encoder for Sse {
             | Notice::PongText => return Ok(None),
         };
         let id = position.map(|position| format!("id: {position}\n")).unwrap_or_default();
-        Ok(Some(format!("{head}{id}data: {}\n\n", envelope::notice(notice)).into()))
+        let parts = [head.as_bytes(), id.as_bytes(), DATA, &envelope::notice(notice), END];
+        Ok(Some(parts.concat().into()))
     }
 }
 
