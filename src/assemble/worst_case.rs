@@ -9,6 +9,13 @@ const IDLE_CONNECTION: u64 = 4 << 10;
 /// What a retained message takes beside its payload.
 const RECORD: u64 = 256;
 
+/// What a message in the window takes beside its payload and that once encoded.
+const MESSAGE: u64 = 384;
+/// What an idempotency key of the greatest length takes, with its topic, its receipt and its place in the order.
+const KEY: u64 = 1 << 10;
+/// What a topic's name or pattern of the greatest length takes.
+const NAME: u64 = 672;
+
 /// Bytes at most, by what takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorstCase {
@@ -20,6 +27,10 @@ pub struct WorstCase {
     pub window: u64,
     /// Connections, each in the middle of a frame inwards and a message outwards.
     pub connections: u64,
+    /// Registrations, each of as many of the longest names as a connection may subscribe to; none where nobody may register.
+    pub registrations: u64,
+    /// Idempotency keys; none where no token may publish.
+    pub keys: u64,
 }
 
 impl WorstCase {
@@ -39,12 +50,24 @@ impl WorstCase {
                 families = families.saturating_add(one.saturating_mul(limits.family_topics as u64));
             }
         }
-        Self { topics, families, window: limits.window as u64, connections: connections(limits) }
+        let mut grants = config.tokens.iter().map(|token| &token.grants);
+        let publishes = grants.clone().any(|grants| !grants.publish.is_empty());
+        let registers = !config.anonymous.register.is_empty() || grants.any(|grants| !grants.register.is_empty());
+        let registration = (limits.subscriptions as u64).saturating_mul(NAME);
+        Self {
+            topics,
+            families,
+            window: (limits.window as u64).max(2 * limits.body as u64 + limits.batch as u64 * MESSAGE),
+            connections: connections(limits),
+            registrations: if registers { registration.saturating_mul(limits.registrations as u64) } else { 0 },
+            keys: if publishes { KEY.saturating_mul(limits.idempotency_keys as u64) } else { 0 },
+        }
     }
 
     /// All of it.
     pub fn total(&self) -> u64 {
-        [self.topics, self.families, self.window, self.connections].into_iter().fold(0, u64::saturating_add)
+        let Self { topics, families, window, connections, registrations, keys } = *self;
+        [topics, families, window, connections, registrations, keys].into_iter().fold(0, u64::saturating_add)
     }
 }
 

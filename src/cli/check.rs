@@ -80,11 +80,14 @@ fn overview(config: &Config, schemas: usize) -> String {
         counted(config.tokens.len(), "token", "tokens"),
         about(worst.total()),
     );
+    let limits = &config.limits;
     let rows = [
         ("history of topics", worst.topics, String::new()),
-        ("history of families", worst.families, format!("{} concrete topics each", config.limits.family_topics)),
+        ("history of families", worst.families, format!("{} concrete topics each", limits.family_topics)),
         ("window", worst.window, String::new()),
-        ("connections", worst.connections, config.limits.connections.map_or("65536".to_owned(), |n| n.to_string())),
+        ("connections", worst.connections, limits.connections.map_or("65536".to_owned(), |n| n.to_string())),
+        ("registrations", worst.registrations, limits.registrations.to_string()),
+        ("idempotency keys", worst.keys, limits.idempotency_keys.to_string()),
     ];
     for (what, bytes, note) in rows {
         let note = if note.is_empty() { note } else { format!(" ({note})") };

@@ -44,7 +44,7 @@ pub struct Size {
     pub shards: usize,
     /// Bytes that the window keeps.
     pub window: usize,
-    /// Messages that the window keeps whatever their size.
+    /// The newest messages that the window keeps whatever their size.
     pub messages: usize,
     /// After so many connections a shard lets other tasks run: new publishes then join its next batch, without which a
     /// burst costs more than twice as much.
@@ -53,7 +53,7 @@ pub struct Size {
 
 impl Default for Size {
     fn default() -> Self {
-        Self { shards: 1, window: 16 << 20, messages: 1_024, stride: 64 }
+        Self { shards: 1, window: 16 << 20, messages: 1, stride: 64 }
     }
 }
 

@@ -47,7 +47,8 @@ pub enum Fetch {
 }
 
 impl Window {
-    /// A window that keeps about `limit` bytes and at least `least` messages, over a log whose head is `head`.
+    /// A window that keeps about `limit` bytes, whatever their size the newest `least` messages and those that were
+    /// appended together last, over a log whose head is `head`.
     pub fn new(limit: usize, least: usize, head: Cursor) -> Self {
         let inner = Inner {
             messages: VecDeque::new(),
@@ -71,12 +72,14 @@ impl Window {
     pub fn append(&self, messages: impl IntoIterator<Item = Arc<Message>>) -> (Cursor, Cursor) {
         let mut inner = self.inner();
         let before = inner.head;
+        let mut newest = 0;
         for message in messages {
             inner.bytes += message.cost();
             inner.head.seq = message.record.seq;
             inner.messages.push_back(message);
+            newest += 1;
         }
-        inner.shrink();
+        inner.shrink(newest);
         (before, inner.head)
     }
 
@@ -96,7 +99,7 @@ impl Window {
     pub fn resize(&self, limit: usize) {
         let mut inner = self.inner();
         inner.limit = limit;
-        inner.shrink();
+        inner.shrink(0);
     }
 
     /// The first mark that a reader at the cursor has not seen.
@@ -149,8 +152,9 @@ impl Inner {
         self.marks.push_front(Arc::new(both));
     }
 
-    fn shrink(&mut self) {
-        while self.bytes > self.limit && self.messages.len() > self.least {
+    /// Keeps the newest so many, whatever their size: whoever keeps up finds a whole batch here.
+    fn shrink(&mut self, newest: usize) {
+        while self.bytes > self.limit && self.messages.len() > self.least.max(newest) {
             let Some(message) = self.messages.pop_front() else { break };
             self.bytes -= message.cost();
             self.evicted = message.record.seq;
@@ -160,9 +164,36 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::{Fetch, MARKS, Window};
-    use crate::hub::entry::{Cursor, Mark};
-    use crate::name::Pattern;
+    use crate::hub::entry::{Cursor, Mark, Message};
+    use crate::message::{Record, Time};
+    use crate::name::{Pattern, TopicName};
+    use crate::schema::Payload;
+
+    fn message(seq: u64) -> Arc<Message> {
+        let (topic, payload) = (TopicName::parse("cats").expect("a topic"), Payload::from_log(vec![b'1'; 100].into()));
+        Arc::new(Message::new(Arc::new(Record { seq, time: Time(0), topic, user: None, payload }), None))
+    }
+
+    /// 1,024 messages used to stay whatever their size, of 64 MiB each where the configuration allowed that.
+    #[test]
+    fn bytes_bound_it_and_what_was_appended_together_stays_whole() {
+        let (cost, start) = (message(1).cost(), Cursor { seq: 0, generation: 1 });
+        let window = Window::new(3 * cost, 1, start);
+        let holds = |window: &Window| window.inner().messages.iter().map(|m| m.record.seq).collect::<Vec<_>>();
+        for seq in 1..=10 {
+            window.append([message(seq)]);
+        }
+        assert_eq!(holds(&window), [8, 9, 10]);
+        window.append((11..=15).map(message));
+        assert_eq!(holds(&window), [11, 12, 13, 14, 15]);
+        window.append([message(16)]);
+        assert_eq!(holds(&window), [14, 15, 16]);
+        window.resize(0);
+        assert_eq!(holds(&window), [16], "the newest is kept whatever its size");
+    }
 
     #[test]
     fn however_many_reloads_there_were_a_reader_far_behind_passes_none_unseen() {

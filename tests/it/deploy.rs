@@ -4,6 +4,7 @@
 use std::fs;
 
 use relay::assemble::load;
+use relay::assemble::worst_case::WorstCase;
 use relay::config::files::Memory;
 use relay::message::Time;
 use relay::schema::compile::SchemaCache;
@@ -98,6 +99,10 @@ fn the_manifest_runs_it_as_nobody_with_probes_and_time_to_drain() {
     let drain = i64::try_from(config.limits.drain.as_secs()).expect("seconds");
     let grace = pod["terminationGracePeriodSeconds"].as_i64().expect("seconds");
     assert!(grace > sleep + drain, "{grace} s are too few for {sleep} s and a drain of {drain} s");
+    let memory = relay["resources"]["limits"]["memory"].as_str().expect("a limit");
+    let mebibytes: u64 = memory.strip_suffix("Mi").and_then(|n| n.parse().ok()).expect("so many Mi");
+    let worst = WorstCase::of(&config).total() >> 20;
+    assert!(worst < mebibytes, "{worst} MiB at worst are more than {memory}");
 }
 
 #[test]

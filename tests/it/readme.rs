@@ -169,7 +169,7 @@ fn every_problem_close_code_command_and_notice_is_in_its_tables() {
     }
     assert!(seen >= 15, "only {seen} close codes");
     let envelope = fs::read_to_string("src/protocol/envelope.rs").expect("envelope.rs");
-    let notices: Vec<&str> = envelope.split("object(").skip(1).filter_map(|rest| rest.split('"').nth(1)).collect();
+    let notices: Vec<&str> = envelope.split("Object::new(").skip(1).filter_map(|rest| rest.split('"').nth(1)).collect();
     assert!(notices.len() >= 9, "{notices:?}");
     for notice in notices {
         assert!(websocket.contains(&format!("| `{notice}` |")), "`{notice}` is not in the section WebSocket");
