@@ -52,6 +52,8 @@ enum Holder {
     Stream(Arc<Connection>),
     /// One answer: a subscriber of nothing, so that it is counted and dropped as they are.
     Answer(Subscriber),
+    /// An answer that is counted, and stays until its peer has taken it or has stood still for `limits.write_stall`.
+    Receipt(Subscriber),
 }
 
 impl Holder {
@@ -59,7 +61,7 @@ impl Holder {
         match self {
             Self::Nobody => None,
             Self::Stream(connection) => Some(connection),
-            Self::Answer(subscriber) => Some(subscriber.connection()),
+            Self::Answer(subscriber) | Self::Receipt(subscriber) => Some(subscriber.connection()),
         }
     }
 }
@@ -107,9 +109,11 @@ impl Flow {
         *self.holder() = Holder::Stream(stream);
     }
 
-    /// A whole answer is handed over, and counts as what `subscriber` holds until it has left.
-    pub fn keep(&self, subscriber: Subscriber, bytes: usize) {
-        let before = std::mem::replace(&mut *self.holder(), Holder::Answer(subscriber));
+    /// A whole answer is handed over, and counts as what `subscriber` holds until it has left. One that can be asked for
+    /// again is cut for want of memory.
+    pub fn keep(&self, subscriber: Subscriber, bytes: usize, again: bool) {
+        let holder = if again { Holder::Answer(subscriber) } else { Holder::Receipt(subscriber) };
+        let before = std::mem::replace(&mut *self.holder(), holder);
         drop(before);
         self.hand_over(bytes);
     }
@@ -125,7 +129,8 @@ impl Flow {
     /// Whether whoever holds it is dropped for want of memory: then it must not wait for its peer. Wakes when it is.
     pub fn is_cut(&self, cx: &Context<'_>) -> bool {
         let holder = self.holder();
-        holder.connection().is_some_and(|connection| {
+        let connection = holder.connection().filter(|_| !matches!(*holder, Holder::Receipt(_)));
+        connection.is_some_and(|connection| {
             connection.register(cx);
             connection.ending() == Some(Close::Lagging)
         })

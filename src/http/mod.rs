@@ -191,12 +191,13 @@ fn weigh(call: &Call, response: &mut Response) {
         return;
     }
     let hub = &call.live().hub;
-    if call.method == Method::GET && !hub.outbound.admits(call.snapshot.config.limits.outbound) {
+    let again = call.method == Method::GET;
+    if again && !hub.outbound.admits(call.snapshot.config.limits.outbound) {
         *response = answer::refusal(&Refusal::Overloaded {
             what: "slow readers hold nearly as much as `limits.outbound` allows",
             retry_after: Duration::from_secs(1),
         });
     } else {
-        call.link.flow.keep(hub.subscriber(NoSocket, &Sse), bytes);
+        call.link.flow.keep(hub.subscriber(NoSocket, &Sse), bytes, again);
     }
 }

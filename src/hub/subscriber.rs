@@ -78,7 +78,9 @@ impl Subscriber {
     pub(super) fn new(hub: Arc<Hub>, connection: Arc<Connection>, encoder: &'static dyn Encoder) -> Self {
         let shard = hub.next_shard();
         let slot = shard.state().members.insert(connection.clone(), encoder);
-        let cursor = Some(hub.head());
+        let head = hub.head();
+        connection.stand(head.seq);
+        let cursor = Some(head);
         Self { hub, shard, slot, connection, user: None, subscriptions: Vec::new(), cursor, replay: None }
     }
 

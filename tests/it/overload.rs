@@ -138,6 +138,25 @@ async fn answers_that_nobody_reads_are_within_the_budget_too() {
     rig.end().await;
 }
 
+/// A page of history can be asked for again; what came of a publish cannot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_of_a_publish_is_told_however_little_room_there_is() {
+    let rig = start().await;
+    let outbound = &rig.live.hub.outbound;
+    let batch = format!("[{}]", vec![r#"{"topic":"cats","data":1}"#; 1_000].join(","));
+    let mut peer = Peer::new(narrow(rig.public).await);
+    let request = "POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+    peer.send(format!("{request}Content-Length: {}\r\n\r\n{batch}", batch.len())).await;
+    until("the receipts are held", || outbound.held() > 30 << 10).await;
+    let mut less = snapshot(|config| config.limits.outbound = 1 << 10);
+    less.generation = 2;
+    drop(rig.live.commit(std::sync::Arc::new(less)));
+    until("there is too little room", || outbound.dropped.get() > 0).await;
+    let answer = peer.answer().await.expect("all of it");
+    assert_eq!((answer.status, answer.json().as_array().map(Vec::len)), (200, Some(1_000)));
+    rig.end().await;
+}
+
 #[tokio::test]
 async fn a_peer_that_answers_no_ping_is_closed() {
     let rig = Rig::start(|config| {
