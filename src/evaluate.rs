@@ -80,7 +80,10 @@ pub fn evaluate(
     }
     let Some(mark) = mark else { return notices };
     for pattern in &kept {
-        let changed: Vec<&Pattern> = mark.changed.iter().filter(|changed| changed.overlaps(pattern)).collect();
+        // What is declared by its own name has nothing to do with a family that it would else be one of.
+        let own = snapshot.declared(pattern).is_some() && pattern.is_exact();
+        let concerns = |changed: &&Pattern| if own { *changed == pattern } else { changed.overlaps(pattern) };
+        let changed: Vec<&Pattern> = mark.changed.iter().filter(concerns).collect();
         // A wildcard is told what of it has changed.
         let told =
             if pattern.is_exact() || changed.len() > TOLD { changed.first().map(|_| vec![pattern]) } else { None };

@@ -295,3 +295,21 @@ async fn whoever_arrives_in_the_middle_of_a_reload_is_judged_by_it_too() {
         site.change(&with).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_beside_its_family_is_not_told_of_the_familys_schema() {
+    let topics = |family: &str| {
+        format!(
+            "[topics.\"o.{{r}}\"]\nschema = \"{family}\"\n[topics.\"o.eu\"]\nschema = \"any\"\n[topics.cats]\nschema = \"any\"\n"
+        )
+    };
+    let toml = |family: &str| config(&topics(family), &[("all", EVERYTHING)]);
+    let site = Site::start(&[("relay.toml", &toml("any")), ("n.json", r#"{"type":["number","string"]}"#)]).await;
+    let (mut exact, mut family) = (site.subscriber("all").await, site.subscriber("all").await);
+    exact.subscribe("o.eu").await;
+    family.subscribe("o.us").await;
+    site.change(&toml("n.json")).await;
+    assert_eq!(family.json().await["type"], "topic_changed");
+    publish(&site, "o.eu", "1").await;
+    assert_eq!(exact.json().await["type"], "message", "nothing of it has changed");
+}
