@@ -154,8 +154,8 @@ impl Log {
         self.keys.expire(self.time);
         let mut new_topics: HashMap<&str, Vec<&TopicName>> = HashMap::new();
         for (index, draft) in drafts.iter().enumerate() {
-            self.keys.find(draft).map_err(|Reused| StoreError::KeyReused(index))?;
-            if self.rings.contains_key(&draft.topic) {
+            let known = self.keys.find(draft).map_err(|Reused| StoreError::KeyReused(index))?;
+            if known.is_some() || self.rings.contains_key(&draft.topic) {
                 continue;
             }
             let Some(rules) = self.rules.resolve(&draft.topic).filter(|r| !r.declared.is_exact()) else { continue };

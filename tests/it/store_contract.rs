@@ -297,3 +297,18 @@ async fn reading_goes_page_by_page_over_several_topics_in_one_order() {
         assert_eq!(of(&[], 0, all[1], 9).await, (vec![], all[1]), "{kind}: no topics");
     }
 }
+
+/// Its topic may have been forgotten since, and its family be full of others.
+#[tokio::test]
+async fn a_message_that_is_known_already_needs_no_room_in_its_family() {
+    for (kind, store) in stores() {
+        store.retain(rules(&[("f.{x}", 10, 1_000)]).map(|rules| Retention { age: Duration::from_secs(1), ..rules }));
+        let first = append(&store, vec![keyed("f.a", "1", "shop", "k")]).await;
+        store.sweep(Time(first[0].time.0 + 1_000));
+        append(&store, vec![draft("f.b", "1"), draft("f.c", "1"), draft("f.d", "1")]).await;
+        let other = store.append(vec![draft("f.a", "2")]).await;
+        assert!(matches!(other, Err(StoreError::FamilyFull(0))), "{kind}: {other:?}");
+        let again = append(&store, vec![keyed("f.a", "1", "shop", "k")]).await;
+        assert_eq!(again, [Receipt { duplicate: true, ..first[0] }], "{kind}");
+    }
+}
