@@ -125,6 +125,14 @@ impl Registrations {
         lock(&self.0).ttl = ttl;
     }
 
+    /// The registration of this id, if there is one; its seat stays whose it is. The text is a secret.
+    pub fn find(&self, id: &str, now: Instant) -> Option<Arc<Registration>> {
+        let id = parse(id)?;
+        let entries = lock(&self.0);
+        let entry = entries.by_id.get(&id).filter(|entry| !entry.has_ended(now, entries.ttl))?;
+        Some(entry.registration.clone())
+    }
+
     /// Takes the seat of a registration; whoever has it is closed with [`Close::Replaced`]. `None`: there is no such
     /// registration. The text is a secret.
     pub fn attach(&self, id: &str, now: Instant) -> Option<Seat> {

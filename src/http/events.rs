@@ -28,7 +28,7 @@ use crate::principal::Principal;
 use crate::problem::Refusal;
 use crate::protocol::sse::{self, Sse};
 use crate::reconnect;
-use crate::registrations::Seat;
+use crate::registrations::Registration;
 use crate::snapshot::Snapshot;
 
 /// `GET /events`
@@ -65,11 +65,22 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
     let query = Query::parse(&call.uri, &["topic", "after"])?;
     let asked = query.all("topic").map(query::topics).collect::<Result<Vec<_>, _>>()?;
     let after = after(&call.headers, &query)?;
-    let (principal, seat) = match registration {
-        Some(id) => take_seat(call, snapshot, id)?,
+    let (principal, registered) = match registration {
+        Some(id) => {
+            let registered = call.live().registrations.find(id, Instant::now()).ok_or(Refusal::UnknownRegistration)?;
+            (who(&registered, snapshot)?, Some(registered))
+        }
         None => (call.identify(snapshot).await?, None),
     };
-    let topics = topics(snapshot, &principal, seat.as_deref(), asked)?;
+    let topics = topics(snapshot, &principal, registered.as_deref(), asked)?;
+    // Only now: whoever has the seat would be sent away by a request that is refused.
+    let seat = match registration {
+        Some(id) => {
+            let seat = call.live().registrations.attach(id, Instant::now()).ok_or(Refusal::UnknownRegistration)?;
+            Some(Box::new(seat))
+        }
+        None => None,
+    };
     let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse);
     subscriber.identify(&principal);
     subscriber.subscribe(topics.into_iter().map(|topics| (topics, after)).collect(), Some(None));
@@ -94,20 +105,18 @@ fn after(headers: &HeaderMap, query: &Query) -> Result<After, Refusal> {
     }
 }
 
-fn take_seat(call: &Call, snapshot: &Snapshot, id: &str) -> Result<(Arc<Principal>, Option<Box<Seat>>), Refusal> {
-    let seat = call.live().registrations.attach(id, Instant::now()).ok_or(Refusal::UnknownRegistration)?;
-    let principal = seat.registration.principal(snapshot, Time::now()).map_err(|close| match close {
+fn who(registration: &Registration, snapshot: &Snapshot) -> Result<Arc<Principal>, Refusal> {
+    registration.principal(snapshot, Time::now()).map_err(|close| match close {
         Close::TokenExpired => Refusal::TokenExpired,
         _ => Refusal::UnknownRegistration,
-    })?;
-    Ok((principal, Some(Box::new(seat))))
+    })
 }
 
 /// What to subscribe to: what is asked for, else what of its registration's is allowed.
 fn topics(
     snapshot: &Snapshot,
     principal: &Principal,
-    seat: Option<&Seat>,
+    registration: Option<&Registration>,
     asked: Vec<Pattern>,
 ) -> Result<Vec<Pattern>, Refusal> {
     let limit = snapshot.config.limits.subscriptions;
@@ -117,7 +126,7 @@ fn topics(
     for topics in &asked {
         admit(snapshot, principal, topics)?;
     }
-    let registered = seat.map(|seat| seat.registration.topics.as_slice()).unwrap_or_default();
+    let registered = registration.map(|registration| registration.topics.as_slice()).unwrap_or_default();
     match (asked.is_empty(), registered) {
         (false, _) => Ok(asked),
         (true, []) => Err(Refusal::BadRequest("name at least one topic: `/events?topic=…`".into())),

@@ -174,3 +174,17 @@ async fn there_are_only_so_many() {
     let full = register(&rig, "", json!({"user_id": 1})).await;
     assert_eq!((full.problem().1, full.header("retry-after")), ("overloaded".into(), "60"));
 }
+
+#[tokio::test]
+async fn a_stream_that_is_refused_sends_nobody_away() {
+    let rig = Rig::start(|_| {}).await;
+    let url = url(&rig, "secret-all", json!({"user_id": 1, "topics": ["cats"]})).await;
+    let mut socket = Subscriber::connect(&url, &[]).await;
+    assert_eq!(socket.json().await["type"], "hello");
+    assert_eq!(socket.json().await["type"], "synced");
+    let id = url.rsplit('/').next().expect("an id");
+    assert_eq!(rig.get(&format!("/events/{id}?topic=orders.eu"), "").await.status, 403);
+    publish(&rig, json!({"topic": "cats", "data": 7})).await;
+    assert_eq!(socket.payload().await, 7, "it goes on");
+    rig.end().await;
+}
