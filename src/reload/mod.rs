@@ -64,28 +64,34 @@ impl Triggers {
     async fn next(&mut self, poll: Duration) -> Trigger {
         let stable = self.suspect.as_ref().map(|(_, since)| *since + STABLE);
         if self.hinted {
-            self.quiet().await;
-            return Trigger::File;
+            return self.quiet().await;
         }
         tokio::select! {
+            biased;
+            () = hung_up(&mut self.hangup) => Trigger::Signal,
             () = self.watch.event() => {
                 // Remembered, for whoever waits for this may go on with something else.
                 self.hinted = true;
-                self.quiet().await;
-                Trigger::File
+                self.quiet().await
             }
             () = sleep_until(stable.unwrap_or_else(Instant::now)), if stable.is_some() => Trigger::File,
             () = sleep(poll), if !poll.is_zero() => Trigger::Poll,
-            () = hung_up(&mut self.hangup) => Trigger::Signal,
         }
     }
 
-    async fn quiet(&mut self) {
+    /// Waits until nothing happens any more, or somebody does not want to wait.
+    async fn quiet(&mut self) -> Trigger {
         let patience = Instant::now() + PATIENCE;
         loop {
             let quiet = (Instant::now() + QUIET).min(patience);
-            if timeout_at(quiet, self.watch.event()).await.is_err() {
-                return;
+            tokio::select! {
+                biased;
+                () = hung_up(&mut self.hangup) => return Trigger::Signal,
+                heard = timeout_at(quiet, self.watch.event()) => {
+                    if heard.is_err() {
+                        return Trigger::File;
+                    }
+                }
             }
         }
     }

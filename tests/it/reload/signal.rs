@@ -1,5 +1,8 @@
 //! The program itself, told by SIGHUP, and what the terminal then shows.
 
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
 use crate::program::{Place, Relay};
 
 fn config(level: &str, topic: &str) -> String {
@@ -22,13 +25,13 @@ fn a_person_reloads_by_signal_and_is_told_what_came_of_it() {
     relay.wait_for("shema = \"any\"");
     relay.wait_for("help: did you mean `schema`?");
     // What removes a topic applies at once, for a person asked.
-    let asked = std::time::Instant::now();
+    let asked = Instant::now();
     place.write("relay.toml", &config("info", "dogs"));
     relay.signal("HUP");
     let line = relay.wait_for("reloaded");
     assert!(line.contains(r#"{"topics_added":["dogs"],"topics_removed":["cats"]}"#), "{line}");
     assert!(line.contains("trigger=\"signal\"") && line.contains("generation=2"), "{line}");
-    assert!(asked.elapsed() < std::time::Duration::from_millis(1_900), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_millis(1_900), "{:?}", asked.elapsed());
     // Another level counts from the reload on; the warning is told before it, the refusal behind it.
     place.write("relay.toml", &(config("error", "dogs") + "[topics.cats]\nschema = \"any\"\n").replace("**", "dogs"));
     relay.signal("HUP");
@@ -40,4 +43,34 @@ fn a_person_reloads_by_signal_and_is_told_what_came_of_it() {
     let (code, rest) = relay.end();
     assert_eq!(code, Some(0));
     assert!(!rest.contains("drain"), "nothing but errors is logged now: {rest}");
+}
+
+/// Whoever asks is not kept waiting by what else is written beside relay.toml.
+#[test]
+fn a_signal_does_not_wait_until_it_is_quiet() {
+    let place = Place::new("noise");
+    let file = place.write("relay.toml", &config("info", "cats"));
+    let mut relay = Relay::start(&file);
+    relay.wait_for("relay is running");
+    std::thread::scope(|scope| {
+        let (ends, ended) = std::sync::mpsc::sync_channel::<()>(0);
+        let noisy = &place;
+        scope.spawn(move || {
+            while ended.recv_timeout(Duration::from_millis(20)).is_err_and(|e| e == RecvTimeoutError::Timeout) {
+                noisy.write("some.log", "a line");
+            }
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        for (n, topic) in ["dogs", "birds", "cats"].into_iter().enumerate() {
+            place.write("relay.toml", &config("info", topic));
+            let asked = Instant::now();
+            relay.signal("HUP");
+            let line = relay.wait_for("reloaded");
+            assert!(line.contains("trigger=\"signal\""), "{n}: {line}");
+            assert!(asked.elapsed() < Duration::from_millis(600), "{n}: {:?}", asked.elapsed());
+        }
+        drop(ends);
+    });
+    relay.signal("TERM");
+    assert_eq!(relay.end().0, Some(0));
 }
