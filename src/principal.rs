@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::message::Time;
 use crate::name::{Pattern, TopicName, UserId};
@@ -84,6 +85,12 @@ impl Principal {
     /// Whether its credential has ended.
     pub fn expired(&self, now: Time) -> bool {
         self.not_after.is_some_and(|end| now >= end)
+    }
+
+    /// How long its credential lasts; as long as there is time where it has no end.
+    pub fn lasts(&self, now: Time) -> Duration {
+        let left = |end: Time| Duration::from_millis(u64::try_from(end.0.saturating_sub(now.0)).unwrap_or(0));
+        self.not_after.map_or(Duration::MAX, left)
     }
 
     /// Its name for logs and limits.

@@ -141,11 +141,7 @@ impl Events {
 
     /// When the next heartbeat is due, or the credential ends.
     fn due(&self) -> Instant {
-        let mut wait = self.live.snapshot().config.limits.ping_interval;
-        if let Some(end) = self.principal.not_after {
-            let left = u64::try_from(end.0.saturating_sub(Time::now().0)).unwrap_or(0);
-            wait = wait.min(Duration::from_millis(left));
-        }
+        let wait = self.live.snapshot().config.limits.ping_interval.min(self.principal.lasts(Time::now()));
         // The timer's resolution.
         Instant::now() + wait + Duration::from_millis(1)
     }
@@ -189,6 +185,9 @@ impl Events {
         let snapshot = self.live.snapshot();
         let registration = self.seat.as_deref().map(|seat| &*seat.registration);
         self.principal = evaluate::renew(&snapshot, registration, &self.principal)?;
+        // The end of the credential may have come nearer.
+        let due = self.due().min(self.timer.deadline());
+        self.timer.as_mut().reset(due);
         let notices = evaluate::evaluate(&snapshot, Some(&self.principal), &mut self.subscriber, mark);
         let mut chunk = BytesMut::new();
         for notice in &notices {

@@ -179,9 +179,16 @@ impl Connection {
         Pin::new(&mut self.wire().io).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
     }
 
-    /// Writes what was left over; ready when nothing is.
-    pub fn poll_rest(&self, cx: &mut Context<'_>) -> Poll<Result<(), Dead>> {
-        self.wire().poll_rest(cx)
+    /// Writes what was left over; ready when nothing is. `clock` is the hub's, asked when something was taken: a peer that
+    /// takes a long message bit by bit is slow and not dead.
+    pub fn poll_rest(&self, cx: &mut Context<'_>, clock: impl FnOnce() -> u64) -> Poll<Result<(), Dead>> {
+        let mut wire = self.wire();
+        let before = wire.unsent();
+        let written = wire.poll_rest(cx);
+        if wire.unsent() < before {
+            self.progressed(clock());
+        }
+        written
     }
 
     /// Whether something is left over from an earlier write.
@@ -268,6 +275,11 @@ impl Wire {
         self.cold.rest.is_empty() && !self.cold.unflushed
     }
 
+    /// Bytes that were kept; what a TLS layer holds counts as one.
+    fn unsent(&self) -> usize {
+        self.cold.rest.len() + usize::from(self.cold.unflushed)
+    }
+
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Dead>> {
         if self.is_clear() {
             return Poll::Ready(Ok(()));
@@ -330,8 +342,11 @@ impl AsyncWrite for NoSocket {
 mod tests {
     use std::mem::{offset_of, size_of};
     use std::sync::Arc;
+    use std::task::{Context, Waker};
 
-    use super::{Connection, NoSocket};
+    use tokio::io::{AsyncReadExt, duplex};
+
+    use super::{Connection, NoSocket, Written};
     use crate::hub::stamp::Stamp;
 
     /// As large as the server's, whose test says so.
@@ -343,6 +358,24 @@ mod tests {
         const LINE: usize = 64;
         let (begins, ends) = (16 + offset_of!(Connection<Socket>, wire), 16 + size_of::<Connection<Socket>>());
         assert_eq!((begins, ends), (LINE, 2 * LINE));
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_the_rest_bit_by_bit_makes_progress() {
+        let (near, mut far) = duplex(4);
+        let connection = Connection::new(near, Arc::default());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert_eq!(connection.wire().write(&mut cx, b"12345678"), Written::Part(4));
+        connection.wire().keep(b"5678");
+        assert!(connection.poll_rest(&mut cx, || 5).is_pending());
+        assert_eq!(connection.progress(), 0, "nothing was taken");
+        for (bytes, now) in [(2, 7), (2, 9)] {
+            far.read_exact(&mut vec![0; bytes]).await.expect("it was written");
+            let written = connection.poll_rest(&mut cx, || now);
+            assert_eq!((written.is_ready(), connection.progress()), (now == 9, now));
+        }
+        assert!(connection.poll_rest(&mut cx, || 11).is_ready());
+        assert_eq!(connection.progress(), 9, "nothing was left");
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Task {
                 return;
             }
         }
-        let answered = self.deaf || matches!(ending, Ending::Answer(_));
+        let answered = self.deaf || matches!(ending, Ending::Answer(_)) || self.has_closed();
         if self.send(frame::close(code, reason)).is_err() {
             return;
         }
@@ -78,7 +78,7 @@ impl Task {
     /// no more sense can be expected of the peer. Then it reads to the end, so that no reset overtakes the close frame.
     async fn wait_closed(&mut self, mut answered: bool) {
         let connection = self.subscriber.connection().clone();
-        if poll_fn(|cx| connection.poll_rest(cx)).await.is_err() {
+        if poll_fn(|cx| connection.poll_rest(cx, || self.live.hub.clock())).await.is_err() {
             return;
         }
         while !answered {
@@ -86,10 +86,15 @@ impl Task {
             if poll_fn(|cx| self.poll_read(cx)).await.is_err() {
                 return;
             }
-            answered = self.arrived.iter().any(|a| matches!(a, Arrived::Close(_) | Arrived::Violation(_)));
+            answered = self.has_closed();
         }
         poll_fn(|cx| connection.poll_shutdown(cx)).await;
         let mut ignored = [0; 512];
         while matches!(poll_fn(|cx| connection.poll_read(cx, &mut ignored)).await, Ok(1..)) {}
+    }
+
+    /// Whether the last that was read is the peer's goodbye, or as good as one.
+    fn has_closed(&self) -> bool {
+        matches!(self.arrived.back(), Some(Arrived::Close(_) | Arrived::Violation(_)))
     }
 }

@@ -28,7 +28,7 @@ impl Task {
         self.subscriber.position();
         let connection = self.subscriber.connection().clone();
         loop {
-            let rest = poll_fn(|cx| connection.poll_rest(cx));
+            let rest = poll_fn(|cx| connection.poll_rest(cx, || self.live.hub.clock()));
             match timeout(CLOSE_WAIT, rest).await {
                 Ok(written) => written?,
                 Err(_) => return Ok(()),

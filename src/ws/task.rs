@@ -214,6 +214,8 @@ impl Task {
             if let Err(ending) = done {
                 return ending;
             }
+            // A reload may have brought the end of its credential nearer.
+            self.hasten(timer.as_mut());
         }
     }
 
@@ -249,7 +251,7 @@ impl Task {
         } else if std::mem::take(&mut self.holding_back) {
             return Poll::Ready(Next::Pump);
         } else {
-            match self.subscriber.connection().poll_rest(cx) {
+            match self.subscriber.connection().poll_rest(cx, || self.live.hub.clock()) {
                 Poll::Ready(Ok(())) => {
                     self.answering = false;
                     return Poll::Ready(Next::Pump);

@@ -76,9 +76,8 @@ impl Vitals {
         if self.stranger.is_some() {
             due = due.min(from(self.opened, limits.auth_timeout));
         }
-        if let Some(end) = principal.and_then(|p| p.not_after) {
-            let left = u64::try_from(end.0.saturating_sub(Time::now().0)).unwrap_or(0);
-            due = due.min(Duration::from_millis(left));
+        if let Some(principal) = principal {
+            due = due.min(principal.lasts(Time::now()));
         }
         // The timer's resolution; and a look that finds nothing must not spin.
         due + Duration::from_millis(1)

@@ -147,3 +147,21 @@ async fn what_is_known_already_is_not_sent_again() {
     assert_eq!(again(&tag).await, 200);
     rig.end().await;
 }
+
+#[tokio::test]
+async fn a_long_poll_ends_with_its_token() {
+    let rig = Rig::start(|config| {
+        let mut short = token("short", &[], &["cats"], &[]);
+        short.not_after = Some(relay::message::Time(relay::message::Time::now().0 + 400));
+        config.tokens.push(short);
+    })
+    .await;
+    let began = Instant::now();
+    let (polled, ()) = tokio::join!(rig.get("/history/cats?wait=5", "secret-short"), async {
+        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        publish(&rig, "cats", 1..=1).await;
+    });
+    assert_eq!((polled.status, numbers(&polled)), (200, vec![]));
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    rig.end().await;
+}

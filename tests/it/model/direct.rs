@@ -71,7 +71,8 @@ impl Direct {
         let mut cx = Context::from_waker(Waker::noop());
         match std::mem::replace(&mut self.doing, Doing::Nothing) {
             Doing::Nothing => {
-                let waits = self.subscriber.is_live() || self.subscriber.connection().poll_rest(&mut cx).is_pending();
+                let waits =
+                    self.subscriber.is_live() || self.subscriber.connection().poll_rest(&mut cx, || 0).is_pending();
                 if !waits {
                     self.doing = Doing::Sending(self.subscriber.pull().await.expect("memory can be read"));
                 }

@@ -122,3 +122,21 @@ async fn a_token_that_is_removed_ends_who_is_never_idle_within_a_second() {
     assert!(socket.0 > MANY && stream.0 > MANY, "{socket:?} {stream:?}");
     assert!(took < Duration::from_secs(1), "{took:?}");
 }
+
+/// They are looked after every `limits.ping_interval`, which is long, and a reload must not wait for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_a_reload_ends_earlier_ends_who_is_idle_in_time() {
+    let until = |end: i64| format!("{HEAD}{}{TOPIC}", token("short", &format!("{READS}\nnot_after = {}", Time(end))));
+    let now = Time::now().0;
+    let site = Site::start(&[("relay.toml", &until(now + 3_600_000))]).await;
+    let mut socket = site.subscriber("short").await;
+    socket.subscribe("cats").await;
+    let stream = stream(&site, "short").await;
+    let end = Time::now().0 + 1_000;
+    site.change(&until(end)).await;
+    let readers = async { tokio::join!(read_socket(socket), read_stream(stream)) };
+    let (socket, stream) = tokio::time::timeout(Duration::from_secs(10), readers).await.expect("an end in time");
+    let late = Time::now().0 - end;
+    assert_eq!((socket.1, stream.1), (4002, 4002));
+    assert!((0..1_000).contains(&late), "{late} ms late");
+}
