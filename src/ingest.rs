@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::{error, warn};
 
-use crate::fuse::Admitted;
+use crate::fuse::{Admitted, Fuse};
 use crate::live::Live;
 use crate::message::Position;
 use crate::name::{Pattern, TopicName, UserId};
@@ -117,7 +117,7 @@ async fn publish_all(
             let Judged { drafts, tried } = judged;
             let receipts = append(live, drafts).await?;
             drop(ticket);
-            try_all(tried, &receipts);
+            try_all(tried, &receipts, snapshot.config.limits.validation_budget);
             return Ok(receipts);
         }
         drop(ticket);
@@ -180,6 +180,10 @@ pub fn judge<'s>(
     if publication.key.is_some() && principal.token.is_none() {
         return Err(Refusal::BadRequest("anonymous callers have no idempotency keys: send a token or no key".into()));
     }
+    let most = snapshot.config.limits.body;
+    if publication.body.len() > most {
+        return Err(Refusal::TooLarge { what: "the message", limit: "body", bytes: most });
+    }
     let json = json::parse(&publication.body, snapshot.config.limits.json_depth).map_err(|e| match e {
         JsonError::Malformed { line, column, detail } => Refusal::MalformedJson { line, column, detail },
         JsonError::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer },
@@ -192,20 +196,29 @@ pub fn judge<'s>(
 
 /// What the topic's schema says, unless it has been too slow too often.
 fn validate(snapshot: &Snapshot, rules: &TopicRules, json: Json<'_>) -> Result<Result<Payload, Refused>, Refusal> {
-    let began = Instant::now();
-    let how = rules.fuse.admit(began).map_err(|retry_after| Refusal::Overloaded {
+    let timed = timed(&rules.fuse, snapshot.config.limits.validation_budget, || rules.schema.accept(json));
+    let (result, blown) = timed.map_err(|retry_after| Refusal::Overloaded {
         what: "validations of this topic took longer than `limits.validation_budget` again and again",
         retry_after,
     })?;
-    let accept = || rules.schema.accept(json);
-    let result = if how == Admitted::Freely { accept() } else { aside(accept) };
-    let ended = Instant::now();
-    let (took, budget) = (ended - began, snapshot.config.limits.validation_budget);
-    if rules.fuse.note(how, took, budget, ended) {
+    if let Some(took) = blown {
         let (topic, took_ms) = (rules.topic.name.as_str(), took.as_millis());
         warn!(topic, took_ms, "validations take too long again and again; publishes to the topic rest for a while");
     }
     Ok(result)
+}
+
+/// Does what a fuse guards; answers with it how long it took, if that has blown the fuse.
+///
+/// # Errors
+/// How long nothing may be done.
+fn timed<T>(fuse: &Fuse, budget: Duration, work: impl FnOnce() -> T) -> Result<(T, Option<Duration>), Duration> {
+    let began = Instant::now();
+    let how = fuse.admit(began)?;
+    let result = if how == Admitted::Freely { work() } else { aside(work) };
+    let ended = Instant::now();
+    let took = ended - began;
+    Ok((result, fuse.note(how, took, budget, ended).then_some(took)))
 }
 
 /// Does what may take long where nobody waits for the thread; a runtime of one thread has no such place.
@@ -238,12 +251,15 @@ pub fn denied(principal: &Principal, action: Action, topics: &Pattern) -> Refusa
     }
 }
 
-/// Has the schemas of one day judge what was published: subscribers have been served already, and it keeps only this
-/// publisher.
-fn try_all(tried: Vec<(usize, Arc<Shadow>, Payload)>, receipts: &[Receipt]) {
+/// Has the schemas of one day judge what was published, unless they have been too slow too often.
+fn try_all(tried: Vec<(usize, Arc<Shadow>, Payload)>, receipts: &[Receipt], budget: Duration) {
     for (index, shadow, payload) in tried {
-        if receipts.get(index).is_some_and(|receipt| !receipt.duplicate) {
-            shadow.observe(&payload);
+        if receipts.get(index).is_none_or(|receipt| receipt.duplicate) {
+            continue;
+        }
+        if let Ok(((), Some(took))) = timed(&shadow.fuse, budget, || shadow.observe(&payload)) {
+            let (schema, took_ms) = (shadow.schema.file(), took.as_millis());
+            warn!(schema, took_ms, "trying a `schema_next` takes too long again and again; it rests for a while");
         }
     }
 }

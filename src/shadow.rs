@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
+use crate::fuse::Fuse;
 use crate::hub::topic::Counter;
 use crate::message::Time;
 use crate::schema::{Payload, Refused, Schema};
@@ -28,6 +29,8 @@ pub struct Shadow {
     judged: Counter,
     refused: Counter,
     seen: Mutex<Seen>,
+    /// Blows when it is too slow: then it rests, and what is published meanwhile is not judged.
+    pub fuse: Fuse,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +43,7 @@ impl Shadow {
     /// Tries a schema from now on.
     pub fn new(schema: Arc<Schema>) -> Self {
         let (judged, refused) = (Counter::default(), Counter::default());
-        Self { schema, since: Time::now(), judged, refused, seen: Mutex::default() }
+        Self { schema, since: Time::now(), judged, refused, seen: Mutex::default(), fuse: Fuse::default() }
     }
 
     /// Judges a message that was accepted.

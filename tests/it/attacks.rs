@@ -177,6 +177,26 @@ async fn a_peer_that_pings_and_never_reads_is_let_go() {
 }
 
 #[tokio::test]
+async fn a_message_is_no_longer_than_a_body_may_be_on_a_websocket_either() {
+    let rig = anonymous(|config| config.limits.body = 16).await;
+    let publish = |data: &str| text(&format!(r#"{{"type":"publish","topic":"cats","data":"{data}"}}"#));
+    let heard = attack(&rig, &[publish("fourteen bytes"), publish("fifteen bytes.."), frame(0x88, b"")].concat()).await;
+    assert_eq!((heard.count(r#""type":"ok""#), heard.count(r#""type":"error""#)), (1, 1), "{:?}", heard.texts);
+    assert_eq!(heard.count("the message is larger than `limits.body` allows (16)"), 1, "{:?}", heard.texts);
+}
+
+/// It said goodbye before it was told to go: there is nothing to wait for.
+#[tokio::test]
+async fn a_peer_that_has_closed_is_not_waited_for() {
+    let rig = anonymous(|_| {}).await;
+    let mut peer = open(&rig).await;
+    peer.send(&[text("{").repeat(10), frame(0x88, &1000_u16.to_be_bytes())].concat()).await;
+    let began = Instant::now();
+    assert_eq!(Heard::read(&peer.rest().await).code, Some(4013));
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn a_flood_of_commands_ends_in_4102() {
     let rig = anonymous(|config| config.limits.commands = 10).await;
     let heard = attack(&rig, &text(r#"{"type":"ping"}"#).repeat(1_000)).await;

@@ -94,3 +94,17 @@ async fn a_shadow_that_has_refused_nothing_is_the_way_out_of_what_cannot_be_prov
     }
     site.change(&promoted).await;
 }
+
+/// A schema is timed whether it refuses or is only tried: what is published is neither refused nor kept waiting for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_that_is_too_slow_is_not_tried_for_a_while() {
+    let slow = r#"{"pattern": "(x+x+)+y"}"#;
+    let tried = config("schema = \"any\"\nschema_next = \"next.json\"") + "[limits]\nvalidation_budget = \"1 ms\"\n";
+    let site = Site::start(&[("relay.toml", &tried), ("next.json", slow)]).await;
+    let body = format!("\"{}\"", "x".repeat(200_000));
+    for _ in 0..8 {
+        assert_eq!(site.post("/publish/cats", "all", &body).await.status, 200);
+    }
+    let told = site.ask("/config").await["shadows"]["cats"].clone();
+    assert_eq!((&told["judged"], &told["refused"]), (&json!(5), &json!(5)), "then it rests: {told}");
+}
