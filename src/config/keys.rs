@@ -120,7 +120,7 @@ pub const KEYS: &[Key] = &[
         "allowed_origins",
         Type::Texts,
         "[]",
-        "origins of browser pages that may call; the server's own always may",
+        "origins of browser pages that may call; the server's own always may, over TLS only its `https://`",
     ),
     key(
         "server",

@@ -85,9 +85,11 @@ fn is_name(name: &str, host: Host<'_>) -> bool {
 }
 
 fn allows(call: &Call, host: Host<'_>, origin: &str) -> bool {
+    // A proxy may end TLS and not say so: over plain HTTP either scheme may be the one by which we are called.
+    let is_ours = |scheme| scheme == "https" || scheme == "http" && !call.secure;
     let own = origin
         .split_once("://")
-        .is_some_and(|(scheme, rest)| matches!(scheme, "http" | "https") && rest.eq_ignore_ascii_case(host.as_str()));
+        .is_some_and(|(scheme, rest)| is_ours(scheme) && rest.eq_ignore_ascii_case(host.as_str()));
     // Pages of other origins have no business with an operator's listener, whatever publishes and subscribes.
     own || (call.side() == Side::Public
         && call.snapshot.config.server.allowed_origins.iter().any(|allowed| allowed == origin))

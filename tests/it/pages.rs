@@ -35,6 +35,30 @@ async fn foreign_origins_are_refused_and_allowed_ones_may_read() {
     assert_eq!((plain.header("vary"), plain.header("access-control-allow-origin")), ("Origin", ""));
 }
 
+/// Whoever sits in between can serve a page over plain HTTP in the server's name: it was taken for the server's own.
+#[tokio::test]
+async fn over_tls_a_plain_page_of_the_same_name_is_not_the_servers_own() {
+    let rig = Rig::start(|config| {
+        config.anonymous = grants(&["cats"], &["cats"], &[]);
+        config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)];
+    })
+    .await;
+    let name = rig.public;
+    for (proto, origin, status) in [
+        ("X-Forwarded-Proto: https\r\n", format!("http://{name}"), 403),
+        ("X-Forwarded-Proto: https\r\n", format!("https://{name}"), 200),
+        ("", format!("http://{name}"), 200),
+        // A proxy may end TLS and not say so.
+        ("", format!("https://{name}"), 200),
+        ("X-Forwarded-Proto: http\r\n", format!("http://{name}"), 200),
+    ] {
+        let answer = rig.call(&format!("GET /topics HTTP/1.1\r\n{proto}Origin: {origin}\r\n"), "").await;
+        assert_eq!(answer.status, status, "{proto}{origin}");
+        let readable = if status == 200 { origin.as_str() } else { "" };
+        assert_eq!(answer.header("access-control-allow-origin"), readable, "{proto}{origin}");
+    }
+}
+
 #[tokio::test]
 async fn a_preflight_tells_what_the_path_allows() {
     let rig = Rig::start(|_| {}).await;

@@ -151,6 +151,18 @@ async fn a_certificate_is_replaced_without_a_restart_and_nobody_is_disconnected(
 }
 
 #[tokio::test]
+async fn a_plain_page_of_the_same_name_is_not_the_servers_own() {
+    let place = Place::new();
+    let cert = place.certify();
+    let (rig, _) = place.start().await;
+    for (scheme, status) in [("http", 403), ("https", 200)] {
+        let mut peer = Peer::new(connect(&rig, &[&cert]).await.expect("a handshake"));
+        peer.send(format!("GET /topics HTTP/1.1\r\nHost: localhost\r\nOrigin: {scheme}://localhost\r\n\r\n")).await;
+        assert_eq!(peer.answer().await.expect("an answer").status, status, "{scheme}");
+    }
+}
+
+#[tokio::test]
 async fn who_does_not_shake_hands_is_let_go() {
     let place = Place::new();
     place.certify();
