@@ -94,6 +94,7 @@ fn belongings(refusal: &Refusal, headers: &mut HeaderMap) {
         Refusal::UpgradeRequired => {
             headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         }
         // The rest of the body is not read, so nothing can follow it.
         Refusal::TooLarge { .. } | Refusal::Timeout { .. } => {

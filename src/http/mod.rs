@@ -38,7 +38,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use tower_service::Service;
 use warp::filters::BoxedFilter;
-use warp::http::header::{CONNECTION, HeaderValue};
+use warp::http::header::{CONNECTION, HeaderValue, UPGRADE};
 use warp::http::{Method, Request, StatusCode};
 use warp::reply::Response;
 
@@ -174,7 +174,9 @@ async fn finish(call: Arc<Call>, began: Instant, routed: BoxFuture<'static, Resp
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         call.link.flow.upgrade();
     } else if call.is_last() || live.drain.has_begun() {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        let headers = response.headers_mut();
+        let close = if headers.contains_key(UPGRADE) { "Upgrade, close" } else { "close" };
+        headers.insert(CONNECTION, HeaderValue::from_static(close));
     }
     live.stats.answered(call.route(), response.status().as_u16());
     if matches!(call.route(), Route::Publish | Route::PublishMany) {

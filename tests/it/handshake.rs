@@ -35,6 +35,9 @@ async fn what_is_no_handshake_is_told_so() {
         let answer = open(&rig, &headers).await;
         assert_eq!(answer.problem(), required, "{headers}");
         assert_eq!((answer.header("sec-websocket-version"), answer.header("upgrade")), ("13", "websocket"));
+        // Whoever forwards it would else pass on a header that is for one connection (RFC 9110, section 7.8).
+        let connection = if headers.contains("close") { "Upgrade, close" } else { "Upgrade" };
+        assert_eq!(answer.header("connection"), connection);
     }
     let key = "`Sec-WebSocket-Key` must be 16 bytes in base64";
     for (headers, detail) in [
@@ -51,6 +54,21 @@ async fn what_is_no_handshake_is_told_so() {
     }
     let head = rig.call(&format!("HEAD /ws HTTP/1.1\r\n{HEAD}{KEY}"), "").await;
     assert_eq!(head.status, 426);
+}
+
+#[tokio::test]
+async fn the_last_answer_of_a_connection_may_ask_for_an_upgrade_too() {
+    let rig = Rig::start(|_| {}).await;
+    let mut peer = rig.connect().await;
+    peer.send("GET /ws HTTP/1.1\r\n").await;
+    while rig.live.connections.open() == 0 {
+        tokio::task::yield_now().await;
+    }
+    rig.live.drain.begin();
+    peer.send("Host: localhost\r\n\r\n").await;
+    let answer = peer.answer().await.expect("an answer");
+    assert_eq!((answer.status, answer.header("connection")), (426, "Upgrade, close"));
+    assert!(peer.rest().await.is_empty());
 }
 
 #[tokio::test]
