@@ -246,13 +246,14 @@ fn batch_errors((index, refusal): &(usize, Refusal)) -> Vec<Value> {
     };
     match refusal {
         Refusal::ValidationFailed { violations, .. } => violations.iter().map(|v| with_index(json!(v))).collect(),
-        Refusal::DuplicateKey { pointer } => {
-            vec![with_index(json!({"type": format!("urn:relay:problem:{}", refusal.slug()),
-                "detail": refusal.to_string(), "pointer": pointer}))]
+        other => {
+            let mut error = other.to_json();
+            // What its type says already.
+            if let Some(members) = error.as_object_mut() {
+                members.retain(|member, _| member != "title" && member != "status");
+            }
+            vec![with_index(error)]
         }
-        _ => vec![with_index(
-            json!({"type": format!("urn:relay:problem:{}", refusal.slug()), "detail": refusal.to_string()}),
-        )],
     }
 }
 

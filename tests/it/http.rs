@@ -81,6 +81,29 @@ async fn malformed_json_is_placed_in_the_whole_body() {
     assert_eq!(answer.json()["pointer"], "/a");
 }
 
+/// Where an item was malformed stood in its sentence alone.
+#[tokio::test]
+async fn what_is_wrong_with_the_syntax_of_an_item_has_its_members() {
+    let rig = Rig::start(|_| {}).await;
+    let refused = async |media: &str, body: &str| {
+        let head = format!(
+            "POST /publish HTTP/1.1\r\nContent-Type: application/{media}\r\nAuthorization: Bearer secret-all\r\n"
+        );
+        let answer = rig.call(&head, body).await;
+        assert_eq!(answer.status, 400);
+        answer.json()["errors"].clone()
+    };
+    let cut = refused("x-ndjson", "{\"topic\":\"cats\",\"data\":1}\n{\"topic\":\"cats\",\"data\":}").await;
+    let kind = "urn:relay:problem:malformed-json";
+    let detail = "line 2, column 24: expected value";
+    assert_eq!(cut, json!([{"type": kind, "detail": detail, "line": 2, "column": 24, "index": 1}]));
+    let lone = refused("json", "[{\"topic\":\"cats\",\"data\":1},\n{\"topic\":\"cats\",\"data\":\"\\ud800\"}]").await;
+    assert_eq!((&lone[0]["type"], &lone[0]["line"], &lone[0]["index"]), (&json!(kind), &json!(2), &json!(1)));
+    assert!(lone[0]["column"].is_u64(), "{lone}");
+    let twice = refused("json", r#"[{"topic":"cats","data":{"a":1,"a":2}}]"#).await;
+    assert_eq!((&twice[0]["pointer"], &twice[0]["index"]), (&json!("/a"), &json!(0)));
+}
+
 #[tokio::test]
 async fn validate_judges_and_appends_nothing() {
     let rig = Rig::start(|_| {}).await;
