@@ -4,7 +4,9 @@
 //! Knows nothing of configuration, grants or connections.
 
 use std::borrow::Borrow;
+use std::collections::HashSet;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, de};
@@ -51,7 +53,7 @@ pub struct Pattern {
     segments: Arc<[Segment]>,
 }
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 enum Segment {
     Literal(Box<str>),
     One,
@@ -146,6 +148,12 @@ impl Pattern {
     }
 }
 
+/// Each of the patterns once, in the order in which they came: to name a topic twice asks for no more of it.
+pub fn distinct(patterns: impl IntoIterator<Item = Pattern>) -> Vec<Pattern> {
+    let mut seen = HashSet::new();
+    patterns.into_iter().filter(|pattern| seen.insert(pattern.clone())).collect()
+}
+
 impl From<&TopicName> for Pattern {
     fn from(topic: &TopicName) -> Self {
         let segments = topic.as_str().split('.').map(|s| Segment::Literal(s.into())).collect();
@@ -160,6 +168,12 @@ impl PartialEq for Pattern {
 }
 
 impl Eq for Pattern {}
+
+impl Hash for Pattern {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.segments.hash(state);
+    }
+}
 
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

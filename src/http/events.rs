@@ -22,7 +22,7 @@ use crate::http::stream::{Chunks, Events, farewell};
 use crate::hub::connection::NoSocket;
 use crate::live::Live;
 use crate::message::Time;
-use crate::name::Pattern;
+use crate::name::{Pattern, distinct};
 use crate::notice::After;
 use crate::principal::Principal;
 use crate::problem::Refusal;
@@ -63,7 +63,7 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
         return Ok(send_away(call.live(), Close::OverCapacity));
     }
     let query = Query::parse(&call.uri, &["topic", "after"])?;
-    let asked = query.all("topic").map(query::topics).collect::<Result<Vec<_>, _>>()?;
+    let asked = distinct(query.all("topic").map(query::topics).collect::<Result<Vec<_>, _>>()?);
     let after = after(&call.headers, &query)?;
     let (principal, registered) = match registration {
         Some(id) => {

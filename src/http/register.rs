@@ -14,7 +14,7 @@ use crate::http::answer;
 use crate::http::body::{Arrived, arrive};
 use crate::http::call::Call;
 use crate::ingest::denied;
-use crate::name::{Pattern, UserId};
+use crate::name::{Pattern, UserId, distinct};
 use crate::principal::{Action, Principal, authorize};
 use crate::problem::Refusal;
 use crate::registrations::Registration;
@@ -50,11 +50,11 @@ pub async fn unregister(id: String, call: Arc<Call>) -> Response {
 async fn try_register(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
     let Arrived { body, snapshot, principal, .. } = arrive(call, body, "application/json").await?;
     let Request { user_id, topics } = parse(&body, snapshot.config.limits.json_depth)?;
+    let topics = distinct(topics.iter().map(|text| parse_topics(text)).collect::<Result<Vec<_>, _>>()?);
     if topics.len() > snapshot.config.limits.subscriptions {
         let bytes = snapshot.config.limits.subscriptions;
         return Err(Refusal::TooLarge { what: "the list of topics", limit: "subscriptions", bytes });
     }
-    let topics = topics.iter().map(|text| parse_topics(text)).collect::<Result<Vec<_>, _>>()?;
     admit(&snapshot, &principal, &user_id, &topics)?;
     let base = base_url(call, &snapshot)?;
     let registration = Registration::new(principal, user_id, topics);

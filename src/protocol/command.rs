@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::command::{BadCommand, Command, CommandKind};
-use crate::name::{NameError, Pattern, TopicName};
+use crate::name::{NameError, Pattern, TopicName, distinct};
 use crate::notice::{After, CommandId};
 use crate::problem::Refusal;
 use crate::protocol::members::{Members, bad, list, nearest, quoted, read};
@@ -122,7 +122,7 @@ fn publish(members: &Members<'_>) -> Result<CommandKind, Refusal> {
 }
 
 fn patterns(texts: Vec<String>) -> Result<Vec<Pattern>, Refusal> {
-    texts.iter().map(|text| pattern(text)).collect()
+    texts.iter().map(|text| pattern(text)).collect::<Result<Vec<_>, _>>().map(distinct)
 }
 
 fn positions(each: &[(String, Option<String>)]) -> Result<Vec<(Pattern, After)>, Refusal> {

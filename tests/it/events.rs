@@ -83,7 +83,7 @@ async fn refusals_come_before_the_stream_with_their_status() {
         ("/events?topic=cats", orders, 403, "no grant of this credential allows it to subscribe to `cats`"),
         ("/events?topic=dogs", ALL, 404, "no topic or family of relay.toml is `dogs`"),
         (
-            "/events?topic=cats&topic=cats&topic=cats",
+            "/events?topic=cats&topic=dogs&topic=cats&topic=birds",
             "",
             413,
             "the list of topics is larger than `limits.subscriptions` allows (2)",
@@ -97,6 +97,9 @@ async fn refusals_come_before_the_stream_with_their_status() {
     ] {
         assert_eq!(refused(&rig, target, headers).await, (status, detail.to_owned()), "{target}");
     }
+    let mut stream = open(&rig, "/events?topic=cats&topic=cats&topic=cats", "").await;
+    stream.expect("synced").await;
+    drop(stream);
     rig.end().await;
 }
 

@@ -98,6 +98,8 @@ async fn what_is_wrong_with_a_registration_is_said() {
         let (found, _, said) = answer.problem();
         assert_eq!((found, said), (status, detail), "{body}");
     }
+    let twice = rig.post("/register", "secret-all", r#"{"user_id":1,"topics":["cats","cats","cats"]}"#).await;
+    assert_eq!(twice.status, 200, "a topic counts once, however often it is named");
 }
 
 #[tokio::test]
