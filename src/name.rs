@@ -200,7 +200,7 @@ impl fmt::Display for TopicName {
 }
 
 /// A user that messages can be addressed to: 1 to [`MAX_USER`] bytes without control characters. Written as a string
-/// or an integer, compared as text.
+/// or an integer of 64 bits, compared as text.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct UserId(Arc<str>);
 
@@ -252,6 +252,12 @@ impl<'de> Deserialize<'de> for UserId {
 
             fn visit_i64<E: de::Error>(self, v: i64) -> Result<UserId, E> {
                 Ok(UserId(v.to_string().into()))
+            }
+
+            /// What does not fit into 64 bits comes as this too, its last digits gone.
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<UserId, E> {
+                let sentence = "only an integer of 64 bits may be written as a number: send another one as a string";
+                Err(E::custom(sentence))
             }
         }
         deserializer.deserialize_any(Visitor)

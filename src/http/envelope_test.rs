@@ -29,6 +29,7 @@ fn an_envelope_names_its_topic_and_perhaps_a_user_and_a_key() {
         (r#"{"topic":"a","data":1,"user_id":null}"#, None),
         (r#"{"topic":"a","data":1,"user_id":"7"}"#, Some("7")),
         (r#"{"topic":"a","data":1,"user_id":-7}"#, Some("-7")),
+        (r#"{"topic":"a","data":1,"user_id":18446744073709551615}"#, Some("18446744073709551615")),
         (r#"{"\u0074opic":"\u0061","data":1}"#, None),
     ] {
         let one = envelopes(Media::Json, body).unwrap_or_else(|refusal| panic!("{body}: {refusal}"));
@@ -85,8 +86,13 @@ fn each_thing_that_can_be_wrong_is_said() {
         (r#"{"topic":"a","data":1,"user_id":[]}"#, "line 1, column 33: `user_id` must be a string or an integer"),
         (
             r#"{"topic":"a","data":1,"user_id":1.5}"#,
-            "line 1, column 33: `user_id` is not a user's id: invalid type: floating point `1.5`, expected a string \
-             or an integer",
+            "line 1, column 33: `user_id` is not a user's id: only an integer of 64 bits may be written as a number: \
+             send another one as a string",
+        ),
+        (
+            r#"{"topic":"a","data":1,"user_id":100000000000000000000000000000}"#,
+            "line 1, column 33: `user_id` is not a user's id: only an integer of 64 bits may be written as a number: \
+             send another one as a string",
         ),
         (
             r#"{"topic":"a","data":1,"user_id":""}"#,

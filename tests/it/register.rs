@@ -92,6 +92,11 @@ async fn what_is_wrong_with_a_registration_is_said() {
             413,
             "the list of topics is larger than `limits.subscriptions` allows (2)".to_owned(),
         ),
+        (
+            r#"{"user_id":100000000000000000000000000000}"#,
+            400,
+            format!("{shape}: only an integer of 64 bits may be written as a number: send another one as a string"),
+        ),
         (r#"{"user_id":1,"user_id":2}"#, 400, "the key at `/user_id` stands twice: keep one of them".to_owned()),
     ] {
         let answer = rig.post("/register", "secret-all", body).await;
