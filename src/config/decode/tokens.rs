@@ -183,18 +183,23 @@ fn users(section: &Section<'_>) -> Vec<UserPattern> {
     for (text, span) in section.texts("register").unwrap_or_default() {
         let parsed = match text.strip_suffix('*') {
             Some("") => Ok(UserPattern::Any),
-            Some(prefix) => UserId::parse(prefix).map(|prefix| UserPattern::Prefix(prefix.as_str().into())),
-            None => UserId::parse(text).map(UserPattern::One),
+            Some(prefix) => literal(prefix).map(|prefix| UserPattern::Prefix(prefix.as_str().into())),
+            None => literal(text).map(UserPattern::One),
         };
         match parsed {
             Ok(user) => users.push(user),
-            Err(error) => {
-                let fact = TokenFact::BadUser { user: text.to_owned(), why: error.to_string() };
-                section.findings.report(fact, &span);
-            }
+            Err(why) => section.findings.report(TokenFact::BadUser { user: text.to_owned(), why }, &span),
         }
     }
     users
+}
+
+/// A user whose id may have a `*` all the same cannot be granted by it: whoever writes one means a pattern.
+fn literal(text: &str) -> Result<UserId, String> {
+    if text.contains('*') {
+        return Err("only its last character may be `*`".to_owned());
+    }
+    UserId::parse(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
