@@ -46,7 +46,7 @@ impl Close {
             Self::UnsupportedData => "binary messages are not supported: send JSON as text",
             Self::InvalidText => "a text message is not valid UTF-8",
             Self::TooBig => "a message is larger than `limits.frame` allows",
-            Self::Malformed => "a message was malformed or refused: an `error` notice of `relay.v1` says why",
+            Self::Malformed => "malformed or refused (`relay.v1` says why), or its position is lost: leave `after` out",
             Self::Unauthenticated => "the credential is missing, wrong or unknown: get a new one",
             Self::TokenExpired => "the token has expired: get a new one",
             Self::Forbidden => "no grant of the credential covers this, or the topic is gone",

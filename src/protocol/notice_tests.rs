@@ -53,6 +53,12 @@ fn notices() -> Vec<(Notice, &'static str, &'static str, Result<&'static str, Cl
             Notice::Gap { topics: topics(), from: at(3), to: at(8), reason: GapReason::Retention },
             r#"{"type":"gap","topic":"orders.*","from":"9f3c21aa-3","to":"9f3c21aa-8","reason":"retention"}"#,
             "event: gap\ndata: {\"type\":\"gap\",\"topic\":\"orders.*\",\"from\":\"9f3c21aa-3\",\"to\":\"9f3c21aa-8\",\"reason\":\"retention\"}\n\n",
+            Err(Close::Malformed),
+        ),
+        (
+            Notice::Gap { topics: topics(), from: at(3), to: at(8), reason: GapReason::Lag },
+            r#"{"type":"gap","topic":"orders.*","from":"9f3c21aa-3","to":"9f3c21aa-8","reason":"lag"}"#,
+            "event: gap\ndata: {\"type\":\"gap\",\"topic\":\"orders.*\",\"from\":\"9f3c21aa-3\",\"to\":\"9f3c21aa-8\",\"reason\":\"lag\"}\n\n",
             Err(Close::Lagging),
         ),
         (

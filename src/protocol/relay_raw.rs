@@ -12,7 +12,7 @@ use crate::close::Close;
 use crate::command::{BadCommand, Command};
 use crate::frame::{self, Opcode};
 use crate::message::{Epoch, Record};
-use crate::notice::Notice;
+use crate::notice::{GapReason, Notice};
 use crate::plugin::{Encoder, Protocol};
 use crate::protocol::{Kind, command};
 
@@ -37,7 +37,9 @@ impl Encoder for RelayRaw {
 
     fn notice(&self, notice: &Notice) -> Result<Option<Bytes>, Close> {
         match notice {
-            Notice::Gap { .. } => Err(Close::Lagging),
+            Notice::Gap { reason: GapReason::Lag, .. } => Err(Close::Lagging),
+            // Whoever came back with the same position would be closed for it again.
+            Notice::Gap { reason: GapReason::Epoch | GapReason::Retention, .. } => Err(Close::Malformed),
             Notice::Unsubscribed { .. } => Err(Close::Forbidden),
             Notice::Error { refusal, .. } => Err(refusal.into()),
             Notice::Pong { .. } | Notice::PongText => Ok(Some(frame::frame(Opcode::Text, b"pong"))),
