@@ -86,6 +86,8 @@ async fn a_refusal_is_told_everywhere_until_it_is_undone() {
     let undone = site.change(&good).await;
     assert_eq!((&undone["result"], &undone["plan"]), (&json!("unchanged"), &json!({})));
     assert_eq!(site.ask("/ready").await["status"], "ready");
+    let config = site.ask("/config").await;
+    assert_eq!((&config["last_reload"], &config["stale"]), (&refused, &json!(null)), "it was the last, and is over");
     assert_eq!(metric("relay_last_reload_successful").await, "1");
     let changed = site.change(&with_topics(&["cats", "dogs"])).await;
     assert_eq!((&changed["result"], &changed["generation"]), (&json!("committed"), &json!(2)));
