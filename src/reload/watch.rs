@@ -60,14 +60,14 @@ impl Watch {
         for gone in self.watched.difference(&wanted) {
             if let Some(watcher) = &mut self.watcher {
                 // It may have gone by itself.
-                let _ = watcher.unwatch(gone);
+                let _ = watcher.unwatch(&aside(gone));
             }
         }
         let new: Vec<PathBuf> = wanted.difference(&self.watched).cloned().collect();
         self.watched = wanted;
         let mut grown = false;
         for directory in new {
-            let watched = self.watcher.as_mut().map(|w| w.watch(&directory, RecursiveMode::NonRecursive));
+            let watched = self.watcher.as_mut().map(|w| w.watch(&aside(&directory), RecursiveMode::NonRecursive));
             match watched {
                 Some(Ok(())) => grown = true,
                 Some(Err(error)) => {
@@ -91,6 +91,12 @@ impl Watch {
             warn!(%error, "cannot watch files; changes are found by looking every `limits.reload_poll`");
         }
     }
+}
+
+/// The directory by a path of which its parent does not tell. By its usual one the library hears twice that a directory
+/// has gone, from itself and from its parent, lets go of it for the one, and warns that the other is not watched.
+fn aside(directory: &Path) -> PathBuf {
+    directory.file_name().map_or_else(|| directory.to_owned(), |name| directory.join("..").join(name))
 }
 
 fn is_news(event: &notify::Result<Event>) -> bool {

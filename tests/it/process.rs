@@ -1,5 +1,6 @@
 //! The program itself: its signals, its Unix socket, and a caller that is not ours.
 
+use std::os::unix::fs::symlink;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -103,6 +104,34 @@ async fn it_waits_for_descriptors_when_they_run_out_and_goes_on_when_there_are_s
     drop(held);
     let mut peer = Peer::new(UnixStream::connect(&socket).await.expect("it listens"));
     assert_eq!(answer(&mut peer, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await, 200);
+}
+
+/// The directory that a ConfigMap leaves is removed at once: what watches it warned of that, twice for each change.
+#[test]
+fn a_directory_that_goes_is_no_reason_to_warn() {
+    let place = Place::new("volume");
+    let volume = |version: &str, mood: &str| {
+        std::fs::create_dir_all(place.0.join(version).join("schemas")).expect("a directory");
+        place.write(&format!("{version}/schemas/cat.json"), &format!("{{\"title\": \"{mood}\"}}"));
+        let text = config("127.0.0.1:0").replace("\"any\"", "\"schemas/cat.json\"");
+        place.write(&format!("{version}/relay.toml"), &text);
+        symlink(version, place.0.join("..data_tmp")).expect("a link");
+        std::fs::rename(place.0.join("..data_tmp"), place.0.join("..data")).expect("renamed");
+    };
+    volume("..1", "sleepy");
+    symlink("..data/relay.toml", place.0.join("relay.toml")).expect("a link");
+    symlink("..data/schemas", place.0.join("schemas")).expect("a link");
+    let mut relay = Relay::start(&place.0.join("relay.toml"));
+    relay.wait_for("relay is running");
+    for (before, version) in [("..1", "..2"), ("..2", "..3")] {
+        volume(version, version);
+        std::fs::remove_dir_all(place.0.join(before)).expect("removed");
+        let line = relay.line();
+        assert!(line.contains("reloaded") && line.contains("trigger=\"file\""), "{line}");
+    }
+    relay.signal("TERM");
+    let (_, rest) = relay.end();
+    assert!(!rest.contains("notify"), "{rest}");
 }
 
 #[test]
