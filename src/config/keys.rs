@@ -154,7 +154,7 @@ pub const KEYS: &[Key] = &[
         "schema",
         Type::Text,
         REQUIRED,
-        "JSON Schema of its messages, a path relative to relay.toml; `any` accepts all JSON",
+        "JSON Schema of its messages, a path relative to relay.toml; `any` accepts all JSON but what is refused whatever the schema",
     ),
     key(
         TOPIC,
@@ -172,7 +172,7 @@ pub const KEYS: &[Key] = &[
         "1 MiB",
         "at most so many bytes of payload; at least `limits.body`, also by default",
     ),
-    key(HISTORY, "age", Type::Duration(1, 3_650 * DAY), "1 h", "for so long"),
+    key(HISTORY, "age", Type::Duration(1, 3_650 * DAY), "1 h", "for so long; what is older goes within a second"),
     key(
         TOPIC,
         "compatibility",

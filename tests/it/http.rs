@@ -104,6 +104,20 @@ async fn what_is_wrong_with_the_syntax_of_an_item_has_its_members() {
     assert_eq!((&twice[0]["pointer"], &twice[0]["index"]), (&json!("/a"), &json!(0)));
 }
 
+/// As README says it.
+#[tokio::test]
+async fn numbers_are_judged_as_doubles_and_forwarded_as_written() {
+    let rig = Rig::start(|_| {}).await;
+    let huge = rig.post("/publish/cats", "secret-all", "1e400").await;
+    let sentence = "line 1, column 5: a number beyond the range of a double".to_owned();
+    assert_eq!(huge.problem(), (400, "malformed-json".into(), sentence), "no schema at all takes it");
+    let nearly = r#"{"name":"Tom","age":9007199254740993.5}"#;
+    assert_eq!(rig.post("/publish/sightings", "secret-all", nearly).await.status, 200);
+    assert_eq!(rig.payloads().await, [nearly]);
+    let half = rig.post("/publish/sightings", "secret-all", r#"{"name":"Tom","age":0.5}"#).await;
+    assert_eq!(half.status, 422);
+}
+
 #[tokio::test]
 async fn validate_judges_and_appends_nothing() {
     let rig = Rig::start(|_| {}).await;

@@ -59,7 +59,8 @@ pub(in crate::cli) struct Arguments {
     /// The file that holds the token
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
-    /// Certificates in PEM to trust for `https://`, instead of the system's
+    /// Authorities in PEM to trust for `https://`, instead of the system's; a certificate that signed itself is good only
+    /// if it is not marked as an authority, as those of `openssl req -x509` are
     #[arg(long, value_name = "FILE")]
     pub(super) ca: Option<PathBuf>,
     /// Threads that read for the subscribers [default: half of the processors]
