@@ -71,7 +71,7 @@ async fn publish_envelopes(call: &Call, body: impl TryStream<Ok: Buf>) -> Result
     let epoch = call.live().hub.epoch();
     let id = |receipt: &Receipt| Position { epoch, seq: receipt.seq };
     let topics = publications.iter().map(|publication| &publication.topic);
-    match published.map_err(|refusal| places.place(refusal)) {
+    match published {
         Ok(published) => {
             let mut published = topics.zip(published.iter().map(id));
             Ok(match published.next() {
@@ -80,9 +80,13 @@ async fn publish_envelopes(call: &Call, body: impl TryStream<Ok: Buf>) -> Result
             })
         }
         Err(refusal) => {
-            let topic = publications.first().map_or("", |publication| publication.topic.as_str());
+            let first = match &refusal {
+                Refusal::Batch(items) => items.first().map_or(0, |(index, _)| *index),
+                _ => 0,
+            };
+            let topic = publications.get(first).map_or("", |publication| publication.topic.as_str());
             log_refused(topic, principal.name(), call.peer, &refusal);
-            Err(match refusal {
+            Err(match places.place(refusal) {
                 Refusal::Batch(mut items) if single && items.len() == 1 => items.remove(0).1,
                 refusal => refusal,
             })
