@@ -14,6 +14,7 @@ use crate::name::{Pattern, TopicName};
 use crate::notice::{After, CommandId, Notice};
 use crate::problem::Refusal;
 use crate::snapshot::Snapshot;
+use crate::telemetry::log_refused;
 use crate::ws::ending::Ending;
 use crate::ws::task::{MAX_MALFORMED, Task};
 
@@ -154,7 +155,10 @@ impl Task {
         let publisher = Publisher { principal: &principal, peer: self.peer };
         match ingest::publish(&self.live, snapshot, publisher, &publication).await {
             Ok(message) => self.tell(&Notice::Ok { id, message: Some(message) }),
-            Err(refusal) => self.refuse(id, refusal),
+            Err(refusal) => {
+                log_refused(publication.topic.as_str(), principal.name(), self.peer, &refusal);
+                self.refuse(id, refusal)
+            }
         }
     }
 }

@@ -113,6 +113,23 @@ async fn the_line_of_a_refused_list_names_a_topic_that_was_refused() {
     assert_eq!(refused(&page, "192.0.2.78"), [line]);
 }
 
+/// It was counted, and the log said nothing of it.
+#[tokio::test]
+async fn a_publish_that_is_refused_over_websocket_is_the_same_line() {
+    let page = log_everything();
+    let rig = Rig::start(|config| config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)]).await;
+    let headers = [("authorization", "Bearer secret-all"), ("x-forwarded-for", "192.0.2.79")];
+    let mut socket = Subscriber::connect(&format!("ws://{}/ws", rig.public), &headers).await;
+    assert_eq!(socket.json().await["type"], "hello");
+    socket.send(r#"{"type":"publish","topic":"sightings","data":1}"#).await;
+    assert_eq!(socket.json().await["problem"]["status"], 422);
+    socket.send(r#"{"type":"publish","topic":"cats","data":1}"#).await;
+    assert_eq!(socket.json().await["type"], "ok");
+    let line =
+        json!({"level": "INFO", "problem": "validation-failed", "topic": "sightings", "principal": "all", "items": 1});
+    assert_eq!(refused(&page, "192.0.2.79"), [line]);
+}
+
 /// The lines about refused publishes of a peer, without their times.
 fn refused(page: &Page, peer: &str) -> Vec<Value> {
     let lines = page.text();
