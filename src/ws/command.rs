@@ -25,11 +25,11 @@ impl Task {
         if !self.vitals.admits_command(self.live.hub.clock(), snapshot.config.limits.commands) {
             return Err(Close::RateLimited.into());
         }
+        let may_authenticate = std::mem::take(&mut self.may_authenticate);
         let Command { id, kind } = match self.protocol.command(text) {
             Ok(command) => command,
             Err(bad) => return self.malformed(bad),
         };
-        let may_authenticate = std::mem::take(&mut self.may_authenticate);
         if let CommandKind::Auth(token) = kind {
             return match may_authenticate {
                 true => self.authenticate(id, &token).await,

@@ -41,7 +41,7 @@ thread_local! {
 
 /// Who a connection is when it begins.
 pub(super) enum Caller {
-    /// The first command decides.
+    /// The first message decides.
     Unknown,
     /// By its bearer.
     Known(Arc<Principal>),
@@ -59,7 +59,7 @@ pub struct Task {
     pub(super) seat: Option<Box<Seat>>,
     /// The configuration by which the principal was last judged.
     pub(super) generation: u64,
-    /// The first command may still be `auth`.
+    /// The first message may still be `auth`.
     pub(super) may_authenticate: bool,
     pub(super) malformed: u8,
     pub(super) peer: IpAddr,
