@@ -85,12 +85,30 @@ enum Role {
     Directory,
 }
 
+impl Role {
+    fn read(self, files: &dyn Files, path: &str, limit: usize) -> Answer {
+        let read = match self {
+            Self::Main => files.main(),
+            Self::Inside => files.read(path, limit),
+            Self::Secret => files.secret(path),
+            Self::Directory => files.list(path).map(|names| names.join("\n").into_bytes()),
+        };
+        read.map(Arc::from)
+    }
+}
+
 type Answer = Result<Arc<[u8]>, FileError>;
 
 /// One load's view of the files: what was read once stays as it was.
 pub struct Reading<'a> {
     files: &'a dyn Files,
-    seen: RefCell<BTreeMap<(Role, String), Answer>>,
+    seen: RefCell<BTreeMap<(Role, String), Seen>>,
+}
+
+/// What came of a file, and the limit that it was read against.
+struct Seen {
+    answer: Answer,
+    limit: usize,
 }
 
 impl<'a> Reading<'a> {
@@ -104,7 +122,7 @@ impl<'a> Reading<'a> {
     /// # Errors
     /// [`FileError`].
     pub fn main(&self) -> Answer {
-        self.once(Role::Main, self.files.main_name(), || self.files.main())
+        self.once(Role::Main, self.files.main_name(), MAX_FILE)
     }
 
     /// See [`Files::read`].
@@ -112,7 +130,7 @@ impl<'a> Reading<'a> {
     /// # Errors
     /// [`FileError`].
     pub fn read(&self, path: &str, limit: usize) -> Answer {
-        self.once(Role::Inside, path, || self.files.read(path, limit))
+        self.once(Role::Inside, path, limit)
     }
 
     /// See [`Files::secret`].
@@ -120,7 +138,7 @@ impl<'a> Reading<'a> {
     /// # Errors
     /// [`FileError`].
     pub fn secret(&self, path: &str) -> Answer {
-        self.once(Role::Secret, path, || self.files.secret(path))
+        self.once(Role::Secret, path, MAX_FILE)
     }
 
     /// See [`Files::list`].
@@ -128,8 +146,7 @@ impl<'a> Reading<'a> {
     /// # Errors
     /// [`FileError`].
     pub fn list(&self, directory: &str) -> Result<Vec<String>, FileError> {
-        let names =
-            self.once(Role::Directory, directory, || Ok(self.files.list(directory)?.join("\n").into_bytes()))?;
+        let names = self.once(Role::Directory, directory, MAX_FILE)?;
         Ok(String::from_utf8_lossy(&names).lines().map(str::to_owned).collect())
     }
 
@@ -152,7 +169,9 @@ impl<'a> Reading<'a> {
     /// file counts once it is read.
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
-        for ((role, path), answer) in self.seen.borrow().iter().filter(|((role, _), _)| *role != Role::Directory) {
+        for ((role, path), Seen { answer, .. }) in
+            self.seen.borrow().iter().filter(|((role, _), _)| *role != Role::Directory)
+        {
             let bytes: &[u8] = answer.as_deref().unwrap_or_default();
             hash.update([*role as u8, u8::from(answer.is_ok())]);
             hash.update((path.len() as u64).to_be_bytes());
@@ -166,8 +185,13 @@ impl<'a> Reading<'a> {
     /// What was read, so that it can be seen cheaply whether it is still the same.
     pub fn inputs(&self) -> Inputs {
         let seen = self.seen.borrow();
-        let digests = seen.iter().map(|(key, answer)| (key.clone(), digest(answer)));
-        Inputs(digests.collect())
+        let inputs = seen.iter().map(|((role, path), Seen { answer, limit })| Input {
+            role: *role,
+            path: path.clone(),
+            limit: *limit,
+            digest: digest(answer),
+        });
+        Inputs(inputs.collect())
     }
 
     /// The paths that were read or tried, directories that were listed among them: what a watcher watches. Relative to
@@ -179,33 +203,33 @@ impl<'a> Reading<'a> {
         paths
     }
 
-    fn once(&self, role: Role, path: &str, read: impl FnOnce() -> Result<Vec<u8>, FileError>) -> Answer {
+    fn once(&self, role: Role, path: &str, limit: usize) -> Answer {
         let key = (role, path.to_owned());
-        if let Some(answer) = self.seen.borrow().get(&key) {
-            return answer.clone();
+        if let Some(seen) = self.seen.borrow().get(&key) {
+            return seen.answer.clone();
         }
-        let answer = read().map(Arc::from);
-        self.seen.borrow_mut().insert(key, answer.clone());
+        let answer = role.read(self.files, path, limit);
+        self.seen.borrow_mut().insert(key, Seen { answer: answer.clone(), limit });
         answer
     }
 }
 
 /// Everything that one load read or tried, listings included, each with a digest of what came of it.
 #[derive(Debug, Clone, Default)]
-pub struct Inputs(Vec<((Role, String), [u8; 32])>);
+pub struct Inputs(Vec<Input>);
+
+#[derive(Debug, Clone)]
+struct Input {
+    role: Role,
+    path: String,
+    limit: usize,
+    digest: [u8; 32],
+}
 
 impl Inputs {
     /// Whether reading all of it again comes to the same.
     pub fn are_unchanged(&self, files: &dyn Files) -> bool {
-        self.0.iter().all(|((role, path), before)| {
-            let now = match role {
-                Role::Main => files.main(),
-                Role::Inside => files.read(path, MAX_FILE),
-                Role::Secret => files.secret(path),
-                Role::Directory => files.list(path).map(|names| names.join("\n").into_bytes()),
-            };
-            digest(&now.map(Arc::from)) == *before
-        })
+        self.0.iter().all(|before| digest(&before.role.read(files, &before.path, before.limit)) == before.digest)
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
 use relay::assemble::{Loaded, load};
-use relay::config::files::Memory;
+use relay::config::files::{MAX_FILE, Memory};
 use relay::diagnostic::{Diagnostic, any_error, codes, render};
 use relay::files::Disk;
 use relay::message::Time;
@@ -188,6 +188,18 @@ fn what_has_not_changed_is_not_compiled_again() {
     for (file, schema) in &first.schemas {
         assert!(std::sync::Arc::ptr_eq(schema, &second.schemas[file]), "{file}");
     }
+}
+
+/// It was read with another limit by the look that tells whether anything has changed, which found it changed each time.
+#[test]
+fn a_large_schema_that_has_not_changed_is_unchanged() {
+    let large = " ".repeat(MAX_FILE + 1);
+    let config = "version = 1\n[topics.cats]\nschema = \"cat.json\"\n[limits]\nschema_size = \"20 MiB\"\n";
+    let files = Memory::new(config).with("cat.json", &format!("{large}true"));
+    let loaded = load(&files, &SchemaCache::default(), Time::now());
+    assert!(!any_error(&loaded.diagnostics), "{:?}", loaded.diagnostics);
+    assert!(loaded.inputs.are_unchanged(&files));
+    assert!(!loaded.inputs.are_unchanged(&files.with("cat.json", &format!("{large}false"))));
 }
 
 /// 5,000 topics over 500 schema files that share definitions, with as many grants as a large installation has.
