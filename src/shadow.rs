@@ -46,6 +46,12 @@ impl Shadow {
         Self { schema, since: Time::now(), judged, refused, seen: Mutex::default(), fuse: Fuse::default() }
     }
 
+    /// Whether this is the schema that is being tried, however its text is laid out.
+    pub fn tries(&self, schema: &Schema) -> bool {
+        let own = &*self.schema;
+        own == schema || (own.file() == schema.file() && own.document() == schema.document())
+    }
+
     /// Judges a message that was accepted.
     pub fn observe(&self, payload: &Payload) {
         let Some(judged) = self.schema.check_payload(payload) else { return };

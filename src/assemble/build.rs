@@ -38,7 +38,7 @@ pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> S
             schema: same.cloned().unwrap_or(new),
             shadow: topic.schema_next.as_ref().map(|(source, _)| {
                 let next = schema(source).unwrap_or_else(|| any.clone());
-                let same = lives.and_then(|lives| lives.shadow.as_ref()).filter(|shadow| shadow.schema == next);
+                let same = lives.and_then(|lives| lives.shadow.as_ref()).filter(|shadow| shadow.tries(&next));
                 same.cloned().unwrap_or_else(|| Arc::new(Shadow::new(next)))
             }),
             topic: lives.map_or_else(|| Arc::new(Topic::new(topic.name.clone())), |lives| lives.topic.clone()),

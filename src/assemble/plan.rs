@@ -57,7 +57,8 @@ impl Plan {
                 self.topics_added.push(topic.name.clone());
                 continue;
             };
-            if !changed.contains(topic.name.as_str()) && !alike(&old.config.topics[*index], topic) {
+            let alike = alike(&old.config.topics[*index], topic) && tried_alike(old, new, &topic.name);
+            if !changed.contains(topic.name.as_str()) && !alike {
                 self.topics_changed.push(topic.name.clone());
             }
         }
@@ -126,13 +127,20 @@ fn names(snapshot: &Snapshot) -> impl Iterator<Item = (&str, usize)> {
 }
 
 fn alike(old: &TopicConfig, new: &TopicConfig) -> bool {
-    let next = |topic: &TopicConfig| topic.schema_next.as_ref().map(|(schema, _)| schema.clone());
     old.description == new.description
         && old.history == new.history
         && old.compatibility == new.compatibility
         && old.on_lag == new.on_lag
         && old.schema == new.schema
-        && next(old) == next(new)
+        && old.examples == new.examples
+}
+
+/// Whether the counts of the schema that a topic tries go on.
+fn tried_alike(old: &Snapshot, new: &Snapshot, name: &Pattern) -> bool {
+    match [old, new].map(|snapshot| snapshot.declared(name)?.shadow.as_deref()) {
+        [Some(old), Some(new)] => old.tries(&new.schema),
+        shadows => shadows.iter().all(Option::is_none),
+    }
 }
 
 /// Keys of `server`, `log`, `limits` and `store` that have another value.

@@ -1,6 +1,7 @@
 //! What `relay check --against` compares with: another relay.toml, or a running relay, which is asked for its
 //! configuration and is sent nothing.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -13,6 +14,7 @@ use serde_json::{Map, Value};
 use crate::assemble::plan::Plan;
 use crate::assemble::{build, load};
 use crate::config::files::{Files, Memory};
+use crate::config::model::Config;
 use crate::config::view::to_toml;
 use crate::diagnostic::render;
 use crate::files::Disk;
@@ -34,8 +36,8 @@ pub(super) struct Old {
     name: String,
     /// The schemas that a running relay tries, as it tells of them.
     shadows: Map<String, Value>,
-    /// A running relay does not tell its tokens.
-    without_tokens: bool,
+    /// Not a file, and so it does not tell everything.
+    is_running: bool,
 }
 
 impl Old {
@@ -43,7 +45,7 @@ impl Old {
     pub(super) fn find(against: &str) -> Result<Self, String> {
         if !against.starts_with("http://") && !against.starts_with("unix:") {
             let snapshot = snapshot(&Disk::new(Path::new(against)))?;
-            return Ok(Self { snapshot, name: against.to_owned(), shadows: Map::new(), without_tokens: false });
+            return Ok(Self { snapshot, name: against.to_owned(), shadows: Map::new(), is_running: false });
         }
         let answer = ask(against).map_err(|error| format!("cannot ask `{against}` for its configuration: {error}"))?;
         Self::running(against, &answer).map_err(|why| format!("cannot understand what runs at `{against}`: {why}"))
@@ -65,7 +67,20 @@ impl Old {
             }
         }
         let name = format!("{against}, generation {}", json["generation"]);
-        Ok(Self { snapshot, name, shadows, without_tokens: true })
+        Ok(Self { snapshot, name, shadows, is_running: true })
+    }
+
+    /// Takes examples to be those of the file at hand where they are not told.
+    pub(super) fn suppose(&mut self, at_hand: &Config) {
+        if !self.is_running {
+            return;
+        }
+        let at_hand: HashMap<_, _> = at_hand.topics.iter().map(|topic| (topic.name.as_str(), topic)).collect();
+        for topic in &mut self.snapshot.config.topics {
+            if let Some(same) = at_hand.get(topic.name.as_str()) {
+                topic.examples.clone_from(&same.examples);
+            }
+        }
     }
 
     /// What would change, and what is being tried.
@@ -73,7 +88,7 @@ impl Old {
         let mut text = format!("against {}:\n", self.name);
         let mut any = false;
         for (what, names) in plan.to_json().as_object().into_iter().flatten() {
-            if self.without_tokens && (what.starts_with("tokens") || what.starts_with("anonymous")) {
+            if self.is_running && (what.starts_with("tokens") || what.starts_with("anonymous")) {
                 continue;
             }
             let names: Vec<&str> = names.as_array().into_iter().flatten().filter_map(Value::as_str).collect();

@@ -28,7 +28,7 @@ pub(super) fn check(path: &Path, format: Format, against: Option<&str>) -> ExitC
     let loaded = load(&Disk::new(path), &SchemaCache::default(), Time::now());
     let checked = match against.map(Old::find) {
         None => alone(loaded),
-        Some(Ok(old)) => compare(&old, loaded),
+        Some(Ok(old)) => compare(old, loaded),
         Some(Err(why)) => {
             eprintln!("relay: {why}");
             return ExitCode::FAILURE;
@@ -47,7 +47,10 @@ fn alone(mut loaded: Loaded) -> Checked {
     Checked { config: loaded.config.take(), loaded, change: String::new() }
 }
 
-fn compare(old: &Old, loaded: Loaded) -> Checked {
+fn compare(mut old: Old, loaded: Loaded) -> Checked {
+    if let Some(config) = &loaded.config {
+        old.suppose(config);
+    }
     let (loaded, next) = examine(&old.snapshot, loaded);
     let change = next.as_ref().map_or(String::new(), |next| old.describe(&next.plan));
     Checked { loaded, config: next.map(|next| next.snapshot.config), change }

@@ -217,6 +217,13 @@ pub struct Example {
     pub span: Span,
 }
 
+/// The same instance, wherever it stands.
+impl PartialEq for Example {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.instance, self.valid) == (&other.instance, other.valid)
+    }
+}
+
 /// `[tokens.<name>]`
 #[derive(Debug, Clone)]
 pub struct TokenConfig {

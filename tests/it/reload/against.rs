@@ -24,7 +24,7 @@ const NAME: &str = r#"{"$defs": {"name": {"type": "string", "maxLength": 9}}}"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_running_relay_is_asked_and_not_touched() {
-    let cats = "[topics.cats]\nschema = \"schemas/cat.json\"\ncompatibility = \"publishers\"\nschema_next = \"schemas/next.json\"\n";
+    let cats = "[topics.cats]\nschema = \"schemas/cat.json\"\ncompatibility = \"publishers\"\nschema_next = \"schemas/next.json\"\nexamples = [{ valid = { name = \"Tom\" } }]\n";
     let running = config(cats);
     let files = [
         ("relay.toml", running.as_str()),

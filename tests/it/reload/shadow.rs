@@ -108,3 +108,24 @@ async fn a_schema_that_is_too_slow_is_not_tried_for_a_while() {
     let told = site.ask("/config").await["shadows"]["cats"].clone();
     assert_eq!((&told["judged"], &told["refused"]), (&json!(5), &json!(5)), "then it rests: {told}");
 }
+
+/// Both were committed with an empty plan, as if nobody could notice: other counts, other examples in `GET /topics`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_tried_and_what_is_shown_stand_in_the_plan() {
+    let tried = |more: &str| config(&format!("schema = \"any\"\nschema_next = \"next.json\"\n{more}"));
+    let site = Site::start(&[("relay.toml", &tried("")), ("next.json", NEXT)]).await;
+    let changed = json!({"topics_changed": ["cats"]});
+    assert_eq!(site.post("/publish/cats", "all", "1").await.status, 200);
+    let judged = async || site.ask("/config").await["shadows"]["cats"]["judged"].clone();
+
+    site.place.write("next.json", &format!("\n{NEXT}\n"));
+    let report = site.reload().await.json();
+    assert_eq!((&report["plan"], judged().await), (&json!({}), json!(1)), "only its text is another");
+    site.place.write("next.json", "{\"type\": \"object\"}");
+    let report = site.reload().await.json();
+    assert_eq!((&report["plan"], judged().await), (&changed, json!(0)));
+
+    for more in ["examples = [{ valid = 1 }]", "examples = [{ valid = 2 }]", ""] {
+        assert_eq!(site.change(&tried(more)).await["plan"], changed, "{more}");
+    }
+}
