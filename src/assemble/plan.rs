@@ -144,7 +144,7 @@ fn tried_alike(old: &Snapshot, new: &Snapshot, name: &Pattern) -> bool {
 }
 
 /// Keys of `server`, `log`, `limits` and `store` that have another value.
-fn changed_keys(old: &Value, new: &Value) -> Vec<String> {
+pub fn changed_keys(old: &Value, new: &Value) -> Vec<String> {
     let mut changed = BTreeSet::new();
     for table in ["server", "log", "limits", "store"] {
         let (Some(old), Some(new)) = (old[table].as_object(), new[table].as_object()) else { continue };

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::assemble::plan::Plan;
+use crate::assemble::plan::changed_keys;
+use crate::assemble::reload::Next;
 use crate::assemble::{build, load};
 use crate::config::files::{Files, Memory};
 use crate::config::model::Config;
-use crate::config::view::to_toml;
+use crate::config::view::{settings, to_toml};
 use crate::diagnostic::render;
 use crate::files::Disk;
 use crate::message::Time;
@@ -32,6 +33,8 @@ const MAX_ANSWER: u64 = 256 << 20;
 /// What is compared with.
 pub(super) struct Old {
     pub(super) snapshot: Snapshot,
+    /// Its keys outside of topics and tokens. Of a running relay's certificate they have the digest, the snapshot nothing.
+    settings: Value,
     /// What it is called, for people.
     name: String,
     /// The schemas that a running relay tries, as it tells of them.
@@ -45,7 +48,8 @@ impl Old {
     pub(super) fn find(against: &str) -> Result<Self, String> {
         if !against.starts_with("http://") && !against.starts_with("unix:") {
             let snapshot = snapshot(&Disk::new(Path::new(against)))?;
-            return Ok(Self { snapshot, name: against.to_owned(), shadows: Map::new(), is_running: false });
+            let (name, settings) = (against.to_owned(), settings(&snapshot.config));
+            return Ok(Self { snapshot, settings, name, shadows: Map::new(), is_running: false });
         }
         let answer = ask(against).map_err(|error| format!("cannot ask `{against}` for its configuration: {error}"))?;
         Self::running(against, &answer).map_err(|why| format!("cannot understand what runs at `{against}`: {why}"))
@@ -67,7 +71,9 @@ impl Old {
             }
         }
         let name = format!("{against}, generation {}", json["generation"]);
-        Ok(Self { snapshot, name, shadows, is_running: true })
+        let mut settings = settings(&snapshot.config);
+        settings["server"]["tls"] = json["config"]["server"]["tls"].clone();
+        Ok(Self { snapshot, settings, name, shadows, is_running: true })
     }
 
     /// Takes examples to be those of the file at hand where they are not told.
@@ -84,7 +90,9 @@ impl Old {
     }
 
     /// What would change, and what is being tried.
-    pub(super) fn describe(&self, plan: &Plan) -> String {
+    pub(super) fn describe(&self, next: &mut Next) -> String {
+        let Next { plan, snapshot } = next;
+        plan.keys = changed_keys(&self.settings, &settings(&snapshot.config));
         let mut text = format!("against {}:\n", self.name);
         let mut any = false;
         for (what, names) in plan.to_json().as_object().into_iter().flatten() {

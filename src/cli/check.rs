@@ -51,8 +51,8 @@ fn compare(mut old: Old, loaded: Loaded) -> Checked {
     if let Some(config) = &loaded.config {
         old.suppose(config);
     }
-    let (loaded, next) = examine(&old.snapshot, loaded);
-    let change = next.as_ref().map_or(String::new(), |next| old.describe(&next.plan));
+    let (loaded, mut next) = examine(&old.snapshot, loaded);
+    let change = next.as_mut().map_or(String::new(), |next| old.describe(next));
     Checked { loaded, config: next.map(|next| next.snapshot.config), change }
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use super::site::{HEAD, Place, Site, token};
+use super::site::{HEAD, Place, Site, copy, token};
 
 fn check(place: &Place, file: &str, against: &str) -> Output {
     let mut relay = Command::new(env!("CARGO_BIN_EXE_relay"));
@@ -66,6 +66,37 @@ async fn a_running_relay_is_asked_and_not_touched() {
     let (code, _, err) = said(&check(&site.place, "relay.toml", &format!("http://{}", site.public)));
     assert_eq!(code, Some(1));
     assert!(err.contains("status 404; is this its admin listener?"), "{err}");
+}
+
+/// A running relay tells its certificate by digest only. That was compared as if it had none, so that `server.tls` had
+/// changed for whoever had TLS.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_certificate_of_a_running_relay_is_compared_by_its_digest() {
+    let place = Place::new();
+    let certify = || {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        place.write("tls/cert.pem", &made.cert.pem());
+        place.write("tls/key.pem", &made.signing_key.serialize_pem());
+    };
+    certify();
+    let tls = "tls = { cert = \"tls/cert.pem\", key = \"tls/key.pem\" }\n";
+    let cats = "[topics.cats]\nschema = \"any\"\n";
+    let config = |tls: &str| format!("{HEAD}{tls}{}{cats}", token("all", "publish = [\"**\"]\nsubscribe = [\"**\"]"));
+    place.write("relay.toml", &config(tls));
+    let running = Place::new();
+    copy(&place.0, &running.0);
+    let site = Site::open(running, "relay.toml").await;
+    let url = format!("http://{}", site.admin);
+    let change = || {
+        let (code, out, err) = said(&check(&place, "relay.toml", &url));
+        assert_eq!((code, err.as_str()), (Some(0), ""));
+        out.split_once("generation 1:\n").expect("what would change").1.to_owned()
+    };
+    assert_eq!(change(), "  nothing would change\n");
+    certify();
+    assert_eq!(change(), "  keys changed: server.tls\n");
+    place.write("relay.toml", &config(""));
+    assert_eq!(change(), "  keys changed: server.tls\n");
 }
 
 #[test]
