@@ -36,11 +36,18 @@ impl Appending {
         }
     }
 
-    /// Waits for every append that was counted before the call.
+    /// Waits for every append that was counted before the call. Safe to drop.
     pub async fn turn(&self) {
         let _turn = self.turns.lock().await;
         let side = self.side.load(Ordering::SeqCst);
+        // What a turn that was dropped had waited for is still there.
+        self.emptied(1 - side).await;
         self.side.store(1 - side, Ordering::SeqCst);
+        self.emptied(side).await;
+    }
+
+    /// Waits until nobody is left of a side that is not in use.
+    async fn emptied(&self, side: usize) {
         while self.sides[side].load(Ordering::SeqCst) > 0 {
             // One that left since the look is remembered by `notify_one`.
             self.left.notified().await;
@@ -76,5 +83,20 @@ mod tests {
         turn.await;
         drop(late);
         appending.turn().await;
+    }
+
+    /// The next one waited for the other side only, and passed over what the one that was dropped had waited for.
+    #[tokio::test]
+    async fn a_turn_that_is_dropped_leaves_its_wait_to_the_next() {
+        let appending = Appending::default();
+        let first = appending.enter();
+        assert!(appending.turn().now_or_never().is_none());
+        let second = appending.enter();
+        let mut turn = Box::pin(appending.turn());
+        assert!((&mut turn).now_or_never().is_none());
+        drop(second);
+        assert!((&mut turn).now_or_never().is_none());
+        drop(first);
+        turn.await;
     }
 }
