@@ -21,7 +21,7 @@ pub struct Snapshot {
     pub generation: u64,
     /// SHA-256 over everything that was read for it, in hex.
     pub hash: String,
-    /// When it was committed.
+    /// When it was loaded: a moment before it was compared with the one before, and committed.
     pub loaded_at: Time,
     /// What it was built from.
     pub config: Config,

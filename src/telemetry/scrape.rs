@@ -71,7 +71,7 @@ fn reloads(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     let snapshot = live.snapshot();
     let last = live.reloads.last().map_or(snapshot.loaded_at, |report| report.at);
     page.gauge("last_reload_timestamp_seconds", "When a reload was last committed or refused", seconds(last))?;
-    page.gauge("config_loaded_timestamp_seconds", "When the configuration was committed", seconds(snapshot.loaded_at))?;
+    page.gauge("config_loaded_timestamp_seconds", "When the configuration was loaded", seconds(snapshot.loaded_at))?;
     page.gauge("config_generation", "Generation of the configuration in force", snapshot.generation)
 }
 
