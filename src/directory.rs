@@ -25,7 +25,7 @@ impl<T> Directory<T> {
         if let Some(topic) = name.exact() {
             self.exact.insert(topic, value);
         } else {
-            let key = first_literal(&name).into();
+            let key = name.first_literal().into();
             self.families.entry(key).or_default().push((name, value));
         }
     }
@@ -34,7 +34,7 @@ impl<T> Directory<T> {
     pub fn get(&self, name: &Pattern) -> Option<&T> {
         match name.exact() {
             Some(topic) => self.exact.get(&topic),
-            None => self.families.get(first_literal(name))?.iter().find(|(other, _)| other == name).map(|(_, v)| v),
+            None => self.families.get(name.first_literal())?.iter().find(|(other, _)| other == name).map(|(_, v)| v),
         }
     }
 
@@ -75,12 +75,6 @@ impl<T> FromIterator<(Pattern, T)> for Directory<T> {
         }
         directory
     }
-}
-
-/// The first segment where it is a literal, else nothing.
-fn first_literal(name: &Pattern) -> &str {
-    let first = name.as_str().split('.').next().unwrap_or_default();
-    if first.contains(['*', '{']) { "" } else { first }
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ pub mod schema;
 pub mod server;
 pub mod shadow;
 pub mod snapshot;
+pub mod spelling;
 pub mod store;
 pub mod strangers;
 pub mod supervisor;

@@ -107,6 +107,14 @@ impl Pattern {
         self.segments.iter().all(|s| matches!(s, Segment::Literal(_)))
     }
 
+    /// The first segment where it is a literal, else nothing: by it few patterns are left that may match a topic.
+    pub fn first_literal(&self) -> &str {
+        match self.segments.first() {
+            Some(Segment::Literal(text)) => text,
+            _ => "",
+        }
+    }
+
     /// Whether the topic is one of this pattern's.
     pub fn matches(&self, topic: &TopicName) -> bool {
         let mut parts = topic.as_str().split('.');
@@ -321,6 +329,13 @@ mod tests {
         assert_eq!(TopicName::parse(&"a".repeat(256)), Err(NameError::TooLong(256)));
         assert_eq!(Pattern::parse("**.a"), Err(NameError::RestNotLast));
         assert_eq!(Pattern::parse("a.{}"), Err(NameError::BadCharacter('{')));
+    }
+
+    #[test]
+    fn the_first_literal_is_nothing_where_a_wildcard_stands() {
+        for (p, first) in [("a", "a"), ("a-b.*", "a-b"), ("a.**", "a"), ("*.a", ""), ("{x}.a", ""), ("**", "")] {
+            assert_eq!(pattern(p).first_literal(), first, "{p}");
+        }
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use super::decode::Names;
 use super::model::{Config, Span};
 use super::section::Findings;
-use crate::diagnostic::{Diagnostic, TokenFact, TopicFact, nearest};
+use crate::diagnostic::{Diagnostic, TokenFact, TopicFact};
 use crate::directory::Directory;
 use crate::name::Pattern;
+use crate::spelling::nearest;
 
 /// Looks at the whole configuration at once.
 pub(super) fn across(config: &Config, names: &Names, findings: &Findings) {

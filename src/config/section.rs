@@ -10,7 +10,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, Key, Kind, Type};
 use super::model::Span;
-use crate::diagnostic::{Diagnostic, Fact, ValueFact, nearest};
+use crate::diagnostic::{Diagnostic, Fact, ValueFact};
+use crate::spelling::nearest;
 
 /// Where diagnostics are gathered.
 #[derive(Debug, Default)]

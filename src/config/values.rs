@@ -11,8 +11,9 @@ use super::keys::{Key, Type};
 use super::model::Span;
 use super::section::{Placed, Section, found};
 use super::units::{parse_duration, parse_size, show_duration, show_size};
-use crate::diagnostic::{TokenFact, TopicFact, ValueFact, nearest};
+use crate::diagnostic::{TokenFact, TopicFact, ValueFact};
 use crate::message::Time;
+use crate::spelling::nearest;
 
 impl<'a> Section<'a> {
     /// Text.

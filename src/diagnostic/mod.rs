@@ -179,17 +179,6 @@ impl fmt::Display for Fact {
     }
 }
 
-/// "did you mean" of the candidates, where one of them is near.
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let allowed = (word.chars().count() / 3).max(1);
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate.to_owned())
-}
-
 fn did_you_mean(suggestion: Option<&String>, otherwise: impl FnOnce() -> String) -> String {
     match suggestion {
         Some(word) => format!("did you mean `{word}`?"),

@@ -16,6 +16,7 @@ use crate::http::credential;
 use crate::ingest::Publication;
 use crate::name::{TopicName, UserId};
 use crate::problem::Refusal;
+use crate::spelling::nearest;
 
 const MEMBERS: [&str; 5] = ["topic", "data", "message", "user_id", "key"];
 const SHAPE: &str = "an envelope has `topic`, `data` (or `message`), and perhaps `user_id` and `key`";
@@ -221,9 +222,8 @@ fn parse_key(body: &Bytes, value: &str) -> Result<Box<str>, Refusal> {
 }
 
 fn unknown(name: &str) -> String {
-    let near = MEMBERS.iter().find(|member| strsim::damerau_levenshtein(member, name) <= 2);
     let shown: String = name.chars().take(40).flat_map(char::escape_debug).collect();
-    match near {
+    match nearest(name, MEMBERS) {
         Some(member) => format!("unknown member `{shown}`: did you mean `{member}`?"),
         None => format!("unknown member `{shown}`: {SHAPE}"),
     }

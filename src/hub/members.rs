@@ -124,7 +124,7 @@ impl Members {
     }
 
     fn insert_pattern(&mut self, pattern: Pattern, id: SlotId) {
-        let list = self.patterns.entry(first_segment(&pattern).into()).or_default();
+        let list = self.patterns.entry(pattern.first_literal().into()).or_default();
         match list.iter_mut().find(|(p, _)| *p == pattern) {
             Some((_, ids)) => ids.push(id),
             None => list.push((pattern, vec![id])),
@@ -132,7 +132,7 @@ impl Members {
     }
 
     fn remove_pattern(&mut self, pattern: &Pattern, id: SlotId) {
-        let key = first_segment(pattern);
+        let key = pattern.first_literal();
         let Some(list) = self.patterns.get_mut(key) else { return };
         for (_, ids) in list.iter_mut().filter(|(p, _)| p == pattern) {
             swap_out(ids, id);
@@ -210,11 +210,6 @@ impl Slot {
     fn subscribes(&self, topic: &TopicName) -> bool {
         self.subscriptions.iter().any(|pattern| pattern.matches(topic))
     }
-}
-
-fn first_segment(pattern: &Pattern) -> &str {
-    let first = pattern.as_str().split('.').next().unwrap_or_default();
-    if first.contains(['*', '{']) { "" } else { first }
 }
 
 fn remove_from<K: std::hash::Hash + Eq>(lists: &mut HashMap<K, Vec<SlotId>>, key: &K, id: SlotId) {

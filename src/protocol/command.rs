@@ -13,7 +13,8 @@ use crate::command::{BadCommand, Command, CommandKind};
 use crate::name::{NameError, Pattern, TopicName, distinct};
 use crate::notice::{After, CommandId};
 use crate::problem::Refusal;
-use crate::protocol::members::{Members, bad, list, nearest, quoted, read};
+use crate::protocol::members::{Members, bad, list, quoted, read};
+use crate::spelling::nearest;
 
 /// The longest id of a command, in bytes of its text.
 const MAX_ID: usize = 64;
@@ -76,7 +77,7 @@ fn kind(members: &Members<'_>) -> Result<CommandKind, Refusal> {
     };
     let name: String = read("type", raw, list(&names, "or"))?;
     let Some(kind) = TYPES.iter().find(|kind| kind.name == name) else {
-        return Err(bad(match nearest(&name, &names) {
+        return Err(bad(match nearest(&name, names) {
             Some(near) => format!("unknown type {}, did you mean `{near}`?", quoted(&name)),
             None => format!("unknown type {}: use {}", quoted(&name), list(&names, "or")),
         }));

@@ -6,6 +6,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor}
 use serde_json::value::RawValue;
 
 use crate::problem::Refusal;
+use crate::spelling::nearest;
 
 /// Every member that some command has.
 const MEMBERS: [&str; 7] = ["type", "id", "topics", "after", "token", "topic", "data"];
@@ -57,7 +58,7 @@ impl<'a> Members<'a> {
         let present = MEMBERS.iter().zip(&self.values).filter(|(_, value)| value.is_some()).map(|(name, _)| *name);
         let mut others = present.filter(|name| *name != "type" && !allowed.contains(name));
         let Some(name) = self.unknown.as_deref().or_else(|| others.next()) else { return Ok(()) };
-        Err(bad(match nearest(name, allowed) {
+        Err(bad(match nearest(name, allowed.iter().copied()) {
             Some(near) => format!("unknown member {} of `{kind}`, did you mean `{near}`?", quoted(name)),
             None => format!("unknown member {} of `{kind}`: it takes {}", quoted(name), list(allowed, "and")),
         }))
@@ -114,16 +115,6 @@ pub(super) fn quoted(text: &str) -> String {
     let start: String = rest.by_ref().take(MAX_QUOTE).flat_map(char::escape_debug).collect();
     let more = if rest.next().is_some() { "…" } else { "" };
     format!("`{start}{more}`")
-}
-
-/// The name that was probably meant: few typing errors away.
-pub(super) fn nearest<'n>(text: &str, names: &[&'n str]) -> Option<&'n str> {
-    if text.len() > MAX_QUOTE {
-        return None;
-    }
-    let distance = |name: &str| strsim::damerau_levenshtein(text, name);
-    let best = names.iter().copied().min_by_key(|name| distance(name))?;
-    (distance(best) <= (best.len() / 3).max(1)).then_some(best)
 }
 
 /// Names in a sentence: "`a`, `b` and `c`".

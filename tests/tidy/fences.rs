@@ -32,7 +32,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("sha1", &["ws/handshake.rs"]),
     ("sha2", &["auth/", "cli/token.rs", "config/", "http/history.rs", "schema/compile/", "store/idempotency.rs"]),
     ("socket2", &["server/socket.rs"]),
-    ("strsim", &["diagnostic/mod.rs", "http/envelope.rs", "protocol/members.rs"]),
+    ("strsim", &["spelling.rs"]),
     ("subtle", &["auth/"]),
     ("tikv-jemallocator", &["main.rs"]),
     ("tokio-util", &["drain.rs"]),

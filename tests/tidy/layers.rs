@@ -22,6 +22,7 @@ const LEVELS: &[(&str, &[&str])] = &[
             "principal",
             "problem",
             "schema",
+            "spelling",
         ],
     ),
     ("parts", &["auth", "hub", "protocol", "store"]),
