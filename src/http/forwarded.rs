@@ -14,10 +14,11 @@ pub fn peer(trusted: &[(IpAddr, u8)], link: Option<IpAddr>, headers: &HeaderMap)
     // Where there are several, the first is what the one who calls used.
     let first = headers.get("x-forwarded-proto").and_then(|proto| proto.to_str().ok()?.split(',').next());
     let secure = first.is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"));
-    let values: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).collect();
-    for hop in values.iter().rev().flat_map(|value| value.rsplit(',')) {
+    // As bytes: a caller may write some that are no text, and what stands further right is still the proxy's.
+    let lines = headers.get_all("x-forwarded-for").iter().rev();
+    for hop in lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')) {
         // What comes further left was written by somebody who wrote this: nobody to believe.
-        let Some(ip) = parse(hop.trim()) else { break };
+        let Some(ip) = parse(hop.trim_ascii()) else { break };
         peer = ip;
         if !is_trusted(trusted, ip) {
             break;
@@ -27,7 +28,8 @@ pub fn peer(trusted: &[(IpAddr, u8)], link: Option<IpAddr>, headers: &HeaderMap)
 }
 
 /// Some proxies add the port.
-fn parse(hop: &str) -> Option<IpAddr> {
+fn parse(hop: &[u8]) -> Option<IpAddr> {
+    let hop = std::str::from_utf8(hop).ok()?;
     let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);
     let ip = bare.parse().ok().or_else(|| hop.parse().ok().map(|address: SocketAddr| address.ip()))?;
     Some(IpAddr::to_canonical(&ip))
@@ -51,7 +53,7 @@ fn share(a: u128, b: u128, width: u32, prefix: u8) -> bool {
 mod tests {
     use std::net::IpAddr;
 
-    use warp::http::HeaderMap;
+    use warp::http::{HeaderMap, HeaderValue};
 
     use super::peer;
 
@@ -84,5 +86,25 @@ mod tests {
         assert!(peer(&trusted, None, &https).1, "a Unix socket counts as 127.0.0.1, which is trusted here");
         assert!(!peer(&[], None, &https).1);
         assert!(peer(&[(ip("0.0.0.0"), 0)], Some(ip("192.0.2.1")), &https).1, "a prefix of 0 is everybody");
+    }
+    /// A value with a byte beyond ASCII was skipped as a whole, also the hop that the proxy itself had written: the caller
+    /// counted as the proxy, or as what he had written into a line before.
+    #[test]
+    fn what_is_no_text_hides_no_hop() {
+        let ip = |text: &str| text.parse::<IpAddr>().expect(text);
+        for (lines, expected) in [
+            (&[&b"\xe9, 203.0.113.5"[..]][..], "203.0.113.5"),
+            (&[b"198.51.100.66", b"\xe9, 203.0.113.5"], "203.0.113.5"),
+            (&[b"198.51.100.66", b"\xe9"], "127.0.0.1"),
+            (&[b"198.51.100.66, 203.0.113.5\xe9"], "127.0.0.1"),
+            (&[b"198.51.100.66", b""], "127.0.0.1"),
+        ] {
+            let mut map = HeaderMap::new();
+            for line in lines {
+                map.append("x-forwarded-for", HeaderValue::from_bytes(line).expect("a header value"));
+            }
+            let known = peer(&[(ip("127.0.0.1"), 32)], Some(ip("127.0.0.1")), &map).0;
+            assert_eq!(known, ip(expected), "{map:?}");
+        }
     }
 }
