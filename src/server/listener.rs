@@ -37,7 +37,7 @@ impl Listener {
         }
     }
 
-    /// The next connection, and who is at its other end.
+    /// The next connection, and who is at its other end: an IPv4 address as such, also where IPv6 is listened to.
     ///
     /// # Errors
     /// What the system says; the listener is as good as before. Safe to drop.
@@ -45,7 +45,7 @@ impl Listener {
         match self {
             Self::Tcp(listener, _) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok((Socket::Tcp(stream), Some(peer.ip())))
+                Ok((Socket::Tcp(stream), Some(peer.ip().to_canonical())))
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;

@@ -1,8 +1,13 @@
 //! The public listener's calls, and what each refuses in which words.
 
-use serde_json::{Value, json};
+use std::net::{Ipv4Addr, SocketAddr};
 
-use crate::rig::{Rig, grants, token};
+use relay::config::model::Listen;
+use serde_json::{Value, json};
+use tokio::net::TcpSocket;
+
+use crate::peer::Peer;
+use crate::rig::{Rig, call, grants, token};
 
 #[tokio::test]
 async fn a_publish_is_answered_with_its_id() {
@@ -378,4 +383,31 @@ async fn connections_over_the_rate_are_answered_once_and_closed() {
         }
     }
     assert!(refused >= 2, "{refused} of 8 in at most a few seconds");
+}
+
+/// Where a listener serves both families, an IPv4 address came as one of IPv6, `::ffff:192.0.2.1`: no IPv4 proxy was
+/// trusted, and as whoever has one IPv6 address has its /64, everybody shared one rate.
+#[tokio::test]
+async fn ipv4_addresses_are_told_apart_where_both_families_are_served() {
+    let both: SocketAddr = "[::]:0".parse().expect("an address");
+    if std::net::TcpListener::bind(both).is_err() {
+        return;
+    }
+    let rig = Rig::start(|config| {
+        config.server.listen = Listen::Tcp(both);
+        config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)];
+        config.limits.connect_rate = Some(1);
+    })
+    .await;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rig.public.port()));
+    for _ in 0..4 {
+        assert_eq!(call(address, "GET /health HTTP/1.1\r\n", "").await.status, 200, "a trusted proxy has no rate");
+    }
+    for last in [2, 3, 4] {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::from(([127, 0, 0, last], 0))).expect("a loopback address");
+        let mut peer = Peer::new(socket.connect(address).await.expect("the server listens"));
+        peer.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        assert_eq!(peer.answer().await.expect("an answer").status, 200, "each address has a rate of its own");
+    }
 }

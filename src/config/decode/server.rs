@@ -115,16 +115,19 @@ fn host(text: &str) -> Option<String> {
     (name_fits && port?.parse::<u16>().is_ok()).then(|| text.to_ascii_lowercase())
 }
 
-/// An address, or a network as address and prefix length.
+/// An address, or a network as address and prefix length. Callers are IPv4 where they can be, so that such a network is
+/// too: `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
 fn proxy(text: &str) -> Option<(IpAddr, u8)> {
     let (address, length) = match text.split_once('/') {
         Some((address, length)) => (address, Some(length)),
         None => (text, None),
     };
     let address: IpAddr = address.parse().ok()?;
-    let bits = if address.is_ipv4() { 32 } else { 128 };
+    let bits: u8 = if address.is_ipv4() { 32 } else { 128 };
     let length = length.map_or(Some(bits), |text| text.parse().ok())?;
-    (length <= bits).then_some((address, length))
+    let canonical = address.to_canonical();
+    let mapped = if canonical == address { 0 } else { 96 };
+    (length <= bits).then_some((canonical, length.checked_sub(mapped)?))
 }
 
 /// `https://relay.example.org/base`, without a slash at the end.
@@ -155,7 +158,11 @@ mod tests {
         }
         assert_eq!(proxy("10.0.0.0/8").map(|(_, bits)| bits), Some(8));
         assert_eq!(proxy("::1").map(|(_, bits)| bits), Some(128));
-        for bad in ["10.0.0.0/33", "10.0.0/8", "proxy", ""] {
+        // As the addresses that it is compared with, it is IPv4 where it can be: and the network of all of IPv4 and more
+        // is none that anybody means.
+        assert_eq!(proxy("::ffff:10.0.0.7"), Some(([10, 0, 0, 7].into(), 32)));
+        assert_eq!(proxy("::ffff:10.0.0.0/104"), Some(([10, 0, 0, 0].into(), 8)));
+        for bad in ["10.0.0.0/33", "10.0.0/8", "proxy", "", "::ffff:10.0.0.0/95"] {
             assert_eq!(proxy(bad), None, "{bad}");
         }
         assert_eq!(base_url("https://a.example/x/").as_deref(), Some("https://a.example/x"));
