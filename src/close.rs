@@ -3,39 +3,59 @@
 //! 4000–4099: do not reconnect unchanged. 4100–4199: reconnect with backoff. 4200–4299: reconnect after
 //! `reconnect_after_ms` of the last `goaway`. The codes below 4000 are RFC 6455, section 7.4.1.
 
-use crate::problem::Refusal;
+use crate::problem::{Rate, Refusal};
 
 /// Why a connection is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u16)]
 #[expect(missing_docs, reason = "each name says it, and `reason` writes it out")]
 pub enum Close {
-    Normal = 1000,
-    ProtocolError = 1002,
-    UnsupportedData = 1003,
-    InvalidText = 1007,
-    TooBig = 1009,
-    Malformed = 4000,
-    Unauthenticated = 4001,
-    TokenExpired = 4002,
-    Forbidden = 4003,
-    AuthTimeout = 4008,
-    TokenRevoked = 4010,
-    Unregistered = 4011,
-    Replaced = 4012,
-    TooManyMalformed = 4013,
-    OverCapacity = 4100,
-    Lagging = 4101,
-    RateLimited = 4102,
-    Internal = 4103,
-    Draining = 4200,
-    NoSignOfLife = 4201,
+    Normal,
+    ProtocolError,
+    UnsupportedData,
+    InvalidText,
+    TooBig,
+    Malformed,
+    Unauthenticated,
+    TokenExpired,
+    Forbidden,
+    AuthTimeout,
+    TokenRevoked,
+    Unregistered,
+    Replaced,
+    TooManyMalformed,
+    OverCapacity,
+    Lagging,
+    RateLimited(Rate),
+    Internal,
+    Draining,
+    NoSignOfLife,
 }
 
 impl Close {
     /// The code on the wire.
     pub fn code(self) -> u16 {
-        self as u16
+        match self {
+            Self::Normal => 1000,
+            Self::ProtocolError => 1002,
+            Self::UnsupportedData => 1003,
+            Self::InvalidText => 1007,
+            Self::TooBig => 1009,
+            Self::Malformed => 4000,
+            Self::Unauthenticated => 4001,
+            Self::TokenExpired => 4002,
+            Self::Forbidden => 4003,
+            Self::AuthTimeout => 4008,
+            Self::TokenRevoked => 4010,
+            Self::Unregistered => 4011,
+            Self::Replaced => 4012,
+            Self::TooManyMalformed => 4013,
+            Self::OverCapacity => 4100,
+            Self::Lagging => 4101,
+            Self::RateLimited(_) => 4102,
+            Self::Internal => 4103,
+            Self::Draining => 4200,
+            Self::NoSignOfLife => 4201,
+        }
     }
 
     /// The reason on the wire: what happened and what to do, at most 123 bytes (RFC 6455, section 5.5).
@@ -57,7 +77,18 @@ impl Close {
             Self::TooManyMalformed => "ten malformed messages: fix the sender before reconnecting",
             Self::OverCapacity => "over capacity: reconnect with backoff",
             Self::Lagging => "too slow for this topic: reconnect and resume from your position",
-            Self::RateLimited => "more than `limits.commands` commands a second: reconnect with backoff",
+            Self::RateLimited(Rate::AuthFailures) => {
+                "more than `limits.auth_failures` wrong credentials a second: reconnect with backoff"
+            }
+            Self::RateLimited(Rate::Commands) => {
+                "more than `limits.commands` commands a second: reconnect with backoff"
+            }
+            Self::RateLimited(Rate::Connects) => {
+                "more than `limits.connect_rate` connections a second: reconnect with backoff"
+            }
+            Self::RateLimited(Rate::Publishes) => {
+                "more than `limits.publish_rate` publishes a second: reconnect with backoff"
+            }
             Self::Internal => "internal error: reconnect with backoff",
             Self::Draining => "the server is shutting down: reconnect after `reconnect_after_ms`",
             Self::NoSignOfLife => "no sign of life within `limits.pong_timeout`: reconnect",
@@ -76,7 +107,7 @@ impl From<&Refusal> for Close {
             | Refusal::OriginDenied { .. }
             | Refusal::UnknownTopic { .. } => Self::Forbidden,
             Refusal::TooLarge { .. } => Self::TooBig,
-            Refusal::RateLimited { .. } => Self::RateLimited,
+            Refusal::RateLimited { limit, .. } => Self::RateLimited(*limit),
             Refusal::Overloaded { .. } => Self::OverCapacity,
             Refusal::Draining { .. } => Self::Draining,
             Refusal::Internal { .. } => Self::Internal,
@@ -89,6 +120,7 @@ impl From<&Refusal> for Close {
 #[cfg(test)]
 mod tests {
     use super::Close;
+    use crate::problem::Rate;
 
     #[test]
     fn reasons_fit_a_control_frame() {
@@ -97,7 +129,10 @@ mod tests {
             Close::Forbidden,
             Close::TokenRevoked,
             Close::Lagging,
-            Close::RateLimited,
+            Close::RateLimited(Rate::AuthFailures),
+            Close::RateLimited(Rate::Commands),
+            Close::RateLimited(Rate::Connects),
+            Close::RateLimited(Rate::Publishes),
             Close::Draining,
             Close::AuthTimeout,
         ] {

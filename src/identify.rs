@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::warn;
 
@@ -12,8 +12,8 @@ use crate::hub::topic::Counter;
 use crate::message::Time;
 use crate::plugin::AuthError;
 use crate::principal::Principal;
-use crate::problem::Refusal;
-use crate::rates::{PerSecond, network};
+use crate::problem::{Rate, Refusal};
+use crate::rates::{PerSecond, limited, network};
 use crate::snapshot::Snapshot;
 
 /// Decides who it is.
@@ -30,14 +30,13 @@ pub async fn identify(
         return Ok(snapshot.anonymous.clone());
     };
     let (now, limit) = (Instant::now(), snapshot.config.limits.auth_failures);
-    let limited = || Refusal::RateLimited { limit: "auth_failures", retry_after: Duration::from_secs(1) };
     // All services of this machine share its loopback address: one that has a wrong token must not keep the others out.
     if failures.of(peer, now) >= limit && !peer.is_loopback() {
-        return Err(limited());
+        return Err(limited(Rate::AuthFailures));
     }
     snapshot.auth.authenticate(bearer, Time::now()).await.map_err(|error| {
         if failures.count(peer, now) > limit {
-            return limited();
+            return limited(Rate::AuthFailures);
         }
         warn!(%peer, ?error, "a credential was refused");
         match error {

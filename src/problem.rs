@@ -122,7 +122,7 @@ pub enum Refusal {
     /// Items of a batch, by index; never empty. The first decides type and status.
     Batch(Vec<(usize, Refusal)>),
     RateLimited {
-        limit: &'static str,
+        limit: Rate,
         retry_after: Duration,
     },
     Overloaded {
@@ -136,6 +136,28 @@ pub enum Refusal {
     Internal {
         id: String,
     },
+}
+
+/// What is only allowed so often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each name says it")]
+pub enum Rate {
+    AuthFailures,
+    Commands,
+    Connects,
+    Publishes,
+}
+
+impl Rate {
+    /// Its name in `[limits]`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AuthFailures => "auth_failures",
+            Self::Commands => "commands",
+            Self::Connects => "connect_rate",
+            Self::Publishes => "publish_rate",
+        }
+    }
 }
 
 impl Refusal {
@@ -311,7 +333,9 @@ impl fmt::Display for Refusal {
                 [(index, only)] => write!(f, "item {index}: {only}; nothing was published"),
                 _ => write!(f, "{} items are refused; nothing was published", items.len()),
             },
-            Self::RateLimited { limit, .. } => write!(f, "over `limits.{limit}`: wait as `Retry-After` says"),
+            Self::RateLimited { limit, .. } => {
+                write!(f, "over `limits.{}`: wait as `Retry-After` says", limit.name())
+            }
             Self::Overloaded { what, .. } => write!(f, "{what}: wait as `Retry-After` says"),
             Self::Draining { .. } => f.write_str("the server is shutting down: send it to its successor"),
             Self::Internal { id } => write!(f, "the cause stands in the server's log under id `{id}`"),

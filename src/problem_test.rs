@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Refusal, SLUGS, TOLD_IN_FULL, Violation};
+use super::{Rate, Refusal, SLUGS, TOLD_IN_FULL, Violation};
 use crate::name::Pattern;
 use crate::principal::Action;
 
@@ -32,7 +32,7 @@ fn one_of_each() -> Vec<Refusal> {
         Refusal::UnknownHost { host: "h".into() },
         Refusal::ValidationFailed { topic: "t".into(), violations: vec![], more: false },
         Refusal::Batch(vec![(0, Refusal::TokenExpired)]),
-        Refusal::RateLimited { limit: "publish_rate", retry_after: RETRY },
+        Refusal::RateLimited { limit: Rate::Publishes, retry_after: RETRY },
         Refusal::Overloaded { what: "x", retry_after: RETRY },
         Refusal::Draining { retry_after: RETRY },
         Refusal::Internal { id: "i".into() },

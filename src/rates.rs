@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::problem::Refusal;
+use crate::problem::{Rate, Refusal};
 
 /// So many keys are told apart within one second; the others share one count.
 pub const MAX_KEYS: usize = 65_536;
@@ -77,7 +77,7 @@ impl Rates {
         let n = u32::try_from(n).unwrap_or(u32::MAX);
         match self.publishes.add(whose, n, Instant::now()) <= limit {
             true => Ok(()),
-            false => Err(limited("publish_rate")),
+            false => Err(limited(Rate::Publishes)),
         }
     }
 
@@ -88,7 +88,7 @@ impl Rates {
 }
 
 /// The refusal of who is over a rate.
-pub fn limited(limit: &'static str) -> Refusal {
+pub fn limited(limit: Rate) -> Refusal {
     Refusal::RateLimited { limit, retry_after: Duration::from_secs(1) }
 }
 

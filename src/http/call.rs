@@ -13,7 +13,7 @@ use crate::http::{Link, Side, credential, forwarded, health, origin};
 use crate::identify::identify;
 use crate::live::Live;
 use crate::principal::Principal;
-use crate::problem::Refusal;
+use crate::problem::{Rate, Refusal};
 use crate::rates::limited;
 use crate::snapshot::Snapshot;
 use crate::telemetry::stats::Route;
@@ -85,7 +85,7 @@ impl Call {
         }
         origin::admit(self)?;
         if self.link.hasty {
-            return Err(limited("connect_rate"));
+            return Err(limited(Rate::Connects));
         }
         // What tells whether the server lives is not refused for want of room.
         if self.link.permit.is_over() && !health::is_probe(self.uri.path()) {

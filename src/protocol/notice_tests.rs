@@ -7,7 +7,7 @@ use crate::message::{Epoch, Position, Record, Time};
 use crate::name::{Pattern, TopicName};
 use crate::notice::{GapReason, GoawayReason, Notice, UnsubscribedReason};
 use crate::plugin::Encoder;
-use crate::problem::Refusal;
+use crate::problem::{Rate, Refusal};
 use crate::protocol::relay_raw::RelayRaw;
 use crate::protocol::relay_v1::RelayV1;
 use crate::protocol::sse::{self, Sse};
@@ -129,7 +129,7 @@ fn a_refused_command_closes_a_raw_connection_with_the_code_that_says_what_to_do(
         (Refusal::Unauthenticated { wrong: true }, Close::Unauthenticated),
         (Refusal::TokenExpired, Close::TokenExpired),
         (Refusal::BadRequest("no".into()), Close::Malformed),
-        (Refusal::RateLimited { limit: "commands", retry_after: wait }, Close::RateLimited),
+        (Refusal::RateLimited { limit: Rate::Publishes, retry_after: wait }, Close::RateLimited(Rate::Publishes)),
         (Refusal::Overloaded { what: "", retry_after: wait }, Close::OverCapacity),
         (Refusal::Draining { retry_after: wait }, Close::Draining),
         (Refusal::Internal { id: String::new() }, Close::Internal),

@@ -12,7 +12,7 @@ use crate::identify::identify;
 use crate::ingest::{self, Publication, Publisher};
 use crate::name::{Pattern, TopicName};
 use crate::notice::{After, CommandId, Notice};
-use crate::problem::Refusal;
+use crate::problem::{Rate, Refusal};
 use crate::snapshot::Snapshot;
 use crate::telemetry::log_refused;
 use crate::ws::ending::Ending;
@@ -23,7 +23,7 @@ impl Task {
     pub(super) async fn command(&mut self, text: &str) -> Result<(), Ending> {
         let snapshot = self.live.snapshot();
         if !self.vitals.admits_command(self.live.hub.clock(), snapshot.config.limits.commands) {
-            return Err(Close::RateLimited.into());
+            return Err(Close::RateLimited(Rate::Commands).into());
         }
         let may_authenticate = std::mem::take(&mut self.may_authenticate);
         let Command { id, kind } = match self.protocol.command(text) {

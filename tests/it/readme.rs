@@ -160,7 +160,7 @@ fn every_problem_close_code_command_and_notice_is_in_its_tables() {
     let websocket = section(&readme, "WebSocket");
     let mut seen = 0;
     for line in fs::read_to_string("src/close.rs").expect("src/close.rs").lines() {
-        let code = line.trim().trim_end_matches(',').split(" = ").nth(1).filter(|code| code.len() == 4);
+        let code = line.trim().trim_end_matches(',').split(" => ").nth(1).filter(|code| code.len() == 4);
         // A normal end needs no words.
         for code in code.into_iter().filter(|code| code.bytes().all(|b| b.is_ascii_digit()) && *code != "1000") {
             seen += 1;

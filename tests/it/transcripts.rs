@@ -48,6 +48,11 @@ fn configure(name: &str, config: &mut Config) {
             config.limits.commands = 3;
             config.limits.subscriptions = 2;
         }
+        "rated" => {
+            config.anonymous = grants(topics, topics, &["*"]);
+            config.limits.auth_failures = 0;
+            config.limits.publish_rate = Some(0);
+        }
         other => panic!("there is no server `{other}`"),
     }
     let mut old = token("old", &[], &["cats"], &[]);
