@@ -1,7 +1,7 @@
 //! The close codes of the WebSocket protocol, decided in one place.
 //!
-//! 4000–4099: do not reconnect unchanged. 4100–4199: reconnect with backoff. 4200–4299: reconnect after
-//! `reconnect_after_ms` of the last `goaway`. The codes below 4000 are RFC 6455, section 7.4.1.
+//! 4000–4099: do not reconnect unchanged. 4100–4199: reconnect with backoff. 4200–4299: reconnect. Where a `goaway` came
+//! before, not sooner than its `reconnect_after_ms`. The codes below 4000 are RFC 6455, section 7.4.1.
 
 use crate::problem::{Rate, Refusal};
 
@@ -75,7 +75,7 @@ impl Close {
             Self::Unregistered => "the registration was deleted: register again",
             Self::Replaced => "a newer connection uses this registration",
             Self::TooManyMalformed => "ten malformed messages: fix the sender before reconnecting",
-            Self::OverCapacity => "over capacity: reconnect with backoff",
+            Self::OverCapacity => "over capacity: reconnect after `reconnect_after_ms`, then with backoff",
             Self::Lagging => "too slow for this topic: reconnect and resume from your position",
             Self::RateLimited(Rate::AuthFailures) => {
                 "more than `limits.auth_failures` wrong credentials a second: reconnect with backoff"

@@ -14,7 +14,8 @@ const OVERLOAD_SPREAD: Duration = Duration::from_secs(10);
 /// Over how long those come back that lost the server without a word.
 const LOSS_SPREAD: Duration = Duration::from_secs(4);
 
-/// What to tell before a connection is closed like this, if there is something.
+/// What to tell before a connection is closed like this, if there is something: not where one connection ends by itself,
+/// as for want of a sign of life, for then no crowd comes back.
 pub fn goaway(close: Close, limits: &Limits) -> Option<Notice> {
     let (reason, spread) = match close {
         Close::Draining => (GoawayReason::Draining, limits.drain),

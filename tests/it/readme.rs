@@ -5,7 +5,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use relay::close::Close;
+use relay::config::model::Limits;
 use relay::problem::SLUGS;
+use relay::reconnect::goaway;
 
 use crate::program::{Place, Relay};
 use crate::tour::{Tour, blocks, copy, has, shell};
@@ -196,4 +199,18 @@ fn its_links_lead_somewhere() {
         }
     }
     assert!(seen >= 5, "only {seen} links");
+}
+
+/// `reconnect_after_ms` was promised where no `goaway` says it, and not where one does.
+#[test]
+fn when_to_come_back_is_said_where_a_goaway_tells_it() {
+    let readme = readme();
+    let closes = [Close::OverCapacity, Close::Lagging, Close::Internal, Close::Draining, Close::NoSignOfLife];
+    for close in closes {
+        let told = goaway(close, &Limits::default()).is_some();
+        assert_eq!(close.reason().contains("`reconnect_after_ms`"), told, "the reason of {close:?}");
+        let mut rows = section(&readme, "WebSocket").lines().filter(|line| line.starts_with("| 4"));
+        let row = rows.find(|row| row.contains(&close.code().to_string())).expect("its row");
+        assert_eq!(row.contains("`reconnect_after_ms`"), told, "{row}");
+    }
 }
