@@ -14,7 +14,7 @@ use crate::principal::Action;
 const TOLD_IN_FULL: usize = 256;
 
 /// The slugs of all problems: the last parts of their types.
-pub const SLUGS: [&str; 24] = [
+pub const SLUGS: [&str; 23] = [
     "malformed-json",
     "duplicate-key",
     "bad-request",
@@ -32,7 +32,6 @@ pub const SLUGS: [&str; 24] = [
     "too-large",
     "uri-too-long",
     "unsupported-media-type",
-    "header-too-large",
     "unknown-host",
     "validation-failed",
     "rate-limited",
@@ -106,9 +105,6 @@ pub enum Refusal {
     },
     UnsupportedMediaType {
         expected: &'static str,
-    },
-    HeaderTooLarge {
-        bytes: usize,
     },
     UnknownHost {
         host: String,
@@ -207,7 +203,6 @@ impl Refusal {
             Self::TooLarge { .. } => ("too-large", 413, "The body is too large"),
             Self::UriTooLong { .. } => ("uri-too-long", 414, "The request target is too long"),
             Self::UnsupportedMediaType { .. } => ("unsupported-media-type", 415, "The content type is not supported"),
-            Self::HeaderTooLarge { .. } => ("header-too-large", 431, "The header is too large"),
             Self::UnknownHost { .. } => ("unknown-host", 421, "The Host is not served here"),
             Self::ValidationFailed { .. } => {
                 ("validation-failed", 422, "The payload does not match its topic's schema")
@@ -320,9 +315,6 @@ impl fmt::Display for Refusal {
             }
             Self::UriTooLong { bytes } => {
                 write!(f, "the request target is longer than `limits.uri` allows ({bytes} bytes)")
-            }
-            Self::HeaderTooLarge { bytes } => {
-                write!(f, "the header is larger than `limits.header` allows ({bytes} bytes)")
             }
             Self::UnsupportedMediaType { expected } => write!(f, "send `Content-Type: {expected}` and no encoding"),
             Self::UnknownHost { host } => {

@@ -28,7 +28,6 @@ fn one_of_each() -> Vec<Refusal> {
         Refusal::TooLarge { what: "the body", limit: "body", bytes: 1 },
         Refusal::UriTooLong { bytes: 1 },
         Refusal::UnsupportedMediaType { expected: "application/json" },
-        Refusal::HeaderTooLarge { bytes: 1 },
         Refusal::UnknownHost { host: "h".into() },
         Refusal::ValidationFailed { topic: "t".into(), violations: vec![], more: false },
         Refusal::Batch(vec![(0, Refusal::TokenExpired)]),
@@ -66,7 +65,6 @@ fn each_problem_has_a_row() {
             | Refusal::TooLarge { .. }
             | Refusal::UriTooLong { .. }
             | Refusal::UnsupportedMediaType { .. }
-            | Refusal::HeaderTooLarge { .. }
             | Refusal::UnknownHost { .. }
             | Refusal::ValidationFailed { .. }
             | Refusal::Batch(_)

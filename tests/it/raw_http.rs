@@ -64,7 +64,7 @@ async fn targets_and_headers_over_the_limit_are_refused() {
     let detail = "the request target is longer than `limits.uri` allows (100 bytes)";
     assert_eq!(answer.problem(), (414, "uri-too-long".into(), detail.into()));
     let answer = rig.call(&format!("GET /health HTTP/1.1\r\nX: {}\r\n", "x".repeat(4_000)), "").await;
-    assert_eq!(answer.status, 431);
+    assert_eq!((answer.status, answer.body.len()), (431, 0));
     let many: String = (0..101).map(|n| format!("X-{n}: 1\r\n")).collect();
     assert_eq!(rig.call(&format!("GET /health HTTP/1.1\r\n{many}"), "").await.status, 431);
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use crate::source::sources;
+
 /// The sentences of the fixtures: after `error[code]:`, `warning[code]:` and `help:`.
 fn sentences() -> Vec<(String, String)> {
     let mut found = Vec::new();
@@ -59,4 +61,21 @@ fn no_other_error_is_worded_differently() {
         }
     }
     assert!(seen > 40, "only {seen} texts were seen");
+}
+
+/// One that nothing made stood in README as an answer that nobody could get.
+#[test]
+fn every_refusal_is_made_somewhere() {
+    let problem = fs::read_to_string("src/problem.rs").expect("src/problem.rs");
+    let (_, rest) = problem.split_once("pub enum Refusal {\n").expect("the refusals");
+    let (refusals, _) = rest.split_once("\n}\n").expect("their end");
+    let names = refusals.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| !line.starts_with(' '));
+    let names = names.map(|line| line.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default());
+    let names: Vec<&str> = names.filter(|name| name.starts_with(char::is_uppercase)).collect();
+    assert!(names.len() > 20, "{names:?}");
+    let makers: Vec<_> = sources("src").into_iter().filter(|source| source.module() != "problem").collect();
+    for name in names {
+        let made = makers.iter().any(|source| source.paths("Refusal::").iter().any(|(_, found)| found == name));
+        assert!(made, "nothing makes `Refusal::{name}`");
+    }
 }
