@@ -13,6 +13,7 @@ use warp::reply::Response;
 use crate::http::answer;
 use crate::http::body::{Arrived, arrive};
 use crate::http::call::Call;
+use crate::http::query;
 use crate::ingest::denied;
 use crate::name::{Pattern, UserId, distinct};
 use crate::principal::{Action, Principal, authorize};
@@ -50,7 +51,7 @@ pub async fn unregister(id: String, call: Arc<Call>) -> Response {
 async fn try_register(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
     let Arrived { body, snapshot, principal, .. } = arrive(call, body, "application/json").await?;
     let Request { user_id, topics } = parse(&body, snapshot.config.limits.json_depth)?;
-    let topics = distinct(topics.iter().map(|text| parse_topics(text)).collect::<Result<Vec<_>, _>>()?);
+    let topics = distinct(topics.iter().map(|text| query::topics(text)).collect::<Result<Vec<_>, _>>()?);
     if topics.len() > snapshot.config.limits.subscriptions {
         let bytes = snapshot.config.limits.subscriptions;
         return Err(Refusal::TooLarge { what: "the list of topics", limit: "subscriptions", bytes });
@@ -71,12 +72,10 @@ fn parse(body: &bytes::Bytes, depth: usize) -> Result<Request, Refusal> {
     if !value.is_object() {
         return Err(Refusal::BadRequest(SHAPE.into()));
     }
-    Request::deserialize(value).map_err(|error| Refusal::BadRequest(format!("{SHAPE}: {error}")))
-}
-
-fn parse_topics(text: &str) -> Result<Pattern, Refusal> {
-    Pattern::parse(text).map_err(|error| {
-        Refusal::BadRequest(format!("`{}` in `topics` is not a topic: {error}", text.escape_default()))
+    Request::deserialize(value).map_err(|error| {
+        // It quotes what it did not expect, however long that is.
+        let detail: String = error.to_string().chars().take(200).collect();
+        Refusal::BadRequest(format!("{SHAPE}: {detail}"))
     })
 }
 

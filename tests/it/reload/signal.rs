@@ -60,7 +60,6 @@ fn a_signal_does_not_wait_until_it_is_quiet() {
                 noisy.write("some.log", "a line");
             }
         });
-        std::thread::sleep(Duration::from_millis(300));
         for (n, topic) in ["dogs", "birds", "cats"].into_iter().enumerate() {
             place.write("relay.toml", &config("info", topic));
             let asked = Instant::now();
