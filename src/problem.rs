@@ -14,7 +14,7 @@ use crate::principal::Action;
 const TOLD_IN_FULL: usize = 256;
 
 /// The slugs of all problems: the last parts of their types.
-pub const SLUGS: [&str; 23] = [
+pub const SLUGS: [&str; 24] = [
     "malformed-json",
     "duplicate-key",
     "bad-request",
@@ -30,6 +30,7 @@ pub const SLUGS: [&str; 23] = [
     "idempotency-in-flight",
     "idempotency-key-reused",
     "too-large",
+    "too-many",
     "uri-too-long",
     "unsupported-media-type",
     "unknown-host",
@@ -99,6 +100,11 @@ pub enum Refusal {
         what: &'static str,
         limit: &'static str,
         bytes: usize,
+    },
+    TooMany {
+        what: &'static str,
+        limit: &'static str,
+        most: usize,
     },
     UriTooLong {
         bytes: usize,
@@ -201,6 +207,7 @@ impl Refusal {
             Self::IdempotencyInFlight => ("idempotency-in-flight", 409, "The first request is still being handled"),
             Self::IdempotencyKeyReused => ("idempotency-key-reused", 422, "The key was used for another payload"),
             Self::TooLarge { .. } => ("too-large", 413, "The body is too large"),
+            Self::TooMany { .. } => ("too-many", 413, "The list is too long"),
             Self::UriTooLong { .. } => ("uri-too-long", 414, "The request target is too long"),
             Self::UnsupportedMediaType { .. } => ("unsupported-media-type", 415, "The content type is not supported"),
             Self::UnknownHost { .. } => ("unknown-host", 421, "The Host is not served here"),
@@ -313,6 +320,7 @@ impl fmt::Display for Refusal {
             Self::TooLarge { what, limit, bytes } => {
                 write!(f, "{what} is larger than `limits.{limit}` allows ({bytes})")
             }
+            Self::TooMany { what, limit, most } => write!(f, "{what} is longer than `limits.{limit}` allows ({most})"),
             Self::UriTooLong { bytes } => {
                 write!(f, "the request target is longer than `limits.uri` allows ({bytes} bytes)")
             }

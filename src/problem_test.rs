@@ -26,6 +26,7 @@ fn one_of_each() -> Vec<Refusal> {
         Refusal::IdempotencyInFlight,
         Refusal::IdempotencyKeyReused,
         Refusal::TooLarge { what: "the body", limit: "body", bytes: 1 },
+        Refusal::TooMany { what: "the list", limit: "batch", most: 1 },
         Refusal::UriTooLong { bytes: 1 },
         Refusal::UnsupportedMediaType { expected: "application/json" },
         Refusal::UnknownHost { host: "h".into() },
@@ -63,6 +64,7 @@ fn each_problem_has_a_row() {
             | Refusal::UpgradeRequired
             | Refusal::IdempotencyKeyReused
             | Refusal::TooLarge { .. }
+            | Refusal::TooMany { .. }
             | Refusal::UriTooLong { .. }
             | Refusal::UnsupportedMediaType { .. }
             | Refusal::UnknownHost { .. }

@@ -58,7 +58,7 @@ pub fn read(body: &Bytes, media: Media, limits: &Limits) -> Result<Envelopes, Re
         return Err(Refusal::BadRequest("nothing to publish: the list is empty".into()));
     }
     if items.len() > limits.batch {
-        return Err(Refusal::TooLarge { what: "the list", limit: "batch", bytes: limits.batch });
+        return Err(Refusal::TooMany { what: "the list", limit: "batch", most: limits.batch });
     }
     let mut publications = Vec::with_capacity(items.len());
     let mut refused = Vec::new();

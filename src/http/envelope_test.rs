@@ -101,7 +101,7 @@ fn each_thing_that_can_be_wrong_is_said() {
         (r#"{"topic":"a","data":1,"key":7}"#, "line 1, column 29: `key` must be a string, the idempotency key"),
         (r#"{"topic":"a","data":1,"key":""}"#, "line 1, column 29: the idempotency key is not usable: it is empty"),
         ("[]", "nothing to publish: the list is empty"),
-        ("[1,2,3,4]", "the list is larger than `limits.batch` allows (3)"),
+        ("[1,2,3,4]", "the list is longer than `limits.batch` allows (3)"),
     ] {
         assert_eq!(refusal(Media::Json, body).to_string(), expected, "{body}");
     }

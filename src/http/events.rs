@@ -121,7 +121,7 @@ fn topics(
 ) -> Result<Vec<Pattern>, Refusal> {
     let limit = snapshot.config.limits.subscriptions;
     if asked.len() > limit {
-        return Err(Refusal::TooLarge { what: "the list of topics", limit: "subscriptions", bytes: limit });
+        return Err(Refusal::TooMany { what: "the list of topics", limit: "subscriptions", most: limit });
     }
     for topics in &asked {
         admit(snapshot, principal, topics)?;

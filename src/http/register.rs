@@ -52,9 +52,9 @@ async fn try_register(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Resp
     let Arrived { body, snapshot, principal, .. } = arrive(call, body, "application/json").await?;
     let Request { user_id, topics } = parse(&body, snapshot.config.limits.json_depth)?;
     let topics = distinct(topics.iter().map(|text| query::topics(text)).collect::<Result<Vec<_>, _>>()?);
-    if topics.len() > snapshot.config.limits.subscriptions {
-        let bytes = snapshot.config.limits.subscriptions;
-        return Err(Refusal::TooLarge { what: "the list of topics", limit: "subscriptions", bytes });
+    let most = snapshot.config.limits.subscriptions;
+    if topics.len() > most {
+        return Err(Refusal::TooMany { what: "the list of topics", limit: "subscriptions", most });
     }
     admit(&snapshot, &principal, &user_id, &topics)?;
     let base = base_url(call, &snapshot)?;

@@ -86,7 +86,7 @@ async fn refusals_come_before_the_stream_with_their_status() {
             "/events?topic=cats&topic=dogs&topic=cats&topic=birds",
             "",
             413,
-            "the list of topics is larger than `limits.subscriptions` allows (2)",
+            "the list of topics is longer than `limits.subscriptions` allows (2)",
         ),
         (
             "/events/67e55044-10b1-426f-9247-bb680e5fe0c8",

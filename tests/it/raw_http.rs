@@ -51,6 +51,32 @@ async fn a_refusal_reaches_a_peer_that_is_still_sending() {
     assert!(peer.rest().await.is_empty(), "no reset");
 }
 
+/// A list that was read to its end ended the connection as well, and was called a body that is too large.
+#[tokio::test]
+async fn a_connection_goes_on_behind_a_list_of_too_many() {
+    let rig = Rig::start(|config| (config.limits.batch, config.limits.subscriptions) = (1, 1)).await;
+    let mut peer = rig.connect().await;
+    for (path, body, detail) in [
+        (
+            "/publish",
+            r#"[{"topic":"cats","data":1},{"topic":"cats","data":2}]"#,
+            "the list is longer than `limits.batch`",
+        ),
+        (
+            "/register",
+            r#"{"user_id":1,"topics":["cats","dogs"]}"#,
+            "the list of topics is longer than `limits.subscriptions`",
+        ),
+    ] {
+        peer.send(format!("POST {path} HTTP/1.1\r\n{TOKEN}Content-Length: {}\r\n\r\n{body}", body.len())).await;
+        let answer = peer.answer().await.expect("an answer");
+        assert_eq!(answer.problem(), (413, "too-many".into(), format!("{detail} allows (1)")));
+        assert_eq!((&answer.json()["title"], answer.header("connection")), (&json!("The list is too long"), ""));
+    }
+    peer.send(format!("POST /publish/cats HTTP/1.1\r\n{TOKEN}Content-Length: 1\r\n\r\n1")).await;
+    assert_eq!(peer.answer().await.expect("the connection is open").status, 200);
+}
+
 #[tokio::test]
 async fn targets_and_headers_over_the_limit_are_refused() {
     let rig = Rig::start(|config| {

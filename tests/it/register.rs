@@ -86,7 +86,7 @@ async fn what_is_wrong_with_a_registration_is_said() {
         (
             r#"{"user_id":1,"topics":["a","b","c"]}"#,
             413,
-            "the list of topics is larger than `limits.subscriptions` allows (2)".to_owned(),
+            "the list of topics is longer than `limits.subscriptions` allows (2)".to_owned(),
         ),
         (
             r#"{"user_id":100000000000000000000000000000}"#,
