@@ -72,9 +72,12 @@ impl Rates {
     /// Counts publishes.
     ///
     /// # Errors
-    /// 429 over `limits.publish_rate`.
+    /// 429 over `limits.publish_rate`, and 413 for more than a whole second may have, which no waiting would help.
     pub fn publish(&self, whose: Whose, n: usize, limit: u32) -> Result<(), Refusal> {
         let n = u32::try_from(n).unwrap_or(u32::MAX);
+        if n > limit {
+            return Err(Refusal::TooMany { what: "the list", limit: "publish_rate", most: limit as usize });
+        }
         match self.publishes.add(whose, n, Instant::now()) <= limit {
             true => Ok(()),
             false => Err(limited(Rate::Publishes)),
@@ -131,5 +134,7 @@ mod tests {
         assert!(rates.publish(whose.clone(), 3, 3).is_ok());
         let refusal = rates.publish(whose, 1, 3).expect_err("over the rate");
         assert_eq!(refusal.to_string(), "over `limits.publish_rate`: wait as `Retry-After` says");
+        let refusal = rates.publish(Whose::Token("other".into()), 4, 3).expect_err("more than a second may have");
+        assert_eq!(refusal.to_string(), "the list is longer than `limits.publish_rate` allows (3)");
     }
 }

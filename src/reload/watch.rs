@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use notify::event::AccessKind;
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tracing::warn;
 
@@ -72,7 +72,12 @@ impl Watch {
                 Some(Ok(())) => grown = true,
                 Some(Err(error)) => {
                     self.watched.remove(&directory);
-                    self.complain(&error);
+                    // Found a moment ago, and gone since: what has come in its place is to be looked for.
+                    let is_gone = matches!(error.kind, ErrorKind::PathNotFound);
+                    grown |= is_gone;
+                    if !is_gone {
+                        self.complain(&error);
+                    }
                 }
                 None => {}
             }
