@@ -2,10 +2,14 @@
 //! nothing.
 
 use std::net::SocketAddr;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
+use relay::close::Close;
 use relay::hub::outbound::Step;
+use relay::protocol::relay_v1::RelayV1;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, duplex};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::client_async;
 
@@ -154,6 +158,26 @@ async fn what_came_of_a_publish_is_told_however_little_room_there_is() {
     until("there is too little room", || outbound.dropped.get() > 0).await;
     let answer = peer.answer().await.expect("all of it");
     assert_eq!((answer.status, answer.json().as_array().map(Vec::len)), (200, Some(1_000)));
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn of_those_at_one_message_whoever_takes_nothing_goes_first() {
+    let rig = start().await;
+    let (hub, mut cx) = (&rig.live.hub, Context::from_waker(Waker::noop()));
+    let mut pairs = Vec::new();
+    for _ in 0..3 {
+        let (near, far) = duplex(64);
+        let mut subscriber = hub.subscriber(near, &RelayV1);
+        subscriber.reply(&mut cx, &[b'x'; 1_000]);
+        pairs.push((subscriber, far));
+    }
+    let (reads, far) = &mut pairs[0];
+    far.read_exact(&mut [0; 64]).await.expect("it was written");
+    assert!(reads.connection().poll_rest(&mut cx, || hub.clock() + 1_000).is_pending(), "there is more");
+    assert_eq!(hub.shed(hub.outbound.held() / 2), 2);
+    let ended: Vec<_> = pairs.iter().map(|(subscriber, _)| subscriber.connection().ending()).collect();
+    assert_eq!(ended, [None, Some(Close::Lagging), Some(Close::Lagging)]);
     rig.end().await;
 }
 
