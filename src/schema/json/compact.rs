@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 /// The text without white space between its tokens; the very same buffer when there is none.
 pub(super) fn compact(text: &Bytes) -> Bytes {
-    // Most programs write none, and then mostly none in strings either: that is told by a look without branches.
-    let any = text.iter().fold(false, |any, byte| any | (*byte <= b' '));
-    let Some(first) = any.then(|| next_blank(text, 0)).flatten() else {
+    // Most programs write none, and then mostly none in strings either: that is told by looks without branches.
+    let has_any = |part: &[u8]| part.iter().fold(false, |any, byte| any | (*byte <= b' '));
+    let Some(first) = text.chunks(64).any(has_any).then(|| next_blank(text, 0)).flatten() else {
         return text.clone();
     };
     let mut kept = Vec::with_capacity(text.len());
