@@ -87,6 +87,7 @@ mod tests {
         assert!(!peer(&[], None, &https).1);
         assert!(peer(&[(ip("0.0.0.0"), 0)], Some(ip("192.0.2.1")), &https).1, "a prefix of 0 is everybody");
     }
+
     /// A value with a byte beyond ASCII was skipped as a whole, also the hop that the proxy itself had written: the caller
     /// counted as the proxy, or as what he had written into a line before.
     #[test]

@@ -195,9 +195,10 @@ impl Task {
                 if let Err(ending) = self.handle(arrived).await {
                     return ending;
                 }
-                self.hasten(timer.as_mut());
             }
             self.arrived = VecDeque::new();
+            // A command, or a reload, may have brought something nearer: the end of a credential, for one.
+            self.hasten(timer.as_mut());
             // A peer that never stops sending keeps `poll_next` from its timer.
             if timer.deadline() <= Instant::now() {
                 if let Err(ending) = self.look() {
@@ -214,8 +215,6 @@ impl Task {
             if let Err(ending) = done {
                 return ending;
             }
-            // A reload may have brought the end of its credential nearer.
-            self.hasten(timer.as_mut());
         }
     }
 
