@@ -4,15 +4,15 @@
 #   bench/measure.sh path/to/relay [rounds] [group ...]
 #
 # Groups: fanout growth topics mixed publish sizes connects idle; all of them when none is named. One round of all takes
-# about four minutes. Server on processor 0, load on processor 1, on loopback; each run has a fresh server, and in every
-# other round the floor comes first. Ends by itself, with 1 where a message was lost, a connection ended, or a bar is
+# about three minutes. Server on processor 0, load on processor 1, on loopback; each run has a fresh server, behind each
+# floor's comes Relay's, and in every other round before it. Ends by itself, with 1 where a message was lost, a connection ended, or a bar is
 # missed. RUNS=file keeps the lines of JSON that the table is made of; BENCH_TARGET says where to build.
 # Needs: cargo, python3, taskset; two processors; 19,500 descriptors; ports 28700 to 28703 free.
 set -euo pipefail
 
 [ $# -ge 1 ] || { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 64; }
 relay=$(realpath "$1")
-rounds=${2:-3}
+rounds=${2:-5}
 shift $(($# > 1 ? 2 : 1))
 groups=("$@")
 [ ${#groups[@]} -gt 0 ] || groups=(fanout growth topics mixed publish sizes connects idle)
@@ -84,71 +84,71 @@ run() {
     server=
 }
 
-# Once in a round, whichever groups ask for it.
-declare -A ran
-once() {
-    [ -z "${ran[$round-$1-$2]:-}" ] || return 0
-    ran[$round-$1-$2]=1
-    run "$@"
+# The same load on a floor and on Relay, one at once behind the other: the machine drifts within a minute.
+pair() {
+    local under=$1
+    shift
+    if [ $((round % 2)) = 1 ]; then
+        run "$under" "$@"
+        run relay "$@"
+    else
+        run relay "$@"
+        run "$under" "$@"
+    fi
 }
 
 group() {
-    local name=$1 size window messages
-    case $2 in
+    local size window messages connections
+    case $1 in
     fanout)
-        once "$name" w1 fanout
-        run "$name" w8 fanout --window 8
-        run "$name" paced50 fanout --window 8 --rate 50 --messages 300 --warmup 50
+        pair floor w1 fanout --messages 600 --warmup 60
+        pair floor w8 fanout --window 8 --messages 2000 --warmup 200
+        pair floor paced50 fanout --window 8 --rate 50 --messages 200 --warmup 20
         ;;
     growth)
-        once "$name" w1 fanout
-        run "$name" w1-19000 fanout --connections 19000 --messages 120 --warmup 20
+        pair floor growth-1000 fanout --messages 300 --warmup 30
+        pair floor growth-19000 fanout --connections 19000 --messages 60 --warmup 10
         ;;
     topics)
-        run "$name" topics-10 topics --topics 10 --messages 20000 --warmup 10000
-        run "$name" topics-10000 topics --topics 10000 --messages 20000 --warmup 10000
+        pair floor topics-10 topics --topics 10 --messages 20000 --warmup 10000
+        pair floor topics-10000 topics --topics 10000 --messages 20000 --warmup 10000
         ;;
     mixed)
-        once "$name" w1 fanout
-        run "$name" mixed mixed --messages 20000 --warmup 2000
+        pair floor mixed-1 fanout --messages 300 --warmup 30
+        pair floor mixed-200 mixed --messages 5000 --warmup 500
         ;;
     publish)
-        [ "$name" = relay ] || name=bare
         for connections in 1 64; do
-            run "$name" "publish-$connections" publish --connections "$connections" --requests 200000 --warmup 20000
+            pair bare "publish-$connections" publish --connections "$connections" --requests 50000 --warmup 5000
         done
         ;;
     sizes)
         for window in 1 8; do
             for size in 100 1024 16384 204800; do
-                messages=$((size > 100000 ? 60 : size > 10000 ? 200 : 1000))
-                run "$name" "size-$size-w$window" fanout --size "$size" --window "$window" \
+                messages=$((size > 100000 ? 30 : size > 10000 ? 100 : 300))
+                pair floor "size-$size-w$window" fanout --size "$size" --window "$window" \
                     --messages "$messages" --warmup $((messages / 10))
             done
         done
         ;;
     connects)
-        run "$name" connects connects
+        pair floor connects connects
         ;;
     idle)
         # Nothing to compare with, and no round is like another but for the drift of the machine: once is enough.
-        if [ "$name" = relay ] && [ "$round" = 1 ]; then
+        if [ "$round" = 1 ]; then
             run relay idle idle
             run relay idle-tls idle --connections 4000 --hold 1 --tls "$work/cert.pem"
         fi
         ;;
     *)
-        printf 'no such group: %s\n' "$2" >&2
+        printf 'no such group: %s\n' "$1" >&2
         exit 64
         ;;
     esac
 }
 
 for round in $(seq "$rounds"); do
-    for what in "${groups[@]}"; do
-        order=(floor relay)
-        [ $((round % 2)) = 1 ] || order=(relay floor)
-        for name in "${order[@]}"; do group "$name" "$what"; done
-    done
+    for what in "${groups[@]}"; do group "$what"; done
 done
 python3 "$here/table.py" "$runs"

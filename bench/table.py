@@ -1,4 +1,4 @@
-"""The table of bench/measure.sh: medians over the rounds, each ratio taken within its round, beside their bars."""
+"""The table of bench/measure.sh: medians over the rounds, each ratio taken within its pair, beside their bars."""
 
 import collections
 import json
@@ -50,9 +50,9 @@ def rows():
     yield row("idle connection, plain", "<=", 2.5, "KiB", plain("relay-idle", HELD, 1024))
     yield row("idle connection, TLS", "<=", 12.0, "KiB", plain("relay-idle-tls", HELD, 1024))
     yield row("idle for a minute, 8,000 connections, pings on", "<=", 1.0, "% CPU", plain("relay-idle", "processor_percent"))
-    yield row("19,000 subscribers: a delivery", "<=", 1.15, "x 1,000", *share("w1-19000", "w1", COST))
+    yield row("19,000 subscribers: a delivery", "<=", 1.15, "x 1,000", *share("growth-19000", "growth-1000", COST))
     yield row("10,000 topics, one subscriber each: a publish", "<=", 1.25, "x 10", *share("topics-10000", "topics-10", "us_per_publish"))
-    yield row("1,000 connections on 20 of 200 topics: a delivery", "<=", 1.50, "x w1", *share("mixed", "w1", COST))
+    yield row("1,000 connections on 20 of 200 topics: a delivery", "<=", 1.50, "x w1", *share("mixed-200", "mixed-1", COST))
     for connections in (1, 64):
         floor = plain(f"bare-publish-{connections}", RATE)
         measured = against_floor(f"publish-{connections}", RATE, "bare")
