@@ -87,9 +87,9 @@ impl Principal {
         self.not_after.is_some_and(|end| now >= end)
     }
 
-    /// How long its credential lasts; as long as there is time where it has no end.
-    pub fn lasts(&self, now: Time) -> Duration {
-        let left = |end: Time| Duration::from_millis(u64::try_from(end.0.saturating_sub(now.0)).unwrap_or(0));
+    /// How long its credential lasts from now; as long as there is time where it has no end.
+    pub fn lasts(&self) -> Duration {
+        let left = |end: Time| Duration::from_millis(u64::try_from(end.0.saturating_sub(Time::now().0)).unwrap_or(0));
         self.not_after.map_or(Duration::MAX, left)
     }
 

@@ -163,7 +163,8 @@ async fn accept_all(
             permit = connections.enter(|| limit(&live.snapshot().config.limits)) => permit,
         };
         let tls = snapshot.tls.clone().filter(|_| door.side() == Side::Public);
-        live.drain.spawn("http", serve(socket, tls, peer, permit, live.clone(), door.clone()));
+        // It is large, and all that it is handed through on the way to a task would move it.
+        live.drain.spawn("http", Box::pin(serve(socket, tls, peer, permit, live.clone(), door.clone())));
     }
 }
 

@@ -21,7 +21,7 @@ use crate::http::call::Call;
 use crate::http::query::{self, Query};
 use crate::hub::connection::NoSocket;
 use crate::hub::subscriber::{Item, Subscriber};
-use crate::message::{Position, Time};
+use crate::message::Position;
 use crate::name::Pattern;
 use crate::notice::After;
 use crate::problem::Refusal;
@@ -68,7 +68,7 @@ async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
     subscriber.subscribe(vec![(topics.clone(), after)], None);
     // One that began before a reload and subscribed behind it is answered with what there is.
     let interrupted = !call.live().is_current(snapshot);
-    let wait = if interrupted { Duration::ZERO } else { wait.min(principal.lasts(Time::now())) };
+    let wait = if interrupted { Duration::ZERO } else { wait.min(principal.lasts()) };
     let mut page = Page { limit, ..Page::default() };
     let _ = tokio::time::timeout(wait, page.wait(call, &mut subscriber)).await;
     page.fill(call, &mut subscriber).await?;

@@ -43,8 +43,9 @@ pub fn public(protocols: &'static [&'static dyn Protocol]) -> BoxedFilter<(Respo
     let sockets = open.or(open_registered).unify().or(register).unify().or(unregister).unify();
     let facts = list.or(show).unify().or(schema).unify().or(probes()).unify();
     let streams = stream.or(stream_registered).unify().or(history).unify();
-    messages
-        .or(sockets)
+    // They are tried in this order: first those of whom there may be a crowd.
+    sockets
+        .or(messages)
         .unify()
         .or(streams)
         .unify()

@@ -141,7 +141,7 @@ impl Events {
 
     /// When the next heartbeat is due, or the credential ends.
     fn due(&self) -> Instant {
-        let wait = self.live.snapshot().config.limits.ping_interval.min(self.principal.lasts(Time::now()));
+        let wait = self.live.snapshot().config.limits.ping_interval.min(self.principal.lasts());
         // The timer's resolution.
         Instant::now() + wait + Duration::from_millis(1)
     }

@@ -275,9 +275,9 @@ impl Subscriber {
     }
 
     /// Holds back a short answer, to go out with what is written next. Not of a live connection.
-    pub fn hold_back(&self, bytes: &[u8]) {
+    pub fn hold_back(&self, bytes: impl Into<Vec<u8>>) {
         debug_assert!(self.cursor.is_some(), "a shard writes without looking");
-        self.connection.wire().keep(bytes);
+        self.connection.wire().take_over(bytes.into());
     }
 
     /// Writes a short answer now, or behind what is left over. A live connection whose socket is full falls behind.

@@ -24,6 +24,8 @@ const LINGER: Duration = Duration::from_secs(1);
 const MOST: usize = 8 << 20;
 /// An answer of at most so many bytes is put together first: writing one buffer costs the kernel less than gathering two.
 const SMALL: usize = 512;
+/// Room for the answer to an upgrade and for what a WebSocket mostly says first, in bytes.
+const OPENING: usize = 1024;
 
 /// See the module's documentation.
 pub struct HttpSocket<S> {
@@ -119,6 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpSocket<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.flow.is_upgrade() {
+            this.upgrade.reserve(OPENING);
             this.upgrade.extend_from_slice(buf);
             return Poll::Ready(Ok(buf.len()));
         }
@@ -133,6 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpSocket<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.flow.is_upgrade() {
+            this.upgrade.reserve(OPENING);
             bufs.iter().for_each(|buf| this.upgrade.extend_from_slice(buf));
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }

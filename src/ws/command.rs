@@ -55,7 +55,7 @@ impl Task {
     /// Tells a notice together with what is pulled next.
     fn tell_with_next(&mut self, notice: &Notice) -> Result<(), Ending> {
         if let Some(bytes) = self.protocol.notice(notice)? {
-            self.subscriber.hold_back(&bytes);
+            self.subscriber.hold_back(bytes);
             (self.answering, self.holding_back) = (true, true);
         }
         Ok(())

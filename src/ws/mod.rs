@@ -32,7 +32,7 @@ pub async fn open(live: Arc<Live>, upgraded: Upgraded<impl Io + 'static>, openin
         false => Err(Close::OverCapacity),
     };
     let subscriber = live.hub.subscriber(upgraded.socket, opening.protocol);
-    subscriber.hold_back(&upgraded.answer);
+    subscriber.hold_back(upgraded.answer);
     if live.drain.has_begun() {
         // Too late for the word that went to everybody.
         subscriber.connection().end(Close::Draining);

@@ -77,7 +77,7 @@ impl Vitals {
             due = due.min(from(self.opened, limits.auth_timeout));
         }
         if let Some(principal) = principal {
-            due = due.min(principal.lasts(Time::now()));
+            due = due.min(principal.lasts());
         }
         // The timer's resolution; and a look that finds nothing must not spin.
         due + Duration::from_millis(1)
