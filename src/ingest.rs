@@ -5,6 +5,7 @@
 //! follows it the new one, and nothing follows a grant that was taken away.
 
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -198,7 +199,7 @@ pub fn judge<'s>(
 fn validate(snapshot: &Snapshot, rules: &TopicRules, json: Json<'_>) -> Result<Result<Payload, Refused>, Refusal> {
     let timed = timed(&rules.fuse, snapshot.config.limits.validation_budget, || rules.schema.accept(json));
     let (result, blown) = timed.map_err(|retry_after| Refusal::Overloaded {
-        what: "validations of this topic took longer than `limits.validation_budget` again and again",
+        what: "validations of this topic repeatedly took longer than `limits.validation_budget`",
         retry_after,
     })?;
     if let Some(took) = blown {
@@ -257,7 +258,10 @@ fn try_all(tried: Vec<(usize, Arc<Shadow>, Payload)>, receipts: &[Receipt], budg
         if receipts.get(index).is_none_or(|receipt| receipt.duplicate) {
             continue;
         }
-        if let Ok(((), Some(took))) = timed(&shadow.fuse, budget, || shadow.observe(&payload)) {
+        let observe = AssertUnwindSafe(|| shadow.observe(&payload));
+        // The message is in the log: its publisher is told so, whatever becomes of this. The panic's hook has logged it.
+        let observed = timed(&shadow.fuse, budget, || catch_unwind(observe));
+        if let Ok((_, Some(took))) = observed {
             let (schema, took_ms) = (shadow.schema.file(), took.as_millis());
             warn!(schema, took_ms, "trying a `schema_next` takes too long again and again; it rests for a while");
         }

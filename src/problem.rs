@@ -183,7 +183,7 @@ impl Refusal {
         match self {
             Self::RateLimited { retry_after, .. }
             | Self::Overloaded { retry_after, .. }
-            | Self::Draining { retry_after } => Some(retry_after.as_secs().max(1)),
+            | Self::Draining { retry_after } => Some(seconds(*retry_after)),
             Self::IdempotencyInFlight => Some(1),
             _ => None,
         }
@@ -248,8 +248,20 @@ impl Refusal {
             }
             _ => {}
         }
+        if let Some(seconds) = self.retry_after() {
+            object.insert("retry_after".into(), seconds.into());
+        }
         Value::Object(object)
     }
+}
+
+fn again(wait: Duration) -> String {
+    format!("try again in {} s", seconds(wait))
+}
+
+/// Whoever waits for so many has waited long enough.
+fn seconds(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
 }
 
 /// Where many items are wrong, those behind the first [`TOLD_IN_FULL`] errors are told with one each: an answer stays in
@@ -333,10 +345,10 @@ impl fmt::Display for Refusal {
                 [(index, only)] => write!(f, "item {index}: {only}; nothing was published"),
                 _ => write!(f, "{} items are refused; nothing was published", items.len()),
             },
-            Self::RateLimited { limit, .. } => {
-                write!(f, "over `limits.{}`: wait as `Retry-After` says", limit.name())
+            Self::RateLimited { limit, retry_after } => {
+                write!(f, "over `limits.{}`: {}", limit.name(), again(*retry_after))
             }
-            Self::Overloaded { what, .. } => write!(f, "{what}: wait as `Retry-After` says"),
+            Self::Overloaded { what, retry_after } => write!(f, "{what}: {}", again(*retry_after)),
             Self::Draining { .. } => f.write_str("the server is shutting down: send it to its successor"),
             Self::Internal { id } => write!(f, "the cause stands in the server's log under id `{id}`"),
         }

@@ -133,7 +133,7 @@ mod tests {
         let (rates, whose) = (Rates::default(), Whose::Token("shop".into()));
         assert!(rates.publish(whose.clone(), 3, 3).is_ok());
         let refusal = rates.publish(whose, 1, 3).expect_err("over the rate");
-        assert_eq!(refusal.to_string(), "over `limits.publish_rate`: wait as `Retry-After` says");
+        assert_eq!(refusal.to_string(), "over `limits.publish_rate`: try again in 1 s");
         let refusal = rates.publish(Whose::Token("other".into()), 4, 3).expect_err("more than a second may have");
         assert_eq!(refusal.to_string(), "the list is longer than `limits.publish_rate` allows (3)");
     }

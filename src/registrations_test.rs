@@ -64,7 +64,7 @@ fn there_are_only_so_many_and_what_has_ended_makes_room() {
     let refused = registrations.register(registration(), &limits(), start).expect_err("full");
     assert_eq!(
         refused.to_string(),
-        "there are as many registrations as `limits.registrations` allows: wait as `Retry-After` says"
+        "there are as many registrations as `limits.registrations` allows: try again in 60 s"
     );
     assert!(matches!(refused, Refusal::Overloaded { .. }));
     register(&registrations, start + TTL);

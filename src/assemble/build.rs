@@ -54,7 +54,7 @@ pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> S
         hash: loaded.hash.clone(),
         loaded_at: Time::now(),
         topics,
-        tls: config.server.tls.as_ref().and_then(|files| tls::build(files).ok()),
+        tls: config.server.tls.as_ref().map(|files| tls::build(files).expect("the load has built it")),
         auth: (auth::KINDS[0].build)(&config.tokens),
         anonymous: Arc::new(anonymous),
         config,

@@ -185,9 +185,15 @@ impl Reloader {
                         return Looked::Suspicious(loaded.hash);
                     }
                 }
-                self.live.supervisor.reloading();
+                // A look changes nothing, and whoever has said that he stops has said the last word.
+                let tells = || !dry_run && !self.live.drain.has_begun();
+                if tells() {
+                    self.live.supervisor.reloading();
+                }
                 let judged = self.judge(&mut state, &running, loaded, dry_run).await;
-                self.live.supervisor.ready();
+                if tells() {
+                    self.live.supervisor.ready();
+                }
                 (report.result, report.diagnostics) = judged;
             }
         }

@@ -131,7 +131,7 @@ impl Events {
         std::task::ready!(self.flow.poll_left(cx));
         // A reader gets what was acknowledged before the server ends.
         if ending.is_some() {
-            self.subscriber.position();
+            self.subscriber.take_back();
         }
         if !self.subscriber.is_live() {
             return Poll::Ready(Next::Pull);

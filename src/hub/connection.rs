@@ -22,6 +22,9 @@ use crate::hub::outbound::Outbound;
 use crate::hub::stamp::Stamp;
 use crate::message::Seq;
 
+/// Bytes that a TLS layer may keep of what it took and could not pass on: about one record.
+pub const LAYER: usize = 16 << 10;
+
 /// A socket: TCP, TLS or Unix.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
     /// Writes as much as it takes at once, where that is one system call and nothing else; `None` where it is not.
@@ -33,6 +36,11 @@ pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
         let _ = bytes;
         None
     }
+
+    /// Whether it keeps some of what it takes, at most [`LAYER`], while it cannot pass it on.
+    fn is_layered(&self) -> bool {
+        false
+    }
 }
 
 /// See the module's documentation.
@@ -43,7 +51,7 @@ pub struct Connection<I: ?Sized = dyn Io> {
     ending: OnceLock<Close>,
     /// Where in the log it stood when its task last came on.
     stands: AtomicU64,
-    /// When a write last made progress, up to when it last ceased to be live, or since. In the hub's clock.
+    /// See [`Connection::progress`]; of a live connection, up to when it last became so.
     progress: AtomicU64,
     wire: Mutex<Wire<I>>,
 }
@@ -62,7 +70,7 @@ struct Cold {
     fallen: Option<Cursor>,
     /// What is left of the frame or reply that was begun.
     rest: Vec<u8>,
-    /// Bytes may still lie in a TLS layer.
+    /// Bytes may still lie in a TLS layer, at most [`LAYER`].
     unflushed: bool,
     /// What was handed over elsewhere and has not left, in bytes.
     outside: usize,
@@ -134,7 +142,8 @@ impl Connection {
         self.progress.fetch_max(now, Ordering::Relaxed);
     }
 
-    /// When a write last made progress, in milliseconds of the hub's clock.
+    /// When a message or what was left over was last taken, or when the socket first did not take all of something since:
+    /// in milliseconds of the hub's clock.
     pub fn progress(&self) -> u64 {
         let live = self.wire().live;
         self.progress.load(Ordering::Relaxed).max(live.map_or(0, Stamp::served_at))
@@ -243,7 +252,10 @@ impl Wire {
             match Pin::new(&mut self.io).poll_write(cx, &bytes[done..]) {
                 Poll::Ready(Ok(0) | Err(_)) => return Written::Broken,
                 Poll::Ready(Ok(n)) => done += n,
-                Poll::Pending => return Written::Part(done),
+                Poll::Pending => {
+                    self.cold.unflushed = self.io.is_layered();
+                    return Written::Part(done);
+                }
             }
         }
         match Pin::new(&mut self.io).poll_flush(cx) {
@@ -312,7 +324,8 @@ impl Wire {
 
 impl Cold {
     fn account(&mut self) {
-        let now = self.rest.capacity() + self.outside;
+        let layer = if self.unflushed { LAYER } else { 0 };
+        let now = self.rest.capacity() + layer + self.outside;
         self.outbound.change(std::mem::replace(&mut self.counted, now), now);
     }
 }

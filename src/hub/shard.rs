@@ -208,9 +208,9 @@ impl Shard {
             Written::Part(n) => {
                 let cut = batch.cut(n);
                 self.give_up(item, &mut wire, pass, cut.map(|(_, _, cursor)| cursor));
+                item.connection.progressed(pass.stamp.served_at());
                 if let Some((rest, frames, _)) = cut {
                     wire.keep(rest);
-                    item.connection.progressed(pass.stamp.served_at());
                     group.count(messages, frames);
                 }
             }

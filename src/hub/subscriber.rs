@@ -178,7 +178,7 @@ impl Subscriber {
     }
 
     /// Takes it out of the shard's hands, if it is there; answers where it stands.
-    fn take_back(&mut self) -> Cursor {
+    pub fn take_back(&mut self) -> Cursor {
         if let Some(cursor) = self.cursor {
             return cursor;
         }
@@ -193,7 +193,7 @@ impl Subscriber {
         cursor
     }
 
-    /// Where it stands, or for a live one, up to where everything has been sent at least.
+    /// Where it stands, taken back from its shard.
     pub fn position(&mut self) -> Position {
         let cursor = self.take_back();
         Position { epoch: self.hub.epoch(), seq: cursor.seq }
@@ -263,7 +263,7 @@ impl Subscriber {
             Written::Part(n) if n <= held.len() => {
                 wire.keep(&held[n..]);
                 wire.keep(batch.first());
-                return Ok(1);
+                1
             }
             Written::Part(n) => batch.cut(n - held.len()).map_or(0, |(rest, frames, _)| {
                 wire.keep(rest);
@@ -291,6 +291,7 @@ impl Subscriber {
         let written = wire.write(cx, bytes);
         if let Written::Part(n) = written {
             wire.keep(&bytes[n..]);
+            connection.progressed(self.hub.clock());
             if let Some(stamp) = connection.retire(&mut wire) {
                 wire.fall(self.shard.state().leave(self.slot, stamp));
             }

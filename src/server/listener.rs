@@ -14,8 +14,8 @@ use crate::server::socket::Socket;
 pub enum Listener {
     /// TCP.
     Tcp(TcpListener, SocketAddr),
-    /// A Unix socket, removed when dropped.
-    Unix(UnixListener, SocketFile),
+    /// A Unix socket, removed when dropped: before it is closed, for whoever finds that nobody listens takes the path over.
+    Unix(SocketFile, UnixListener),
 }
 
 impl Listener {
@@ -32,7 +32,8 @@ impl Listener {
             }
             Listen::Unix(path) => {
                 remove_stale(path).await?;
-                Ok(Self::Unix(UnixListener::bind(path)?, SocketFile(path.clone())))
+                let listener = UnixListener::bind(path)?;
+                Ok(Self::Unix(SocketFile(path.clone()), listener))
             }
         }
     }
@@ -47,7 +48,7 @@ impl Listener {
                 let (stream, peer) = listener.accept().await?;
                 Ok((Socket::Tcp(stream), Some(peer.ip().to_canonical())))
             }
-            Self::Unix(listener, _) => {
+            Self::Unix(_, listener) => {
                 let (stream, _) = listener.accept().await?;
                 Ok((Socket::Unix(stream), None))
             }
@@ -58,7 +59,7 @@ impl Listener {
     pub fn address(&self) -> Listen {
         match self {
             Self::Tcp(_, address) => Listen::Tcp(*address),
-            Self::Unix(_, file) => Listen::Unix(file.0.clone()),
+            Self::Unix(file, _) => Listen::Unix(file.0.clone()),
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::hub::connection::Io;
+use crate::hub::connection::{Io, LAYER};
 
 /// An accepted socket.
 pub enum Socket {
@@ -52,7 +52,10 @@ impl Socket {
             Self::Tcp(stream) => {
                 let shake = TlsAcceptor::from(tls).accept(stream);
                 let shaken = tokio::time::timeout(within, shake).await;
-                Ok(Self::Tls(Box::new(shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?)))
+                let mut stream = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+                // What a slow reader holds is for `limits.outbound` to count, which does not see into the layer.
+                stream.get_mut().1.set_buffer_limit(Some(LAYER));
+                Ok(Self::Tls(Box::new(stream)))
             }
             other => Ok(other),
         }
@@ -71,6 +74,10 @@ impl Io for Socket {
             Self::Unix(stream) => Some(send_now(stream, bytes)),
             Self::Tls(_) => None,
         }
+    }
+
+    fn is_layered(&self) -> bool {
+        self.is_secure()
     }
 }
 

@@ -38,7 +38,15 @@ impl From<Dead> for Ending {
 
 impl Task {
     /// Says goodbye: what is unsent, a close frame, and the peer's answer, all within [`CLOSE_WAIT`].
-    pub(super) async fn end(&mut self, ending: Ending) {
+    pub(super) async fn end(&mut self, mut ending: Ending) {
+        // The shard must not write behind the close.
+        self.subscriber.take_back();
+        // What was acknowledged before the server ends reaches whoever reads.
+        if matches!(ending, Ending::Close(Close::Draining))
+            && let Err(sooner) = self.catch_up().await
+        {
+            ending = sooner;
+        }
         let (code, reason) = match &ending {
             Ending::Close(close) => (Some(close.code()), close.reason()),
             Ending::Answer(code) => (*code, ""),
@@ -53,12 +61,6 @@ impl Task {
             "a WebSocket has ended"
         );
         if matches!(ending, Ending::Gone(_)) {
-            return;
-        }
-        // The shard must not write behind the close.
-        self.subscriber.position();
-        // What was acknowledged before the server ends reaches whoever reads.
-        if matches!(ending, Ending::Close(Close::Draining)) && self.catch_up().await.is_err() {
             return;
         }
         if let Ending::Close(close) = ending {

@@ -25,7 +25,7 @@ impl Task {
 
     /// Sends everything that is in the log, to a peer that goes on taking it.
     pub(super) async fn catch_up(&mut self) -> Result<(), Ending> {
-        self.subscriber.position();
+        self.subscriber.take_back();
         let connection = self.subscriber.connection().clone();
         loop {
             let rest = poll_fn(|cx| connection.poll_rest(cx, || self.live.hub.clock()));

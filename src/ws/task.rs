@@ -191,12 +191,16 @@ impl Task {
     async fn converse(&mut self) -> Ending {
         let mut timer = pin!(sleep_until(self.due()));
         loop {
-            while let Some(arrived) = self.arrived.pop_front() {
+            while !self.answering
+                && let Some(arrived) = self.arrived.pop_front()
+            {
                 if let Err(ending) = self.handle(arrived).await {
                     return ending;
                 }
             }
-            self.arrived = VecDeque::new();
+            if self.arrived.is_empty() {
+                self.arrived = VecDeque::new();
+            }
             // A command, or a reload, may have brought something nearer: the end of a credential, for one.
             self.hasten(timer.as_mut());
             // A peer that never stops sending keeps `poll_next` from its timer.
@@ -260,6 +264,9 @@ impl Task {
             }
         }
         if !self.answering {
+            if !self.arrived.is_empty() {
+                return Poll::Ready(Next::Arrived);
+            }
             match self.poll_read(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Next::Arrived),
                 Poll::Ready(Err(ending)) => return Poll::Ready(Next::End(ending)),
@@ -381,17 +388,5 @@ fn inbound(protocol: &dyn Protocol, limit: usize) -> Inbound {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Task;
-
-    fn size<F: Future>(_: impl FnOnce(Box<Task>) -> F) -> usize {
-        size_of::<F>()
-    }
-
-    /// There may be tens of thousands of idle connections: what each costs is a figure of the product.
-    #[test]
-    fn an_idle_connection_is_small() {
-        assert!(size_of::<Task>() <= 384, "{}", size_of::<Task>());
-        assert!(size(Task::run) <= 352, "{}", size(Task::run));
-    }
-}
+#[path = "task_tests.rs"]
+mod tests;

@@ -67,12 +67,11 @@ impl Vitals {
         let from = |start: u64, wait: Duration| wait.saturating_sub(Duration::from_millis(now.saturating_sub(start)));
         let last = self.last(connection);
         let mut due = match self.pinged {
+            // A socket that takes nothing would not take a ping either.
+            _ if connection.has_rest() => from(connection.progress().max(self.opened), limits.write_stall),
             Some(pinged) if pinged >= last => from(pinged, limits.pong_timeout),
             _ => from(last, limits.ping_interval),
         };
-        if connection.has_rest() {
-            due = due.min(from(connection.progress().max(self.opened), limits.write_stall));
-        }
         if self.stranger.is_some() {
             due = due.min(from(self.opened, limits.auth_timeout));
         }
@@ -98,9 +97,9 @@ impl Vitals {
         if self.stranger.is_some() && since(self.opened) >= limits.auth_timeout {
             return Vital::End(Close::AuthTimeout);
         }
-        let unsent = connection.has_rest();
-        if unsent && since(connection.progress().max(self.opened)) >= limits.write_stall {
-            return Vital::Stalled;
+        if connection.has_rest() {
+            let is_stalled = since(connection.progress().max(self.opened)) >= limits.write_stall;
+            return if is_stalled { Vital::Stalled } else { Vital::Well };
         }
         let last = self.last(connection);
         match self.pinged {
@@ -108,8 +107,7 @@ impl Vitals {
             Some(pinged) if pinged >= last => Vital::Well,
             _ if since(last) >= limits.ping_interval => {
                 self.pinged = Some(now);
-                // A socket that takes nothing needs no ping: its stall is looked at above.
-                if unsent { Vital::Well } else { Vital::Ping }
+                Vital::Ping
             }
             _ => Vital::Well,
         }

@@ -337,9 +337,10 @@ async fn failed_authentications_are_limited_for_each_address() {
     }
     let limited = statuses.pop().expect("an answer");
     assert!(statuses.iter().all(|answer| answer.status == 401));
-    let detail = "over `limits.auth_failures`: wait as `Retry-After` says";
+    let detail = "over `limits.auth_failures`: try again in 1 s";
     assert_eq!(limited.problem(), (429, "rate-limited".into(), detail.into()));
     assert_eq!(limited.header("retry-after"), "1");
+    assert_eq!(limited.json()["retry_after"], 1, "a WebSocket has no header");
     assert_eq!(publish("192.0.2.1", "secret-all").await.status, 429, "a right guess is not told from a wrong one");
     assert_eq!(publish("192.0.2.2", "secret-all").await.status, 200, "another address");
     for _ in 0..4 {
@@ -365,7 +366,7 @@ async fn publishes_over_the_rate_are_refused_by_token_and_by_network() {
     assert_eq!(statuses[1].status, 429, "two batches of two are four");
     assert_eq!(statuses[1].header("retry-after"), "1");
     assert_eq!(statuses[1].json()["type"], "urn:relay:problem:rate-limited");
-    assert_eq!(statuses[1].json()["detail"], "over `limits.publish_rate`: wait as `Retry-After` says");
+    assert_eq!(statuses[1].json()["detail"], "over `limits.publish_rate`: try again in 1 s");
     let anonymous = [rig.post("/publish", "", batch).await, rig.post("/publish", "", batch).await];
     assert_eq!(anonymous.map(|answer| answer.status), [200, 429], "who has no token is told apart by its address");
 }
@@ -378,7 +379,7 @@ async fn connections_over_the_rate_are_answered_once_and_closed() {
         let answer = rig.get("/health", "").await;
         if answer.status == 429 {
             refused += 1;
-            assert_eq!(answer.json()["detail"], "over `limits.connect_rate`: wait as `Retry-After` says");
+            assert_eq!(answer.json()["detail"], "over `limits.connect_rate`: try again in 1 s");
             assert_eq!(answer.header("connection"), "close");
         }
     }

@@ -121,7 +121,7 @@ async fn answers_that_nobody_reads_are_within_the_budget_too() {
         deaf.push(peer);
     }
     let refused = rig.get("/history/cats", "").await;
-    let detail = "slow readers hold nearly as much as `limits.outbound` allows: wait as `Retry-After` says";
+    let detail = "slow readers hold nearly as much as `limits.outbound` allows: try again in 1 s";
     assert_eq!(refused.problem(), (503, "overloaded".into(), detail.into()));
     assert_eq!(rig.get("/history/cats?after=earliest&limit=1", "").await.status, 503, "large as well");
     assert_eq!(rig.get("/topics", "").await.status, 200, "a small answer is not held back");

@@ -225,7 +225,7 @@ async fn connections_over_the_limit_are_told_and_probes_still_answered() {
         held.push(peer);
     }
     let refused = rig.post("/publish/cats", "secret-all", "1").await;
-    let detail = "there are as many connections as `limits.connections` allows: wait as `Retry-After` says";
+    let detail = "there are as many connections as `limits.connections` allows: try again in 1 s";
     assert_eq!(refused.problem(), (503, "overloaded".into(), detail.into()));
     assert_eq!((refused.header("retry-after"), refused.header("connection")), ("1", "close"));
     assert_eq!(rig.get("/health", "").await.status, 200, "it does live");

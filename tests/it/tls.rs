@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use relay::assemble::reload::{Reloader, Trigger};
 use relay::assemble::{build, load};
 use relay::files::Disk;
+use relay::hub::connection::LAYER;
 use relay::message::Time;
 use relay::reloads::Outcome;
 use relay::schema::compile::SchemaCache;
@@ -100,8 +101,19 @@ async fn publish(rig: &Rig, trusted: &CertificateDer<'static>, body: &Value) {
     assert_eq!(peer.answer().await.expect("an answer").status, 200);
 }
 
+/// A connection whose end here takes little before it is read.
+async fn narrow(rig: &Rig, trusted: &CertificateDer<'static>) -> TlsStream<TcpStream> {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4 << 10).expect("a small buffer");
+    let socket = socket.connect(rig.public).await.expect("the server listens");
+    shake(socket, &[trusted]).await.expect("a handshake")
+}
+
 async fn listen(rig: &Rig, trusted: &CertificateDer<'static>) -> Subscriber<TlsStream<TcpStream>> {
-    let stream = connect(rig, &[trusted]).await.expect("a handshake");
+    listen_on(connect(rig, &[trusted]).await.expect("a handshake")).await
+}
+
+async fn listen_on(stream: TlsStream<TcpStream>) -> Subscriber<TlsStream<TcpStream>> {
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
     let (socket, _) = tokio_tungstenite::client_async("wss://localhost/ws", stream).await.expect("an upgrade");
     let mut subscriber = Subscriber::over(socket);
@@ -185,10 +197,7 @@ async fn who_does_not_read_the_end_of_an_answer_is_let_go() {
     let cert = place.certify();
     let (rig, _) = place.start().await;
     publish(&rig, &cert, &json!("x".repeat(40_000))).await;
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4 << 10).expect("a small buffer");
-    let socket = socket.connect(rig.public).await.expect("the server listens");
-    let mut deaf = Peer::new(shake(socket, &[&cert]).await.expect("a handshake"));
+    let mut deaf = Peer::new(narrow(&rig, &cert).await);
     deaf.send("GET /history/cats HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     let gone = async {
         while rig.live.connections.open() > 0 {
@@ -198,4 +207,22 @@ async fn who_does_not_read_the_end_of_an_answer_is_let_go() {
     tokio::time::timeout(Duration::from_secs(15), gone).await.expect("`limits.write_stall` holds for TLS too");
     assert_eq!(rig.live.hub.outbound.held(), 0);
     drop(deaf);
+}
+
+/// The layer took up to 64 KiB for each subscriber, and nobody counted it.
+#[tokio::test]
+async fn what_a_slow_reader_holds_in_the_tls_layer_is_counted() {
+    let place = Place::new();
+    let cert = place.certify();
+    let (rig, _) = place.start().await;
+    let deaf = listen_on(narrow(&rig, &cert).await).await;
+    publish(&rig, &cert, &json!("x".repeat(40_000))).await;
+    let held = async {
+        while rig.live.hub.outbound.held() <= LAYER {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), held).await.expect("a record in the layer, and the rest");
+    drop(deaf);
+    rig.end().await;
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::SinkExt;
 use relay::assemble::build;
+use relay::config::model::OnLag;
 use relay::connections::Connections;
 use relay::hub::connection::{Io, NoSocket};
 use relay::protocol::relay_v1::RelayV1;
@@ -107,12 +108,7 @@ async fn a_connection_that_was_served_is_let_go_when_it_ends_and_nothing_is_publ
     }
     assert_eq!(Arc::strong_count(&socket), 2, "the server has it");
     drop(goes);
-    let let_go = async {
-        while Arc::strong_count(&socket) > 1 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), let_go).await.expect("nobody keeps the socket");
+    let_go(&socket).await;
     rig.end().await;
 }
 
@@ -132,4 +128,115 @@ async fn being_served_by_the_shard_again_is_no_sign_of_life() {
     assert_eq!(silent.connection().progress(), 0);
     drop(silent);
     rig.end().await;
+}
+
+/// Their answers are more than a pipe takes.
+const PINGS: usize = 60;
+
+/// Asks for answers, and reads none.
+async fn go_deaf(peer: &mut Subscriber<DuplexStream>) {
+    let id = "x".repeat(60);
+    for _ in 0..PINGS {
+        peer.send(format!(r#"{{"type":"ping","id":"{id}"}}"#)).await;
+    }
+}
+
+/// Until the server lets go of the socket.
+async fn let_go(socket: &Writes) {
+    let waits = async {
+        while Arc::strong_count(socket) > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waits).await.expect("nobody keeps the socket");
+}
+
+/// It had been counted from the last delivery: whoever got none for so long was cut off as soon as a reply did not fit.
+#[tokio::test]
+async fn write_stall_begins_when_something_is_left_unsent() {
+    let stall = Duration::from_secs(1);
+    let rig = Rig::serve(build::live(snapshot(|config| config.limits.write_stall = stall), 1)).await;
+    let (mut peer, socket) = subscribe(&rig).await;
+    tokio::time::sleep(stall + Duration::from_millis(200)).await;
+    go_deaf(&mut peer).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(Arc::strong_count(&socket), 2, "it has just stopped reading");
+    let_go(&socket).await;
+    rig.end().await;
+}
+
+/// It was ended as without a sign of life, and had never been asked for one.
+#[tokio::test]
+async fn whoever_does_not_read_is_not_pinged_but_stalls() {
+    let rig = Rig::serve(build::live(
+        snapshot(|config| {
+            (config.limits.ping_interval, config.limits.pong_timeout) =
+                (Duration::from_millis(100), Duration::from_millis(100));
+            config.limits.write_stall = Duration::from_millis(1_500);
+        }),
+        1,
+    ))
+    .await;
+    let (mut peer, socket) = subscribe(&rig).await;
+    go_deaf(&mut peer).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    for _ in 0..PINGS {
+        assert_eq!(peer.json().await["type"], "pong");
+    }
+    go_deaf(&mut peer).await;
+    assert_eq!(peer.json().await["type"], "pong", "it may take nothing for `write_stall`");
+    let_go(&socket).await;
+    rig.end().await;
+}
+
+/// Eighty in one read are eighty answers: all of them were kept for a peer that takes none.
+#[tokio::test]
+async fn a_command_waits_while_an_answer_is_unsent() {
+    let rig = Rig::serve(build::live(snapshot(|config| config.limits.commands = 1_000), 1)).await;
+    let (mut peer, _socket) = subscribe(&rig).await;
+    let wrong = r#"{"type":"publish","topic":"sightings","data":{"age":-1}}"#;
+    for _ in 0..80 {
+        peer.send(wrong).await;
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let held = rig.live.hub.outbound.held();
+    assert!((1..2_048).contains(&held), "one answer of some 700 bytes: {held}");
+    for _ in 0..80 {
+        assert_eq!(peer.json().await["problem"]["type"], "urn:relay:problem:validation-failed");
+    }
+    rig.end().await;
+}
+
+/// It was dropped without a word.
+#[tokio::test]
+async fn what_ends_a_subscriber_on_the_way_to_the_last_message_is_said_to_it() {
+    let live = build::live(
+        snapshot(|config| {
+            config.topics[0].on_lag = OnLag::Disconnect;
+            config.topics[0].history.count = 1;
+            config.limits.window = 4_096;
+        }),
+        1,
+    );
+    let rig = Rig::serve(live).await;
+    let (mut peer, _socket) = subscribe(&rig).await;
+    let payload = format!(r#""{}""#, "x".repeat(1_000));
+    for _ in 0..50 {
+        assert_eq!(rig.post("/publish/cats", "secret-all", &payload).await.status, 200);
+    }
+    rig.live.drain.begin();
+    let connections = rig.live.hub.connections();
+    while connections.iter().any(|connection| connection.ending().is_none()) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(connections);
+    let close = async {
+        loop {
+            if let Message::Close(close) = peer.next().await {
+                return close.map(|close| u16::from(close.code));
+            }
+        }
+    };
+    let (code, ()) = tokio::join!(close, rig.end());
+    assert_eq!(code, Some(4101));
 }
