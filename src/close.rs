@@ -119,24 +119,49 @@ impl From<&Refusal> for Close {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::Close;
     use crate::problem::Rate;
 
+    /// What comes behind it, so that a new one that is forgotten here does not compile.
+    fn next(close: Close) -> Option<Close> {
+        Some(match close {
+            Close::Normal => Close::ProtocolError,
+            Close::ProtocolError => Close::UnsupportedData,
+            Close::UnsupportedData => Close::InvalidText,
+            Close::InvalidText => Close::TooBig,
+            Close::TooBig => Close::Malformed,
+            Close::Malformed => Close::Unauthenticated,
+            Close::Unauthenticated => Close::TokenExpired,
+            Close::TokenExpired => Close::Forbidden,
+            Close::Forbidden => Close::AuthTimeout,
+            Close::AuthTimeout => Close::TokenRevoked,
+            Close::TokenRevoked => Close::Unregistered,
+            Close::Unregistered => Close::Replaced,
+            Close::Replaced => Close::TooManyMalformed,
+            Close::TooManyMalformed => Close::OverCapacity,
+            Close::OverCapacity => Close::Lagging,
+            Close::Lagging => Close::RateLimited(Rate::AuthFailures),
+            Close::RateLimited(Rate::AuthFailures) => Close::RateLimited(Rate::Commands),
+            Close::RateLimited(Rate::Commands) => Close::RateLimited(Rate::Connects),
+            Close::RateLimited(Rate::Connects) => Close::RateLimited(Rate::Publishes),
+            Close::RateLimited(Rate::Publishes) => Close::Internal,
+            Close::Internal => Close::Draining,
+            Close::Draining => Close::NoSignOfLife,
+            Close::NoSignOfLife => return None,
+        })
+    }
+
     #[test]
-    fn reasons_fit_a_control_frame() {
-        for close in [
-            Close::Malformed,
-            Close::Forbidden,
-            Close::TokenRevoked,
-            Close::Lagging,
-            Close::RateLimited(Rate::AuthFailures),
-            Close::RateLimited(Rate::Commands),
-            Close::RateLimited(Rate::Connects),
-            Close::RateLimited(Rate::Publishes),
-            Close::Draining,
-            Close::AuthTimeout,
-        ] {
+    fn each_has_a_code_and_a_reason_that_fits_a_control_frame() {
+        let all: Vec<_> = std::iter::successors(Some(Close::Normal), |close| next(*close)).collect();
+        assert_eq!(all.len(), 23);
+        for close in &all {
             assert!(close.reason().len() <= 123, "{close:?}");
         }
+        let kinds = all.iter().filter(|close| !matches!(close, Close::RateLimited(_)));
+        let codes: HashSet<u16> = kinds.clone().map(|close| close.code()).collect();
+        assert_eq!(codes.len(), kinds.count(), "two mean the same");
     }
 }

@@ -54,7 +54,7 @@ impl Fuse {
     /// Asks whether a payload may be validated now.
     ///
     /// # Errors
-    /// How long not.
+    /// The time until it may be asked again.
     pub fn admit(&self, now: Instant) -> Result<Admitted, Duration> {
         if !self.suspect.load(Ordering::Acquire) {
             return Ok(Admitted::Freely);

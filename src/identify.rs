@@ -19,7 +19,8 @@ use crate::snapshot::Snapshot;
 /// Decides who it is.
 ///
 /// # Errors
-/// 401 for a credential that is wrong or has expired, 429 for any credential of an address with too many wrong ones.
+/// 401 for a credential that is wrong or has expired; 429 for a wrong one over `limits.auth_failures`, and then, unless it is
+/// loopback, for any of that address.
 pub async fn identify(
     snapshot: &Snapshot,
     failures: &Failures,

@@ -212,7 +212,7 @@ fn validate(snapshot: &Snapshot, rules: &TopicRules, json: Json<'_>) -> Result<R
 /// Does what a fuse guards; answers with it how long it took, if that has blown the fuse.
 ///
 /// # Errors
-/// How long nothing may be done.
+/// The time until it may be tried again.
 fn timed<T>(fuse: &Fuse, budget: Duration, work: impl FnOnce() -> T) -> Result<(T, Option<Duration>), Duration> {
     let began = Instant::now();
     let how = fuse.admit(began)?;

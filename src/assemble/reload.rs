@@ -32,9 +32,9 @@ use crate::schema::compile::SchemaCache;
 use crate::snapshot::Snapshot;
 use crate::telemetry::logs::Logs;
 
-/// So often what changed while it was read is read again.
+/// How many times files that changed while they were read are read again.
 const READS: usize = 3;
-/// So long publishes wait for appends that began before a commit; a store that hangs holds them up no longer.
+/// How long publishes wait for appends that began before a commit; a store that hangs does not hold them up for longer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What asked for a reload.

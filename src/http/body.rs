@@ -1,4 +1,4 @@
-//! Reading a request's body: its media type, its size, its time.
+//! How a request with a body arrives: who calls, the media type, the size, the time it may take.
 //!
 //! warp's own body filters either have no limit or refuse chunked bodies; this one counts what arrives.
 

@@ -48,7 +48,7 @@ enum Stage {
 enum Holder {
     #[default]
     Nobody,
-    /// A stream, the last answer on its connection.
+    /// A stream, until it has ended.
     Stream(Arc<Connection>),
     /// One answer: a subscriber of nothing, so that it is counted and dropped as they are.
     Answer(Subscriber),
@@ -140,7 +140,9 @@ impl Flow {
     pub fn leave(&self) -> bool {
         if self.0.held.swap(false, Ordering::AcqRel) {
             let mut holder = self.holder();
-            if let Holder::Stream(connection) = &*holder {
+            if let Holder::Stream(connection) = &*holder
+                && !self.is(Stage::Answered)
+            {
                 connection.hold(0);
             } else {
                 let answer = std::mem::take(&mut *holder);

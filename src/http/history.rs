@@ -152,7 +152,7 @@ impl Page {
         };
         let headers = response.headers_mut();
         headers.insert(ETAG, HeaderValue::from_str(&tag).expect("hex in quotes is visible ASCII"));
-        if self.count >= self.limit || self.messages.len() >= MAX_BYTES {
+        if self.is_full() {
             let path = utf8_percent_encode(topics.as_str(), NON_ALPHANUMERIC);
             let next = format!("</history/{path}?after={position}&limit={}>; rel=\"next\"", self.limit);
             headers.insert(LINK, HeaderValue::from_str(&next).expect("percent-encoded text is visible ASCII"));

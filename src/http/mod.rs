@@ -194,9 +194,9 @@ fn weigh(call: &Call, response: &mut Response) {
     }
     let hub = &call.live().hub;
     let again = call.method == Method::GET;
-    if again && !hub.outbound.admits(call.snapshot.config.limits.outbound) {
+    if again && !hub.outbound.admits_answer(call.snapshot.config.limits.outbound) {
         *response = answer::refusal(&Refusal::Overloaded {
-            what: "slow readers hold nearly as much as `limits.outbound` allows",
+            what: "slow readers hold more than half of `limits.outbound`",
             retry_after: Duration::from_secs(1),
         });
     } else {

@@ -121,7 +121,7 @@ impl Connection {
         self.waker.register(cx.waker());
     }
 
-    /// Has the processor fetch what a delivery needs.
+    /// Has the processor fetch the line that a delivery needs: the flag lies in it, and is read without taking the lock.
     pub(super) fn fetch(&self) {
         std::hint::black_box(self.wire.is_poisoned());
     }

@@ -176,13 +176,13 @@ impl Hub {
         all
     }
 
-    /// Drops those that are the furthest behind, of several at one place who has taken nothing for longest, until what is
-    /// held, without what those hold that are ending already, is within the budget; answers how many.
+    /// Drops subscribers until what the others hold is within the budget: those that are the furthest behind first, and of
+    /// several at one place whoever has taken nothing for longest. Answers how many.
     pub fn shed(&self, budget: usize) -> usize {
         let holders = self.connections().into_iter().map(|connection| (connection.held(), connection));
-        let (mut held, mut shed) = (0, 0);
         let mut holders: Vec<_> = holders.filter(|(bytes, c)| *bytes > 0 && c.ending().is_none()).collect();
-        holders.iter().for_each(|(bytes, _)| held += bytes);
+        let mut held: usize = holders.iter().map(|(bytes, _)| bytes).sum();
+        let mut shed = 0;
         holders.sort_by_cached_key(|(_, connection)| (connection.stands(), connection.progress()));
         for (bytes, connection) in holders {
             if held <= budget {

@@ -43,9 +43,18 @@ impl Outbound {
         }
     }
 
-    /// Whether there is room for one more reader within a budget of so many bytes; counts the one for whom there is not.
+    /// Whether there is room for one more subscriber within a budget of so many bytes; counts the one for whom there is not.
     pub fn admits(&self, budget: usize) -> bool {
-        let admits = self.step(budget) == Step::Serve;
+        self.counted(self.step(budget) == Step::Serve)
+    }
+
+    /// Whether there is room for one more large answer: in half of the budget, so that whoever asks for answers and reads
+    /// them drop by drop does not keep subscribers out.
+    pub fn admits_answer(&self, budget: usize) -> bool {
+        self.counted(self.held() <= budget / 2)
+    }
+
+    fn counted(&self, admits: bool) -> bool {
         if !admits {
             self.refused.add(1);
         }

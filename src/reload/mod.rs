@@ -17,11 +17,11 @@ use crate::assemble::reload::{Looked, Reloader, Trigger};
 use crate::live::Live;
 use crate::reload::watch::Watch;
 
-/// For so long nothing may happen before the files are looked at.
+/// How long the files must be quiet before they are looked at.
 const QUIET: Duration = Duration::from_millis(250);
-/// After so long they are looked at even if something happens all the time.
+/// After how long they are looked at even if they are never quiet.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// For so long what removes something must have stood still.
+/// How long a change that removes something must have stood still.
 const STABLE: Duration = Duration::from_secs(2);
 
 /// Reloads whenever there is a reason to, until the drain begins. SIGHUP is listened to from the call on: until then

@@ -18,9 +18,9 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::http::flow::Flow;
 
-/// For so long.
+/// How long a connection that ends is still read.
 const LINGER: Duration = Duration::from_secs(1);
-/// At most so many bytes.
+/// How much of it, in bytes.
 const MOST: usize = 8 << 20;
 /// An answer of at most so many bytes is put together first: writing one buffer costs the kernel less than gathering two.
 const SMALL: usize = 512;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
 use crate::peer::Peer;
-use crate::rig::{Rig, grants};
+use crate::rig::{Rig, grants, until};
 
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -90,9 +90,7 @@ async fn attack(rig: &Rig, bytes: &[u8]) -> Heard {
 }
 
 async fn nobody_is_connected(rig: &Rig) {
-    while rig.live.connections.open() > 0 {
-        tokio::task::yield_now().await;
-    }
+    until("nobody is connected", || rig.live.connections.open() == 0).await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The HTTP side of a WebSocket (RFC 6455, section 4.2).
 
 use crate::peer::Answer;
-use crate::rig::{Rig, grants};
+use crate::rig::{Rig, grants, until};
 
 const HEAD: &str = "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\n";
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -125,8 +125,6 @@ async fn a_place_is_kept_for_as_long_as_the_websocket_lasts() {
     assert_eq!(peer.answer().await.expect("an answer").status, 101);
     assert_eq!(rig.post("/publish/cats", "secret-all", "1").await.status, 503);
     drop(peer);
-    while rig.live.connections.open() > 0 {
-        tokio::task::yield_now().await;
-    }
+    until("nobody is connected", || rig.live.connections.open() == 0).await;
     assert_eq!(rig.post("/publish/cats", "secret-all", "1").await.status, 200);
 }

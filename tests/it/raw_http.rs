@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 
 use crate::event_stream::EventStream;
-use crate::rig::Rig;
+use crate::rig::{Rig, until};
 
 const TOKEN: &str = "Host: localhost\r\nAuthorization: Bearer secret-all\r\nContent-Type: application/json\r\n";
 
@@ -230,9 +230,7 @@ async fn connections_over_the_limit_are_told_and_probes_still_answered() {
     assert_eq!((refused.header("retry-after"), refused.header("connection")), ("1", "close"));
     assert_eq!(rig.get("/health", "").await.status, 200, "it does live");
     held.clear();
-    while rig.live.connections.open() > 0 {
-        tokio::task::yield_now().await;
-    }
+    until("nobody is connected", || rig.live.connections.open() == 0).await;
     assert_eq!(rig.post("/publish/cats", "secret-all", "1").await.status, 200);
 }
 
@@ -248,7 +246,5 @@ async fn a_peer_that_never_reads_its_answers_is_let_go() {
     // What the server does not answer it does not read either: at some point nothing more can be sent, and then it is
     // let go, which ends this loop by an error.
     while peer.try_send(ask.repeat(100)).await.is_ok() {}
-    while rig.live.connections.open() > 0 {
-        tokio::task::yield_now().await;
-    }
+    until("nobody is connected", || rig.live.connections.open() == 0).await;
 }

@@ -154,6 +154,16 @@ impl Drop for Rig {
     }
 }
 
+/// Waits until it is so, for half a minute at most.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| panic!("{what}: not in time"));
+}
+
 /// Starts a task of a test's own.
 #[expect(clippy::disallowed_methods, reason = "the server owns its tasks; these are the tests'")]
 pub fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {

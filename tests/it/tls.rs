@@ -23,7 +23,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::peer::Peer;
-use crate::rig::Rig;
+use crate::rig::{Rig, until};
 use crate::subscriber::Subscriber;
 
 const CONFIG: &str = r#"
@@ -199,12 +199,7 @@ async fn who_does_not_read_the_end_of_an_answer_is_let_go() {
     publish(&rig, &cert, &json!("x".repeat(40_000))).await;
     let mut deaf = Peer::new(narrow(&rig, &cert).await);
     deaf.send("GET /history/cats HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-    let gone = async {
-        while rig.live.connections.open() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(15), gone).await.expect("`limits.write_stall` holds for TLS too");
+    until("`limits.write_stall` holds for TLS too", || rig.live.connections.open() == 0).await;
     assert_eq!(rig.live.hub.outbound.held(), 0);
     drop(deaf);
 }
@@ -217,12 +212,7 @@ async fn what_a_slow_reader_holds_in_the_tls_layer_is_counted() {
     let (rig, _) = place.start().await;
     let deaf = listen_on(narrow(&rig, &cert).await).await;
     publish(&rig, &cert, &json!("x".repeat(40_000))).await;
-    let held = async {
-        while rig.live.hub.outbound.held() <= LAYER {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), held).await.expect("a record in the layer, and the rest");
+    until("a record in the layer and the rest are held", || rig.live.hub.outbound.held() > LAYER).await;
     drop(deaf);
     rig.end().await;
 }

@@ -21,7 +21,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::rig::{Rig, snapshot};
+use crate::rig::{Rig, snapshot, until};
 use crate::subscriber::Subscriber;
 
 const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
@@ -143,12 +143,7 @@ async fn go_deaf(peer: &mut Subscriber<DuplexStream>) {
 
 /// Until the server lets go of the socket.
 async fn let_go(socket: &Writes) {
-    let waits = async {
-        while Arc::strong_count(socket) > 1 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), waits).await.expect("nobody keeps the socket");
+    until("nobody keeps the socket", || Arc::strong_count(socket) == 1).await;
 }
 
 /// It had been counted from the last delivery: whoever got none for so long was cut off as soon as a reply did not fit.
@@ -226,9 +221,7 @@ async fn what_ends_a_subscriber_on_the_way_to_the_last_message_is_said_to_it() {
     }
     rig.live.drain.begin();
     let connections = rig.live.hub.connections();
-    while connections.iter().any(|connection| connection.ending().is_none()) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("all are told", || connections.iter().all(|connection| connection.ending().is_some())).await;
     drop(connections);
     let close = async {
         loop {
