@@ -21,12 +21,16 @@ impl Heard {
         let mut heard = Self { texts: Vec::new(), code: None };
         let mut rest = bytes;
         while let [first, second, after @ ..] = rest {
-            let (length, after) = match second {
-                126 => (usize::from(u16::from_be_bytes([after[0], after[1]])), &after[2..]),
-                127 => (u64::from_be_bytes(after[..8].try_into().expect("8 bytes")) as usize, &after[8..]),
-                short => (usize::from(*short), after),
-            };
-            let (payload, after) = after.split_at(length);
+            let (wide, after) = after
+                .split_at_checked(match second {
+                    126 => 2,
+                    127 => 8,
+                    _ => 0,
+                })
+                .unwrap_or_default();
+            let long = wide.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+            let length = if *second < 126 { usize::from(*second) } else { long };
+            let Some((payload, after)) = after.split_at_checked(length) else { break };
             match first & 0x0f {
                 1 => heard.texts.push(String::from_utf8(payload.to_vec()).expect("text")),
                 8 => heard.code = payload.first_chunk().map(|code| u16::from_be_bytes(*code)),
@@ -81,12 +85,14 @@ async fn anonymous(change: impl FnOnce(&mut relay::config::model::Config)) -> Ri
     .await
 }
 
-/// Sends, and reads to the end of the connection.
+/// Sends, and reads up to the goodbye, which is answered, or to the end of the connection.
 async fn attack(rig: &Rig, bytes: &[u8]) -> Heard {
     let mut peer = open(rig).await;
     // The server may have had enough before all is sent.
     let _ = peer.try_send(bytes).await;
-    Heard::read(&peer.rest().await)
+    let heard = Heard::read(&peer.until(|heard| Heard::read(heard).code.is_some()).await);
+    let _ = peer.try_send(frame(0x88, b"")).await;
+    heard
 }
 
 async fn nobody_is_connected(rig: &Rig) {

@@ -117,7 +117,7 @@ async fn answers_leave_room_for_subscribers() {
     assert_eq!(rig.get("/history/cats", "").await.status, 503);
     let mut subscriber = Subscriber::open(rig.public).await;
     subscriber.subscribe("cats").await;
-    drop(deaf);
+    drop((deaf, subscriber));
     rig.end().await;
 }
 

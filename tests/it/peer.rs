@@ -97,6 +97,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         rest
     }
 
+    /// Reads until it is enough, or to the end of the connection.
+    pub async fn until(&mut self, is_enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+        while !is_enough(&self.read) && self.fill().await > 0 {}
+        std::mem::take(&mut self.read)
+    }
+
     async fn read_answer(&mut self, has_body: bool) -> Option<Answer> {
         let end = loop {
             if let Some(at) = self.read.windows(4).position(|w| w == b"\r\n\r\n") {

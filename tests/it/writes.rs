@@ -109,6 +109,7 @@ async fn a_connection_that_was_served_is_let_go_when_it_ends_and_nothing_is_publ
     assert_eq!(Arc::strong_count(&socket), 2, "the server has it");
     drop(goes);
     let_go(&socket).await;
+    drop(stays);
     rig.end().await;
 }
 
@@ -126,7 +127,7 @@ async fn being_served_by_the_shard_again_is_no_sign_of_life() {
     silent.settle(pulled, 0);
     assert!(silent.join() && silent.is_live());
     assert_eq!(silent.connection().progress(), 0);
-    drop(silent);
+    drop((silent, other));
     rig.end().await;
 }
 
@@ -157,6 +158,7 @@ async fn write_stall_begins_when_something_is_left_unsent() {
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert_eq!(Arc::strong_count(&socket), 2, "it has just stopped reading");
     let_go(&socket).await;
+    drop(peer);
     rig.end().await;
 }
 
@@ -172,7 +174,7 @@ async fn whoever_does_not_read_is_not_pinged_but_stalls() {
         1,
     ))
     .await;
-    let (mut peer, socket) = subscribe(&rig).await;
+    let (mut peer, _socket) = subscribe(&rig).await;
     go_deaf(&mut peer).await;
     tokio::time::sleep(Duration::from_millis(600)).await;
     for _ in 0..PINGS {
@@ -180,7 +182,7 @@ async fn whoever_does_not_read_is_not_pinged_but_stalls() {
     }
     go_deaf(&mut peer).await;
     assert_eq!(peer.json().await["type"], "pong", "it may take nothing for `write_stall`");
-    let_go(&socket).await;
+    drop(peer);
     rig.end().await;
 }
 
@@ -199,6 +201,7 @@ async fn a_command_waits_while_an_answer_is_unsent() {
     for _ in 0..80 {
         assert_eq!(peer.json().await["problem"]["type"], "urn:relay:problem:validation-failed");
     }
+    drop(peer);
     rig.end().await;
 }
 
@@ -223,13 +226,12 @@ async fn what_ends_a_subscriber_on_the_way_to_the_last_message_is_said_to_it() {
     let connections = rig.live.hub.connections();
     until("all are told", || connections.iter().all(|connection| connection.ending().is_some())).await;
     drop(connections);
-    let close = async {
-        loop {
-            if let Message::Close(close) = peer.next().await {
-                return close.map(|close| u16::from(close.code));
-            }
+    let code = loop {
+        if let Message::Close(close) = peer.next().await {
+            break close.map(|close| u16::from(close.code));
         }
     };
-    let (code, ()) = tokio::join!(close, rig.end());
     assert_eq!(code, Some(4101));
+    drop(peer);
+    rig.end().await;
 }
