@@ -16,6 +16,8 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::error;
 
+use crate::telemetry::logs;
+
 /// The owner of all tasks. Clones are the same owner.
 #[derive(Clone, Default)]
 pub struct Drain {
@@ -48,7 +50,7 @@ impl Drain {
             if ended.is_err() {
                 // Without it the server would look alive and do half of its work.
                 error!(task = name, "a task that the server cannot do without has panicked; ending the process");
-                std::process::exit(70);
+                logs::exit(70);
             }
         });
         #[expect(clippy::disallowed_methods, reason = "this is the owner")]

@@ -37,6 +37,7 @@ use crate::plugin::Protocol;
 use crate::server::http_socket::HttpSocket;
 use crate::server::listener::Listener;
 use crate::server::socket::Socket;
+use crate::telemetry::logs;
 
 /// Connections to the admin listener; they are among the descriptors that `limits.connections` leaves.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -111,7 +112,7 @@ pub fn listen_to_signals(live: &Arc<Live>) -> io::Result<()> {
                 drain.begin();
             } else {
                 warn!(signal = name, "ending at once");
-                std::process::exit(1);
+                logs::exit(1);
             }
         }
     });

@@ -5,6 +5,7 @@
 
 pub mod logs;
 pub mod panics;
+pub mod queue;
 pub mod scrape;
 pub mod stats;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tracing::info;
+use tracing::{error, info};
 
 use crate::assemble::reload::Reloader;
 use crate::assemble::{self, build, load};
@@ -19,7 +19,7 @@ use crate::reload;
 use crate::schema::compile::SchemaCache;
 use crate::server::listener::Listener;
 use crate::server::{self, Listeners, descriptors};
-use crate::telemetry::logs::Logs;
+use crate::telemetry::logs::{self, Logs};
 use crate::telemetry::panics;
 
 /// Loads the configuration and, if it is good, runs the server until it is told to stop.
@@ -31,6 +31,7 @@ pub(super) fn run(config: &Path) -> ExitCode {
         return ExitCode::from(BAD_CONFIG);
     };
     let logs = Logs::start(&valid.log);
+    let _last = LastWord;
     panics::log_places();
     descriptors::raise();
     // One shard for each worker: more would only contend for the same processors.
@@ -47,9 +48,18 @@ pub(super) fn run(config: &Path) -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("relay: {error}");
+            error!(%error, "relay cannot run");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// However the server ends, also by a panic: what it has logged is written first.
+struct LastWord;
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        logs::flush();
     }
 }
 

@@ -1,11 +1,15 @@
 //! The log: where it goes, how it looks, and what never gets into it.
 //!
 //! Other crates log what they handle, payloads included, at their lower levels: of theirs only warnings and errors pass,
-//! whatever the configuration or `RUST_LOG` says.
+//! whatever the configuration or `RUST_LOG` says. Nobody who logs waits for standard error.
 
 use std::env;
 use std::io;
+use std::process;
+use std::sync::OnceLock;
+use std::time::Duration;
 
+use tracing::subscriber::with_default;
 use tracing::{Level, Metadata, Subscriber, warn};
 use tracing_subscriber::filter::{FilterExt, FilterFn};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
@@ -15,6 +19,13 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 use crate::config::model::Log;
+use crate::telemetry::queue::Queue;
+
+/// How long the end waits for standard error.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A process has one log, as it has one standard error.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
 
 /// The running log.
 pub struct Logs {
@@ -27,9 +38,18 @@ impl Logs {
     /// Starts to log to standard error, for the whole process. `RUST_LOG` wins over the level of the configuration.
     pub fn start(log: &Log) -> Self {
         let rust_log = env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
-        let (subscriber, logs) = build(log, rust_log.as_deref(), BoxMakeWriter::new(io::stderr));
+        let told = if log.json { told_as_json } else { told_to_people };
+        let queue = Queue::default();
+        let started = queue.write_to(io::stderr(), told);
+        let writer = if started.is_ok() { writer(&queue) } else { BoxMakeWriter::new(io::stderr) };
+        let (subscriber, logs) = build(log, rust_log.as_deref(), writer);
         // It fails when the process logs already, which is as good.
-        let _ = subscriber.try_init();
+        if subscriber.try_init().is_ok() && started.is_ok() {
+            let _ = QUEUE.set(queue);
+        }
+        if let Err(error) = started {
+            warn!(%error, "there is no thread for the log: whoever logs waits for standard error");
+        }
         if rust_log.is_some() && !logs.fixed {
             warn!("`RUST_LOG` is not understood; the level of the configuration counts");
         }
@@ -43,6 +63,45 @@ impl Logs {
             let _ = self.filter.reload(filter(level));
         }
     }
+}
+
+/// Waits until everything that was logged is written, or until standard error has not taken it for a second.
+pub fn flush() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(PATIENCE);
+    }
+}
+
+/// Ends the process at once, but for what the log has yet to say.
+pub fn exit(code: i32) -> ! {
+    flush();
+    process::exit(code)
+}
+
+/// How many lines were lost because standard error did not take them.
+pub fn dropped() -> u64 {
+    QUEUE.get().map_or(0, Queue::dropped)
+}
+
+fn writer(queue: &Queue) -> BoxMakeWriter {
+    let queue = queue.clone();
+    BoxMakeWriter::new(move || queue.clone())
+}
+
+fn told_to_people(lost: u64) -> Vec<u8> {
+    told(false, lost)
+}
+
+fn told_as_json(lost: u64) -> Vec<u8> {
+    told(true, lost)
+}
+
+/// By a log of its own, which lets it pass whatever level is logged, and ahead of the lines that have come since.
+fn told(json: bool, lost: u64) -> Vec<u8> {
+    let page = Queue::default();
+    let (subscriber, _) = build(&Log { json, level: "warn".into() }, None, writer(&page));
+    with_default(subscriber, || warn!(lines = lost, "lines of the log were lost: standard error did not take them"));
+    page.take()
 }
 
 /// A log that is written to `writer`, and its handle.
@@ -78,7 +137,7 @@ mod tests {
     use tracing::{debug, info, subscriber::with_default, trace, warn};
     use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
-    use super::build;
+    use super::{build, told};
     use crate::config::model::Log;
 
     #[derive(Clone, Default)]
@@ -145,6 +204,16 @@ mod tests {
             info!("three");
         });
         assert!(page.take().contains("three"), "RUST_LOG wins");
+    }
+
+    #[test]
+    fn lost_lines_are_told_in_the_format_of_the_log() {
+        let text = String::from_utf8(told(false, 7)).expect("text");
+        let expected =
+            " WARN relay::telemetry::logs: lines of the log were lost: standard error did not take them lines=7\n";
+        assert!(text.ends_with(expected), "{text}");
+        let line: Value = serde_json::from_slice(&told(true, 7)).expect("one line of JSON");
+        assert_eq!((&line["level"], &line["lines"]), (&"WARN".into(), &7.into()));
     }
 
     #[test]

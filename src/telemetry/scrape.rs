@@ -17,6 +17,7 @@ use crate::hub::topic::Topic;
 use crate::live::Live;
 use crate::message::Time;
 use crate::snapshot::Snapshot;
+use crate::telemetry::logs;
 use crate::telemetry::stats::Histogram;
 
 /// The media type of [`Scraper::text`].
@@ -178,6 +179,7 @@ fn requests(live: &Live, page: &mut Page<'_>) -> fmt::Result {
         ("auth_failures", "Credentials refused", live.failures.total.get()),
         ("accept_errors", "Connections that could not be accepted", stats.accept_errors.get()),
         ("panics", "Requests whose handler panicked", stats.panics.get()),
+        ("log_lines_dropped", "Lines of the log lost because standard error did not take them", logs::dropped()),
     ] {
         page.counter(name, help, value)?;
     }

@@ -37,6 +37,7 @@ mod reload_storm;
 mod rig;
 mod smallest_flow;
 mod stale;
+mod stalled_log;
 mod store_contract;
 mod subscriber;
 mod suites;

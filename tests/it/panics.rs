@@ -9,7 +9,7 @@ use relay::drain::Drain;
 use relay::message::Time;
 use relay::plugin::{AuthError, Authenticator, BoxFuture};
 use relay::principal::Principal;
-use relay::telemetry::logs::Logs;
+use relay::telemetry::logs::{self, Logs};
 use relay::telemetry::panics::log_places;
 
 use crate::rig::{Rig, grants, snapshot};
@@ -107,6 +107,7 @@ fn a_panic_is_logged_by_its_place_and_not_by_its_text() {
     log_places();
     let secret = String::from("unspeakable");
     assert!(std::panic::catch_unwind(|| panic!("{secret}")).is_err());
+    logs::flush();
 }
 
 #[test]

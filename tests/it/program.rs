@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// A directory of this test's own.
 pub struct Place(pub PathBuf);
@@ -103,6 +104,19 @@ impl Relay {
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill").success());
+    }
+
+    /// Waits for its end while nobody reads its log: its exit code. `None` if it was still there after so long.
+    pub async fn exit_unread(&mut self, within: Duration) -> Option<i32> {
+        let ended = async {
+            loop {
+                if let Some(status) = self.child.try_wait().expect("a child") {
+                    return status.code();
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(within, ended).await.unwrap_or(None)
     }
 
     /// Waits for its end: its exit code and the rest of its log.

@@ -1,0 +1,254 @@
+//! Lines of the log on their way to standard error: whoever logs leaves them here, and one thread writes them.
+//!
+//! A pipe that nobody reads would hold up whoever writes to it, and with the threads that serve the whole server. So
+//! nobody waits here: what there is no room for is lost, counted, and told where it is missing. Knows nothing of what a
+//! line says.
+
+use std::io::{self, ErrorKind, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// Bytes that wait to be written; at most as many are being written meanwhile. One line that is longer has its turn when
+/// nothing else waits.
+const ROOM: usize = 1 << 20;
+/// How long to wait when standard error is not to be waited for, as it is where somebody else has made it so.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The lines that wait. Clones are the same queue.
+#[derive(Clone, Default)]
+pub struct Queue(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    /// Wakes the thread that writes.
+    more: Condvar,
+    /// Wakes whoever waits until everything is written.
+    written: Condvar,
+    dropped: AtomicU64,
+}
+
+#[derive(Default)]
+struct Waiting {
+    lines: Batch,
+    /// The thread that writes has nothing to do. Otherwise it need not be woken, which is a system call.
+    idle: bool,
+}
+
+/// Whole lines, in order, and what was lost behind the last of them.
+#[derive(Default)]
+struct Batch {
+    text: Vec<u8>,
+    /// Where each line ends.
+    ends: Vec<usize>,
+    lost: u64,
+}
+
+impl Queue {
+    /// Starts the thread that writes to `sink`. `told` is the line that says how many were lost.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
+    pub fn write_to(&self, sink: impl Write + Send + 'static, told: fn(u64) -> Vec<u8>) -> io::Result<()> {
+        let queue = self.clone();
+        // Not of the runtime: it writes what is said before that starts and after it has ended.
+        thread::Builder::new().name("log".into()).spawn(move || queue.write_all(sink, told)).map(drop)
+    }
+
+    /// Leaves one line, or loses it. What was lost is told at one place: so until the thread that writes comes by, what
+    /// follows is lost as well, even where there is room for it.
+    pub fn push(&self, line: &[u8]) {
+        let mut waiting = self.lock();
+        let lines = &mut waiting.lines;
+        if lines.lost > 0 || (!lines.text.is_empty() && lines.text.len() + line.len() > ROOM) {
+            lines.lost += 1;
+            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        lines.text.extend_from_slice(line);
+        lines.ends.push(lines.text.len());
+        if std::mem::take(&mut waiting.idle) {
+            self.0.more.notify_one();
+        }
+    }
+
+    /// Waits until everything that was left here is written, at most so long.
+    pub fn flush(&self, within: Duration) {
+        let waiting = self.lock();
+        // Late is as good as never: whoever waits for it goes on either way.
+        drop(self.0.written.wait_timeout_while(waiting, within, |waiting| !waiting.idle));
+    }
+
+    /// How many lines were lost.
+    pub fn dropped(&self) -> u64 {
+        self.0.dropped.load(Ordering::Relaxed)
+    }
+
+    /// What waits, if no thread writes it.
+    pub(super) fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.lock().lines).text
+    }
+
+    fn write_all(&self, mut sink: impl Write, told: fn(u64) -> Vec<u8>) {
+        loop {
+            let batch = self.next();
+            let mut start = 0;
+            for (index, end) in batch.ends.iter().enumerate() {
+                // Line by line, so that those of other processes come between and not into them.
+                if write(&mut sink, &batch.text[start..*end]).is_err() {
+                    let unwritten = batch.ends.len() - index;
+                    self.0.dropped.fetch_add(unwritten as u64, Ordering::Relaxed);
+                    break;
+                }
+                start = *end;
+            }
+            if batch.lost > 0 {
+                // Those lines are counted, and where this cannot be written they cannot be told of.
+                let _ = write(&mut sink, &told(batch.lost));
+            }
+        }
+    }
+
+    fn next(&self) -> Batch {
+        let mut waiting = self.lock();
+        while waiting.lines.text.is_empty() {
+            waiting.idle = true;
+            self.0.written.notify_all();
+            waiting = self.0.more.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        waiting.idle = false;
+        std::mem::take(&mut waiting.lines)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One call of `write` is one line: so the formatter of the log does it.
+impl Write for Queue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write(sink: &mut impl Write, mut line: &[u8]) -> io::Result<()> {
+    while !line.is_empty() {
+        match sink.write(line) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => line = &line[written..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => pause(),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "this thread serves nobody")]
+fn pause() {
+    thread::sleep(PAUSE);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+    use std::time::{Duration, Instant};
+
+    use super::{Queue, ROOM};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Takes a line when the test does.
+    struct Reader(SyncSender<Vec<u8>>);
+
+    impl Write for Reader {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.send(bytes.to_vec()).map_err(|_| io::ErrorKind::BrokenPipe)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn start() -> (Queue, Receiver<Vec<u8>>) {
+        let (sender, lines) = sync_channel(0);
+        let queue = Queue::default();
+        queue.write_to(Reader(sender), |lost| format!("{lost} lost\n").into_bytes()).expect("a thread");
+        (queue, lines)
+    }
+
+    fn next(lines: &Receiver<Vec<u8>>) -> String {
+        String::from_utf8(lines.recv_timeout(PATIENCE).expect("a line in time")).expect("text")
+    }
+
+    #[test]
+    fn lines_come_in_order_and_what_is_lost_is_told_where_it_is_missing() {
+        let (queue, lines) = start();
+        queue.push(b"first\n");
+        assert_eq!(next(&lines), "first\n");
+        queue.push(b"second\n");
+        let long = vec![b'x'; ROOM / 4];
+        // The thread may or may not have taken the second one by now: it stands with one batch either way.
+        let mut pushed = 0;
+        while queue.dropped() < 3 {
+            queue.push(&long);
+            pushed += 1;
+        }
+        queue.push(b"short, and lost as well\n");
+        assert_eq!(next(&lines), "second\n");
+        let mut seen = 0;
+        let told = loop {
+            match next(&lines) {
+                line if line.starts_with('x') => seen += 1,
+                line => break line,
+            }
+        };
+        assert_eq!((told.as_str(), seen), ("4 lost\n", pushed - 3));
+        queue.push(b"last\n");
+        assert_eq!(next(&lines), "last\n");
+        queue.flush(PATIENCE);
+        assert_eq!(queue.dropped(), 4);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_has_its_turn_when_nothing_else_waits() {
+        let (queue, lines) = start();
+        queue.push(&vec![b'x'; 2 * ROOM]);
+        assert_eq!(next(&lines).len(), 2 * ROOM);
+        assert_eq!(queue.dropped(), 0);
+    }
+
+    #[test]
+    fn the_end_waits_for_what_is_written_and_no_longer_than_it_may() {
+        let (queue, lines) = start();
+        queue.push(b"unread\n");
+        let began = Instant::now();
+        queue.flush(Duration::from_millis(50));
+        assert!(began.elapsed() >= Duration::from_millis(50));
+        assert_eq!(next(&lines), "unread\n");
+        queue.flush(PATIENCE);
+        assert!(began.elapsed() < PATIENCE);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted_and_the_next_line_is_tried() {
+        let (queue, lines) = start();
+        drop(lines);
+        for lost in 1..=3 {
+            queue.push(b"nobody reads\n");
+            queue.flush(PATIENCE);
+            assert_eq!(queue.dropped(), lost);
+        }
+    }
+}

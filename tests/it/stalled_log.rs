@@ -1,0 +1,102 @@
+//! Standard error that nobody reads: what a stalled log driver, or `| less`, does to whoever logs.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+
+use crate::peer::Peer;
+use crate::program::{Place, Relay};
+
+/// Lines of some 400 bytes each: the pipe and the queue before it hold half of them.
+const REFUSED: usize = 6_000;
+
+struct Site {
+    place: Place,
+    relay: Relay,
+}
+
+impl Site {
+    fn start(name: &str) -> Self {
+        let place = Place::new(name);
+        let unix = |name: &str| format!("unix:{}", place.0.join(name).display());
+        let text = format!(
+            "version = 1\n[server]\nlisten = \"{}\"\nadmin = \"{}\"\n[topics.cats]\nschema = \"any\"\n\
+             [anonymous]\npublish = [\"cats\"]\nsubscribe = [\"cats\"]\n[limits]\ndrain = \"2 s\"\n",
+            unix("relay.sock"),
+            unix("admin.sock"),
+        );
+        let mut relay = Relay::start(&place.write("relay.toml", &text));
+        relay.wait_for("relay is running");
+        Self { place, relay }
+    }
+
+    async fn connect(&self, socket: &str) -> Peer<UnixStream> {
+        Peer::new(UnixStream::connect(self.place.0.join(socket)).await.expect("it listens"))
+    }
+
+    async fn get(&self, socket: &str, path: &str) -> (u16, String) {
+        let mut peer = self.connect(socket).await;
+        peer.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        let answer = peer.answer().await.expect("an answer");
+        (answer.status, String::from_utf8(answer.body).expect("text"))
+    }
+
+    async fn publish(&self, topic: &str, times: usize) -> Vec<u16> {
+        let mut peer = self.connect("relay.sock").await;
+        let head = "Host: x\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n1";
+        let mut statuses = Vec::new();
+        for _ in 0..times {
+            peer.send(format!("POST /publish/{topic} HTTP/1.1\r\n{head}")).await;
+            statuses.push(peer.answer().await.expect("an answer").status);
+        }
+        statuses
+    }
+
+    /// One line of the log for each.
+    async fn be_refused(&self) {
+        let statuses = self.publish(&"x".repeat(250), REFUSED).await;
+        assert!(statuses.iter().all(|status| *status == 401), "{:?}", statuses.first());
+    }
+}
+
+/// Each line was written by the thread that had something to say: after some 400 of them all threads stood, no request
+/// was answered any more, and SIGTERM did not end the process.
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_neither_requests_nor_the_end() {
+    let site = Site::start("stalled");
+    site.be_refused().await;
+    assert_eq!(site.publish("cats", 1).await, [200]);
+    assert_eq!(site.get("relay.sock", "/health").await.0, 200);
+    assert!(site.get("relay.sock", "/history/cats?after=earliest").await.1.contains("\"data\":1"));
+    assert_eq!(site.get("admin.sock", "/ready").await.0, 200);
+    let Site { place: _place, mut relay } = site;
+    relay.signal("TERM");
+    assert_eq!(relay.exit_unread(Duration::from_secs(5)).await, Some(0));
+}
+
+#[tokio::test]
+async fn what_the_log_has_lost_is_told_and_counted() {
+    let site = Site::start("lost");
+    site.be_refused().await;
+    let (_, metrics) = site.get("admin.sock", "/metrics").await;
+    let lost = metrics.lines().find_map(|line| line.strip_prefix("relay_log_lines_dropped_total "));
+    let lost: usize = lost.and_then(|n| n.parse().ok()).expect("a count");
+    assert!(lost > 100, "{lost}");
+    let Site { place: _place, mut relay } = site;
+    let seen = Cell::new(0);
+    let told = relay.wait_until("told", |line| {
+        assert!(line.starts_with("20") && line.matches(" relay::").count() == 1, "half a line: {line}");
+        seen.set(seen.get() + usize::from(line.contains("a publish was refused")));
+        line.contains("were lost")
+    });
+    let expected = format!(
+        " WARN relay::telemetry::logs: lines of the log were lost: standard error did not take them lines={lost}\n"
+    );
+    assert!(told.ends_with(&expected), "{told}");
+    assert_eq!(seen.get() + lost, REFUSED);
+    relay.signal("TERM");
+    let (code, log) = relay.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("draining") && log.contains("drained"), "{log}");
+}
