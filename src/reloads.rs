@@ -62,9 +62,11 @@ impl Reloads {
         self.last.store(Some(Arc::new(report)));
     }
 
-    /// Notes that the files are those of the configuration in force: a refused change was undone.
-    pub fn recovered(&self) {
+    /// Notes that the files are those of the configuration in force. Answers whether a refused change was undone by that.
+    pub fn recovered(&self) -> bool {
+        let was_stale = self.stale().is_some();
         self.recovered.store(true, Ordering::Relaxed);
+        was_stale
     }
 
     /// The last one that was committed or refused.
@@ -81,14 +83,26 @@ impl Reloads {
     pub fn stale(&self) -> Option<String> {
         let last = self.last().filter(|_| !self.recovered.load(Ordering::Relaxed))?;
         let Outcome::Refused(_) = &last.result else { return None };
-        let first = last.diagnostics.as_array().and_then(|all| all.iter().find(|d| d["severity"] == "error"));
-        let message = first.and_then(|d| d["message"].as_str()).unwrap_or("see `GET /config`");
-        Some(format!("the last reload was refused at {}: {message}", last.at))
+        Some(format!("the last reload was refused at {}: {}", last.at, in_short(&last.diagnostics)))
     }
 
     /// The last one, as the admin listener tells it.
     pub fn to_json(&self) -> Value {
         self.last().map_or(Value::Null, |report| report.to_json())
+    }
+}
+
+/// The first error with its place, and how many more there are.
+fn in_short(diagnostics: &Value) -> String {
+    let mut errors = diagnostics.as_array().into_iter().flatten().filter(|d| d["severity"] == "error");
+    let Some(first) = errors.next() else { return "see `GET /config`".to_owned() };
+    let mut text = first["message"].as_str().unwrap_or_default().to_owned();
+    if let (Some(file), Some(line)) = (first["file"].as_str(), first["line"].as_u64()) {
+        text = format!("{file}:{line}: {text}");
+    }
+    match errors.count() {
+        0 => text,
+        more => format!("{text}, and {more} more"),
     }
 }
 

@@ -83,7 +83,7 @@ pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'s
         });
     }
     live.drain.detach("watchdog", watchdog::run(live.clone()));
-    live.supervisor.ready();
+    live.supervisor.ready(None);
     live.drain.begun().await;
     live.supervisor.stopping();
     match ending::end(&live).await {

@@ -15,6 +15,9 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use tracing::warn;
 
+/// The most characters of why a reload was refused: a status is one line of what `systemctl status` prints.
+const STATUS: usize = 240;
+
 /// Whom to tell; nobody until [`Supervisor::connect`].
 #[derive(Default)]
 pub struct Supervisor {
@@ -40,9 +43,18 @@ impl Supervisor {
         }
     }
 
-    /// The server serves, for the first time or again.
-    pub fn ready(&self) {
-        self.tell("READY=1\nSTATUS=serving");
+    /// The server serves, for the first time or again; `stale` says why not by what its files say.
+    pub fn ready(&self, stale: Option<&str>) {
+        match stale {
+            None => self.tell("READY=1\nSTATUS=serving"),
+            Some(why) => {
+                let short: String = why.chars().take(STATUS).collect();
+                self.tell(&format!(
+                    "READY=1\nSTATUS=serving; {short}{}",
+                    if short.len() < why.len() { "…" } else { "" }
+                ));
+            }
+        }
     }
 
     /// A reload has begun; [`Supervisor::ready`] ends it, whatever came of it.

@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 
 use crate::assemble::aside::aside;
 use crate::assemble::plan::Plan;
+pub use crate::assemble::trigger::Trigger;
 use crate::assemble::{Loaded, build, gate, load};
 use crate::config::files::Inputs;
 use crate::config::model::{Config, Span, TokenConfig};
@@ -36,36 +37,6 @@ use crate::telemetry::logs::Logs;
 const READS: usize = 3;
 /// How long publishes wait for appends that began before a commit; a store that hangs does not hold them up for longer.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// What asked for a reload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trigger {
-    /// A file or directory changed.
-    File,
-    /// The files were looked at again.
-    Poll,
-    /// SIGHUP.
-    Signal,
-    /// `POST /reload`.
-    Request,
-}
-
-impl Trigger {
-    /// The word for logs and reports.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::File => "file",
-            Self::Poll => "poll",
-            Self::Signal => "signal",
-            Self::Request => "request",
-        }
-    }
-
-    /// Whether a person asked: then it applies at once.
-    fn is_word(self) -> bool {
-        matches!(self, Self::Signal | Self::Request)
-    }
-}
 
 /// The one who reloads.
 pub struct Reloader {
@@ -165,6 +136,8 @@ impl Reloader {
             result: Outcome::Unchanged,
             diagnostics: json!([]),
         };
+        // A look changes nothing, and whoever has said that he stops has said the last word.
+        let tells = || !dry_run && !self.live.drain.has_begun();
         match self.load(&state).await {
             Err(given_up) => (report.result, report.diagnostics) = given_up,
             Ok(loaded) => {
@@ -175,7 +148,7 @@ impl Reloader {
                 if !trigger.is_word() {
                     if loaded.hash == running.hash {
                         state.refused = None;
-                        self.live.reloads.recovered();
+                        self.recover(&report);
                         return Looked::Done(report);
                     }
                     if state.refused.as_ref() == Some(&loaded.hash) {
@@ -185,16 +158,10 @@ impl Reloader {
                         return Looked::Suspicious(loaded.hash);
                     }
                 }
-                // A look changes nothing, and whoever has said that he stops has said the last word.
-                let tells = || !dry_run && !self.live.drain.has_begun();
                 if tells() {
                     self.live.supervisor.reloading();
                 }
-                let judged = self.judge(&mut state, &running, loaded, dry_run).await;
-                if tells() {
-                    self.live.supervisor.ready();
-                }
-                (report.result, report.diagnostics) = judged;
+                (report.result, report.diagnostics) = self.judge(&mut state, &running, loaded, dry_run).await;
             }
         }
         report.generation = self.live.snapshot().generation;
@@ -202,6 +169,9 @@ impl Reloader {
         report.took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         if !dry_run {
             self.tell(&report);
+        }
+        if tells() {
+            self.live.supervisor.ready(self.live.reloads.stale().as_deref());
         }
         Looked::Done(report)
     }
@@ -297,6 +267,20 @@ impl Reloader {
         }
     }
 
+    /// The files are those of the configuration in force. Answers whether a refused change was undone by that, which is
+    /// then told.
+    fn recover(&self, report: &Report) -> bool {
+        let was_stale = self.live.reloads.recovered();
+        if was_stale {
+            let (trigger, generation) = (report.trigger, report.generation);
+            info!(trigger, generation, "the files are again those in force; nothing is refused any more");
+            if !self.live.drain.has_begun() {
+                self.live.supervisor.ready(None);
+            }
+        }
+        was_stale
+    }
+
     fn tell(&self, report: &Report) {
         let (trigger, generation, took_ms) = (report.trigger, report.generation, report.took_ms);
         match &report.result {
@@ -305,8 +289,9 @@ impl Reloader {
                 error!(trigger, generation, took_ms, diagnostics = %format_args!("\n{text}"), "a reload was refused");
             }
             Outcome::Unchanged => {
-                info!(trigger, generation, took_ms, "nothing to reload");
-                self.live.reloads.recovered();
+                if !self.recover(report) {
+                    info!(trigger, generation, took_ms, "nothing to reload");
+                }
                 return;
             }
             Outcome::Planned(_) => return,

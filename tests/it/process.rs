@@ -134,6 +134,28 @@ fn a_directory_that_goes_is_no_reason_to_warn() {
     assert!(!rest.contains("notify"), "{rest}");
 }
 
+/// `/ready` was ready again and the log said nothing of it: its last word was that a reload was refused.
+#[test]
+fn a_refused_change_that_is_undone_is_a_line_of_the_log() {
+    let place = Place::new("undone");
+    let good = config("127.0.0.1:0");
+    let mut relay = Relay::start(&place.write("relay.toml", &good));
+    relay.wait_for("relay is running");
+    for (signal, trigger) in [(false, "file"), (true, "signal")] {
+        place.write("relay.toml", &good.replace("any", "no.json"));
+        relay.wait_for("a reload was refused");
+        place.write("relay.toml", &good);
+        if signal {
+            relay.signal("HUP");
+        }
+        let line = relay.wait_for("nothing is refused any more");
+        let expected =
+            " INFO relay::assemble::reload: the files are again those in force; nothing is refused any more trigger=";
+        assert!(line.contains(expected) && line.ends_with(" generation=1\n"), "{line}");
+        assert!(!signal || line.contains(trigger), "{line}");
+    }
+}
+
 #[test]
 fn a_port_that_is_taken_is_told() {
     let place = Place::new("taken");
@@ -145,6 +167,11 @@ fn a_port_that_is_taken_is_told() {
         "cannot listen on `{address}` (Address already in use (os error 98)): free it or change `server.listen`"
     );
     assert!(log.contains(&expected), "{log}");
+    // In the format of the log, for whoever reads it.
+    let json = format!("{}[log]\nformat = \"json\"\n", config(&address.to_string()));
+    let (_, log) = Relay::start(&place.write("relay.toml", &json)).end();
+    let line: serde_json::Value = serde_json::from_str(&log).expect("one line of JSON");
+    assert_eq!((&line["message"], &line["error"]), (&"relay cannot run".into(), &expected.into()));
 }
 
 #[test]

@@ -42,7 +42,15 @@ fn run(place: &Place, socket: &UnixDatagram, name: &str) {
         let micros = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&reloading);
         let micros: u64 = micros.trim_end_matches("\nSTATUS=reloading").parse().expect(&reloading);
         assert!(micros > 0);
-        assert_eq!(told(socket).0, "READY=1\nSTATUS=serving", "whatever came of it");
+        let ready = told(socket).0;
+        let why = ready.strip_prefix("READY=1\nSTATUS=serving").expect(&ready);
+        match text.starts_with(CONFIG) {
+            true => assert_eq!(why, ""),
+            false => {
+                assert!(why.starts_with("; the last reload was refused at 20"), "{ready}");
+                assert!(why.contains("relay.toml:1: `version = 2` is not a version that this relay knows"), "{ready}");
+            }
+        }
     }
     relay.signal("TERM");
     // The change of a file may have been noticed before the signal, which is a reload of its own.

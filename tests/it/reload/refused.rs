@@ -76,12 +76,21 @@ async fn a_refusal_is_told_everywhere_until_it_is_undone() {
     let ready = site.ask("/ready").await;
     assert_eq!((&ready["status"], &ready["generation"]), (&json!("stale"), &json!(1)));
     let why = ready["why"].as_str().expect("a reason");
-    assert!(why.starts_with("the last reload was refused at 20") && why.ends_with("in `[topics.cats]`"), "{why}");
+    let place = format!("{}:{}: ", site.place.0.join("relay.toml").display(), good.lines().count() + 1);
+    assert!(why.starts_with("the last reload was refused at 20"), "{why}");
+    assert!(why.ends_with(&format!("Z: {place}unknown key `retries` in `[topics.cats]`")), "{why}");
     assert_eq!(call(site.admin, "GET /ready HTTP/1.1\r\n", "").await.status, 200, "it serves as well as before");
     let config = site.ask("/config").await;
     assert_eq!((&config["last_reload"], &config["stale"]), (&refused, &json!(why)));
     assert_eq!(metric("relay_last_reload_successful").await, "0");
     assert_eq!(metric("relay_reloads_total{result=\"refused\"}").await, "1");
+
+    site.place.write("relay.toml", &format!("{good}retries = 3\nretry = 3\nagain = 3\n"));
+    site.reload().await;
+    let why = site.ask("/ready").await["why"].as_str().expect("a reason").to_owned();
+    assert!(why.ends_with(&format!("{place}unknown key `retries` in `[topics.cats]`, and 2 more")), "{why}");
+    site.place.write("relay.toml", &format!("{good}retries = 3\n"));
+    let refused = site.reload().await.json();
 
     let undone = site.change(&good).await;
     assert_eq!((&undone["result"], &undone["plan"]), (&json!("unchanged"), &json!({})));
