@@ -91,6 +91,7 @@ fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
 fn file_error(error: io::Error) -> FileError {
     match error.kind() {
         io::ErrorKind::NotFound => FileError::NotFound,
-        kind => FileError::Other(kind.to_string()),
+        io::ErrorKind::PermissionDenied => FileError::Denied(error.to_string()),
+        _ => FileError::Other(error.to_string()),
     }
 }

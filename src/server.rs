@@ -24,6 +24,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::assemble::reload::Reloader;
@@ -47,6 +48,8 @@ const READ_BUFFER: usize = 64 << 10;
 const GRACE: Duration = Duration::from_millis(250);
 /// How long a failed accept waits when it was for want of something that other connections may give back.
 const BACK_OFF: Duration = Duration::from_millis(50);
+/// For so long after a line about failed accepts there is no other.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// The listeners of a server, bound: nothing is accepted yet.
 pub struct Listeners {
@@ -141,6 +144,7 @@ async fn accept_all(
         live.drain.begun().await;
         tokio::time::sleep(GRACE).await;
     });
+    let mut failures = Failures::default();
     loop {
         let accepted = tokio::select! {
             () = &mut closing => return,
@@ -149,7 +153,7 @@ async fn accept_all(
         let (socket, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                back_off(live, &error).await;
+                back_off(live, &error, &mut failures).await;
                 continue;
             }
         };
@@ -169,14 +173,35 @@ async fn accept_all(
     }
 }
 
+/// Accepts that failed since the last line that said so.
+#[derive(Default)]
+struct Failures {
+    times: u64,
+    told: Option<Instant>,
+}
+
+impl Failures {
+    /// Counts one, and answers how many there were since the last line if it is time for another one.
+    fn count(&mut self) -> Option<u64> {
+        self.times += 1;
+        if self.told.is_some_and(|told| told.elapsed() < SILENCE) {
+            return None;
+        }
+        self.told = Some(Instant::now());
+        Some(std::mem::take(&mut self.times))
+    }
+}
+
 /// A connection that went away before it was accepted is nothing; a lack of descriptors or memory may pass.
-async fn back_off(live: &Live, error: &io::Error) {
+async fn back_off(live: &Live, error: &io::Error, failures: &mut Failures) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
         return;
     }
     live.stats.accept_errors.add(1);
-    warn!(%error, "cannot accept a connection; trying again");
+    if let Some(times) = failures.count() {
+        warn!(%error, times, "cannot accept a connection; trying again");
+    }
     tokio::time::sleep(BACK_OFF).await;
 }
 
@@ -235,5 +260,26 @@ async fn serve(
     .await;
     if let Err(error) = ended {
         debug!(%error, "a connection ended badly");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{BACK_OFF, Failures, SILENCE};
+
+    /// Without descriptors it was one line for each try: twenty a second.
+    #[tokio::test(start_paused = true)]
+    async fn failed_accepts_are_one_line_a_minute_with_their_number() {
+        let mut failures = Failures::default();
+        let mut told = Vec::new();
+        for _ in 0..2 * SILENCE.as_millis() / BACK_OFF.as_millis() {
+            told.extend(failures.count());
+            tokio::time::advance(BACK_OFF).await;
+        }
+        assert_eq!(told, [1, 1_200]);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(failures.count(), Some(1_200));
     }
 }

@@ -20,7 +20,7 @@ pub use crate::assemble::trigger::Trigger;
 use crate::assemble::{Loaded, build, gate, load};
 use crate::config::files::Inputs;
 use crate::config::model::{Config, Span, TokenConfig};
-use crate::diagnostic::{any_error, render};
+use crate::diagnostic::{Diagnostic, any_error, render};
 use crate::directory::Directory;
 use crate::files::Disk;
 use crate::hub::entry::Mark;
@@ -189,6 +189,7 @@ impl Reloader {
                 }
                 loaded = load(&disk, &cache, Time::now());
             }
+            loaded.diagnostics.iter_mut().for_each(Diagnostic::in_force);
             loaded
         })
         .await

@@ -60,6 +60,8 @@ pub enum FileError {
     NotAFile,
     /// More bytes than this.
     TooLarge(usize),
+    /// The process may not read it; what the operating system says.
+    Denied(String),
     /// What the operating system says.
     Other(String),
 }
@@ -71,7 +73,7 @@ impl fmt::Display for FileError {
             Self::Outside => f.write_str("it lies outside relay.toml's directory"),
             Self::NotAFile => f.write_str("it is not a regular file"),
             Self::TooLarge(limit) => write!(f, "it has more than {limit} bytes"),
-            Self::Other(cause) => f.write_str(cause),
+            Self::Denied(cause) | Self::Other(cause) => f.write_str(cause),
         }
     }
 }

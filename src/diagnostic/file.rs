@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::About;
+use crate::config::files::FileError;
 
 /// Codes of this part.
 pub const CODES: &[&str] = &[
@@ -21,23 +22,41 @@ pub const CODES: &[&str] = &[
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]
 pub enum FileFact {
-    Unreadable { path: String, cause: String },
+    /// `in_force`: what it said is, and goes on.
+    Unreadable {
+        path: String,
+        error: FileError,
+        in_force: bool,
+    },
     NotUtf8,
-    Syntax { detail: String },
-    DuplicateKey { key: String },
-    BadInclude { pattern: String },
-    IncludeOutside { pattern: String },
-    IncludeEmpty { pattern: String },
-    IncludeUnreadable { path: String, cause: String },
-    NotInInclude { key: String },
+    Syntax {
+        detail: String,
+    },
+    DuplicateKey {
+        key: String,
+    },
+    BadInclude {
+        pattern: String,
+    },
+    IncludeOutside {
+        pattern: String,
+    },
+    IncludeEmpty {
+        pattern: String,
+    },
+    IncludeUnreadable {
+        path: String,
+        cause: String,
+    },
+    NotInInclude {
+        key: String,
+    },
 }
 
 impl FileFact {
     pub(super) fn about(&self) -> About {
         match self {
-            Self::Unreadable { .. } => {
-                About::error("config-unreadable", "name the file with `--config`, or write one: README has a small one")
-            }
+            Self::Unreadable { error, in_force, .. } => About::error("config-unreadable", unreadable(error, *in_force)),
             Self::NotUtf8 => About::error("not-utf8", "save the file as UTF-8"),
             Self::Syntax { .. } => About::error("toml-syntax", "the file is TOML 1.1: https://toml.io"),
             Self::DuplicateKey { .. } => About::error("duplicate-key", "keep one of them"),
@@ -59,10 +78,22 @@ impl FileFact {
     }
 }
 
+/// What to do where relay.toml itself cannot be read.
+fn unreadable(error: &FileError, in_force: bool) -> &'static str {
+    match error {
+        FileError::NotFound if in_force => "put the file back: until then the configuration in force stays as it is",
+        FileError::NotFound => "name the file with `--config`, or write one: README has a small one",
+        FileError::Denied(_) => "let the user that relay runs as read the file, and enter the directories above it",
+        FileError::NotAFile => "name the file itself with `--config`, and not its directory",
+        FileError::TooLarge(_) => "move topics and tokens to files of their own: `include = [\"topics.d/*.toml\"]`",
+        FileError::Outside | FileError::Other(_) => "put right what the system says, and try again",
+    }
+}
+
 impl fmt::Display for FileFact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable { path, cause } => write!(f, "cannot read `{path}`: {cause}"),
+            Self::Unreadable { path, error, .. } => write!(f, "cannot read `{path}`: {error}"),
             Self::NotUtf8 => f.write_str("the file is not UTF-8"),
             Self::Syntax { detail } => f.write_str(detail),
             Self::DuplicateKey { key } => write!(f, "`{key}` stands twice in the same table"),

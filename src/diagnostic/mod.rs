@@ -69,6 +69,13 @@ impl Diagnostic {
         self
     }
 
+    /// The same where a configuration is in force already: it is not one that has yet to be found.
+    pub fn in_force(&mut self) {
+        if let Fact::File(FileFact::Unreadable { in_force, .. }) = &mut self.fact {
+            *in_force = true;
+        }
+    }
+
     /// Whether the configuration cannot be used.
     pub fn is_error(&self) -> bool {
         self.fact.about().severity == Severity::Error

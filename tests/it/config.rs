@@ -158,6 +158,25 @@ fn json_and_github_say_what_people_are_told() {
     );
 }
 
+/// Out of descriptors it was "uncategorized error", and to name the file was the advice whatever the cause.
+#[test]
+fn why_relay_toml_cannot_be_read_is_the_systems_word_and_the_advice_fits_it() {
+    let long = "x".repeat(300);
+    for (path, cause, advice) in [
+        (
+            "tests/nothing.toml",
+            "there is no such file",
+            "name the file with `--config`, or write one: README has a small one",
+        ),
+        ("tests/config", "it is not a regular file", "name the file itself with `--config`, and not its directory"),
+        (&long, "File name too long (os error 36)", "put right what the system says, and try again"),
+    ] {
+        let loaded = load_file(Path::new(path));
+        let expected = format!("error[config-unreadable]: cannot read `{path}`: {cause}\n |\n = help: {advice}\n\n");
+        assert_eq!(render::human(&loaded.diagnostics, &loaded.sources, false), expected);
+    }
+}
+
 #[test]
 fn a_link_out_of_the_directory_is_not_followed_and_one_inside_is() {
     let directory = std::env::temp_dir().join(format!("relay-links-{}", std::process::id()));
