@@ -70,9 +70,9 @@ impl<'a> Section<'a> {
         more: &'static [Key],
     ) -> Self {
         let section = Self { table, path, shown, span, findings, more };
-        for (name, _) in table.into_iter().flatten() {
+        for (name, value) in table.into_iter().flatten() {
             if section.key(name.get_ref()).is_none() {
-                section.unknown(name);
+                section.unknown(name, value.get_ref());
             }
         }
         section
@@ -82,13 +82,28 @@ impl<'a> Section<'a> {
         keys::find(self.path, name).or_else(|| self.more.iter().find(|key| key.name == name))
     }
 
-    fn unknown(&self, name: &Spanned<Cow<'a, str>>) {
+    fn unknown(&self, name: &Spanned<Cow<'a, str>>, value: &DeValue<'a>) {
         let known: Vec<_> = keys::names(self.path).chain(self.more.iter().map(|key| key.name)).collect();
         let suggestion = nearest(name.get_ref(), known.iter().copied());
         let elsewhere = keys::tables_with(name.get_ref()).next().map(keys::show_table);
         let key = name.get_ref().to_string();
-        let fact = ValueFact::UnknownKey { key, table: keys::show_table(&self.shown), suggestion, elsewhere, known };
+        let quoted = value.as_table().and_then(|table| self.meant(name.get_ref(), table));
+        let table = keys::show_table(&self.shown);
+        let fact = ValueFact::UnknownKey { key, table, suggestion, elsewhere, quoted, known };
         self.findings.report(fact, &self.at(name.span()));
+    }
+
+    /// What a header without quotes around a topic's dots was to be: TOML takes each part for a table in the one before.
+    fn meant(&self, name: &str, table: &DeTable<'a>) -> Option<String> {
+        let topic = self.shown.strip_prefix("topics.").filter(|_| self.path == "topics.<name>")?;
+        let mut full = format!("{}.{name}", topic.trim_matches('"'));
+        let mut table = table;
+        while let Some((name, value)) = table.iter().next().filter(|(name, _)| self.key(name.get_ref()).is_none()) {
+            let Some(inner) = value.get_ref().as_table() else { break };
+            full = format!("{full}.{}", name.get_ref());
+            table = inner;
+        }
+        Some(format!("[topics.{full:?}]"))
     }
 
     pub(super) fn at(&self, bytes: Range<usize>) -> Span {

@@ -26,7 +26,11 @@ pub(super) fn repair(mut text: String, file: usize) -> (String, Vec<Diagnostic>)
         let bytes = place(first);
         let broken = broken_lines(&text, bytes.start, first.message());
         let no_value = bytes.is_empty() && first.message().starts_with("string values must be quoted");
-        let detail = if no_value { "a value is missing after `=`" } else { first.message() }.to_owned();
+        let detail = match unquoted_family(&text[line_at(&text, bytes.start)]) {
+            Some(header) => format!("a name with dots and braces stands in quotes: write `{header}`"),
+            None if no_value => "a value is missing after `=`".to_owned(),
+            None => first.message().to_owned(),
+        };
         if diagnostics.iter().filter_map(|d| d.place.as_ref()).any(|earlier| broken.contains(&earlier.bytes.start)) {
             break;
         }
@@ -67,6 +71,12 @@ fn first_error<'e>(text: &str, errors: &'e [Error]) -> Option<&'e Error> {
     let line = line_at(text, place(first).start);
     let on_line = errors.iter().filter(|error| (line.start..=line.end).contains(&place(error).start));
     Some(on_line.into_iter().find(|error| error.message().starts_with(OPEN_LIST)).unwrap_or(first))
+}
+
+/// The header that was meant, where a line is one of a family without quotes around its name.
+fn unquoted_family(line: &str) -> Option<String> {
+    let name = line.trim().strip_prefix("[topics.")?.strip_suffix(']')?;
+    (name.contains('{') && !name.contains(['"', '\'', '[', ']'])).then(|| format!("[topics.{name:?}]"))
 }
 
 fn place(error: &Error) -> Range<usize> {

@@ -199,6 +199,14 @@ fn a_syntax_error_hides_nothing_but_its_consequences() {
     );
 }
 
+/// "unquoted keys cannot be empty", and nothing of quotes.
+#[test]
+fn a_family_without_quotes_is_told_how_it_is_written() {
+    let said = said("version = 1\n[topics.orders.{region}]\nschema = \"any\"\n");
+    let expected = "toml-syntax: a name with dots and braces stands in quotes: write `[topics.\"orders.{region}\"]`";
+    assert_eq!(said.iter().filter(|text| *text == expected).count(), 1, "{said:?}");
+}
+
 #[test]
 fn the_view_shows_no_digest() {
     let text = "version = 1\n[topics.x]\nschema = \"any\"\n[tokens.t]\nsha256 = \"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f\"\n\

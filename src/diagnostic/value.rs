@@ -21,12 +21,14 @@ pub const CODES: &[&str] = &[
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]
 pub enum ValueFact {
-    /// `elsewhere`: the table in which such a key would be known.
+    /// `elsewhere`: the table in which such a key would be known; `quoted`: the header that was meant if it is the part of a
+    /// topic's name behind a dot.
     UnknownKey {
         key: String,
         table: String,
         suggestion: Option<String>,
         elsewhere: Option<String>,
+        quoted: Option<String>,
         known: Vec<&'static str>,
     },
     MissingKey {
@@ -74,12 +76,13 @@ pub enum ValueFact {
 impl ValueFact {
     pub(super) fn about(&self) -> About {
         match self {
-            Self::UnknownKey { suggestion, elsewhere, known, .. } => About::error(
+            Self::UnknownKey { suggestion, elsewhere, quoted, known, .. } => About::error(
                 "unknown-key",
-                did_you_mean(suggestion.as_ref(), || match elsewhere {
-                    Some(table) => format!("it belongs to {table}"),
-                    None if known.is_empty() => "remove it".to_owned(),
-                    None => format!("known here: {}", known.join(", ")),
+                did_you_mean(suggestion.as_ref(), || match (quoted, elsewhere) {
+                    (Some(header), _) => format!("a name with dots stands in quotes: write `{header}`"),
+                    (None, Some(table)) => format!("it belongs to {table}"),
+                    (None, None) if known.is_empty() => "remove it".to_owned(),
+                    (None, None) => format!("known here: {}", known.join(", ")),
                 }),
             ),
             Self::MissingKey { hint, .. } => About::error("missing-key", *hint),
