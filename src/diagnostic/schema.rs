@@ -12,6 +12,7 @@ pub const CODES: &[&str] = &[
     "schema-too-deep",
     "schema-unknown-dialect",
     "schema-invalid",
+    "schema-unknown-keyword",
     "schema-invalid-uri",
     "schema-duplicate-id",
     "schema-ref-unreadable",
@@ -30,5 +31,6 @@ pub const CODES: &[&str] = &[
 ];
 
 pub(super) fn about(fault: &SchemaFaultKind) -> About {
-    About { code: fault.code(), severity: Severity::Error, help: Some(fault.help().to_owned()) }
+    let severity = if fault.is_warning() { Severity::Warning } else { Severity::Error };
+    About { code: fault.code(), severity, help: Some(fault.help().into_owned()) }
 }

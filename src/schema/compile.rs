@@ -12,6 +12,7 @@ mod flatten;
 mod library;
 mod link;
 mod pattern;
+mod rules;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -50,7 +51,7 @@ pub struct SchemaLimits {
 #[derive(Clone, Default)]
 pub struct SchemaCache {
     schemas: HashMap<[u8; 32], Arc<Schema>>,
-    /// Documents that had no fault of their own.
+    /// Documents that had no fault of their own, nor anything to warn of.
     good: HashSet<[u8; 32]>,
 }
 
@@ -75,10 +76,11 @@ pub fn compile_all(files: &dyn Sources, roots: &[Arc<str>], limits: &SchemaLimit
     link::link(&mut library, &surveyor);
     cost::check(&mut library);
     for document in 0..library.documents.len() {
-        build::check_rules(&mut library, document);
+        rules::check(&mut library, document);
     }
     let mut compiled = Compiled::default();
-    compiled.cache.good = library.documents.iter().filter(|d| !d.faulty).map(|d| d.fingerprint).collect();
+    compiled.cache.good =
+        library.documents.iter().filter(|d| !d.faulty && !d.suspicious).map(|d| d.fingerprint).collect();
     for (path, root) in roots {
         let Some(reached) = build::reach(&library, root) else { continue };
         let fingerprint = build::fingerprint(&library, &reached);

@@ -4,21 +4,18 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use jsonschema::{Draft, ValidationError};
+use jsonschema::ValidationError;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::schema::canon::{Canon, Emptiness};
 use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::flatten::flatten;
-use crate::schema::compile::library::{Document, Library};
+use crate::schema::compile::library::Library;
 use crate::schema::compile::pattern::Patterns;
 use crate::schema::json::Tree;
 use crate::schema::judge::{Judge, Parts};
 use crate::schema::{Schema, example};
-
-/// The most faults that the rules for schemas are told to have found in one file.
-const MAX_RULES: usize = 16;
 
 /// The documents that a root reaches, itself first; `None` when something is wrong in one of them.
 pub(super) fn reach(library: &Library<'_>, root: usize) -> Option<Vec<usize>> {
@@ -54,36 +51,6 @@ pub(super) fn fingerprint(library: &Library<'_>, reached: &[usize]) -> [u8; 32] 
         part(b"");
     }
     hash.finalize().into()
-}
-
-/// Checks a document against the rules of its dialect.
-pub(super) fn check_rules(library: &mut Library<'_>, id: usize) {
-    let Document { value, draft, known_good, nodes, .. } = &library.documents[id];
-    // Where dialects are mixed each part has rules of its own, which the compiler applies.
-    if *known_good || nodes.iter().any(|node| library.nodes[*node].draft != *draft) {
-        return;
-    }
-    let value = value.clone();
-    let rules = match draft {
-        Draft::Draft4 => jsonschema::draft4::meta::validator(),
-        Draft::Draft6 => jsonschema::draft6::meta::validator(),
-        Draft::Draft7 => jsonschema::draft7::meta::validator(),
-        Draft::Draft201909 => jsonschema::draft201909::meta::validator(),
-        _ => jsonschema::draft202012::meta::validator(),
-    };
-    if rules.is_valid(&value) {
-        return;
-    }
-    for error in rules.iter_errors(&value).take(MAX_RULES) {
-        let pointer = error.instance_path().as_str().to_owned();
-        // Told better by those who compile patterns and resolve references.
-        if error.kind().keyword() == "format" {
-            continue;
-        }
-        let detail = crate::schema::violation::sentence(&error);
-        let keyword = pointer.rsplit('/').next().unwrap_or_default().to_owned();
-        library.fault(id, pointer, SchemaFaultKind::NotASchema { keyword, detail });
-    }
 }
 
 /// Compiles a root whose documents are without fault.

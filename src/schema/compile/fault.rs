@@ -1,5 +1,6 @@
 //! What can be wrong with a schema file: facts, and the one place that writes them as sentences.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -45,6 +46,17 @@ pub enum SchemaFaultKind {
     NotASchema {
         keyword: String,
         detail: String,
+        help: Option<&'static str>,
+    },
+    /// A value of `type` that is none.
+    UnknownType {
+        name: String,
+        suggestion: Option<String>,
+    },
+    /// Allowed, and probably not meant.
+    UnknownKeyword {
+        keyword: String,
+        suggestion: String,
     },
     InvalidUri {
         keyword: &'static str,
@@ -117,7 +129,8 @@ impl SchemaFaultKind {
             Self::DuplicateKey { .. } => "schema-duplicate-key",
             Self::TooDeep { .. } => "schema-too-deep",
             Self::UnknownDialect { .. } => "schema-unknown-dialect",
-            Self::NotASchema { .. } => "schema-invalid",
+            Self::NotASchema { .. } | Self::UnknownType { .. } => "schema-invalid",
+            Self::UnknownKeyword { .. } => "schema-unknown-keyword",
             Self::InvalidUri { .. } => "schema-invalid-uri",
             Self::DuplicateId { .. } => "schema-duplicate-id",
             Self::RefUnreadable { .. } => "schema-ref-unreadable",
@@ -137,8 +150,22 @@ impl SchemaFaultKind {
         }
     }
 
+    /// Whether the schema can be used all the same.
+    pub fn is_warning(&self) -> bool {
+        matches!(self, Self::UnknownKeyword { .. })
+    }
+
     /// What to do about it.
-    pub fn help(&self) -> &'static str {
+    pub fn help(&self) -> Cow<'static, str> {
+        match self {
+            Self::UnknownType { suggestion: Some(word), .. } | Self::UnknownKeyword { suggestion: word, .. } => {
+                format!("did you mean `{word}`?").into()
+            }
+            known => known.advice().into(),
+        }
+    }
+
+    fn advice(&self) -> &'static str {
         match self {
             Self::Unreadable { .. } => "paths are relative to the directory of relay.toml",
             Self::TooLarge { .. } => "split it, or raise `limits.schema_size`",
@@ -146,7 +173,11 @@ impl SchemaFaultKind {
             Self::DuplicateKey { .. } => "keep one of them",
             Self::TooDeep { .. } => "move inner schemas to `$defs`, or raise `limits.json_depth`",
             Self::UnknownDialect { .. } => "leave `$schema` out for 2020-12, or name draft 4, 6, 7, 2019-09 or 2020-12",
-            Self::NotASchema { .. } => "see the keyword in JSON Schema's specification",
+            Self::NotASchema { help, .. } => help.unwrap_or("see the keyword in JSON Schema's specification"),
+            Self::UnknownType { .. } => {
+                "write `array`, `boolean`, `integer`, `null`, `number`, `object` or `string`, or a list of them"
+            }
+            Self::UnknownKeyword { .. } => "correct its spelling",
             Self::InvalidUri { .. } => "write a URI reference (RFC 3986)",
             Self::DuplicateId { .. } => "give each file an `$id` of its own, or none",
             Self::RefUnreadable { .. } => "references are relative to the file that they stand in",
@@ -180,8 +211,10 @@ impl fmt::Display for SchemaFaultKind {
             Self::DuplicateKey { key } => write!(f, "the key `{key}` stands twice in this object"),
             Self::TooDeep { limit } => write!(f, "nested deeper than `limits.json_depth` allows ({limit})"),
             Self::UnknownDialect { uri } => write!(f, "`$schema` names no known dialect: `{uri}`"),
-            Self::NotASchema { keyword, detail } if keyword.is_empty() => write!(f, "not a valid schema: {detail}"),
-            Self::NotASchema { keyword, detail } => write!(f, "not a valid schema: {detail} (`{keyword}`)"),
+            Self::NotASchema { keyword, detail, .. } if keyword.is_empty() => write!(f, "not a valid schema: {detail}"),
+            Self::NotASchema { keyword, detail, .. } => write!(f, "not a valid schema: {detail} (`{keyword}`)"),
+            Self::UnknownType { name, .. } => write!(f, "`{name}` is none of the seven types (`type`)"),
+            Self::UnknownKeyword { keyword, .. } => write!(f, "the keyword `{keyword}` is unknown and judges nothing"),
             Self::InvalidUri { keyword, uri } => write!(f, "`{keyword}` is not a URI reference: `{uri}`"),
             Self::DuplicateId { uri, files: [one, other] } => {
                 write!(f, "both `{one}` and `{other}` have the `$id` `{uri}`")

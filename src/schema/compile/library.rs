@@ -49,6 +49,8 @@ pub(super) struct Document {
     pub aliases: Vec<String>,
     /// Whether something is wrong with it or with a reference in it.
     pub faulty: bool,
+    /// Whether there is something in it to warn of.
+    pub suspicious: bool,
     /// Of its text, and of the limits that decide what is wrong with it.
     pub fingerprint: [u8; 32],
     /// Whether what is checked without looking elsewhere is known to be right.
@@ -186,6 +188,7 @@ impl<'a> Library<'a> {
             base,
             aliases: Vec::new(),
             faulty: false,
+            suspicious: false,
             fingerprint,
             known_good: self.good.contains(&fingerprint),
             nodes: Vec::new(),
@@ -203,6 +206,14 @@ impl<'a> Library<'a> {
     pub(super) fn fault_at_key(&mut self, document: usize, pointer: String, kind: SchemaFaultKind) {
         let bytes = json::locate(&self.documents[document].text, &pointer).map(|l| l.key.unwrap_or(l.value));
         self.note(document, pointer, bytes, kind);
+    }
+
+    /// Notes what is allowed and probably not meant, at a key of a document.
+    pub(super) fn warn_at_key(&mut self, document: usize, pointer: String, kind: SchemaFaultKind) {
+        let bytes = json::locate(&self.documents[document].text, &pointer).map(|l| l.key.unwrap_or(l.value));
+        let Document { path, suspicious, .. } = &mut self.documents[document];
+        *suspicious = true;
+        self.faults.push(SchemaFault { file: path.clone(), bytes: bytes.unwrap_or(0..0), pointer, kind });
     }
 
     fn note(&mut self, document: usize, pointer: String, bytes: Option<Range<usize>>, kind: SchemaFaultKind) {

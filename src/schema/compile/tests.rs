@@ -50,7 +50,7 @@ fn a_file_that_is_no_json() {
 fn a_file_that_is_no_schema() {
     check_one(
         r#"{"type": "strnig"}"#,
-        "a.json:1:10 \"strnig\" [schema-invalid] not a valid schema: \"strnig\" matches none of the schemas of `anyOf` (`type`)",
+        "a.json:1:10 \"strnig\" [schema-invalid] `strnig` is none of the seven types (`type`)",
     );
     check_one(
         r#"{"properties": {"a": 1}, "required": "a", "minLength": -1}"#,
