@@ -16,6 +16,7 @@ use crate::http::credential;
 use crate::ingest::Publication;
 use crate::name::{TopicName, UserId};
 use crate::problem::Refusal;
+use crate::schema::json::in_our_words;
 use crate::spelling::nearest;
 
 const MEMBERS: [&str; 5] = ["topic", "data", "message", "user_id", "key"];
@@ -156,9 +157,7 @@ fn scan<'a, T: Deserialize<'a>>(body: &Bytes, text: &'a str) -> Result<T, Refusa
         let start = Place::of(&body[..offset(body, text.as_bytes())]);
         let (line, column) = (error.line().max(1), error.column().max(1));
         let column = if line == 1 { start.column + column - 1 } else { column };
-        let text = error.to_string();
-        let detail = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
-        malformed(Place { line: start.line + line - 1, column }, detail)
+        malformed(Place { line: start.line + line - 1, column }, &in_our_words(&error.to_string()))
     })
 }
 

@@ -62,12 +62,15 @@ fn what_is_wrong_with_a_payload_is_placed_in_the_body() {
 fn each_thing_that_can_be_wrong_is_said() {
     let shape = "an envelope has `topic`, `data` (or `message`), and perhaps `user_id` and `key`";
     for (body, expected) in [
-        ("", "line 1, column 1: EOF while parsing a value"),
-        ("nonsense", "line 1, column 2: expected ident"),
-        ("{\"topic\":\n \"a\",}", "line 2, column 6: key must be a string"),
-        (r#"{"topic":"a","data":tru}"#, "line 1, column 24: expected ident"),
-        (r#"{"topic":"a","data":1} x"#, "line 1, column 24: trailing characters"),
-        ("[1, ", "line 1, column 4: EOF while parsing a value"),
+        ("", "line 1, column 1: the text ends where a value is expected"),
+        ("nonsense", "line 1, column 2: only `true`, `false` and `null` are written without quotes"),
+        ("{\"topic\":\n \"a\",}", "line 2, column 6: a key in double quotes is expected here"),
+        (
+            r#"{"topic":"a","data":tru}"#,
+            "line 1, column 24: only `true`, `false` and `null` are written without quotes",
+        ),
+        (r#"{"topic":"a","data":1} x"#, "line 1, column 24: something follows the end of the value"),
+        ("[1, ", "line 1, column 4: the text ends where a value is expected"),
         ("42", &format!("line 1, column 1: expected an object: {shape}")),
         ("{}", &format!("line 1, column 1: `data` is missing: {shape}")),
         (r#" {"data":1}"#, &format!("line 1, column 2: `topic` is missing: {shape}")),
@@ -112,7 +115,7 @@ fn bad_items_are_told_by_their_index() {
     let body = "{\"topic\":\"a\",\"data\":1}\n{\"topic\":\"a\",\"data\":}\n{\"topic\":\"a\"}";
     let Refusal::Batch(items) = refusal(Media::Lines, body) else { panic!("not by index") };
     let said: Vec<_> = items.iter().map(|(index, refusal)| format!("{index}: {refusal}")).collect();
-    assert_eq!(said[0], "1: line 2, column 21: expected value");
+    assert_eq!(said[0], "1: line 2, column 21: a value is expected here");
     assert!(said[1].starts_with("2: line 3, column 1: `data` is missing"), "{said:?}");
     assert_eq!(said.len(), 2);
 }

@@ -50,19 +50,19 @@ const UNDERSTOOD: &str = r#"
 /// The detail of a `bad-request`, or the whole problem where it is another.
 const REFUSED: &str = r#"
 > 
-< malformed-json: line 1, column 1: EOF while parsing a value
+< malformed-json: line 1, column 1: the text ends where a value is expected
 > pong
-< malformed-json: line 1, column 1: expected value
+< malformed-json: line 1, column 1: a value is expected here
 > {"type":"ping"
-< malformed-json: line 1, column 14: EOF while parsing an object
+< malformed-json: line 1, column 14: the text ends inside an object
 > {"type":"ping",}
-< malformed-json: line 1, column 16: trailing comma
+< malformed-json: line 1, column 16: a comma with nothing after it
 > {"type":"ping"}{"type":"ping"}
-< malformed-json: line 1, column 16: trailing characters
+< malformed-json: line 1, column 16: something follows the end of the value
 > {"type":"publish","topic":"cats","data":{"a":01}}
-< malformed-json: line 1, column 47: invalid number
+< malformed-json: line 1, column 47: not a number as JSON writes them
 > {"\ud800":1}
-< malformed-json: line 1, column 9: unexpected end of hex escape
+< malformed-json: line 1, column 9: a lone surrogate: `\ud800` to `\udfff` come in pairs
 > ["ping"]
 < bad-request: a command is a JSON object, for example `{"type":"ping"}`
 > "ping"
@@ -118,7 +118,7 @@ const REFUSED: &str = r#"
 > {"type":"subscribe","topics":{"cats":42}}
 < bad-request: `topics` must be a list of topics or patterns, or an object from each to its position
 > {"type":"subscribe","topics":["\ud800"]}
-< bad-request: `topics`: unexpected end of hex escape
+< bad-request: `topics`: a lone surrogate: `\ud800` to `\udfff` come in pairs
 > {"type":"subscribe","topics":[]}
 < bad-request: `topics` is empty: name at least one
 > {"type":"subscribe","topics":{}}

@@ -6,6 +6,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor}
 use serde_json::value::RawValue;
 
 use crate::problem::Refusal;
+use crate::schema::json::in_our_words;
 use crate::spelling::nearest;
 
 /// Every member that some command has.
@@ -27,7 +28,7 @@ pub(super) struct Members<'a> {
 impl<'a> Members<'a> {
     /// Splits the text of one object.
     pub(super) fn split(text: &'a str) -> Result<Self, Refusal> {
-        serde_json::from_str(text).map_err(|error| match detail(&error) {
+        serde_json::from_str(text).map_err(|error| match in_our_words(&error.to_string()) {
             _ if error.is_data() => bad(r#"a command is a JSON object, for example `{"type":"ping"}`"#.to_owned()),
             detail => Refusal::MalformedJson { line: error.line(), column: error.column().max(1), detail },
         })
@@ -97,7 +98,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 
 /// Reads a member's text as what it must be.
 pub(super) fn read<T: DeserializeOwned>(name: &str, raw: &RawValue, what: impl fmt::Display) -> Result<T, Refusal> {
-    serde_json::from_str(raw.get()).map_err(|error| match detail(&error) {
+    serde_json::from_str(raw.get()).map_err(|error| match in_our_words(&error.to_string()) {
         _ if error.is_data() => bad(format!("`{name}` must be {what}")),
         // The first pass does not look into strings: a lone surrogate.
         detail => bad(format!("`{name}`: {detail}")),
@@ -124,10 +125,4 @@ pub(super) fn list(names: &[&str], conjunction: &str) -> impl fmt::Display {
         [only] => write!(f, "`{only}`"),
         [first @ .., last] => write!(f, "`{}` {conjunction} `{last}`", first.join("`, `")),
     })
-}
-
-/// What the JSON reader says, without the place.
-fn detail(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.as_str(), |(detail, _)| detail).to_owned()
 }

@@ -290,7 +290,7 @@ fn explain(text: &str, error: &serde_json::Error, refused: Option<Refused>, limi
 }
 
 /// serde_json's messages, said to somebody who does not know it. An unknown one passes as it is.
-fn in_our_words(message: &str) -> String {
+pub fn in_our_words(message: &str) -> String {
     let message = message.split(" at line ").next().unwrap_or_default();
     let ours = match message {
         "EOF while parsing a list" => "the text ends inside an array",

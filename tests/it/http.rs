@@ -100,7 +100,7 @@ async fn what_is_wrong_with_the_syntax_of_an_item_has_its_members() {
     };
     let cut = refused("x-ndjson", "{\"topic\":\"cats\",\"data\":1}\n{\"topic\":\"cats\",\"data\":}").await;
     let kind = "urn:relay:problem:malformed-json";
-    let detail = "line 2, column 24: expected value";
+    let detail = "line 2, column 24: a value is expected here";
     assert_eq!(cut, json!([{"type": kind, "detail": detail, "line": 2, "column": 24, "index": 1}]));
     let lone = refused("json", "[{\"topic\":\"cats\",\"data\":1},\n{\"topic\":\"cats\",\"data\":\"\\ud800\"}]").await;
     assert_eq!((&lone[0]["type"], &lone[0]["line"], &lone[0]["index"]), (&json!(kind), &json!(2), &json!(1)));
