@@ -27,7 +27,12 @@ pub fn build(tls: &Tls) -> Result<Arc<ServerConfig>, String> {
         .map_err(|error| error.to_string())?
         .with_no_client_auth()
         .with_single_cert(chain, key);
-    let mut config = config.map_err(|error| format!("`{}` and `{}` cannot be used: {error}", tls.cert, tls.key))?;
+    let mut config = config.map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => {
+            format!("`{}` is not the key of the certificate in `{}`: they are of two pairs", tls.key, tls.cert)
+        }
+        error => format!("`{}` and `{}` cannot be used: {error}", tls.cert, tls.key),
+    })?;
     // HTTP/1.1 and nothing else: a WebSocket upgrade needs it.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
