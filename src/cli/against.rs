@@ -46,6 +46,9 @@ pub(super) struct Old {
 impl Old {
     /// Loads the file, or asks the running relay.
     pub(super) fn find(against: &str) -> Result<Self, String> {
+        if let Some(why) = misnamed(against) {
+            return Err(why);
+        }
         if !against.starts_with("http://") && !against.starts_with("unix:") {
             let snapshot = snapshot(&Disk::new(Path::new(against)))?;
             let (name, settings) = (against.to_owned(), settings(&snapshot.config));
@@ -89,23 +92,27 @@ impl Old {
         }
     }
 
-    /// What would change, and what is being tried.
-    pub(super) fn describe(&self, next: &mut Next) -> String {
+    /// What would change, without what a running relay does not tell of itself.
+    pub(super) fn plan(&self, next: &mut Next) -> Value {
         let Next { plan, snapshot } = next;
         plan.keys = changed_keys(&self.settings, &settings(&snapshot.config));
+        let mut json = plan.to_json();
+        if let (true, Some(plan)) = (self.is_running, json.as_object_mut()) {
+            plan.retain(|what, _| !what.starts_with("tokens") && !what.starts_with("anonymous"));
+        }
+        json
+    }
+
+    /// The same for people, and what is being tried.
+    pub(super) fn describe(&self, plan: &Value) -> String {
         let mut text = format!("against {}:\n", self.name);
-        let mut any = false;
-        for (what, names) in plan.to_json().as_object().into_iter().flatten() {
-            if self.is_running && (what.starts_with("tokens") || what.starts_with("anonymous")) {
-                continue;
-            }
+        for (what, names) in plan.as_object().into_iter().flatten() {
             let names: Vec<&str> = names.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            any = true;
             // Writing to a String cannot fail.
             let names = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
             let _ = writeln!(text, "  {}{names}", what.replace('_', " "));
         }
-        if !any {
+        if plan.as_object().is_none_or(Map::is_empty) {
             text.push_str("  nothing would change\n");
         }
         for (topic, told) in &self.shadows {
@@ -139,6 +146,23 @@ fn snapshot(files: &dyn Files) -> Result<Snapshot, String> {
             Err(format!("what is compared with is itself bad\n{}", text.trim_end()))
         }
     }
+}
+
+/// What is wrong with the name of a running relay, if it is meant for one.
+fn misnamed(against: &str) -> Option<String> {
+    let expected = "name its admin listener as `http://host:port` or `unix:/path`, or an older relay.toml";
+    if let Some(rest) = against.strip_prefix("http://") {
+        let (listener, path) = rest.split_once('/')?;
+        let better = format!("`{against}` has a path: name the admin listener alone, `http://{listener}`");
+        return (!path.is_empty()).then_some(better);
+    }
+    if against.contains("://") {
+        return Some(format!("`{against}` is not where a running relay can be asked: {expected}"));
+    }
+    let port = against.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.split('/').next());
+    let is_address = port.flatten().is_some_and(|port| port.parse::<u16>().is_ok());
+    (is_address && !against.starts_with("unix:") && !Path::new(against).exists())
+        .then(|| format!("there is no file `{against}`; if a relay runs there, {expected}"))
 }
 
 trait Wire: Read + Write {}

@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use serde_json::{Value, json};
+
 use super::against::Old;
 use super::{BAD_CONFIG, Format, print, print_diagnostics};
 use crate::assemble::reload::examine;
@@ -20,8 +22,8 @@ struct Checked {
     loaded: Loaded,
     /// The configuration, if it may be used.
     config: Option<Config>,
-    /// What would change, for people.
-    change: String,
+    /// What would change, where it is compared and may: for programs, and for people.
+    change: Option<(Value, String)>,
 }
 
 pub(super) fn check(path: &Path, format: Format, against: Option<&str>) -> ExitCode {
@@ -34,17 +36,16 @@ pub(super) fn check(path: &Path, format: Format, against: Option<&str>) -> ExitC
             return ExitCode::FAILURE;
         }
     };
-    let Checked { loaded, .. } = &checked;
     let printed = match format {
         Format::Human => human(path, &checked),
-        Format::Json => print(&format!("{}\n", render::json(&loaded.diagnostics, &loaded.sources))),
-        Format::Github => print(&render::github(&loaded.diagnostics, &loaded.sources)),
+        Format::Json => print(&format!("{}\n", json(&checked, against.is_some()))),
+        Format::Github => print(&github(&checked)),
     };
     if checked.config.is_none() { ExitCode::from(BAD_CONFIG) } else { printed }
 }
 
 fn alone(mut loaded: Loaded) -> Checked {
-    Checked { config: loaded.config.take(), loaded, change: String::new() }
+    Checked { config: loaded.config.take(), loaded, change: None }
 }
 
 fn compare(mut old: Old, loaded: Loaded) -> Checked {
@@ -52,8 +53,25 @@ fn compare(mut old: Old, loaded: Loaded) -> Checked {
         old.suppose(config);
     }
     let (loaded, mut next) = examine(&old.snapshot, loaded);
-    let change = next.as_mut().map_or(String::new(), |next| old.describe(next));
+    let plan = next.as_mut().map(|next| old.plan(next));
+    let change = plan.map(|plan| {
+        let text = old.describe(&plan);
+        (plan, text)
+    });
     Checked { loaded, config: next.map(|next| next.snapshot.config), change }
+}
+
+fn json(checked: &Checked, is_compared: bool) -> Value {
+    let diagnostics = render::json(&checked.loaded.diagnostics, &checked.loaded.sources);
+    if !is_compared {
+        return diagnostics;
+    }
+    json!({"diagnostics": diagnostics, "plan": checked.change.as_ref().map(|(plan, _)| plan)})
+}
+
+fn github(checked: &Checked) -> String {
+    let notice = checked.change.as_ref().map(|(_, text)| render::notice("plan", text.trim_end()));
+    render::github(&checked.loaded.diagnostics, &checked.loaded.sources) + &notice.unwrap_or_default()
 }
 
 fn human(path: &Path, checked: &Checked) -> ExitCode {
@@ -61,7 +79,8 @@ fn human(path: &Path, checked: &Checked) -> ExitCode {
     let summary = render::summary(&path.display().to_string(), &checked.loaded.diagnostics);
     match &checked.config {
         Some(config) => {
-            print(&format!("{summary}\n{}{}", overview(config, checked.loaded.schemas.len()), checked.change))
+            let change = checked.change.as_ref().map_or("", |(_, text)| text);
+            print(&format!("{summary}\n{}{change}", overview(config, checked.loaded.schemas.len())))
         }
         None => {
             eprintln!("{summary}");

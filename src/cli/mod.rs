@@ -79,7 +79,7 @@ enum TokenCommand {
 enum Format {
     /// With the lines of source, in colour on a terminal
     Human,
-    /// One JSON array on one line
+    /// One JSON array on one line; with `--against` an object of `diagnostics` and `plan` (null: it would be refused)
     Json,
     /// Workflow commands that annotate a pull request on GitHub
     Github,

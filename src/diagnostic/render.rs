@@ -57,6 +57,11 @@ pub fn github(diagnostics: &[Diagnostic], sources: &Sources) -> String {
     text
 }
 
+/// A remark without a place, as GitHub's workflow commands make it.
+pub fn notice(title: &str, text: &str) -> String {
+    format!("::notice title={}::{}\n", property(title), escape(text))
+}
+
 fn object(diagnostic: &Diagnostic, sources: &Sources) -> Value {
     let about = diagnostic.fact.about();
     let place = diagnostic.place.as_ref().and_then(|span| sources.locate(span));

@@ -110,6 +110,21 @@ fn another_file_is_compared_with() {
         out.ends_with("against old/relay.toml:\n  topics added: dogs\n  topics removed: cats\n  anonymous changed\n"),
         "{out}"
     );
+    let formatted = |format: &str| {
+        let mut relay = Command::new(env!("CARGO_BIN_EXE_relay"));
+        let arguments = ["check", "--against", "old/relay.toml", "--format", format];
+        said(&relay.current_dir(&place.0).args(arguments).output().expect("relay starts"))
+    };
+    let plan = r#"{"topics_added":["dogs"],"topics_removed":["cats"],"anonymous_changed":true}"#;
+    let (code, out, err) = formatted("json");
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert_eq!(out, format!("{{\"diagnostics\":[],\"plan\":{plan}}}\n"));
+    let (_, out, _) = formatted("github");
+    let notice = "::notice title=plan::against old/relay.toml:%0A  topics added: dogs%0A  topics removed: cats%0A  anonymous changed\n";
+    assert_eq!(out, notice);
+    place.write("relay.toml", "version = 2\n");
+    let (code, out, _) = formatted("json");
+    assert!(code == Some(78) && out.ends_with(",\"plan\":null}\n"), "{out}");
     place.write("old/relay.toml", "version = 2\n");
     let (code, _, err) = said(&check(&place, "relay.toml", "old/relay.toml"));
     assert_eq!(code, Some(1));
@@ -118,4 +133,28 @@ fn another_file_is_compared_with() {
     let (code, _, err) = said(&check(&place, "relay.toml", "http://127.0.0.1:1"));
     assert_eq!(code, Some(1));
     assert!(err.starts_with("relay: cannot ask `http://127.0.0.1:1` for its configuration: "), "{err}");
+}
+
+/// An address was taken for a file, and a path was sent as part of the host.
+#[test]
+fn what_is_no_name_of_a_running_relay_is_told_how_it_is_written() {
+    let place = Place::new();
+    place.write("relay.toml", "version = 1\n[topics.dogs]\nschema = \"any\"\n");
+    let expected = "name its admin listener as `http://host:port` or `unix:/path`, or an older relay.toml";
+    for (against, why) in [
+        ("127.0.0.1:8001", format!("there is no file `127.0.0.1:8001`; if a relay runs there, {expected}")),
+        (
+            "localhost:8001/config",
+            format!("there is no file `localhost:8001/config`; if a relay runs there, {expected}"),
+        ),
+        ("https://relay:8001", format!("`https://relay:8001` is not where a running relay can be asked: {expected}")),
+        (
+            "http://127.0.0.1:8001/config",
+            "`http://127.0.0.1:8001/config` has a path: name the admin listener alone, `http://127.0.0.1:8001`"
+                .to_owned(),
+        ),
+    ] {
+        let (code, _, err) = said(&check(&place, "relay.toml", against));
+        assert_eq!((code, err), (Some(1), format!("relay: {why}\n")));
+    }
 }
