@@ -1,21 +1,22 @@
 //! What a concrete topic name resolves to among the declared ones: an exact topic wins over a family.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use crate::name::{Pattern, TopicName};
+use crate::patterns::Patterns;
 
 /// Declared names (exact topics and families), each with what belongs to it. No two declared families overlap, which
 /// the configuration's check sees to, so that at most one family resolves a name.
 #[derive(Debug, Clone)]
 pub struct Directory<T> {
     exact: HashMap<TopicName, T>,
-    /// By the first segment where it is a literal, else under the empty text: a look-up scans two short lists.
-    families: HashMap<Box<str>, Vec<(Pattern, T)>>,
+    families: Patterns<T>,
 }
 
 impl<T> Default for Directory<T> {
     fn default() -> Self {
-        Self { exact: HashMap::new(), families: HashMap::new() }
+        Self { exact: HashMap::new(), families: Patterns::default() }
     }
 }
 
@@ -25,8 +26,7 @@ impl<T> Directory<T> {
         if let Some(topic) = name.exact() {
             self.exact.insert(topic, value);
         } else {
-            let key = name.first_literal().into();
-            self.families.entry(key).or_default().push((name, value));
+            self.families.insert(name, value);
         }
     }
 
@@ -34,36 +34,41 @@ impl<T> Directory<T> {
     pub fn get(&self, name: &Pattern) -> Option<&T> {
         match name.exact() {
             Some(topic) => self.exact.get(&topic),
-            None => self.families.get(name.first_literal())?.iter().find(|(other, _)| other == name).map(|(_, v)| v),
+            None => self.families.get(name),
         }
     }
 
     /// What the topic is declared as.
     pub fn resolve(&self, topic: &TopicName) -> Option<&T> {
-        if let Some(value) = self.exact.get(topic) {
-            return Some(value);
+        self.exact.get(topic).or_else(|| self.family(topic.as_str()))
+    }
+
+    /// The declared name that all topics of this one belong to.
+    pub fn containing(&self, name: &Pattern) -> Option<&T> {
+        match name.exact() {
+            Some(topic) => self.resolve(&topic),
+            None => self.family(&name.canonical()),
         }
-        let first = topic.as_str().split('.').next().unwrap_or_default();
-        [first, ""]
-            .into_iter()
-            .filter_map(|key| self.families.get(key))
-            .flatten()
-            .find_map(|(pattern, value)| pattern.matches(topic).then_some(value))
+    }
+
+    fn family(&self, name: &str) -> Option<&T> {
+        let mut found = None;
+        _ = self.families.containing(name, |value| {
+            found = Some(value);
+            ControlFlow::Break(())
+        });
+        found
     }
 
     /// The same names, with something else belonging to each.
     pub fn map<U>(self, mut change: impl FnMut(T) -> U) -> Directory<U> {
         let exact = self.exact.into_iter().map(|(name, value)| (name, change(value))).collect();
-        let mut families = HashMap::new();
-        for (key, list) in self.families {
-            families.insert(key, list.into_iter().map(|(name, value)| (name, change(value))).collect());
-        }
-        Directory { exact, families }
+        Directory { exact, families: self.families.map(change) }
     }
 
     /// Everything that is declared, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.exact.values().chain(self.families.values().flatten().map(|(_, value)| value))
+        self.exact.values().chain(self.families.iter().map(|(_, value)| value))
     }
 }
 

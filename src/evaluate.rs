@@ -82,8 +82,10 @@ pub fn evaluate(
     for pattern in &kept {
         // What is declared by its own name has nothing to do with a family that it would else be one of.
         let own = snapshot.declared(pattern).is_some() && pattern.is_exact();
-        let concerns = |changed: &&Pattern| if own { *changed == pattern } else { changed.overlaps(pattern) };
-        let changed: Vec<&Pattern> = mark.changed.iter().filter(concerns).collect();
+        let changed = match own {
+            true => mark.changed.has(pattern).then_some(pattern).into_iter().collect(),
+            false => mark.changed.overlapping(pattern, TOLD + 1),
+        };
         // A wildcard is told what of it has changed.
         let told =
             if pattern.is_exact() || changed.len() > TOLD { changed.first().map(|_| vec![pattern]) } else { None };

@@ -28,6 +28,7 @@ pub mod live;
 pub mod message;
 pub mod name;
 pub mod notice;
+pub mod patterns;
 pub mod plugin;
 pub mod principal;
 pub mod problem;

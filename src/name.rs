@@ -3,7 +3,7 @@
 //! A name can only be made by the check in this file, so that whoever holds one need not look at it again.
 //! Knows nothing of configuration, grants or connections.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -46,16 +46,13 @@ impl Borrow<str> for TopicName {
 }
 
 /// A pattern over topic names: `*` (or `{name}`, in the name of a family) stands for one segment, a last `**` for one
-/// or more. A pattern without either is the exact name of one topic.
+/// or more. A pattern without either is the exact name of one topic, and shares its text.
 #[derive(Clone)]
-pub struct Pattern {
-    text: Arc<str>,
-    segments: Arc<[Segment]>,
-}
+pub struct Pattern(Arc<str>);
 
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum Segment {
-    Literal(Box<str>),
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Segment<'a> {
+    Literal(&'a str),
     One,
     Rest,
 }
@@ -67,62 +64,66 @@ impl Pattern {
     /// [`NameError`] names the first thing that is wrong with it.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         check_length(text)?;
-        let count = text.split('.').count();
-        let mut segments = Vec::with_capacity(count);
-        for (index, part) in text.split('.').enumerate() {
-            segments.push(match part {
-                "*" => Segment::One,
-                "**" if index + 1 == count => Segment::Rest,
+        let mut parts = text.split('.').peekable();
+        while let Some(part) = parts.next() {
+            match part {
+                "*" => {}
+                "**" if parts.peek().is_none() => {}
                 "**" => return Err(NameError::RestNotLast),
                 _ if part.starts_with('{') && part.ends_with('}') && part.len() > 2 => {
                     check_segment(&part[1..part.len() - 1])?;
-                    Segment::One
                 }
-                _ => {
-                    check_segment(part)?;
-                    Segment::Literal(part.into())
-                }
-            });
+                _ => check_segment(part)?,
+            }
         }
-        Ok(Self { text: text.into(), segments: segments.into() })
+        Ok(Self(text.into()))
     }
 
     /// The pattern that matches every topic.
     pub fn everything() -> Self {
-        Self { text: "**".into(), segments: [Segment::Rest].into() }
+        Self("**".into())
     }
 
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.0
+    }
+
+    /// The one text of all patterns that are equal: `*` for each `{name}`.
+    pub fn canonical(&self) -> Cow<'_, str> {
+        if !self.0.contains('{') {
+            return Cow::Borrowed(&self.0);
+        }
+        let parts: Vec<&str> = self.0.split('.').map(|part| if part.starts_with('{') { "*" } else { part }).collect();
+        Cow::Owned(parts.join("."))
     }
 
     /// The one topic that this pattern names, if it has no wildcard.
     pub fn exact(&self) -> Option<TopicName> {
-        self.is_exact().then(|| TopicName(self.text.clone()))
+        self.is_exact().then(|| TopicName(self.0.clone()))
     }
 
     /// Whether the pattern names exactly one topic.
     pub fn is_exact(&self) -> bool {
-        self.segments.iter().all(|s| matches!(s, Segment::Literal(_)))
+        !self.0.bytes().any(|byte| matches!(byte, b'*' | b'{'))
     }
 
-    /// The first segment where it is a literal, else nothing: by it few patterns are left that may match a topic.
-    pub fn first_literal(&self) -> &str {
-        match self.segments.first() {
-            Some(Segment::Literal(text)) => text,
-            _ => "",
-        }
+    fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
+        self.0.split('.').map(|part| match part.as_bytes() {
+            [b'*'] | [b'{', ..] => Segment::One,
+            [b'*', ..] => Segment::Rest,
+            _ => Segment::Literal(part),
+        })
     }
 
     /// Whether the topic is one of this pattern's.
     pub fn matches(&self, topic: &TopicName) -> bool {
         let mut parts = topic.as_str().split('.');
-        for segment in self.segments.iter() {
+        for segment in self.segments() {
             match (segment, parts.next()) {
                 (Segment::Rest, Some(_)) => return true,
                 (Segment::One, Some(_)) => {}
-                (Segment::Literal(l), Some(part)) if **l == *part => {}
+                (Segment::Literal(l), Some(part)) if l == part => {}
                 _ => return false,
             }
         }
@@ -131,7 +132,7 @@ impl Pattern {
 
     /// Whether every topic of `other` is one of this pattern's.
     pub fn contains(&self, other: &Self) -> bool {
-        let (mut mine, mut theirs) = (self.segments.iter(), other.segments.iter());
+        let (mut mine, mut theirs) = (self.segments(), other.segments());
         loop {
             match (mine.next(), theirs.next()) {
                 (Some(Segment::Rest), Some(_)) | (None, None) => return true,
@@ -144,7 +145,7 @@ impl Pattern {
 
     /// Whether some topic could be one of both.
     pub fn overlaps(&self, other: &Self) -> bool {
-        let (mut mine, mut theirs) = (self.segments.iter(), other.segments.iter());
+        let (mut mine, mut theirs) = (self.segments(), other.segments());
         loop {
             match (mine.next(), theirs.next()) {
                 (Some(Segment::Rest), Some(_)) | (Some(_), Some(Segment::Rest)) | (None, None) => return true,
@@ -164,14 +165,13 @@ pub fn distinct(patterns: impl IntoIterator<Item = Pattern>) -> Vec<Pattern> {
 
 impl From<&TopicName> for Pattern {
     fn from(topic: &TopicName) -> Self {
-        let segments = topic.as_str().split('.').map(|s| Segment::Literal(s.into())).collect();
-        Self { text: topic.0.clone(), segments }
+        Self(topic.0.clone())
     }
 }
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
-        self.segments == other.segments
+        self.0 == other.0 || self.canonical() == other.canonical()
     }
 }
 
@@ -179,19 +179,19 @@ impl Eq for Pattern {}
 
 impl Hash for Pattern {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.segments.hash(state);
+        self.canonical().hash(state);
     }
 }
 
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`", self.text)
+        write!(f, "`{}`", self.0)
     }
 }
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.0)
     }
 }
 
@@ -329,13 +329,6 @@ mod tests {
         assert_eq!(TopicName::parse(&"a".repeat(256)), Err(NameError::TooLong(256)));
         assert_eq!(Pattern::parse("**.a"), Err(NameError::RestNotLast));
         assert_eq!(Pattern::parse("a.{}"), Err(NameError::BadCharacter('{')));
-    }
-
-    #[test]
-    fn the_first_literal_is_nothing_where_a_wildcard_stands() {
-        for (p, first) in [("a", "a"), ("a-b.*", "a-b"), ("a.**", "a"), ("*.a", ""), ("{x}.a", ""), ("**", "")] {
-            assert_eq!(pattern(p).first_literal(), first, "{p}");
-        }
     }
 
     #[test]

@@ -350,7 +350,7 @@ fn tell_all(live: &Live, next: &Snapshot, plan: &Plan, prepared: Prepared) {
         seq,
         generation: next.generation,
         removed: plan.topics_removed.clone(),
-        changed: plan.schemas_changed.clone(),
+        changed: plan.schemas_changed.clone().into(),
         tokens: plan.tokens_changed.iter().cloned().chain(plan.lost_tokens()).collect(),
         anonymous: plan.anonymous,
     });

@@ -1,6 +1,7 @@
 //! What the log holds for the hub: messages with their encodings, and marks where a reload took effect.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use crate::hub::topic::Topic;
 use crate::message::{Epoch, Record, Seq};
 use crate::name::Pattern;
+use crate::patterns::{Meter, Patterns};
 use crate::plugin::{ENCODERS, Encoder};
 
 /// Names of topics, or of tokens, that one mark has at the most when it stands for several reloads.
@@ -58,7 +60,7 @@ pub struct Mark {
     /// Declared names that were removed.
     pub removed: Vec<Pattern>,
     /// Declared names whose schema changed.
-    pub changed: Vec<Pattern>,
+    pub changed: Changed,
     /// Tokens that were removed or changed.
     pub tokens: HashSet<Arc<str>>,
     /// Whether the grants of anonymous callers changed.
@@ -73,7 +75,7 @@ impl Mark {
 
     /// How many names it has.
     pub(super) fn names(&self) -> usize {
-        self.removed.len() + self.changed.len() + self.tokens.len()
+        self.removed.len() + self.changed.names.len() + self.tokens.len()
     }
 
     /// Both reloads as one, at the place of the earlier one: a grant that was lost must not be used until the later one,
@@ -96,41 +98,60 @@ impl Mark {
             seq: earlier.seq,
             generation: self.generation,
             removed,
-            changed: both(&self.changed, &earlier.changed),
+            changed: both(&self.changed.names, &earlier.changed.names).into(),
             tokens,
             anonymous: self.anonymous || earlier.anonymous,
         }
     }
 
-    /// Whom it concerns, for asking of many.
-    pub(super) fn reach(&self) -> Reach<'_> {
-        let (exact, families) = self.removed.iter().chain(&self.changed).partition(|name| name.is_exact());
-        let exact: Vec<&Pattern> = exact;
-        Reach { mark: self, names: exact.iter().map(|name| name.as_str()).collect(), exact, families }
+    /// Whether it names the token, or the callers without one.
+    pub(super) fn concerns(&self, token: Option<&str>) -> bool {
+        token.map_or(self.anonymous, |name| self.tokens.contains(name))
     }
 }
 
-/// Whom a mark concerns: a subscription to one topic is looked up and not compared with every name.
-pub(super) struct Reach<'a> {
-    mark: &'a Mark,
-    names: HashSet<&'a str>,
-    exact: Vec<&'a Pattern>,
-    families: Vec<&'a Pattern>,
+/// Declared names whose schema changed, found by what they share topics with: many subscribers ask it of each of their
+/// subscriptions.
+#[derive(Default)]
+pub struct Changed {
+    names: Vec<Pattern>,
+    places: OnceLock<Patterns<usize>>,
 }
 
-impl Reach<'_> {
-    /// Whether a subscriber with this token and these subscriptions has to look.
-    pub(super) fn affects(&self, token: Option<&str>, subscriptions: &[Pattern]) -> bool {
-        token.map_or(self.mark.anonymous, |name| self.mark.tokens.contains(name))
-            || subscriptions.iter().any(|mine| self.touches(mine))
+impl From<Vec<Pattern>> for Changed {
+    fn from(names: Vec<Pattern>) -> Self {
+        Self { names, places: OnceLock::new() }
+    }
+}
+
+impl Changed {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Pattern> {
+        self.names.iter()
     }
 
-    fn touches(&self, mine: &Pattern) -> bool {
-        let exact = match mine.is_exact() {
-            true => self.names.contains(mine.as_str()),
-            false => self.exact.iter().any(|name| name.overlaps(mine)),
-        };
-        exact || self.families.iter().any(|name| name.overlaps(mine))
+    /// Whether it is one of them.
+    pub fn has(&self, name: &Pattern) -> bool {
+        self.places().get(name).is_some()
+    }
+
+    /// Those that share a topic with this, in their order; no more than `most`, then any.
+    pub fn overlapping(&self, name: &Pattern, most: usize) -> Vec<&Pattern> {
+        let mut places = Vec::new();
+        _ = self.places().overlapping(&name.canonical(), &mut Meter(usize::MAX), |place| {
+            places.push(*place);
+            if places.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        places.sort_unstable();
+        places.into_iter().map(|place| &self.names[place]).collect()
+    }
+
+    fn places(&self) -> &Patterns<usize> {
+        self.places.get_or_init(|| {
+            let mut places = Patterns::default();
+            self.names.iter().enumerate().for_each(|(place, name)| places.insert(name.clone(), place));
+            places
+        })
     }
 }
 
@@ -142,22 +163,7 @@ mod tests {
     fn mark(removed: &[&str], tokens: &[&str], generation: u64) -> Mark {
         let removed = removed.iter().map(|name| Pattern::parse(name).expect("a name")).collect();
         let tokens = tokens.iter().map(|name| (*name).into()).collect();
-        Mark { seq: generation, generation, removed, changed: Vec::new(), tokens, anonymous: false }
-    }
-
-    #[test]
-    fn a_mark_concerns_whoever_shares_a_topic_or_a_token_with_it() {
-        let mark = mark(&["cats", "orders.{region}"], &["shop"], 1);
-        let reach = mark.reach();
-        let affects = |token: Option<&str>, topics: &[&str]| {
-            let topics: Vec<_> = topics.iter().map(|name| Pattern::parse(name).expect("a name")).collect();
-            reach.affects(token, &topics)
-        };
-        assert!(affects(Some("shop"), &[]) && !affects(Some("other"), &[]) && !affects(None, &[]));
-        for (topics, yes) in [("cats", true), ("dogs", false), ("orders.eu", true), ("orders.*", true), ("**", true)] {
-            assert_eq!(affects(None, &[topics]), yes, "{topics}");
-        }
-        assert!(!affects(None, &["orders", "cats.x"]));
+        Mark { seq: generation, generation, removed, changed: Vec::new().into(), tokens, anonymous: false }
     }
 
     #[test]
@@ -167,6 +173,6 @@ mod tests {
             all = mark(&[&format!("t{n}")], &[&format!("token{n}")], n).and(&all);
         }
         assert!(all.removed.len() <= NAMES && all.tokens.len() <= NAMES);
-        assert!(all.reach().affects(None, &[Pattern::parse("t1").expect("a name")]), "nothing is forgotten");
+        assert!(all.removed.contains(&Pattern::everything()), "nothing is forgotten");
     }
 }

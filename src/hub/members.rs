@@ -1,14 +1,20 @@
 //! Who of a shard wants which topics.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::hub::connection::Connection;
 use crate::hub::entry::{Cursor, Mark};
 use crate::message::Record;
 use crate::name::{Pattern, TopicName, UserId};
+use crate::patterns::{Meter, Patterns};
 use crate::plugin::Encoder;
 use crate::principal::Principal;
+
+/// Nodes of the tree of patterns that are looked at to find out whom a reload affects. Beyond, everybody looks for
+/// themselves.
+const SEARCH: usize = 1 << 16;
 
 /// Where a member stands in its shard.
 pub(super) type SlotId = u32;
@@ -19,8 +25,7 @@ pub(super) struct Members {
     slots: Vec<Option<Slot>>,
     free: Vec<SlotId>,
     exact: HashMap<TopicName, Vec<SlotId>>,
-    /// By the first segment where it is a literal, else under the empty text.
-    patterns: HashMap<Box<str>, Vec<(Pattern, Vec<SlotId>)>>,
+    patterns: Patterns<Vec<SlotId>>,
     users: HashMap<UserId, Vec<SlotId>>,
     /// Counts when somebody came to be served by the shard, or ceased to be. Nobody's subscriptions change meanwhile.
     changes: u64,
@@ -90,7 +95,7 @@ impl Members {
     /// What is subscribed to, with how many members do.
     pub(super) fn subscriptions(&self) -> impl Iterator<Item = (Pattern, usize)> {
         let exact = self.exact.iter().map(|(topic, ids)| (Pattern::from(topic), ids.len()));
-        exact.chain(self.patterns.values().flatten().map(|(pattern, ids)| (pattern.clone(), ids.len())))
+        exact.chain(self.patterns.iter().map(|(pattern, ids)| (pattern.clone(), ids.len())))
     }
 
     /// Says who the member is.
@@ -106,40 +111,31 @@ impl Members {
         }
     }
 
-    /// Replaces what the member subscribes to.
+    /// Replaces what the member subscribes to. What it begins with as before is left alone, so that one more of many costs
+    /// as one.
     pub(super) fn index(&mut self, id: SlotId, subscriptions: Vec<Pattern>) {
-        let before = std::mem::replace(&mut self.slot(id).subscriptions, subscriptions.clone());
-        for pattern in before {
-            match pattern.exact() {
-                Some(topic) => remove_from(&mut self.exact, &topic, id),
-                None => self.remove_pattern(&pattern, id),
-            }
-        }
-        for pattern in subscriptions {
-            match pattern.exact() {
-                Some(topic) => self.exact.entry(topic).or_default().push(id),
-                None => self.insert_pattern(pattern, id),
-            }
+        let before = std::mem::take(&mut self.slot(id).subscriptions);
+        let same = before.iter().zip(&subscriptions).take_while(|(before, now)| before == now).count();
+        before[same..].iter().for_each(|pattern| self.leave(pattern, id));
+        subscriptions[same..].iter().for_each(|pattern| self.enter(pattern, id));
+        self.slot(id).subscriptions = subscriptions;
+    }
+
+    fn enter(&mut self, pattern: &Pattern, id: SlotId) {
+        match pattern.exact() {
+            Some(topic) => self.exact.entry(topic).or_default().push(id),
+            None => self.patterns.entry(pattern).push(id),
         }
     }
 
-    fn insert_pattern(&mut self, pattern: Pattern, id: SlotId) {
-        let list = self.patterns.entry(pattern.first_literal().into()).or_default();
-        match list.iter_mut().find(|(p, _)| *p == pattern) {
-            Some((_, ids)) => ids.push(id),
-            None => list.push((pattern, vec![id])),
-        }
-    }
-
-    fn remove_pattern(&mut self, pattern: &Pattern, id: SlotId) {
-        let key = pattern.first_literal();
-        let Some(list) = self.patterns.get_mut(key) else { return };
-        for (_, ids) in list.iter_mut().filter(|(p, _)| p == pattern) {
+    fn leave(&mut self, pattern: &Pattern, id: SlotId) {
+        if let Some(topic) = pattern.exact() {
+            remove_from(&mut self.exact, &topic, id);
+        } else if let Some(ids) = self.patterns.get_mut(pattern) {
             swap_out(ids, id);
-        }
-        list.retain(|(_, ids)| !ids.is_empty());
-        if list.is_empty() {
-            self.patterns.remove(key);
+            if ids.is_empty() {
+                self.patterns.remove(pattern);
+            }
         }
     }
 
@@ -148,12 +144,7 @@ impl Members {
         match &record.user {
             Some(user) => self.users.contains_key(user),
             None if self.exact.contains_key(&record.topic) => true,
-            None if self.patterns.is_empty() => false,
-            None => {
-                let first = record.topic.as_str().split('.').next().unwrap_or_default();
-                let mut patterns = [first, ""].into_iter().filter_map(|key| self.patterns.get(key)).flatten();
-                patterns.any(|(pattern, _)| pattern.matches(&record.topic))
-            }
+            None => self.patterns.containing(record.topic.as_str(), |_| ControlFlow::Break(())).is_break(),
         }
     }
 
@@ -177,27 +168,52 @@ impl Members {
             return all;
         }
         exact.get(&record.topic).into_iter().flatten().for_each(|id| want(*id, true));
-        if patterns.is_empty() {
-            return all;
-        }
-        let first = record.topic.as_str().split('.').next().unwrap_or_default();
-        for (pattern, ids) in [first, ""].into_iter().filter_map(|key| patterns.get(key)).flatten() {
-            if pattern.matches(&record.topic) {
-                ids.iter().for_each(|id| want(*id, true));
-            }
-        }
+        _ = patterns.containing(record.topic.as_str(), |ids| {
+            ids.iter().for_each(|id| want(*id, true));
+            ControlFlow::Continue(())
+        });
         all
     }
 
     /// Live members that a reload affects.
     pub(super) fn affected(&self, mark: &Mark) -> Vec<SlotId> {
-        let reach = mark.reach();
+        let named = self.named(mark);
         let live = self.iter().filter(|(_, slot)| slot.live);
-        let affected = live.filter(|(_, slot)| {
+        let affected = live.filter(|(id, slot)| {
             let token = slot.principal.as_ref().and_then(|principal| principal.token.as_deref());
-            reach.affects(token, &slot.subscriptions)
+            named.as_ref().is_none_or(|named| named[*id as usize]) || mark.concerns(token)
         });
         affected.map(|(id, _)| id).collect()
+    }
+
+    /// For each member whether it subscribes to something that the mark names; `None` where it would take too long to find
+    /// out, for whoever publishes waits for this.
+    fn named(&self, mark: &Mark) -> Option<Vec<bool>> {
+        let mut named = vec![false; self.slots.len()];
+        let (mut meter, mut seen, mut families) = (Meter(SEARCH), HashSet::new(), Patterns::default());
+        let mut note = |ids: &Vec<SlotId>| ids.iter().for_each(|id| named[*id as usize] = true);
+        for name in mark.removed.iter().chain(mark.changed.iter()) {
+            match name.exact() {
+                Some(topic) => self.exact.get(&topic).into_iter().for_each(&mut note),
+                None => families.insert(name.clone(), ()),
+            }
+            // Many of the names may be those of one pattern that many subscribe to.
+            let once = |ids| {
+                if seen.insert(std::ptr::from_ref(ids)) {
+                    note(ids);
+                }
+                ControlFlow::Continue(())
+            };
+            if self.patterns.overlapping(&name.canonical(), &mut meter, once).is_break() {
+                return None;
+            }
+        }
+        if !families.is_empty() {
+            let of_them =
+                |topic: &TopicName| families.containing(topic.as_str(), |()| ControlFlow::Break(())).is_break();
+            self.exact.iter().filter(|(topic, _)| of_them(topic)).for_each(|(_, ids)| note(ids));
+        }
+        Some(named)
     }
 }
 
@@ -226,3 +242,7 @@ fn swap_out(ids: &mut Vec<SlotId>, id: SlotId) {
         ids.swap_remove(at);
     }
 }
+
+#[cfg(test)]
+#[path = "members_tests.rs"]
+mod tests;

@@ -132,6 +132,11 @@ impl Hub {
         self.topics.load().resolve(name).cloned()
     }
 
+    /// The declared topic that all of these belong to, as it lives.
+    pub fn containing(&self, name: &Pattern) -> Option<Arc<Topic>> {
+        self.topics.load().containing(name).cloned()
+    }
+
     /// Sets what is declared from now on.
     pub fn declare(&self, topics: Directory<Arc<Topic>>) {
         self.topics.store(Arc::new(topics));

@@ -202,7 +202,7 @@ mod tests {
         let last = MARKS as u64 + 100;
         for generation in 2..=last {
             let removed = vec![Pattern::parse(&format!("t{generation}")).expect("a name")];
-            let (changed, tokens) = (Vec::new(), Default::default());
+            let (changed, tokens) = Default::default();
             window.mark(|seq| Mark { seq, generation, removed, changed, tokens, anonymous: false });
         }
         let (mut cursor, mut seen) = (start, Vec::new());

@@ -140,10 +140,7 @@ fn subscriptions(live: &Live, topics: &[&Topic]) -> BTreeMap<String, usize> {
     let names = topics.iter().map(|topic| topic.name.as_str()).chain([""]);
     let mut counts: BTreeMap<String, usize> = names.map(|name| (name.to_owned(), 0)).collect();
     for (pattern, n) in live.hub.subscriptions() {
-        let name = match pattern.exact() {
-            Some(topic) => live.hub.topic(&topic).map(|topic| topic.name.to_string()),
-            None => topics.iter().find(|topic| topic.name.contains(&pattern)).map(|topic| topic.name.to_string()),
-        };
+        let name = live.hub.containing(&pattern).map(|topic| topic.name.to_string());
         *counts.entry(name.unwrap_or_default()).or_default() += n;
     }
     counts

@@ -18,6 +18,7 @@ const LEVELS: &[(&str, &[&str])] = &[
             "message",
             "name",
             "notice",
+            "patterns",
             "plugin",
             "principal",
             "problem",

@@ -162,7 +162,7 @@ impl World {
                 seq,
                 generation,
                 removed: vec![],
-                changed: vec![pattern("f.{x}")],
+                changed: vec![pattern("f.{x}")].into(),
                 tokens: Default::default(),
                 anonymous: false,
             }

@@ -1,0 +1,116 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::prelude::{Strategy, any, proptest};
+use proptest::prop_assert_eq;
+
+use super::{Members, SEARCH, SlotId};
+use crate::close::Close;
+use crate::hub::connection::{Connection, NoSocket};
+use crate::hub::entry::Mark;
+use crate::message::{Epoch, Record};
+use crate::name::Pattern;
+use crate::notice::Notice;
+use crate::plugin::Encoder;
+use crate::principal::{Grants, Principal};
+
+struct Mute;
+
+impl Encoder for Mute {
+    fn slot(&self) -> usize {
+        0
+    }
+
+    fn message(&self, _: Epoch, _: &Record) -> Bytes {
+        Bytes::new()
+    }
+
+    fn notice(&self, _: &Notice) -> Result<Option<Bytes>, Close> {
+        Ok(None)
+    }
+}
+
+fn names(names: &[String]) -> Vec<Pattern> {
+    names.iter().map(|name| Pattern::parse(name).expect("a name")).collect()
+}
+
+fn mark(removed: &[String], changed: &[String], tokens: &[&str]) -> Mark {
+    let (removed, changed) = (names(removed), names(changed).into());
+    let tokens = tokens.iter().map(|name| (*name).into()).collect();
+    Mark { seq: 0, generation: 1, removed, changed, tokens, anonymous: false }
+}
+
+fn member(members: &mut Members, token: Option<&str>, subscriptions: Vec<Pattern>) -> SlotId {
+    let id = members.insert(Connection::new(NoSocket, Arc::default()), &Mute);
+    let (token, grants) = (token.map(Arc::from), Grants::default());
+    let principal = Principal { token, user: None, grants, not_after: None, fingerprint: 0 };
+    members.identify(id, Some(Arc::new(principal)));
+    members.index(id, subscriptions);
+    members.serve(id, true);
+    id
+}
+
+fn texts(longest: usize) -> impl Strategy<Value = Vec<String>> {
+    let segment = proptest::sample::select(&["a", "b", "c", "*", "{x}", "**"][..]);
+    let name = vec(segment, 1..4).prop_map(|segments| {
+        let last = segments.len() - 1;
+        let inner = segments.iter().enumerate().map(|(n, s)| if *s == "**" && n < last { "*" } else { s });
+        inner.collect::<Vec<_>>().join(".")
+    });
+    vec(name, 0..longest)
+}
+
+proptest! {
+    #[test]
+    fn a_reload_affects_whoever_shares_a_topic_with_it(
+        subscribed in vec(texts(4), 1..12),
+        removed in texts(3),
+        changed in texts(3),
+        again in any::<bool>(),
+    ) {
+        let mut members = Members::default();
+        let mut expected = Vec::new();
+        let named = names(&[&removed[..], &changed].concat());
+        for texts in &subscribed {
+            let mine: Vec<Pattern> = crate::name::distinct(names(texts));
+            let affected = mine.iter().any(|mine| named.iter().any(|name| name.overlaps(mine)));
+            let id = member(&mut members, None, mine.clone());
+            if again {
+                members.index(id, mine.iter().rev().cloned().collect());
+            }
+            expected.extend(affected.then_some(id));
+        }
+        prop_assert_eq!(members.affected(&mark(&removed, &changed, &[])), expected);
+        (0..).take(subscribed.len()).for_each(|id| members.remove(id));
+        prop_assert_eq!((members.exact.len(), members.patterns.is_empty()), (0, true));
+    }
+}
+
+#[test]
+fn a_mark_concerns_whoever_shares_a_topic_or_a_token_with_it() {
+    let mut members = Members::default();
+    let mark = mark(&["cats".into(), "orders.{region}".into()], &[], &["shop"]);
+    let mut affected = |token: Option<&str>, topic: &str| {
+        let id = member(&mut members, token, names(&[topic.into()]));
+        let is_affected = members.affected(&mark).contains(&id);
+        members.remove(id);
+        is_affected
+    };
+    assert!(affected(Some("shop"), "dogs") && !affected(Some("other"), "dogs") && !affected(None, "dogs"));
+    for (topic, yes) in [("cats", true), ("orders.eu", true), ("orders.*", true), ("**", true), ("cats.x", false)] {
+        assert_eq!(affected(None, topic), yes, "{topic}");
+    }
+}
+
+/// A reload of thousands of topics compared each with each of tens of thousands of patterns, while every publisher waited.
+#[test]
+fn whoever_could_take_too_long_to_find_looks_for_itself() {
+    let mut members = Members::default();
+    let every =
+        |n: usize| names(&(0..128).map(|k| format!("a.{}.b", n * 128 + k)).map(|t| t + ".*").collect::<Vec<_>>());
+    let ids: Vec<_> = (0..20).map(|n| member(&mut members, None, every(n))).collect();
+    let families: Vec<String> = (0..SEARCH / (20 * 128) + 1).map(|n| format!("a.{{x}}.t{n}.{{y}}")).collect();
+    assert_eq!(members.affected(&mark(&[], &families[..3], &[])), Vec::<SlotId>::new());
+    assert_eq!(members.affected(&mark(&[], &families, &[])), ids);
+}

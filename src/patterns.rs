@@ -1,0 +1,334 @@
+//! Patterns, each with what belongs to it, found by what they match.
+//!
+//! A tree by segments: to add, to take out and to find costs by the segments of one name and not by how many patterns
+//! there are. A node takes all the segments that nothing branches from, so that there are at most two nodes for each
+//! pattern, however long it is.
+//!
+//! A topic follows, at each of its segments, the literal and the wildcard: so it comes past no more nodes than there are
+//! different beginnings that match its own, which for a topic of few segments is few, whatever is subscribed to.
+
+mod label;
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use crate::name::Pattern;
+use crate::patterns::label::{ONE, REST, Reached, common, contains, first, overlaps};
+
+/// See the module's documentation.
+#[derive(Debug, Clone)]
+pub struct Patterns<V> {
+    nodes: Vec<Node<V>>,
+    free: Vec<Id>,
+    len: usize,
+}
+
+/// Where a node stands. The root is the first one, and has no label.
+type Id = u32;
+const ROOT: Id = 0;
+
+#[derive(Debug, Clone)]
+struct Node<V> {
+    /// Its segments, from where it branches off.
+    label: Box<str>,
+    /// The pattern that ends here.
+    here: Option<(Pattern, V)>,
+    below: Option<Box<Below>>,
+}
+
+/// What branches off, by its first segment.
+#[derive(Debug, Clone, Default)]
+struct Below {
+    literals: HashMap<Box<str>, Id>,
+    one: Option<Id>,
+    rest: Option<Id>,
+}
+
+/// How many nodes a search may still come past.
+#[derive(Debug)]
+pub struct Meter(pub usize);
+
+impl<V> Default for Patterns<V> {
+    fn default() -> Self {
+        Self { nodes: Vec::new(), free: Vec::new(), len: 0 }
+    }
+}
+
+impl<V> Patterns<V> {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Pattern, &V)> {
+        self.nodes.iter().filter_map(|node| node.here.as_ref().map(|(pattern, value)| (pattern, value)))
+    }
+
+    /// Adds a pattern, or puts another value in the place of what belonged to it.
+    pub fn insert(&mut self, pattern: Pattern, value: V) {
+        let at = self.make(&pattern.canonical());
+        self.len += usize::from(self.node(at).here.replace((pattern, value)).is_none());
+    }
+
+    /// What belongs to the pattern, which is added if it is not there.
+    pub fn entry(&mut self, pattern: &Pattern) -> &mut V
+    where
+        V: Default,
+    {
+        let at = self.make(&pattern.canonical());
+        let Self { nodes, len, .. } = self;
+        let add = || {
+            *len += 1;
+            (pattern.clone(), V::default())
+        };
+        &mut nodes[at as usize].here.get_or_insert_with(add).1
+    }
+
+    /// What belongs to exactly this pattern.
+    pub fn get(&self, pattern: &Pattern) -> Option<&V> {
+        let at = *self.path(&pattern.canonical())?.last()?;
+        self.nodes[at as usize].here.as_ref().map(|(_, value)| value)
+    }
+
+    /// What belongs to exactly this pattern, to be changed.
+    pub fn get_mut(&mut self, pattern: &Pattern) -> Option<&mut V> {
+        let at = *self.path(&pattern.canonical())?.last()?;
+        self.node(at).here.as_mut().map(|(_, value)| value)
+    }
+
+    /// Takes a pattern out.
+    pub fn remove(&mut self, pattern: &Pattern) -> Option<V> {
+        let text = pattern.canonical();
+        let path = self.path(&text)?;
+        let (&at, above) = path.split_last()?;
+        let (_, value) = self.node(at).here.take()?;
+        self.len -= 1;
+        if self.is_empty() {
+            *self = Self::default();
+            return Some(value);
+        }
+        if self.nodes[at as usize].below.is_none() {
+            let gone = self.take(at);
+            let parent = above.last().copied().unwrap_or(ROOT);
+            self.node(parent).unlink(first(&gone.label));
+            self.join(parent);
+        } else {
+            self.join(at);
+        }
+        Some(value)
+    }
+
+    /// The same patterns, with something else belonging to each.
+    pub fn map<U>(self, mut change: impl FnMut(V) -> U) -> Patterns<U> {
+        let Self { nodes, free, len } = self;
+        let mut changed = |Node { label, here, below }: Node<V>| {
+            let here = here.map(|(pattern, value)| (pattern, change(value)));
+            Node { label, here, below }
+        };
+        Patterns { nodes: nodes.into_iter().map(&mut changed).collect(), free, len }
+    }
+
+    /// Looks at each that contains all of this name, a topic's or a pattern's, until told to stop.
+    pub fn containing<'a>(&'a self, name: &str, mut found: impl FnMut(&'a V) -> ControlFlow<()>) -> ControlFlow<()> {
+        match self.nodes.first() {
+            Some(root) => self.containing_below(root, name, &mut found),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Looks at each that shares a topic with this name, until told to stop or the meter has run out.
+    pub fn overlapping<'a>(
+        &'a self,
+        name: &str,
+        meter: &mut Meter,
+        mut found: impl FnMut(&'a V) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        match self.nodes.first() {
+            Some(root) => self.overlapping_below(root, name, meter, &mut found),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn containing_below<'a, F>(&'a self, node: &'a Node<V>, name: &str, found: &mut F) -> ControlFlow<()>
+    where
+        F: FnMut(&'a V) -> ControlFlow<()>,
+    {
+        let Some(below) = &node.below else { return ControlFlow::Continue(()) };
+        let literal = if below.literals.is_empty() { None } else { below.literals.get(first(name)).copied() };
+        for id in [below.rest, below.one, literal].into_iter().flatten() {
+            let node = &self.nodes[id as usize];
+            match contains(&node.label, name) {
+                Reached::Before(name) => self.containing_below(node, name, found)?,
+                Reached::End => node.here.as_ref().map_or(ControlFlow::Continue(()), |(_, value)| found(value))?,
+                Reached::Nothing | Reached::All => {}
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn overlapping_below<'a, F>(
+        &'a self,
+        node: &'a Node<V>,
+        name: &str,
+        meter: &mut Meter,
+        found: &mut F,
+    ) -> ControlFlow<()>
+    where
+        F: FnMut(&'a V) -> ControlFlow<()>,
+    {
+        let Some(below) = &node.below else { return ControlFlow::Continue(()) };
+        let mut enter = |id: Id| {
+            let node = &self.nodes[id as usize];
+            let Some(left) = meter.0.checked_sub(1) else { return ControlFlow::Break(()) };
+            meter.0 = left;
+            let reached = overlaps(&node.label, name);
+            if let (Reached::End | Reached::All, Some((_, value))) = (&reached, &node.here) {
+                found(value)?;
+            }
+            match reached {
+                Reached::Nothing | Reached::End => ControlFlow::Continue(()),
+                Reached::All => self.overlapping_below(node, REST, meter, found),
+                Reached::Before(name) => self.overlapping_below(node, name, meter, found),
+            }
+        };
+        match first(name) {
+            ONE | REST => below.all().try_for_each(enter),
+            literal => {
+                let literal = below.literals.get(literal).copied();
+                [below.rest, below.one, literal].into_iter().flatten().try_for_each(&mut enter)
+            }
+        }
+    }
+
+    /// The nodes from below the root to where this ends.
+    fn path(&self, text: &str) -> Option<Vec<Id>> {
+        let (mut at, mut left, mut path) = (ROOT, Some(text), Vec::new());
+        while let Some(text) = left {
+            at = self.nodes.get(at as usize)?.child(first(text))?;
+            let label = &*self.nodes[at as usize].label;
+            left = match text.strip_prefix(label)? {
+                "" => None,
+                more => Some(more.strip_prefix('.')?),
+            };
+            path.push(at);
+        }
+        Some(path)
+    }
+
+    /// The node where this ends, made if it is not there.
+    fn make(&mut self, text: &str) -> Id {
+        if self.nodes.is_empty() {
+            self.nodes.push(Node::new(""));
+        }
+        let (mut at, mut left) = (ROOT, Some(text));
+        while let Some(text) = left {
+            let Some(child) = self.node(at).child(first(text)) else {
+                let new = self.put(Node::new(text));
+                self.node(at).link(first(text), new);
+                return new;
+            };
+            let common = common(&self.node(child).label, text);
+            if common < self.node(child).label.len() {
+                self.split(child, common);
+            }
+            (at, left) = (child, text.get(common + 1..));
+        }
+        at
+    }
+
+    /// Leaves the first so many bytes of its label with the node, and puts what follows below it.
+    fn split(&mut self, at: Id, bytes: usize) {
+        let node = self.node(at);
+        let upper = Node::new(&node.label[..bytes]);
+        let mut lower = std::mem::replace(node, upper);
+        lower.label = lower.label[bytes + 1..].into();
+        let segment: Box<str> = first(&lower.label).into();
+        let lower = self.put(lower);
+        self.node(at).link(&segment, lower);
+    }
+
+    /// Has a node that nothing ends at and nothing branches from take in the one below it.
+    fn join(&mut self, at: Id) {
+        let node = &self.nodes[at as usize];
+        let Some(child) = node.below.as_ref().and_then(|below| below.only()) else { return };
+        if at == ROOT || node.here.is_some() {
+            return;
+        }
+        let mut lower = self.take(child);
+        lower.label = [&*self.node(at).label, &*lower.label].join(".").into();
+        *self.node(at) = lower;
+    }
+
+    fn node(&mut self, id: Id) -> &mut Node<V> {
+        &mut self.nodes[id as usize]
+    }
+
+    fn put(&mut self, node: Node<V>) -> Id {
+        if let Some(id) = self.free.pop() {
+            self.nodes[id as usize] = node;
+            return id;
+        }
+        self.nodes.push(node);
+        Id::try_from(self.nodes.len() - 1).expect("there are fewer subscriptions than u32 counts")
+    }
+
+    fn take(&mut self, id: Id) -> Node<V> {
+        self.free.push(id);
+        std::mem::replace(self.node(id), Node::new(""))
+    }
+}
+
+impl<V> Node<V> {
+    fn new(label: &str) -> Self {
+        Self { label: label.into(), here: None, below: None }
+    }
+
+    fn child(&self, segment: &str) -> Option<Id> {
+        let below = self.below.as_ref()?;
+        match segment {
+            ONE => below.one,
+            REST => below.rest,
+            literal => below.literals.get(literal).copied(),
+        }
+    }
+
+    fn link(&mut self, segment: &str, child: Id) {
+        let below = self.below.get_or_insert_default();
+        match segment {
+            ONE => below.one = Some(child),
+            REST => below.rest = Some(child),
+            literal => _ = below.literals.insert(literal.into(), child),
+        }
+    }
+
+    fn unlink(&mut self, segment: &str) {
+        let Some(below) = &mut self.below else { return };
+        match segment {
+            ONE => below.one = None,
+            REST => below.rest = None,
+            literal => _ = below.literals.remove(literal),
+        }
+        if below.literals.len() * 4 < below.literals.capacity() {
+            below.literals.shrink_to(below.literals.len() * 2);
+        }
+        if below.all().next().is_none() {
+            self.below = None;
+        }
+    }
+}
+
+impl Below {
+    fn all(&self) -> impl Iterator<Item = Id> {
+        [self.rest, self.one].into_iter().flatten().chain(self.literals.values().copied())
+    }
+
+    fn only(&self) -> Option<Id> {
+        let mut all = self.all();
+        all.next().filter(|_| all.next().is_none())
+    }
+}
+
+#[cfg(test)]
+#[path = "patterns_tests.rs"]
+mod tests;

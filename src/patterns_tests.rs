@@ -1,0 +1,148 @@
+use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
+
+use proptest::collection::vec;
+use proptest::prelude::{Strategy, any, proptest};
+use proptest::{prop_assert, prop_assert_eq};
+
+use super::{Meter, Patterns};
+use crate::name::{Pattern, TopicName};
+
+/// Few segments, so that names have much in common.
+fn name(segments: &'static [&'static str], rest: bool) -> impl Strategy<Value = String> {
+    let segment = proptest::sample::select(segments);
+    (vec(segment, 1..6), any::<bool>()).prop_map(move |(mut segments, last)| {
+        if rest && last {
+            segments.push("**");
+        }
+        segments.join(".")
+    })
+}
+
+fn patterns() -> impl Strategy<Value = Vec<Pattern>> {
+    let one = name(&["a", "b", "ab", "*", "{x}", "{y}"], true);
+    vec(one.prop_map(|text| Pattern::parse(&text).expect("a pattern")), 0..40)
+}
+
+fn topics() -> impl Strategy<Value = Vec<TopicName>> {
+    vec(name(&["a", "b", "ab"], false).prop_map(|text| TopicName::parse(&text).expect("a topic")), 1..20)
+}
+
+fn tree(patterns: &[Pattern]) -> Patterns<usize> {
+    let mut tree = Patterns::default();
+    patterns.iter().enumerate().for_each(|(n, pattern)| tree.insert(pattern.clone(), n));
+    tree
+}
+
+fn containing(tree: &Patterns<usize>, name: &str) -> Vec<usize> {
+    let mut found = Vec::new();
+    let all = tree.containing(name, |n| {
+        found.push(*n);
+        ControlFlow::Continue(())
+    });
+    assert!(all.is_continue());
+    found.sort_unstable();
+    found
+}
+
+fn overlapping(tree: &Patterns<usize>, name: &Pattern) -> Vec<usize> {
+    let mut found = Vec::new();
+    let all = tree.overlapping(&name.canonical(), &mut Meter(usize::MAX), |n| {
+        found.push(*n);
+        ControlFlow::Continue(())
+    });
+    assert!(all.is_continue());
+    found.sort_unstable();
+    found
+}
+
+/// The last of those that are equal, as a map would have it.
+fn expected(patterns: &[Pattern], is_found: impl Fn(&Pattern) -> bool) -> Vec<usize> {
+    let map: HashMap<&Pattern, usize> = patterns.iter().enumerate().map(|(n, pattern)| (pattern, n)).collect();
+    map.into_iter()
+        .filter(|(pattern, _)| is_found(pattern))
+        .map(|(_, n)| n)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
+}
+
+/// Every node but the root ends a pattern or branches, and none is lost.
+fn assert_tight(tree: &Patterns<usize>) {
+    if tree.is_empty() {
+        return assert_eq!((tree.nodes.len(), tree.free.len()), (0, 0));
+    }
+    let (mut seen, mut open) = (0, vec![super::ROOT]);
+    while let Some(id) = open.pop() {
+        let node = &tree.nodes[id as usize];
+        let below: Vec<_> = node.below.iter().flat_map(|below| below.all()).collect();
+        assert!(id == super::ROOT || node.here.is_some() || below.len() > 1, "a node for nothing");
+        assert!(node.below.is_none() || !below.is_empty());
+        seen += 1;
+        open.extend(below);
+    }
+    assert_eq!(seen, tree.nodes.len() - tree.free.len());
+    assert!(seen <= 2 * tree.iter().count() + 1);
+}
+
+proptest! {
+    #[test]
+    fn it_finds_what_a_look_at_each_finds(patterns in patterns(), topics in topics(), names in patterns()) {
+        let tree = tree(&patterns);
+        assert_tight(&tree);
+        for topic in &topics {
+            prop_assert_eq!(containing(&tree, topic.as_str()), expected(&patterns, |p| p.matches(topic)));
+        }
+        for name in names.iter().chain(&topics.iter().map(Pattern::from).collect::<Vec<_>>()) {
+            prop_assert_eq!(containing(&tree, &name.canonical()), expected(&patterns, |p| p.contains(name)));
+            prop_assert_eq!(overlapping(&tree, name), expected(&patterns, |p| p.overlaps(name)));
+        }
+    }
+
+    #[test]
+    fn what_is_taken_out_leaves_nothing_behind(patterns in patterns(), keep in vec(any::<bool>(), 40), topics in topics()) {
+        let mut tree = tree(&patterns);
+        let mut map: HashMap<Pattern, usize> = patterns.iter().cloned().zip(0..).collect();
+        for (pattern, keep) in patterns.iter().zip(&keep) {
+            prop_assert_eq!(tree.get(pattern), map.get(pattern));
+            if !keep {
+                prop_assert_eq!(tree.remove(pattern), map.remove(pattern));
+                prop_assert!(tree.get(pattern).is_none());
+                assert_tight(&tree);
+            }
+        }
+        for topic in &topics {
+            let mut left: Vec<_> = map.iter().filter(|(p, _)| p.matches(topic)).map(|(_, n)| *n).collect();
+            left.sort_unstable();
+            prop_assert_eq!(containing(&tree, topic.as_str()), left);
+        }
+        for (pattern, n) in map {
+            prop_assert_eq!(tree.remove(&pattern), Some(n));
+            assert_tight(&tree);
+        }
+        prop_assert!(tree.is_empty());
+    }
+}
+
+/// Patterns of a family were looked at one by one for every publish, inside the log's critical section: a few hundred
+/// idle connections with patterns of their own stalled everybody.
+#[test]
+fn how_many_there_are_does_not_matter_to_a_topic_of_few_segments() {
+    let many: Vec<_> = (0..20_000).map(|n| Pattern::parse(&format!("orders.*.p{n}")).expect("a pattern")).collect();
+    let tree = tree(&many);
+    let came_past = |name: &str| {
+        let mut meter = Meter(usize::MAX);
+        _ = tree.overlapping(name, &mut meter, |_| ControlFlow::Continue(()));
+        usize::MAX - meter.0
+    };
+    assert_eq!((came_past("orders.eu.p7"), came_past("orders.eu.none"), came_past("other")), (2, 1, 0));
+    let mut meter = Meter(100);
+    assert!(tree.overlapping("orders.**", &mut meter, |_| ControlFlow::Continue(())).is_break());
+    assert_eq!(meter.0, 0, "it stops where the meter has run out");
+}
+
+#[test]
+fn a_long_pattern_takes_one_node() {
+    let long = Pattern::parse(&["*"; 128].join(".")).expect("a pattern");
+    assert_eq!(tree(&[long]).nodes.len(), 2);
+}
