@@ -1,5 +1,6 @@
 //! Carrying out what a connection asks, one command at a time.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -88,9 +89,13 @@ impl Task {
         id: Option<CommandId>,
         list: Vec<(Pattern, After)>,
     ) -> Result<(), Ending> {
-        let new = list.iter().filter(|(pattern, _)| !self.subscriber.is_subscribed(pattern)).count();
-        let total = self.subscriber.subscriptions().len() + new;
-        if let Err(refusal) = self.may_subscribe(snapshot, list.iter().map(|(pattern, _)| pattern), total) {
+        let asked: HashSet<&Pattern> = list.iter().map(|(pattern, _)| pattern).collect();
+        // More than may stand are too many, whatever stands already.
+        let fits = asked.len() <= snapshot.config.limits.subscriptions && {
+            let others = self.subscriber.subscriptions().filter(|pattern| !asked.contains(pattern)).count();
+            others + asked.len() <= snapshot.config.limits.subscriptions
+        };
+        if let Err(refusal) = self.may_subscribe(snapshot, list.iter().map(|(pattern, _)| pattern), fits) {
             return self.refuse(id, refusal);
         }
         self.subscriber.subscribe(list, Some(id.clone()));
@@ -109,7 +114,8 @@ impl Task {
 
     /// What stays subscribed goes on as it was; what is new is live.
     fn replace(&mut self, snapshot: &Snapshot, patterns: Vec<Pattern>) -> Result<(), Ending> {
-        if let Err(refusal) = self.may_subscribe(snapshot, patterns.iter(), patterns.len()) {
+        let fits = patterns.len() <= snapshot.config.limits.subscriptions;
+        if let Err(refusal) = self.may_subscribe(snapshot, patterns.iter(), fits) {
             return self.refuse(None, refusal);
         }
         let (gone, new) = {
@@ -127,12 +133,11 @@ impl Task {
         &self,
         snapshot: &Snapshot,
         patterns: impl Iterator<Item = &'a Pattern>,
-        total: usize,
+        fits: bool,
     ) -> Result<(), Refusal> {
-        let limit = snapshot.config.limits.subscriptions;
-        if total > limit {
-            let text = format!("{total} subscriptions are more than `limits.subscriptions` allows ({limit})");
-            return Err(Refusal::BadRequest(text));
+        if !fits {
+            let most = snapshot.config.limits.subscriptions;
+            return Err(Refusal::TooMany { what: "the list of subscriptions", limit: "subscriptions", most });
         }
         let Some(principal) = self.principal.as_deref() else {
             return Err(Refusal::Unauthenticated { wrong: false });
