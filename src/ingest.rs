@@ -158,7 +158,7 @@ fn judge_all(snapshot: &Snapshot, principal: &Principal, items: &[Publication]) 
                     judged.tried.push((index, shadow.clone(), payload.clone()));
                 }
                 let key = item.key.clone().zip(principal.token.clone());
-                let key = key.map(|(key, principal)| IdempotencyKey { principal, key });
+                let key = key.map(|(key, principal)| IdempotencyKey { principal, key: key.into() });
                 judged.drafts.push(Draft { topic: item.topic.clone(), user: item.user.clone(), payload, key });
             }
             Ok(_) => {}

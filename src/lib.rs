@@ -18,6 +18,7 @@ pub mod directory;
 pub mod drain;
 pub mod evaluate;
 pub mod files;
+pub mod footprint;
 pub mod frame;
 pub mod fuse;
 pub mod http;

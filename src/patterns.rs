@@ -12,7 +12,8 @@ mod label;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use crate::name::Pattern;
+use crate::footprint::{allocated, in_list, in_table, text};
+use crate::name::{MAX_NAME, Pattern};
 use crate::patterns::label::{ONE, REST, Reached, common, contains, first, overlaps};
 
 /// See the module's documentation.
@@ -55,6 +56,14 @@ impl<V> Default for Patterns<V> {
 }
 
 impl<V> Patterns<V> {
+    /// What one of the longest takes at most beside what belongs to it: a node of its own and one that it branches from, a
+    /// place in both, and its segments in their labels and by which they are found.
+    pub const EACH: usize = 2 * (in_list(size_of::<Node<V>>()) + in_table(size_of::<(Box<str>, Id)>()))
+        + allocated(size_of::<Below>())
+        + 2 * in_list(size_of::<Id>())
+        + text(MAX_NAME)
+        + 2 * (allocated(MAX_NAME) + allocated(0));
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len == 0

@@ -82,13 +82,16 @@ pub struct Draft {
     pub key: Option<IdempotencyKey>,
 }
 
+/// The longest idempotency key, in bytes.
+pub const MAX_KEY: usize = 255;
+
 /// What makes a publish the same as an earlier one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey {
     /// The token's name: keys of different principals never meet.
     pub principal: Arc<str>,
     /// Chosen by the publisher.
-    pub key: Box<str>,
+    pub key: Arc<str>,
 }
 
 /// A message is in the log.

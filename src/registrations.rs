@@ -17,11 +17,20 @@ use uuid::Uuid;
 
 use crate::close::Close;
 use crate::config::model::Limits;
+use crate::footprint::{allocated, in_list, in_table, text};
 use crate::message::Time;
-use crate::name::{Pattern, UserId};
+use crate::name::{MAX_NAME, MAX_USER, Pattern, UserId};
 use crate::principal::{Action, Grants, Principal, authorize};
 use crate::problem::Refusal;
 use crate::snapshot::Snapshot;
+
+/// What a registration takes at most, without its topics.
+pub const REGISTRATION: usize = in_table(size_of::<(Uuid, Entry)>())
+    + allocated(16 + size_of::<Registration>())
+    + allocated(16 + size_of::<Principal>())
+    + text(MAX_USER);
+/// What each of its topics takes at most.
+pub const TOPIC: usize = in_list(size_of::<Pattern>()) + text(MAX_NAME);
 
 /// What a registered connection is.
 #[derive(PartialEq, Eq)]

@@ -1,32 +1,32 @@
 //! How much memory a configuration allows to be filled, so that nobody is surprised by it.
 
-use crate::config::model::{Config, Limits};
+use crate::config::model::{Config, History, Limits};
+use crate::footprint;
+use crate::hub::entry::{AT_MOST, FIXED};
+use crate::hub::subscriber::SUBSCRIPTION;
+use crate::name::{MAX_NAME, MAX_USER};
+use crate::registrations;
+use crate::store::{self, memory::FORGOTTEN};
 
 /// Connections that are reckoned with when the configuration leaves their number to the system.
 const CONNECTIONS: usize = 65_536;
 /// What a connection takes while it does nothing.
 const IDLE_CONNECTION: u64 = 4 << 10;
-/// What a retained message takes beside its payload.
-const RECORD: u64 = 256;
-
-/// What a message in the window takes beside its payload and that once encoded.
-const MESSAGE: u64 = 384;
-/// What an idempotency key of the greatest length takes, with its topic, its receipt and its place in the order.
-const KEY: u64 = 1 << 10;
-/// What a topic's name or pattern of the greatest length takes.
-const NAME: u64 = 672;
 
 /// Bytes at most, by what takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorstCase {
-    /// Rings of exact topics.
+    /// Exact topics with their rings.
     pub topics: u64,
-    /// Rings of families, all full of concrete topics.
+    /// Families, all full of concrete topics with full rings.
     pub families: u64,
-    /// The window.
+    /// The window, every message of it encoded for every protocol.
     pub window: u64,
-    /// Connections, each in the middle of a frame inwards and a message outwards.
+    /// Connections, each subscribed to as many of the longest patterns as it may, in the middle of a frame inwards and a
+    /// message outwards.
     pub connections: u64,
+    /// What they, and the readers of large answers, have not taken.
+    pub outbound: u64,
     /// Registrations, each of as many of the longest names as a connection may subscribe to; none where nobody may register.
     pub registrations: u64,
     /// Idempotency keys; none where no token may publish.
@@ -36,42 +36,65 @@ pub struct WorstCase {
 impl WorstCase {
     /// Adds everything up.
     pub fn of(config: &Config) -> Self {
-        let ring = |history: &crate::config::model::History| {
-            // A ring is full when one of its bounds is met: `count` small messages, or `bytes` of large ones.
-            (history.bytes as u64).saturating_add((history.count as u64).saturating_mul(RECORD))
+        let ring = |history: &History| match history.count as u64 {
+            0 => store::TOPIC as u64,
+            // A ring is full when one of its bounds is met: `count` small messages, or `bytes` of large ones, each of which
+            // the allocator rounds up.
+            count => {
+                let bytes = history.bytes as u64;
+                let records = count.saturating_mul(store::RECORD as u64 + footprint::allocated(0) as u64);
+                (store::TOPIC as u64).saturating_add(bytes.saturating_add(bytes / 4)).saturating_add(records)
+            }
         };
         let limits = &config.limits;
         let (mut topics, mut families) = (0_u64, 0_u64);
         for topic in &config.topics {
-            let one = if topic.history.count == 0 { 0 } else { ring(&topic.history) };
+            let one = ring(&topic.history);
             if topic.name.is_exact() {
                 topics = topics.saturating_add(one);
             } else {
                 families = families.saturating_add(one.saturating_mul(limits.family_topics as u64));
             }
         }
+        if families > 0 {
+            families = families.saturating_add(FORGOTTEN as u64);
+        }
         let mut grants = config.tokens.iter().map(|token| &token.grants);
         let publishes = grants.clone().any(|grants| !grants.publish.is_empty());
         let registers = !config.anonymous.register.is_empty() || grants.any(|grants| !grants.register.is_empty());
-        let registration = (limits.subscriptions as u64).saturating_mul(NAME);
+        let registration = (registrations::REGISTRATION + limits.subscriptions * registrations::TOPIC) as u64;
         Self {
             topics,
             families,
-            window: (limits.window as u64).max(2 * limits.body as u64 + limits.batch as u64 * MESSAGE),
+            window: window(limits),
             connections: connections(limits),
+            outbound: limits.outbound as u64,
             registrations: if registers { registration.saturating_mul(limits.registrations as u64) } else { 0 },
-            keys: if publishes { KEY.saturating_mul(limits.idempotency_keys as u64) } else { 0 },
+            keys: if publishes { (store::KEY as u64).saturating_mul(limits.idempotency_keys as u64) } else { 0 },
         }
     }
 
     /// All of it.
     pub fn total(&self) -> u64 {
-        let Self { topics, families, window, connections, registrations, keys } = *self;
-        [topics, families, window, connections, registrations, keys].into_iter().fold(0, u64::saturating_add)
+        let Self { topics, families, window, connections, outbound, registrations, keys } = *self;
+        let all = [topics, families, window, connections, outbound, registrations, keys];
+        all.into_iter().fold(0, u64::saturating_add)
     }
 }
 
+/// What was appended together last stays whole.
+fn window(limits: &Limits) -> u64 {
+    let names = limits.batch * (MAX_NAME + MAX_USER);
+    let last = 2 * (limits.body + names) + limits.batch * FIXED;
+    (limits.window.max(last) as u64).saturating_mul(AT_MOST as u64) / 2
+}
+
 fn connections(limits: &Limits) -> u64 {
-    let each = IDLE_CONNECTION + limits.frame as u64 + limits.body as u64;
+    let subscriptions = (limits.subscriptions as u64).saturating_mul(SUBSCRIPTION as u64);
+    let each = (IDLE_CONNECTION + limits.frame as u64 + limits.body as u64).saturating_add(subscriptions);
     each.saturating_mul(limits.connections.unwrap_or(CONNECTIONS) as u64)
 }
+
+#[cfg(test)]
+#[path = "worst_case_tests.rs"]
+mod tests;

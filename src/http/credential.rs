@@ -3,12 +3,11 @@
 use warp::http::{HeaderMap, HeaderName, header};
 
 use crate::http::call::one;
+use crate::plugin::MAX_KEY;
 use crate::problem::Refusal;
 
 /// The longest idempotency key, in bytes.
-pub const MAX_KEY: usize = 255;
-
-static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The bearer (RFC 6750, section 2.1). An `Authorization` that is no bearer is taken whole: it is nobody's, and a wrong
 /// credential is never anonymous.

@@ -15,6 +15,12 @@ use crate::plugin::{ENCODERS, Encoder};
 /// Names of topics, or of tokens, that one mark has at the most when it stands for several reloads.
 const NAMES: usize = 4_096;
 
+/// What [`Message::cost`] counts beside the texts.
+pub const FIXED: usize = 384;
+/// What a message in the window takes at most, in halves of its [`Message::cost`]: encoded for every protocol, and rounded
+/// up by the allocator.
+pub const AT_MOST: usize = 5;
+
 /// A place in the log: everything up to it has been seen. A mark stands behind the message with its seq, and marks in
 /// the order of their generations, so that places compare as the log runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -45,9 +51,12 @@ impl Message {
         self.encoded[encoder.slot()].get_or_init(|| encoder.message(epoch, &self.record))
     }
 
-    /// What it counts against `limits.window`: text, one encoding, and what surrounds them.
+    /// What it counts against `limits.window`: text, one encoding, and what surrounds them. That is what it takes where
+    /// all subscribers speak one protocol; see [`AT_MOST`].
     pub fn cost(&self) -> usize {
-        self.record.payload.len() * 2 + 384
+        let Record { payload, topic, user, .. } = &*self.record;
+        let names = topic.as_str().len() + user.as_ref().map_or(0, |user| user.as_str().len());
+        (payload.len() + names) * 2 + FIXED
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::footprint::{allocated, in_list};
 use crate::hub::connection::Connection;
 use crate::hub::entry::{Cursor, Mark};
 use crate::message::Record;
@@ -15,6 +16,10 @@ use crate::principal::Principal;
 /// Nodes of the tree of patterns that are looked at to find out whom a reload affects. Beyond, everybody looks for
 /// themselves.
 const SEARCH: usize = 1 << 16;
+
+/// What a subscription takes at most in its shard, the longest pattern included.
+pub(super) const SUBSCRIPTION: usize =
+    Patterns::<Vec<SlotId>>::EACH + allocated(in_list(size_of::<SlotId>())) + in_list(size_of::<Pattern>());
 
 /// Where a member stands in its shard.
 pub(super) type SlotId = u32;

@@ -9,18 +9,25 @@ mod pull;
 use std::sync::Arc;
 use std::task::Context;
 
+use crate::footprint::in_list;
 use crate::hub::Hub;
 use crate::hub::batch::Batch;
 use crate::hub::connection::{Connection, Dead, Written};
 use crate::hub::entry::{Cursor, Mark, Message};
 use crate::hub::gaps::Gaps;
-use crate::hub::members::SlotId;
+use crate::hub::members::{self, SlotId};
 use crate::hub::shard::Shard;
 use crate::message::{Position, Seq};
 use crate::name::{Pattern, UserId};
 use crate::notice::{After, CommandId, GapReason, Notice};
 use crate::plugin::Encoder;
 use crate::principal::Principal;
+
+/// What a subscription takes at most, the longest pattern included; also while its replay begins.
+pub const SUBSCRIPTION: usize = members::SUBSCRIPTION
+    + in_list(size_of::<Subscription>())
+    + in_list(size_of::<Pattern>())
+    + in_list(size_of::<(Seq, Notice)>());
 
 /// See the module's documentation.
 pub struct Subscriber {

@@ -6,10 +6,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use crate::footprint::{in_list, in_table, text};
 use crate::message::Time;
-use crate::name::TopicName;
-use crate::plugin::{Draft, IdempotencyKey, Receipt, StoreError};
+use crate::name::{MAX_NAME, TopicName};
+use crate::plugin::{Draft, IdempotencyKey, MAX_KEY, Receipt, StoreError};
 use crate::store::Settings;
+
+/// What a key takes at most: in the table and in the order of time, which share its text and its topic's name.
+pub const KEY: usize = in_table(size_of::<((IdempotencyKey, TopicName), Known)>())
+    + in_list(size_of::<(Time, (IdempotencyKey, TopicName))>())
+    + text(MAX_KEY)
+    + text(MAX_NAME);
 
 /// The idempotency keys of the last while, oldest first.
 pub(super) struct Keys {

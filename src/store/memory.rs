@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use crate::config::keys;
 use crate::directory::Directory;
+use crate::footprint::{in_list, in_table, text};
 use crate::message::{Epoch, Record, Seq, Time};
-use crate::name::{Pattern, TopicName};
+use crate::name::{MAX_NAME, Pattern, TopicName};
 use crate::plugin::{BoxFuture, Draft, Follower, Page, Query, Receipt, Retention, Store, StoreError};
 use crate::store::idempotency::{Keys, Reused, same_key_twice};
 use crate::store::ring::Ring;
@@ -28,6 +29,10 @@ pub const KIND: Kind = Kind {
 
 /// Forgotten topics whose evictions are remembered one by one; beyond that, for their family as a whole.
 const MAX_FORGOTTEN: usize = 10_000;
+
+/// What those that are remembered take at most.
+pub const FORGOTTEN: usize = MAX_FORGOTTEN
+    * (2 * text(MAX_NAME) + in_table(size_of::<(TopicName, Seq)>()) + in_list(size_of::<(Pattern, Seq)>()));
 
 /// A log in memory.
 pub struct MemoryStore {

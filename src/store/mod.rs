@@ -4,6 +4,9 @@ mod idempotency;
 pub mod memory;
 mod ring;
 
+pub use self::idempotency::KEY;
+pub use self::ring::{RECORD, TOPIC};
+
 use std::sync::Arc;
 use std::time::Duration;
 

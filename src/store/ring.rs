@@ -3,9 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::footprint::{allocated, in_list, in_table, text};
 use crate::message::{Record, Seq, Time};
-use crate::name::TopicName;
+use crate::name::{MAX_NAME, MAX_USER, TopicName};
 use crate::plugin::Retention;
+
+/// What a record in a ring takes at most beside its payload; of one that leaves the ring with its topic, the name too is
+/// counted there.
+pub const RECORD: usize = allocated(16 + size_of::<Record>()) + text(MAX_USER) + in_list(size_of::<Arc<Record>>());
+/// What a topic with an empty ring takes at most, in each of the tables that it stands in.
+pub const TOPIC: usize = text(MAX_NAME) + in_table(size_of::<(TopicName, Ring)>());
 
 /// The newest messages of a topic, bounded by count, bytes of payload and age.
 pub(super) struct Ring {

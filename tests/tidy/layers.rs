@@ -14,6 +14,7 @@ const LEVELS: &[(&str, &[&str])] = &[
             "config",
             "diagnostic",
             "directory",
+            "footprint",
             "frame",
             "message",
             "name",

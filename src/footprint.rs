@@ -1,0 +1,42 @@
+//! What things take in memory at most, as `relay check` reckons it: from their sizes, and how containers and the
+//! allocator round them up. Each structure says beside itself what one of it takes.
+
+/// An allocation of so many bytes: the allocator's sizes lie at most a quarter apart, the smallest eight bytes.
+pub const fn allocated(bytes: usize) -> usize {
+    bytes + bytes / 4 + 8
+}
+
+/// A shared text of so many bytes, with its two counts.
+pub const fn text(bytes: usize) -> usize {
+    allocated(16 + bytes)
+}
+
+/// A place in a hash table: it doubles when seven eighths of it are taken, and has a byte more for each place.
+pub const fn in_table(entry: usize) -> usize {
+    ((entry + 1) * 16).div_ceil(7)
+}
+
+/// A place in a list or queue, which doubles when it is full.
+pub const fn in_list(entry: usize) -> usize {
+    entry * 2
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, VecDeque};
+
+    use super::{in_list, in_table};
+
+    #[test]
+    fn containers_have_no_more_places_than_are_reckoned() {
+        let (mut table, mut list, mut queue) = (HashMap::new(), Vec::new(), VecDeque::new());
+        for n in 1..5_000_usize {
+            table.insert(n, ());
+            list.push(n);
+            queue.push_back(n);
+            // A table's capacity is seven eighths of its places; the first few places of each are not grown into.
+            assert!(n < 8 || table.capacity().div_ceil(7) * 8 * 9 <= n * in_table(8), "{n}: {}", table.capacity());
+            assert!(n < 4 || list.capacity() * 8 <= n * in_list(8) && queue.capacity() * 8 <= n * in_list(8));
+        }
+    }
+}
