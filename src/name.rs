@@ -116,6 +116,12 @@ impl Pattern {
         })
     }
 
+    /// Its segments; a rest goes on for ever.
+    fn endless(&self) -> impl Iterator<Item = Segment<'_>> {
+        let rest = self.segments().last().filter(|last| matches!(last, Segment::Rest));
+        self.segments().chain(std::iter::repeat_with(move || rest).map_while(|rest| rest))
+    }
+
     /// Whether the topic is one of this pattern's.
     pub fn matches(&self, topic: &TopicName) -> bool {
         let mut parts = topic.as_str().split('.');
@@ -154,6 +160,20 @@ impl Pattern {
                 _ => return false,
             }
         }
+    }
+
+    /// The one topic that is both patterns', where there is no more than one.
+    pub fn only_common(&self, other: &Self) -> Option<TopicName> {
+        let places = self.segments().count().max(other.segments().count());
+        let (mut mine, mut theirs) = (self.endless(), other.endless());
+        let mut texts = Vec::with_capacity(places);
+        for _ in 0..places {
+            match (mine.next()?, theirs.next()?) {
+                (Segment::Literal(text), _) | (_, Segment::Literal(text)) => texts.push(text),
+                _ => return None,
+            }
+        }
+        TopicName::parse(&texts.join(".")).ok().filter(|topic| self.matches(topic) && other.matches(topic))
     }
 }
 
@@ -313,56 +333,5 @@ fn check_segment(segment: &str) -> Result<(), NameError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{NameError, Pattern, TopicName};
-
-    fn pattern(text: &str) -> Pattern {
-        Pattern::parse(text).expect(text)
-    }
-
-    #[test]
-    fn names_are_checked() {
-        assert!(TopicName::parse("orders.eu-1_x").is_ok());
-        assert_eq!(TopicName::parse(""), Err(NameError::Empty));
-        assert_eq!(TopicName::parse("a..b"), Err(NameError::Empty));
-        assert_eq!(TopicName::parse("a.*"), Err(NameError::BadCharacter('*')));
-        assert_eq!(TopicName::parse(&"a".repeat(256)), Err(NameError::TooLong(256)));
-        assert_eq!(Pattern::parse("**.a"), Err(NameError::RestNotLast));
-        assert_eq!(Pattern::parse("a.{}"), Err(NameError::BadCharacter('{')));
-    }
-
-    #[test]
-    fn patterns_match_contain_and_overlap() {
-        // (pattern, topic, matches)
-        for (p, t, yes) in [
-            ("a", "a", true),
-            ("a", "a.b", false),
-            ("a.*", "a.b", true),
-            ("a.*", "a.b.c", false),
-            ("a.*", "a", false),
-            ("a.**", "a.b.c", true),
-            ("a.**", "a", false),
-            ("**", "a", true),
-            ("a.{x}", "a.b", true),
-        ] {
-            assert_eq!(pattern(p).matches(&TopicName::parse(t).expect(t)), yes, "{p} {t}");
-        }
-        // (outer, inner, contains, overlaps)
-        for (a, b, contains, overlaps) in [
-            ("a.*", "a.b", true, true),
-            ("a.b", "a.*", false, true),
-            ("**", "a.*", true, true),
-            ("*", "**", false, true),
-            ("a.**", "a.*", true, true),
-            ("a.*", "a.**", false, true),
-            ("a.{x}", "a.*", true, true),
-            ("a.*", "b.*", false, false),
-            ("a.*.c", "a.b.*", false, true),
-            ("a", "a.**", false, false),
-        ] {
-            assert_eq!(pattern(a).contains(&pattern(b)), contains, "{a} contains {b}");
-            assert_eq!(pattern(a).overlaps(&pattern(b)), overlaps, "{a} overlaps {b}");
-            assert_eq!(pattern(b).overlaps(&pattern(a)), overlaps, "{b} overlaps {a}");
-        }
-    }
-}
+#[path = "name_test.rs"]
+mod tests;

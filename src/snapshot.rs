@@ -60,6 +60,12 @@ impl Snapshot {
         self.topics.get(name).map(|rules| &**rules)
     }
 
+    /// Whether some topic of the pattern is what this name stands for: one that is declared beside a family is none of it.
+    pub fn reaches(&self, pattern: &Pattern, name: &Pattern) -> bool {
+        let beside = |topic| self.declared(&Pattern::from(&topic)).is_some();
+        pattern.overlaps(name) && (name.is_exact() || !pattern.only_common(name).is_some_and(beside))
+    }
+
     /// Whether anonymous callers may do anything at all.
     pub fn admits_anonymous(&self) -> bool {
         !self.anonymous.grants.is_empty()

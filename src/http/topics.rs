@@ -40,7 +40,7 @@ async fn try_list(call: &Call) -> Result<Response, Refusal> {
     let snapshot = &call.snapshot;
     let principal = call.identify(snapshot).await?;
     let mut visible: Vec<&Arc<TopicRules>> =
-        snapshot.topics.iter().filter(|rules| may_know(&principal, declared(snapshot, rules))).collect();
+        snapshot.topics.iter().filter(|rules| may_know(snapshot, &principal, declared(snapshot, rules))).collect();
     visible.sort_unstable_by_key(|rules| rules.config);
     let topics: Vec<Value> = visible.into_iter().map(|rules| shown(snapshot, rules)).collect();
     Ok(answer::json(StatusCode::OK, &json!({"topics": topics})))
@@ -69,7 +69,7 @@ fn find(text: &str, snapshot: &Snapshot, principal: &Principal) -> Result<Arc<To
     let topic = TopicName::parse(&text).ok();
     let may = match &topic {
         Some(topic) => [Action::Publish, Action::Subscribe].iter().any(|act| authorize_topic(principal, *act, topic)),
-        None => may_know(principal, &pattern),
+        None => may_know(snapshot, principal, &pattern),
     };
     if !may {
         return Err(denied(principal, Action::Subscribe, &pattern));
@@ -81,9 +81,9 @@ fn find(text: &str, snapshot: &Snapshot, principal: &Principal) -> Result<Arc<To
     found.cloned().ok_or_else(|| Refusal::UnknownTopic { topic: text.into_owned() })
 }
 
-fn may_know(principal: &Principal, declared: &Pattern) -> bool {
+fn may_know(snapshot: &Snapshot, principal: &Principal, declared: &Pattern) -> bool {
     let grants = &principal.grants;
-    grants.publish.iter().chain(&grants.subscribe).any(|grant| grant.overlaps(declared))
+    grants.publish.iter().chain(&grants.subscribe).any(|grant| snapshot.reaches(grant, declared))
 }
 
 fn declared<'a>(snapshot: &'a Snapshot, rules: &TopicRules) -> &'a Pattern {

@@ -43,6 +43,7 @@ mod subscriber;
 mod suites;
 mod supervisor;
 mod tls;
+mod topics;
 mod tour;
 mod transcripts;
 mod writes;
