@@ -30,11 +30,35 @@ pub fn admit(snapshot: &Snapshot, principal: &Principal, pattern: &Pattern) -> R
 }
 
 /// Why a subscription cannot go on under this configuration, if so.
-pub fn lost(snapshot: &Snapshot, principal: &Principal, pattern: &Pattern) -> Option<UnsubscribedReason> {
+fn lost(snapshot: &Snapshot, principal: &Principal, pattern: &Pattern) -> Option<UnsubscribedReason> {
     if pattern.exact().is_some_and(|topic| snapshot.resolve(&topic).is_none()) {
         return Some(UnsubscribedReason::TopicRemoved);
     }
     (!authorize(principal, Action::Subscribe, pattern)).then_some(UnsubscribedReason::Forbidden)
+}
+
+/// What of a registration's topics can be followed now. Whoever connects is told of the rest as whoever was connected when it
+/// was lost.
+#[derive(Default)]
+pub struct Remaining {
+    /// What can.
+    pub kept: Vec<Pattern>,
+    /// What cannot any more, and why.
+    pub gone: Vec<(Pattern, UnsubscribedReason)>,
+}
+
+impl Remaining {
+    /// Sorts them.
+    pub fn new(snapshot: &Snapshot, principal: &Principal, registered: &[Pattern]) -> Self {
+        let mut remaining = Self::default();
+        for topics in registered {
+            match lost(snapshot, principal, topics) {
+                None => remaining.kept.push(topics.clone()),
+                Some(reason) => remaining.gone.push((topics.clone(), reason)),
+            }
+        }
+        remaining
+    }
 }
 
 /// Who a principal is under this configuration.

@@ -14,16 +14,17 @@ use warp::http::{HeaderMap, HeaderName};
 use warp::reply::Response;
 
 use crate::close::Close;
-use crate::evaluate::{admit, lost};
+use crate::evaluate::{Remaining, admit};
 use crate::http::answer;
 use crate::http::call::{Call, one};
 use crate::http::query::{self, Query};
 use crate::http::stream::{Chunks, Events, farewell};
 use crate::hub::connection::NoSocket;
+use crate::hub::subscriber::Subscriber;
 use crate::live::Live;
-use crate::message::Time;
+use crate::message::{Position, Time};
 use crate::name::{Pattern, distinct};
-use crate::notice::After;
+use crate::notice::{After, Notice};
 use crate::principal::Principal;
 use crate::problem::Refusal;
 use crate::protocol::sse::{self, Sse};
@@ -72,7 +73,7 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
         }
         None => (call.identify(snapshot).await?, None),
     };
-    let topics = topics(snapshot, &principal, registered.as_deref(), asked)?;
+    let Remaining { kept, gone } = topics(snapshot, &principal, registered.as_deref(), asked)?;
     // Only now: whoever has the seat would be sent away by a request that is refused.
     let seat = match registration {
         Some(id) => {
@@ -83,14 +84,16 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
     };
     let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse);
     subscriber.identify(&principal);
-    subscriber.subscribe(topics.into_iter().map(|topics| (topics, after)).collect(), Some(None));
+    let position = begins(after, &mut subscriber);
+    let gone = gone.into_iter().map(|(topics, reason)| Notice::Unsubscribed { topics, reason, position }).collect();
+    subscriber.subscribe(kept.into_iter().map(|topics| (topics, after)).collect(), Some(None));
     if call.live().drain.has_begun() {
         // Too late for the word that went to everybody.
         subscriber.connection().end(Close::Draining);
     }
     let events =
         Events::new(call.live().clone(), snapshot, subscriber, principal, seat, call.link.flow.clone(), call.peer);
-    Ok(stream(Chunks::new(events)))
+    Ok(stream(Chunks::new(events.telling(gone))))
 }
 
 /// Where to start. An EventSource that comes back sends the last id it got, and it is not its fault when that is none.
@@ -105,6 +108,16 @@ fn after(headers: &HeaderMap, query: &Query) -> Result<After, Refusal> {
     }
 }
 
+/// Where the reader stands: an id that is told before anything else must not lead it past what it has not got.
+fn begins(after: After, subscriber: &mut Subscriber) -> Position {
+    let now = subscriber.position();
+    match after {
+        After::Live => now,
+        After::Position(position) => position,
+        After::Earliest | After::Foreign => Position { seq: 0, ..now },
+    }
+}
+
 fn who(registration: &Registration, snapshot: &Snapshot) -> Result<Arc<Principal>, Refusal> {
     registration.principal(snapshot, Time::now()).map_err(|close| match close {
         Close::TokenExpired => Refusal::TokenExpired,
@@ -112,13 +125,14 @@ fn who(registration: &Registration, snapshot: &Snapshot) -> Result<Arc<Principal
     })
 }
 
-/// What to subscribe to: what is asked for, else what of its registration's is allowed.
+/// What to subscribe to: what is asked for, else what of its registration's is still allowed; and what of that is not,
+/// even if it is all: it is told in the stream, as it is to one that was open when it was lost.
 fn topics(
     snapshot: &Snapshot,
     principal: &Principal,
     registration: Option<&Registration>,
     asked: Vec<Pattern>,
-) -> Result<Vec<Pattern>, Refusal> {
+) -> Result<Remaining, Refusal> {
     let limit = snapshot.config.limits.subscriptions;
     if asked.len() > limit {
         return Err(Refusal::TooMany { what: "the list of topics", limit: "subscriptions", most: limit });
@@ -128,13 +142,9 @@ fn topics(
     }
     let registered = registration.map(|registration| registration.topics.as_slice()).unwrap_or_default();
     match (asked.is_empty(), registered) {
-        (false, _) => Ok(asked),
+        (false, _) => Ok(Remaining { kept: asked, ..Remaining::default() }),
         (true, []) => Err(Refusal::BadRequest("name at least one topic: `/events?topic=…`".into())),
-        (true, [first, ..]) => {
-            let allowed = registered.iter().filter(|topics| lost(snapshot, principal, topics).is_none());
-            let allowed: Vec<Pattern> = allowed.cloned().collect();
-            if allowed.is_empty() { admit(snapshot, principal, first).map(|()| allowed) } else { Ok(allowed) }
-        }
+        (true, registered) => Ok(Remaining::new(snapshot, principal, registered)),
     }
 }
 

@@ -25,6 +25,7 @@ use crate::hub::entry::Mark;
 use crate::hub::subscriber::{Item, Pulled, Subscriber};
 use crate::live::Live;
 use crate::message::Time;
+use crate::notice::Notice;
 use crate::plugin::Encoder;
 use crate::principal::Principal;
 use crate::protocol::sse::{self, Sse};
@@ -45,6 +46,8 @@ pub struct Events {
     peer: IpAddr,
     timer: Pin<Box<Sleep>>,
     begun: bool,
+    /// What is told first.
+    first: Vec<Notice>,
     /// The configuration by which it was let in, until the first look at the newest.
     let_in_by: Option<u64>,
     ended: Option<Close>,
@@ -70,7 +73,14 @@ impl Events {
         let timer = Box::pin(sleep_until(Instant::now()));
         flow.serve(subscriber.connection().clone());
         let let_in_by = Some(snapshot.generation);
-        Self { live, subscriber, principal, seat, flow, peer, timer, begun: false, let_in_by, ended: None }
+        let first = Vec::new();
+        Self { live, subscriber, principal, seat, flow, peer, timer, begun: false, first, let_in_by, ended: None }
+    }
+
+    /// The same, with something to tell before anything else.
+    pub fn telling(mut self, first: Vec<Notice>) -> Self {
+        self.first = first;
+        self
     }
 
     /// The next chunk; `None` behind the last.
@@ -79,7 +89,7 @@ impl Events {
             return None;
         }
         let chunk = match std::mem::replace(&mut self.begun, true) {
-            false => sse::retry(reconnect::after_loss()),
+            false => self.begin().unwrap_or_else(|close| self.end(close)),
             true => match self.catch_up() {
                 Ok(None) => self.wait().await,
                 Ok(Some(chunk)) => chunk,
@@ -90,6 +100,13 @@ impl Events {
         let due = self.due();
         self.timer.as_mut().reset(due);
         Some(chunk)
+    }
+
+    fn begin(&mut self) -> Result<Bytes, Close> {
+        let mut chunk = BytesMut::from(&sse::retry(reconnect::after_loss())[..]);
+        let first = std::mem::take(&mut self.first);
+        self.tell(&first, &mut chunk)?;
+        Ok(chunk.freeze())
     }
 
     /// It was let in by one configuration and subscribed under another, whose mark may lie behind already.
@@ -190,13 +207,19 @@ impl Events {
         self.timer.as_mut().reset(due);
         let notices = evaluate::evaluate(&snapshot, Some(&self.principal), &mut self.subscriber, mark);
         let mut chunk = BytesMut::new();
-        for notice in &notices {
+        self.tell(&notices, &mut chunk)?;
+        Ok((!chunk.is_empty()).then(|| chunk.freeze()))
+    }
+
+    /// A stream that has nothing to wait for any more ends.
+    fn tell(&mut self, notices: &[Notice], chunk: &mut BytesMut) -> Result<(), Close> {
+        for notice in notices {
             chunk.extend_from_slice(&Sse.notice(notice)?.unwrap_or_default());
         }
         if self.subscriber.subscriptions().len() == 0 {
             chunk.extend_from_slice(&self.end(Close::Forbidden));
         }
-        Ok((!chunk.is_empty()).then(|| chunk.freeze()))
+        Ok(())
     }
 
     /// The last event.

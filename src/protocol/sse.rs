@@ -31,9 +31,14 @@ pub fn retry(ms: u64) -> Bytes {
 
 /// The last event of a stream that the server ends, with the codes of the WebSocket protocol. An EventSource comes back
 /// by itself, and a status tells it then if it may not; but one that was replaced would replace its successor, and so
-/// on: it is told to stay away for a day.
+/// on: it is told to stay away for a day. One whose topics are gone may have come by a registration, which is let in
+/// again: it is told to ask once a minute.
 pub fn close(close: Close) -> Bytes {
-    let retry = if close == Close::Replaced { "retry: 86400000\n" } else { "" };
+    let retry = match close {
+        Close::Replaced => "retry: 86400000\n",
+        Close::Forbidden => "retry: 60000\n",
+        _ => "",
+    };
     let data = json!({"type": "close", "code": close.code(), "reason": close.reason()});
     format!("{retry}event: close\ndata: {data}\n\n").into()
 }

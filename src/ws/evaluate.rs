@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::close::Close;
-use crate::evaluate;
+use crate::evaluate::{self, Remaining};
 use crate::hub::entry::Mark;
 use crate::name::Pattern;
+use crate::notice::{After, Notice};
 use crate::principal::Principal;
 use crate::snapshot::Snapshot;
 use crate::ws::ending::Ending;
@@ -51,10 +52,20 @@ impl Task {
         if self.generation == self.live.snapshot().generation { Ok(()) } else { self.evaluate(None) }
     }
 
-    /// Those that the connection may subscribe to.
-    pub(super) fn allowed(&self, patterns: &[Pattern]) -> Vec<Pattern> {
+    /// Subscribes to what was registered, as far as it still may. Where nothing is left it stays, as who was connected when
+    /// that was lost: a reload may give it back.
+    pub(super) fn take_up(&mut self, registered: &[Pattern]) -> Result<(), Ending> {
         let snapshot = self.live.snapshot();
-        let Some(principal) = self.principal.as_deref() else { return Vec::new() };
-        patterns.iter().filter(|pattern| evaluate::lost(&snapshot, principal, pattern).is_none()).cloned().collect()
+        let Some(principal) = self.principal.as_deref() else { return Ok(()) };
+        let Remaining { kept, gone } = Remaining::new(&snapshot, principal, registered);
+        let position = self.subscriber.position();
+        for (topics, reason) in gone {
+            self.tell(&Notice::Unsubscribed { topics, reason, position })?;
+        }
+        if kept.is_empty() {
+            return Ok(());
+        }
+        self.subscriber.subscribe(kept.into_iter().map(|topics| (topics, After::Live)).collect(), Some(None));
+        self.judge_again()
     }
 }

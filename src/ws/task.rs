@@ -23,7 +23,7 @@ use crate::frame::{self, Opcode};
 use crate::hub::connection::{Dead, Written};
 use crate::hub::subscriber::Subscriber;
 use crate::live::Live;
-use crate::notice::{After, Notice};
+use crate::notice::Notice;
 use crate::plugin::Protocol;
 use crate::principal::Principal;
 use crate::registrations::Seat;
@@ -161,13 +161,8 @@ impl Task {
                 let topics = seat.registration.topics.clone();
                 self.seat = Some(seat);
                 self.admit(principal)?;
-                let allowed = self.allowed(&topics);
                 self.tell(&hello)?;
-                if !allowed.is_empty() {
-                    let list = allowed.into_iter().map(|pattern| (pattern, After::Live)).collect();
-                    self.subscriber.subscribe(list, Some(None));
-                    self.judge_again()?;
-                }
+                self.take_up(&topics)?;
                 return self.take(head);
             }
             Caller::Unknown if snapshot.admits_anonymous() => {

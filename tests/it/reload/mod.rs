@@ -7,6 +7,7 @@ mod change;
 mod keys;
 mod live;
 mod refused;
+mod registered;
 mod shadow;
 mod signal;
 pub mod site;

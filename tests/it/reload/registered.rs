@@ -1,0 +1,92 @@
+//! What a reload means for registrations that nobody uses while it takes effect.
+
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use super::site::{HEAD, Site, token};
+use crate::event_stream::EventStream;
+use crate::subscriber::Subscriber;
+
+const CATS: &str = "[topics.cats]\nschema = \"any\"\n";
+const DOGS: &str = "[topics.dogs]\nschema = \"any\"\n";
+
+fn config(subscribe: &str, topics: &str) -> String {
+    let grants = format!("subscribe = {subscribe}\nregister = [\"*\"]");
+    format!("{HEAD}{}{topics}", token("all", &grants))
+}
+
+async fn register(site: &Site, topics: &[&str]) -> String {
+    let head = "POST /register HTTP/1.1\r\nContent-Type: application/json\r\nAuthorization: Bearer all\r\n";
+    let answer = site.call(head, &json!({"user_id": "u", "topics": topics}).to_string()).await;
+    answer.json()["id"].as_str().expect("an id").to_owned()
+}
+
+async fn socket(site: &Site, id: &str, headers: &[(&'static str, &str)]) -> Subscriber {
+    Subscriber::connect(&format!("ws://{}/ws/{id}", site.public), headers).await
+}
+
+async fn stream(site: &Site, id: &str) -> EventStream<TcpStream> {
+    let socket = TcpStream::connect(site.public).await.expect("it listens");
+    EventStream::open(socket, &format!("/events/{id}"), "").await
+}
+
+fn lost(site: &Site, topic: &str, reason: &str) -> Value {
+    json!({"type": "unsubscribed", "topic": topic, "reason": reason, "position": site.id(0)})
+}
+
+/// Whoever connected behind the reload was not told that a part of what was registered is not subscribed.
+#[tokio::test]
+async fn who_connects_behind_a_reload_is_told_what_it_took() {
+    let after = [
+        ("forbidden", config("[\"cats\"]", &format!("{CATS}{DOGS}"))),
+        ("topic_removed", config("[\"cats\", \"dogs\"]", CATS)),
+    ];
+    for (reason, after) in after {
+        let site = Site::start(&[("relay.toml", &config("[\"**\"]", &format!("{CATS}{DOGS}")))]).await;
+        let id = register(&site, &["cats", "dogs"]).await;
+        site.change(&after).await;
+
+        let mut socket = socket(&site, &id, &[]).await;
+        assert_eq!(socket.json().await["type"], "hello");
+        assert_eq!(socket.json().await, lost(&site, "dogs", reason));
+        assert_eq!(socket.json().await["type"], "synced");
+
+        let mut stream = stream(&site, &id).await;
+        let event = stream.event().await;
+        assert_eq!((event.name.as_str(), event.data), ("unsubscribed", lost(&site, "dogs", reason)));
+        stream.expect("synced").await;
+    }
+}
+
+/// The stream was refused with 403, and the WebSocket said nothing for ever: both are told what a connection is that was
+/// there during the reload.
+#[tokio::test]
+async fn who_connects_behind_a_reload_that_took_everything_is_told_so() {
+    let site = Site::start(&[("relay.toml", &config("[\"**\"]", &format!("{CATS}{DOGS}")))]).await;
+    let id = register(&site, &["dogs"]).await;
+    let mut before = stream(&site, &id).await;
+    before.expect("synced").await;
+    site.change(&config("[\"cats\"]", &format!("{CATS}{DOGS}"))).await;
+    before.expect("unsubscribed").await;
+    assert_eq!(before.expect("close").await["code"], 4003);
+    before.end().await;
+
+    let mut again = stream(&site, &id).await;
+    assert_eq!(again.expect("unsubscribed").await, lost(&site, "dogs", "forbidden"));
+    assert_eq!(again.expect("close").await["code"], 4003);
+    assert_eq!(again.retry, Some(60_000), "who does not heed the close comes back seldom");
+    again.end().await;
+
+    let mut socket = socket(&site, &id, &[]).await;
+    assert_eq!(socket.json().await["type"], "hello");
+    assert_eq!(socket.json().await, lost(&site, "dogs", "forbidden"));
+    socket.send(r#"{"type":"ping","id":1}"#).await;
+    assert_eq!(socket.json().await["type"], "pong", "it stays, as one that was connected");
+    site.change(&config("[\"**\"]", &format!("{CATS}{DOGS}"))).await;
+    socket.subscribe("dogs").await;
+
+    let mut raw =
+        self::socket(&site, &register(&site, &["dogs"]).await, &[("sec-websocket-protocol", "relay.raw")]).await;
+    raw.send("ping").await;
+    assert_eq!(raw.text().await, "pong");
+}
