@@ -112,8 +112,11 @@ pub enum Refusal {
     UnsupportedMediaType {
         expected: &'static str,
     },
+    /// `listed`: there is a list of names to add it to. Where there is none, the first that is added takes the place of all
+    /// that are served without one, on the public listener too.
     UnknownHost {
         host: String,
+        listed: bool,
     },
     /// At most 16 violations; `more` when there were others.
     ValidationFailed {
@@ -337,8 +340,10 @@ impl fmt::Display for Refusal {
                 write!(f, "the request target is longer than `limits.uri` allows ({bytes} bytes)")
             }
             Self::UnsupportedMediaType { expected } => write!(f, "send `Content-Type: {expected}` and no encoding"),
-            Self::UnknownHost { host } => {
-                write!(f, "`{host}` is not a name of this server: add it to `server.allowed_hosts`")
+            Self::UnknownHost { host, listed } => {
+                let also = "call it by its address, or add it, and every name of the public listener, to";
+                let add = if *listed { "add it to" } else { also };
+                write!(f, "`{host}` is not a name of this server: {add} `server.allowed_hosts`")
             }
             Self::ValidationFailed { topic, violations, more } => count(f, violations.len(), *more, topic),
             Self::Batch(items) => match items.as_slice() {

@@ -29,7 +29,7 @@ fn one_of_each() -> Vec<Refusal> {
         Refusal::TooMany { what: "the list", limit: "batch", most: 1 },
         Refusal::UriTooLong { bytes: 1 },
         Refusal::UnsupportedMediaType { expected: "application/json" },
-        Refusal::UnknownHost { host: "h".into() },
+        Refusal::UnknownHost { host: "h".into(), listed: true },
         Refusal::ValidationFailed { topic: "t".into(), violations: vec![], more: false },
         Refusal::Batch(vec![(0, Refusal::TokenExpired)]),
         Refusal::RateLimited { limit: Rate::Publishes, retry_after: RETRY },

@@ -7,8 +7,8 @@ use serde_json::json;
 use warp::http::StatusCode;
 use warp::reply::Response;
 
-use crate::http::answer;
 use crate::http::call::Call;
+use crate::http::{answer, origin};
 use crate::problem::Refusal;
 
 /// Whether the path asks how the server is.
@@ -28,6 +28,8 @@ pub async fn ready(call: Arc<Call>) -> Response {
     }
     let generation = call.snapshot.generation;
     let body = match call.live().reloads.stale() {
+        // Why names keys and topics, which a page that has rebound a name would read.
+        stale if !origin::is_served(&call) => json!({"status": if stale.is_some() { "stale" } else { "ready" }}),
         // It serves as well as before; whoever deployed the change should look.
         Some(why) => json!({"status": "stale", "generation": generation, "why": why}),
         None => json!({"status": "ready", "generation": generation}),

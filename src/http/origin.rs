@@ -10,21 +10,23 @@ use warp::http::header::{
 use warp::http::{Method, StatusCode};
 use warp::reply::Response;
 
-use crate::http::Side;
 use crate::http::call::Call;
 use crate::http::host::Host;
+use crate::http::{Side, health};
 use crate::problem::Refusal;
 
 const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-/// Lets a request in by the name it calls the server and by the page it comes from.
+/// Lets a request in by the name it calls the server and by the page it comes from. A probe may call it by any name, for an
+/// orchestrator calls by an address that nobody can list: what it is told then, see [`is_served`], a rebound page may know.
 ///
 /// # Errors
 /// 400, 421 or 403.
 pub fn admit(call: &Call) -> Result<(), Refusal> {
     let host = call.host()?;
-    if !serves(call, host) {
-        return Err(Refusal::UnknownHost { host: host.to_string() });
+    if !serves(call, host) && !health::is_probe(call.uri.path()) {
+        let listed = call.snapshot.config.server.allowed_hosts.is_some();
+        return Err(Refusal::UnknownHost { host: host.to_string(), listed });
     }
     match call.one(&ORIGIN)? {
         Some(origin) if !allows(call, host, origin) => {
@@ -32,6 +34,11 @@ pub fn admit(call: &Call) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the server is called by a name that is its own here. Asked where others are let in, too.
+pub fn is_served(call: &Call) -> bool {
+    call.host().is_ok_and(|host| serves(call, host))
 }
 
 /// Adds what every answer has: no cache keeps it, no browser guesses its type, an allowed page may read it.
@@ -86,10 +93,10 @@ fn is_name(name: &str, host: Host<'_>) -> bool {
 
 fn allows(call: &Call, host: Host<'_>, origin: &str) -> bool {
     // A proxy may end TLS and not say so: over plain HTTP either scheme may be the one by which we are called.
-    let is_ours = |scheme| scheme == "https" || scheme == "http" && !call.secure;
-    let own = origin
-        .split_once("://")
-        .is_some_and(|(scheme, rest)| is_ours(scheme) && rest.eq_ignore_ascii_case(host.as_str()));
+    let is_ours = |scheme: &str| scheme == "https" || scheme == "http" && !call.secure;
+    let is_own = |(scheme, rest): (&str, &str)| is_ours(scheme) && rest.eq_ignore_ascii_case(host.as_str());
+    // A page of a rebound name has that name's origin.
+    let own = origin.split_once("://").is_some_and(is_own) && serves(call, host);
     // Pages of other origins have no business with an operator's listener, whatever publishes and subscribes.
     own || (call.side() == Side::Public
         && call.snapshot.config.server.allowed_origins.iter().any(|allowed| allowed == origin))

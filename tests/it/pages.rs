@@ -1,5 +1,7 @@
 //! Pages of browsers: whose calls are let in, and which answers they may read.
 
+use relay::message::Time;
+use relay::reloads::{Outcome, Report};
 use serde_json::json;
 
 use crate::rig::{Rig, call, grants};
@@ -96,11 +98,15 @@ async fn a_rebound_name_is_refused_on_loopback() {
         ("127.0.0.2", false),
     ] {
         for address in [rig.public, rig.admin] {
-            let answer = call(address, &format!("GET /health HTTP/1.1\r\nHost: {host}\r\n"), "").await;
+            let answer = call(address, &format!("GET /nothing HTTP/1.1\r\nHost: {host}\r\n"), "").await;
             if served {
-                assert_eq!(answer.status, 200, "{host}");
+                assert_eq!(answer.status, 404, "{host}");
             } else {
-                let detail = format!("`{host}` is not a name of this server: add it to `server.allowed_hosts`");
+                // Followed by the name alone, it would have the public listener serve that name and no other.
+                let detail = format!(
+                    "`{host}` is not a name of this server: call it by its address, or add it, and every name of the \
+                     public listener, to `server.allowed_hosts`"
+                );
                 assert_eq!(answer.problem(), (421, "unknown-host".into(), detail));
             }
         }
@@ -114,19 +120,47 @@ async fn allowed_hosts_replace_the_default_names() {
     })
     .await;
     for (host, status) in [
-        ("relay.example", 200),
-        ("Relay.Example:9999", 200),
-        ("other.example:8443", 200),
+        ("relay.example", 404),
+        ("Relay.Example:9999", 404),
+        ("other.example:8443", 404),
         ("other.example", 421),
         ("localhost", 421),
     ] {
-        let head = format!("GET /health HTTP/1.1\r\nHost: {host}\r\n");
+        let head = format!("GET /nothing HTTP/1.1\r\nHost: {host}\r\n");
         assert_eq!(call(rig.public, &head, "").await.status, status, "{host}");
     }
+    let refused = call(rig.public, "GET /nothing HTTP/1.1\r\nHost: localhost\r\n", "").await;
+    let detail = "`localhost` is not a name of this server: add it to `server.allowed_hosts`";
+    assert_eq!(refused.problem(), (421, "unknown-host".into(), detail.into()));
     let admin = call(rig.admin, "GET /health HTTP/1.1\r\nHost: localhost\r\n", "").await;
     assert_eq!(
         (admin.status, admin.json()),
         (200, json!({"status": "ok"})),
         "operators still reach it by its own names"
     );
+}
+
+/// A kubelet calls a pod by its address, which nobody can list: it got 421 as soon as there was a list.
+#[tokio::test]
+async fn probes_are_answered_by_any_name_and_tell_a_rebound_page_nothing() {
+    let rig = Rig::start(|config| config.server.allowed_hosts = Some(vec!["relay.example".into()])).await;
+    rig.live.reloads.note(Report {
+        at: Time(0),
+        trigger: "file",
+        took_ms: 1,
+        generation: 1,
+        result: Outcome::Refused("".into()),
+        diagnostics: json!([{"severity": "error", "message": "unknown key `secret`"}]),
+    });
+    for address in [rig.public, rig.admin] {
+        let health = call(address, "GET /health HTTP/1.1\r\nHost: 10.1.2.3:8000\r\n", "").await;
+        assert_eq!((health.status, health.json()), (200, json!({"status": "ok"})));
+        let ready = call(address, "GET /ready HTTP/1.1\r\nHost: 10.1.2.3:8000\r\n", "").await;
+        assert_eq!((ready.status, ready.json()), (200, json!({"status": "stale"})));
+        let known = call(address, "GET /ready HTTP/1.1\r\nHost: relay.example\r\n", "").await.json();
+        assert!(known["why"].as_str().is_some_and(|why| why.ends_with("unknown key `secret`")), "{known}");
+        let page = "GET /ready HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://evil.example\r\n";
+        let page = call(address, page, "").await;
+        assert_eq!((page.status, page.header("access-control-allow-origin")), (403, ""));
+    }
 }

@@ -170,7 +170,7 @@ async fn what_is_not_http_is_refused() {
         ("GET /health HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
         ("GET /health HTTP/1.1\r\nHost: a@localhost\r\n\r\n", 400),
         ("GET /health HTTP/1.1\r\nHost: local host\r\n\r\n", 400),
-        ("GET http://evil.example/health HTTP/1.1\r\nHost: localhost\r\n\r\n", 421),
+        ("GET http://evil.example/topics HTTP/1.1\r\nHost: localhost\r\n\r\n", 421),
         ("GET http://localhost/health HTTP/1.1\r\nHost: evil.example\r\n\r\n", 200),
         ("OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
         ("CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
