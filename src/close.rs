@@ -100,7 +100,10 @@ impl Close {
 impl From<&Refusal> for Close {
     fn from(refusal: &Refusal) -> Self {
         match refusal {
-            Refusal::Unauthenticated { .. } | Refusal::UnknownRegistration => Self::Unauthenticated,
+            Refusal::Unauthenticated { .. }
+            | Refusal::AnonymousSocket
+            | Refusal::NotBearer
+            | Refusal::UnknownRegistration => Self::Unauthenticated,
             Refusal::TokenExpired => Self::TokenExpired,
             Refusal::Forbidden { .. }
             | Refusal::ForbiddenUser { .. }

@@ -71,8 +71,15 @@ pub enum Refusal {
     Unauthenticated {
         wrong: bool,
     },
+    /// None was shown, where only a new connection can show one.
+    AnonymousSocket,
+    /// An `Authorization` that is no bearer.
+    NotBearer,
     TokenExpired,
+    /// Shown as a credential.
     UnknownRegistration,
+    /// Asked for by its id.
+    NoRegistration,
     Forbidden {
         action: Action,
         topics: Pattern,
@@ -197,13 +204,14 @@ impl Refusal {
             Self::MalformedJson { .. } => ("malformed-json", 400, "The body is not JSON"),
             Self::DuplicateKey { .. } => ("duplicate-key", 400, "An object has the same key twice"),
             Self::BadRequest(_) => ("bad-request", 400, "The request is not understood"),
-            Self::Unauthenticated { .. } => ("unauthenticated", 401, "A valid token is needed"),
+            Self::Unauthenticated { .. } | Self::AnonymousSocket | Self::NotBearer | Self::UnknownRegistration => {
+                ("unauthenticated", 401, "A valid token is needed")
+            }
             Self::TokenExpired => ("token-expired", 401, "The token has expired"),
-            Self::UnknownRegistration => ("unauthenticated", 401, "A valid token is needed"),
             Self::Forbidden { .. } | Self::ForbiddenUser { .. } => ("forbidden", 403, "The token does not allow this"),
             Self::OriginDenied { .. } => ("origin-denied", 403, "The page's origin is not allowed"),
             Self::UnknownTopic { .. } => ("unknown-topic", 404, "The topic is not declared"),
-            Self::NotFound => ("not-found", 404, "There is nothing here"),
+            Self::NotFound | Self::NoRegistration => ("not-found", 404, "There is nothing here"),
             Self::MethodNotAllowed { .. } => ("method-not-allowed", 405, "The method is not allowed here"),
             Self::Timeout { .. } => ("timeout", 408, "The request took too long"),
             Self::UpgradeRequired => ("upgrade-required", 426, "A WebSocket upgrade is needed"),
@@ -222,6 +230,28 @@ impl Refusal {
             Self::Overloaded { .. } => ("overloaded", 503, "The server is at a limit"),
             Self::Draining { .. } => ("draining", 503, "The server is shutting down"),
             Self::Internal { .. } => ("internal", 500, "Internal error"),
+        }
+    }
+
+    /// The sentence of what is wrong with a credential, or with what is one; of nothing else.
+    fn of_credential(&self) -> &'static str {
+        match self {
+            Self::Unauthenticated { wrong: true } => {
+                "the token is not known here: check its text, or whether it was removed from relay.toml"
+            }
+            Self::AnonymousSocket => {
+                "anonymous callers may not do this: connect anew and send `auth` as the first message, or a bearer token \
+                 with the upgrade"
+            }
+            Self::NotBearer => "only bearer tokens are taken here: send `Authorization: Bearer <token>`",
+            Self::TokenExpired => "the token is past its `not_after`: use its successor",
+            Self::UnknownRegistration => {
+                "the registration is not known here: it was deleted, has ended, or the server was restarted: register again"
+            }
+            Self::NoRegistration => {
+                "the registration is not known here: it was deleted, has ended, or the server was restarted"
+            }
+            _ => "anonymous callers may not do this: send `Authorization: Bearer <token>`",
         }
     }
 
@@ -302,16 +332,12 @@ impl fmt::Display for Refusal {
             Self::MalformedJson { line, column, detail } => write!(f, "line {line}, column {column}: {detail}"),
             Self::DuplicateKey { pointer } => write!(f, "the key at `{pointer}` stands twice: keep one of them"),
             Self::BadRequest(detail) => f.write_str(detail),
-            Self::Unauthenticated { wrong: true } => {
-                f.write_str("the token is not known here: check its text, or whether it was removed from relay.toml")
-            }
-            Self::Unauthenticated { wrong: false } => {
-                f.write_str("anonymous callers may not do this: send `Authorization: Bearer <token>`")
-            }
-            Self::TokenExpired => f.write_str("the token is past its `not_after`: use its successor"),
-            Self::UnknownRegistration => f.write_str(
-                "the registration is not known here: it was deleted, has ended, or the server was restarted: register again",
-            ),
+            Self::Unauthenticated { .. }
+            | Self::AnonymousSocket
+            | Self::NotBearer
+            | Self::TokenExpired
+            | Self::UnknownRegistration
+            | Self::NoRegistration => f.write_str(self.of_credential()),
             Self::Forbidden { action, topics } => {
                 write!(f, "no grant of this credential allows it to {action} `{topics}`")
             }

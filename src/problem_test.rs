@@ -20,6 +20,9 @@ fn one_of_each() -> Vec<Refusal> {
         Refusal::OriginDenied { origin: "o".into() },
         Refusal::UnknownTopic { topic: "t".into() },
         Refusal::NotFound,
+        Refusal::NoRegistration,
+        Refusal::AnonymousSocket,
+        Refusal::NotBearer,
         Refusal::MethodNotAllowed { allow: "GET" },
         Refusal::Timeout { limit: "body_timeout" },
         Refusal::UpgradeRequired,
@@ -59,6 +62,9 @@ fn each_problem_has_a_row() {
             | Refusal::OriginDenied { .. }
             | Refusal::UnknownTopic { .. }
             | Refusal::NotFound
+            | Refusal::NoRegistration
+            | Refusal::AnonymousSocket
+            | Refusal::NotBearer
             | Refusal::MethodNotAllowed { .. }
             | Refusal::Timeout { .. }
             | Refusal::UpgradeRequired

@@ -118,7 +118,10 @@ impl Call {
     /// 401 or 429, and 400 for more than one credential.
     pub async fn identify(&self, snapshot: &Snapshot) -> Result<Arc<Principal>, Refusal> {
         let bearer = credential::bearer(&self.headers)?;
-        identify(snapshot, &self.live().failures, bearer, self.peer).await
+        identify(snapshot, &self.live().failures, bearer, self.peer).await.map_err(|refusal| match refusal {
+            Refusal::Unauthenticated { wrong: true } if !credential::is_bearer(&self.headers) => Refusal::NotBearer,
+            refusal => refusal,
+        })
     }
 
     /// The name under which the server was called: the target's authority, else the Host.

@@ -9,7 +9,7 @@ use crate::problem::Refusal;
 /// The longest idempotency key, in bytes.
 pub static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The bearer (RFC 6750, section 2.1). An `Authorization` that is no bearer is taken whole: it is nobody's, and a wrong
+/// The bearer (RFC 6750, section 2.1). An `Authorization` that is no bearer is an empty one: that is nobody's, and a wrong
 /// credential is never anonymous.
 ///
 /// # Errors
@@ -18,8 +18,14 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let value = one(headers, &header::AUTHORIZATION)?;
     Ok(value.map(|value| match value.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-        _ => value,
+        _ => "",
     }))
+}
+
+/// Whether an `Authorization` is of the one scheme that is taken.
+pub fn is_bearer(headers: &HeaderMap) -> bool {
+    let scheme = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.split_once(' '));
+    scheme.is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
 }
 
 /// The `Idempotency-Key`: a string (RFC 8941, section 3.3.3) or a bare token.
@@ -80,13 +86,9 @@ mod tests {
 
     #[test]
     fn a_bearer_is_what_follows_the_scheme() {
-        for (value, expected) in [
-            ("Bearer abc", "abc"),
-            ("bearer  abc ", "abc"),
-            ("Basic abc", "Basic abc"),
-            ("abc", "abc"),
-            ("Bearer ", ""),
-        ] {
+        for (value, expected) in
+            [("Bearer abc", "abc"), ("bearer  abc ", "abc"), ("Basic abc", ""), ("abc", ""), ("Bearer ", "")]
+        {
             assert_eq!(bearer(&headers("authorization", value)), Ok(Some(expected)), "{value}");
         }
         assert_eq!(bearer(&HeaderMap::new()), Ok(None));

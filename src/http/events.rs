@@ -37,7 +37,8 @@ pub async fn open(call: Arc<Call>) -> Response {
     answer::either(try_open(&call, None).await)
 }
 
-/// `GET /events/{registration}`: the registration stands for a credential that an EventSource cannot send.
+/// `GET /events/{registration}`: the registration stands for a credential that an EventSource cannot send. A wrong one
+/// beside it is refused as anywhere.
 pub async fn open_registered(id: String, call: Arc<Call>) -> Response {
     answer::either(try_open(&call, Some(&id)).await)
 }
@@ -66,12 +67,13 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
     let query = Query::parse(&call.uri, &["topic", "after"])?;
     let asked = distinct(query.all("topic").map(query::topics).collect::<Result<Vec<_>, _>>()?);
     let after = after(&call.headers, &query)?;
+    let caller = call.identify(snapshot).await?;
     let (principal, registered) = match registration {
         Some(id) => {
             let registered = call.live().registrations.find(id, Instant::now()).ok_or(Refusal::UnknownRegistration)?;
             (who(&registered, snapshot)?, Some(registered))
         }
-        None => (call.identify(snapshot).await?, None),
+        None => (caller, None),
     };
     let Remaining { kept, gone } = topics(snapshot, &principal, registered.as_deref(), asked)?;
     // Only now: whoever has the seat would be sent away by a request that is refused.

@@ -43,7 +43,7 @@ pub async fn register(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> 
 pub async fn unregister(id: String, call: Arc<Call>) -> Response {
     answer::either(match call.identify(&call.snapshot).await {
         Ok(_) if call.live().registrations.remove(&id, Instant::now()) => Ok(answer::empty(StatusCode::NO_CONTENT)),
-        Ok(_) => Err(Refusal::NotFound),
+        Ok(_) => Err(Refusal::NoRegistration),
         Err(refusal) => Err(refusal),
     })
 }

@@ -45,14 +45,18 @@ pub async fn open(live: Arc<Live>, upgraded: Upgraded<impl Io + 'static>, openin
 /// Who the connection is as far as the upgrade tells: by its registration, by its bearer, or not yet.
 async fn who(live: &Live, opening: &Opening) -> Result<Caller, Close> {
     let snapshot = live.snapshot();
+    // Also beside a registration: a wrong credential is refused wherever it is shown.
+    let known = match &opening.bearer {
+        Some(bearer) => {
+            let known = identify(&snapshot, &live.failures, Some(bearer.expose_secret()), opening.peer).await;
+            Some(known.map_err(|refusal| Close::from(&refusal))?)
+        }
+        None => None,
+    };
     if let Some(id) = &opening.registration {
         let seat = live.registrations.attach(id.expose_secret(), Instant::now()).ok_or(Close::Unauthenticated)?;
         let principal = seat.registration.principal(&snapshot, Time::now())?;
         return Ok(Caller::Registered(principal, Box::new(seat)));
     }
-    if let Some(bearer) = &opening.bearer {
-        let known = identify(&snapshot, &live.failures, Some(bearer.expose_secret()), opening.peer).await;
-        return known.map(Caller::Known).map_err(|refusal| Close::from(&refusal));
-    }
-    Ok(Caller::Unknown)
+    Ok(known.map_or(Caller::Unknown, Caller::Known))
 }

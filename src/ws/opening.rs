@@ -23,7 +23,7 @@ pub struct Upgraded<S> {
 pub struct Opening {
     /// The subprotocol that was agreed on; the first one of the server's when none was offered.
     pub protocol: &'static dyn Protocol,
-    /// The bearer of the `Authorization` header. A header that is no bearer stands here whole: it is nobody's.
+    /// The bearer of the `Authorization` header. A header that is no bearer is an empty one: it is nobody's.
     pub bearer: Option<SecretString>,
     /// The last part of `/ws/<id>` as it was written: a secret, and perhaps not even a UUID.
     pub registration: Option<SecretString>,

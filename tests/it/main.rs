@@ -7,6 +7,7 @@ mod bench;
 mod budget;
 mod cli;
 mod config;
+mod credentials;
 mod deploy;
 mod drain;
 mod event_stream;

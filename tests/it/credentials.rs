@@ -1,0 +1,73 @@
+//! Credentials that are none, or that stand where another decides.
+
+use serde_json::json;
+use tokio::net::TcpStream;
+
+use crate::event_stream::EventStream;
+use crate::rig::Rig;
+use crate::subscriber::Subscriber;
+
+/// It was ignored: the registration decided alone.
+#[tokio::test]
+async fn a_wrong_credential_beside_a_registration_is_refused() {
+    let rig = Rig::start(|_| {}).await;
+    let registered = rig.post("/register", "secret-all", r#"{"user_id":1,"topics":["cats"]}"#).await.json();
+    let id = registered["id"].as_str().expect("an id");
+    let url = format!("ws://{}/ws/{id}", rig.public);
+    let mut seated = Subscriber::connect(&url, &[]).await;
+    assert_eq!(seated.json().await["type"], "hello");
+
+    let mut socket = Subscriber::connect(&url, &[("authorization", "Bearer wrong")]).await;
+    assert_eq!(socket.closed().await.0, 4001);
+    assert_eq!(rig.get(&format!("/events/{id}"), "wrong").await.problem().0, 401);
+    assert_eq!(seated.json().await["type"], "synced");
+    seated.send("ping").await;
+    assert_eq!(seated.text().await, "pong", "whoever has the seat keeps it");
+
+    let mut known = Subscriber::connect(&url, &[("authorization", "Bearer secret-all")]).await;
+    assert_eq!(known.json().await["type"], "hello");
+    let socket = TcpStream::connect(rig.public).await.expect("the server listens");
+    let header = "Authorization: Bearer secret-all\r\n";
+    EventStream::open(socket, &format!("/events/{id}"), header).await.expect("synced").await;
+}
+
+#[tokio::test]
+async fn what_is_no_bearer_is_told_that_only_those_are_taken() {
+    let rig = Rig::start(|_| {}).await;
+    for value in ["Basic dXNlcjpwYXNz", "secret-all", "Bearer"] {
+        let answer = rig.call(&format!("GET /topics HTTP/1.1\r\nAuthorization: {value}\r\n"), "").await;
+        let detail = "only bearer tokens are taken here: send `Authorization: Bearer <token>`";
+        assert_eq!(answer.problem(), (401, "unauthenticated".into(), detail.into()), "{value}");
+        assert_eq!(answer.header("www-authenticate"), "Bearer");
+    }
+    assert_eq!(rig.live.failures.total.get(), 3, "they are wrong credentials all the same");
+}
+
+#[tokio::test]
+async fn a_registration_that_is_not_there_is_not_called_a_path() {
+    let rig = Rig::start(|_| {}).await;
+    for id in ["00000000-0000-4000-8000-000000000000", "nonsense"] {
+        let answer = rig.call(&format!("DELETE /register/{id} HTTP/1.1\r\n"), "").await;
+        let detail = "the registration is not known here: it was deleted, has ended, or the server was restarted";
+        assert_eq!(answer.problem(), (404, "not-found".into(), detail.into()));
+    }
+}
+
+/// Over WebSocket there is no header to send any more.
+#[tokio::test]
+async fn an_anonymous_websocket_is_told_how_to_show_a_token() {
+    let rig = Rig::start(|config| config.anonymous = crate::rig::grants(&[], &["cats"], &[])).await;
+    let mut socket = Subscriber::open(rig.public).await;
+    for command in
+        [json!({"type": "subscribe", "topics": ["sightings"]}), json!({"type": "publish", "topic": "cats", "data": 1})]
+    {
+        socket.send(command.to_string()).await;
+        let problem = socket.json().await["problem"].clone();
+        assert_eq!((&problem["status"], &problem["type"]), (&json!(401), &json!("urn:relay:problem:unauthenticated")));
+        assert_eq!(
+            problem["detail"],
+            "anonymous callers may not do this: connect anew and send `auth` as the first message, or a bearer token \
+             with the upgrade"
+        );
+    }
+}
