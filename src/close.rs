@@ -94,6 +94,15 @@ impl Close {
             Self::NoSignOfLife => "no sign of life within `limits.pong_timeout`: reconnect",
         }
     }
+
+    /// The reason for who was not told the `goaway` that belongs to it.
+    pub fn reason_alone(self) -> &'static str {
+        match self {
+            Self::OverCapacity => "over capacity: reconnect with backoff",
+            Self::Draining => "the server is shutting down: reconnect with backoff",
+            other => other.reason(),
+        }
+    }
 }
 
 /// How a refusal is told where it can only be told by closing.

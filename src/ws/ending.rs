@@ -47,7 +47,13 @@ impl Task {
         {
             ending = sooner;
         }
+        let goaway = match &ending {
+            Ending::Close(close) => reconnect::goaway(*close, &self.live.snapshot().config.limits),
+            _ => None,
+        };
+        let goaway = goaway.and_then(|goaway| self.protocol.notice(&goaway).ok().flatten());
         let (code, reason) = match &ending {
+            Ending::Close(close) if goaway.is_none() => (Some(close.code()), close.reason_alone()),
             Ending::Close(close) => (Some(close.code()), close.reason()),
             Ending::Answer(code) => (*code, ""),
             Ending::Gone(why) => (None, *why),
@@ -63,11 +69,8 @@ impl Task {
         if matches!(ending, Ending::Gone(_)) {
             return;
         }
-        if let Ending::Close(close) = ending {
-            let goaway = reconnect::goaway(close, &self.live.snapshot().config.limits);
-            if goaway.is_some_and(|goaway| self.tell(&goaway).is_err()) {
-                return;
-            }
+        if goaway.is_some_and(|goaway| self.send(goaway).is_err()) {
+            return;
         }
         let answered = self.deaf || matches!(ending, Ending::Answer(_)) || self.has_closed();
         if self.send(frame::close(code, reason)).is_err() {
