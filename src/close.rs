@@ -15,6 +15,8 @@ pub enum Close {
     InvalidText,
     TooBig,
     Malformed,
+    CredentialInUrl,
+    ParameterInUrl,
     Unauthenticated,
     TokenExpired,
     Forbidden,
@@ -40,7 +42,7 @@ impl Close {
             Self::UnsupportedData => 1003,
             Self::InvalidText => 1007,
             Self::TooBig => 1009,
-            Self::Malformed => 4000,
+            Self::Malformed | Self::CredentialInUrl | Self::ParameterInUrl => 4000,
             Self::Unauthenticated => 4001,
             Self::TokenExpired => 4002,
             Self::Forbidden => 4003,
@@ -67,6 +69,10 @@ impl Close {
             Self::InvalidText => "a text message is not valid UTF-8",
             Self::TooBig => "a message is larger than `limits.frame` allows",
             Self::Malformed => "malformed or refused (`relay.v1` says why), or its position is lost: leave `after` out",
+            Self::CredentialInUrl => {
+                "a credential in a URL ends up in logs: send `auth` as the first message, or use `/register`"
+            }
+            Self::ParameterInUrl => "unknown parameter: the URL of a WebSocket takes none, send `subscribe`",
             Self::Unauthenticated => "the credential is missing, wrong or unknown: get a new one",
             Self::TokenExpired => "the token has expired: get a new one",
             Self::Forbidden => "no grant of the credential covers this, or the topic is gone",
@@ -144,7 +150,9 @@ mod tests {
             Close::UnsupportedData => Close::InvalidText,
             Close::InvalidText => Close::TooBig,
             Close::TooBig => Close::Malformed,
-            Close::Malformed => Close::Unauthenticated,
+            Close::Malformed => Close::CredentialInUrl,
+            Close::CredentialInUrl => Close::ParameterInUrl,
+            Close::ParameterInUrl => Close::Unauthenticated,
             Close::Unauthenticated => Close::TokenExpired,
             Close::TokenExpired => Close::Forbidden,
             Close::Forbidden => Close::AuthTimeout,
@@ -168,11 +176,15 @@ mod tests {
     #[test]
     fn each_has_a_code_and_a_reason_that_fits_a_control_frame() {
         let all: Vec<_> = std::iter::successors(Some(Close::Normal), |close| next(*close)).collect();
-        assert_eq!(all.len(), 23);
+        assert_eq!(all.len(), 25);
         for close in &all {
             assert!(close.reason().len() <= 123, "{close:?}");
         }
-        let kinds = all.iter().filter(|close| !matches!(close, Close::RateLimited(_)));
+        // What is wrong with a message or a URL is one code, and so is what is too fast.
+        let one = |close: &&Close| {
+            !matches!(close, Close::RateLimited(_) | Close::CredentialInUrl | Close::ParameterInUrl)
+        };
+        let kinds = all.iter().filter(one);
         let codes: HashSet<u16> = kinds.clone().map(|close| close.code()).collect();
         assert_eq!(codes.len(), kinds.count(), "two mean the same");
     }

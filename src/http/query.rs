@@ -2,6 +2,7 @@
 
 use warp::http::Uri;
 
+use crate::close::Close;
 use crate::message::BadPosition;
 use crate::name::Pattern;
 use crate::notice::After;
@@ -21,18 +22,40 @@ impl Query {
     pub fn parse(uri: &Uri, known: &[&str]) -> Result<Self, Refusal> {
         let pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect::<Vec<_>>();
         for (name, _) in &pairs {
-            if CREDENTIALS.contains(&name.as_str()) {
+            if is_credential(name) {
                 let detail = "a credential in a URL ends up in logs: send `Authorization: Bearer <token>`, or let a \
                               server call `/register` for a URL that a browser can use";
                 return Err(Refusal::BadRequest(detail.into()));
             }
             if !known.contains(&name.as_str()) {
                 let name: String = name.chars().take(40).flat_map(char::escape_debug).collect();
-                let known = known.join("`, `");
-                return Err(Refusal::BadRequest(format!("unknown parameter `{name}`: it takes `{known}`")));
+                let known = match known {
+                    [] => "none is taken here".to_owned(),
+                    known => format!("it takes `{}`", known.join("`, `")),
+                };
+                return Err(Refusal::BadRequest(format!("unknown parameter `{name}`: {known}")));
             }
         }
         Ok(Self(pairs))
+    }
+
+    /// That there is none, where a call takes no parameters: what is ignored there is believed to have been heard.
+    ///
+    /// # Errors
+    /// 400
+    pub fn none(uri: &Uri) -> Result<(), Refusal> {
+        if uri.query().is_none() {
+            return Ok(());
+        }
+        Self::parse(uri, &[]).map(drop)
+    }
+
+    /// What a WebSocket is closed with for its query: its page sees no status of a refused upgrade, and the reason of a
+    /// close.
+    pub fn of_socket(uri: &Uri) -> Option<Close> {
+        let mut names = form_urlencoded::parse(uri.query()?.as_bytes()).map(|(name, _)| name).peekable();
+        names.peek()?;
+        Some(if names.any(|name| is_credential(&name)) { Close::CredentialInUrl } else { Close::ParameterInUrl })
     }
 
     /// Every value of a parameter, in order.
@@ -80,6 +103,10 @@ impl Query {
         });
         value.transpose()
     }
+}
+
+fn is_credential(name: &str) -> bool {
+    CREDENTIALS.contains(&name)
 }
 
 /// Reads the name of topics that are asked for.

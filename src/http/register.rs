@@ -13,7 +13,7 @@ use warp::reply::Response;
 use crate::http::answer;
 use crate::http::body::{Arrived, arrive};
 use crate::http::call::Call;
-use crate::http::query;
+use crate::http::query::{self, Query};
 use crate::ingest::denied;
 use crate::name::{Pattern, UserId, distinct};
 use crate::principal::{Action, Principal, authorize};
@@ -41,14 +41,20 @@ pub async fn register(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> 
 /// `DELETE /register/{id}`: the id is a secret, so that knowing it is all it takes; but a wrong credential is refused
 /// here as anywhere.
 pub async fn unregister(id: String, call: Arc<Call>) -> Response {
-    answer::either(match call.identify(&call.snapshot).await {
-        Ok(_) if call.live().registrations.remove(&id, Instant::now()) => Ok(answer::empty(StatusCode::NO_CONTENT)),
-        Ok(_) => Err(Refusal::NoRegistration),
-        Err(refusal) => Err(refusal),
-    })
+    answer::either(try_unregister(&id, &call).await)
+}
+
+async fn try_unregister(id: &str, call: &Call) -> Result<Response, Refusal> {
+    Query::none(&call.uri)?;
+    call.identify(&call.snapshot).await?;
+    match call.live().registrations.remove(id, Instant::now()) {
+        true => Ok(answer::empty(StatusCode::NO_CONTENT)),
+        false => Err(Refusal::NoRegistration),
+    }
 }
 
 async fn try_register(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
+    Query::none(&call.uri)?;
     let Arrived { body, snapshot, principal, .. } = arrive(call, body, "application/json").await?;
     let Request { user_id, topics } = parse(&body, snapshot.config.limits.json_depth)?;
     let topics = distinct(topics.iter().map(|text| query::topics(text)).collect::<Result<Vec<_>, _>>()?);

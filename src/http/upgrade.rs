@@ -1,7 +1,7 @@
 //! The HTTP side of a WebSocket: the opening handshake (RFC 6455, section 4.2).
 //!
-//! A browser cannot see the status of a refused upgrade, so that credentials are not looked at here: a wrong one gets
-//! a close code from the WebSocket side.
+//! A browser cannot see the status of a refused upgrade, so that credentials are not looked at here: a wrong one, or one in
+//! the query, gets a close code from the WebSocket side.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use warp::reply::Response;
 use crate::http::answer;
 use crate::http::call::Call;
 use crate::http::credential;
+use crate::http::query::Query;
 use crate::live::Live;
 use crate::plugin::Protocol;
 use crate::problem::Refusal;
@@ -52,6 +53,7 @@ pub fn upgrade(
         protocol: chosen.unwrap_or(protocols[0]),
         bearer: credential::bearer(&call.headers)?.map(SecretString::from),
         registration: registration.map(SecretString::from),
+        refused: Query::of_socket(&call.uri),
         peer: call.peer,
         permit: call.link.permit.clone(),
     };

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use secrecy::SecretString;
 
+use crate::close::Close;
 use crate::connections::Permit;
 use crate::plugin::Protocol;
 
@@ -27,6 +28,8 @@ pub struct Opening {
     pub bearer: Option<SecretString>,
     /// The last part of `/ws/<id>` as it was written: a secret, and perhaps not even a UUID.
     pub registration: Option<SecretString>,
+    /// How it is to be closed for what its URL says besides.
+    pub refused: Option<Close>,
     /// Who it is on the network, behind trusted proxies; the loopback address on a Unix socket.
     pub peer: IpAddr,
     /// Its place among `limits.connections`, to be dropped with the connection.

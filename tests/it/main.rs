@@ -28,6 +28,7 @@ mod pattern;
 mod peer;
 mod process;
 mod program;
+mod query;
 mod raw_http;
 mod raw_table;
 mod readme;

@@ -360,7 +360,7 @@ async fn no_cookie_is_set_or_read_and_no_credential_is_taken_from_a_url() {
     }
     let url = format!("ws://{}/ws?token=secret-all", rig.public);
     let socket = Subscriber::connect(&url, &[("cookie", "token=secret-all")]).await;
-    assert_eq!(answered(socket, &[r#"{"type":"subscribe","id":1,"topics":["cats"]}"#]).await, "4001");
+    assert_eq!(answered(socket, &[r#"{"type":"subscribe","id":1,"topics":["cats"]}"#]).await, "4000");
     assert!(rig.payloads().await.is_empty());
 }
 

@@ -64,6 +64,7 @@ async fn subscribe(rig: &Rig) -> (Subscriber<DuplexStream>, Writes) {
         protocol: &RelayV1,
         bearer: Some("secret-all".into()),
         registration: None,
+        refused: None,
         peer: [127, 0, 0, 1].into(),
         permit: Connections::default().enter(|| 1).await,
     };

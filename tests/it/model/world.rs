@@ -198,6 +198,7 @@ impl World {
                     protocol: &RelayV1,
                     bearer: Some(format!("secret-u{user}").into()),
                     registration: None,
+                    refused: None,
                     peer: [127, 0, 0, 1].into(),
                     permit: self.permit().await,
                 };
