@@ -169,8 +169,8 @@ impl Task {
                 self.principal = Some(snapshot.anonymous.clone());
             }
             Caller::Unknown => {
-                self.vitals.stranger =
-                    Some(self.live.strangers.enter(limits.unauthenticated).ok_or(Close::OverCapacity)?);
+                let place = self.live.strangers.enter(limits.unauthenticated, self.peer);
+                self.vitals.stranger = Some(Box::new(place.ok_or(Close::OverCapacity)?));
             }
         }
         self.tell(&hello)?;

@@ -19,8 +19,8 @@ pub(super) struct Vitals {
     pinged: Option<u64>,
     /// The second in which the last command came, and how many came in it.
     commands: (u64, u32),
-    /// Its place among those that have not said who they are.
-    pub(super) stranger: Option<Stranger>,
+    /// Its place among those that have not said who they are. Boxed: few have one, and none for long.
+    pub(super) stranger: Option<Box<Stranger>>,
 }
 
 /// What to do.

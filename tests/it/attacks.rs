@@ -6,6 +6,7 @@ use tokio::net::TcpStream;
 
 use crate::peer::Peer;
 use crate::rig::{Rig, grants, until};
+use crate::subscriber::Subscriber;
 
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -248,6 +249,40 @@ async fn the_unauthenticated_are_few_and_short_lived() {
     let auth = text(r#"{"type":"auth","id":1,"token":"secret-all"}"#);
     let heard = attack(&rig, &[auth.clone(), auth, frame(0x88, b"")].concat()).await;
     assert_eq!((heard.count(r#""type":"ok""#), heard.count("`auth` must be the first message")), (1, 1));
+}
+
+/// One address that opens WebSockets and says nothing took all places, and kept out those who authenticate at once.
+#[tokio::test]
+async fn one_network_takes_half_of_the_places_of_the_unauthenticated() {
+    let rig = Rig::start(|config| {
+        config.limits.unauthenticated = 4;
+        config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)];
+    })
+    .await;
+    let url = format!("ws://{}/ws", rig.public);
+    let mut held = Vec::new();
+    for (peer, has_room) in [
+        ("2001:db8::1", true),
+        ("2001:db8::2", true),
+        ("2001:db8::3", false),
+        ("192.0.2.1", true),
+        ("192.0.2.2", true),
+        ("192.0.2.3", false),
+    ] {
+        let mut socket = Subscriber::connect(&url, &[("x-forwarded-for", peer)]).await;
+        let first = socket.json().await;
+        assert_eq!(first["type"], if has_room { "hello" } else { "goaway" }, "{peer}");
+        if has_room {
+            held.push(socket);
+        } else {
+            assert_eq!(socket.closed().await.0, 4100, "{peer}");
+        }
+    }
+    held.remove(0).send(r#"{"type":"auth","token":"secret-all"}"#).await;
+    while rig.live.strangers.len() == 4 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(Subscriber::connect(&url, &[("x-forwarded-for", "2001:db8::3")]).await.json().await["type"], "hello");
 }
 
 /// A socket in which there was always something to read kept its task from looking at the clock: who never stopped
