@@ -28,10 +28,11 @@ pub(super) struct Gap {
 }
 
 impl Gaps {
-    /// Remembers what is gone already and this subscription was never promised.
-    pub(super) fn forgive(&mut self, subscription: &Pattern, evicted: &[(Pattern, Seq)]) {
+    /// Remembers what is gone already and this subscription was never promised: nothing that came after it was made,
+    /// at `head`, whatever has gone by the time its first page is read.
+    pub(super) fn forgive(&mut self, subscription: &Pattern, head: Seq, evicted: &[(Pattern, Seq)]) {
         for (topics, seq) in evicted.iter().filter(|(topics, _)| subscription.contains(topics)) {
-            self.gone.insert((key(subscription), key(topics)), *seq);
+            self.gone.insert((key(subscription), key(topics)), head.min(*seq));
         }
     }
 
@@ -112,7 +113,7 @@ mod tests {
     #[test]
     fn the_subscription_that_was_promised_most_decides() {
         let mut gaps = Gaps::default();
-        gaps.forgive(&p("**"), &[(p("a"), 50), (p("b"), 60)]);
+        gaps.forgive(&p("**"), 100, &[(p("a"), 50), (p("b"), 60)]);
         let subscriptions = [("a", 30), ("**", 0)];
         let told = due(&mut gaps, &[("a", 50), ("b", 60)], &subscriptions, 10);
         assert_eq!(told, [Gap { topics: p("a"), from: 30, to: 50 }], "`**` asked for what there was");

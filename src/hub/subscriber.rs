@@ -53,8 +53,8 @@ struct Subscription {
 struct Replay {
     /// Up to here the store is read, whatever the window still has: a resumed subscriber gets what is retained.
     until: Seq,
-    /// Subscriptions from the earliest, whose first page has not been read.
-    earliest: Vec<Pattern>,
+    /// Subscriptions from the earliest, whose first page has not been read, and the head when they were made.
+    earliest: Vec<(Pattern, Seq)>,
     gaps: Gaps,
     /// What to tell when the cursor comes to a seq, in order.
     due: Vec<(Seq, Notice)>,
@@ -134,9 +134,9 @@ impl Subscriber {
         for ((pattern, after), floor) in list.into_iter().zip(floors) {
             // Named twice: the last one counts, as if it had come in a command of its own.
             self.subscriptions.retain(|s| s.pattern != pattern);
-            replay.earliest.retain(|p| *p != pattern);
+            replay.earliest.retain(|(p, _)| *p != pattern);
             if after == After::Earliest && oldest < stood.seq {
-                replay.earliest.push(pattern.clone());
+                replay.earliest.push((pattern.clone(), head));
             }
             if floor.is_none() {
                 replay.tell(oldest, foreign(&pattern, after, epoch));
@@ -160,7 +160,7 @@ impl Subscriber {
     fn forget(&mut self, patterns: &[Pattern]) {
         self.subscriptions.retain(|s| !patterns.contains(&s.pattern));
         let Some(replay) = self.replay.as_mut() else { return };
-        replay.earliest.retain(|p| !patterns.contains(p));
+        replay.earliest.retain(|(p, _)| !patterns.contains(p));
         replay.due.retain(|(_, notice)| !matches!(notice, Notice::Gap { topics, .. } if patterns.contains(topics)));
         patterns.iter().for_each(|pattern| replay.gaps.forget(pattern));
     }

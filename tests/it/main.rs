@@ -10,6 +10,7 @@ mod config;
 mod credentials;
 mod deploy;
 mod drain;
+mod earliest;
 mod event_stream;
 mod events;
 mod examples;

@@ -183,6 +183,8 @@ impl Ledger {
         let command = told["id"].as_u64().unwrap_or(0);
         for sub in self.subs.iter_mut().filter(|sub| sub.command == command) {
             sub.low.values_mut().filter(|low| low.is_none()).for_each(|low| *low = Some(seq));
+            // It was made there: what has gone since was promised to it.
+            sub.gone.iter_mut().flat_map(HashMap::values_mut).for_each(|gone| *gone = seq.min(*gone));
             assert!(sub.told_foreign || !matches!(sub.start, Start::Foreign(_)), "no gap was told of {sub:?}");
         }
         self.last = Some(position.to_owned());
