@@ -41,7 +41,8 @@ pub trait Store: Send + Sync {
     /// Names the one follower, before the first append. It is told of everything appended, by anyone.
     fn follow(&self, follower: Arc<dyn Follower>);
 
-    /// Reads what is retained of some topics, in seq order.
+    /// Reads what is retained of some topics, in seq order. However many topics there are, appends do not wait for it;
+    /// what they have a topic evict meanwhile is in the page or is told, and not both.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

@@ -6,7 +6,7 @@ use crate::hub::entry::{AT_MOST, FIXED};
 use crate::hub::subscriber::SUBSCRIPTION;
 use crate::name::{MAX_NAME, MAX_USER};
 use crate::registrations;
-use crate::store::{self, memory::FORGOTTEN};
+use crate::store::{self, FORGOTTEN};
 
 /// Connections that are reckoned with when the configuration leaves their number to the system.
 const CONNECTIONS: usize = 65_536;

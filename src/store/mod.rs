@@ -2,10 +2,14 @@
 
 mod idempotency;
 pub mod memory;
+mod order;
+mod reading;
 mod ring;
+mod rings;
 
 pub use self::idempotency::KEY;
 pub use self::ring::{RECORD, TOPIC};
+pub use self::rings::FORGOTTEN;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,14 +5,19 @@ use std::sync::Arc;
 
 use crate::footprint::{allocated, in_list, in_table, text};
 use crate::message::{Record, Seq, Time};
-use crate::name::{MAX_NAME, MAX_USER, TopicName};
+use crate::name::{MAX_NAME, MAX_USER, Pattern, TopicName};
 use crate::plugin::Retention;
+use crate::store::order::Order;
 
-/// What a record in a ring takes at most beside its payload; of one that leaves the ring with its topic, the name too is
+/// What a record in a ring and in the order takes at most beside its payload; of one that leaves the ring with its topic, the name too is
 /// counted there.
-pub const RECORD: usize = allocated(16 + size_of::<Record>()) + text(MAX_USER) + in_list(size_of::<Arc<Record>>());
+pub const RECORD: usize = allocated(16 + size_of::<Record>())
+    + text(MAX_USER)
+    + in_list(size_of::<Arc<Record>>())
+    + 4 * size_of::<Arc<Record>>();
 /// What a topic with an empty ring takes at most, in each of the tables that it stands in.
-pub const TOPIC: usize = text(MAX_NAME) + in_table(size_of::<(TopicName, Ring)>());
+pub const TOPIC: usize =
+    text(MAX_NAME) + in_table(size_of::<(TopicName, usize)>()) + in_list(size_of::<Option<Ring>>());
 
 /// The newest messages of a topic, bounded by count, bytes of payload and age.
 pub(super) struct Ring {
@@ -21,33 +26,60 @@ pub(super) struct Ring {
     records: VecDeque<Arc<Record>>,
     bytes: usize,
     evicted: Seq,
-    pub(super) retention: Arc<Retention>,
+    /// `None` when the topic is forgotten: then it retains nothing, and only what it has let go is known.
+    retention: Option<Arc<Retention>>,
 }
 
 impl Ring {
-    /// An empty ring; everything up to `evicted` has been let go before.
-    pub(super) fn new(topic: TopicName, retention: Arc<Retention>, evicted: Seq) -> Self {
-        Self { topic, records: VecDeque::new(), bytes: 0, evicted, retention }
+    /// A ring that retains nothing yet; everything up to `evicted` has been let go before.
+    pub(super) fn new(topic: TopicName, evicted: Seq) -> Self {
+        Self { topic, records: VecDeque::new(), bytes: 0, evicted, retention: None }
     }
 
-    pub(super) fn push(&mut self, record: Arc<Record>) {
+    /// Takes the newest message. What is retained of all topics is kept along: of everything that lets go here, too.
+    pub(super) fn push(&mut self, record: Arc<Record>, order: &mut Order) {
         self.bytes += record.payload.len();
+        order.push(record.clone());
         self.records.push_back(record);
-        self.shrink();
+        self.shrink(order);
     }
 
     /// Applies a retention that may be smaller than the last.
-    pub(super) fn retain(&mut self, retention: Arc<Retention>) {
-        self.retention = retention;
-        self.shrink();
+    pub(super) fn retain(&mut self, retention: Arc<Retention>, order: &mut Order) {
+        self.retention = Some(retention);
+        self.shrink(order);
+    }
+
+    /// Lets go everything, and what its retention was.
+    pub(super) fn forget(&mut self, order: &mut Order) {
+        self.retention = None;
+        while !self.records.is_empty() {
+            self.evict(order);
+        }
+        self.records = VecDeque::new();
+    }
+
+    /// One that never was here has been let go.
+    pub(super) fn miss(&mut self, seq: Seq) {
+        self.evicted = seq.max(self.evicted);
     }
 
     /// Lets go what has aged.
-    pub(super) fn expire(&mut self, now: Time) {
-        let age = i64::try_from(self.retention.age.as_millis()).unwrap_or(i64::MAX);
+    pub(super) fn expire(&mut self, now: Time, order: &mut Order) {
+        let Some(retention) = &self.retention else { return };
+        let age = i64::try_from(retention.age.as_millis()).unwrap_or(i64::MAX);
         while self.records.front().is_some_and(|r| now.0.saturating_sub(r.time.0) >= age) {
-            self.evict();
+            self.evict(order);
         }
+    }
+
+    /// The declared name, unless the topic is forgotten.
+    pub(super) fn declared(&self) -> Option<&Pattern> {
+        self.retention.as_deref().map(|retention| &retention.declared)
+    }
+
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.retention.is_none()
     }
 
     /// The highest seq that was let go.
@@ -55,9 +87,9 @@ impl Ring {
         self.evicted
     }
 
-    /// The highest seq that was ever here.
-    pub(super) fn last(&self) -> Seq {
-        self.records.back().map_or(self.evicted, |r| r.seq)
+    /// The highest seq that is retained.
+    pub(super) fn last(&self) -> Option<Seq> {
+        self.records.back().map(|record| record.seq)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -75,9 +107,10 @@ impl Ring {
         self.records.range(start..)
     }
 
-    fn shrink(&mut self) {
-        while self.records.len() > self.retention.count || self.bytes > self.retention.bytes {
-            self.evict();
+    fn shrink(&mut self, order: &mut Order) {
+        let (count, bytes) = self.retention.as_deref().map_or((0, 0), |r| (r.count, r.bytes));
+        while self.records.len() > count || self.bytes > bytes {
+            self.evict(order);
         }
         // A burst must not pin its capacity for as long as the topic lives.
         if self.records.capacity() > 64 && self.records.len() < self.records.capacity() / 4 {
@@ -85,10 +118,11 @@ impl Ring {
         }
     }
 
-    fn evict(&mut self) {
+    fn evict(&mut self, order: &mut Order) {
         if let Some(record) = self.records.pop_front() {
             self.bytes -= record.payload.len();
             self.evicted = record.seq;
+            order.remove(record.seq);
         }
     }
 }

@@ -26,8 +26,8 @@ fn a_good_configuration_is_summed_up_on_standard_output() {
         "tests/config/ok/every_key.toml: no problems\n\
          2 topics, 2 families, 0 schemas, 2 tokens\n\
          memory at worst: 1.4 GiB\n\
-        \x20 history of topics       4.2 MiB\n\
-        \x20 history of families     180 MiB (100 concrete topics each)\n\
+        \x20 history of topics       4.3 MiB\n\
+        \x20 history of families     185 MiB (100 concrete topics each)\n\
         \x20 window                   20 MiB\n\
         \x20 connections             1.0 GiB (1000)\n\
         \x20 unread answers           32 MiB\n\

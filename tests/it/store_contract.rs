@@ -1,8 +1,10 @@
 //! What every kind of store promises, run over every entry of its table of kinds: a kind that comes later is held to the
 //! same without a line here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use relay::directory::Directory;
@@ -295,6 +297,58 @@ async fn reading_goes_page_by_page_over_several_topics_in_one_order() {
         assert_eq!(of(&["a"], all[5], Seq::MAX, 9).await, (vec![], Seq::MAX), "{kind}: nothing after the last");
         assert_eq!(of(&["**"], 0, Seq::MAX, 1).await, (vec![all[0]], all[0]), "{kind}: a pattern");
         assert_eq!(of(&[], 0, all[1], 9).await, (vec![], all[1]), "{kind}: no topics");
+    }
+}
+
+/// A store may read in turns. Whatever is appended, evicted, dropped or comes back in between, a page is true: each
+/// message up to its end is in it or has been evicted, and is not both.
+#[tokio::test]
+async fn a_page_is_true_whatever_happens_while_it_is_read() {
+    for (_, store) in stores() {
+        let few =
+            |count| rules(&[("a", count, 1_000), ("f.{x}", count, 1_000)]).map(|r| Retention { topics: 900, ..r });
+        let (mut log, mut turns) = (Vec::new(), 0);
+        for round in 0..40 {
+            store.retain(few(1 + round % 3));
+            for n in 0..700 {
+                let topic = if n % 50 == 0 { "a".to_owned() } else { format!("f.{}", n * (round + 1) % 613) };
+                log.push((append(&store, vec![draft(&topic, "1")]).await[0].seq, topic));
+            }
+            let topics = [["a", "f.*", "f.7"], ["f.1", "**", "a"], ["f.*", "f.7", "f.8"]][round % 3].map(pattern);
+            let (after, until) = (log[log.len() * (round % 5) / 5].0, store.head());
+            let mut read = pin!(store.read(Query { topics: &topics, after, until, limit: 100 + 300 * (round % 4) }));
+            let page = loop {
+                if let Poll::Ready(page) = read.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                    break page.expect("it can be read");
+                }
+                turns += 1;
+                match turns % 5 {
+                    0 => store.sweep(Time(Time::now().0 + HOUR)),
+                    1 => store.retain(rules(&[("a", 1, 1_000)])),
+                    2 => store.retain(few(2)),
+                    n => {
+                        drop(append(&store, ["a", "f.7", "f.8"].map(|topic| draft(topic, &n.to_string())).into()).await)
+                    }
+                }
+            };
+            assert_true(&page, &topics, after, &log);
+        }
+        store.retain(few(1));
+    }
+}
+
+/// Holds a page against what was published.
+fn assert_true(page: &Page, topics: &[Pattern], after: Seq, log: &[(Seq, String)]) {
+    assert!(page.records.windows(2).all(|two| two[0].seq < two[1].seq));
+    let there: BTreeSet<Seq> = page.records.iter().map(|record| record.seq).collect();
+    for (seq, topic) in log.iter().filter(|(seq, _)| after < *seq && *seq <= page.until) {
+        let name = TopicName::parse(topic).expect("a topic");
+        let mut gone = page.evicted.iter().filter(|(told, highest)| told.matches(&name) && seq <= highest);
+        let is_wanted = topics.iter().any(|pattern| pattern.matches(&name));
+        match there.contains(seq) {
+            true => assert!(is_wanted && gone.all(|(told, _)| !told.is_exact()), "{seq} of {topic} is there and gone"),
+            false => assert_eq!(gone.next().is_some(), is_wanted, "{seq} of {topic}"),
+        }
     }
 }
 

@@ -1,0 +1,351 @@
+//! Reading, in turns: in each the log is locked for a few hundred records or rings, however many there are, and what
+//! depends on the patterns of the query is done in between.
+//!
+//! What is retained is read before what was evicted: so a message that goes in between is known to be gone, and taken
+//! out of the page again, as if it had gone before. What is appended in between stands behind the page.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::sync::Arc;
+
+use tokio::task::yield_now;
+
+use crate::message::{Record, Seq};
+use crate::name::{Pattern, TopicName};
+use crate::plugin::{Page, Query};
+use crate::store::memory::{Log, MemoryStore};
+use crate::store::rings::Rings;
+
+/// Records in a turn.
+const TURN: usize = 256;
+
+/// Answers a query.
+pub(super) async fn read(store: &MemoryStore, query: Query<'_>) -> Page {
+    if query.topics.iter().all(Pattern::is_exact) {
+        return exact(&store.log(), query);
+    }
+    let (until, before, rings) = {
+        let log = store.log();
+        (query.until.min(log.head), log.rings.changes(), log.rings.count())
+    };
+    let page = Page { until: query.until, ..Page::default() };
+    let mut reading = Reading { store, query, topics: Topics::of(query.topics), until, page };
+    if let Some(after) = reading.follow(rings.max(TURN)).await {
+        reading.merge(after).await;
+    }
+    reading.evicted().await;
+    if store.log().rings.changes() != before {
+        reading.take_out();
+    }
+    reading.page
+}
+
+/// So few topics that they are read at once.
+fn exact(log: &Log, query: Query<'_>) -> Page {
+    let mut page = Page { until: query.until, ..Page::default() };
+    let mut merge = Merge::default();
+    for topic in query.topics.iter().map(Pattern::as_str).collect::<HashSet<_>>() {
+        let Some(place) = log.rings.place(topic) else { continue };
+        merge.add(&log.rings, place, query.after, query.until);
+        if let Some(ring) = log.rings.ring(place).filter(|ring| ring.evicted() > query.after) {
+            page.evicted.push((Pattern::from(&ring.topic), ring.evicted()));
+        }
+    }
+    let ring = |topic: &Pattern| log.rings.find(topic.as_str()).filter(|ring| ring.is_forgotten());
+    let known = |topic: &Pattern| ring(topic).map_or(0, |ring| ring.evicted());
+    forgotten(&log.rings, query, known, &mut page.evicted);
+    while let Some(record) = merge.next(&log.rings, query.until, |_| true) {
+        if is_full(&mut page, query) {
+            break;
+        }
+        page.records.push(record);
+    }
+    page
+}
+
+/// What topics without a ring had evicted, by what is `known` of them. Those that only a wildcard reaches stand together
+/// as the wildcard, so that an answer is not longer than what exists.
+fn forgotten(rings: &Rings, query: Query<'_>, known: impl Fn(&Pattern) -> Seq, evicted: &mut Vec<(Pattern, Seq)>) {
+    for pattern in query.topics {
+        let has_none = rings.place(pattern.as_str()).is_none();
+        let families = rings.families().iter().filter(|(p, _)| has_none && p.overlaps(pattern)).map(|(_, seq)| *seq);
+        let seq = families.fold(known(pattern), Seq::max);
+        if seq > query.after {
+            evicted.push((pattern.clone(), seq));
+        }
+    }
+}
+
+/// Whether there is no room for one more, which then ends the page.
+fn is_full(page: &mut Page, query: Query<'_>) -> bool {
+    let is_full = page.records.len() == query.limit;
+    if is_full {
+        page.until = page.records.last().map_or(query.after, |record| record.seq);
+    }
+    is_full
+}
+
+struct Reading<'a> {
+    store: &'a MemoryStore,
+    query: Query<'a>,
+    topics: Topics<'a>,
+    /// The query's, but not behind the head as it was at first.
+    until: Seq,
+    page: Page,
+}
+
+/// What one topic has let go.
+struct Evicted {
+    topic: TopicName,
+    seq: Seq,
+    is_forgotten: bool,
+}
+
+impl Reading<'_> {
+    /// Follows the order of the log for as long as it costs less than to look at every ring: a pattern that covers much
+    /// finds a page within that. Else answers how far it came.
+    async fn follow(&mut self, most: usize) -> Option<Seq> {
+        let mut after = self.query.after;
+        for _ in 0..most.div_ceil(TURN) {
+            let found = self.retained(after);
+            let is_last = found.len() < TURN;
+            after = found.last().map_or(self.until, |record| record.seq);
+            for record in found {
+                if self.topics.have(&record.topic) {
+                    if is_full(&mut self.page, self.query) {
+                        return None;
+                    }
+                    self.page.records.push(record);
+                }
+            }
+            if is_last {
+                return None;
+            }
+            if self.page.records.len() == self.query.limit {
+                self.page.until = after;
+                return None;
+            }
+            yield_now().await;
+        }
+        Some(after)
+    }
+
+    fn retained(&self, after: Seq) -> Vec<Arc<Record>> {
+        let log = self.store.log();
+        log.rings.order.after(after).take_while(|record| record.seq <= self.until).take(TURN).cloned().collect()
+    }
+
+    /// Reads on from a seq, by looking at every ring.
+    async fn merge(&mut self, after: Seq) {
+        let mut merge = Merge::default();
+        let mut block = 0;
+        while let Some(rings) = self.rings(block, after) {
+            for (place, topic) in rings.into_iter().filter(|(_, topic)| self.topics.have(topic)) {
+                let log = self.store.log();
+                // Another topic may stand there by now.
+                if log.rings.ring(place).is_some_and(|ring| ring.topic == topic) {
+                    merge.add(&log.rings, place, after, self.until);
+                }
+            }
+            block += 1;
+            yield_now().await;
+        }
+        while self.take(&mut merge) {
+            yield_now().await;
+        }
+    }
+
+    /// The rings of a block that retain something after a seq.
+    fn rings(&self, block: usize, after: Seq) -> Option<Vec<(usize, TopicName)>> {
+        let log = self.store.log();
+        let rings = log.rings.block(block)?.filter(|(_, ring)| ring.last() > Some(after));
+        Some(rings.map(|(place, ring)| (place, ring.topic.clone())).collect())
+    }
+
+    /// Takes some of what was merged; answers whether there may be more.
+    fn take(&mut self, merge: &mut Merge) -> bool {
+        let log = self.store.log();
+        for _ in 0..TURN {
+            let Some(record) = merge.next(&log.rings, self.until, |topic| self.topics.have(topic)) else {
+                return false;
+            };
+            if is_full(&mut self.page, self.query) {
+                return false;
+            }
+            self.page.records.push(record);
+        }
+        true
+    }
+
+    async fn evicted(&mut self) {
+        let mut together: HashMap<&Pattern, Seq> = HashMap::new();
+        let mut from = 0;
+        while let Some((block, evicted)) = self.evicted_in(from) {
+            for Evicted { topic, seq, is_forgotten } in evicted {
+                if !self.topics.have(&topic) {
+                    continue;
+                }
+                if !is_forgotten {
+                    self.page.evicted.push((Pattern::from(&topic), seq));
+                    continue;
+                }
+                for pattern in self.query.topics.iter().filter(|pattern| pattern.matches(&topic)) {
+                    let highest = together.entry(pattern).or_default();
+                    *highest = seq.max(*highest);
+                }
+            }
+            from = block + 1;
+            yield_now().await;
+        }
+        let known = |pattern: &Pattern| together.get(pattern).copied().unwrap_or(0);
+        forgotten(&self.store.log().rings, self.query, known, &mut self.page.evicted);
+    }
+
+    /// The next block of topics that have evicted something, from a block on.
+    fn evicted_in(&self, from: usize) -> Option<(usize, Vec<Evicted>)> {
+        let log = self.store.log();
+        let (block, rings) = log.rings.evicted_after(self.query.after, from)?;
+        let evicted = rings.map(|ring| Evicted {
+            topic: ring.topic.clone(),
+            seq: ring.evicted(),
+            is_forgotten: ring.is_forgotten(),
+        });
+        Some((block, evicted.collect()))
+    }
+
+    /// Takes out again what has gone meanwhile.
+    fn take_out(&mut self) {
+        let evicted: HashMap<&str, Seq> = self.page.evicted.iter().map(|(topic, seq)| (topic.as_str(), *seq)).collect();
+        self.page.records.retain(|record| evicted.get(record.topic.as_str()).is_none_or(|seq| record.seq > *seq));
+    }
+}
+
+/// The patterns of a query, to be asked for thousands of topics.
+struct Topics<'a> {
+    exact: HashSet<&'a str>,
+    wildcards: Vec<&'a Pattern>,
+}
+
+impl<'a> Topics<'a> {
+    fn of(patterns: &'a [Pattern]) -> Self {
+        let (exact, wildcards): (Vec<_>, Vec<_>) = patterns.iter().partition(|pattern| pattern.is_exact());
+        Self { exact: exact.into_iter().map(Pattern::as_str).collect(), wildcards }
+    }
+
+    fn have(&self, topic: &TopicName) -> bool {
+        self.exact.contains(topic.as_str()) || self.wildcards.iter().any(|pattern| pattern.matches(topic))
+    }
+}
+
+/// The next message of each of several rings, by their places.
+#[derive(Default)]
+struct Merge(BinaryHeap<Reverse<(Seq, usize)>>);
+
+impl Merge {
+    fn add(&mut self, rings: &Rings, place: usize, after: Seq, until: Seq) {
+        let next = rings.ring(place).and_then(|ring| ring.after(after).next());
+        self.0.extend(next.filter(|record| record.seq <= until).map(|record| Reverse((record.seq, place))));
+    }
+
+    fn next(&mut self, rings: &Rings, until: Seq, have: impl Fn(&TopicName) -> bool) -> Option<Arc<Record>> {
+        while let Some(Reverse((seq, place))) = self.0.pop() {
+            let Some(ring) = rings.ring(place) else { continue };
+            let mut records = ring.after(seq - 1);
+            let Some(record) = records.next() else { continue };
+            if record.seq == seq {
+                let next = records.next().filter(|next| next.seq <= until);
+                self.0.extend(next.map(|next| Reverse((next.seq, place))));
+                return Some(record.clone());
+            }
+            // That one has gone meanwhile, and with it the whole ring, perhaps, for another.
+            if record.seq <= until && have(&ring.topic) {
+                self.0.push(Reverse((record.seq, place)));
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
+
+    use crate::directory::Directory;
+    use crate::name::{Pattern, TopicName};
+    use crate::plugin::{Draft, Page, Query, Retention, Store};
+    use crate::schema::Payload;
+    use crate::store::Settings;
+    use crate::store::memory::MemoryStore;
+
+    const TOPICS: usize = 10_000;
+
+    /// Ten thousand topics, each with some messages, of which so many are kept.
+    fn store(messages: usize, count: usize) -> MemoryStore {
+        let store = MemoryStore::new(&Settings { key_window: Duration::from_secs(300), keys: 1 });
+        let declared = Pattern::parse("f.{x}.{y}").expect("a family");
+        let age = Duration::from_secs(3_600);
+        let rules = Retention { count, bytes: 1_000, age, declared: declared.clone(), topics: TOPICS };
+        store.retain([(declared, rules)].into_iter().collect::<Directory<_>>());
+        for _ in 0..messages {
+            let drafts = (0..TOPICS).map(|n| Draft {
+                topic: TopicName::parse(&format!("f.{}.{n}", n % 100)).expect("a topic"),
+                user: None,
+                payload: Payload::from_log("1".into()),
+                key: None,
+            });
+            drop(store.append(drafts.collect()));
+        }
+        store
+    }
+
+    /// Answers in how many turns.
+    fn page(store: &MemoryStore, topics: &str, after: u64, limit: usize) -> (usize, Page) {
+        let topics = [Pattern::parse(topics).expect("a pattern")];
+        let mut read = pin!(store.read(Query { topics: &topics, after, until: store.head(), limit }));
+        for turns in 1.. {
+            if let Poll::Ready(page) = read.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                return (turns, page.expect("memory can be read"));
+            }
+        }
+        unreachable!("it ends")
+    }
+
+    /// Every page of a wildcard looked at every ring, all in one turn: twenty readers of so many topics held up every
+    /// publisher for sixteen seconds.
+    #[test]
+    fn a_page_takes_as_many_turns_as_it_has_messages_and_not_as_there_are_rings() {
+        let store = store(5, 5);
+        let (mut after, mut turns, mut messages) = (0, 0, 0);
+        while after < store.head() {
+            let (more, page) = page(&store, "f.**", after, 256);
+            (after, turns, messages) = (page.until, turns + more, messages + page.records.len());
+        }
+        assert_eq!(messages, 5 * TOPICS);
+        assert!(turns <= 2 * (messages / 256 + 1), "{turns} turns");
+        assert_eq!(page(&store, "f.*.*", 0, 1).0, 1);
+        assert_eq!(page(&store, "f.*.*", store.head() - 10, 256).0, 1);
+    }
+
+    #[test]
+    fn a_pattern_that_covers_little_looks_at_each_ring_and_not_at_each_message() {
+        let store = store(20, 20);
+        let (turns, page) = page(&store, "f.7.*", 0, 256);
+        assert_eq!(page.records.len(), 256);
+        assert!(page.records.iter().all(|record| record.topic.as_str().starts_with("f.7.")));
+        assert!(page.records.windows(2).all(|two| two[0].seq < two[1].seq));
+        let rings = TOPICS.div_ceil(256);
+        assert!(turns > rings && turns <= 2 * rings + 5, "{turns} turns for {rings} blocks of rings");
+    }
+
+    #[test]
+    fn what_ten_thousand_topics_have_evicted_is_told_once_for_each_in_turns() {
+        let store = store(3, 1);
+        let (turns, first) = page(&store, "f.**", 0, 1);
+        assert_eq!((first.records.len(), first.evicted.len()), (1, TOPICS));
+        assert!(turns <= TOPICS.div_ceil(256) + 2, "{turns} turns");
+        let (turns, last) = page(&store, "f.**", 2 * TOPICS as u64, 256);
+        assert_eq!((last.records.len(), last.evicted.len(), turns), (256, 0, 1));
+    }
+}

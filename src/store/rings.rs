@@ -1,0 +1,206 @@
+//! The rings of all topics, and what is remembered of topics that have none any more.
+//!
+//! Each has a place, and places stand together in blocks, so that a reader can go through all of them a block at a time
+//! with the log's lock released in between, and pass by the blocks in which nothing was evicted that it does not know.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::footprint::{in_list, text};
+use crate::message::{Record, Seq};
+use crate::name::{MAX_NAME, Pattern, TopicName};
+use crate::plugin::Retention;
+use crate::store::order::Order;
+use crate::store::ring::{Ring, TOPIC};
+
+/// Forgotten topics whose evictions are remembered one by one; beyond that, for their family as a whole.
+const MAX_FORGOTTEN: usize = 10_000;
+/// What those that are remembered take at most, in bytes.
+pub const FORGOTTEN: usize = MAX_FORGOTTEN * (TOPIC + text(MAX_NAME) + in_list(size_of::<(Pattern, Seq)>()));
+/// Places in a block.
+const BLOCK: usize = 256;
+
+/// See the module's documentation.
+#[derive(Default)]
+pub(super) struct Rings {
+    places: HashMap<TopicName, usize>,
+    blocks: Vec<Block>,
+    free: Vec<usize>,
+    forgotten: usize,
+    families: Vec<(Pattern, Seq)>,
+    changes: u64,
+    /// What all of them retain.
+    pub(super) order: Order,
+}
+
+/// Some rings that stand together.
+struct Block {
+    rings: Vec<Option<Ring>>,
+    /// The highest seq that any of them has evicted.
+    evicted: Seq,
+}
+
+impl Rings {
+    /// Where a topic's ring stands, if it has one.
+    pub(super) fn place(&self, topic: &str) -> Option<usize> {
+        self.places.get(topic).copied().filter(|place| self.ring(*place).is_some_and(|ring| !ring.is_forgotten()))
+    }
+
+    /// What stands at a place, forgotten or not.
+    pub(super) fn ring(&self, place: usize) -> Option<&Ring> {
+        self.blocks.get(place / BLOCK)?.rings.get(place % BLOCK)?.as_ref()
+    }
+
+    /// What is known of a topic, forgotten or not.
+    pub(super) fn find(&self, topic: &str) -> Option<&Ring> {
+        self.places.get(topic).and_then(|place| self.ring(*place))
+    }
+
+    /// Those that are not forgotten.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Ring> {
+        self.blocks.iter().flat_map(|block| block.rings.iter().flatten()).filter(|ring| !ring.is_forgotten())
+    }
+
+    /// Places there are, with those that are free.
+    pub(super) fn count(&self) -> usize {
+        self.blocks.last().map_or(0, |last| (self.blocks.len() - 1) * BLOCK + last.rings.len())
+    }
+
+    /// The rings of a block with their places; `None` behind the last.
+    pub(super) fn block(&self, number: usize) -> Option<impl Iterator<Item = (usize, &Ring)>> {
+        let rings = self.blocks.get(number)?.rings.iter().enumerate();
+        Some(rings.filter_map(move |(at, ring)| Some((number * BLOCK + at, ring.as_ref()?))))
+    }
+
+    /// Another number whenever something was evicted since.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// The next block, from a number on, where something after a seq was evicted; and its number.
+    pub(super) fn evicted_after(&self, seq: Seq, from: usize) -> Option<(usize, impl Iterator<Item = &Ring>)> {
+        let (number, block) = self.blocks.iter().enumerate().skip(from).find(|(_, block)| block.evicted > seq)?;
+        Some((number, block.rings.iter().flatten().filter(move |ring| ring.evicted() > seq)))
+    }
+
+    /// What was evicted of topics that are no longer remembered one by one.
+    pub(super) fn families(&self) -> &[(Pattern, Seq)] {
+        &self.families
+    }
+
+    /// Opens the ring of a topic that has none; it remembers what the topic had evicted before.
+    pub(super) fn open(&mut self, topic: TopicName, retention: Arc<Retention>) -> usize {
+        let place = match self.places.get(&topic) {
+            Some(place) => {
+                self.forgotten -= 1;
+                *place
+            }
+            None => {
+                let evicted = self.families.iter().filter(|(p, _)| p.matches(&topic)).map(|(_, seq)| *seq).max();
+                self.insert(Ring::new(topic, evicted.unwrap_or(0)))
+            }
+        };
+        self.change(place, |ring, order| ring.retain(retention, order));
+        place
+    }
+
+    /// Puts a record into a ring, made with the one name that all of the ring share.
+    ///
+    /// # Panics
+    /// When no ring stands there.
+    pub(super) fn push(&mut self, place: usize, make: impl FnOnce(TopicName) -> Arc<Record>) -> Arc<Record> {
+        let record = self.change(place, |ring, order| {
+            let record = make(ring.topic.clone());
+            ring.push(record.clone(), order);
+            record
+        });
+        record.expect("its place was just asked for")
+    }
+
+    /// Visits every ring; answers where those stand that are to be forgotten, as `act` says.
+    pub(super) fn each(&mut self, mut act: impl FnMut(&mut Ring, &mut Order) -> bool) -> Vec<usize> {
+        let mut gone = Vec::new();
+        for place in 0..self.count() {
+            if self.ring(place).is_some_and(|ring| !ring.is_forgotten())
+                && self.change(place, &mut act).unwrap_or_default()
+            {
+                gone.push(place);
+            }
+        }
+        gone
+    }
+
+    /// A message of a topic without a ring is not retained.
+    pub(super) fn miss(&mut self, topic: TopicName, seq: Seq) {
+        if let Some(place) = self.places.get(&topic) {
+            self.change(*place, |ring, _| ring.miss(seq));
+        } else if self.forgotten < MAX_FORGOTTEN {
+            self.forgotten += 1;
+            let place = self.insert(Ring::new(topic, 0));
+            self.change(place, |ring, _| ring.miss(seq));
+        } else {
+            self.remember(Pattern::from(&topic), seq, seq);
+        }
+    }
+
+    /// Forgets a topic; what it has evicted is remembered. `head` is the highest seq of all.
+    pub(super) fn forget(&mut self, place: usize, head: Seq) {
+        let Some(declared) = self.ring(place).and_then(|ring| ring.declared().cloned()) else { return };
+        let evicted = self.change(place, |ring, order| {
+            ring.forget(order);
+            ring.evicted()
+        });
+        let evicted = evicted.unwrap_or(0);
+        if evicted > 0 && self.forgotten < MAX_FORGOTTEN {
+            self.forgotten += 1;
+            return;
+        }
+        if evicted > 0 {
+            self.remember(declared, evicted, head);
+        }
+        if let Some(ring) = self.blocks[place / BLOCK].rings[place % BLOCK].take() {
+            self.places.remove(&ring.topic);
+            self.free.push(place);
+        }
+    }
+
+    fn remember(&mut self, family: Pattern, evicted: Seq, head: Seq) {
+        self.changes += 1;
+        if let Some((_, seq)) = self.families.iter_mut().find(|(p, _)| *p == family) {
+            *seq = evicted.max(*seq);
+        } else if self.families.len() < MAX_FORGOTTEN {
+            self.families.push((family, evicted));
+        } else {
+            // Too many to tell apart: whatever was forgotten, somebody may have missed it.
+            self.families = vec![(Pattern::everything(), head)];
+        }
+    }
+
+    fn insert(&mut self, ring: Ring) -> usize {
+        let place = self.free.pop().unwrap_or_else(|| self.count());
+        self.places.insert(ring.topic.clone(), place);
+        if place / BLOCK == self.blocks.len() {
+            self.blocks.push(Block { rings: Vec::new(), evicted: 0 });
+        }
+        let block = &mut self.blocks[place / BLOCK];
+        block.evicted = ring.evicted().max(block.evicted);
+        match block.rings.get_mut(place % BLOCK) {
+            Some(free) => *free = Some(ring),
+            None => block.rings.push(Some(ring)),
+        }
+        place
+    }
+
+    /// The one way to a ring that may evict.
+    fn change<T>(&mut self, place: usize, act: impl FnOnce(&mut Ring, &mut Order) -> T) -> Option<T> {
+        let block = &mut self.blocks[place / BLOCK];
+        let ring = block.rings[place % BLOCK].as_mut()?;
+        let before = ring.evicted();
+        let answer = act(ring, &mut self.order);
+        if ring.evicted() > before {
+            block.evicted = ring.evicted().max(block.evicted);
+            self.changes += 1;
+        }
+        Some(answer)
+    }
+}
