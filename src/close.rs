@@ -181,9 +181,8 @@ mod tests {
             assert!(close.reason().len() <= 123, "{close:?}");
         }
         // What is wrong with a message or a URL is one code, and so is what is too fast.
-        let one = |close: &&Close| {
-            !matches!(close, Close::RateLimited(_) | Close::CredentialInUrl | Close::ParameterInUrl)
-        };
+        let one =
+            |close: &&Close| !matches!(close, Close::RateLimited(_) | Close::CredentialInUrl | Close::ParameterInUrl);
         let kinds = all.iter().filter(one);
         let codes: HashSet<u16> = kinds.clone().map(|close| close.code()).collect();
         assert_eq!(codes.len(), kinds.count(), "two mean the same");
