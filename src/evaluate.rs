@@ -104,12 +104,7 @@ pub fn evaluate(
     }
     let Some(mark) = mark else { return notices };
     for pattern in &kept {
-        // What is declared by its own name has nothing to do with a family that it would else be one of.
-        let own = snapshot.declared(pattern).is_some() && pattern.is_exact();
-        let changed: Vec<&Pattern> = match own {
-            true => mark.changed.has(pattern).then_some(pattern).into_iter().collect(),
-            false => mark.changed.overlapping(pattern, TOLD + 1),
-        };
+        let changed = mark.changed.overlapping(pattern, TOLD + 1);
         // A name is told to whoever reaches some topic of it.
         let changed: Vec<_> = match changed.len() {
             ..=TOLD => changed.into_iter().filter(|changed| snapshot.reaches(pattern, changed)).collect(),

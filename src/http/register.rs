@@ -10,13 +10,13 @@ use serde_json::json;
 use warp::http::StatusCode;
 use warp::reply::Response;
 
+use crate::evaluate;
 use crate::http::answer;
 use crate::http::body::{Arrived, arrive};
 use crate::http::call::Call;
 use crate::http::query::{self, Query};
-use crate::ingest::denied;
 use crate::name::{Pattern, UserId, distinct};
-use crate::principal::{Action, Principal, authorize};
+use crate::principal::Principal;
 use crate::problem::Refusal;
 use crate::registrations::Registration;
 use crate::schema::json::{self as strict, JsonError};
@@ -93,15 +93,7 @@ fn admit(snapshot: &Snapshot, principal: &Principal, user: &UserId, topics: &[Pa
             Some(_) => Refusal::ForbiddenUser { user: user.as_str().into() },
         });
     }
-    for topics in topics {
-        if !authorize(principal, Action::Subscribe, topics) {
-            return Err(denied(principal, Action::Subscribe, topics));
-        }
-        if topics.exact().is_some_and(|topic| snapshot.resolve(&topic).is_none()) {
-            return Err(Refusal::UnknownTopic { topic: topics.to_string() });
-        }
-    }
-    Ok(())
+    topics.iter().try_for_each(|topics| evaluate::admit(snapshot, principal, topics))
 }
 
 /// Where this server can be reached by WebSocket, without a slash at the end.

@@ -139,11 +139,6 @@ impl Changed {
         self.names.iter()
     }
 
-    /// Whether it is one of them.
-    pub fn has(&self, name: &Pattern) -> bool {
-        self.places().get(name).is_some()
-    }
-
     /// Those that share a topic with this, in their order; no more than `most`, then any.
     pub fn overlapping(&self, name: &Pattern, most: usize) -> Vec<&Pattern> {
         let mut places = Vec::new();
