@@ -74,6 +74,11 @@ impl Keys {
         }
     }
 
+    /// The clock was set back to `now`: what was remembered by a time that has not come yet is as old as that.
+    pub(super) fn set_back(&mut self, now: Time) {
+        self.order.iter_mut().for_each(|(time, _)| *time = now.min(*time));
+    }
+
     fn forget_oldest(&mut self) {
         if let Some((_, id)) = self.order.pop_front() {
             self.known.remove(&id);

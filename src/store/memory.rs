@@ -27,6 +27,9 @@ pub const KIND: Kind = Kind {
     build: |settings| Arc::new(MemoryStore::new(settings)),
 };
 
+/// A clock that steps back by no more than so many milliseconds is waited for, so that times follow the order of the log.
+const STEP_BACK: i64 = 60_000;
+
 /// A log in memory.
 pub struct MemoryStore {
     epoch: Epoch,
@@ -79,7 +82,7 @@ impl Store for MemoryStore {
 
     fn append(&self, drafts: Vec<Draft>) -> BoxFuture<'_, Result<Vec<Receipt>, StoreError>> {
         let mut log = self.log();
-        let answer = log.append(drafts).map(|(receipts, records)| {
+        let answer = log.append(drafts, Time::now()).map(|(receipts, records)| {
             if let Some(follower) = self.follower.get().filter(|_| !records.is_empty()) {
                 follower.appended(&records);
             }
@@ -123,9 +126,8 @@ impl Store for MemoryStore {
 }
 
 impl Log {
-    fn append(&mut self, drafts: Vec<Draft>) -> Result<(Vec<Receipt>, Vec<Arc<Record>>), StoreError> {
-        self.time = self.time.max(Time::now());
-        let time = self.time;
+    fn append(&mut self, drafts: Vec<Draft>, now: Time) -> Result<(Vec<Receipt>, Vec<Arc<Record>>), StoreError> {
+        let time = self.tick(now);
         self.admit(&drafts)?;
         let mut receipts = Vec::with_capacity(drafts.len());
         let mut records = Vec::with_capacity(drafts.len());
@@ -140,6 +142,17 @@ impl Log {
             receipts.push(receipt);
         }
         Ok((receipts, records))
+    }
+
+    /// The time of what is appended now. A clock that was ahead for long is followed when it is set right: else every
+    /// message would have the last time that it showed, for hours or years.
+    fn tick(&mut self, now: Time) -> Time {
+        if self.time.0.saturating_sub(now.0) > STEP_BACK {
+            self.keys.set_back(now);
+            self.time = now;
+        }
+        self.time = self.time.max(now);
+        self.time
     }
 
     /// Looks at everything before anything changes: an append is all or nothing.
@@ -217,5 +230,65 @@ impl Log {
             }
             self.rings.forget(place, self.head);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Log, MemoryStore};
+    use crate::message::Time;
+    use crate::name::{Pattern, TopicName};
+    use crate::plugin::{Draft, IdempotencyKey, Receipt, Retention, Store};
+    use crate::schema::Payload;
+    use crate::store::Settings;
+
+    const MINUTE: i64 = 60_000;
+    const HOUR: i64 = 60 * MINUTE;
+
+    /// A log that keeps messages for an hour, and keys for five minutes.
+    fn store() -> MemoryStore {
+        let store = MemoryStore::new(&Settings { key_window: Duration::from_secs(300), keys: 100 });
+        let (declared, age) = (Pattern::parse("a").expect("a topic"), Duration::from_secs(3_600));
+        let rules = Retention { count: 100, bytes: 1_000, age, declared: declared.clone(), topics: 1 };
+        store.retain([(declared, rules)].into_iter().collect());
+        store
+    }
+
+    fn append(log: &mut Log, key: &str, now: i64) -> Receipt {
+        let topic = TopicName::parse("a").expect("a topic");
+        let key = IdempotencyKey { principal: "p".into(), key: key.into() };
+        let draft = Draft { topic, user: None, payload: Payload::from_log("1".into()), key: Some(key) };
+        log.append(vec![draft], Time(now)).expect("there is room").0[0]
+    }
+
+    fn retained(log: &Log) -> Vec<u64> {
+        log.rings.order.after(0).map(|record| record.seq).collect()
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_a_little_is_waited_for_and_one_that_was_ahead_is_followed() {
+        let store = store();
+        let mut log = store.log();
+        let times = [10 * HOUR, 9 * HOUR + 59 * MINUTE, 10 * HOUR + 1, 8 * HOUR, 8 * HOUR + 1];
+        let got = times.map(|now| append(&mut log, &now.to_string(), now).time.0);
+        assert_eq!(got, [10 * HOUR, 10 * HOUR, 10 * HOUR + 1, 8 * HOUR, 8 * HOUR + 1]);
+    }
+
+    #[test]
+    fn what_was_appended_by_a_clock_that_was_ahead_ages_no_later_than_what_follows() {
+        let store = store();
+        let mut log = store.log();
+        for (key, now) in [("one", 10 * HOUR), ("ahead", 90 * HOUR), ("two", 10 * HOUR + 1), ("three", 10 * HOUR + 2)] {
+            append(&mut log, key, now);
+        }
+        log.sweep(Time(11 * HOUR - 1));
+        assert_eq!(retained(&log), [1, 2, 3, 4]);
+        log.sweep(Time(11 * HOUR));
+        assert_eq!(retained(&log), [2, 3, 4]);
+        log.sweep(Time(11 * HOUR + 1));
+        assert_eq!(retained(&log), [4]);
+        assert!(!append(&mut log, "ahead", 11 * HOUR + 2).duplicate, "a key is not remembered beyond its window");
     }
 }

@@ -68,9 +68,15 @@ impl Ring {
     pub(super) fn expire(&mut self, now: Time, order: &mut Order) {
         let Some(retention) = &self.retention else { return };
         let age = i64::try_from(retention.age.as_millis()).unwrap_or(i64::MAX);
-        while self.records.front().is_some_and(|r| now.0.saturating_sub(r.time.0) >= age) {
-            self.evict(order);
-        }
+        let aged = |record: &Arc<Record>| now.0.saturating_sub(record.time.0) >= age;
+        let gone = match (self.records.front(), self.records.back()) {
+            // The clock was set back in between: whatever stands before something that has aged is older than that.
+            (Some(first), Some(last)) if first.time > last.time => {
+                self.records.iter().rposition(aged).map_or(0, |last| last + 1)
+            }
+            _ => self.records.iter().take_while(|record| aged(record)).count(),
+        };
+        (0..gone).for_each(|_| self.evict(order));
     }
 
     /// The declared name, unless the topic is forgotten.
