@@ -1,7 +1,8 @@
 //! What a concrete topic name resolves to among the declared ones: an exact topic wins over a family.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
+
+use ahash::AHashMap;
 
 use crate::name::{Pattern, TopicName};
 use crate::patterns::Patterns;
@@ -10,13 +11,13 @@ use crate::patterns::Patterns;
 /// the configuration's check sees to, so that at most one family resolves a name.
 #[derive(Debug, Clone)]
 pub struct Directory<T> {
-    exact: HashMap<TopicName, T>,
+    exact: AHashMap<TopicName, T>,
     families: Patterns<T>,
 }
 
 impl<T> Default for Directory<T> {
     fn default() -> Self {
-        Self { exact: HashMap::new(), families: Patterns::default() }
+        Self { exact: AHashMap::new(), families: Patterns::default() }
     }
 }
 

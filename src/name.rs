@@ -27,9 +27,7 @@ impl TopicName {
     /// [`NameError`] names the first thing that is wrong with it.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         check_length(text)?;
-        for segment in text.split('.') {
-            check_segment(segment)?;
-        }
+        segments(text).try_for_each(check_segment)?;
         Ok(Self(text.into()))
     }
 
@@ -64,7 +62,7 @@ impl Pattern {
     /// [`NameError`] names the first thing that is wrong with it.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         check_length(text)?;
-        let mut parts = text.split('.').peekable();
+        let mut parts = segments(text).peekable();
         while let Some(part) = parts.next() {
             match part {
                 "*" => {}
@@ -94,7 +92,7 @@ impl Pattern {
         if !self.0.contains('{') {
             return Cow::Borrowed(&self.0);
         }
-        let parts: Vec<&str> = self.0.split('.').map(|part| if part.starts_with('{') { "*" } else { part }).collect();
+        let parts: Vec<&str> = segments(&self.0).map(|part| if part.starts_with('{') { "*" } else { part }).collect();
         Cow::Owned(parts.join("."))
     }
 
@@ -109,7 +107,7 @@ impl Pattern {
     }
 
     fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
-        self.0.split('.').map(|part| match part.as_bytes() {
+        segments(&self.0).map(|part| match part.as_bytes() {
             [b'*'] | [b'{', ..] => Segment::One,
             [b'*', ..] => Segment::Rest,
             _ => Segment::Literal(part),
@@ -124,7 +122,7 @@ impl Pattern {
 
     /// Whether the topic is one of this pattern's.
     pub fn matches(&self, topic: &TopicName) -> bool {
-        let mut parts = topic.as_str().split('.');
+        let mut parts = segments(topic.as_str());
         for segment in self.segments() {
             match (segment, parts.next()) {
                 (Segment::Rest, Some(_)) => return true,
@@ -318,6 +316,25 @@ impl fmt::Display for NameError {
 
 impl std::error::Error for NameError {}
 
+/// The segments of a topic's name or a pattern's.
+pub fn segments(name: &str) -> impl Iterator<Item = &str> {
+    let mut left = Some(name);
+    std::iter::from_fn(move || {
+        let (first, more) = split_first(left?);
+        left = more;
+        Some(first)
+    })
+}
+
+/// The first segment, and the others, where there are more. Byte by byte: every publish takes names apart, and the standard
+/// library's search is made for longer texts.
+pub fn split_first(name: &str) -> (&str, Option<&str>) {
+    match name.bytes().position(|byte| byte == b'.') {
+        Some(dot) => (&name[..dot], Some(&name[dot + 1..])),
+        None => (name, None),
+    }
+}
+
 fn check_length(text: &str) -> Result<(), NameError> {
     if text.len() > MAX_NAME { Err(NameError::TooLong(text.len())) } else { Ok(()) }
 }
@@ -326,10 +343,8 @@ fn check_segment(segment: &str) -> Result<(), NameError> {
     if segment.is_empty() {
         return Err(NameError::Empty);
     }
-    match segment.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))) {
-        Some(c) => Err(NameError::BadCharacter(c)),
-        None => Ok(()),
-    }
+    let is_bad = |c: &char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    segment.chars().find(is_bad).map_or(Ok(()), |c| Err(NameError::BadCharacter(c)))
 }
 
 #[cfg(test)]

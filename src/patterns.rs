@@ -9,8 +9,9 @@
 
 mod label;
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
+
+use ahash::AHashMap;
 
 use crate::footprint::{allocated, in_list, in_table, text};
 use crate::name::{MAX_NAME, Pattern};
@@ -40,7 +41,7 @@ struct Node<V> {
 /// What branches off, by its first segment.
 #[derive(Debug, Clone, Default)]
 struct Below {
-    literals: HashMap<Box<str>, Id>,
+    literals: AHashMap<Box<str>, Id>,
     one: Option<Id>,
     rest: Option<Id>,
 }
@@ -319,7 +320,8 @@ impl<V> Node<V> {
             literal => _ = below.literals.remove(literal),
         }
         if below.literals.len() * 4 < below.literals.capacity() {
-            below.literals.shrink_to(below.literals.len() * 2);
+            let room = below.literals.len() * 2;
+            below.literals.shrink_to(room);
         }
         if below.all().next().is_none() {
             self.below = None;

@@ -1,8 +1,10 @@
 //! Who of a shard wants which topics.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+
+use ahash::AHashMap;
 
 use crate::footprint::{allocated, in_list};
 use crate::hub::connection::Connection;
@@ -29,9 +31,9 @@ pub(super) type SlotId = u32;
 pub(super) struct Members {
     slots: Vec<Option<Slot>>,
     free: Vec<SlotId>,
-    exact: HashMap<TopicName, Vec<SlotId>>,
+    exact: AHashMap<TopicName, Vec<SlotId>>,
     patterns: Patterns<Vec<SlotId>>,
-    users: HashMap<UserId, Vec<SlotId>>,
+    users: AHashMap<UserId, Vec<SlotId>>,
     /// Counts when somebody came to be served by the shard, or ceased to be. Nobody's subscriptions change meanwhile.
     changes: u64,
 }
@@ -233,7 +235,7 @@ impl Slot {
     }
 }
 
-fn remove_from<K: std::hash::Hash + Eq>(lists: &mut HashMap<K, Vec<SlotId>>, key: &K, id: SlotId) {
+fn remove_from<K: std::hash::Hash + Eq>(lists: &mut AHashMap<K, Vec<SlotId>>, key: &K, id: SlotId) {
     if let Some(ids) = lists.get_mut(key) {
         swap_out(ids, id);
         if ids.is_empty() {

@@ -1,5 +1,7 @@
 //! How a name comes along with the segments of one node.
 
+use crate::name::{segments, split_first};
+
 /// A wildcard for one segment, as a canonical text has it, and one for those that are left.
 pub(super) const ONE: &str = "*";
 pub(super) const REST: &str = "**";
@@ -19,9 +21,9 @@ pub(super) enum Reached<'a> {
 /// Whether the label contains the beginning of the name.
 pub(super) fn contains<'a>(label: &str, name: &'a str) -> Reached<'a> {
     let mut left = Some(name);
-    for segment in label.split('.') {
+    for segment in segments(label) {
         let Some(name) = left else { return Reached::Nothing };
-        let (theirs, more) = halve(name);
+        let (theirs, more) = split_first(name);
         match segment {
             REST => return Reached::End,
             ONE if theirs != REST => {}
@@ -36,9 +38,9 @@ pub(super) fn contains<'a>(label: &str, name: &'a str) -> Reached<'a> {
 /// Whether the label shares something with the beginning of the name.
 pub(super) fn overlaps<'a>(label: &str, name: &'a str) -> Reached<'a> {
     let mut left = Some(name);
-    for segment in label.split('.') {
+    for segment in segments(label) {
         let Some(name) = left else { return Reached::Nothing };
-        let (theirs, more) = halve(name);
+        let (theirs, more) = split_first(name);
         match (segment, theirs) {
             (REST, _) => return Reached::End,
             (_, REST) => return Reached::All,
@@ -51,18 +53,14 @@ pub(super) fn overlaps<'a>(label: &str, name: &'a str) -> Reached<'a> {
     left.map_or(Reached::End, Reached::Before)
 }
 
-fn halve(name: &str) -> (&str, Option<&str>) {
-    name.split_once('.').map_or((name, None), |(first, more)| (first, Some(more)))
-}
-
 pub(super) fn first(name: &str) -> &str {
-    halve(name).0
+    split_first(name).0
 }
 
 /// How many bytes of the label's segments the text begins with; one segment at least, by which it was found.
 pub(super) fn common(label: &str, text: &str) -> usize {
     let mut bytes = 0;
-    for (ours, _) in label.split('.').zip(text.split('.')).take_while(|(ours, theirs)| ours == theirs) {
+    for (ours, _) in segments(label).zip(segments(text)).take_while(|(ours, theirs)| ours == theirs) {
         bytes += ours.len() + 1;
     }
     bytes - 1

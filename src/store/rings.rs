@@ -3,8 +3,9 @@
 //! Each has a place, and places stand together in blocks, so that a reader can go through all of them a block at a time
 //! with the log's lock released in between, and pass by the blocks in which nothing was evicted that it does not know.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use ahash::AHashMap;
 
 use crate::footprint::{in_list, text};
 use crate::message::{Record, Seq};
@@ -23,7 +24,7 @@ const BLOCK: usize = 256;
 /// See the module's documentation.
 #[derive(Default)]
 pub(super) struct Rings {
-    places: HashMap<TopicName, usize>,
+    places: AHashMap<TopicName, usize>,
     blocks: Vec<Block>,
     free: Vec<usize>,
     forgotten: usize,
