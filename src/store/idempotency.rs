@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
 use crate::footprint::{in_list, in_table, text};
 use crate::message::Time;
@@ -28,7 +28,27 @@ pub(super) struct Keys {
 
 struct Known {
     receipt: Receipt,
-    digest: [u8; 32],
+    digest: Digest,
+}
+
+/// By which messages of one key are compared.
+type Digest = [u8; 32];
+
+/// The digests of those drafts that have a key, by their indices. Made before the log is locked, for a payload may be long.
+#[derive(Default)]
+pub(super) struct Digests(Vec<Option<Digest>>);
+
+impl Digests {
+    pub(super) fn of(drafts: &[Draft]) -> Self {
+        if drafts.iter().all(|draft| draft.key.is_none()) {
+            return Self::default();
+        }
+        Self(drafts.iter().map(|draft| draft.key.is_some().then(|| digest(draft))).collect())
+    }
+
+    pub(super) fn get(&self, index: usize) -> Option<Digest> {
+        self.0.get(index).copied().flatten()
+    }
 }
 
 /// The key belongs to another message.
@@ -39,20 +59,20 @@ impl Keys {
         Self { window: settings.key_window, limit: settings.keys, known: HashMap::new(), order: VecDeque::new() }
     }
 
-    pub(super) fn find(&self, draft: &Draft) -> Result<Option<Receipt>, Reused> {
-        let Some(key) = &draft.key else { return Ok(None) };
+    pub(super) fn find(&self, draft: &Draft, digest: Option<Digest>) -> Result<Option<Receipt>, Reused> {
+        let Some((key, digest)) = draft.key.as_ref().zip(digest) else { return Ok(None) };
         match self.known.get(&(key.clone(), draft.topic.clone())) {
             None => Ok(None),
-            Some(known) if known.digest == digest(draft) => Ok(Some(known.receipt)),
+            Some(known) if known.digest == digest => Ok(Some(known.receipt)),
             Some(_) => Err(Reused),
         }
     }
 
-    pub(super) fn remember(&mut self, draft: &Draft, receipt: Receipt) {
-        let Some(key) = &draft.key else { return };
+    pub(super) fn remember(&mut self, draft: &Draft, digest: Option<Digest>, receipt: Receipt) {
+        let Some((key, digest)) = draft.key.as_ref().zip(digest) else { return };
         let id = (key.clone(), draft.topic.clone());
         self.order.push_back((receipt.time, id.clone()));
-        self.known.insert(id, Known { receipt: Receipt { duplicate: true, ..receipt }, digest: digest(draft) });
+        self.known.insert(id, Known { receipt: Receipt { duplicate: true, ..receipt }, digest });
         self.shrink();
     }
 
@@ -86,7 +106,8 @@ impl Keys {
     }
 }
 
-fn digest(draft: &Draft) -> [u8; 32] {
+fn digest(draft: &Draft) -> Digest {
+    use sha2::Digest as _;
     let user = draft.user.as_ref().map_or("", |u| u.as_str());
     let mut hash = Sha256::new();
     hash.update((user.len() as u64).to_be_bytes());

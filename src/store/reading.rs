@@ -21,7 +21,7 @@ const TURN: usize = 256;
 
 /// Answers a query.
 pub(super) async fn read(store: &MemoryStore, query: Query<'_>) -> Page {
-    if query.topics.iter().all(Pattern::is_exact) {
+    if query.topics.len() <= TURN && query.topics.iter().all(Pattern::is_exact) {
         return exact(&store.log(), query);
     }
     let (until, before, rings) = {
@@ -35,12 +35,12 @@ pub(super) async fn read(store: &MemoryStore, query: Query<'_>) -> Page {
     }
     reading.evicted().await;
     if store.log().rings.changes() != before {
-        reading.take_out();
+        reading.look_again();
     }
     reading.page
 }
 
-/// So few topics that they are read at once.
+/// Reads a few topics in one turn.
 fn exact(log: &Log, query: Query<'_>) -> Page {
     let mut page = Page { until: query.until, ..Page::default() };
     let mut merge = Merge::default();
@@ -52,10 +52,10 @@ fn exact(log: &Log, query: Query<'_>) -> Page {
         }
     }
     let ring = |topic: &Pattern| log.rings.find(topic.as_str()).filter(|ring| ring.is_forgotten());
-    let known = |topic: &Pattern| ring(topic).map_or(0, |ring| ring.evicted());
-    forgotten(&log.rings, query, known, &mut page.evicted);
+    let own = |topic: &Pattern| ring(topic).map_or(0, |ring| ring.evicted());
+    push_forgotten(&log.rings, query, own, &mut page.evicted);
     while let Some(record) = merge.next(&log.rings, query.until, |_| true) {
-        if is_full(&mut page, query) {
+        if end_if_full(&mut page, query) {
             break;
         }
         page.records.push(record);
@@ -63,13 +63,14 @@ fn exact(log: &Log, query: Query<'_>) -> Page {
     page
 }
 
-/// What topics without a ring had evicted, by what is `known` of them. Those that only a wildcard reaches stand together
-/// as the wildcard, so that an answer is not longer than what exists.
-fn forgotten(rings: &Rings, query: Query<'_>, known: impl Fn(&Pattern) -> Seq, evicted: &mut Vec<(Pattern, Seq)>) {
+/// Adds what topics without a ring had evicted: their `own`, and that of their families. Those that only a wildcard
+/// reaches stand together as the wildcard, so that an answer is not longer than what exists.
+fn push_forgotten(rings: &Rings, query: Query<'_>, own: impl Fn(&Pattern) -> Seq, evicted: &mut Vec<(Pattern, Seq)>) {
     for pattern in query.topics {
-        let has_none = rings.place(pattern.as_str()).is_none();
-        let families = rings.families().iter().filter(|(p, _)| has_none && p.overlaps(pattern)).map(|(_, seq)| *seq);
-        let seq = families.fold(known(pattern), Seq::max);
+        let has_ring = rings.place(pattern.as_str()).is_some();
+        let families = if has_ring { &[] } else { rings.families() };
+        let seqs = families.iter().filter(|(family, _)| family.overlaps(pattern)).map(|(_, seq)| *seq);
+        let seq = seqs.fold(own(pattern), Seq::max);
         if seq > query.after {
             evicted.push((pattern.clone(), seq));
         }
@@ -77,7 +78,7 @@ fn forgotten(rings: &Rings, query: Query<'_>, known: impl Fn(&Pattern) -> Seq, e
 }
 
 /// Whether there is no room for one more, which then ends the page.
-fn is_full(page: &mut Page, query: Query<'_>) -> bool {
+fn end_if_full(page: &mut Page, query: Query<'_>) -> bool {
     let is_full = page.records.len() == query.limit;
     if is_full {
         page.until = page.records.last().map_or(query.after, |record| record.seq);
@@ -111,8 +112,8 @@ impl Reading<'_> {
             let is_last = found.len() < TURN;
             after = found.last().map_or(self.until, |record| record.seq);
             for record in found {
-                if self.topics.have(&record.topic) {
-                    if is_full(&mut self.page, self.query) {
+                if self.topics.any_matches(&record.topic) {
+                    if end_if_full(&mut self.page, self.query) {
                         return None;
                     }
                     self.page.records.push(record);
@@ -140,18 +141,26 @@ impl Reading<'_> {
         let mut merge = Merge::default();
         let mut block = 0;
         while let Some(rings) = self.rings(block, after) {
-            for (place, topic) in rings.into_iter().filter(|(_, topic)| self.topics.have(topic)) {
-                let log = self.store.log();
-                // Another topic may stand there by now.
-                if log.rings.ring(place).is_some_and(|ring| ring.topic == topic) {
-                    merge.add(&log.rings, place, after, self.until);
-                }
-            }
+            self.add(
+                &mut merge,
+                rings.into_iter().filter(|(_, topic)| self.topics.any_matches(topic)).collect(),
+                after,
+            );
             block += 1;
             yield_now().await;
         }
         while self.take(&mut merge) {
             yield_now().await;
+        }
+    }
+
+    fn add(&self, merge: &mut Merge, rings: Vec<(usize, TopicName)>, after: Seq) {
+        let log = self.store.log();
+        for (place, topic) in rings {
+            // Another topic may stand there by now.
+            if log.rings.ring(place).is_some_and(|ring| ring.topic == topic) {
+                merge.add(&log.rings, place, after, self.until);
+            }
         }
     }
 
@@ -166,10 +175,10 @@ impl Reading<'_> {
     fn take(&mut self, merge: &mut Merge) -> bool {
         let log = self.store.log();
         for _ in 0..TURN {
-            let Some(record) = merge.next(&log.rings, self.until, |topic| self.topics.have(topic)) else {
+            let Some(record) = merge.next(&log.rings, self.until, |topic| self.topics.any_matches(topic)) else {
                 return false;
             };
-            if is_full(&mut self.page, self.query) {
+            if end_if_full(&mut self.page, self.query) {
                 return false;
             }
             self.page.records.push(record);
@@ -182,7 +191,7 @@ impl Reading<'_> {
         let mut from = 0;
         while let Some((block, evicted)) = self.evicted_in(from) {
             for Evicted { topic, seq, is_forgotten } in evicted {
-                if !self.topics.have(&topic) {
+                if !self.topics.any_matches(&topic) {
                     continue;
                 }
                 if !is_forgotten {
@@ -197,8 +206,8 @@ impl Reading<'_> {
             from = block + 1;
             yield_now().await;
         }
-        let known = |pattern: &Pattern| together.get(pattern).copied().unwrap_or(0);
-        forgotten(&self.store.log().rings, self.query, known, &mut self.page.evicted);
+        let own = |pattern: &Pattern| together.get(pattern).copied().unwrap_or(0);
+        push_forgotten(&self.store.log().rings, self.query, own, &mut self.page.evicted);
     }
 
     /// The next block of topics that have evicted something, from a block on.
@@ -213,10 +222,25 @@ impl Reading<'_> {
         Some((block, evicted.collect()))
     }
 
-    /// Takes out again what has gone meanwhile.
-    fn take_out(&mut self) {
-        let evicted: HashMap<&str, Seq> = self.page.evicted.iter().map(|(topic, seq)| (topic.as_str(), *seq)).collect();
-        self.page.records.retain(|record| evicted.get(record.topic.as_str()).is_none_or(|seq| record.seq > *seq));
+    /// Something was evicted meanwhile, or has moved to another place: finds what was passed by before it stood there,
+    /// takes one of what was seen at two places, and takes out of the page what has gone.
+    fn look_again(&mut self) {
+        let mut evicted: HashMap<Pattern, Seq> = HashMap::new();
+        let mut note = |topics, seq: Seq| {
+            let highest = evicted.entry(topics).or_default();
+            *highest = seq.max(*highest);
+        };
+        self.page.evicted.drain(..).for_each(|(topics, seq)| note(topics, seq));
+        let log = self.store.log();
+        for ring in self.topics.exact.iter().filter_map(|topic| log.rings.find(topic)) {
+            if ring.evicted() > self.query.after {
+                note(Pattern::from(&ring.topic), ring.evicted());
+            }
+        }
+        drop(log);
+        let gone = |record: &Record| evicted.get(&Pattern::from(&record.topic)).is_some_and(|seq| record.seq <= *seq);
+        self.page.records.retain(|record| !gone(record));
+        self.page.evicted.extend(evicted);
     }
 }
 
@@ -232,7 +256,7 @@ impl<'a> Topics<'a> {
         Self { exact: exact.into_iter().map(Pattern::as_str).collect(), wildcards }
     }
 
-    fn have(&self, topic: &TopicName) -> bool {
+    fn any_matches(&self, topic: &TopicName) -> bool {
         self.exact.contains(topic.as_str()) || self.wildcards.iter().any(|pattern| pattern.matches(topic))
     }
 }
@@ -247,7 +271,7 @@ impl Merge {
         self.0.extend(next.filter(|record| record.seq <= until).map(|record| Reverse((record.seq, place))));
     }
 
-    fn next(&mut self, rings: &Rings, until: Seq, have: impl Fn(&TopicName) -> bool) -> Option<Arc<Record>> {
+    fn next(&mut self, rings: &Rings, until: Seq, is_wanted: impl Fn(&TopicName) -> bool) -> Option<Arc<Record>> {
         while let Some(Reverse((seq, place))) = self.0.pop() {
             let Some(ring) = rings.ring(place) else { continue };
             let mut records = ring.after(seq - 1);
@@ -258,7 +282,7 @@ impl Merge {
                 return Some(record.clone());
             }
             // That one has gone meanwhile, and with it the whole ring, perhaps, for another.
-            if record.seq <= until && have(&ring.topic) {
+            if record.seq <= until && is_wanted(&ring.topic) {
                 self.0.push(Reverse((record.seq, place)));
             }
         }
@@ -303,13 +327,31 @@ mod tests {
     /// Answers in how many turns.
     fn page(store: &MemoryStore, topics: &str, after: u64, limit: usize) -> (usize, Page) {
         let topics = [Pattern::parse(topics).expect("a pattern")];
-        let mut read = pin!(store.read(Query { topics: &topics, after, until: store.head(), limit }));
+        poll(store, Query { topics: &topics, after, until: store.head(), limit })
+    }
+
+    fn poll(store: &MemoryStore, query: Query<'_>) -> (usize, Page) {
+        let mut read = pin!(store.read(query));
         for turns in 1.. {
             if let Poll::Ready(page) = read.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 return (turns, page.expect("memory can be read"));
             }
         }
         unreachable!("it ends")
+    }
+
+    /// However many topics somebody names, publishers do not wait for all of them.
+    #[test]
+    fn many_exact_topics_are_read_in_turns_too() {
+        let store = store(3, 2);
+        let topics: Vec<_> =
+            (0..600).map(|n| Pattern::parse(&format!("f.{}.{n}", n % 100)).expect("a topic")).collect();
+        for (count, turns) in [(200, 1..=1), (600, 2..=usize::MAX)] {
+            let query = Query { topics: &topics[..count], after: 0, until: store.head(), limit: 2_000 };
+            let (took, page) = poll(&store, query);
+            assert!(turns.contains(&took), "{took} turns for {count}");
+            assert_eq!((page.records.len(), page.evicted.len()), (count * 2, count));
+        }
     }
 
     /// Every page of a wildcard looked at every ring, all in one turn: twenty readers of so many topics held up every

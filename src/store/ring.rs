@@ -9,8 +9,8 @@ use crate::name::{MAX_NAME, MAX_USER, Pattern, TopicName};
 use crate::plugin::Retention;
 use crate::store::order::Order;
 
-/// What a record in a ring and in the order takes at most beside its payload; of one that leaves the ring with its topic, the name too is
-/// counted there.
+/// What a record takes at most beside its payload, in its ring and in the order of the log. A topic's name is counted once,
+/// in [`TOPIC`].
 pub const RECORD: usize = allocated(16 + size_of::<Record>())
     + text(MAX_USER)
     + in_list(size_of::<Arc<Record>>())
@@ -77,6 +77,7 @@ impl Ring {
             _ => self.records.iter().take_while(|record| aged(record)).count(),
         };
         (0..gone).for_each(|_| self.evict(order));
+        self.trim();
     }
 
     /// The declared name, unless the topic is forgotten.
@@ -118,7 +119,11 @@ impl Ring {
         while self.records.len() > count || self.bytes > bytes {
             self.evict(order);
         }
-        // A burst must not pin its capacity for as long as the topic lives.
+        self.trim();
+    }
+
+    /// A burst must not pin its capacity for as long as the topic lives.
+    fn trim(&mut self) {
         if self.records.capacity() > 64 && self.records.len() < self.records.capacity() / 4 {
             self.records.shrink_to(self.records.len() * 2);
         }

@@ -73,7 +73,7 @@ impl Rings {
         Some(rings.filter_map(move |(at, ring)| Some((number * BLOCK + at, ring.as_ref()?))))
     }
 
-    /// Another number whenever something was evicted since.
+    /// Another number whenever something was evicted since, or stands at another place.
     pub(super) fn changes(&self) -> u64 {
         self.changes
     }
@@ -185,6 +185,7 @@ impl Rings {
         }
         let block = &mut self.blocks[place / BLOCK];
         block.evicted = ring.evicted().max(block.evicted);
+        self.changes += u64::from(ring.evicted() > 0);
         match block.rings.get_mut(place % BLOCK) {
             Some(free) => *free = Some(ring),
             None => block.rings.push(Some(ring)),
