@@ -74,6 +74,8 @@ struct Cold {
     unflushed: bool,
     /// What was handed over elsewhere and has not left, in bytes.
     outside: usize,
+    /// What is remembered of gaps that were told, in bytes.
+    remembered: usize,
     /// What of all this stands in `outbound`.
     counted: usize,
     outbound: Arc<Outbound>,
@@ -96,7 +98,8 @@ pub enum Written {
 impl Connection {
     /// A connection that its task serves for now.
     pub fn new(io: impl Io + 'static, outbound: Arc<Outbound>) -> Arc<Self> {
-        let cold = Cold { fallen: None, rest: Vec::new(), unflushed: false, outside: 0, counted: 0, outbound };
+        let cold =
+            Cold { fallen: None, rest: Vec::new(), unflushed: false, outside: 0, remembered: 0, counted: 0, outbound };
         let wire = Wire { live: None, cold: Box::new(cold), io };
         Arc::new(Connection {
             waker: AtomicWaker::new(),
@@ -175,6 +178,11 @@ impl Connection {
         let mut wire = self.wire();
         wire.cold.outside = bytes;
         wire.cold.account();
+    }
+
+    /// Says how many bytes its task remembers of gaps that were told to a peer that is behind.
+    pub(super) fn remember(&self, bytes: usize) {
+        self.wire().remember(bytes);
     }
 
     /// Bytes that it holds because its peer has not taken them.
@@ -293,6 +301,14 @@ impl Wire {
         rest
     }
 
+    /// As [`Connection::remember`].
+    pub(super) fn remember(&mut self, bytes: usize) {
+        if self.cold.remembered != bytes {
+            self.cold.remembered = bytes;
+            self.cold.account();
+        }
+    }
+
     pub(super) fn is_clear(&self) -> bool {
         self.cold.rest.is_empty() && !self.cold.unflushed
     }
@@ -325,7 +341,7 @@ impl Wire {
 impl Cold {
     fn account(&mut self) {
         let layer = if self.unflushed { LAYER } else { 0 };
-        let now = self.rest.capacity() + layer + self.outside;
+        let now = self.rest.capacity() + layer + self.outside + self.remembered;
         self.outbound.change(std::mem::replace(&mut self.counted, now), now);
     }
 }

@@ -5,18 +5,19 @@
 //! topic had evicted before somebody asked for its `earliest` is no gap.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::ops::ControlFlow;
 
 use crate::message::Seq;
 use crate::name::Pattern;
+use crate::patterns::{Meter, Patterns};
 
-/// What has been told, and what need not be.
+/// What has been told, and what need not be. Nothing of what the cursor has passed is kept.
 #[derive(Default)]
 pub(super) struct Gaps {
     /// Up to where the gaps of a topic have been told.
-    told: HashMap<Arc<str>, Seq>,
+    told: HashMap<Pattern, Seq>,
     /// For a subscription from the earliest: what was gone of a topic before it asked.
-    gone: HashMap<(Arc<str>, Arc<str>), Seq>,
+    forgiven: HashMap<(Pattern, Pattern), Seq>,
 }
 
 /// One gap, as seqs: from exclusive, to inclusive.
@@ -32,40 +33,70 @@ impl Gaps {
     /// at `head`, whatever has gone by the time its first page is read.
     pub(super) fn forgive(&mut self, subscription: &Pattern, head: Seq, evicted: &[(Pattern, Seq)]) {
         for (topics, seq) in evicted.iter().filter(|(topics, _)| subscription.contains(topics)) {
-            self.gone.insert((key(subscription), key(topics)), head.min(*seq));
+            self.forgiven.insert((subscription.clone(), topics.clone()), head.min(*seq));
         }
     }
 
-    /// A subscription begins anew or has ended: what it was told is no longer known to it.
-    pub(super) fn forget(&mut self, subscription: &Pattern) {
-        self.gone.retain(|(of, _), _| **of != *subscription.as_str());
-        self.told.retain(|topics, _| Pattern::parse(topics).is_ok_and(|topics| !subscription.overlaps(&topics)));
+    /// Subscriptions begin anew or have ended: what they were told is no longer known to them.
+    pub(super) fn forget(&mut self, subscriptions: &[Pattern]) {
+        if self.told.is_empty() && self.forgiven.is_empty() {
+            return;
+        }
+        let mut these = Patterns::default();
+        subscriptions.iter().for_each(|subscription| these.insert(subscription.clone(), ()));
+        self.forgiven.retain(|(of, _), _| these.get(of).is_none());
+        let found = |(): &()| ControlFlow::Break(());
+        self.told
+            .retain(|topics, _| these.overlapping(&topics.canonical(), &mut Meter(usize::MAX), found).is_continue());
     }
 
-    /// A gap could not be told after all.
-    pub(super) fn untold(&mut self, topics: &Pattern, from: Seq) {
-        self.told.insert(key(topics), from);
+    /// A gap has been told.
+    pub(super) fn tell(&mut self, topics: &Pattern, to: Seq) {
+        self.told.insert(topics.clone(), to);
     }
 
-    /// Takes what a page says was evicted; answers the gaps to tell, in order. `subscriptions` are their patterns and
-    /// floors, `after` is the cursor, `until` is how far the reading from the store goes: behind it the window has what
+    /// The cursor has come here.
+    pub(super) fn pass(&mut self, cursor: Seq) {
+        self.told.retain(|_, to| *to > cursor);
+        self.forgiven.retain(|_, seq| *seq > cursor);
+        let (told, forgiven) = (self.told.len() * 2, self.forgiven.len() * 2);
+        self.told.shrink_to(told);
+        self.forgiven.shrink_to(forgiven);
+    }
+
+    /// About how many bytes it takes: of thousands of topics this is more than a subscriber has else.
+    pub(super) fn bytes(&self) -> usize {
+        self.told.capacity() * size_of::<(Pattern, Seq)>()
+            + self.forgiven.capacity() * size_of::<((Pattern, Pattern), Seq)>()
+    }
+
+    /// The gaps to tell, in order, by what a page says was evicted: once for each topic. `subscriptions` are their patterns
+    /// and floors, `after` is the cursor, `until` is how far the reading from the store goes: behind it the window has what
     /// the topic has let go.
     pub(super) fn due<'s>(
-        &mut self,
+        &self,
         evicted: Vec<(Pattern, Seq)>,
-        subscriptions: impl Iterator<Item = (&'s Pattern, Seq)> + Clone,
+        subscriptions: impl Iterator<Item = (&'s Pattern, Seq)>,
         after: Seq,
         until: Seq,
     ) -> Vec<Gap> {
+        if evicted.is_empty() {
+            return Vec::new();
+        }
+        let mut floors = Patterns::default();
+        subscriptions.for_each(|(pattern, floor)| floors.insert(pattern.clone(), (pattern, floor)));
         let mut due = Vec::new();
         for (topics, seq) in evicted {
-            let of = subscriptions.clone().filter(|(pattern, _)| pattern.contains(&topics));
-            let stands = of.map(|(pattern, floor)| self.gone(pattern, &topics).max(floor)).min();
-            let Some(stands) = stands else { continue };
-            let told = self.told.get(topics.as_str()).copied().unwrap_or(0);
-            let (from, to) = (stands.max(after).max(told), seq.min(until));
+            let mut promised = None;
+            _ = floors.containing(&topics.canonical(), |(pattern, floor)| {
+                let stands = self.forgiven(pattern, &topics).max(*floor);
+                promised = Some(promised.map_or(stands, |least: Seq| least.min(stands)));
+                ControlFlow::Continue(())
+            });
+            let Some(promised) = promised else { continue };
+            let told = self.told.get(&topics).copied().unwrap_or(0);
+            let (from, to) = (promised.max(after).max(told), seq.min(until));
             if from < to {
-                self.told.insert(key(&topics), to);
                 due.push(Gap { topics, from, to });
             }
         }
@@ -73,16 +104,12 @@ impl Gaps {
         due
     }
 
-    fn gone(&self, subscription: &Pattern, topics: &Pattern) -> Seq {
-        if self.gone.is_empty() {
+    fn forgiven(&self, subscription: &Pattern, topics: &Pattern) -> Seq {
+        if self.forgiven.is_empty() {
             return 0;
         }
-        self.gone.get(&(key(subscription), key(topics))).copied().unwrap_or(0)
+        self.forgiven.get(&(subscription.clone(), topics.clone())).copied().unwrap_or(0)
     }
-}
-
-fn key(pattern: &Pattern) -> Arc<str> {
-    pattern.as_str().into()
 }
 
 #[cfg(test)]
@@ -97,7 +124,9 @@ mod tests {
     fn due(gaps: &mut Gaps, evicted: &[(&str, u64)], subscriptions: &[(&str, u64)], after: u64) -> Vec<Gap> {
         let evicted = evicted.iter().map(|(topics, seq)| (p(topics), *seq)).collect();
         let subscriptions: Vec<_> = subscriptions.iter().map(|(pattern, floor)| (p(pattern), *floor)).collect();
-        gaps.due(evicted, subscriptions.iter().map(|(pattern, floor)| (pattern, *floor)), after, 100)
+        let due = gaps.due(evicted, subscriptions.iter().map(|(pattern, floor)| (pattern, *floor)), after, 100);
+        due.iter().for_each(|gap| gaps.tell(&gap.topics, gap.to));
+        due
     }
 
     #[test]
@@ -117,7 +146,21 @@ mod tests {
         let subscriptions = [("a", 30), ("**", 0)];
         let told = due(&mut gaps, &[("a", 50), ("b", 60)], &subscriptions, 10);
         assert_eq!(told, [Gap { topics: p("a"), from: 30, to: 50 }], "`**` asked for what there was");
-        gaps.forget(&p("a"));
+        gaps.forget(&[p("a")]);
         assert_eq!(due(&mut gaps, &[("a", 50)], &[("a", 5)], 5), [Gap { topics: p("a"), from: 5, to: 50 }]);
+    }
+
+    #[test]
+    fn what_the_cursor_has_passed_is_not_kept() {
+        let mut gaps = Gaps::default();
+        gaps.forgive(&p("**"), 100, &[(p("b"), 60)]);
+        let topics: Vec<_> = (0..5_000).map(|n| format!("f.{n}")).collect();
+        let evicted: Vec<_> = topics.iter().map(|topic| (topic.as_str(), 50)).collect();
+        assert_eq!(due(&mut gaps, &evicted, &[("f.*", 0)], 10).len(), 5_000);
+        assert!(gaps.bytes() > 5_000 * 24);
+        gaps.pass(49);
+        assert_eq!(due(&mut gaps, &evicted, &[("f.*", 0)], 49), []);
+        gaps.pass(60);
+        assert_eq!(gaps.bytes(), 0);
     }
 }

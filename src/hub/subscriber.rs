@@ -162,7 +162,7 @@ impl Subscriber {
         let Some(replay) = self.replay.as_mut() else { return };
         replay.earliest.retain(|(p, _)| !patterns.contains(p));
         replay.due.retain(|(_, notice)| !matches!(notice, Notice::Gap { topics, .. } if patterns.contains(topics)));
-        patterns.iter().for_each(|pattern| replay.gaps.forget(pattern));
+        replay.gaps.forget(patterns);
     }
 
     fn index(&mut self) {
@@ -207,33 +207,33 @@ impl Subscriber {
     }
 
     /// The first `sent` items of what was pulled have been sent. Of the others, messages will be pulled again from
-    /// where the cursor now stands; what was to be told is kept.
+    /// where the cursor now stands, and gaps be shown by the next page; what else was to be told is kept.
     pub fn settle(&mut self, pulled: Pulled, sent: usize) {
         let before = self.take_back();
         let Pulled { mut items, end, .. } = pulled;
-        if sent == items.len() {
-            debug_assert!(before <= end, "a cursor only advances");
-            self.connection.stand(end.seq);
-            self.cursor = Some(end);
+        let unsent = items.split_off(sent);
+        let cursor = if unsent.is_empty() { end } else { items.last().map_or(before, |(_, cursor)| *cursor) };
+        debug_assert!(before <= cursor, "a cursor only advances");
+        self.connection.stand(cursor.seq);
+        self.cursor = Some(cursor);
+        if self.replay.is_none() && unsent.is_empty() {
             return;
         }
-        let unsent = items.split_off(sent);
-        if let Some((_, cursor)) = items.last() {
-            self.connection.stand(cursor.seq);
-            self.cursor = Some(*cursor);
-        }
         let replay = self.replay.get_or_insert_default();
-        for (item, cursor) in unsent {
-            if let Item::Notice(notice) = item {
-                match &notice {
-                    // The next page shows it again.
-                    Notice::Gap { topics, from, reason: GapReason::Retention | GapReason::Lag, .. } => {
-                        replay.gaps.untold(topics, from.seq);
-                    }
-                    _ => replay.tell(cursor.seq, notice),
-                }
+        for (item, _) in &items {
+            if let Some((topics, to)) = item.evicted() {
+                replay.gaps.tell(topics, to);
             }
         }
+        for (item, cursor) in unsent {
+            if item.evicted().is_none()
+                && let Item::Notice(notice) = item
+            {
+                replay.tell(cursor.seq, notice);
+            }
+        }
+        replay.gaps.pass(cursor.seq);
+        self.connection.remember(replay.gaps.bytes());
     }
 
     /// Gives it to the shard; `false` when something new has come meanwhile or something is left to write.
@@ -247,7 +247,9 @@ impl Subscriber {
         let Some(pass) = state.join(self.slot, cursor, self.hub.head()) else { return false };
         wire.live = Some(pass);
         self.cursor = None;
-        self.replay = None;
+        if self.replay.take().is_some() {
+            wire.remember(0);
+        }
         self.hub.behind.sub(1);
         true
     }
@@ -316,6 +318,18 @@ impl Drop for Subscriber {
         // come to it when the slot is gone.
         self.connection.wire().live = None;
         self.shard.state().remove(self.slot);
+    }
+}
+
+impl Item {
+    /// A gap of what a topic has let go, and up to where: a page of the store shows it, and the next one again.
+    fn evicted(&self) -> Option<(&Pattern, Seq)> {
+        match self {
+            Self::Notice(Notice::Gap { topics, to, reason: GapReason::Retention | GapReason::Lag, .. }) => {
+                Some((topics, to.seq))
+            }
+            _ => None,
+        }
     }
 }
 

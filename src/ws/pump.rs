@@ -13,6 +13,10 @@ use crate::hub::subscriber::{Item, Pulled};
 use crate::ws::ending::{CLOSE_WAIT, Ending};
 use crate::ws::task::Task;
 
+/// Bytes that are encoded for one write, or one message: about what a socket takes at once. What it does not take is
+/// encoded again.
+const WRITE: usize = 128 << 10;
+
 impl Task {
     /// One step: sends what comes next, or gives the connection to its shard when nothing does.
     pub(super) async fn pump(&mut self) -> Result<(), Ending> {
@@ -56,7 +60,7 @@ impl Task {
     }
 
     fn deliver(&mut self, pulled: Pulled) -> Result<(), Ending> {
-        let frames = Frames::new(&self.live, self.protocol, &pulled, usize::MAX);
+        let frames = Frames::new(&self.live, self.protocol, &pulled, WRITE);
         let sent = self.write(&frames)?;
         delivery::count(&self.live, &pulled, sent);
         match frames.then {

@@ -37,6 +37,7 @@ mod register;
 mod reload;
 mod reload_large;
 mod reload_storm;
+mod replay;
 mod rig;
 mod smallest_flow;
 mod stale;
