@@ -59,7 +59,7 @@ impl<V> Default for Patterns<V> {
 impl<V> Patterns<V> {
     /// What one of the longest takes at most beside what belongs to it: a node of its own and one that it branches from, a
     /// place in both, and its segments in their labels and by which they are found.
-    pub const EACH: usize = 2 * (in_list(size_of::<Node<V>>()) + in_table(size_of::<(Box<str>, Id)>()))
+    pub const EACH_BYTES: usize = 2 * (in_list(size_of::<Node<V>>()) + in_table(size_of::<(Box<str>, Id)>()))
         + allocated(size_of::<Below>())
         + 2 * in_list(size_of::<Id>())
         + text(MAX_NAME)

@@ -25,12 +25,12 @@ use crate::problem::Refusal;
 use crate::snapshot::Snapshot;
 
 /// What a registration takes at most, without its topics.
-pub const REGISTRATION: usize = in_table(size_of::<(Uuid, Entry)>())
+pub const REGISTRATION_BYTES: usize = in_table(size_of::<(Uuid, Entry)>())
     + allocated(16 + size_of::<Registration>())
     + allocated(16 + size_of::<Principal>())
     + text(MAX_USER);
 /// What each of its topics takes at most.
-pub const TOPIC: usize = in_list(size_of::<Pattern>()) + text(MAX_NAME);
+pub const TOPIC_BYTES: usize = in_list(size_of::<Pattern>()) + text(MAX_NAME);
 
 /// What a registered connection is.
 #[derive(PartialEq, Eq)]

@@ -2,11 +2,11 @@
 
 use crate::config::model::{Config, History, Limits};
 use crate::footprint;
-use crate::hub::entry::{AT_MOST, FIXED};
-use crate::hub::subscriber::SUBSCRIPTION;
+use crate::hub::entry::{COST_HALVES, FIXED_BYTES};
+use crate::hub::subscriber::SUBSCRIPTION_BYTES;
 use crate::name::{MAX_NAME, MAX_USER};
 use crate::registrations;
-use crate::store::{self, FORGOTTEN};
+use crate::store::{self, FORGOTTEN_BYTES};
 
 /// Connections that are reckoned with when the configuration leaves their number to the system.
 const CONNECTIONS: usize = 65_536;
@@ -37,13 +37,13 @@ impl WorstCase {
     /// Adds everything up.
     pub fn of(config: &Config) -> Self {
         let ring = |history: &History| match history.count as u64 {
-            0 => store::TOPIC as u64,
+            0 => store::TOPIC_BYTES as u64,
             // A ring is full when one of its bounds is met: `count` small messages, or `bytes` of large ones, each of which
             // the allocator rounds up.
             count => {
                 let bytes = history.bytes as u64;
-                let records = count.saturating_mul(store::RECORD as u64 + footprint::allocated(0) as u64);
-                (store::TOPIC as u64).saturating_add(bytes.saturating_add(bytes / 4)).saturating_add(records)
+                let records = count.saturating_mul(store::RECORD_BYTES as u64 + footprint::allocated(0) as u64);
+                (store::TOPIC_BYTES as u64).saturating_add(bytes.saturating_add(bytes / 4)).saturating_add(records)
             }
         };
         let limits = &config.limits;
@@ -57,12 +57,13 @@ impl WorstCase {
             }
         }
         if families > 0 {
-            families = families.saturating_add(FORGOTTEN as u64);
+            families = families.saturating_add(FORGOTTEN_BYTES as u64);
         }
         let mut grants = config.tokens.iter().map(|token| &token.grants);
         let publishes = grants.clone().any(|grants| !grants.publish.is_empty());
         let registers = !config.anonymous.register.is_empty() || grants.any(|grants| !grants.register.is_empty());
-        let registration = (registrations::REGISTRATION + limits.subscriptions * registrations::TOPIC) as u64;
+        let registration =
+            (registrations::REGISTRATION_BYTES + limits.subscriptions * registrations::TOPIC_BYTES) as u64;
         Self {
             topics,
             families,
@@ -70,7 +71,7 @@ impl WorstCase {
             connections: connections(limits),
             outbound: limits.outbound as u64,
             registrations: if registers { registration.saturating_mul(limits.registrations as u64) } else { 0 },
-            keys: if publishes { (store::KEY as u64).saturating_mul(limits.idempotency_keys as u64) } else { 0 },
+            keys: if publishes { (store::KEY_BYTES as u64).saturating_mul(limits.idempotency_keys as u64) } else { 0 },
         }
     }
 
@@ -85,12 +86,12 @@ impl WorstCase {
 /// What was appended together last stays whole.
 fn window(limits: &Limits) -> u64 {
     let names = limits.batch * (MAX_NAME + MAX_USER);
-    let last = 2 * (limits.body + names) + limits.batch * FIXED;
-    (limits.window.max(last) as u64).saturating_mul(AT_MOST as u64) / 2
+    let last = 2 * (limits.body + names) + limits.batch * FIXED_BYTES;
+    (limits.window.max(last) as u64).saturating_mul(COST_HALVES as u64) / 2
 }
 
 fn connections(limits: &Limits) -> u64 {
-    let subscriptions = (limits.subscriptions as u64).saturating_mul(SUBSCRIPTION as u64);
+    let subscriptions = (limits.subscriptions as u64).saturating_mul(SUBSCRIPTION_BYTES as u64);
     let each = (IDLE_CONNECTION + limits.frame as u64 + limits.body as u64).saturating_add(subscriptions);
     each.saturating_mul(limits.connections.unwrap_or(CONNECTIONS) as u64)
 }

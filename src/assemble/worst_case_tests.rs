@@ -3,8 +3,8 @@ use std::sync::Arc;
 use super::WorstCase;
 use crate::config::model::{Config, Limits};
 use crate::footprint::{allocated, text};
-use crate::hub::entry::{AT_MOST, Message};
-use crate::hub::subscriber::SUBSCRIPTION;
+use crate::hub::entry::{COST_HALVES, Message};
+use crate::hub::subscriber::SUBSCRIPTION_BYTES;
 use crate::message::{Epoch, Record, Seq, Time};
 use crate::name::{MAX_NAME, MAX_USER, TopicName, UserId};
 use crate::plugin::{ENCODERS, Encoder};
@@ -40,7 +40,7 @@ fn the_window_takes_no_more_than_is_reckoned() {
             + allocated(payload)
             + text(name)
             + if user > 0 { text(user) } else { 0 };
-        assert!(taken <= message.cost() * AT_MOST / 2, "{taken} for {payload}, {name}, {user}: {}", message.cost());
+        assert!(taken <= message.cost() * COST_HALVES / 2, "{taken} for {payload}, {name}, {user}: {}", message.cost());
     }
 }
 
@@ -48,13 +48,13 @@ fn the_window_takes_no_more_than_is_reckoned() {
 #[test]
 fn nothing_takes_more_than_was_measured() {
     for (what, reckoned, reached, most) in [
-        ("a retained record", store::RECORD, 445, 640),
-        ("a topic of a family that retains nothing", store::TOPIC, 412, 640),
+        ("a retained record", store::RECORD_BYTES, 445, 640),
+        ("a topic of a family that retains nothing", store::TOPIC_BYTES, 412, 640),
         // Two texts, and a place in the table and in the order.
-        ("an idempotency key", store::KEY, 2 * 320 + 105 * 8 / 7 + 56, 1_200),
+        ("an idempotency key", store::KEY_BYTES, 2 * 320 + 105 * 8 / 7 + 56, 1_200),
         // A pattern is its text alone, however many segments it has.
-        ("a topic of a registration", registrations::TOPIC, 320 + 16, 400),
-        ("a subscription", SUBSCRIPTION, 3 * 320 + 2 * size_of::<usize>() * 8, 2_560),
+        ("a topic of a registration", registrations::TOPIC_BYTES, 320 + 16, 400),
+        ("a subscription", SUBSCRIPTION_BYTES, 3 * 320 + 2 * size_of::<usize>() * 8, 2_560),
     ] {
         assert!((reached..=most).contains(&reckoned), "{what}: {reckoned}");
     }

@@ -159,12 +159,12 @@ impl Connection {
         Some(last)
     }
 
-    pub(super) fn stand(&self, seq: Seq) {
+    pub(super) fn note_position(&self, seq: Seq) {
         self.stands.store(seq, Ordering::Relaxed);
     }
 
     /// Where in the log it stands, if it is behind; for choosing, for it may just have changed.
-    pub fn stands(&self) -> Seq {
+    pub fn last_position(&self) -> Seq {
         let wire = self.wire();
         match (wire.live, wire.cold.fallen) {
             (Some(_), _) => Seq::MAX,

@@ -16,10 +16,10 @@ use crate::plugin::{ENCODERS, Encoder};
 const NAMES: usize = 4_096;
 
 /// What [`Message::cost`] counts beside the texts.
-pub const FIXED: usize = 384;
+pub const FIXED_BYTES: usize = 384;
 /// What a message in the window takes at most, in halves of its [`Message::cost`]: encoded for every protocol, and rounded
 /// up by the allocator.
-pub const AT_MOST: usize = 5;
+pub const COST_HALVES: usize = 5;
 
 /// A place in the log: everything up to it has been seen. A mark stands behind the message with its seq, and marks in
 /// the order of their generations, so that places compare as the log runs.
@@ -52,11 +52,11 @@ impl Message {
     }
 
     /// What it counts against `limits.window`: text, one encoding, and what surrounds them. That is what it takes where
-    /// all subscribers speak one protocol; see [`AT_MOST`].
+    /// all subscribers speak one protocol; see [`COST_HALVES`].
     pub fn cost(&self) -> usize {
         let Record { payload, topic, user, .. } = &*self.record;
         let names = topic.as_str().len() + user.as_ref().map_or(0, |user| user.as_str().len());
-        (payload.len() + names) * 2 + FIXED
+        (payload.len() + names) * 2 + FIXED_BYTES
     }
 }
 

@@ -20,8 +20,8 @@ use crate::principal::Principal;
 const SEARCH: usize = 1 << 16;
 
 /// What a subscription takes at most in its shard, the longest pattern included.
-pub(super) const SUBSCRIPTION: usize =
-    Patterns::<Vec<SlotId>>::EACH + allocated(in_list(size_of::<SlotId>())) + in_list(size_of::<Pattern>());
+pub(super) const SUBSCRIPTION_BYTES: usize =
+    Patterns::<Vec<SlotId>>::EACH_BYTES + allocated(in_list(size_of::<SlotId>())) + in_list(size_of::<Pattern>());
 
 /// Where a member stands in its shard.
 pub(super) type SlotId = u32;
@@ -47,8 +47,8 @@ pub(super) struct Slot {
     subscriptions: Vec<Pattern>,
     /// The shard serves it, and not its own task.
     live: bool,
-    /// What it has already got.
-    pub(super) from: Cursor,
+    /// Where it stood when it came to be served by the shard: it has got everything up to there.
+    pub(super) joined_at: Cursor,
     /// Which messages of the batch that is being prepared it wants.
     pub(super) wants: u64,
 }
@@ -61,7 +61,7 @@ impl Members {
             principal: None,
             subscriptions: Vec::new(),
             live: false,
-            from: Cursor::default(),
+            joined_at: Cursor::default(),
             wants: 0,
         };
         if let Some(id) = self.free.pop() {
@@ -81,7 +81,7 @@ impl Members {
     }
 
     /// Has the member served by the shard, or by its own task.
-    pub(super) fn serve(&mut self, id: SlotId, live: bool) {
+    pub(super) fn set_live(&mut self, id: SlotId, live: bool) {
         self.slot(id).live = live;
         self.changes += 1;
     }
@@ -162,8 +162,8 @@ impl Members {
         let Self { slots, exact, patterns, users, .. } = self;
         let mut want = |id: SlotId, subscribed: bool| {
             let Some(slot) = slots[id as usize].as_mut().filter(|slot| slot.live) else { return };
-            all &= record.seq > slot.from.seq;
-            if record.seq > slot.from.seq && (subscribed || slot.subscribes(&record.topic)) {
+            all &= record.seq > slot.joined_at.seq;
+            if record.seq > slot.joined_at.seq && (subscribed || slot.subscribes(&record.topic)) {
                 if slot.wants == 0 {
                     touched.push(id);
                 }

@@ -188,7 +188,7 @@ impl Hub {
         let mut holders: Vec<_> = holders.filter(|(bytes, c)| *bytes > 0 && c.ending().is_none()).collect();
         let mut held: usize = holders.iter().map(|(bytes, _)| bytes).sum();
         let mut shed = 0;
-        holders.sort_by_cached_key(|(_, connection)| (connection.stands(), connection.progress()));
+        holders.sort_by_cached_key(|(_, connection)| (connection.last_position(), connection.progress()));
         for (bytes, connection) in holders {
             if held <= budget {
                 break;

@@ -237,8 +237,8 @@ impl Shard {
     fn give_up(&self, item: &Item, wire: &mut Wire, pass: &Pass, at: Option<Cursor>) {
         item.connection.retire(wire);
         let mut state = self.state();
-        state.serve(item.id, false);
-        let stood = pass.start.max(state.members.slot(item.id).from);
+        state.set_live(item.id, false);
+        let stood = pass.start.max(state.members.slot(item.id).joined_at);
         wire.fall(at.unwrap_or(stood));
     }
 }
@@ -250,8 +250,8 @@ impl State {
         if cursor < head {
             return None;
         }
-        self.members.slot(id).from = cursor;
-        self.serve(id, true);
+        self.members.slot(id).joined_at = cursor;
+        self.set_live(id, true);
         Some(self.pass.joined())
     }
 
@@ -261,8 +261,8 @@ impl State {
             Some(start) if stamp != self.pass => start,
             _ => self.position,
         };
-        self.serve(id, false);
-        at.max(self.members.slot(id).from)
+        self.set_live(id, false);
+        at.max(self.members.slot(id).joined_at)
     }
 
     /// Takes a member out for good.
@@ -271,9 +271,9 @@ impl State {
         self.members.remove(id);
     }
 
-    fn serve(&mut self, id: SlotId, live: bool) {
+    fn set_live(&mut self, id: SlotId, live: bool) {
         self.listed = None;
-        self.members.serve(id, live);
+        self.members.set_live(id, live);
     }
 
     fn take_list(&mut self, topic: &TopicName) -> Option<List> {

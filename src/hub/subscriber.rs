@@ -24,7 +24,7 @@ use crate::plugin::Encoder;
 use crate::principal::Principal;
 
 /// What a subscription takes at most, the longest pattern included; also while its replay begins.
-pub const SUBSCRIPTION: usize = members::SUBSCRIPTION
+pub const SUBSCRIPTION_BYTES: usize = members::SUBSCRIPTION_BYTES
     + in_list(size_of::<Subscription>())
     + in_list(size_of::<Pattern>())
     + in_list(size_of::<(Seq, Notice)>());
@@ -86,7 +86,7 @@ impl Subscriber {
         let shard = hub.next_shard();
         let slot = shard.state().members.insert(connection.clone(), encoder);
         let head = hub.head();
-        connection.stand(head.seq);
+        connection.note_position(head.seq);
         let cursor = Some(head);
         Self { hub, shard, slot, connection, user: None, subscriptions: Vec::new(), cursor, replay: None }
     }
@@ -176,7 +176,7 @@ impl Subscriber {
         if self.cursor.is_none() {
             let mut wire = self.connection.wire();
             if let Some(cursor) = wire.take_fallen() {
-                self.connection.stand(cursor.seq);
+                self.connection.note_position(cursor.seq);
                 self.cursor = Some(cursor);
                 self.hub.behind.add(1);
             }
@@ -194,7 +194,7 @@ impl Subscriber {
             Some(stamp) => self.shard.state().leave(self.slot, stamp),
             None => wire.take_fallen().expect("whoever is not live any more has fallen"),
         };
-        self.connection.stand(cursor.seq);
+        self.connection.note_position(cursor.seq);
         self.hub.behind.add(1);
         self.cursor = Some(cursor);
         cursor
@@ -214,7 +214,7 @@ impl Subscriber {
         let unsent = items.split_off(sent);
         let cursor = if unsent.is_empty() { end } else { items.last().map_or(before, |(_, cursor)| *cursor) };
         debug_assert!(before <= cursor, "a cursor only advances");
-        self.connection.stand(cursor.seq);
+        self.connection.note_position(cursor.seq);
         self.cursor = Some(cursor);
         if self.replay.is_none() && unsent.is_empty() {
             return;

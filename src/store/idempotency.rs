@@ -13,7 +13,7 @@ use crate::plugin::{Draft, IdempotencyKey, MAX_KEY, Receipt, StoreError};
 use crate::store::Settings;
 
 /// What a key takes at most: in the table and in the order of time, which share its text and its topic's name.
-pub const KEY: usize = in_table(size_of::<((IdempotencyKey, TopicName), Known)>())
+pub const KEY_BYTES: usize = in_table(size_of::<((IdempotencyKey, TopicName), Known)>())
     + in_list(size_of::<(Time, (IdempotencyKey, TopicName))>())
     + text(MAX_KEY)
     + text(MAX_NAME);

@@ -7,9 +7,9 @@ mod reading;
 mod ring;
 mod rings;
 
-pub use self::idempotency::KEY;
-pub use self::ring::{RECORD, TOPIC};
-pub use self::rings::FORGOTTEN;
+pub use self::idempotency::KEY_BYTES;
+pub use self::ring::{RECORD_BYTES, TOPIC_BYTES};
+pub use self::rings::FORGOTTEN_BYTES;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,13 +10,13 @@ use crate::plugin::Retention;
 use crate::store::order::Order;
 
 /// What a record takes at most beside its payload, in its ring and in the order of the log. A topic's name is counted once,
-/// in [`TOPIC`].
-pub const RECORD: usize = allocated(16 + size_of::<Record>())
+/// in [`TOPIC_BYTES`].
+pub const RECORD_BYTES: usize = allocated(16 + size_of::<Record>())
     + text(MAX_USER)
     + in_list(size_of::<Arc<Record>>())
     + 4 * size_of::<Arc<Record>>();
 /// What a topic with an empty ring takes at most, in each of the tables that it stands in.
-pub const TOPIC: usize =
+pub const TOPIC_BYTES: usize =
     text(MAX_NAME) + in_table(size_of::<(TopicName, usize)>()) + in_list(size_of::<Option<Ring>>());
 
 /// The newest messages of a topic, bounded by count, bytes of payload and age.

@@ -12,12 +12,13 @@ use crate::message::{Record, Seq};
 use crate::name::{MAX_NAME, Pattern, TopicName};
 use crate::plugin::Retention;
 use crate::store::order::Order;
-use crate::store::ring::{Ring, TOPIC};
+use crate::store::ring::{Ring, TOPIC_BYTES};
 
 /// Forgotten topics whose evictions are remembered one by one; beyond that, for their family as a whole.
 const MAX_FORGOTTEN: usize = 10_000;
 /// What those that are remembered take at most, in bytes.
-pub const FORGOTTEN: usize = MAX_FORGOTTEN * (TOPIC + text(MAX_NAME) + in_list(size_of::<(Pattern, Seq)>()));
+pub const FORGOTTEN_BYTES: usize =
+    MAX_FORGOTTEN * (TOPIC_BYTES + text(MAX_NAME) + in_list(size_of::<(Pattern, Seq)>()));
 /// Places in a block.
 const BLOCK: usize = 256;
 

@@ -149,7 +149,11 @@ fn subscriptions(live: &Live, topics: &[&Topic]) -> BTreeMap<String, usize> {
 fn connections(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     for (name, help, value) in [
         ("connections", "Connections open on the public listener, WebSockets included", live.connections.open() as u64),
-        ("subscribers_behind", "Subscribers that have not got everything yet, and large answers that are being read", live.hub.behind.get()),
+        (
+            "subscribers_behind",
+            "Subscribers that have not got everything yet, and large answers that are being read",
+            live.hub.behind.get(),
+        ),
         ("outbound_bytes", "What slow readers have not taken", live.hub.outbound.held() as u64),
         ("unidentified", "WebSockets that have not said who they are", live.strangers.len() as u64),
         ("registrations", "Registrations that stand", live.registrations.len() as u64),
