@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -47,16 +47,11 @@ pub struct Places {
 pub fn read(body: &Bytes, media: Media, limits: &Limits) -> Result<Envelopes, Refusal> {
     let lines = Lines::of(body);
     let text = std::str::from_utf8(body).map_err(|e| malformed(lines.place(e.valid_up_to()), "not UTF-8"))?;
-    let items: Vec<&str> = match media {
-        Media::Lines => text.split('\n').filter(|line| !line.trim().is_empty()).collect(),
-        Media::Json if text.trim_start().starts_with('[') => {
-            scan::<Vec<&RawValue>>(&lines, text)?.into_iter().map(RawValue::get).collect()
-        }
-        Media::Json => {
-            let publication = envelope(&lines, text)?;
-            return Ok(Envelopes::new(lines, vec![publication], true));
-        }
-    };
+    if media == Media::Json && !text.trim_start().starts_with('[') {
+        let publication = envelope(&lines, text)?;
+        return Ok(Envelopes::new(lines, vec![publication], true));
+    }
+    let items = items(&lines, media, text, limits.batch)?;
     if items.is_empty() {
         return Err(Refusal::BadRequest("nothing to publish: the list is empty".into()));
     }
@@ -182,15 +177,33 @@ fn refuse(lines: &Lines, part: &str, detail: impl fmt::Display) -> Refusal {
     Refusal::BadRequest(format!("line {line}, column {column}: {detail}"))
 }
 
+/// The texts of the items of a list, and not more than one over `most`: so short can they be that all of a body's would
+/// take eight times its memory.
+fn items<'t>(lines: &Lines, media: Media, text: &'t str, most: usize) -> Result<Vec<&'t str>, Refusal> {
+    if media == Media::Lines {
+        let items = text.split('\n').filter(|line| !line.trim().is_empty());
+        return Ok(items.take(most + 1).collect());
+    }
+    let mut items = Vec::new();
+    let mut input = serde_json::Deserializer::from_str(text);
+    match (Items { items: &mut items, most }).deserialize(&mut input).and_then(|()| input.end()) {
+        // Nobody asks what comes behind the one too many.
+        Err(error) if items.len() <= most => Err(misread(lines, text, &error)),
+        _ => Ok(items),
+    }
+}
+
 /// Reads a part of the body as far as its syntax goes.
 fn scan<'a, T: Deserialize<'a>>(lines: &Lines, text: &'a str) -> Result<T, Refusal> {
-    serde_json::from_str(text).map_err(|error| {
-        // serde_json counts from the beginning of what it was given; its column 0 is a newline that should not be.
-        let start = lines.place_of(text);
-        let (line, column) = (error.line().max(1), error.column().max(1));
-        let column = if line == 1 { start.column + column - 1 } else { column };
-        malformed(Place { line: start.line + line - 1, column }, &in_our_words(&error.to_string()))
-    })
+    serde_json::from_str(text).map_err(|error| misread(lines, text, &error))
+}
+
+fn misread(lines: &Lines, text: &str, error: &serde_json::Error) -> Refusal {
+    // serde_json counts from the beginning of what it was given; its column 0 is a newline that should not be.
+    let start = lines.place_of(text);
+    let (line, column) = (error.line().max(1), error.column().max(1));
+    let column = if line == 1 { start.column + column - 1 } else { column };
+    malformed(Place { line: start.line + line - 1, column }, &in_our_words(&error.to_string()))
 }
 
 /// Reads one envelope. `text` is a part of the body.
@@ -261,7 +274,40 @@ fn unknown(name: &str) -> String {
     }
 }
 
-/// The members of an object as they stand in the text, in order and twice if they are.
+/// Takes the items of an array, and fails at the first over `most`.
+struct Items<'i, 't> {
+    items: &'i mut Vec<&'t str>,
+    most: usize,
+}
+
+impl<'t> DeserializeSeed<'t> for Items<'_, 't> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'t>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'t> Visitor<'t> for Items<'_, 't> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'t>>(self, mut array: A) -> Result<(), A::Error> {
+        while let Some(item) = array.next_element::<&RawValue>()? {
+            self.items.push(item.get());
+            if self.items.len() > self.most {
+                return Err(A::Error::custom("too many"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The members of an object as they stand in the text, in order and twice if they are. Not more than one over those that
+/// there can be: one of them is refused then.
 struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
@@ -277,7 +323,9 @@ impl<'de> Deserialize<'de> for Members<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::with_capacity(MEMBERS.len());
                 while let Some(member) = map.next_entry()? {
-                    members.push(member);
+                    if members.len() <= MEMBERS.len() {
+                        members.push(member);
+                    }
                 }
                 Ok(Members(members))
             }

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Envelopes, Lines, read};
+use super::{Envelopes, Lines, Members, items, read};
 use crate::config::model::Limits;
 use crate::http::body::Media;
 use crate::problem::Refusal;
@@ -110,6 +110,45 @@ fn each_thing_that_can_be_wrong_is_said() {
     ] {
         assert_eq!(refusal(Media::Json, body).to_string(), expected, "{body}");
     }
+}
+
+/// All were gathered, and then counted: 64 MiB of `[1,1,1,…]` took 512 MiB to be refused.
+#[test]
+fn no_more_is_gathered_than_shows_that_there_is_too_much() {
+    for (media, text) in [
+        (Media::Json, format!("[{}1]", "1,".repeat(1_000))),
+        (Media::Lines, "1\n\n".repeat(1_000)),
+        // What stands behind it does not matter.
+        (Media::Json, "[1,2,3,4,nonsense".to_owned()),
+    ] {
+        let body = Bytes::from(text.clone());
+        let text = str::from_utf8(&body).expect("text");
+        assert_eq!(items(&Lines::of(&body), media, text, 3).expect("a list").len(), 4, "{media:?}");
+        assert_eq!(refusal(media, text).to_string(), "the list is longer than `limits.batch` allows (3)");
+    }
+    // As many as there may be are read to the end.
+    assert_eq!(
+        refusal(Media::Json, "[1,2,3 nonsense").to_string(),
+        "line 1, column 8: `,` or `]` is expected after an item"
+    );
+    assert_eq!(
+        refusal(Media::Json, "[1,2,3] nonsense").to_string(),
+        "line 1, column 9: something follows the end of the value"
+    );
+}
+
+/// As with the items: 64 MiB of `{"":1,"":1,…}` took more than 400 MiB.
+#[test]
+fn no_more_members_are_gathered_than_show_what_is_wrong() {
+    let text = format!("{{{}\"topic\":1}}", "\"topic\":\"a\",".repeat(1_000));
+    let Members(members) = serde_json::from_str(&text).expect("members");
+    assert_eq!(members.len(), 6);
+    assert_eq!(refusal(Media::Json, &text).to_string(), "the key at `/topic` stands twice: keep one of them");
+    let text = r#"{"topic":"a","data":1,"message":1,"user_id":1,"key":"k","dada":1,"x":1}"#;
+    assert_eq!(
+        refusal(Media::Json, text).to_string(),
+        "line 1, column 57: unknown member `dada`: did you mean `data`?"
+    );
 }
 
 #[test]
