@@ -41,16 +41,19 @@ pub struct Loaded {
     pub read_paths: Vec<String>,
 }
 
-/// Loads a configuration. `cache` is that of the load before, `now` is what `not_after` is compared with.
+/// Loads a configuration. `cache` is that of the load before, `now` is what
+/// the validity of tokens and of the certificate is compared with.
 pub fn load(files: &dyn Files, cache: &SchemaCache, now: Time) -> Loaded {
     let reading = Reading::new(files);
     let decoded = decode(&reading, &KINDS, now);
     let (config, mut diagnostics, mut sources) = (decoded.config, decoded.diagnostics, decoded.sources);
     let (compiled, files) = schemas::compile(&config, &reading, cache, &mut sources, &mut diagnostics);
-    if let Some(tls) = &config.server.tls
-        && let Err(why) = tls::build(tls)
-    {
-        diagnostics.push(Diagnostic::new(ServerFact::BadTls { why }, tls.span.clone()));
+    if let Some(tls) = &config.server.tls {
+        let wrong = match tls::build(tls) {
+            Ok(_) => tls::untimely(tls, now),
+            Err(why) => Some(ServerFact::BadTls { why }),
+        };
+        diagnostics.extend(wrong.map(|fact| Diagnostic::new(fact, tls.span.clone())));
     }
     schemas::try_examples(&config, &compiled.schemas, &mut diagnostics);
     decode::sort(&mut diagnostics);

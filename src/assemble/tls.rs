@@ -1,14 +1,20 @@
 //! A certificate and its key, made ready for the listener. The only file that knows how they are checked.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use rustls::ServerConfig;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{CertificateError, RootCertStore, ServerConfig};
 use secrecy::ExposeSecret;
 
 use crate::config::model::Tls;
+use crate::diagnostic::ServerFact;
+use crate::message::Time;
 
 /// Checks that both can be read and belong together.
 ///
@@ -37,3 +43,34 @@ pub fn build(tls: &Tls) -> Result<Arc<ServerConfig>, String> {
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
+
+/// That the server's own certificate has expired, or is not valid yet. Those that signed it are not looked at: one of them
+/// may have expired where clients know another way.
+pub fn untimely(tls: &Tls, now: Time) -> Option<ServerFact> {
+    let own = CertificateDer::from_pem_slice(&tls.cert_pem).ok()?;
+    let mut roots = RootCertStore::empty();
+    roots.add(own.clone()).ok()?;
+    let provider = Arc::new(ring::default_provider());
+    let client = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().ok()?;
+    // The time is looked at before the name and who signed: what clients make of those is not known here.
+    let name = ServerName::from(IpAddr::from(Ipv4Addr::LOCALHOST));
+    let now = UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(now.0).unwrap_or_default()));
+    let path = tls.cert.clone();
+    match client.verify_server_cert(&own, &[], &name, &[], now) {
+        Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+            Some(ServerFact::ExpiredCertificate { path, since: moment(not_after) })
+        }
+        Err(rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. })) => {
+            Some(ServerFact::EarlyCertificate { path, until: moment(not_before) })
+        }
+        _ => None,
+    }
+}
+
+fn moment(time: UnixTime) -> String {
+    Time(i64::try_from(time.as_secs()).unwrap_or(i64::MAX).saturating_mul(1_000)).to_string()
+}
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;

@@ -16,6 +16,8 @@ pub const CODES: &[&str] = &[
     "window-below-body",
     "tls-unreadable",
     "bad-tls",
+    "expired-certificate",
+    "early-certificate",
 ];
 
 /// What is wrong with the server's own settings.
@@ -32,6 +34,8 @@ pub enum ServerFact {
     WindowBelowBody { window: String, body: String },
     TlsUnreadable { path: String, cause: String },
     BadTls { why: String },
+    ExpiredCertificate { path: String, since: String },
+    EarlyCertificate { path: String, until: String },
 }
 
 impl ServerFact {
@@ -72,6 +76,14 @@ impl ServerFact {
                 "bad-tls",
                 "write PEM: in `cert` the server's certificate and then those that signed it, in `key` its private key",
             ),
+            Self::ExpiredCertificate { .. } => About::warning(
+                "expired-certificate",
+                "clients refuse it: renew it; the new files are reloaded like everything else, without a restart",
+            ),
+            Self::EarlyCertificate { .. } => About::warning(
+                "early-certificate",
+                "clients refuse it until then: use one that is valid now, or look whether the clock here is right",
+            ),
         }
     }
 }
@@ -91,6 +103,12 @@ impl fmt::Display for ServerFact {
             }
             Self::TlsUnreadable { path, cause } => write!(f, "cannot read `{path}`: {cause}"),
             Self::BadTls { why } => f.write_str(why),
+            Self::ExpiredCertificate { path, since } => {
+                write!(f, "the certificate in `{path}` has expired: it was valid until {since}")
+            }
+            Self::EarlyCertificate { path, until } => {
+                write!(f, "the certificate in `{path}` is not valid yet: it is from {until}")
+            }
         }
     }
 }

@@ -3,10 +3,11 @@
 //! Nothing is copied: the members of an envelope are slices of the body. So a payload is forwarded as it was written,
 //! and what is wrong with it can be placed in the whole body.
 
+use std::cell::Cell;
 use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -34,7 +35,7 @@ pub struct Envelopes {
 
 /// Where the payloads of a body of envelopes stand in it.
 pub struct Places {
-    body: Bytes,
+    lines: Lines,
     starts: Vec<usize>,
 }
 
@@ -44,17 +45,13 @@ pub struct Places {
 /// 400 for the syntax, by line and column of the body; in a list, by index, for each envelope that is not one; 413 for
 /// more than `limits.batch`.
 pub fn read(body: &Bytes, media: Media, limits: &Limits) -> Result<Envelopes, Refusal> {
-    let text = std::str::from_utf8(body).map_err(|e| malformed(Place::of(&body[..e.valid_up_to()]), "not UTF-8"))?;
-    let items: Vec<&str> = match media {
-        Media::Lines => text.split('\n').filter(|line| !line.trim().is_empty()).collect(),
-        Media::Json if text.trim_start().starts_with('[') => {
-            scan::<Vec<&RawValue>>(body, text)?.into_iter().map(RawValue::get).collect()
-        }
-        Media::Json => {
-            let publication = envelope(body, text)?;
-            return Ok(Envelopes::new(body, vec![publication], true));
-        }
-    };
+    let lines = Lines::of(body);
+    let text = std::str::from_utf8(body).map_err(|e| malformed(lines.place(e.valid_up_to()), "not UTF-8"))?;
+    if media == Media::Json && !text.trim_start().starts_with('[') {
+        let publication = envelope(&lines, text)?;
+        return Ok(Envelopes::new(lines, vec![publication], true));
+    }
+    let items = items(&lines, media, text, limits.batch)?;
     if items.is_empty() {
         return Err(Refusal::BadRequest("nothing to publish: the list is empty".into()));
     }
@@ -64,18 +61,18 @@ pub fn read(body: &Bytes, media: Media, limits: &Limits) -> Result<Envelopes, Re
     let mut publications = Vec::with_capacity(items.len());
     let mut refused = Vec::new();
     for (index, item) in items.into_iter().enumerate() {
-        match envelope(body, item) {
+        match envelope(&lines, item) {
             Ok(publication) => publications.push(publication),
             Err(refusal) => refused.push((index, refusal)),
         }
     }
-    if refused.is_empty() { Ok(Envelopes::new(body, publications, false)) } else { Err(Refusal::Batch(refused)) }
+    if refused.is_empty() { Ok(Envelopes::new(lines, publications, false)) } else { Err(Refusal::Batch(refused)) }
 }
 
 impl Envelopes {
-    fn new(body: &Bytes, publications: Vec<Publication>, single: bool) -> Self {
-        let starts = publications.iter().map(|publication| offset(body, &publication.body)).collect();
-        Self { publications, single, places: Places { body: body.clone(), starts } }
+    fn new(lines: Lines, publications: Vec<Publication>, single: bool) -> Self {
+        let starts = publications.iter().map(|publication| offset(&lines.body, &publication.body)).collect();
+        Self { publications, single, places: Places { lines, starts } }
     }
 
     /// Gives the one envelope the key of the request's header.
@@ -112,7 +109,7 @@ impl Places {
     fn place_one(&self, index: usize, refusal: Refusal) -> Refusal {
         match (refusal, self.starts.get(index)) {
             (Refusal::MalformedJson { line, column, detail }, Some(start)) => {
-                let start = Place::of(&self.body[..*start]);
+                let start = self.lines.place(*start);
                 let column = if line == 1 { start.column + column - 1 } else { column };
                 Refusal::MalformedJson { line: start.line + line - 1, column, detail }
             }
@@ -127,12 +124,42 @@ struct Place {
     column: usize,
 }
 
-impl Place {
-    /// The place behind a text.
-    fn of(before: &[u8]) -> Self {
-        let newlines = before.iter().filter(|byte| **byte == b'\n').count();
-        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        Self { line: newlines + 1, column: before.len() - line_start + 1 }
+/// Places in a body. Of a list they are asked for in its order, so each is counted on from the one before: a list in
+/// which everything is wrong is read through once, and not once for each item.
+struct Lines {
+    body: Bytes,
+    last: Cell<Counted>,
+}
+
+/// How far a body has been counted, and the line that was come to: its number and where it starts.
+#[derive(Clone, Copy)]
+struct Counted {
+    to: usize,
+    line: usize,
+    start: usize,
+}
+
+impl Counted {
+    const NOTHING: Self = Self { to: 0, line: 1, start: 0 };
+}
+
+impl Lines {
+    fn of(body: &Bytes) -> Self {
+        Self { body: body.clone(), last: Cell::new(Counted::NOTHING) }
+    }
+
+    /// The place of a slice of the body.
+    fn place_of(&self, part: &str) -> Place {
+        self.place(offset(&self.body, part.as_bytes()))
+    }
+
+    fn place(&self, at: usize) -> Place {
+        let last = if self.last.get().to <= at { self.last.get() } else { Counted::NOTHING };
+        let between = &self.body[last.to..at];
+        let line = last.line + memchr::memchr_iter(b'\n', between).count();
+        let start = memchr::memrchr(b'\n', between).map_or(last.start, |newline| last.to + newline + 1);
+        self.last.set(Counted { to: at, line, start });
+        Place { line, column: at - start + 1 }
     }
 }
 
@@ -145,34 +172,52 @@ fn offset(body: &[u8], part: &[u8]) -> usize {
     part.as_ptr().addr() - body.as_ptr().addr()
 }
 
-fn refuse(body: &Bytes, part: &str, detail: impl fmt::Display) -> Refusal {
-    let Place { line, column } = Place::of(&body[..offset(body, part.as_bytes())]);
+fn refuse(lines: &Lines, part: &str, detail: impl fmt::Display) -> Refusal {
+    let Place { line, column } = lines.place_of(part);
     Refusal::BadRequest(format!("line {line}, column {column}: {detail}"))
 }
 
+/// The texts of the items of a list, and not more than one over `most`: so short can they be that all of a body's would
+/// take eight times its memory.
+fn items<'t>(lines: &Lines, media: Media, text: &'t str, most: usize) -> Result<Vec<&'t str>, Refusal> {
+    if media == Media::Lines {
+        let items = text.split('\n').filter(|line| !line.trim().is_empty());
+        return Ok(items.take(most + 1).collect());
+    }
+    let mut items = Vec::new();
+    let mut input = serde_json::Deserializer::from_str(text);
+    match (Items { items: &mut items, most }).deserialize(&mut input).and_then(|()| input.end()) {
+        // Nobody asks what comes behind the one too many.
+        Err(error) if items.len() <= most => Err(misread(lines, text, &error)),
+        _ => Ok(items),
+    }
+}
+
 /// Reads a part of the body as far as its syntax goes.
-fn scan<'a, T: Deserialize<'a>>(body: &Bytes, text: &'a str) -> Result<T, Refusal> {
-    serde_json::from_str(text).map_err(|error| {
-        // serde_json counts from the beginning of what it was given; its column 0 is a newline that should not be.
-        let start = Place::of(&body[..offset(body, text.as_bytes())]);
-        let (line, column) = (error.line().max(1), error.column().max(1));
-        let column = if line == 1 { start.column + column - 1 } else { column };
-        malformed(Place { line: start.line + line - 1, column }, &in_our_words(&error.to_string()))
-    })
+fn scan<'a, T: Deserialize<'a>>(lines: &Lines, text: &'a str) -> Result<T, Refusal> {
+    serde_json::from_str(text).map_err(|error| misread(lines, text, &error))
+}
+
+fn misread(lines: &Lines, text: &str, error: &serde_json::Error) -> Refusal {
+    // serde_json counts from the beginning of what it was given; its column 0 is a newline that should not be.
+    let start = lines.place_of(text);
+    let (line, column) = (error.line().max(1), error.column().max(1));
+    let column = if line == 1 { start.column + column - 1 } else { column };
+    malformed(Place { line: start.line + line - 1, column }, &in_our_words(&error.to_string()))
 }
 
 /// Reads one envelope. `text` is a part of the body.
-fn envelope(body: &Bytes, text: &str) -> Result<Publication, Refusal> {
-    let whole: &RawValue = scan(body, text)?;
+fn envelope(lines: &Lines, text: &str) -> Result<Publication, Refusal> {
+    let whole: &RawValue = scan(lines, text)?;
     if !whole.get().starts_with('{') {
-        return Err(refuse(body, whole.get(), format_args!("expected an object: {SHAPE}")));
+        return Err(refuse(lines, whole.get(), format_args!("expected an object: {SHAPE}")));
     }
-    let Members(members) = scan(body, whole.get())?;
+    let Members(members) = scan(lines, whole.get())?;
     let mut found: [Option<&str>; MEMBERS.len()] = [None; MEMBERS.len()];
     for (name, value) in members {
-        let text: String = scan(body, name.get())?;
+        let text: String = scan(lines, name.get())?;
         let Some(at) = MEMBERS.iter().position(|member| *member == text) else {
-            return Err(refuse(body, name.get(), unknown(&text)));
+            return Err(refuse(lines, name.get(), unknown(&text)));
         };
         if found[at].replace(value.get()).is_some() {
             return Err(Refusal::DuplicateKey { pointer: format!("/{text}") });
@@ -182,41 +227,42 @@ fn envelope(body: &Bytes, text: &str) -> Result<Publication, Refusal> {
     let payload = match (data, message) {
         (Some(payload), None) | (None, Some(payload)) => payload,
         (Some(_), Some(message)) => {
-            return Err(refuse(body, message, "`message` is another name of `data`: send one of them"));
+            return Err(refuse(lines, message, "`message` is another name of `data`: send one of them"));
         }
-        (None, None) => return Err(refuse(body, whole.get(), format_args!("`data` is missing: {SHAPE}"))),
+        (None, None) => return Err(refuse(lines, whole.get(), format_args!("`data` is missing: {SHAPE}"))),
     };
-    let topic = topic.ok_or_else(|| refuse(body, whole.get(), format_args!("`topic` is missing: {SHAPE}")))?;
+    let topic = topic.ok_or_else(|| refuse(lines, whole.get(), format_args!("`topic` is missing: {SHAPE}")))?;
     Ok(Publication {
-        topic: parse_topic(body, topic)?,
-        user: user.map(|user| parse_user(body, user)).transpose()?.flatten(),
-        body: body.slice_ref(payload.as_bytes()),
-        key: key.map(|key| parse_key(body, key)).transpose()?,
+        topic: parse_topic(lines, topic)?,
+        user: user.map(|user| parse_user(lines, user)).transpose()?.flatten(),
+        body: lines.body.slice_ref(payload.as_bytes()),
+        key: key.map(|key| parse_key(lines, key)).transpose()?,
     })
 }
 
-fn parse_topic(body: &Bytes, value: &str) -> Result<TopicName, Refusal> {
+fn parse_topic(lines: &Lines, value: &str) -> Result<TopicName, Refusal> {
     let name: String = serde_json::from_str(value)
-        .map_err(|_| refuse(body, value, "`topic` must be a string, the name of a topic"))?;
-    TopicName::parse(&name).map_err(|error| refuse(body, value, format_args!("`topic` is not a topic's name: {error}")))
+        .map_err(|_| refuse(lines, value, "`topic` must be a string, the name of a topic"))?;
+    TopicName::parse(&name)
+        .map_err(|error| refuse(lines, value, format_args!("`topic` is not a topic's name: {error}")))
 }
 
 /// `null` is everybody.
-fn parse_user(body: &Bytes, value: &str) -> Result<Option<UserId>, Refusal> {
+fn parse_user(lines: &Lines, value: &str) -> Result<Option<UserId>, Refusal> {
     if !value.starts_with(['"', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'n']) {
-        return Err(refuse(body, value, "`user_id` must be a string or an integer"));
+        return Err(refuse(lines, value, "`user_id` must be a string or an integer"));
     }
     serde_json::from_str(value).map_err(|error| {
         let text = error.to_string();
         let detail = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
-        refuse(body, value, format_args!("`user_id` is not a user's id: {detail}"))
+        refuse(lines, value, format_args!("`user_id` is not a user's id: {detail}"))
     })
 }
 
-fn parse_key(body: &Bytes, value: &str) -> Result<Box<str>, Refusal> {
+fn parse_key(lines: &Lines, value: &str) -> Result<Box<str>, Refusal> {
     let key: Box<str> =
-        serde_json::from_str(value).map_err(|_| refuse(body, value, "`key` must be a string, the idempotency key"))?;
-    credential::check_key(&key).map_err(|refusal| refuse(body, value, refusal))?;
+        serde_json::from_str(value).map_err(|_| refuse(lines, value, "`key` must be a string, the idempotency key"))?;
+    credential::check_key(&key).map_err(|refusal| refuse(lines, value, refusal))?;
     Ok(key)
 }
 
@@ -228,7 +274,40 @@ fn unknown(name: &str) -> String {
     }
 }
 
-/// The members of an object as they stand in the text, in order and twice if they are.
+/// Takes the items of an array, and fails at the first over `most`.
+struct Items<'i, 't> {
+    items: &'i mut Vec<&'t str>,
+    most: usize,
+}
+
+impl<'t> DeserializeSeed<'t> for Items<'_, 't> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'t>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'t> Visitor<'t> for Items<'_, 't> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'t>>(self, mut array: A) -> Result<(), A::Error> {
+        while let Some(item) = array.next_element::<&RawValue>()? {
+            self.items.push(item.get());
+            if self.items.len() > self.most {
+                return Err(A::Error::custom("too many"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The members of an object as they stand in the text, in order and twice if they are. Not more than one over those that
+/// there can be: one of them is refused then.
 struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
@@ -244,7 +323,9 @@ impl<'de> Deserialize<'de> for Members<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::with_capacity(MEMBERS.len());
                 while let Some(member) = map.next_entry()? {
-                    members.push(member);
+                    if members.len() <= MEMBERS.len() {
+                        members.push(member);
+                    }
                 }
                 Ok(Members(members))
             }

@@ -1,6 +1,8 @@
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 
-use super::{Envelopes, read};
+use super::{Envelopes, Lines, Members, items, read};
 use crate::config::model::Limits;
 use crate::http::body::Media;
 use crate::problem::Refusal;
@@ -110,6 +112,45 @@ fn each_thing_that_can_be_wrong_is_said() {
     }
 }
 
+/// All were gathered, and then counted: 64 MiB of `[1,1,1,…]` took 512 MiB to be refused.
+#[test]
+fn no_more_is_gathered_than_shows_that_there_is_too_much() {
+    for (media, text) in [
+        (Media::Json, format!("[{}1]", "1,".repeat(1_000))),
+        (Media::Lines, "1\n\n".repeat(1_000)),
+        // What stands behind it does not matter.
+        (Media::Json, "[1,2,3,4,nonsense".to_owned()),
+    ] {
+        let body = Bytes::from(text.clone());
+        let text = str::from_utf8(&body).expect("text");
+        assert_eq!(items(&Lines::of(&body), media, text, 3).expect("a list").len(), 4, "{media:?}");
+        assert_eq!(refusal(media, text).to_string(), "the list is longer than `limits.batch` allows (3)");
+    }
+    // As many as there may be are read to the end.
+    assert_eq!(
+        refusal(Media::Json, "[1,2,3 nonsense").to_string(),
+        "line 1, column 8: `,` or `]` is expected after an item"
+    );
+    assert_eq!(
+        refusal(Media::Json, "[1,2,3] nonsense").to_string(),
+        "line 1, column 9: something follows the end of the value"
+    );
+}
+
+/// As with the items: 64 MiB of `{"":1,"":1,…}` took more than 400 MiB.
+#[test]
+fn no_more_members_are_gathered_than_show_what_is_wrong() {
+    let text = format!("{{{}\"topic\":1}}", "\"topic\":\"a\",".repeat(1_000));
+    let Members(members) = serde_json::from_str(&text).expect("members");
+    assert_eq!(members.len(), 6);
+    assert_eq!(refusal(Media::Json, &text).to_string(), "the key at `/topic` stands twice: keep one of them");
+    let text = r#"{"topic":"a","data":1,"message":1,"user_id":1,"key":"k","dada":1,"x":1}"#;
+    assert_eq!(
+        refusal(Media::Json, text).to_string(),
+        "line 1, column 57: unknown member `dada`: did you mean `data`?"
+    );
+}
+
 #[test]
 fn bad_items_are_told_by_their_index() {
     let body = "{\"topic\":\"a\",\"data\":1}\n{\"topic\":\"a\",\"data\":}\n{\"topic\":\"a\"}";
@@ -118,6 +159,46 @@ fn bad_items_are_told_by_their_index() {
     assert_eq!(said[0], "1: line 2, column 21: a value is expected here");
     assert!(said[1].starts_with("2: line 3, column 1: `data` is missing"), "{said:?}");
     assert_eq!(said.len(), 2);
+}
+
+/// A place was counted from the beginning of the body, for each bad item anew: 10,000 of them in 13 MB took 34 s.
+#[test]
+fn a_list_in_which_everything_is_wrong_is_counted_through_once() {
+    let item = format!("{{\"topic\":\"a\",\"dota\":\"{}\"}}", "x".repeat(200));
+    let limits = Limits { batch: 10_000, ..Limits::default() };
+    for (media, body) in [
+        (Media::Lines, vec![item.as_str(); 10_000].join("\n")),
+        (Media::Json, format!("[{}]", vec![item.as_str(); 10_000].join(",\n"))),
+    ] {
+        let start = Instant::now();
+        let Err(Refusal::Batch(items)) = read(&body.into(), media, &limits) else { panic!("not by index") };
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        let said = items[9_999].1.to_string();
+        assert_eq!(said, "line 10000, column 14: unknown member `dota`: did you mean `data`?", "{media:?}");
+    }
+    let item = format!("{{\"topic\":\"a\",\"data\":\"{}\"}}", "x".repeat(200));
+    let many = read(&vec![item.as_str(); 10_000].join("\n").into(), Media::Lines, &limits).expect("envelopes");
+    let wrong = Refusal::MalformedJson { line: 1, column: 1, detail: "x".into() };
+    let start = Instant::now();
+    let Refusal::Batch(items) = many.places.place(Refusal::Batch((0..10_000).map(|n| (n, wrong.clone())).collect()))
+    else {
+        panic!("no batch")
+    };
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert_eq!(items[9_999].1, Refusal::MalformedJson { line: 10_000, column: 21, detail: "x".into() });
+}
+
+/// Whoever asks for a place before the last one is not told one after it.
+#[test]
+fn places_may_be_asked_for_out_of_order() {
+    let lines = Lines::of(&Bytes::from_static(b"ab\n\ncd\ne"));
+    for at in [8, 5, 5, 0, 3, 2, 4, 7, 1] {
+        let before = &b"ab\n\ncd\ne"[..at];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let column = 1 + before.iter().rev().take_while(|byte| **byte != b'\n').count();
+        let place = lines.place(at);
+        assert_eq!((place.line, place.column), (line, column), "{at}");
+    }
 }
 
 #[test]

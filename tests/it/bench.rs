@@ -271,6 +271,32 @@ fn a_limit_of_descriptors_that_is_too_small_is_told_before_anything_is_done() {
     assert_eq!((output.status.code(), told(&output)), (Some(1), expected));
 }
 
+/// So many subscribers wrapped the sum of what they need, or panicked, and so large a payload panicked.
+#[test]
+fn a_number_beyond_what_can_be_is_refused_by_name() {
+    let most = u64::MAX.to_string();
+    for (option, value, why) in [
+        ("--subscribers <N>", &*most, "number too large to fit in target type"),
+        ("--subscribers <N>", "1000001", "1000001 is not in 0..=1000000"),
+        ("--topics <N>", &most, "number too large to fit in target type"),
+        ("--messages <N>", "0", "0 is not in 1..18446744073709551615"),
+        ("--rate <R>", "4294967296", "4294967296 is not in 0..=4294967295"),
+        ("--window <N>", "100001", "100001 is not in 1..=100000"),
+        ("--publishers <N>", "10001", "10001 is not in 1..=10000"),
+        ("--threads <N>", "257", "257 is not in 1..=256"),
+        ("--size <SIZE>", &most, "no relay takes more than 64 MiB"),
+        ("--size <SIZE>", "64MiB1", "write bytes, or a number and a unit, such as `512 B` or `4KiB`"),
+        ("--size <SIZE>", "67108865", "no relay takes more than 64 MiB"),
+        ("--duration <TIME>", "18446744073709551615d", "write a number and a unit, such as `10s`, `500ms` or `2min`"),
+    ] {
+        let name = option.split(' ').next().expect("a name");
+        let output = program().args(["bench", name, value]).output().expect("relay starts");
+        let expected =
+            format!("error: invalid value '{value}' for '{option}': {why}\n\nFor more information, try '--help'.\n");
+        assert_eq!((output.status.code(), told(&output)), (Some(2), expected.as_str()), "{option} {value}");
+    }
+}
+
 #[test]
 fn a_relay_that_ends_meanwhile_is_told_with_what_was_measured() {
     let site = Site::start("bench-ends");

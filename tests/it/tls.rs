@@ -162,6 +162,24 @@ async fn a_certificate_is_replaced_without_a_restart_and_nobody_is_disconnected(
     assert_eq!(subscriber.payload().await, json!({"still": "served"}));
 }
 
+/// A certificate that has expired is no reason to refuse what else has changed.
+#[tokio::test]
+async fn a_certificate_that_has_expired_is_put_in_force_with_a_warning() {
+    let place = Place::new();
+    place.certify();
+    let (_rig, reloader) = place.start().await;
+    for code in ["expired-certificate", "early-certificate"] {
+        for file in ["cert.pem", "key.pem"] {
+            fs::copy(format!("tests/config/bad/{code}/{file}"), place.0.join("tls").join(file)).expect("a file");
+        }
+        let report = reloader.reload(Trigger::Request, false).await.expect("a report");
+        assert!(matches!(report.result, Outcome::Committed(_)), "{code}: {:?}", report.result);
+        let diagnostics = report.diagnostics.as_array().expect("a list").clone();
+        assert_eq!((diagnostics.len(), &diagnostics[0]["code"]), (1, &json!(code)), "{diagnostics:?}");
+        assert_eq!((&diagnostics[0]["severity"], &diagnostics[0]["line"]), (&json!("warning"), &json!(6)));
+    }
+}
+
 #[tokio::test]
 async fn a_plain_page_of_the_same_name_is_not_the_servers_own() {
     let place = Place::new();

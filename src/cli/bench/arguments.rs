@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::config::units::{parse_duration, parse_size};
+use crate::config::units::{parse_duration, parse_size, show_size};
 
 /// The measured time when neither messages nor a duration are given.
 const USUAL_DURATION: Duration = Duration::from_secs(10);
+/// The most bytes of a payload: what `limits.body` can be at most.
+pub(super) const MAX_PAYLOAD: usize = 64 << 20;
 
 /// How fast a relay is, here and now, with this load.
 #[derive(Debug, Clone, Args)]
@@ -24,8 +26,8 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(super) topics: u32,
     /// How many subscribers, each of one topic; 0 measures publishing alone
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
-    pub(super) subscribers: usize,
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub(super) subscribers: u32,
     /// How subscribers connect
     #[arg(long, value_enum, default_value_t = Transport::Ws)]
     pub(super) transport: Transport,
@@ -108,6 +110,10 @@ impl Arguments {
         }
     }
 
+    pub(super) fn subscribers(&self) -> usize {
+        self.subscribers as usize
+    }
+
     pub(super) fn window(&self) -> usize {
         self.window.unwrap_or(self.publishers) as usize
     }
@@ -115,7 +121,7 @@ impl Arguments {
     /// How many threads read for the subscribers.
     pub(super) fn threads(&self) -> usize {
         let half = || std::thread::available_parallelism().map_or(1, |all| all.get() / 2);
-        self.threads.map_or_else(half, |threads| threads as usize).clamp(1, self.subscribers.max(1))
+        self.threads.map_or_else(half, |threads| threads as usize).clamp(1, self.subscribers().max(1))
     }
 }
 
@@ -124,6 +130,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 fn size(text: &str) -> Result<usize, String> {
-    let bytes = text.parse().ok().or_else(|| parse_size(text)).and_then(|bytes| usize::try_from(bytes).ok());
-    bytes.ok_or_else(|| "write bytes, or a number and a unit, such as `512 B` or `4KiB`".to_owned())
+    let bytes: Option<u64> = text.parse().ok().or_else(|| parse_size(text));
+    let bytes = bytes.ok_or_else(|| "write bytes, or a number and a unit, such as `512 B` or `4KiB`".to_owned())?;
+    let most = || format!("no relay takes more than {}", show_size(MAX_PAYLOAD as u64));
+    usize::try_from(bytes).ok().filter(|bytes| *bytes <= MAX_PAYLOAD).ok_or_else(most)
 }

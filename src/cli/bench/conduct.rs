@@ -57,7 +57,7 @@ struct End {
 /// Nothing could be measured: it could not connect, or was interrupted before.
 pub(super) async fn conduct(arguments: &Arguments, target: Target, work: Work) -> Result<Report, String> {
     let mut interrupts = signal(SignalKind::interrupt()).map_err(|error: Error| error.to_string())?;
-    let progress = Progress::start(arguments.subscribers);
+    let progress = Progress::start(arguments.subscribers());
     let mut field = Field::enter(arguments, target, &work)?;
     field.connect(&progress, &mut interrupts).await?;
     let connected = Duration::from_nanos(field.run.clock.now());
@@ -99,13 +99,13 @@ impl<'a> Field<'a> {
             topics: work.topics.clone(),
             clock: Clock::start(),
             warm: OnceLock::new(),
-            subscribers: arguments.subscribers,
+            subscribers: arguments.subscribers(),
             connected: AtomicUsize::new(0),
             ready: Notify::new(),
             live: AtomicUsize::new(0),
             delivered: AtomicU64::new(0),
         });
-        let shares = shares(arguments.subscribers, arguments.threads());
+        let shares = shares(arguments.subscribers(), arguments.threads());
         // What a crew has not settled is within the window, but for what has been given up.
         let room = arguments.window() * shares.len().max(1) + 1;
         let (settle, settled) = mpsc::channel(room);

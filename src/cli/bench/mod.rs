@@ -66,7 +66,7 @@ fn fail(why: &str) -> ExitCode {
 
 fn measure(arguments: &Arguments) -> Result<Report, String> {
     descriptors::raise();
-    let needed = arguments.subscribers + arguments.publishers as usize + BESIDES;
+    let needed = arguments.subscribers() + arguments.publishers as usize + BESIDES;
     if let Some(limit) = descriptors::limit().filter(|limit| *limit < needed) {
         return Err(format!(
             "{} subscribers need {needed} open files, and this process may have {limit}: raise the limit (`ulimit -n`) or take \

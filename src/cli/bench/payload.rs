@@ -8,7 +8,7 @@ use hyper::StatusCode;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::cli::bench::arguments::Arguments;
+use crate::cli::bench::arguments::{Arguments, MAX_PAYLOAD};
 use crate::cli::bench::disk;
 use crate::cli::bench::requests::{Requests, refusal};
 use crate::name::TopicName;
@@ -18,8 +18,6 @@ use crate::schema::compile::{SchemaCache, SchemaLimits, Sources, compile_all};
 const USUAL_SIZE: usize = 128;
 /// What stands around the filler of a payload.
 const AROUND: usize = r#"{"fill":""}"#.len();
-/// The most bytes of a payload from a file.
-const MAX_PAYLOAD: usize = 64 << 20;
 /// What a topic's name can have that a path cannot.
 const BRACES: &AsciiSet = &CONTROLS.add(b'{').add(b'}');
 

@@ -58,7 +58,7 @@ impl Report {
             payload_bytes: work.payload.len(),
             payload_kind: work.kind,
             transport: arguments.transport.as_str(),
-            subscribers: arguments.subscribers,
+            subscribers: arguments.subscribers(),
             publishers: arguments.publishers,
             window: arguments.window(),
             rate: arguments.rate,
