@@ -68,14 +68,16 @@ impl Close {
             Self::UnsupportedData => "binary messages are not supported: send JSON as text",
             Self::InvalidText => "a text message is not valid UTF-8",
             Self::TooBig => "a message is larger than `limits.frame` allows",
-            Self::Malformed => "malformed or refused (`relay.v1` says why), or its position is lost: leave `after` out",
+            Self::Malformed => {
+                "malformed or refused (`relay.v1` says why), or the position is no longer valid: omit `after`"
+            }
             Self::CredentialInUrl => {
                 "a credential in a URL ends up in logs: send `auth` as the first message, or use `/register`"
             }
             Self::ParameterInUrl => "unknown parameter: the URL of a WebSocket takes none, send `subscribe`",
             Self::Unauthenticated => "the credential is missing, wrong or unknown: get a new one",
             Self::TokenExpired => "the token has expired: get a new one",
-            Self::Forbidden => "no grant of the credential covers this, or the topic is gone",
+            Self::Forbidden => "the credential does not grant this, or the topic was removed",
             Self::AuthTimeout => "no credential within `limits.auth_timeout`: send `auth` first",
             Self::TokenRevoked => "the token was revoked or changed: get a new one",
             Self::Unregistered => "the registration was deleted: register again",
@@ -84,16 +86,16 @@ impl Close {
             Self::OverCapacity => "over capacity: reconnect after `reconnect_after_ms`, then with backoff",
             Self::Lagging => "too slow for this topic: reconnect and resume from your position",
             Self::RateLimited(Rate::AuthFailures) => {
-                "more than `limits.auth_failures` wrong credentials a second: reconnect with backoff"
+                "more than `limits.auth_failures` wrong credentials per second: reconnect with backoff"
             }
             Self::RateLimited(Rate::Commands) => {
-                "more than `limits.commands` commands a second: reconnect with backoff"
+                "more than `limits.commands` commands per second: reconnect with backoff"
             }
             Self::RateLimited(Rate::Connects) => {
-                "more than `limits.connect_rate` connections a second: reconnect with backoff"
+                "more than `limits.connect_rate` connections per second: reconnect with backoff"
             }
             Self::RateLimited(Rate::Publishes) => {
-                "more than `limits.publish_rate` publishes a second: reconnect with backoff"
+                "more than `limits.publish_rate` publishes per second: reconnect with backoff"
             }
             Self::Internal => "internal error: reconnect with backoff",
             Self::Draining => "the server is shutting down: reconnect after `reconnect_after_ms`",

@@ -179,7 +179,9 @@ pub fn judge<'s>(
 ) -> Result<(Payload, &'s TopicRules), Refusal> {
     let rules = admit(snapshot, principal, &publication.topic)?;
     if publication.key.is_some() && principal.token.is_none() {
-        return Err(Refusal::BadRequest("anonymous callers have no idempotency keys: send a token or no key".into()));
+        return Err(Refusal::BadRequest(
+            "anonymous callers cannot use idempotency keys: send a token, or omit the key".into(),
+        ));
     }
     let most = snapshot.config.limits.body;
     if publication.body.len() > most {
@@ -199,12 +201,12 @@ pub fn judge<'s>(
 fn validate(snapshot: &Snapshot, rules: &TopicRules, json: Json<'_>) -> Result<Result<Payload, Refused>, Refusal> {
     let timed = timed(&rules.fuse, snapshot.config.limits.validation_budget, || rules.schema.accept(json));
     let (result, blown) = timed.map_err(|retry_after| Refusal::Overloaded {
-        what: "validations of this topic repeatedly took longer than `limits.validation_budget`",
+        what: "validating messages of this topic repeatedly took longer than `limits.validation_budget`",
         retry_after,
     })?;
     if let Some(took) = blown {
         let (topic, took_ms) = (rules.topic.name.as_str(), took.as_millis());
-        warn!(topic, took_ms, "validations take too long again and again; publishes to the topic rest for a while");
+        warn!(topic, took_ms, "validation keeps exceeding its budget; publishes to this topic are refused for a while");
     }
     Ok(result)
 }
@@ -265,7 +267,10 @@ fn try_all(tried: Vec<(usize, Arc<Shadow>, Payload)>, receipts: &[Receipt], budg
         let observed = timed(&shadow.fuse, budget, || catch_unwind(observe));
         if let Ok((_, Some(took))) = observed {
             let (schema, took_ms) = (shadow.schema.file(), took.as_millis());
-            warn!(schema, took_ms, "trying a `schema_next` takes too long again and again; it rests for a while");
+            warn!(
+                schema,
+                took_ms, "validating against `schema_next` keeps exceeding its budget; it is paused for a while"
+            );
         }
     }
 }

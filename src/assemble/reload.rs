@@ -274,7 +274,7 @@ impl Reloader {
         let was_stale = self.live.reloads.recovered();
         if was_stale {
             let (trigger, generation) = (report.trigger, report.generation);
-            info!(trigger, generation, "the files are again those in force; nothing is refused any more");
+            info!(trigger, generation, "the files match the running configuration again; nothing is refused any more");
             if !self.live.drain.has_begun() {
                 self.live.supervisor.ready(None);
             }

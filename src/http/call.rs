@@ -144,7 +144,7 @@ impl Call {
     /// The value of a header that may stand once.
     ///
     /// # Errors
-    /// 400 when it stands twice or is not visible ASCII.
+    /// 400 when it appears twice or is not visible ASCII.
     pub fn one(&self, name: &HeaderName) -> Result<Option<&str>, Refusal> {
         one(&self.headers, name)
     }
@@ -165,17 +165,18 @@ fn is_framed(headers: &HeaderMap) -> bool {
 /// The value of a header that may stand once.
 ///
 /// # Errors
-/// 400 when it stands twice or is not visible ASCII.
+/// 400 when it appears twice or is not visible ASCII.
 pub fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
     let Some(value) = headers.get(name) else {
         return Ok(None);
     };
-    // Mostly nothing stands twice, which the map knows.
+    // Mostly nothing appears twice, which the map knows.
     if headers.len() > headers.keys_len() && headers.get_all(name).iter().nth(1).is_some() {
-        return Err(Refusal::BadRequest(format!("the header `{name}` stands twice: send it once")));
+        return Err(Refusal::BadRequest(format!("the header `{name}` appears twice: send it once")));
     }
     let text = value.to_str();
-    text.map(Some).map_err(|_| Refusal::BadRequest(format!("the header `{name}` is not visible ASCII")))
+    text.map(Some)
+        .map_err(|_| Refusal::BadRequest(format!("the header `{name}` contains characters other than visible ASCII")))
 }
 
 /// Extracts the call of a route that allows these methods.

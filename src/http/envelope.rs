@@ -90,7 +90,7 @@ impl Envelopes {
                 return Err(Refusal::BadRequest(detail.into()));
             }
             _ => {
-                let detail = "one `Idempotency-Key` cannot be that of many messages: send a `key` in each envelope";
+                let detail = "one `Idempotency-Key` cannot cover several messages: put a `key` in each envelope";
                 return Err(Refusal::BadRequest(detail.into()));
             }
         }
@@ -182,7 +182,7 @@ fn envelope(body: &Bytes, text: &str) -> Result<Publication, Refusal> {
     let payload = match (data, message) {
         (Some(payload), None) | (None, Some(payload)) => payload,
         (Some(_), Some(message)) => {
-            return Err(refuse(body, message, "`message` is another name of `data`: send one of them"));
+            return Err(refuse(body, message, "`message` is another name for `data`: send one of them"));
         }
         (None, None) => return Err(refuse(body, whole.get(), format_args!("`data` is missing: {SHAPE}"))),
     };
@@ -198,7 +198,7 @@ fn envelope(body: &Bytes, text: &str) -> Result<Publication, Refusal> {
 fn parse_topic(body: &Bytes, value: &str) -> Result<TopicName, Refusal> {
     let name: String = serde_json::from_str(value)
         .map_err(|_| refuse(body, value, "`topic` must be a string, the name of a topic"))?;
-    TopicName::parse(&name).map_err(|error| refuse(body, value, format_args!("`topic` is not a topic's name: {error}")))
+    TopicName::parse(&name).map_err(|error| refuse(body, value, format_args!("`topic` is not a topic name: {error}")))
 }
 
 /// `null` is everybody.

@@ -30,8 +30,8 @@ impl Query {
             if !known.contains(&name.as_str()) {
                 let name: String = name.chars().take(40).flat_map(char::escape_debug).collect();
                 let known = match known {
-                    [] => "none is taken here".to_owned(),
-                    known => format!("it takes `{}`", known.join("`, `")),
+                    [] => "this call takes none".to_owned(),
+                    known => format!("this call takes `{}`", known.join("`, `")),
                 };
                 return Err(Refusal::BadRequest(format!("unknown parameter `{name}`: {known}")));
             }
@@ -66,13 +66,13 @@ impl Query {
     /// The value of a parameter that may stand once.
     ///
     /// # Errors
-    /// 400 when it stands twice.
+    /// 400 when it appears twice.
     pub fn one<'a>(&'a self, name: &'a str) -> Result<Option<&'a str>, Refusal> {
         let mut values = self.all(name);
         let value = values.next();
         match values.next() {
             None => Ok(value),
-            Some(_) => Err(Refusal::BadRequest(format!("the parameter `{name}` stands twice: send it once"))),
+            Some(_) => Err(Refusal::BadRequest(format!("the parameter `{name}` appears twice: send it once"))),
         }
     }
 
@@ -139,11 +139,11 @@ mod tests {
         assert_eq!(query.number("limit", 1, 10), Ok(Some(7)));
         assert_eq!(
             query.number("topic", 1, 10).map_err(|r| r.to_string()).err().as_deref(),
-            Some("the parameter `topic` stands twice: send it once")
+            Some("the parameter `topic` appears twice: send it once")
         );
         assert_eq!(
             parse("afer=1").err().as_deref(),
-            Some("unknown parameter `afer`: it takes `topic`, `after`, `limit`")
+            Some("unknown parameter `afer`: this call takes `topic`, `after`, `limit`")
         );
         assert!(parse("token=x").is_err_and(|e| e.starts_with("a credential in a URL ends up in logs")));
         let query = parse("after=yesterday&limit=11").expect("a query");

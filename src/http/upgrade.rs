@@ -123,7 +123,7 @@ fn choose(call: &Call, protocols: &'static [&'static dyn Protocol]) -> Result<Op
     offered.find_map(known).map(Some).ok_or_else(|| {
         let known: Vec<_> = protocols.iter().map(|protocol| protocol.name()).collect();
         let known = known.join("`, `");
-        Refusal::BadRequest(format!("none of the offered subprotocols is known here: offer `{known}`, or none"))
+        Refusal::BadRequest(format!("none of the offered subprotocols is supported: offer `{known}`, or none"))
     })
 }
 

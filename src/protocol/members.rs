@@ -19,7 +19,7 @@ const MAX_QUOTE: usize = 64;
 #[derive(Default)]
 pub(super) struct Members<'a> {
     values: [Option<&'a RawValue>; MEMBERS.len()],
-    /// The first that stands twice.
+    /// The first that appears twice.
     repeated: Option<&'static str>,
     /// The first that no command has.
     unknown: Option<String>,
@@ -49,7 +49,7 @@ impl<'a> Members<'a> {
         self.unknown.is_none() && self.get(name).is_some() && self.values.iter().flatten().count() == 1
     }
 
-    /// Refuses members that stand twice.
+    /// Refuses members that appear twice.
     pub(super) fn refuse_repeated(&self) -> Result<(), Refusal> {
         self.repeated.map_or(Ok(()), |name| Err(Refusal::DuplicateKey { pointer: format!("/{name}") }))
     }
