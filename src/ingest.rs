@@ -109,7 +109,7 @@ async fn publish_all(
 ) -> Result<Vec<Receipt>, Refusal> {
     let mut judged = judge_all(&snapshot, principal, publications)?;
     loop {
-        // From here until the ticket is dropped a reload waits before it announces itself.
+        // From here until the ticket is dropped a reload waits before it marks its place in the log.
         let ticket = live.appending();
         if live.is_sealed() {
             return Err(Refusal::Draining { retry_after: Duration::from_secs(1) });
@@ -124,7 +124,7 @@ async fn publish_all(
         drop(ticket);
         let newest = live.snapshot();
         if newest.generation == snapshot.generation {
-            live.announcement().await;
+            live.publishing_resumed().await;
         } else {
             snapshot = newest;
             judged = judge_all(&snapshot, principal, publications)?;
@@ -218,14 +218,14 @@ fn validate(snapshot: &Snapshot, rules: &TopicRules, json: Json<'_>) -> Result<R
 fn timed<T>(fuse: &Fuse, budget: Duration, work: impl FnOnce() -> T) -> Result<(T, Option<Duration>), Duration> {
     let began = Instant::now();
     let how = fuse.admit(began)?;
-    let result = if how == Admitted::Freely { work() } else { aside(work) };
+    let result = if how == Admitted::Freely { work() } else { off_the_worker(work) };
     let ended = Instant::now();
     let took = ended - began;
     Ok((result, fuse.note(how, took, budget, ended).then_some(took)))
 }
 
 /// Does what may take long where nobody waits for the thread; a runtime of one thread has no such place.
-fn aside<T>(work: impl FnOnce() -> T) -> T {
+fn off_the_worker<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
         _ => work(),

@@ -7,7 +7,7 @@ use warp::http::request::Parts;
 use warp::http::{Extensions, HeaderMap, HeaderName, Method, Request, Uri, header};
 use warp::{Filter, Rejection};
 
-use crate::http::answer::Turned;
+use crate::http::answer::Rejected;
 use crate::http::host::Host;
 use crate::http::{Link, Side, credential, forwarded, health, origin};
 use crate::identify::identify;
@@ -103,7 +103,7 @@ impl Call {
     }
 
     /// A route has taken it. A path belongs to one, so that nobody has said so before.
-    pub fn mark(&self, route: Route) {
+    pub fn set_route(&self, route: Route) {
         let _ = self.route.set(route);
     }
 
@@ -182,11 +182,11 @@ pub fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a s
 /// Extracts the call of a route that allows these methods.
 pub fn call(route: Route, allow: &'static str) -> impl Filter<Extract = (Arc<Call>,), Error = Rejection> + Clone {
     warp::ext::get::<Arc<Call>>().and_then(move |call: Arc<Call>| {
-        call.mark(route);
+        call.set_route(route);
         std::future::ready(match call.method.as_str() {
-            "OPTIONS" => Err(warp::reject::custom(Turned::Options(allow))),
+            "OPTIONS" => Err(warp::reject::custom(Rejected::Options(allow))),
             method if allow.split(", ").any(|allowed| allowed == method) => Ok(call),
-            _ => Err(warp::reject::custom(Turned::Refused(Refusal::MethodNotAllowed { allow }))),
+            _ => Err(warp::reject::custom(Rejected::Refused(Refusal::MethodNotAllowed { allow }))),
         })
     })
 }

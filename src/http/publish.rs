@@ -13,7 +13,7 @@ use warp::reply::Response;
 use crate::http::body::{Arrived, arrive};
 use crate::http::call::Call;
 use crate::http::envelope::Envelopes;
-use crate::http::query::Query;
+use crate::http::query::Params;
 use crate::http::{answer, credential, envelope};
 use crate::ingest::{self, Publication, Publisher};
 use crate::message::Position;
@@ -49,7 +49,7 @@ pub async fn validate(topic: String, call: Arc<Call>, body: impl TryStream<Ok: B
 
 async fn publish_one(topic: &str, call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
     let topic = parse_topic(topic).map_err(|refusal| refused_early(call, None, refusal))?;
-    Query::none(&call.uri).map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
+    Params::none(&call.uri).map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
     let key = credential::idempotency_key(&call.headers);
     let key = key.map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
     let arrived = arrive(call, body, ONE).await.map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
@@ -97,7 +97,7 @@ async fn publish_envelopes(call: &Call, body: impl TryStream<Ok: Buf>) -> Result
 }
 
 async fn read_envelopes(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<(Arrived, Envelopes), Refusal> {
-    Query::none(&call.uri)?;
+    Params::none(&call.uri)?;
     let key = credential::idempotency_key(&call.headers)?;
     let arrived = arrive(call, body, ENVELOPES).await?;
     let mut envelopes = envelope::read(&arrived.body, arrived.media, &arrived.snapshot.config.limits)?;
@@ -120,7 +120,7 @@ fn refused_early(call: &Call, topic: Option<&TopicName>, refusal: Refusal) -> Re
 
 async fn judge_one(topic: &str, call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
     let topic = parse_topic(topic)?;
-    Query::none(&call.uri)?;
+    Params::none(&call.uri)?;
     let arrived = arrive(call, body, ONE).await?;
     let publication = Publication { topic, user: None, body: arrived.body, key: None };
     ingest::judge(&arrived.snapshot, &arrived.principal, &publication)?;

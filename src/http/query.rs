@@ -12,9 +12,9 @@ use crate::problem::Refusal;
 const CREDENTIALS: [&str; 5] = ["token", "access_token", "auth", "authorization", "jwt"];
 
 /// The parameters of one request.
-pub struct Query(Vec<(String, String)>);
+pub struct Params(Vec<(String, String)>);
 
-impl Query {
+impl Params {
     /// Splits a target's query; a parameter that is not one of `known` is refused rather than ignored.
     ///
     /// # Errors
@@ -122,13 +122,13 @@ pub fn topics(text: &str) -> Result<Pattern, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use super::Query;
+    use super::Params;
     use crate::message::{Epoch, Position};
     use crate::notice::After;
 
-    fn parse(query: &str) -> Result<Query, String> {
+    fn parse(query: &str) -> Result<Params, String> {
         let uri = format!("/events?{query}").parse().expect("a target");
-        Query::parse(&uri, &["topic", "after", "limit"]).map_err(|refusal| refusal.to_string())
+        Params::parse(&uri, &["topic", "after", "limit"]).map_err(|refusal| refusal.to_string())
     }
 
     #[test]

@@ -12,7 +12,7 @@ use warp::reply::Response;
 
 use crate::http::answer;
 use crate::http::call::Call;
-use crate::http::query::Query;
+use crate::http::query::Params;
 use crate::ingest::denied;
 use crate::name::{Pattern, TopicName};
 use crate::principal::{Action, Principal, authorize_topic};
@@ -38,7 +38,7 @@ pub async fn schema(topic: String, call: Arc<Call>) -> Response {
 }
 
 async fn try_list(call: &Call) -> Result<Response, Refusal> {
-    Query::none(&call.uri)?;
+    Params::none(&call.uri)?;
     let snapshot = &call.snapshot;
     let principal = call.identify(snapshot).await?;
     let mut visible: Vec<&Arc<TopicRules>> =
@@ -49,7 +49,7 @@ async fn try_list(call: &Call) -> Result<Response, Refusal> {
 }
 
 async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
-    Query::none(&call.uri)?;
+    Params::none(&call.uri)?;
     let snapshot = &call.snapshot;
     let principal = call.identify(snapshot).await?;
     let rules = find(topic, snapshot, &principal)?;
@@ -57,7 +57,7 @@ async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
 }
 
 async fn try_schema(topic: &str, call: &Call) -> Result<Response, Refusal> {
-    Query::none(&call.uri)?;
+    Params::none(&call.uri)?;
     let snapshot = &call.snapshot;
     let principal = call.identify(snapshot).await?;
     let rules = find(topic, snapshot, &principal)?;

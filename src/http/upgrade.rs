@@ -21,7 +21,7 @@ use warp::reply::Response;
 use crate::http::answer;
 use crate::http::call::Call;
 use crate::http::credential;
-use crate::http::query::Query;
+use crate::http::query::Params;
 use crate::live::Live;
 use crate::plugin::Protocol;
 use crate::problem::Refusal;
@@ -53,7 +53,7 @@ pub fn upgrade(
         protocol: chosen.unwrap_or(protocols[0]),
         bearer: credential::bearer(&call.headers)?.map(SecretString::from),
         registration: registration.map(SecretString::from),
-        refused: Query::of_socket(&call.uri),
+        refused: Params::of_socket(&call.uri),
         peer: call.peer,
         permit: call.link.permit.clone(),
     };

@@ -35,8 +35,8 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// Settles it, and has the relay judge the payload before anything is published.
-    pub(super) async fn settle(arguments: &Arguments, requests: &mut Requests) -> Result<Self, String> {
+    /// Prepares it, and has the relay judge the payload before anything is published.
+    pub(super) async fn prepare(arguments: &Arguments, requests: &mut Requests) -> Result<Self, String> {
         let name = match &arguments.topic {
             Some(name) => name.clone(),
             None => first_topic(requests).await?,
