@@ -9,7 +9,6 @@ use crate::problem::{Rate, Refusal};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(missing_docs, reason = "each name says it, and `reason` writes it out")]
 pub enum Close {
-    Normal,
     ProtocolError,
     UnsupportedData,
     InvalidText,
@@ -37,7 +36,6 @@ impl Close {
     /// The code on the wire.
     pub fn code(self) -> u16 {
         match self {
-            Self::Normal => 1000,
             Self::ProtocolError => 1002,
             Self::UnsupportedData => 1003,
             Self::InvalidText => 1007,
@@ -63,7 +61,6 @@ impl Close {
     /// The reason on the wire: what happened and what to do, at most 123 bytes (RFC 6455, section 5.5).
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Normal => "",
             Self::ProtocolError => "protocol error: see RFC 6455",
             Self::UnsupportedData => "binary messages are not supported: send JSON as text",
             Self::InvalidText => "a text message is not valid UTF-8",
@@ -147,7 +144,6 @@ mod tests {
     /// What comes behind it, so that a new one that is forgotten here does not compile.
     fn next(close: Close) -> Option<Close> {
         Some(match close {
-            Close::Normal => Close::ProtocolError,
             Close::ProtocolError => Close::UnsupportedData,
             Close::UnsupportedData => Close::InvalidText,
             Close::InvalidText => Close::TooBig,
@@ -177,8 +173,8 @@ mod tests {
 
     #[test]
     fn each_has_a_code_and_a_reason_that_fits_a_control_frame() {
-        let all: Vec<_> = std::iter::successors(Some(Close::Normal), |close| next(*close)).collect();
-        assert_eq!(all.len(), 25);
+        let all: Vec<_> = std::iter::successors(Some(Close::ProtocolError), |close| next(*close)).collect();
+        assert_eq!(all.len(), 24);
         for close in &all {
             assert!(close.reason().len() <= 123, "{close:?}");
         }

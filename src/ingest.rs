@@ -21,7 +21,7 @@ use crate::plugin::{Draft, IdempotencyKey, Receipt, StoreError};
 use crate::principal::{Action, Principal, authorize_topic};
 use crate::problem::Refusal;
 use crate::rates::{Whose, network};
-use crate::schema::json::{self, Json, JsonError};
+use crate::schema::json::{self, Json};
 use crate::schema::{Payload, Refused};
 use crate::shadow::Shadow;
 use crate::snapshot::{Snapshot, TopicRules};
@@ -58,13 +58,10 @@ pub async fn publish(
     publisher: Publisher<'_>,
     publication: &Publication,
 ) -> Result<Position, Refusal> {
-    match publish_batch(live, snapshot, publisher, std::slice::from_ref(publication)).await {
-        Ok(receipts) => match receipts.first() {
-            Some(receipt) => Ok(Position { epoch: live.hub.epoch(), seq: receipt.seq }),
-            None => Err(live.internal("a store answered nothing")),
-        },
-        Err(Refusal::Batch(mut items)) if items.len() == 1 => Err(items.remove(0).1),
-        Err(refusal) => Err(refusal),
+    let published = publish_batch(live, snapshot, publisher, std::slice::from_ref(publication)).await;
+    match published.map_err(Refusal::only)?.first() {
+        Some(receipt) => Ok(Position { epoch: live.hub.epoch(), seq: receipt.seq }),
+        None => Err(live.internal("a store answered nothing")),
     }
 }
 
@@ -187,10 +184,7 @@ pub fn judge<'s>(
     if publication.body.len() > most {
         return Err(Refusal::TooLarge { what: "the message", limit: "body", bytes: most });
     }
-    let json = json::parse(&publication.body, snapshot.config.limits.json_depth).map_err(|e| match e {
-        JsonError::Malformed { line, column, detail } => Refusal::MalformedJson { line, column, detail },
-        JsonError::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer },
-    })?;
+    let json = json::parse(&publication.body, snapshot.config.limits.json_depth)?;
     let payload = validate(snapshot, rules, json)?.map_err(|Refused { violations, more }| {
         Refusal::ValidationFailed { topic: publication.topic.to_string(), violations, more }
     })?;

@@ -17,7 +17,7 @@ use crate::ingest::Publication;
 use crate::name::{TopicName, UserId};
 use crate::problem::Refusal;
 use crate::schema::json::in_our_words;
-use crate::spelling::nearest;
+use crate::spelling::{nearest, quoted};
 
 const MEMBERS: [&str; 5] = ["topic", "data", "message", "user_id", "key"];
 const SHAPE: &str = "an envelope has `topic`, `data` (or `message`), and perhaps `user_id` and `key`";
@@ -221,10 +221,10 @@ fn parse_key(body: &Bytes, value: &str) -> Result<Box<str>, Refusal> {
 }
 
 fn unknown(name: &str) -> String {
-    let shown: String = name.chars().take(40).flat_map(char::escape_debug).collect();
+    let shown = quoted(name);
     match nearest(name, MEMBERS) {
-        Some(member) => format!("unknown member `{shown}`: did you mean `{member}`?"),
-        None => format!("unknown member `{shown}`: {SHAPE}"),
+        Some(member) => format!("unknown member {shown}: did you mean `{member}`?"),
+        None => format!("unknown member {shown}: {SHAPE}"),
     }
 }
 

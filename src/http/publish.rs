@@ -21,6 +21,7 @@ use crate::name::TopicName;
 use crate::plugin::Receipt;
 use crate::principal::Principal;
 use crate::problem::Refusal;
+use crate::spelling::quoted;
 use crate::telemetry::log_refused;
 
 const TOPIC: &[u8] = br#"{"topic":""#;
@@ -82,16 +83,10 @@ async fn publish_envelopes(call: &Call, body: impl TryStream<Ok: Buf>) -> Result
             })
         }
         Err(refusal) => {
-            let first = match &refusal {
-                Refusal::Batch(items) => items.first().map_or(0, |(index, _)| *index),
-                _ => 0,
-            };
-            let topic = publications.get(first).map_or("", |publication| publication.topic.as_str());
+            let topic = publications.get(refusal.first_index()).map_or("", |publication| publication.topic.as_str());
             log_refused(topic, principal.name(), call.peer, &refusal);
-            Err(match places.place(refusal) {
-                Refusal::Batch(mut items) if single && items.len() == 1 => items.remove(0).1,
-                refusal => refusal,
-            })
+            let refusal = places.place(refusal);
+            Err(if single { refusal.only() } else { refusal })
         }
     }
 }
@@ -129,7 +124,7 @@ async fn judge_one(topic: &str, call: &Call, body: impl TryStream<Ok: Buf>) -> R
 
 fn parse_topic(text: &str) -> Result<TopicName, Refusal> {
     TopicName::parse(text)
-        .map_err(|error| Refusal::BadRequest(format!("`{}` is not a topic name: {error}", text.escape_default())))
+        .map_err(|error| Refusal::BadRequest(format!("{} is not a topic name: {error}", quoted(text))))
 }
 
 fn receipt(topic: &TopicName, id: Position) -> Response {

@@ -7,6 +7,7 @@ use crate::message::BadPosition;
 use crate::name::Pattern;
 use crate::notice::After;
 use crate::problem::Refusal;
+use crate::spelling::quoted;
 
 /// Names under which other servers take a credential.
 const CREDENTIALS: [&str; 5] = ["token", "access_token", "auth", "authorization", "jwt"];
@@ -28,12 +29,11 @@ impl Params {
                 return Err(Refusal::BadRequest(detail.into()));
             }
             if !known.contains(&name.as_str()) {
-                let name: String = name.chars().take(40).flat_map(char::escape_debug).collect();
                 let known = match known {
                     [] => "this call takes none".to_owned(),
                     known => format!("this call takes `{}`", known.join("`, `")),
                 };
-                return Err(Refusal::BadRequest(format!("unknown parameter `{name}`: {known}")));
+                return Err(Refusal::BadRequest(format!("unknown parameter {}: {known}", quoted(name))));
             }
         }
         Ok(Self(pairs))
@@ -84,8 +84,7 @@ impl Params {
         let after = self.one("after")?.map(|text| match text {
             "earliest" => Ok(After::Earliest),
             _ => text.parse().map(After::Position).map_err(|bad: BadPosition| {
-                let text: String = text.chars().take(40).flat_map(char::escape_debug).collect();
-                Refusal::BadRequest(format!("`{text}` in `after`: {bad}, or `earliest`"))
+                Refusal::BadRequest(format!("{} in `after`: {bad}, or `earliest`", quoted(text)))
             }),
         });
         after.transpose()
@@ -114,10 +113,7 @@ fn is_credential(name: &str) -> bool {
 /// # Errors
 /// 400 when it is none.
 pub fn topics(text: &str) -> Result<Pattern, Refusal> {
-    Pattern::parse(text).map_err(|error| {
-        let text: String = text.chars().take(80).flat_map(char::escape_debug).collect();
-        Refusal::BadRequest(format!("`{text}` is not a topic: {error}"))
-    })
+    Pattern::parse(text).map_err(|error| Refusal::BadRequest(format!("{} is not a topic: {error}", quoted(text))))
 }
 
 #[cfg(test)]

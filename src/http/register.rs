@@ -19,7 +19,7 @@ use crate::name::{Pattern, UserId, distinct};
 use crate::principal::Principal;
 use crate::problem::Refusal;
 use crate::registrations::Registration;
-use crate::schema::json::{self as strict, JsonError};
+use crate::schema::json as strict;
 use crate::snapshot::Snapshot;
 
 const SHAPE: &str = "expected `{\"user_id\": …, \"topics\": […]}`";
@@ -70,10 +70,7 @@ async fn try_register(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Resp
 }
 
 fn parse(body: &bytes::Bytes, depth: usize) -> Result<Request, Refusal> {
-    let json = strict::parse(body, depth).map_err(|error| match error {
-        JsonError::Malformed { line, column, detail } => Refusal::MalformedJson { line, column, detail },
-        JsonError::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer },
-    })?;
+    let json = strict::parse(body, depth)?;
     let value = json.tree.to_value();
     if !value.is_object() {
         return Err(Refusal::BadRequest(SHAPE.into()));

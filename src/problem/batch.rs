@@ -1,4 +1,4 @@
-//! The refusal of a batch: what is told of its items.
+//! The refusal of a batch: whose item it names first, whether it is only that, and what is told of all items.
 
 use serde_json::{Value, json};
 
@@ -6,6 +6,24 @@ use crate::problem::Refusal;
 
 /// So many errors of a batch are told with all that is wrong with an item.
 pub(super) const TOLD_IN_FULL: usize = 256;
+
+impl Refusal {
+    /// The index of the item that it names first; 0 where it names none.
+    pub fn first_index(&self) -> usize {
+        match self {
+            Self::Batch(items) => items.first().map_or(0, |(index, _)| *index),
+            _ => 0,
+        }
+    }
+
+    /// The refusal of the one item, for who sent that alone and knows of no batch; any other as it is.
+    pub fn only(self) -> Self {
+        match self {
+            Self::Batch(mut items) if items.len() == 1 => items.remove(0).1,
+            other => other,
+        }
+    }
+}
 
 /// Where many items are wrong, those behind the first [`TOLD_IN_FULL`] errors are told with one each: an answer stays in
 /// proportion to its request.
