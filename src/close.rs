@@ -9,7 +9,6 @@ use crate::problem::{Rate, Refusal};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(missing_docs, reason = "each name says it, and `reason` writes it out")]
 pub enum Close {
-    Normal,
     ProtocolError,
     UnsupportedData,
     InvalidText,
@@ -37,7 +36,6 @@ impl Close {
     /// The code on the wire.
     pub fn code(self) -> u16 {
         match self {
-            Self::Normal => 1000,
             Self::ProtocolError => 1002,
             Self::UnsupportedData => 1003,
             Self::InvalidText => 1007,
@@ -63,19 +61,20 @@ impl Close {
     /// The reason on the wire: what happened and what to do, at most 123 bytes (RFC 6455, section 5.5).
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Normal => "",
             Self::ProtocolError => "protocol error: see RFC 6455",
             Self::UnsupportedData => "binary messages are not supported: send JSON as text",
             Self::InvalidText => "a text message is not valid UTF-8",
             Self::TooBig => "a message is larger than `limits.frame` allows",
-            Self::Malformed => "malformed or refused (`relay.v1` says why), or its position is lost: leave `after` out",
+            Self::Malformed => {
+                "malformed or refused (`relay.v1` says why), or the position is no longer valid: omit `after`"
+            }
             Self::CredentialInUrl => {
                 "a credential in a URL ends up in logs: send `auth` as the first message, or use `/register`"
             }
             Self::ParameterInUrl => "unknown parameter: the URL of a WebSocket takes none, send `subscribe`",
             Self::Unauthenticated => "the credential is missing, wrong or unknown: get a new one",
             Self::TokenExpired => "the token has expired: get a new one",
-            Self::Forbidden => "no grant of the credential covers this, or the topic is gone",
+            Self::Forbidden => "the credential does not grant this, or the topic was removed",
             Self::AuthTimeout => "no credential within `limits.auth_timeout`: send `auth` first",
             Self::TokenRevoked => "the token was revoked or changed: get a new one",
             Self::Unregistered => "the registration was deleted: register again",
@@ -84,16 +83,16 @@ impl Close {
             Self::OverCapacity => "over capacity: reconnect after `reconnect_after_ms`, then with backoff",
             Self::Lagging => "too slow for this topic: reconnect and resume from your position",
             Self::RateLimited(Rate::AuthFailures) => {
-                "more than `limits.auth_failures` wrong credentials a second: reconnect with backoff"
+                "more than `limits.auth_failures` wrong credentials per second: reconnect with backoff"
             }
             Self::RateLimited(Rate::Commands) => {
-                "more than `limits.commands` commands a second: reconnect with backoff"
+                "more than `limits.commands` commands per second: reconnect with backoff"
             }
             Self::RateLimited(Rate::Connects) => {
-                "more than `limits.connect_rate` connections a second: reconnect with backoff"
+                "more than `limits.connect_rate` connections per second: reconnect with backoff"
             }
             Self::RateLimited(Rate::Publishes) => {
-                "more than `limits.publish_rate` publishes a second: reconnect with backoff"
+                "more than `limits.publish_rate` publishes per second: reconnect with backoff"
             }
             Self::Internal => "internal error: reconnect with backoff",
             Self::Draining => "the server is shutting down: reconnect after `reconnect_after_ms`",
@@ -145,7 +144,6 @@ mod tests {
     /// What comes behind it, so that a new one that is forgotten here does not compile.
     fn next(close: Close) -> Option<Close> {
         Some(match close {
-            Close::Normal => Close::ProtocolError,
             Close::ProtocolError => Close::UnsupportedData,
             Close::UnsupportedData => Close::InvalidText,
             Close::InvalidText => Close::TooBig,
@@ -175,8 +173,8 @@ mod tests {
 
     #[test]
     fn each_has_a_code_and_a_reason_that_fits_a_control_frame() {
-        let all: Vec<_> = std::iter::successors(Some(Close::Normal), |close| next(*close)).collect();
-        assert_eq!(all.len(), 25);
+        let all: Vec<_> = std::iter::successors(Some(Close::ProtocolError), |close| next(*close)).collect();
+        assert_eq!(all.len(), 24);
         for close in &all {
             assert!(close.reason().len() <= 123, "{close:?}");
         }

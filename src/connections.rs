@@ -22,7 +22,8 @@ struct Places {
 
 impl Connections {
     /// Takes a place; waits while [`OVER`] connections more than the limit are open. The limit may change meanwhile,
-    /// see [`Self::look_again`]. Only one task may call this, so that nobody else takes a place between the look and the taking.
+    /// see [`Self::look_again`]. Only one task may call this, so that nobody else takes a place between the look and the
+    /// taking.
     pub async fn enter(&self, limit: impl Fn() -> usize) -> Permit {
         while self.open() >= limit().saturating_add(OVER) {
             // A place that was left since the look is remembered by `notify_one`.

@@ -15,6 +15,10 @@ use crate::problem::Refusal;
 use crate::registrations::Registration;
 use crate::snapshot::Snapshot;
 
+/// So many changed names of a wildcard are told one by one; more as the wildcard itself, for a notice waits in memory
+/// while its reader does not read.
+const TOLD_BY_NAME: usize = 16;
+
 /// Whether the principal may subscribe to this, and there is something to subscribe to.
 ///
 /// # Errors
@@ -77,10 +81,6 @@ pub fn renew(
     }
 }
 
-/// So many changed names of a wildcard are told one by one; more as the wildcard itself, for a notice waits in memory
-/// while its reader does not read.
-const TOLD: usize = 16;
-
 /// Ends the subscriptions that are lost; answers what to tell of them and of those that the mark says have changed.
 pub fn evaluate(
     snapshot: &Snapshot,
@@ -104,16 +104,21 @@ pub fn evaluate(
     }
     let Some(mark) = mark else { return notices };
     for pattern in &kept {
-        let changed = mark.changed.overlapping(pattern, TOLD + 1);
+        let changed = mark.changed.overlapping(pattern, TOLD_BY_NAME + 1);
         // A name is told to whoever reaches some topic of it.
         let changed: Vec<_> = match changed.len() {
-            ..=TOLD => changed.into_iter().filter(|changed| snapshot.reaches(pattern, changed)).collect(),
+            ..=TOLD_BY_NAME => changed.into_iter().filter(|changed| snapshot.reaches(pattern, changed)).collect(),
             _ => changed,
         };
         // A wildcard is told what of it has changed.
-        let told =
-            if pattern.is_exact() || changed.len() > TOLD { changed.first().map(|_| vec![pattern]) } else { None };
-        for topics in told.unwrap_or(changed) {
+        let told = if changed.is_empty() {
+            Vec::new()
+        } else if pattern.is_exact() || changed.len() > TOLD_BY_NAME {
+            vec![pattern]
+        } else {
+            changed
+        };
+        for topics in told {
             notices.push(Notice::TopicChanged { topics: topics.clone(), generation: mark.generation });
         }
     }

@@ -79,7 +79,7 @@ impl Fuse {
     /// Notes how long a validation took that was admitted like this; answers whether that has blown the fuse.
     pub fn note(&self, how: Admitted, took: Duration, budget: Duration, now: Instant) -> bool {
         if took <= budget {
-            // What was slow stays noted until it is forgotten; but a trial that is in time mends.
+            // What was slow stays noted until it is forgotten; but a trial that is in time repairs it.
             if how == Admitted::Trial {
                 self.set(&mut self.state(), State::Sound);
             }
@@ -105,7 +105,7 @@ impl Fuse {
         anew
     }
 
-    /// Whether it has blown and no trial has mended it.
+    /// Whether it has blown and no trial has repaired it.
     pub fn is_blown(&self) -> bool {
         self.suspect.load(Ordering::Acquire) && matches!(*self.state(), State::Blown(_))
     }

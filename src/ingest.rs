@@ -21,7 +21,7 @@ use crate::plugin::{Draft, IdempotencyKey, Receipt, StoreError};
 use crate::principal::{Action, Principal, authorize_topic};
 use crate::problem::Refusal;
 use crate::rates::{Whose, network};
-use crate::schema::json::{self, Json, JsonError};
+use crate::schema::json::{self, Json};
 use crate::schema::{Payload, Refused};
 use crate::shadow::Shadow;
 use crate::snapshot::{Snapshot, TopicRules};
@@ -58,13 +58,10 @@ pub async fn publish(
     publisher: Publisher<'_>,
     publication: &Publication,
 ) -> Result<Position, Refusal> {
-    match publish_batch(live, snapshot, publisher, std::slice::from_ref(publication)).await {
-        Ok(receipts) => match receipts.first() {
-            Some(receipt) => Ok(Position { epoch: live.hub.epoch(), seq: receipt.seq }),
-            None => Err(live.internal("a store answered nothing")),
-        },
-        Err(Refusal::Batch(mut items)) if items.len() == 1 => Err(items.remove(0).1),
-        Err(refusal) => Err(refusal),
+    let published = publish_batch(live, snapshot, publisher, std::slice::from_ref(publication)).await;
+    match published.map_err(Refusal::only)?.first() {
+        Some(receipt) => Ok(Position { epoch: live.hub.epoch(), seq: receipt.seq }),
+        None => Err(live.internal("a store answered nothing")),
     }
 }
 
@@ -109,7 +106,7 @@ async fn publish_all(
 ) -> Result<Vec<Receipt>, Refusal> {
     let mut judged = judge_all(&snapshot, principal, publications)?;
     loop {
-        // From here until the ticket is dropped a reload waits before it announces itself.
+        // From here until the ticket is dropped a reload waits before it marks its place in the log.
         let ticket = live.appending();
         if live.is_sealed() {
             return Err(Refusal::Draining { retry_after: Duration::from_secs(1) });
@@ -124,7 +121,7 @@ async fn publish_all(
         drop(ticket);
         let newest = live.snapshot();
         if newest.generation == snapshot.generation {
-            live.announcement().await;
+            live.publishing_resumed().await;
         } else {
             snapshot = newest;
             judged = judge_all(&snapshot, principal, publications)?;
@@ -179,16 +176,15 @@ pub fn judge<'s>(
 ) -> Result<(Payload, &'s TopicRules), Refusal> {
     let rules = admit(snapshot, principal, &publication.topic)?;
     if publication.key.is_some() && principal.token.is_none() {
-        return Err(Refusal::BadRequest("anonymous callers have no idempotency keys: send a token or no key".into()));
+        return Err(Refusal::BadRequest(
+            "anonymous callers cannot use idempotency keys: send a token, or omit the key".into(),
+        ));
     }
     let most = snapshot.config.limits.body;
     if publication.body.len() > most {
         return Err(Refusal::TooLarge { what: "the message", limit: "body", bytes: most });
     }
-    let json = json::parse(&publication.body, snapshot.config.limits.json_depth).map_err(|e| match e {
-        JsonError::Malformed { line, column, detail } => Refusal::MalformedJson { line, column, detail },
-        JsonError::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer },
-    })?;
+    let json = json::parse(&publication.body, snapshot.config.limits.json_depth)?;
     let payload = validate(snapshot, rules, json)?.map_err(|Refused { violations, more }| {
         Refusal::ValidationFailed { topic: publication.topic.to_string(), violations, more }
     })?;
@@ -199,12 +195,12 @@ pub fn judge<'s>(
 fn validate(snapshot: &Snapshot, rules: &TopicRules, json: Json<'_>) -> Result<Result<Payload, Refused>, Refusal> {
     let timed = timed(&rules.fuse, snapshot.config.limits.validation_budget, || rules.schema.accept(json));
     let (result, blown) = timed.map_err(|retry_after| Refusal::Overloaded {
-        what: "validations of this topic repeatedly took longer than `limits.validation_budget`",
+        what: "validating messages of this topic repeatedly took longer than `limits.validation_budget`",
         retry_after,
     })?;
     if let Some(took) = blown {
         let (topic, took_ms) = (rules.topic.name.as_str(), took.as_millis());
-        warn!(topic, took_ms, "validations take too long again and again; publishes to the topic rest for a while");
+        warn!(topic, took_ms, "validation keeps exceeding its budget; publishes to this topic are refused for a while");
     }
     Ok(result)
 }
@@ -216,14 +212,14 @@ fn validate(snapshot: &Snapshot, rules: &TopicRules, json: Json<'_>) -> Result<R
 fn timed<T>(fuse: &Fuse, budget: Duration, work: impl FnOnce() -> T) -> Result<(T, Option<Duration>), Duration> {
     let began = Instant::now();
     let how = fuse.admit(began)?;
-    let result = if how == Admitted::Freely { work() } else { aside(work) };
+    let result = if how == Admitted::Freely { work() } else { off_the_worker(work) };
     let ended = Instant::now();
     let took = ended - began;
     Ok((result, fuse.note(how, took, budget, ended).then_some(took)))
 }
 
 /// Does what may take long where nobody waits for the thread; a runtime of one thread has no such place.
-fn aside<T>(work: impl FnOnce() -> T) -> T {
+fn off_the_worker<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
         _ => work(),
@@ -265,7 +261,10 @@ fn try_all(tried: Vec<(usize, Arc<Shadow>, Payload)>, receipts: &[Receipt], budg
         let observed = timed(&shadow.fuse, budget, || catch_unwind(observe));
         if let Ok((_, Some(took))) = observed {
             let (schema, took_ms) = (shadow.schema.file(), took.as_millis());
-            warn!(schema, took_ms, "trying a `schema_next` takes too long again and again; it rests for a while");
+            warn!(
+                schema,
+                took_ms, "validating against `schema_next` keeps exceeding its budget; it is paused for a while"
+            );
         }
     }
 }

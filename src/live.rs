@@ -22,7 +22,7 @@ use crate::strangers::Strangers;
 use crate::supervisor::Supervisor;
 use crate::telemetry::stats::Stats;
 
-/// Between a commit and its announcement the log takes nobody's messages.
+/// While publishing is paused the log takes nobody's messages.
 const NOBODY: u64 = u64::MAX;
 
 /// The running server, whatever its configuration is at the moment.
@@ -32,8 +32,8 @@ pub struct Live {
     generation: AtomicU64,
     /// The generation whose judgement the log takes now, or [`NOBODY`].
     admitted: AtomicU64,
-    /// Wakes whoever waits for an announcement.
-    announced: Notify,
+    /// Wakes whoever waits for publishing to go on.
+    resumed: Notify,
     /// The log's end and everybody who follows it.
     pub hub: Arc<Hub>,
     /// The owner of all tasks, and the signal that ends them.
@@ -58,9 +58,9 @@ pub struct Live {
     sealed: AtomicBool,
 }
 
-/// A configuration that is in force, and whose place in the log is not known yet: announced when it is dropped, also by a
-/// panic, for publishes wait for it.
-pub struct Unannounced(Arc<Live>);
+/// The pause between a commit and the mark in the log that says where it took effect: publishes wait. It ends when this
+/// is dropped, also by a panic.
+pub struct PublishPause(Arc<Live>);
 
 impl Live {
     /// Starts from a first snapshot.
@@ -68,7 +68,7 @@ impl Live {
         Self {
             generation: AtomicU64::new(snapshot.generation),
             admitted: AtomicU64::new(snapshot.generation),
-            announced: Notify::new(),
+            resumed: Notify::new(),
             current: ArcSwap::from_pointee(snapshot),
             hub,
             drain: Drain::default(),
@@ -92,23 +92,23 @@ impl Live {
 
     /// Puts another configuration in force, at once and for everybody. Publishes wait until what this answers is dropped,
     /// when the log knows where it took effect.
-    pub fn commit(self: &Arc<Self>, snapshot: Arc<Snapshot>) -> Unannounced {
+    pub fn commit(self: &Arc<Self>, snapshot: Arc<Snapshot>) -> PublishPause {
         self.admitted.store(NOBODY, Ordering::SeqCst);
         self.generation.store(snapshot.generation, Ordering::SeqCst);
         self.current.store(snapshot);
-        Unannounced(self.clone())
+        PublishPause(self.clone())
     }
 
     /// Waits until every append has ended that was judged by a configuration before the one in force.
-    pub async fn settle(&self) {
+    pub async fn earlier_appends_ended(&self) {
         self.appending.turn().await;
     }
 
-    /// Waits until the configuration in force is announced.
-    pub async fn announcement(&self) {
-        let announced = self.announced.notified();
+    /// Waits until publishing is not paused.
+    pub async fn publishing_resumed(&self) {
+        let resumed = self.resumed.notified();
         if self.admitted.load(Ordering::SeqCst) == NOBODY {
-            announced.await;
+            resumed.await;
         }
     }
 
@@ -131,7 +131,7 @@ impl Live {
     /// Ends publishing: when this answers, the log has its last message.
     pub async fn seal(&self) {
         self.sealed.store(true, Ordering::SeqCst);
-        self.settle().await;
+        self.earlier_appends_ended().await;
     }
 
     /// Whether nothing is published any more. Asked with a ticket in hand, so that [`Live::seal`] waits for whoever was
@@ -148,10 +148,10 @@ impl Live {
     }
 }
 
-impl Drop for Unannounced {
+impl Drop for PublishPause {
     fn drop(&mut self) {
         let Self(live) = self;
         live.admitted.store(live.generation.load(Ordering::SeqCst), Ordering::SeqCst);
-        live.announced.notify_waiters();
+        live.resumed.notify_waiters();
     }
 }

@@ -1,6 +1,8 @@
 //! Why a request was refused, and how that is said: problem details (RFC 9457), over HTTP and inside WebSocket `error`
 //! notices alike. HTTP status codes are decided here and nowhere else.
 
+mod batch;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -9,9 +11,6 @@ use serde_json::{Map, Value, json};
 
 use crate::name::Pattern;
 use crate::principal::Action;
-
-/// So many errors of a batch are told with all that is wrong with an item.
-const TOLD_IN_FULL: usize = 256;
 
 /// The slugs of all problems: the last parts of their types.
 pub const SLUGS: [&str; 24] = [
@@ -237,20 +236,18 @@ impl Refusal {
     fn of_credential(&self) -> &'static str {
         match self {
             Self::Unauthenticated { wrong: true } => {
-                "the token is not known here: check its text, or whether it was removed from relay.toml"
+                "unknown token: check that it is spelled correctly and still in relay.toml"
             }
             Self::AnonymousSocket => {
-                "anonymous callers may not do this: connect anew and send `auth` as the first message, or a bearer token \
-                 with the upgrade"
+                "anonymous callers may not do this: reconnect and send `auth` as the first message, or a bearer token \
+                 with the upgrade request"
             }
-            Self::NotBearer => "only bearer tokens are taken here: send `Authorization: Bearer <token>`",
+            Self::NotBearer => "only bearer tokens are accepted: send `Authorization: Bearer <token>`",
             Self::TokenExpired => "the token is past its `not_after`: use its successor",
             Self::UnknownRegistration => {
-                "the registration is not known here: it was deleted, has ended, or the server was restarted: register again"
+                "unknown registration: it was deleted or has expired, or the server was restarted; register again"
             }
-            Self::NoRegistration => {
-                "the registration is not known here: it was deleted, has ended, or the server was restarted"
-            }
+            Self::NoRegistration => "unknown registration: it was deleted or has expired, or the server was restarted",
             _ => "anonymous callers may not do this: send `Authorization: Bearer <token>`",
         }
     }
@@ -274,7 +271,7 @@ impl Refusal {
                 object.insert("errors".into(), json!(violations));
             }
             Self::Batch(items) => {
-                object.insert("errors".into(), all_errors(items).into());
+                object.insert("errors".into(), batch::errors(items).into());
             }
             Self::Internal { id } => {
                 object.insert("id".into(), id.as_str().into());
@@ -297,40 +294,11 @@ fn seconds(wait: Duration) -> u64 {
     u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
 }
 
-/// Where many items are wrong, those behind the first [`TOLD_IN_FULL`] errors are told with one each: an answer stays in
-/// proportion to its request.
-fn all_errors(items: &[(usize, Refusal)]) -> Vec<Value> {
-    items.iter().fold(Vec::new(), |mut all, item| {
-        let errors = batch_errors(item);
-        let most = if all.len() < TOLD_IN_FULL { errors.len() } else { 1 };
-        all.extend(errors.into_iter().take(most));
-        all
-    })
-}
-
-fn batch_errors((index, refusal): &(usize, Refusal)) -> Vec<Value> {
-    let with_index = |mut error: Value| {
-        error["index"] = (*index).into();
-        error
-    };
-    match refusal {
-        Refusal::ValidationFailed { violations, .. } => violations.iter().map(|v| with_index(json!(v))).collect(),
-        other => {
-            let mut error = other.to_json();
-            // What its type says already.
-            if let Some(members) = error.as_object_mut() {
-                members.retain(|member, _| member != "title" && member != "status");
-            }
-            vec![with_index(error)]
-        }
-    }
-}
-
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MalformedJson { line, column, detail } => write!(f, "line {line}, column {column}: {detail}"),
-            Self::DuplicateKey { pointer } => write!(f, "the key at `{pointer}` stands twice: keep one of them"),
+            Self::DuplicateKey { pointer } => write!(f, "the key at `{pointer}` appears twice: keep one of them"),
             Self::BadRequest(detail) => f.write_str(detail),
             Self::Unauthenticated { .. }
             | Self::AnonymousSocket
@@ -339,51 +307,57 @@ impl fmt::Display for Refusal {
             | Self::UnknownRegistration
             | Self::NoRegistration => f.write_str(self.of_credential()),
             Self::Forbidden { action, topics } => {
-                write!(f, "no grant of this credential allows it to {action} `{topics}`")
+                write!(f, "this credential has no grant to {action} `{topics}`")
             }
             Self::ForbiddenUser { user } => {
-                write!(f, "no grant of this credential allows it to register connections for user `{user}`")
+                write!(f, "this credential has no grant to register connections for user `{user}`")
             }
             Self::OriginDenied { origin } => {
                 write!(f, "pages of `{origin}` may not call this server: add it to `server.allowed_origins`")
             }
-            Self::UnknownTopic { topic } => write!(f, "no topic or family of relay.toml is `{topic}`"),
+            Self::UnknownTopic { topic } => {
+                write!(f, "relay.toml declares no topic `{topic}` and no family that covers it")
+            }
             Self::NotFound => f.write_str("no such path: see README, \"HTTP\""),
             Self::MethodNotAllowed { allow } => write!(f, "allowed here: {allow}"),
-            Self::Timeout { limit } => write!(f, "it took longer than `limits.{limit}` allows"),
+            Self::Timeout { limit } => write!(f, "the request took longer than `limits.{limit}` allows"),
             Self::UpgradeRequired => f.write_str("this path speaks WebSocket, version 13 (RFC 6455)"),
             Self::IdempotencyInFlight => {
                 f.write_str("a request with this idempotency key has no answer yet: try again")
             }
             Self::IdempotencyKeyReused => {
-                f.write_str("this idempotency key was used for another payload: take a new key for a new message")
+                f.write_str("this idempotency key was used for another payload: use a new key for a new message")
             }
             Self::TooLarge { what, limit, bytes } => {
-                write!(f, "{what} is larger than `limits.{limit}` allows ({bytes})")
+                write!(f, "{what} is larger than `limits.{limit}` allows ({bytes} bytes)")
             }
             Self::TooMany { what, limit, most } => write!(f, "{what} is longer than `limits.{limit}` allows ({most})"),
             Self::UriTooLong { bytes } => {
                 write!(f, "the request target is longer than `limits.uri` allows ({bytes} bytes)")
             }
             Self::UnsupportedMediaType { expected } => write!(f, "send `Content-Type: {expected}` and no encoding"),
-            Self::UnknownHost { host, listed } => {
-                let also = "call it by its address, or add it, and every name of the public listener, to";
-                let add = if *listed { "add it to" } else { also };
-                write!(f, "`{host}` is not a name of this server: {add} `server.allowed_hosts`")
-            }
+            Self::UnknownHost { host, listed } => unknown_host(f, host, *listed),
             Self::ValidationFailed { topic, violations, more } => count(f, violations.len(), *more, topic),
             Self::Batch(items) => match items.as_slice() {
                 [(index, only)] => write!(f, "item {index}: {only}; nothing was published"),
-                _ => write!(f, "{} items are refused; nothing was published", items.len()),
+                _ => write!(f, "{} items were refused; nothing was published", items.len()),
             },
             Self::RateLimited { limit, retry_after } => {
                 write!(f, "over `limits.{}`: {}", limit.name(), again(*retry_after))
             }
             Self::Overloaded { what, retry_after } => write!(f, "{what}: {}", again(*retry_after)),
-            Self::Draining { .. } => f.write_str("the server is shutting down: send it to its successor"),
-            Self::Internal { id } => write!(f, "the cause stands in the server's log under id `{id}`"),
+            Self::Draining { .. } => {
+                f.write_str("the server is shutting down: send the request to another instance, or retry")
+            }
+            Self::Internal { id } => write!(f, "the cause is in the server's log under id `{id}`"),
         }
     }
+}
+
+fn unknown_host(f: &mut fmt::Formatter<'_>, host: &str, listed: bool) -> fmt::Result {
+    let also = "use its address, or add this name and every other name of the public listener";
+    let add = if listed { "add it" } else { also };
+    write!(f, "`{host}` is not one of this server's names: {add} to `server.allowed_hosts`")
 }
 
 fn count(f: &mut fmt::Formatter<'_>, violations: usize, more: bool, topic: &str) -> fmt::Result {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use super::{Rate, Refusal, SLUGS, TOLD_IN_FULL, Violation};
+use super::batch::TOLD_IN_FULL;
+use super::{Rate, Refusal, SLUGS, Violation};
 use crate::name::Pattern;
 use crate::principal::Action;
 

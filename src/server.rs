@@ -144,7 +144,7 @@ async fn accept_all(
         live.drain.begun().await;
         tokio::time::sleep(GRACE).await;
     });
-    let mut failures = Failures::default();
+    let mut failures = AcceptFailures::default();
     loop {
         let accepted = tokio::select! {
             () = &mut closing => return,
@@ -175,12 +175,12 @@ async fn accept_all(
 
 /// Accepts that failed since the last line that said so.
 #[derive(Default)]
-struct Failures {
+struct AcceptFailures {
     times: u64,
     told: Option<Instant>,
 }
 
-impl Failures {
+impl AcceptFailures {
     /// Counts one, and answers how many there were since the last line if it is time for another one.
     fn count(&mut self) -> Option<u64> {
         self.times += 1;
@@ -193,7 +193,7 @@ impl Failures {
 }
 
 /// A connection that went away before it was accepted is nothing; a lack of descriptors or memory may pass.
-async fn back_off(live: &Live, error: &io::Error, failures: &mut Failures) {
+async fn back_off(live: &Live, error: &io::Error, failures: &mut AcceptFailures) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
         return;
@@ -267,12 +267,12 @@ async fn serve(
 mod tests {
     use std::time::Duration;
 
-    use super::{BACK_OFF, Failures, SILENCE};
+    use super::{AcceptFailures, BACK_OFF, SILENCE};
 
     /// Without descriptors it was one line for each try: twenty a second.
     #[tokio::test(start_paused = true)]
     async fn failed_accepts_are_one_line_a_minute_with_their_number() {
-        let mut failures = Failures::default();
+        let mut failures = AcceptFailures::default();
         let mut told = Vec::new();
         for _ in 0..2 * SILENCE.as_millis() / BACK_OFF.as_millis() {
             told.extend(failures.count());

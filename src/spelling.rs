@@ -1,4 +1,7 @@
-//! What was probably meant by a word that nobody knows.
+//! What was probably meant by a word that nobody knows, and how to repeat it.
+
+/// The longest part of what somebody sent that is repeated in a sentence about it, in characters.
+const MAX_QUOTE: usize = 64;
 
 /// The nearest of the candidates, where it is few typing errors away. Cheap however long the word is, for it may be a
 /// caller's.
@@ -17,9 +20,17 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     near.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate.to_owned())
 }
 
+/// What somebody sent, fit to stand in a sentence, in backticks. It may be long, and hold anything.
+pub fn quoted(text: &str) -> String {
+    let mut rest = text.chars();
+    let start: String = rest.by_ref().take(MAX_QUOTE).flat_map(char::escape_debug).collect();
+    let more = if rest.next().is_some() { "…" } else { "" };
+    format!("`{start}{more}`")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::{MAX_QUOTE, nearest, quoted};
 
     #[test]
     fn a_word_is_near_when_few_of_its_letters_are_wrong() {
@@ -36,6 +47,19 @@ mod tests {
         let long = "topics".repeat(100_000);
         for word in ["", "user", "top", "publish", &long] {
             assert_eq!(near(word), None);
+        }
+    }
+    #[test]
+    fn what_somebody_sent_is_repeated_as_far_as_a_sentence_can_take_it() {
+        let long = "é".repeat(MAX_QUOTE);
+        for (text, shown) in [
+            ("", "``".to_owned()),
+            ("a b", "`a b`".to_owned()),
+            ("a\nb\u{1b}", r"`a\nb\u{1b}`".to_owned()),
+            (&long, format!("`{long}`")),
+            (&format!("{long}x"), format!("`{long}…`")),
+        ] {
+            assert_eq!(quoted(text), shown);
         }
     }
 }

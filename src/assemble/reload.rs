@@ -25,7 +25,7 @@ use crate::directory::Directory;
 use crate::files::Disk;
 use crate::hub::entry::Mark;
 use crate::hub::topic::Topic;
-use crate::live::{Live, Unannounced};
+use crate::live::{Live, PublishPause};
 use crate::message::Time;
 use crate::plugin::Retention;
 use crate::reloads::{Outcome, Report};
@@ -79,7 +79,7 @@ pub struct Next {
 }
 
 /// What came of the files, and what was found on the way.
-type Judged = (Outcome, Value);
+type Verdict = (Outcome, Value);
 
 impl Reloader {
     /// Goes on from the load that the running configuration came from.
@@ -178,7 +178,7 @@ impl Reloader {
 
     /// Off the threads that serve: thousands of schemas take a while. Reads again what changed while it was read, as
     /// when a whole directory is replaced.
-    async fn load(&self, state: &State) -> Result<Loaded, Judged> {
+    async fn load(&self, state: &State) -> Result<Loaded, Verdict> {
         let (path, cache) = (self.path.clone(), state.cache.clone());
         aside(move || {
             let disk = Disk::new(&path);
@@ -196,7 +196,7 @@ impl Reloader {
         .map_err(given_up)
     }
 
-    async fn judge(&self, state: &mut State, running: &Arc<Snapshot>, loaded: Loaded, dry_run: bool) -> Judged {
+    async fn judge(&self, state: &mut State, running: &Arc<Snapshot>, loaded: Loaded, dry_run: bool) -> Verdict {
         let before = running.clone();
         let (mut loaded, next) = match aside(move || examine(&before, loaded)).await {
             Ok(examined) => examined,
@@ -240,17 +240,17 @@ impl Reloader {
             let prepared = swap(&live, &before, &after, &plan);
             (plan, prepared)
         };
-        let (plan, (prepared, unannounced)) = spawn_blocking(swap).await.expect("a commit does not panic");
-        let mut unannounced = Some(unannounced);
-        let mut settled = pin!(self.live.settle());
+        let (plan, (prepared, pause)) = spawn_blocking(swap).await.expect("a commit does not panic");
+        let mut pause = Some(pause);
+        let mut settled = pin!(self.live.earlier_appends_ended());
         if tokio::time::timeout(PATIENCE, &mut settled).await.is_err() {
-            unannounced = None;
+            pause = None;
             settled.await;
         }
         let (live, after) = (self.live.clone(), next.clone());
         let tell = move || {
             tell_all(&live, &after, &plan, prepared);
-            drop(unannounced);
+            drop(pause);
         };
         spawn_blocking(tell).await.expect("a commit does not panic");
         self.apply(&next.config);
@@ -274,7 +274,7 @@ impl Reloader {
         let was_stale = self.live.reloads.recovered();
         if was_stale {
             let (trigger, generation) = (report.trigger, report.generation);
-            info!(trigger, generation, "the files are again those in force; nothing is refused any more");
+            info!(trigger, generation, "the files match the running configuration again; nothing is refused any more");
             if !self.live.drain.has_begun() {
                 self.live.supervisor.ready(None);
             }
@@ -322,7 +322,7 @@ struct Prepared {
 
 /// New topics are known to the log before the swap, so that nobody's first message is lost; old ones until behind the
 /// last message that was judged by them.
-fn swap(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan: &Plan) -> (Prepared, Unannounced) {
+fn swap(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan: &Plan) -> (Prepared, PublishPause) {
     let (topics, retention) = (build::topics(next), build::retention(&next.config));
     let (mut all_topics, mut all_retention) = (topics.clone(), retention.clone());
     if !plan.topics_removed.is_empty() {
@@ -336,12 +336,12 @@ fn swap(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan: &Plan)
     }
     live.hub.store().retain(all_retention);
     live.hub.declare(all_topics);
-    let unannounced = live.commit(next.clone());
+    let pause = live.commit(next.clone());
     // At once, however long a store takes; by what each is and not by its name, which a new secret may have.
     if !plan.lost_tokens().is_empty() {
         live.hub.revoke(|principal| principal.token.is_some() && next.auth.renew(principal).is_none());
     }
-    (Prepared { topics, retention }, unannounced)
+    (Prepared { topics, retention }, pause)
 }
 
 /// Everything that was judged by the old configuration is in the log: marks the place, behind which the new one judges.
@@ -372,7 +372,7 @@ pub fn examine(running: &Snapshot, mut loaded: Loaded) -> (Loaded, Option<Next>)
 }
 
 /// A reload that could not be judged is refused, and ends nothing else.
-fn given_up(cause: String) -> Judged {
+fn given_up(cause: String) -> Verdict {
     let message = "relay could not judge the configuration: the log says why";
     error!(cause, "a reload was given up");
     (Outcome::Refused(message.into()), json!([{"code": "internal", "severity": "error", "message": message}]))

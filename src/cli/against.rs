@@ -128,8 +128,8 @@ fn progress(told: &Value) -> String {
     let (judged, refused) = (told["judged"].as_u64().unwrap_or(0), told["refused"].as_u64().unwrap_or(0));
     let keywords = told["keywords"].as_object().into_iter().flatten().map(|(keyword, n)| format!("`{keyword}` {n}"));
     match refused {
-        0 if judged >= ENOUGH => format!("`{schema}` has refused none of {judged} messages: it may be promoted"),
-        0 => format!("`{schema}` has refused none of {judged} messages: wait for {ENOUGH} before it is promoted"),
+        0 if judged >= ENOUGH => format!("`{schema}` would have refused none of {judged} messages: it may be promoted"),
+        0 => format!("`{schema}` would have refused none of {judged} messages: wait for {ENOUGH} before promoting it"),
         _ => {
             let keywords = keywords.collect::<Vec<_>>().join(", ");
             format!("`{schema}` would have refused {refused} of {judged} messages ({keywords}): not to be promoted yet")
@@ -143,7 +143,7 @@ fn snapshot(files: &dyn Files) -> Result<Snapshot, String> {
         Some(config) => Ok(build::snapshot(config, &loaded, None)),
         None => {
             let text = render::human(&loaded.diagnostics, &loaded.sources, false);
-            Err(format!("what is compared with is itself bad\n{}", text.trim_end()))
+            Err(format!("the configuration to compare with is itself invalid\n{}", text.trim_end()))
         }
     }
 }

@@ -95,7 +95,7 @@ fn overview(config: &Config, schemas: usize) -> String {
     let families = config.topics.iter().filter(|topic| !topic.name.is_exact()).count();
     let worst = WorstCase::of(config);
     let mut text = format!(
-        "{}, {}, {}, {}\nmemory at worst: {}\n",
+        "{}, {}, {}, {}\nworst-case memory: {}\n",
         counted(config.topics.len() - families, "topic", "topics"),
         counted(families, "family", "families"),
         counted(schemas, "schema", "schemas"),

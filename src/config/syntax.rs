@@ -41,14 +41,14 @@ pub(super) fn repair(mut text: String, file: usize) -> (String, Vec<Diagnostic>)
     (text, diagnostics)
 }
 
-/// Parses a repaired text; also says which keys stand twice.
+/// Parses a repaired text; also says which keys appear twice.
 pub(super) fn parse(text: &str, file: usize) -> (DeTable<'_>, Vec<Diagnostic>) {
     let (tree, mut errors) = DeTable::parse_recoverable(text);
     let tree = tree.into_inner();
     errors.retain(|error| error.message() == DUPLICATE);
     errors.sort_by_key(|error| place(error).start);
     let mut diagnostics = Vec::new();
-    // Of a table that stands twice, its keys that do so too are not told.
+    // Of a table that appears twice, its keys that do so too are not told.
     let mut twice = 0..0;
     for bytes in errors.iter().map(place).filter(|bytes| text.get(bytes.clone()).is_some()) {
         if twice.contains(&bytes.start) {

@@ -86,7 +86,7 @@ fn unreadable(error: &FileError, in_force: bool) -> &'static str {
         FileError::Denied(_) => "let the user that relay runs as read the file, and enter the directories above it",
         FileError::NotAFile => "name the file itself with `--config`, and not its directory",
         FileError::TooLarge(_) => "move topics and tokens to files of their own: `include = [\"topics.d/*.toml\"]`",
-        FileError::Outside | FileError::Other(_) => "put right what the system says, and try again",
+        FileError::Outside | FileError::Other(_) => "fix what the system reports, and try again",
     }
 }
 
@@ -96,7 +96,7 @@ impl fmt::Display for FileFact {
             Self::Unreadable { path, error, .. } => write!(f, "cannot read `{path}`: {error}"),
             Self::NotUtf8 => f.write_str("the file is not UTF-8"),
             Self::Syntax { detail } => f.write_str(detail),
-            Self::DuplicateKey { key } => write!(f, "`{key}` stands twice in the same table"),
+            Self::DuplicateKey { key } => write!(f, "`{key}` appears twice in the same table"),
             Self::BadInclude { pattern } => write!(f, "`{pattern}` is not a path that can be included"),
             Self::IncludeOutside { pattern } => write!(f, "`{pattern}` leads out of relay.toml's directory"),
             Self::IncludeEmpty { pattern } => write!(f, "no file matches `{pattern}`"),

@@ -67,7 +67,7 @@ impl ServerFact {
             ),
             Self::WindowBelowBody { .. } => About::error(
                 "window-below-body",
-                "the window must hold any one message: raise `window` or lower `body`",
+                "the window must be able to hold any single message: raise `window` or lower `body`",
             ),
             Self::TlsUnreadable { .. } => {
                 About::error("tls-unreadable", "check the path and who may read it; it is relative to relay.toml")
@@ -95,7 +95,7 @@ impl fmt::Display for ServerFact {
             Self::SameListener { value } => write!(f, "`server.admin` and `server.listen` are both `{value}`"),
             Self::AdminExposed { value } => write!(f, "the admin listener `{value}` is not on loopback"),
             Self::BadOrigin { value } => write!(f, "`{value}` is not an origin"),
-            Self::BadHost { value } => write!(f, "`{value}` is not a value of a Host header"),
+            Self::BadHost { value } => write!(f, "`{value}` is not a valid Host header value"),
             Self::BadProxy { value } => write!(f, "`{value}` is neither an address nor a network"),
             Self::BadPublicUrl { value } => write!(f, "`{value}` is not a base for URLs"),
             Self::WindowBelowBody { window, body } => {

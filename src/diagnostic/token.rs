@@ -99,7 +99,9 @@ pub enum TokenFact {
 impl TokenFact {
     pub(super) fn about(&self) -> About {
         match self {
-            Self::BadName { .. } => About::error("bad-token-name", "use 1 to 64 of A-Z, a-z, 0-9, `_`, `-` and `.`"),
+            Self::BadName { .. } => {
+                About::error("bad-token-name", "use 1 to 64 characters of A-Z, a-z, 0-9, `_`, `-` and `.`")
+            }
             Self::Duplicate { .. } => About::error("duplicate-token", "keep one of them"),
             Self::BadDigest { .. } => About::error(
                 "bad-digest",
@@ -114,15 +116,13 @@ impl TokenFact {
             }
             Self::PlainSecret { .. } => About::error(
                 "plain-secret",
-                "consider it lost; write `secret = { env = \"…\" }`, `secret = { file = \"…\" }`, or its digest as `sha256`",
+                "treat it as leaked; write `secret = { env = \"…\" }`, `secret = { file = \"…\" }`, or its digest as `sha256`",
             ),
             Self::BadSecretSource => About::error(
                 "bad-secret-source",
                 "write `secret = { env = \"NAME\" }` or `secret = { file = \"/path\" }`",
             ),
-            Self::EnvUnset { .. } => {
-                About::error("env-unset", "set it for the server's process, and where the check runs")
-            }
+            Self::EnvUnset { .. } => About::error("env-unset", "set it for the server's process and for `relay check`"),
             Self::SecretUnreadable { .. } => {
                 About::error("secret-unreadable", "check that the file is there and that the server's user may read it")
             }
@@ -134,7 +134,7 @@ impl TokenFact {
                 About::warning("weak-secret", "make one of 256 random bits with `relay token new`")
             }
             Self::SameSecret { .. } => {
-                About::error("same-secret", "a secret says who calls: give each token one of its own")
+                About::error("same-secret", "a secret identifies the caller: give each token its own")
             }
             Self::BadNotAfter { .. } => {
                 About::error("bad-not-after", "write date, time and offset without quotes: `2027-01-01T00:00:00Z`")
@@ -162,14 +162,14 @@ impl TokenFact {
 impl fmt::Display for TokenFact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BadName { name } => write!(f, "`{name}` is not a name of a token"),
+            Self::BadName { name } => write!(f, "`{name}` is not a token name"),
             Self::Duplicate { name } => write!(f, "token `{name}` is declared twice"),
             Self::BadDigest { name, length } => {
                 write!(f, "`sha256` of token `{name}` is not 64 hex digits ({length} characters)")
             }
             Self::NoSecret { name } => write!(f, "token `{name}` has no secret"),
             Self::TwoSecrets { name } => write!(f, "token `{name}` has both `sha256` and `secret`"),
-            Self::PlainSecret { name } => write!(f, "the secret of token `{name}` stands in the file"),
+            Self::PlainSecret { name } => write!(f, "the secret of token `{name}` is in the file in plain text"),
             Self::BadSecretSource => f.write_str("`secret` names either a variable or a file"),
             Self::EnvUnset { variable } => write!(f, "the environment variable `{variable}` is not set"),
             Self::SecretUnreadable { path, cause } => write!(f, "cannot read the secret in `{path}`: {cause}"),

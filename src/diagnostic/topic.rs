@@ -96,12 +96,12 @@ impl TopicFact {
             }
             Self::HistoryBelowBody { .. } => About::error(
                 "history-below-body",
-                "the history must hold any one message: raise `history.bytes` or lower `limits.body`",
+                "the history must be able to hold any single message: raise `history.bytes` or lower `limits.body`",
             ),
             Self::BadExample => About::error("bad-example", "write `valid = …` or `invalid = …`, one for each example"),
             Self::NotJson { .. } => About::error("not-json", "write what JSON can hold"),
             Self::ExampleRefused { why, .. } => {
-                About::error("example-refused", format!("mend the example or the schema: {}", why.join("; ")))
+                About::error("example-refused", format!("fix the example or the schema: {}", why.join("; ")))
             }
             Self::ExampleAccepted { .. } => {
                 About::error("example-accepted", "make the schema stricter, or make the example a `valid` one")
@@ -114,7 +114,7 @@ impl fmt::Display for TopicFact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None => f.write_str("no topic is declared: nothing can be published"),
-            Self::BadName { name, why } => write!(f, "`{name}` is not a name of a topic: {why}"),
+            Self::BadName { name, why } => write!(f, "`{name}` is not a topic name: {why}"),
             Self::Duplicate { name } => write!(f, "topic `{name}` is declared twice"),
             Self::Overlap { name, other, .. } => write!(f, "the families `{name}` and `{other}` overlap"),
             Self::Unreachable { name } => write!(f, "nobody may publish or subscribe to `{name}`"),
@@ -126,10 +126,10 @@ impl fmt::Display for TopicFact {
             Self::BadExample => f.write_str("an example is either `valid` or `invalid`"),
             Self::NotJson { what } => write!(f, "JSON has no {what}"),
             Self::ExampleRefused { topic, .. } => {
-                write!(f, "the schema of `{topic}` refuses an example that is to be valid")
+                write!(f, "the schema of `{topic}` refuses an example marked `valid`")
             }
             Self::ExampleAccepted { topic } => {
-                write!(f, "the schema of `{topic}` accepts an example that is to be invalid")
+                write!(f, "the schema of `{topic}` accepts an example marked `invalid`")
             }
         }
     }

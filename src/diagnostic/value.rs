@@ -79,14 +79,14 @@ impl ValueFact {
             Self::UnknownKey { suggestion, elsewhere, quoted, known, .. } => About::error(
                 "unknown-key",
                 did_you_mean(suggestion.as_ref(), || match (quoted, elsewhere) {
-                    (Some(header), _) => format!("a name with dots stands in quotes: write `{header}`"),
+                    (Some(header), _) => format!("a name with dots must be quoted: write `{header}`"),
                     (None, Some(table)) => format!("it belongs to {table}"),
                     (None, None) if known.is_empty() => "remove it".to_owned(),
                     (None, None) => format!("known here: {}", known.join(", ")),
                 }),
             ),
             Self::MissingKey { hint, .. } => About::error("missing-key", *hint),
-            Self::WrongType { key, doc, .. } => About::error("wrong-type", format!("`{key}` says {doc}")),
+            Self::WrongType { key, doc, .. } => About::error("wrong-type", format!("`{key}`: {doc}")),
             Self::BadChoice { choices, suggestion, .. } => {
                 About::error("bad-choice", did_you_mean(suggestion.as_ref(), || format!("write {}", one_of(choices))))
             }

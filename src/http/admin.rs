@@ -33,7 +33,7 @@ pub fn routes(live: &Arc<Live>, reloader: Option<Arc<Reloader>>) -> BoxedFilter<
         async move { answer::either(reload(&call, reloader).await) }
     });
     let all = routes::probes().or(metrics).unify().or(config).unify().or(reload).unify();
-    all.recover(|rejection| async move { Ok::<_, warp::Rejection>(answer::turned(rejection)) }).unify().boxed()
+    all.recover(|rejection| async move { Ok::<_, warp::Rejection>(answer::rejected(rejection)) }).unify().boxed()
 }
 
 /// `POST /reload`, with `?dry_run=1` only what it would do: the plan, or the diagnostics in a 422.

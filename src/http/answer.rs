@@ -13,14 +13,14 @@ use crate::problem::Refusal;
 
 /// Why a filter turned a request away for good.
 #[derive(Debug)]
-pub enum Turned {
+pub enum Rejected {
     /// It is refused.
     Refused(Refusal),
     /// It asks what is allowed.
     Options(&'static str),
 }
 
-impl Reject for Turned {}
+impl Reject for Rejected {}
 
 /// A JSON answer.
 pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
@@ -105,10 +105,10 @@ fn belongings(refusal: &Refusal, headers: &mut HeaderMap) {
 }
 
 /// What becomes of a request that no route took.
-pub fn turned(rejection: Rejection) -> Response {
-    match rejection.find::<Turned>() {
-        Some(Turned::Refused(refusal)) => self::refusal(refusal),
-        Some(Turned::Options(allow)) => {
+pub fn rejected(rejection: Rejection) -> Response {
+    match rejection.find::<Rejected>() {
+        Some(Rejected::Refused(refusal)) => self::refusal(refusal),
+        Some(Rejected::Options(allow)) => {
             let mut response = empty(StatusCode::NO_CONTENT);
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
             response

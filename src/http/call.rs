@@ -7,7 +7,7 @@ use warp::http::request::Parts;
 use warp::http::{Extensions, HeaderMap, HeaderName, Method, Request, Uri, header};
 use warp::{Filter, Rejection};
 
-use crate::http::answer::Turned;
+use crate::http::answer::Rejected;
 use crate::http::host::Host;
 use crate::http::{Link, Side, credential, forwarded, health, origin};
 use crate::identify::identify;
@@ -103,7 +103,7 @@ impl Call {
     }
 
     /// A route has taken it. A path belongs to one, so that nobody has said so before.
-    pub fn mark(&self, route: Route) {
+    pub fn set_route(&self, route: Route) {
         let _ = self.route.set(route);
     }
 
@@ -144,7 +144,7 @@ impl Call {
     /// The value of a header that may stand once.
     ///
     /// # Errors
-    /// 400 when it stands twice or is not visible ASCII.
+    /// 400 when it appears twice or is not visible ASCII.
     pub fn one(&self, name: &HeaderName) -> Result<Option<&str>, Refusal> {
         one(&self.headers, name)
     }
@@ -165,27 +165,28 @@ fn is_framed(headers: &HeaderMap) -> bool {
 /// The value of a header that may stand once.
 ///
 /// # Errors
-/// 400 when it stands twice or is not visible ASCII.
+/// 400 when it appears twice or is not visible ASCII.
 pub fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
     let Some(value) = headers.get(name) else {
         return Ok(None);
     };
-    // Mostly nothing stands twice, which the map knows.
+    // Mostly nothing appears twice, which the map knows.
     if headers.len() > headers.keys_len() && headers.get_all(name).iter().nth(1).is_some() {
-        return Err(Refusal::BadRequest(format!("the header `{name}` stands twice: send it once")));
+        return Err(Refusal::BadRequest(format!("the header `{name}` appears twice: send it once")));
     }
     let text = value.to_str();
-    text.map(Some).map_err(|_| Refusal::BadRequest(format!("the header `{name}` is not visible ASCII")))
+    text.map(Some)
+        .map_err(|_| Refusal::BadRequest(format!("the header `{name}` contains characters other than visible ASCII")))
 }
 
 /// Extracts the call of a route that allows these methods.
 pub fn call(route: Route, allow: &'static str) -> impl Filter<Extract = (Arc<Call>,), Error = Rejection> + Clone {
     warp::ext::get::<Arc<Call>>().and_then(move |call: Arc<Call>| {
-        call.mark(route);
+        call.set_route(route);
         std::future::ready(match call.method.as_str() {
-            "OPTIONS" => Err(warp::reject::custom(Turned::Options(allow))),
+            "OPTIONS" => Err(warp::reject::custom(Rejected::Options(allow))),
             method if allow.split(", ").any(|allowed| allowed == method) => Ok(call),
-            _ => Err(warp::reject::custom(Turned::Refused(Refusal::MethodNotAllowed { allow }))),
+            _ => Err(warp::reject::custom(Rejected::Refused(Refusal::MethodNotAllowed { allow }))),
         })
     })
 }

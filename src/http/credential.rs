@@ -6,7 +6,7 @@ use crate::http::call::one;
 use crate::plugin::MAX_KEY;
 use crate::problem::Refusal;
 
-/// The longest idempotency key, in bytes.
+/// The header that carries an idempotency key.
 pub static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The bearer (RFC 6750, section 2.1). An `Authorization` that is no bearer is an empty one: that is nobody's, and a wrong

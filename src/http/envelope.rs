@@ -18,7 +18,7 @@ use crate::ingest::Publication;
 use crate::name::{TopicName, UserId};
 use crate::problem::Refusal;
 use crate::schema::json::in_our_words;
-use crate::spelling::nearest;
+use crate::spelling::{nearest, quoted};
 
 const MEMBERS: [&str; 5] = ["topic", "data", "message", "user_id", "key"];
 const SHAPE: &str = "an envelope has `topic`, `data` (or `message`), and perhaps `user_id` and `key`";
@@ -87,7 +87,7 @@ impl Envelopes {
                 return Err(Refusal::BadRequest(detail.into()));
             }
             _ => {
-                let detail = "one `Idempotency-Key` cannot be that of many messages: send a `key` in each envelope";
+                let detail = "one `Idempotency-Key` cannot cover several messages: put a `key` in each envelope";
                 return Err(Refusal::BadRequest(detail.into()));
             }
         }
@@ -227,7 +227,7 @@ fn envelope(lines: &Lines, text: &str) -> Result<Publication, Refusal> {
     let payload = match (data, message) {
         (Some(payload), None) | (None, Some(payload)) => payload,
         (Some(_), Some(message)) => {
-            return Err(refuse(lines, message, "`message` is another name of `data`: send one of them"));
+            return Err(refuse(lines, message, "`message` is another name for `data`: send one of them"));
         }
         (None, None) => return Err(refuse(lines, whole.get(), format_args!("`data` is missing: {SHAPE}"))),
     };
@@ -243,8 +243,7 @@ fn envelope(lines: &Lines, text: &str) -> Result<Publication, Refusal> {
 fn parse_topic(lines: &Lines, value: &str) -> Result<TopicName, Refusal> {
     let name: String = serde_json::from_str(value)
         .map_err(|_| refuse(lines, value, "`topic` must be a string, the name of a topic"))?;
-    TopicName::parse(&name)
-        .map_err(|error| refuse(lines, value, format_args!("`topic` is not a topic's name: {error}")))
+    TopicName::parse(&name).map_err(|error| refuse(lines, value, format_args!("`topic` is not a topic name: {error}")))
 }
 
 /// `null` is everybody.
@@ -267,10 +266,10 @@ fn parse_key(lines: &Lines, value: &str) -> Result<Box<str>, Refusal> {
 }
 
 fn unknown(name: &str) -> String {
-    let shown: String = name.chars().take(40).flat_map(char::escape_debug).collect();
+    let shown = quoted(name);
     match nearest(name, MEMBERS) {
-        Some(member) => format!("unknown member `{shown}`: did you mean `{member}`?"),
-        None => format!("unknown member `{shown}`: {SHAPE}"),
+        Some(member) => format!("unknown member {shown}: did you mean `{member}`?"),
+        None => format!("unknown member {shown}: {SHAPE}"),
     }
 }
 

@@ -78,16 +78,13 @@ fn each_thing_that_can_be_wrong_is_said() {
         (r#" {"data":1}"#, &format!("line 1, column 2: `topic` is missing: {shape}")),
         (
             r#"{"topic":"a","data":1,"message":2}"#,
-            "line 1, column 33: `message` is another name of `data`: send one of them",
+            "line 1, column 33: `message` is another name for `data`: send one of them",
         ),
         ("{\"topic\":\"a\",\n \"dta\":1}", "line 2, column 2: unknown member `dta`: did you mean `data`?"),
         (r#"{"topic":"a","data":1,"retention":1}"#, &format!("line 1, column 23: unknown member `retention`: {shape}")),
-        (r#"{"topic":"a","data":1,"data":2}"#, "the key at `/data` stands twice: keep one of them"),
+        (r#"{"topic":"a","data":1,"data":2}"#, "the key at `/data` appears twice: keep one of them"),
         (r#"{"topic":1,"data":1}"#, "line 1, column 10: `topic` must be a string, the name of a topic"),
-        (
-            r#"{"topic":"a b","data":1}"#,
-            "line 1, column 10: `topic` is not a topic's name: ` ` is not allowed in a name",
-        ),
+        (r#"{"topic":"a b","data":1}"#, "line 1, column 10: `topic` is not a topic name: ` ` is not allowed in a name"),
         (r#"{"topic":"a","data":1,"user_id":[]}"#, "line 1, column 33: `user_id` must be a string or an integer"),
         (
             r#"{"topic":"a","data":1,"user_id":1.5}"#,
@@ -143,7 +140,7 @@ fn no_more_members_are_gathered_than_show_what_is_wrong() {
     let text = format!("{{{}\"topic\":1}}", "\"topic\":\"a\",".repeat(1_000));
     let Members(members) = serde_json::from_str(&text).expect("members");
     assert_eq!(members.len(), 6);
-    assert_eq!(refusal(Media::Json, &text).to_string(), "the key at `/topic` stands twice: keep one of them");
+    assert_eq!(refusal(Media::Json, &text).to_string(), "the key at `/topic` appears twice: keep one of them");
     let text = r#"{"topic":"a","data":1,"message":1,"user_id":1,"key":"k","dada":1,"x":1}"#;
     assert_eq!(
         refusal(Media::Json, text).to_string(),
@@ -219,6 +216,6 @@ fn a_header_key_belongs_to_one_envelope() {
     let refusal = many.take_key("k".into()).expect_err("a list");
     assert_eq!(
         refusal.to_string(),
-        "one `Idempotency-Key` cannot be that of many messages: send a `key` in each envelope"
+        "one `Idempotency-Key` cannot cover several messages: put a `key` in each envelope"
     );
 }

@@ -17,7 +17,7 @@ use crate::close::Close;
 use crate::evaluate::{Remaining, admit};
 use crate::http::answer;
 use crate::http::call::{Call, one};
-use crate::http::query::{self, Query};
+use crate::http::query::{self, Params};
 use crate::http::stream::{Chunks, Events, farewell};
 use crate::hub::connection::NoSocket;
 use crate::hub::subscriber::Subscriber;
@@ -64,7 +64,7 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
     if !call.live().hub.outbound.admits(snapshot.config.limits.outbound) {
         return Ok(send_away(call.live(), Close::OverCapacity));
     }
-    let query = Query::parse(&call.uri, &["topic", "after"])?;
+    let query = Params::parse(&call.uri, &["topic", "after"])?;
     let asked = distinct(query.all("topic").map(query::topics).collect::<Result<Vec<_>, _>>()?);
     let after = after(&call.headers, &query)?;
     let caller = call.identify(snapshot).await?;
@@ -99,7 +99,7 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
 }
 
 /// Where to start. An EventSource that comes back sends the last id it got, and it is not its fault when that is none.
-fn after(headers: &HeaderMap, query: &Query) -> Result<After, Refusal> {
+fn after(headers: &HeaderMap, query: &Params) -> Result<After, Refusal> {
     let asked = query.after()?;
     match headers.get("last-event-id").filter(|id| !id.is_empty()) {
         None => Ok(asked.unwrap_or(After::Live)),

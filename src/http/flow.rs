@@ -53,7 +53,7 @@ enum Holder {
     /// One answer: a subscriber of nothing, so that it is counted and dropped as they are.
     Answer(Subscriber),
     /// An answer that is counted, and stays until its peer has taken it or has stood still for `limits.write_stall`.
-    Receipt(Subscriber),
+    MustDeliver(Subscriber),
 }
 
 impl Holder {
@@ -61,21 +61,21 @@ impl Holder {
         match self {
             Self::Nobody => None,
             Self::Stream(connection) => Some(connection),
-            Self::Answer(subscriber) | Self::Receipt(subscriber) => Some(subscriber.connection()),
+            Self::Answer(subscriber) | Self::MustDeliver(subscriber) => Some(subscriber.connection()),
         }
     }
 }
 
 impl Flow {
     /// A request has come.
-    pub fn ask(&self) {
+    pub fn request_came(&self) {
         self.0.stage.store(Stage::Asked as u8, Ordering::Relaxed);
     }
 
-    /// Its answer is there; a stream's comes later, see [`Flow::end`].
+    /// Its answer is there; a stream's comes later, see [`Flow::answer_complete`].
     pub fn answer(&self) {
         if self.is(Stage::Asked) {
-            self.end();
+            self.answer_complete();
         }
     }
 
@@ -90,7 +90,7 @@ impl Flow {
     }
 
     /// There is nothing behind what was handed over.
-    pub fn end(&self) {
+    pub fn answer_complete(&self) {
         self.0.stage.store(Stage::Answered as u8, Ordering::Relaxed);
     }
 
@@ -111,8 +111,8 @@ impl Flow {
 
     /// A whole answer is handed over, and counts as what `subscriber` holds until it has left. One that can be asked for
     /// again is cut for want of memory.
-    pub fn keep(&self, subscriber: Subscriber, bytes: usize, again: bool) {
-        let holder = if again { Holder::Answer(subscriber) } else { Holder::Receipt(subscriber) };
+    pub fn keep(&self, subscriber: Subscriber, bytes: usize, repeatable: bool) {
+        let holder = if repeatable { Holder::Answer(subscriber) } else { Holder::MustDeliver(subscriber) };
         let before = std::mem::replace(&mut *self.holder(), holder);
         drop(before);
         self.hand_over(bytes);
@@ -129,7 +129,7 @@ impl Flow {
     /// Whether whoever holds it is dropped for want of memory: then it must not wait for its peer. Wakes when it is.
     pub fn is_cut(&self, cx: &Context<'_>) -> bool {
         let holder = self.holder();
-        let connection = holder.connection().filter(|_| !matches!(*holder, Holder::Receipt(_)));
+        let connection = holder.connection().filter(|_| !matches!(*holder, Holder::MustDeliver(_)));
         connection.is_some_and(|connection| {
             connection.register(cx);
             connection.ending() == Some(Close::Lagging)
@@ -137,7 +137,7 @@ impl Flow {
     }
 
     /// Everything has left; whether the next request is waited for from now on.
-    pub fn leave(&self) -> bool {
+    pub fn flushed(&self) -> bool {
         if self.0.held.swap(false, Ordering::AcqRel) {
             let mut holder = self.holder();
             if let Holder::Stream(connection) = &*holder

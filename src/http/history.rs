@@ -18,7 +18,7 @@ use warp::reply::Response;
 use crate::evaluate::admit;
 use crate::http::answer;
 use crate::http::call::Call;
-use crate::http::query::{self, Query};
+use crate::http::query::{self, Params};
 use crate::hub::connection::NoSocket;
 use crate::hub::subscriber::{Item, Subscriber};
 use crate::message::Position;
@@ -59,7 +59,7 @@ async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
     let principal = call.identify(snapshot).await?;
     let topics = query::topics(&percent_decode_str(topic).decode_utf8_lossy())?;
     admit(snapshot, &principal, &topics)?;
-    let query = Query::parse(&call.uri, &["after", "limit", "wait"])?;
+    let query = Params::parse(&call.uri, &["after", "limit", "wait"])?;
     let after = query.after()?.unwrap_or(After::Earliest);
     let limit = query.number("limit", 1, MAX_LIMIT)?.map_or(LIMIT, |limit| usize::try_from(limit).unwrap_or(LIMIT));
     let wait = Duration::from_secs(query.number("wait", 0, MAX_WAIT)?.unwrap_or(0));

@@ -123,7 +123,7 @@ impl Door {
 /// What need not wait is done before the future is made, and what waits is boxed: a request is large, and each future
 /// that it is handed to would move it.
 pub fn answer(request: Request<Incoming>, link: Arc<Link>) -> impl Future<Output = Response> {
-    link.flow.ask();
+    link.flow.request_came();
     let began = Instant::now();
     let entered = std::panic::catch_unwind(AssertUnwindSafe(|| enter(request, &link)));
     async move {
@@ -152,7 +152,7 @@ fn enter(request: Request<Incoming>, link: &Arc<Link>) -> (Arc<Call>, BoxFuture<
         Err(refusal) => Box::pin(ready(answer::refusal(&refusal))),
         Ok(()) => match routes::published_topic(&call) {
             Some(topic) => {
-                call.mark(Route::Publish);
+                call.set_route(Route::Publish);
                 Box::pin(publish::one(topic.to_owned(), call.clone(), body.into_data_stream()))
             }
             None => {
@@ -168,8 +168,8 @@ fn enter(request: Request<Incoming>, link: &Arc<Link>) -> (Arc<Call>, BoxFuture<
 /// What every answer has, and what is counted of it.
 async fn finish(call: Arc<Call>, began: Instant, routed: BoxFuture<'static, Response>) -> Response {
     let mut response = routed.await;
-    weigh(&call, &mut response);
-    origin::mark(&call, &mut response);
+    account_large_answer(&call, &mut response);
+    origin::add_headers(&call, &mut response);
     let live = call.live();
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         call.link.flow.upgrade();
@@ -187,19 +187,19 @@ async fn finish(call: Arc<Call>, began: Instant, routed: BoxFuture<'static, Resp
 
 /// A peer that does not read its answer holds all of it. What a GET asked for can be asked for again; what came of a
 /// publish is told in any case.
-fn weigh(call: &Call, response: &mut Response) {
+fn account_large_answer(call: &Call, response: &mut Response) {
     let bytes = response.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
     if bytes <= LARGE || call.side() == Side::Admin {
         return;
     }
     let hub = &call.live().hub;
-    let again = call.method == Method::GET;
-    if again && !hub.outbound.admits_answer(call.snapshot.config.limits.outbound) {
+    let repeatable = call.method == Method::GET;
+    if repeatable && !hub.outbound.admits_answer(call.snapshot.config.limits.outbound) {
         *response = answer::refusal(&Refusal::Overloaded {
             what: "slow readers hold more than half of `limits.outbound`",
             retry_after: Duration::from_secs(1),
         });
     } else {
-        call.link.flow.keep(hub.subscriber(NoSocket, &Sse), bytes, again);
+        call.link.flow.keep(hub.subscriber(NoSocket, &Sse), bytes, repeatable);
     }
 }

@@ -42,7 +42,7 @@ pub fn is_served(call: &Call) -> bool {
 }
 
 /// Adds what every answer has: no cache keeps it, no browser guesses its type, an allowed page may read it.
-pub fn mark(call: &Call, response: &mut Response) {
+pub fn add_headers(call: &Call, response: &mut Response) {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return;
     }

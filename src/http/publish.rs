@@ -13,7 +13,7 @@ use warp::reply::Response;
 use crate::http::body::{Arrived, arrive};
 use crate::http::call::Call;
 use crate::http::envelope::Envelopes;
-use crate::http::query::Query;
+use crate::http::query::Params;
 use crate::http::{answer, credential, envelope};
 use crate::ingest::{self, Publication, Publisher};
 use crate::message::Position;
@@ -21,6 +21,7 @@ use crate::name::TopicName;
 use crate::plugin::Receipt;
 use crate::principal::Principal;
 use crate::problem::Refusal;
+use crate::spelling::quoted;
 use crate::telemetry::log_refused;
 
 const TOPIC: &[u8] = br#"{"topic":""#;
@@ -49,7 +50,7 @@ pub async fn validate(topic: String, call: Arc<Call>, body: impl TryStream<Ok: B
 
 async fn publish_one(topic: &str, call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
     let topic = parse_topic(topic).map_err(|refusal| refused_early(call, None, refusal))?;
-    Query::none(&call.uri).map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
+    Params::none(&call.uri).map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
     let key = credential::idempotency_key(&call.headers);
     let key = key.map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
     let arrived = arrive(call, body, ONE).await.map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
@@ -82,22 +83,16 @@ async fn publish_envelopes(call: &Call, body: impl TryStream<Ok: Buf>) -> Result
             })
         }
         Err(refusal) => {
-            let first = match &refusal {
-                Refusal::Batch(items) => items.first().map_or(0, |(index, _)| *index),
-                _ => 0,
-            };
-            let topic = publications.get(first).map_or("", |publication| publication.topic.as_str());
+            let topic = publications.get(refusal.first_index()).map_or("", |publication| publication.topic.as_str());
             log_refused(topic, principal.name(), call.peer, &refusal);
-            Err(match places.place(refusal) {
-                Refusal::Batch(mut items) if single && items.len() == 1 => items.remove(0).1,
-                refusal => refusal,
-            })
+            let refusal = places.place(refusal);
+            Err(if single { refusal.only() } else { refusal })
         }
     }
 }
 
 async fn read_envelopes(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<(Arrived, Envelopes), Refusal> {
-    Query::none(&call.uri)?;
+    Params::none(&call.uri)?;
     let key = credential::idempotency_key(&call.headers)?;
     let arrived = arrive(call, body, ENVELOPES).await?;
     let mut envelopes = envelope::read(&arrived.body, arrived.media, &arrived.snapshot.config.limits)?;
@@ -120,7 +115,7 @@ fn refused_early(call: &Call, topic: Option<&TopicName>, refusal: Refusal) -> Re
 
 async fn judge_one(topic: &str, call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
     let topic = parse_topic(topic)?;
-    Query::none(&call.uri)?;
+    Params::none(&call.uri)?;
     let arrived = arrive(call, body, ONE).await?;
     let publication = Publication { topic, user: None, body: arrived.body, key: None };
     ingest::judge(&arrived.snapshot, &arrived.principal, &publication)?;
@@ -129,7 +124,7 @@ async fn judge_one(topic: &str, call: &Call, body: impl TryStream<Ok: Buf>) -> R
 
 fn parse_topic(text: &str) -> Result<TopicName, Refusal> {
     TopicName::parse(text)
-        .map_err(|error| Refusal::BadRequest(format!("`{}` is not a topic's name: {error}", text.escape_default())))
+        .map_err(|error| Refusal::BadRequest(format!("{} is not a topic name: {error}", quoted(text))))
 }
 
 fn receipt(topic: &TopicName, id: Position) -> Response {

@@ -7,14 +7,15 @@ use crate::message::BadPosition;
 use crate::name::Pattern;
 use crate::notice::After;
 use crate::problem::Refusal;
+use crate::spelling::quoted;
 
 /// Names under which other servers take a credential.
 const CREDENTIALS: [&str; 5] = ["token", "access_token", "auth", "authorization", "jwt"];
 
 /// The parameters of one request.
-pub struct Query(Vec<(String, String)>);
+pub struct Params(Vec<(String, String)>);
 
-impl Query {
+impl Params {
     /// Splits a target's query; a parameter that is not one of `known` is refused rather than ignored.
     ///
     /// # Errors
@@ -28,12 +29,11 @@ impl Query {
                 return Err(Refusal::BadRequest(detail.into()));
             }
             if !known.contains(&name.as_str()) {
-                let name: String = name.chars().take(40).flat_map(char::escape_debug).collect();
                 let known = match known {
-                    [] => "none is taken here".to_owned(),
-                    known => format!("it takes `{}`", known.join("`, `")),
+                    [] => "this call takes none".to_owned(),
+                    known => format!("this call takes `{}`", known.join("`, `")),
                 };
-                return Err(Refusal::BadRequest(format!("unknown parameter `{name}`: {known}")));
+                return Err(Refusal::BadRequest(format!("unknown parameter {}: {known}", quoted(name))));
             }
         }
         Ok(Self(pairs))
@@ -66,13 +66,13 @@ impl Query {
     /// The value of a parameter that may stand once.
     ///
     /// # Errors
-    /// 400 when it stands twice.
+    /// 400 when it appears twice.
     pub fn one<'a>(&'a self, name: &'a str) -> Result<Option<&'a str>, Refusal> {
         let mut values = self.all(name);
         let value = values.next();
         match values.next() {
             None => Ok(value),
-            Some(_) => Err(Refusal::BadRequest(format!("the parameter `{name}` stands twice: send it once"))),
+            Some(_) => Err(Refusal::BadRequest(format!("the parameter `{name}` appears twice: send it once"))),
         }
     }
 
@@ -84,8 +84,7 @@ impl Query {
         let after = self.one("after")?.map(|text| match text {
             "earliest" => Ok(After::Earliest),
             _ => text.parse().map(After::Position).map_err(|bad: BadPosition| {
-                let text: String = text.chars().take(40).flat_map(char::escape_debug).collect();
-                Refusal::BadRequest(format!("`{text}` in `after`: {bad}, or `earliest`"))
+                Refusal::BadRequest(format!("{} in `after`: {bad}, or `earliest`", quoted(text)))
             }),
         });
         after.transpose()
@@ -114,21 +113,18 @@ fn is_credential(name: &str) -> bool {
 /// # Errors
 /// 400 when it is none.
 pub fn topics(text: &str) -> Result<Pattern, Refusal> {
-    Pattern::parse(text).map_err(|error| {
-        let text: String = text.chars().take(80).flat_map(char::escape_debug).collect();
-        Refusal::BadRequest(format!("`{text}` is not a topic: {error}"))
-    })
+    Pattern::parse(text).map_err(|error| Refusal::BadRequest(format!("{} is not a topic: {error}", quoted(text))))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Query;
+    use super::Params;
     use crate::message::{Epoch, Position};
     use crate::notice::After;
 
-    fn parse(query: &str) -> Result<Query, String> {
+    fn parse(query: &str) -> Result<Params, String> {
         let uri = format!("/events?{query}").parse().expect("a target");
-        Query::parse(&uri, &["topic", "after", "limit"]).map_err(|refusal| refusal.to_string())
+        Params::parse(&uri, &["topic", "after", "limit"]).map_err(|refusal| refusal.to_string())
     }
 
     #[test]
@@ -139,11 +135,11 @@ mod tests {
         assert_eq!(query.number("limit", 1, 10), Ok(Some(7)));
         assert_eq!(
             query.number("topic", 1, 10).map_err(|r| r.to_string()).err().as_deref(),
-            Some("the parameter `topic` stands twice: send it once")
+            Some("the parameter `topic` appears twice: send it once")
         );
         assert_eq!(
             parse("afer=1").err().as_deref(),
-            Some("unknown parameter `afer`: it takes `topic`, `after`, `limit`")
+            Some("unknown parameter `afer`: this call takes `topic`, `after`, `limit`")
         );
         assert!(parse("token=x").is_err_and(|e| e.starts_with("a credential in a URL ends up in logs")));
         let query = parse("after=yesterday&limit=11").expect("a query");

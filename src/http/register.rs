@@ -14,12 +14,12 @@ use crate::evaluate;
 use crate::http::answer;
 use crate::http::body::{Arrived, arrive};
 use crate::http::call::Call;
-use crate::http::query::{self, Query};
+use crate::http::query::{self, Params};
 use crate::name::{Pattern, UserId, distinct};
 use crate::principal::Principal;
 use crate::problem::Refusal;
 use crate::registrations::Registration;
-use crate::schema::json::{self as strict, JsonError};
+use crate::schema::json as strict;
 use crate::snapshot::Snapshot;
 
 const SHAPE: &str = "expected `{\"user_id\": …, \"topics\": […]}`";
@@ -45,7 +45,7 @@ pub async fn unregister(id: String, call: Arc<Call>) -> Response {
 }
 
 async fn try_unregister(id: &str, call: &Call) -> Result<Response, Refusal> {
-    Query::none(&call.uri)?;
+    Params::none(&call.uri)?;
     call.identify(&call.snapshot).await?;
     match call.live().registrations.remove(id, Instant::now()) {
         true => Ok(answer::empty(StatusCode::NO_CONTENT)),
@@ -54,7 +54,7 @@ async fn try_unregister(id: &str, call: &Call) -> Result<Response, Refusal> {
 }
 
 async fn try_register(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
-    Query::none(&call.uri)?;
+    Params::none(&call.uri)?;
     let Arrived { body, snapshot, principal, .. } = arrive(call, body, "application/json").await?;
     let Request { user_id, topics } = parse(&body, snapshot.config.limits.json_depth)?;
     let topics = distinct(topics.iter().map(|text| query::topics(text)).collect::<Result<Vec<_>, _>>()?);
@@ -70,10 +70,7 @@ async fn try_register(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Resp
 }
 
 fn parse(body: &bytes::Bytes, depth: usize) -> Result<Request, Refusal> {
-    let json = strict::parse(body, depth).map_err(|error| match error {
-        JsonError::Malformed { line, column, detail } => Refusal::MalformedJson { line, column, detail },
-        JsonError::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer },
-    })?;
+    let json = strict::parse(body, depth)?;
     let value = json.tree.to_value();
     if !value.is_object() {
         return Err(Refusal::BadRequest(SHAPE.into()));

@@ -51,7 +51,7 @@ pub fn public(protocols: &'static [&'static dyn Protocol]) -> BoxedFilter<(Respo
         .unify()
         .or(facts)
         .unify()
-        .recover(|rejection| async move { Ok::<_, warp::Rejection>(answer::turned(rejection)) })
+        .recover(|rejection| async move { Ok::<_, warp::Rejection>(answer::rejected(rejection)) })
         .unify()
         .boxed()
 }

@@ -90,7 +90,7 @@ impl Events {
         }
         let chunk = match std::mem::replace(&mut self.begun, true) {
             false => self.begin().unwrap_or_else(|close| self.end(close)),
-            true => match self.catch_up() {
+            true => match self.recheck_admission() {
                 Ok(None) => self.wait().await,
                 Ok(Some(chunk)) => chunk,
                 Err(close) => self.end(close),
@@ -110,7 +110,7 @@ impl Events {
     }
 
     /// It was let in by one configuration and subscribed under another, whose mark may lie behind already.
-    fn catch_up(&mut self) -> Result<Option<Bytes>, Close> {
+    fn recheck_admission(&mut self) -> Result<Option<Bytes>, Close> {
         match self.let_in_by.take() {
             Some(generation) if generation != self.live.snapshot().generation => self.judge(None),
             _ => Ok(None),
@@ -238,7 +238,7 @@ pub fn farewell(live: &Live, close: Close) -> Bytes {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        self.flow.end();
+        self.flow.answer_complete();
         info!(
             peer = %self.peer,
             principal = self.principal.name(),

@@ -12,12 +12,13 @@ use warp::reply::Response;
 
 use crate::http::answer;
 use crate::http::call::Call;
-use crate::http::query::Query;
+use crate::http::query::Params;
 use crate::ingest::denied;
 use crate::name::{Pattern, TopicName};
 use crate::principal::{Action, Principal, authorize_topic};
 use crate::problem::Refusal;
 use crate::snapshot::{Snapshot, TopicRules};
+use crate::spelling::quoted;
 
 /// What a declared name can have that a path cannot.
 const BRACES: &AsciiSet = &CONTROLS.add(b'{').add(b'}');
@@ -38,7 +39,7 @@ pub async fn schema(topic: String, call: Arc<Call>) -> Response {
 }
 
 async fn try_list(call: &Call) -> Result<Response, Refusal> {
-    Query::none(&call.uri)?;
+    Params::none(&call.uri)?;
     let snapshot = &call.snapshot;
     let principal = call.identify(snapshot).await?;
     let mut visible: Vec<&Arc<TopicRules>> =
@@ -49,7 +50,7 @@ async fn try_list(call: &Call) -> Result<Response, Refusal> {
 }
 
 async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
-    Query::none(&call.uri)?;
+    Params::none(&call.uri)?;
     let snapshot = &call.snapshot;
     let principal = call.identify(snapshot).await?;
     let rules = find(topic, snapshot, &principal)?;
@@ -57,7 +58,7 @@ async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
 }
 
 async fn try_schema(topic: &str, call: &Call) -> Result<Response, Refusal> {
-    Query::none(&call.uri)?;
+    Params::none(&call.uri)?;
     let snapshot = &call.snapshot;
     let principal = call.identify(snapshot).await?;
     let rules = find(topic, snapshot, &principal)?;
@@ -68,7 +69,7 @@ async fn try_schema(topic: &str, call: &Call) -> Result<Response, Refusal> {
 /// What a name of a path is declared as. A family's own name has braces, which stand percent-encoded in a path.
 fn find(text: &str, snapshot: &Snapshot, principal: &Principal) -> Result<Arc<TopicRules>, Refusal> {
     let text = percent_decode_str(text).decode_utf8_lossy();
-    let bad = |error| Refusal::BadRequest(format!("`{}` is not a topic's name: {error}", text.escape_default()));
+    let bad = |error| Refusal::BadRequest(format!("{} is not a topic name: {error}", quoted(&text)));
     let pattern = Pattern::parse(&text).map_err(bad)?;
     let topic = TopicName::parse(&text).ok();
     let may = match &topic {

@@ -21,7 +21,7 @@ use warp::reply::Response;
 use crate::http::answer;
 use crate::http::call::Call;
 use crate::http::credential;
-use crate::http::query::Query;
+use crate::http::query::Params;
 use crate::live::Live;
 use crate::plugin::Protocol;
 use crate::problem::Refusal;
@@ -53,7 +53,7 @@ pub fn upgrade(
         protocol: chosen.unwrap_or(protocols[0]),
         bearer: credential::bearer(&call.headers)?.map(SecretString::from),
         registration: registration.map(SecretString::from),
-        refused: Query::of_socket(&call.uri),
+        refused: Params::of_socket(&call.uri),
         peer: call.peer,
         permit: call.link.permit.clone(),
     };
@@ -123,7 +123,7 @@ fn choose(call: &Call, protocols: &'static [&'static dyn Protocol]) -> Result<Op
     offered.find_map(known).map(Some).ok_or_else(|| {
         let known: Vec<_> = protocols.iter().map(|protocol| protocol.name()).collect();
         let known = known.join("`, `");
-        Refusal::BadRequest(format!("none of the offered subprotocols is known here: offer `{known}`, or none"))
+        Refusal::BadRequest(format!("none of the offered subprotocols is supported: offer `{known}`, or none"))
     })
 }
 

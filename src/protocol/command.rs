@@ -13,8 +13,8 @@ use crate::command::{BadCommand, Command, CommandKind};
 use crate::name::{NameError, Pattern, TopicName, distinct};
 use crate::notice::{After, CommandId};
 use crate::problem::Refusal;
-use crate::protocol::members::{Members, bad, list, quoted, read};
-use crate::spelling::nearest;
+use crate::protocol::members::{Members, bad, list, read};
+use crate::spelling::{nearest, quoted};
 
 /// The longest id of a command, in bytes of its text.
 const MAX_ID: usize = 64;

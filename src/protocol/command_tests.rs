@@ -92,9 +92,9 @@ const REFUSED: &str = r#"
 > {"type":"ping","after":"earliest"}
 < bad-request: unknown member `after` of `ping`: it takes `id`
 > {"type":"ping","type":"ping","id":1}
-< 1 duplicate-key: the key at `/type` stands twice: keep one of them
+< 1 duplicate-key: the key at `/type` appears twice: keep one of them
 > {"type":"subscribe","topics":{"cats":null,"cats":null}}
-< duplicate-key: the key at `/topics/cats` stands twice: keep one of them
+< duplicate-key: the key at `/topics/cats` appears twice: keep one of them
 > {"type":"ping","id":1.5}
 < bad-request: `id` must be an integer or a string of at most 64 bytes
 > {"type":"ping","id":18446744073709551616}

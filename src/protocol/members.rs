@@ -7,19 +7,16 @@ use serde_json::value::RawValue;
 
 use crate::problem::Refusal;
 use crate::schema::json::in_our_words;
-use crate::spelling::nearest;
+use crate::spelling::{nearest, quoted};
 
 /// Every member that some command has.
 const MEMBERS: [&str; 7] = ["type", "id", "topics", "after", "token", "topic", "data"];
-
-/// The longest part of what somebody sent that is repeated in a sentence about it, in characters.
-const MAX_QUOTE: usize = 64;
 
 /// The members of an object.
 #[derive(Default)]
 pub(super) struct Members<'a> {
     values: [Option<&'a RawValue>; MEMBERS.len()],
-    /// The first that stands twice.
+    /// The first that appears twice.
     repeated: Option<&'static str>,
     /// The first that no command has.
     unknown: Option<String>,
@@ -49,7 +46,7 @@ impl<'a> Members<'a> {
         self.unknown.is_none() && self.get(name).is_some() && self.values.iter().flatten().count() == 1
     }
 
-    /// Refuses members that stand twice.
+    /// Refuses members that appear twice.
     pub(super) fn refuse_repeated(&self) -> Result<(), Refusal> {
         self.repeated.map_or(Ok(()), |name| Err(Refusal::DuplicateKey { pointer: format!("/{name}") }))
     }
@@ -108,14 +105,6 @@ pub(super) fn read<T: DeserializeOwned>(name: &str, raw: &RawValue, what: impl f
 /// A refusal with this sentence.
 pub(super) fn bad(sentence: String) -> Refusal {
     Refusal::BadRequest(sentence)
-}
-
-/// What somebody sent, fit to stand in a sentence.
-pub(super) fn quoted(text: &str) -> String {
-    let mut rest = text.chars();
-    let start: String = rest.by_ref().take(MAX_QUOTE).flat_map(char::escape_debug).collect();
-    let more = if rest.next().is_some() { "…" } else { "" };
-    format!("`{start}{more}`")
 }
 
 /// Names in a sentence: "`a`, `b` and `c`".

@@ -3,10 +3,10 @@
 //! A message is an event without a name, so that `onmessage` gets it; notices are named. `id:` is where to resume:
 //! a message's own id, and for `synced` and `unsubscribed` the position up to which everything was sent, so that a
 //! reader to whom no message came resumes as well. A `gap` has none: it is told before the messages that still come
-//! from its range, so that a reader that leaves behind it resumes before it and is told again. An event is ended by an empty line, and a line by LF, CR or both:
-//! so nothing that is written here may bring its own. Names and positions cannot, notices are escaped by their JSON, and
-//! a payload is forwarded without white space; should a log hold one with line ends nevertheless, each becomes a
-//! `data:` line of the same event.
+//! from its range, so that a reader that leaves behind it resumes before it and is told again. An event is ended by an
+//! empty line, and a line by LF, CR or both: so nothing that is written here may bring its own. Names and positions
+//! cannot, notices are escaped by their JSON, and a payload is forwarded without white space; should a log hold one with
+//! line ends nevertheless, each becomes a `data:` line of the same event.
 
 use bytes::Bytes;
 use serde_json::json;

@@ -60,14 +60,15 @@ impl Watch {
         for gone in self.watched.difference(&wanted) {
             if let Some(watcher) = &mut self.watcher {
                 // It may have gone by itself.
-                let _ = watcher.unwatch(&aside(gone));
+                let _ = watcher.unwatch(&unshared_path(gone));
             }
         }
         let new: Vec<PathBuf> = wanted.difference(&self.watched).cloned().collect();
         self.watched = wanted;
         let mut grown = false;
         for directory in new {
-            let watched = self.watcher.as_mut().map(|w| w.watch(&aside(&directory), RecursiveMode::NonRecursive));
+            let watched =
+                self.watcher.as_mut().map(|w| w.watch(&unshared_path(&directory), RecursiveMode::NonRecursive));
             match watched {
                 Some(Ok(())) => grown = true,
                 Some(Err(error)) => {
@@ -100,7 +101,7 @@ impl Watch {
 
 /// The directory by a path of which its parent does not tell. By its usual one the library hears twice that a directory
 /// has gone, from itself and from its parent, lets go of it for the one, and warns that the other is not watched.
-fn aside(directory: &Path) -> PathBuf {
+fn unshared_path(directory: &Path) -> PathBuf {
     directory.file_name().map_or_else(|| directory.to_owned(), |name| directory.join("..").join(name))
 }
 

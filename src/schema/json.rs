@@ -22,6 +22,8 @@ use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
+use crate::problem::Refusal;
+
 /// The deepest nesting that can be allowed: what the stack is known to bear.
 pub const MAX_DEPTH: usize = 127;
 
@@ -59,6 +61,15 @@ pub enum JsonError {
 pub fn parse(text: &Bytes, depth: usize) -> Result<Json<'_>, JsonError> {
     let tree = read(text, depth)?;
     Ok(Json { tree, text: compact::compact(text) })
+}
+
+impl From<JsonError> for Refusal {
+    fn from(error: JsonError) -> Self {
+        match error {
+            JsonError::Malformed { line, column, detail } => Self::MalformedJson { line, column, detail },
+            JsonError::DuplicateKey { pointer } => Self::DuplicateKey { pointer },
+        }
+    }
 }
 
 impl From<Fault> for JsonError {

@@ -15,8 +15,9 @@ const STEP: Duration = Duration::from_millis(50);
 /// The least that one group is: fewer subscribers than this go at once.
 const GROUP: usize = 64;
 
-/// Ends everything within `limits.drain`: what is on its way is published, at most for half of that time, then nothing is
-/// any more, then subscribers are told to go, spread over half of what is left.
+/// Ends everything within `limits.drain`: requests that were begun are answered, for half of it at most with the grace
+/// before, and the log is sealed within another eighth; then subscribers are told to go, spread over half of what is
+/// left.
 ///
 /// # Errors
 /// The tasks that have not ended by then.

@@ -158,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpSocket<S> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.socket).poll_flush(cx);
         let flushed = this.watch(cx, flushed);
-        if flushed.is_ready() && this.flow.leave() {
+        if flushed.is_ready() && this.flow.flushed() {
             this.waits_since = Instant::now();
             // hyper may have read ahead of the answer, found nothing, and not read again before something comes.
             let is_watched = this.overdue.as_ref().is_some_and(|overdue| !overdue.is_elapsed());
@@ -216,7 +216,7 @@ mod tests {
             assert!(waited.is_err(), "not yet");
             far.write_all(b"x").await.expect("there is room");
             near.read_exact(&mut byte).await.expect("a request");
-            flow.ask();
+            flow.request_came();
             let busy = tokio::time::timeout(Duration::from_secs(60), near.read(&mut byte)).await;
             assert!(busy.is_err(), "a request that is being answered has no header to wait for");
             flow.answer();
@@ -233,7 +233,7 @@ mod tests {
         let (near, _far) = duplex(64);
         let flow = Flow::default();
         let mut near = HttpSocket::new(near, HEADER, HEADER, flow.clone());
-        flow.ask();
+        flow.request_came();
         flow.answer();
         let began = tokio::time::Instant::now();
         let mut flushed = false;
@@ -255,7 +255,7 @@ mod tests {
         let flow = Flow::default();
         let mut near = HttpSocket::new(near, HEADER, HEADER, flow.clone());
         near.write_all(b"before").await.expect("there is room");
-        flow.ask();
+        flow.request_came();
         flow.upgrade();
         flow.answer();
         near.write_all(b"101, ").await.expect("it is kept");

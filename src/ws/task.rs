@@ -163,7 +163,8 @@ impl Task {
                 self.admit(principal)?;
                 self.tell(&hello)?;
                 self.take_up(&topics)?;
-                return self.take(head);
+                self.parse(&mut head.to_vec());
+                return Ok(());
             }
             Caller::Unknown if snapshot.admits_anonymous() => {
                 self.principal = Some(snapshot.anonymous.clone());
@@ -174,11 +175,6 @@ impl Task {
             }
         }
         self.tell(&hello)?;
-        self.take(head)
-    }
-
-    /// Takes bytes that came behind the upgrade request.
-    fn take(&mut self, head: &[u8]) -> Result<(), Ending> {
         self.parse(&mut head.to_vec());
         Ok(())
     }

@@ -187,7 +187,7 @@ async fn a_message_is_no_longer_than_a_body_may_be_on_a_websocket_either() {
     let publish = |data: &str| text(&format!(r#"{{"type":"publish","topic":"cats","data":"{data}"}}"#));
     let heard = attack(&rig, &[publish("fourteen bytes"), publish("fifteen bytes.."), frame(0x88, b"")].concat()).await;
     assert_eq!((heard.count(r#""type":"ok""#), heard.count(r#""type":"error""#)), (1, 1), "{:?}", heard.texts);
-    assert_eq!(heard.count("the message is larger than `limits.body` allows (16)"), 1, "{:?}", heard.texts);
+    assert_eq!(heard.count("the message is larger than `limits.body` allows (16 bytes)"), 1, "{:?}", heard.texts);
 }
 
 /// It said goodbye before it was told to go: there is nothing to wait for.

@@ -169,8 +169,8 @@ fn what_is_refused_is_told_word_for_word() {
         ("--topic dogs --data PLACE/bad.json", refused.to_owned()),
         (
             "--topic nothing --token-env SHOP",
-            "relay: `GET /topics/nothing` was refused: 404 unknown-topic: no topic or family of relay.toml is \
-             `nothing`\n"
+            "relay: `GET /topics/nothing` was refused: 404 unknown-topic: relay.toml declares no topic \
+             `nothing` and no family that covers it\n"
                 .to_owned(),
         ),
         (

@@ -25,7 +25,7 @@ async fn a_topic_that_is_slow_to_validate_again_and_again_rests_and_the_others_d
         let answer = rig.post(path, "secret-all", r#"{"name":"Tom"}"#).await;
         let seconds: u64 = answer.header("retry-after").parse().expect("seconds");
         let detail = format!(
-            "validations of this topic repeatedly took longer than `limits.validation_budget`: try again in {seconds} s"
+            "validating messages of this topic repeatedly took longer than `limits.validation_budget`: try again in {seconds} s"
         );
         assert_eq!(answer.problem(), (503, "overloaded".into(), detail), "{path}");
         assert!((1..=10).contains(&seconds), "{seconds}");

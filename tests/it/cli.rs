@@ -25,7 +25,7 @@ fn a_good_configuration_is_summed_up_on_standard_output() {
         text(&output.stdout),
         "tests/config/ok/every_key.toml: no problems\n\
          2 topics, 2 families, 0 schemas, 2 tokens\n\
-         memory at worst: 1.4 GiB\n\
+         worst-case memory: 1.4 GiB\n\
         \x20 history of topics       4.3 MiB\n\
         \x20 history of families     185 MiB (100 concrete topics each)\n\
         \x20 window                   20 MiB\n\

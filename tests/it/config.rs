@@ -142,7 +142,7 @@ fn json_and_github_say_what_people_are_told() {
                 "end_column": 8, "related": [],
             },
             {
-                "code": "duplicate-key", "severity": "error", "message": "`cats` stands twice in the same table",
+                "code": "duplicate-key", "severity": "error", "message": "`cats` appears twice in the same table",
                 "help": "keep one of them", "file": "relay.toml", "line": 9, "column": 9, "end_line": 9,
                 "end_column": 13,
                 "related": [{"file": "relay.toml", "line": 2, "column": 1, "message": "first here"}],
@@ -153,7 +153,7 @@ fn json_and_github_say_what_people_are_told() {
         render::github(&loaded.diagnostics, &loaded.sources),
         "::error file=relay.toml,line=6,col=1,title=unknown-key::unknown key `histroy` in `[topics.dogs]`%0Ahelp: did \
          you mean `history`?\n\
-         ::error file=relay.toml,line=9,col=9,title=duplicate-key::`cats` stands twice in the same table%0Ahelp: keep \
+         ::error file=relay.toml,line=9,col=9,title=duplicate-key::`cats` appears twice in the same table%0Ahelp: keep \
          one of them\n"
     );
 }
@@ -169,7 +169,7 @@ fn why_relay_toml_cannot_be_read_is_the_systems_word_and_the_advice_fits_it() {
             "name the file with `--config`, or write one: README has a small one",
         ),
         ("tests/config", "it is not a regular file", "name the file itself with `--config`, and not its directory"),
-        (&long, "File name too long (os error 36)", "put right what the system says, and try again"),
+        (&long, "File name too long (os error 36)", "fix what the system reports, and try again"),
     ] {
         let loaded = load_file(Path::new(path));
         let expected = format!("error[config-unreadable]: cannot read `{path}`: {cause}\n |\n = help: {advice}\n\n");

@@ -36,7 +36,7 @@ async fn what_is_no_bearer_is_told_that_only_those_are_taken() {
     let rig = Rig::start(|_| {}).await;
     for value in ["Basic dXNlcjpwYXNz", "secret-all", "Bearer"] {
         let answer = rig.call(&format!("GET /topics HTTP/1.1\r\nAuthorization: {value}\r\n"), "").await;
-        let detail = "only bearer tokens are taken here: send `Authorization: Bearer <token>`";
+        let detail = "only bearer tokens are accepted: send `Authorization: Bearer <token>`";
         assert_eq!(answer.problem(), (401, "unauthenticated".into(), detail.into()), "{value}");
         assert_eq!(answer.header("www-authenticate"), "Bearer");
     }
@@ -48,7 +48,7 @@ async fn a_registration_that_is_not_there_is_not_called_a_path() {
     let rig = Rig::start(|_| {}).await;
     for id in ["00000000-0000-4000-8000-000000000000", "nonsense"] {
         let answer = rig.call(&format!("DELETE /register/{id} HTTP/1.1\r\n"), "").await;
-        let detail = "the registration is not known here: it was deleted, has ended, or the server was restarted";
+        let detail = "unknown registration: it was deleted or has expired, or the server was restarted";
         assert_eq!(answer.problem(), (404, "not-found".into(), detail.into()));
     }
 }
@@ -66,8 +66,8 @@ async fn an_anonymous_websocket_is_told_how_to_show_a_token() {
         assert_eq!((&problem["status"], &problem["type"]), (&json!(401), &json!("urn:relay:problem:unauthenticated")));
         assert_eq!(
             problem["detail"],
-            "anonymous callers may not do this: connect anew and send `auth` as the first message, or a bearer token \
-             with the upgrade"
+            "anonymous callers may not do this: reconnect and send `auth` as the first message, or a bearer token \
+             with the upgrade request"
         );
     }
 }

@@ -77,11 +77,11 @@ async fn refusals_come_before_the_stream_with_their_status() {
     let orders = "Authorization: Bearer secret-orders\r\n";
     for (target, headers, status, detail) in [
         ("/events", "", 400, "name at least one topic: `/events?topic=…`"),
-        ("/events?topic=cats&afer=1", "", 400, "unknown parameter `afer`: it takes `topic`, `after`"),
+        ("/events?topic=cats&afer=1", "", 400, "unknown parameter `afer`: this call takes `topic`, `after`"),
         ("/events?topic=a..b", "", 400, "`a..b` is not a topic: a name or a segment of it is empty"),
         ("/events?topic=orders.eu", "", 401, "anonymous callers may not do this: send `Authorization: Bearer <token>`"),
-        ("/events?topic=cats", orders, 403, "no grant of this credential allows it to subscribe to `cats`"),
-        ("/events?topic=dogs", ALL, 404, "no topic or family of relay.toml is `dogs`"),
+        ("/events?topic=cats", orders, 403, "this credential has no grant to subscribe to `cats`"),
+        ("/events?topic=dogs", ALL, 404, "relay.toml declares no topic `dogs` and no family that covers it"),
         (
             "/events?topic=cats&topic=dogs&topic=cats&topic=birds",
             "",
@@ -92,7 +92,7 @@ async fn refusals_come_before_the_stream_with_their_status() {
             "/events/67e55044-10b1-426f-9247-bb680e5fe0c8",
             "",
             401,
-            "the registration is not known here: it was deleted, has ended, or the server was restarted: register again",
+            "unknown registration: it was deleted or has expired, or the server was restarted; register again",
         ),
     ] {
         assert_eq!(refused(&rig, target, headers).await, (status, detail.to_owned()), "{target}");

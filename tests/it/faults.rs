@@ -110,7 +110,7 @@ async fn a_publish_that_the_log_does_not_take_is_told_so_and_can_be_tried_again(
     let (status, slug, detail) = answer.problem();
     assert_eq!((status, slug.as_str()), (500, "internal"));
     let id = answer.json()["id"].as_str().expect("an id").to_owned();
-    assert_eq!(detail, format!("the cause stands in the server's log under id `{id}`"));
+    assert_eq!(detail, format!("the cause is in the server's log under id `{id}`"));
     let mut socket = Subscriber::connect(&format!("ws://{}/ws", rig.public), &[BEARER]).await;
     assert_eq!(socket.json().await["type"], "hello");
     socket.send(r#"{"type":"publish","id":5,"topic":"cats","data":1}"#).await;

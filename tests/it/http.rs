@@ -52,7 +52,7 @@ async fn one_bad_item_refuses_all_and_is_named_by_its_index() {
     let answer = rig.post("/publish", "secret-all", list).await;
     assert_eq!(
         answer.problem(),
-        (422, "validation-failed".into(), "2 items are refused; nothing was published".into())
+        (422, "validation-failed".into(), "2 items were refused; nothing was published".into())
     );
     let problem = answer.json();
     let errors: Vec<(&Value, &Value)> = problem["errors"]
@@ -161,7 +161,7 @@ async fn who_may_publish_where() {
             401,
             "unauthenticated",
             bearer,
-            "the token is not known here: check its text, or whether it was removed from relay.toml",
+            "unknown token: check that it is spelled correctly and still in relay.toml",
         ),
         (
             "/publish/cats",
@@ -177,7 +177,7 @@ async fn who_may_publish_where() {
             403,
             "forbidden",
             "",
-            "no grant of this credential allows it to publish to `orders.eu`",
+            "this credential has no grant to publish to `orders.eu`",
         ),
         (
             "/publish/no-such-topic",
@@ -185,16 +185,23 @@ async fn who_may_publish_where() {
             403,
             "forbidden",
             "",
-            "no grant of this credential allows it to publish to `no-such-topic`",
+            "this credential has no grant to publish to `no-such-topic`",
         ),
-        ("/publish/dogs", "secret-cats", 404, "unknown-topic", "", "no topic or family of relay.toml is `dogs`"),
+        (
+            "/publish/dogs",
+            "secret-cats",
+            404,
+            "unknown-topic",
+            "",
+            "relay.toml declares no topic `dogs` and no family that covers it",
+        ),
         (
             "/publish/c%20ts",
             "secret-all",
             400,
             "bad-request",
             "",
-            "`c%20ts` is not a topic's name: `%` is not allowed in a name",
+            "`c%20ts` is not a topic name: `%` is not allowed in a name",
         ),
     ] {
         let answer = rig.post(path, secret, "1").await;
@@ -247,7 +254,7 @@ async fn an_idempotency_key_publishes_once() {
     let reused = publish(&format!("{token}Idempotency-Key: \"a b\"\r\n"), "/publish/cats", "2").await;
     assert_eq!(reused.problem().1, "idempotency-key-reused");
     let anonymous = publish("Idempotency-Key: k\r\n", "/publish/cats", "1").await;
-    let detail = "anonymous callers have no idempotency keys: send a token or no key";
+    let detail = "anonymous callers cannot use idempotency keys: send a token, or omit the key";
     assert_eq!(anonymous.problem(), (400, "bad-request".into(), detail.into()));
 }
 

@@ -104,8 +104,8 @@ async fn a_rebound_name_is_refused_on_loopback() {
             } else {
                 // Followed by the name alone, it would have the public listener serve that name and no other.
                 let detail = format!(
-                    "`{host}` is not a name of this server: call it by its address, or add it, and every name of the \
-                     public listener, to `server.allowed_hosts`"
+                    "`{host}` is not one of this server's names: use its address, or add this name and every other \
+                     name of the public listener to `server.allowed_hosts`"
                 );
                 assert_eq!(answer.problem(), (421, "unknown-host".into(), detail));
             }
@@ -130,7 +130,7 @@ async fn allowed_hosts_replace_the_default_names() {
         assert_eq!(call(rig.public, &head, "").await.status, status, "{host}");
     }
     let refused = call(rig.public, "GET /nothing HTTP/1.1\r\nHost: localhost\r\n", "").await;
-    let detail = "`localhost` is not a name of this server: add it to `server.allowed_hosts`";
+    let detail = "`localhost` is not one of this server's names: add it to `server.allowed_hosts`";
     assert_eq!(refused.problem(), (421, "unknown-host".into(), detail.into()));
     let admin = call(rig.admin, "GET /health HTTP/1.1\r\nHost: localhost\r\n", "").await;
     assert_eq!(

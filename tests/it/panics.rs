@@ -48,7 +48,7 @@ async fn a_handler_that_panics_is_a_500_with_an_id_and_the_server_goes_on() {
         let (status, slug, detail) = answer.problem();
         assert_eq!((status, slug.as_str()), (500, "internal"), "{path}: {detail}");
         let id = answer.json()["id"].as_str().expect("an id").to_owned();
-        assert_eq!(detail, format!("the cause stands in the server's log under id `{id}`"));
+        assert_eq!(detail, format!("the cause is in the server's log under id `{id}`"));
     }
     assert_eq!(rig.get("/events?topic=cats", "whoever").await.status, 500);
     assert_eq!(rig.live.stats.panics.get(), 5);

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// The header, names in lower case; what stands twice is joined by a comma.
+    /// The header, names in lower case; what appears twice is joined by a comma.
     pub headers: BTreeMap<String, String>,
     /// The body.
     pub body: Vec<u8>,

@@ -149,8 +149,7 @@ fn a_refused_change_that_is_undone_is_a_line_of_the_log() {
             relay.signal("HUP");
         }
         let line = relay.wait_for("nothing is refused any more");
-        let expected =
-            " INFO relay::assemble::reload: the files are again those in force; nothing is refused any more trigger=";
+        let expected = " INFO relay::assemble::reload: the files match the running configuration again; nothing is refused any more trigger=";
         assert!(line.contains(expected) && line.ends_with(" generation=1\n"), "{line}");
         assert!(!signal || line.contains(trigger), "{line}");
     }

@@ -13,7 +13,8 @@ const TOKEN: &str = "Host: localhost\r\nAuthorization: Bearer secret-all\r\nCont
 #[tokio::test]
 async fn bodies_over_the_limit_are_refused_before_they_are_read() {
     let rig = Rig::start(|config| config.limits.body = 100).await;
-    let too_large = (413, "too-large".to_owned(), "the body is larger than `limits.body` allows (100)".to_owned());
+    let too_large =
+        (413, "too-large".to_owned(), "the body is larger than `limits.body` allows (100 bytes)".to_owned());
 
     let mut sized = rig.connect().await;
     sized.send(format!("POST /publish/cats HTTP/1.1\r\n{TOKEN}Content-Length: 101\r\n\r\n")).await;
@@ -115,7 +116,7 @@ async fn slow_headers_slow_bodies_and_idle_connections_end() {
     let mut body = rig.connect().await;
     body.send(format!("POST /publish/cats HTTP/1.1\r\n{TOKEN}Content-Length: 10\r\n\r\n[1,")).await;
     let answer = body.answer().await.expect("an answer");
-    let detail = "it took longer than `limits.body_timeout` allows";
+    let detail = "the request took longer than `limits.body_timeout` allows";
     assert_eq!(answer.problem(), (408, "timeout".into(), detail.into()));
     assert!(body.rest().await.is_empty(), "the connection ends");
     assert!(began.elapsed() >= Duration::from_millis(800), "each waited for its limit");

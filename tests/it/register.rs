@@ -28,7 +28,7 @@ async fn who_may_register_whom_for_what() {
         config.tokens.push(token("none", &["cats"], &["cats"], &[]));
     })
     .await;
-    let forbidden = |what: &str| format!("no grant of this credential allows it to {what}");
+    let forbidden = |what: &str| format!("this credential has no grant to {what}");
     for (secret, body, status, slug, detail) in [
         (
             "",
@@ -52,7 +52,7 @@ async fn who_may_register_whom_for_what() {
             json!({"user_id": 1, "topics": ["dogs"]}),
             404,
             "unknown-topic",
-            "no topic or family of relay.toml is `dogs`".to_owned(),
+            "relay.toml declares no topic `dogs` and no family that covers it".to_owned(),
         ),
     ] {
         assert_eq!(
@@ -93,7 +93,7 @@ async fn what_is_wrong_with_a_registration_is_said() {
             400,
             format!("{shape}: only an integer of 64 bits may be written as a number: send another one as a string"),
         ),
-        (r#"{"user_id":1,"user_id":2}"#, 400, "the key at `/user_id` stands twice: keep one of them".to_owned()),
+        (r#"{"user_id":1,"user_id":2}"#, 400, "the key at `/user_id` appears twice: keep one of them".to_owned()),
     ] {
         let answer = rig.post("/register", "secret-all", body).await;
         let (found, _, said) = answer.problem();

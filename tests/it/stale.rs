@@ -66,15 +66,15 @@ async fn what_the_new_configuration_judges_waits_until_the_log_knows_where_it_to
     let publication = cats();
     let mut next = snapshot(|_| {});
     next.generation = 2;
-    let unannounced = rig.live.commit(Arc::new(next));
+    let pause = rig.live.commit(Arc::new(next));
     let mut late = Box::pin(ingest::publish(&rig.live, before, publisher, &publication));
     let mut early = Box::pin(ingest::publish(&rig.live, rig.live.snapshot(), publisher, &publication));
     assert!((&mut late).now_or_never().is_none(), "what the old one has judged");
     assert!((&mut early).now_or_never().is_none(), "what the new one has judged");
     assert!(rig.payloads().await.is_empty());
-    drop(unannounced);
-    late.await.expect("it is announced");
-    early.await.expect("it is announced");
+    drop(pause);
+    late.await.expect("publishing goes on");
+    early.await.expect("publishing goes on");
     assert_eq!(rig.payloads().await, ["1", "1"]);
 }
 

@@ -92,7 +92,7 @@ fn uses(sources: &[Source]) -> Vec<(&str, String, String)> {
 fn every_module_of_the_top_level_has_one_level() {
     let listed: Vec<&str> = LEVELS.iter().flat_map(|(_, modules)| modules.iter().copied()).collect();
     let once: BTreeSet<&str> = listed.iter().copied().collect();
-    assert_eq!(once.len(), listed.len(), "a module stands twice in LEVELS");
+    assert_eq!(once.len(), listed.len(), "a module appears twice in LEVELS");
     let sources = sources("src");
     let found: BTreeSet<&str> =
         sources.iter().filter(|source| !source.is_test).map(Source::module).filter(|module| *module != "lib").collect();

@@ -84,7 +84,7 @@ fn no_page_says_a_heading_twice() {
         let mut headings = BTreeSet::new();
         for heading in text.lines().filter(|line| line.starts_with("## ")) {
             seen += 1;
-            assert!(headings.insert(heading), "{}: `{heading}` stands twice", page.display());
+            assert!(headings.insert(heading), "{}: `{heading}` appears twice", page.display());
         }
     }
     assert!(seen > 20, "only {seen} headings were seen");

@@ -17,7 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::cli::bench::arguments::Arguments;
 use crate::cli::bench::crew::{Clock, Crew, Lines, Outcome, Run};
-use crate::cli::bench::ledger::Told;
+use crate::cli::bench::ledger::Accepted;
 use crate::cli::bench::payload::Work;
 use crate::cli::bench::progress::Progress;
 use crate::cli::bench::publisher::{Desk, Tally, Terms, nanoseconds};
@@ -38,7 +38,7 @@ type Crews<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Result<Outcome, St
 struct Field<'a> {
     run: Arc<Run>,
     crews: Crews<'a>,
-    told: Vec<mpsc::Sender<Told>>,
+    told: Vec<mpsc::Sender<Accepted>>,
     settled: mpsc::Receiver<Seq>,
     over: watch::Sender<bool>,
     readers: Vec<Vec<usize>>,

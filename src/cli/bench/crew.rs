@@ -16,7 +16,7 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::cli::bench::arguments::Transport;
 use crate::cli::bench::figures::Figures;
-use crate::cli::bench::ledger::{Account, Delivery, Ledger, Member, Told};
+use crate::cli::bench::ledger::{Accepted, Account, Delivery, Ledger, Member};
 use crate::cli::bench::target::Target;
 use crate::cli::bench::{event_stream, websocket};
 use crate::message::Seq;
@@ -65,7 +65,7 @@ impl Run {
 
 /// What a crew hears and says.
 pub(super) struct Lines {
-    pub(super) told: mpsc::Receiver<Told>,
+    pub(super) told: mpsc::Receiver<Accepted>,
     pub(super) settled: mpsc::Sender<Seq>,
     /// True when the run is over.
     pub(super) over: watch::Receiver<bool>,
@@ -162,7 +162,7 @@ impl Crew {
         }
     }
 
-    fn told(&self, told: Told) {
+    fn told(&self, told: Accepted) {
         let from = self.run.warm();
         self.note(|ledger| {
             ledger.figures.from = from;

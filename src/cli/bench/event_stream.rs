@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use memchr::memmem;
 
 use crate::cli::bench::crew::Crew;
-use crate::cli::bench::frame::Told;
+use crate::cli::bench::frame::Heard;
 use crate::cli::bench::ledger::Member;
 use crate::cli::bench::requests::{Driver, open_stream, refusal};
 
@@ -54,14 +54,14 @@ pub(super) async fn read(crew: &Crew, member: Member, number: usize) -> Result<(
         while let Some(length) = memmem::find(&rest[from..], b"\n\n") {
             let block = &rest[from..from + length];
             from += length + 2;
-            match told(block) {
-                Told::Message(seq) => crew.arrived(member, seq, length + 2),
-                Told::Gap(to) => crew.gap(member, to),
-                Told::End(code, reason) => {
+            match heard(block) {
+                Heard::Message(seq) => crew.arrived(member, seq, length + 2),
+                Heard::Gap(to) => crew.gap(member, to),
+                Heard::End(code, reason) => {
                     crew.closed(member, code, reason);
                     return Ok(());
                 }
-                Told::Subscribed | Told::Other => {}
+                Heard::Subscribed | Heard::Other => {}
             }
         }
         rest.drain(..from);
@@ -69,11 +69,11 @@ pub(super) async fn read(crew: &Crew, member: Member, number: usize) -> Result<(
 }
 
 /// What an event tells.
-fn told(block: &[u8]) -> Told {
+fn heard(block: &[u8]) -> Heard {
     let data = if block.starts_with(b"data: ") { Some(0) } else { memmem::find(block, b"\ndata: ").map(|at| at + 1) };
-    data.map_or(Told::Other, |at| {
+    data.map_or(Heard::Other, |at| {
         let line = &block[at + "data: ".len()..];
-        Told::read(&line[..memchr::memchr(b'\n', line).unwrap_or(line.len())])
+        Heard::read(&line[..memchr::memchr(b'\n', line).unwrap_or(line.len())])
     })
 }
 
@@ -91,8 +91,8 @@ async fn open(crew: &Crew, number: usize) -> Result<(Incoming, Driver), String> 
 
 #[cfg(test)]
 mod tests {
-    use super::told;
-    use crate::cli::bench::frame::Told;
+    use super::heard;
+    use crate::cli::bench::frame::Heard;
 
     #[test]
     fn events_are_told_apart() {
@@ -100,12 +100,12 @@ mod tests {
             "id: 9f3c21aa-8\ndata: {\"type\":\"message\",\"topic\":\"a\",\"id\":\"9f3c21aa-8\",\"time\":\"\"}";
         let close = "retry: 1\nevent: close\ndata: {\"type\":\"close\",\"code\":4010,\"reason\":\"gone\"}";
         for (block, expected) in [
-            (message, Told::Message(8)),
-            (close, Told::End(4010, "gone".into())),
-            ("retry: 100", Told::Other),
-            (":", Told::Other),
+            (message, Heard::Message(8)),
+            (close, Heard::End(4010, "gone".into())),
+            ("retry: 100", Heard::Other),
+            (":", Heard::Other),
         ] {
-            assert_eq!(told(block.as_bytes()), expected, "{block}");
+            assert_eq!(heard(block.as_bytes()), expected, "{block}");
         }
     }
 }

@@ -10,7 +10,7 @@ const ID: &[u8] = br#"","id":""#;
 
 /// One text of `relay.v1`, or the JSON of one server-sent event.
 #[derive(Debug, PartialEq)]
-pub(super) enum Told {
+pub(super) enum Heard {
     /// A message.
     Message(Seq),
     /// The subscription stands.
@@ -23,7 +23,7 @@ pub(super) enum Told {
     Other,
 }
 
-impl Told {
+impl Heard {
     /// Reads a text. A message is the hot path: a topic has no quotes, so what follows it is found by searching.
     pub(super) fn read(text: &[u8]) -> Self {
         let Some(rest) = text.strip_prefix(MESSAGE) else { return notice(text) };
@@ -33,22 +33,22 @@ impl Told {
     }
 }
 
-fn notice(text: &[u8]) -> Told {
+fn notice(text: &[u8]) -> Heard {
     let notice: Value = serde_json::from_slice(text).unwrap_or_default();
     let text = |member: &str| notice[member].as_str().unwrap_or_default().to_owned();
     match notice["type"].as_str() {
-        Some("synced") => Told::Subscribed,
-        Some("gap") => seq(&text("to")).map_or(Told::Other, Told::Gap),
-        Some("unsubscribed") => Told::End(0, format!("unsubscribed: {}", text("reason"))),
+        Some("synced") => Heard::Subscribed,
+        Some("gap") => seq(&text("to")).map_or(Heard::Other, Heard::Gap),
+        Some("unsubscribed") => Heard::End(0, format!("unsubscribed: {}", text("reason"))),
         Some("close") => {
-            Told::End(notice["code"].as_u64().and_then(|code| u16::try_from(code).ok()).unwrap_or(0), text("reason"))
+            Heard::End(notice["code"].as_u64().and_then(|code| u16::try_from(code).ok()).unwrap_or(0), text("reason"))
         }
         Some("error") => {
             let problem = &notice["problem"];
             let detail = problem["detail"].as_str().or(problem["title"].as_str()).unwrap_or_default();
-            Told::End(0, detail.to_owned())
+            Heard::End(0, detail.to_owned())
         }
-        _ => Told::Other,
+        _ => Heard::Other,
     }
 }
 
@@ -64,7 +64,7 @@ pub(super) fn receipt(answer: &[u8]) -> Option<Seq> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Told, receipt};
+    use super::{Heard, receipt};
     use crate::message::{Epoch, Position, Record, Time};
     use crate::name::TopicName;
     use crate::protocol::envelope::put_message;
@@ -82,7 +82,7 @@ mod tests {
             };
             let mut text = Vec::new();
             put_message(&mut text, Epoch(7), &record);
-            assert_eq!(Told::read(&text), Told::Message(42), "{payload}");
+            assert_eq!(Heard::read(&text), Heard::Message(42), "{payload}");
         }
         let id = Position { epoch: Epoch(7), seq: u64::MAX };
         assert_eq!(receipt(format!(r#"{{"topic":"cats","id":"{id}"}}"#).as_bytes()), Some(u64::MAX));
@@ -91,18 +91,18 @@ mod tests {
     #[test]
     fn notices_are_told_apart() {
         for (text, expected) in [
-            (r#"{"type":"hello","generation":1}"#, Told::Other),
-            (r#"{"type":"synced","id":1,"position":"9f3c21aa-7"}"#, Told::Subscribed),
-            (r#"{"type":"gap","topic":"a","from":"9f3c21aa-1","to":"9f3c21aa-5","reason":"lag"}"#, Told::Gap(5)),
-            (r#"{"type":"close","code":4200,"reason":"away"}"#, Told::End(4200, "away".into())),
-            (r#"{"type":"error","problem":{"detail":"no"}}"#, Told::End(0, "no".into())),
+            (r#"{"type":"hello","generation":1}"#, Heard::Other),
+            (r#"{"type":"synced","id":1,"position":"9f3c21aa-7"}"#, Heard::Subscribed),
+            (r#"{"type":"gap","topic":"a","from":"9f3c21aa-1","to":"9f3c21aa-5","reason":"lag"}"#, Heard::Gap(5)),
+            (r#"{"type":"close","code":4200,"reason":"away"}"#, Heard::End(4200, "away".into())),
+            (r#"{"type":"error","problem":{"detail":"no"}}"#, Heard::End(0, "no".into())),
             (
                 r#"{"type":"unsubscribed","topic":"a","reason":"forbidden"}"#,
-                Told::End(0, "unsubscribed: forbidden".into()),
+                Heard::End(0, "unsubscribed: forbidden".into()),
             ),
-            ("no JSON", Told::Other),
+            ("no JSON", Heard::Other),
         ] {
-            assert_eq!(Told::read(text.as_bytes()), expected, "{text}");
+            assert_eq!(Heard::read(text.as_bytes()), expected, "{text}");
         }
     }
 }

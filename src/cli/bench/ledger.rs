@@ -19,7 +19,7 @@ const REMEMBERED: usize = 32;
 
 /// An accepted message, as its publisher tells of it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Told {
+pub(super) struct Accepted {
     pub(super) topic: usize,
     pub(super) seq: Seq,
     /// Just before the request was written.
@@ -124,7 +124,7 @@ impl Ledger {
     }
 
     /// A message was accepted.
-    pub(super) fn told(&mut self, told: Told) {
+    pub(super) fn told(&mut self, told: Accepted) {
         let Some(&place) = self.places.get(&told.topic) else { return };
         let topic = &mut self.topics[place];
         topic.published += 1;

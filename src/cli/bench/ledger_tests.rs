@@ -3,7 +3,7 @@ use std::collections::{BTreeSet, HashSet};
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, proptest};
 use proptest::sample::subsequence;
 
-use super::{Account, Delivery, Ledger, Member, Told};
+use super::{Accepted, Account, Delivery, Ledger, Member};
 use crate::cli::bench::figures::Figures;
 use crate::message::Seq;
 
@@ -14,7 +14,7 @@ fn ledger(members: usize) -> (Ledger, Vec<Member>) {
 }
 
 fn told(ledger: &mut Ledger, seq: Seq) {
-    ledger.told(Told { topic: 0, seq, begun: seq * 100, floor: seq });
+    ledger.told(Accepted { topic: 0, seq, begun: seq * 100, floor: seq });
 }
 
 fn arrived(ledger: &mut Ledger, member: Member, seq: Seq) {

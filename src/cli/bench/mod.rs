@@ -79,7 +79,7 @@ fn measure(arguments: &Arguments) -> Result<Report, String> {
     let report = runtime.block_on(async {
         let token = token.as_ref().map(ExposeSecret::expose_secret);
         let target = Target::find(&arguments.url, arguments.ca.as_deref(), token).await?;
-        let work = Work::settle(arguments, &mut Requests::open(&target).await?).await?;
+        let work = Work::prepare(arguments, &mut Requests::open(&target).await?).await?;
         conduct(arguments, target, work).await
     });
     // Threads of a run that was given up need not be waited for.

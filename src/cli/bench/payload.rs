@@ -33,8 +33,8 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// Settles it, and has the relay judge the payload before anything is published.
-    pub(super) async fn settle(arguments: &Arguments, requests: &mut Requests) -> Result<Self, String> {
+    /// Prepares it, and has the relay judge the payload before anything is published.
+    pub(super) async fn prepare(arguments: &Arguments, requests: &mut Requests) -> Result<Self, String> {
         let name = match &arguments.topic {
             Some(name) => name.clone(),
             None => first_topic(requests).await?,
@@ -68,7 +68,7 @@ async fn first_topic(requests: &mut Requests) -> Result<String, String> {
 fn spread(name: &str, count: u32) -> Result<Vec<TopicName>, String> {
     let braces = name.find('{').and_then(|from| Some((from, from + name[from..].find('}')? + 1)));
     let concrete = |text: &str| {
-        let bad = |error| format!("`{}` is not a topic's name: {error}", text.escape_debug());
+        let bad = |error| format!("`{}` is not a topic name: {error}", text.escape_debug());
         TopicName::parse(text).map_err(bad)
     };
     match braces {
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(spread("orders.{region}.new", 1), Ok(vec!["orders.0.new".into()]));
         assert_eq!(spread("cats", 1), Ok(vec!["cats".into()]));
         assert_eq!(spread("cats", 2), Err("`cats` is one topic: write `{n}` where the 2 differ".into()));
-        assert!(spread("or ders", 1).expect_err("a blank").starts_with("`or ders` is not a topic's name: "));
+        assert!(spread("or ders", 1).expect_err("a blank").starts_with("`or ders` is not a topic name: "));
     }
 
     #[test]

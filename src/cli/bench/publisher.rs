@@ -13,7 +13,7 @@ use crate::cli::bench::arguments::Until;
 use crate::cli::bench::crew::Run;
 use crate::cli::bench::figures::Latencies;
 use crate::cli::bench::frame::receipt;
-use crate::cli::bench::ledger::Told;
+use crate::cli::bench::ledger::Accepted;
 use crate::cli::bench::requests::{Requests, refusal, request};
 use crate::message::Seq;
 
@@ -27,7 +27,7 @@ pub(super) struct Desk {
     until: Until,
     /// Messages a second; 0 is no pace.
     rate: u32,
-    crews: Vec<mpsc::Sender<Told>>,
+    crews: Vec<mpsc::Sender<Accepted>>,
     /// For each topic the crews that have subscribers of it.
     readers: Vec<Vec<usize>>,
     window: Semaphore,
@@ -63,7 +63,12 @@ pub(super) struct Terms {
 }
 
 impl Desk {
-    pub(super) fn open(run: Arc<Run>, terms: Terms, crews: Vec<mpsc::Sender<Told>>, readers: Vec<Vec<usize>>) -> Self {
+    pub(super) fn open(
+        run: Arc<Run>,
+        terms: Terms,
+        crews: Vec<mpsc::Sender<Accepted>>,
+        readers: Vec<Vec<usize>>,
+    ) -> Self {
         let tally = Tally { published: 0, answers: Latencies::new(), first: u64::MAX, last: 0 };
         Self {
             began: run.clock.now(),
@@ -228,7 +233,7 @@ impl Desk {
         let floor = seq.min(others.unwrap_or(NONE));
         for reader in readers {
             // A crew that has gone says why itself.
-            let _ = self.crews[*reader].send(Told { topic, seq, begun, floor }).await;
+            let _ = self.crews[*reader].send(Accepted { topic, seq, begun, floor }).await;
         }
         self.asked.borrow_mut()[number] = NONE;
     }

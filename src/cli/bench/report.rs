@@ -151,13 +151,11 @@ impl Report {
         }
         if self.rate > 0 && published < 0.95 * f64::from(self.rate) {
             let rate = show::count(self.rate.into());
-            line(
-                "rate",
-                format_args!("{rate}/s was asked for and not kept: a larger --window may, or more --publishers"),
-            );
+            let advice = "try a larger --window or more --publishers";
+            line("rate", format_args!("the requested {rate}/s was not reached: {advice}"));
         }
         if self.interrupted {
-            line("note", format_args!("it was interrupted; this is what was measured until then"));
+            line("note", format_args!("interrupted: these are the figures up to that point"));
         }
         text
     }

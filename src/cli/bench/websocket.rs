@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use crate::cli::bench::crew::Crew;
-use crate::cli::bench::frame::Told;
+use crate::cli::bench::frame::Heard;
 use crate::cli::bench::ledger::Member;
 use crate::cli::bench::requests::refusal;
 use crate::cli::bench::target::Wire;
@@ -47,11 +47,11 @@ pub(super) async fn read(crew: &Crew, member: Member, number: usize) -> Result<(
             }
         };
         match next {
-            Some(Ok(Message::Text(text))) => match Told::read(text.as_bytes()) {
-                Told::Message(seq) => crew.arrived(member, seq, text.len()),
-                Told::Gap(to) => crew.gap(member, to),
-                Told::End(code, reason) => break (code, reason),
-                Told::Subscribed | Told::Other => {}
+            Some(Ok(Message::Text(text))) => match Heard::read(text.as_bytes()) {
+                Heard::Message(seq) => crew.arrived(member, seq, text.len()),
+                Heard::Gap(to) => crew.gap(member, to),
+                Heard::End(code, reason) => break (code, reason),
+                Heard::Subscribed | Heard::Other => {}
             },
             Some(Ok(Message::Close(frame))) => {
                 break frame.map_or((0, String::new()), |frame| (frame.code.into(), frame.reason.to_string()));
@@ -77,9 +77,9 @@ async fn open(crew: &Crew, number: usize) -> Result<Socket, String> {
     socket.send(Message::text(command.to_string())).await.map_err(|error| told(&error))?;
     loop {
         match socket.next().await {
-            Some(Ok(Message::Text(text))) => match Told::read(text.as_bytes()) {
-                Told::Subscribed => return Ok(socket),
-                Told::End(_, why) => return Err(why),
+            Some(Ok(Message::Text(text))) => match Heard::read(text.as_bytes()) {
+                Heard::Subscribed => return Ok(socket),
+                Heard::End(_, why) => return Err(why),
                 _ => {}
             },
             Some(Ok(Message::Close(frame))) => {

@@ -146,7 +146,7 @@ fn version(top: &Section<'_>) {
 /// Puts everything in the order of the files, and leaves out what is only a consequence of a syntax error: what is said
 /// of the same line, or of the keys below a broken header, and what is said to be missing.
 fn sift(mut found: Vec<Diagnostic>, broken: Vec<Diagnostic>, sources: &Sources) -> Vec<Diagnostic> {
-    // A key that stands twice hides nothing.
+    // A key that appears twice hides nothing.
     let syntax = broken.iter().filter(|d| matches!(d.fact, Fact::File(FileFact::Syntax { .. })));
     let shadows: Vec<Span> = syntax.filter_map(|d| shadow(d.place.as_ref()?, sources)).collect();
     if !shadows.is_empty() {

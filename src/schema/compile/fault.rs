@@ -187,14 +187,14 @@ impl SchemaFaultKind {
             Self::RefCycle { .. } => "take one of the references out: every value would be judged by itself",
             Self::Exponential { .. } => "refer to each definition once, for example with `enum` or nested properties",
             Self::RegexLookAround { .. } | Self::RegexBackReference { .. } => {
-                "patterns run in linear time: say it with several patterns under `allOf` or `not`"
+                "patterns run in linear time: rewrite it as several patterns under `allOf` or `not`"
             }
             Self::RegexTooBig { .. } => "use smaller repetitions with `maxLength`, or raise `limits.regex_size`",
             Self::RegexInvalid { .. } => "patterns are ECMA-262 regular expressions",
             Self::UnknownFormat { .. } => {
                 "correct its spelling, say it with `pattern`, or name a newer dialect in `$schema`"
             }
-            Self::Unsatisfiable { .. } => "every publish would be refused: remove one of the contradicting keywords",
+            Self::Unsatisfiable { .. } => "every publish would be refused: remove one of the contradictory keywords",
             Self::Uncompilable { .. } => "see the keyword in JSON Schema's specification",
         }
     }
@@ -205,16 +205,16 @@ impl fmt::Display for SchemaFaultKind {
         match self {
             Self::Unreadable { why } => f.write_str(why),
             Self::TooLarge { bytes, limit } => {
-                write!(f, "the file has {bytes} bytes, `limits.schema_size` allows {limit}")
+                write!(f, "the file has {bytes} bytes; `limits.schema_size` allows {limit}")
             }
             Self::Syntax { detail } => write!(f, "not JSON: {detail}"),
-            Self::DuplicateKey { key } => write!(f, "the key `{key}` stands twice in this object"),
+            Self::DuplicateKey { key } => write!(f, "the key `{key}` appears twice in this object"),
             Self::TooDeep { limit } => write!(f, "nested deeper than `limits.json_depth` allows ({limit})"),
             Self::UnknownDialect { uri } => write!(f, "`$schema` names no known dialect: `{uri}`"),
             Self::NotASchema { keyword, detail, .. } if keyword.is_empty() => write!(f, "not a valid schema: {detail}"),
             Self::NotASchema { keyword, detail, .. } => write!(f, "not a valid schema: {detail} (`{keyword}`)"),
             Self::UnknownType { name, .. } => write!(f, "`{name}` is none of the seven types (`type`)"),
-            Self::UnknownKeyword { keyword, .. } => write!(f, "the keyword `{keyword}` is unknown and judges nothing"),
+            Self::UnknownKeyword { keyword, .. } => write!(f, "the keyword `{keyword}` is unknown and has no effect"),
             Self::InvalidUri { keyword, uri } => write!(f, "`{keyword}` is not a URI reference: `{uri}`"),
             Self::DuplicateId { uri, files: [one, other] } => {
                 write!(f, "both `{one}` and `{other}` have the `$id` `{uri}`")
@@ -228,10 +228,10 @@ impl fmt::Display for SchemaFaultKind {
                 write!(f, "the reference leads back to itself, through `{}`", through.join("`, `"))
             }
             Self::Exponential { steps, limit } if *steps == u64::MAX => {
-                write!(f, "judging one value would never end, {limit} steps are allowed")
+                write!(f, "validating one value would never end; {limit} steps are allowed")
             }
             Self::Exponential { steps, limit } => {
-                write!(f, "judging one value would take {steps} steps, {limit} are allowed")
+                write!(f, "validating one value would take {steps} steps; {limit} are allowed")
             }
             Self::RegexLookAround { pattern } => write!(f, "`{pattern}` looks ahead or behind"),
             Self::RegexBackReference { pattern } => write!(f, "`{pattern}` refers back to a group"),

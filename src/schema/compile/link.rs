@@ -15,13 +15,13 @@ pub(super) fn link(library: &mut Library<'_>, surveyor: &Surveyor<'_>) {
     let mut next = 0;
     loop {
         while next < library.references.len() {
-            if !settle(library, surveyor, next, false) {
+            if !resolve(library, surveyor, next, false) {
                 waiting.push(next);
             }
             next += 1;
         }
         // A URI that is no path may be the `$id` of a file that was loaded since, or stand for a file beside this one.
-        waiting.retain(|reference| !settle(library, surveyor, *reference, true));
+        waiting.retain(|reference| !resolve(library, surveyor, *reference, true));
         if next == library.references.len() {
             break;
         }
@@ -33,7 +33,7 @@ pub(super) fn link(library: &mut Library<'_>, surveyor: &Surveyor<'_>) {
 }
 
 /// Whether nothing more is to be done for a reference: it has a target, needs none, or its fault is noted.
-fn settle(library: &mut Library<'_>, surveyor: &Surveyor<'_>, reference: usize, beside: bool) -> bool {
+fn resolve(library: &mut Library<'_>, surveyor: &Surveyor<'_>, reference: usize, beside: bool) -> bool {
     let (from, text) = (library.references[reference].from, library.references[reference].text.clone());
     let Ok(absolute) = uri::resolve_against(&library.nodes[from].base.borrow(), &text) else {
         let keyword = library.references[reference].keyword;

@@ -38,12 +38,12 @@ fn a_file_that_is_no_json() {
     check_one("", "a.json:1:1  [schema-syntax] not JSON: the text ends where a value is expected");
     check_one(
         "{\n  \"type\": \"object\",\n  \"$defs\": {\"a\": 1, \"b\": {},\n \"a\": 2}}",
-        "a.json:4:2 \"a\" [schema-duplicate-key] the key `a` stands twice in this object",
+        "a.json:4:2 \"a\" [schema-duplicate-key] the key `a` appears twice in this object",
     );
     let deep = "{\"not\":".repeat(65) + "true" + &"}".repeat(65);
     check_one(&deep, "a.json:1:449 { [schema-too-deep] nested deeper than `limits.json_depth` allows (64)");
     let large = format!("{{\"title\": \"{}\"}}", "x".repeat(1 << 20));
-    check_one(&large, "a.json:1:1  [schema-too-large] the file has 1048589 bytes, `limits.schema_size` allows 1048576");
+    check_one(&large, "a.json:1:1  [schema-too-large] the file has 1048589 bytes; `limits.schema_size` allows 1048576");
 }
 
 #[test]
@@ -169,11 +169,11 @@ fn definitions_that_double_at_every_level() {
     assert!(Files([("a.json".to_owned(), doubling(8))].into()).compile(&["a.json"]).faults.is_empty());
     check_one(
         &doubling(30),
-        "a.json:1:1161 {\"anyOf\":[{\"$ref\":\"#/$defs/d19\"},{\"$ref\" [schema-exponential] judging one value would take 16381 steps, 10000 are allowed",
+        "a.json:1:1161 {\"anyOf\":[{\"$ref\":\"#/$defs/d19\"},{\"$ref\" [schema-exponential] validating one value would take 16381 steps; 10000 are allowed",
     );
     check_one(
         &doubling(100),
-        "a.json:1:5641 {\"anyOf\":[{\"$ref\":\"#/$defs/d89\"},{\"$ref\" [schema-exponential] judging one value would take 16381 steps, 10000 are allowed",
+        "a.json:1:5641 {\"anyOf\":[{\"$ref\":\"#/$defs/d89\"},{\"$ref\" [schema-exponential] validating one value would take 16381 steps; 10000 are allowed",
     );
 }
 

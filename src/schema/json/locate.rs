@@ -14,7 +14,7 @@ pub struct Located {
     pub value: Range<usize>,
 }
 
-/// Finds what `pointer` (RFC 6901) names. Of a key that stands twice the last is meant. The text need not be JSON after
+/// Finds what `pointer` (RFC 6901) names. Of a key that appears twice the last counts. The text need not be JSON after
 /// the place that is looked for; `None` when there is no such place.
 pub fn locate(text: &str, pointer: &str) -> Option<Located> {
     let text = text.as_bytes();

@@ -37,7 +37,7 @@ async fn a_running_relay_is_asked_and_not_touched() {
         assert_eq!(site.post("/publish/cats", "all", body).await.status, 200);
     }
     let url = format!("http://{}", site.admin);
-    let tried = "  cats: `schemas/next.json` has refused none of 2 messages: wait for 100 before it is promoted\n";
+    let tried = "  cats: `schemas/next.json` would have refused none of 2 messages: wait for 100 before promoting it\n";
 
     let (code, out, err) = said(&check(&site.place, "relay.toml", &url));
     assert_eq!((code, err.as_str()), (Some(0), ""));
@@ -128,7 +128,7 @@ fn another_file_is_compared_with() {
     place.write("old/relay.toml", "version = 2\n");
     let (code, _, err) = said(&check(&place, "relay.toml", "old/relay.toml"));
     assert_eq!(code, Some(1));
-    assert!(err.starts_with("relay: what is compared with is itself bad\nwarning[no-topics]"), "{err}");
+    assert!(err.starts_with("relay: the configuration to compare with is itself invalid\nwarning[no-topics]"), "{err}");
     assert!(err.contains("error[unsupported-version]"), "{err}");
     let (code, _, err) = said(&check(&place, "relay.toml", "http://127.0.0.1:1"));
     assert_eq!(code, Some(1));
