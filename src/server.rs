@@ -226,8 +226,8 @@ async fn serve(
     let snapshot = live.snapshot();
     let limits = &snapshot.config.limits;
     let trusted = |peer| forwarded::is_trusted(&snapshot.config.server.trusted_proxies, peer);
-    // A proxy makes the connections of everybody behind it.
-    let hasty = peer.zip(limits.connect_rate);
+    // A proxy makes the connections of everybody behind it, and operators' are nobody's to use up.
+    let hasty = peer.zip(limits.connect_rate).filter(|_| door.side() == Side::Public);
     let hasty = hasty.is_some_and(|(peer, limit)| !trusted(peer) && !live.rates.connect(peer, limit));
     let socket = match tls {
         Some(tls) => match socket.secure(tls, limits.header_timeout).await {

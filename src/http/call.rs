@@ -84,11 +84,14 @@ impl Call {
             return Err(Refusal::BadRequest(detail.into()));
         }
         origin::admit(self)?;
+        // Whether the server lives is told whoever else connects: a restart would help nobody.
+        if health::is_probe(self.uri.path()) {
+            return Ok(());
+        }
         if self.link.hasty {
             return Err(limited(Rate::Connects));
         }
-        // What tells whether the server lives is not refused for want of room.
-        if self.link.permit.is_over() && !health::is_probe(self.uri.path()) {
+        if self.link.permit.is_over() {
             return Err(Refusal::Overloaded {
                 what: "there are as many connections as `limits.connections` allows",
                 retry_after: std::time::Duration::from_secs(1),

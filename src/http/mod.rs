@@ -69,7 +69,7 @@ pub struct Link {
     pub flow: Flow,
     /// Whether it is encrypted.
     pub secure: bool,
-    /// Whether its network makes more connections than `limits.connect_rate` allows.
+    /// Whether its network makes more connections than `limits.connect_rate` allows; never so on the operators' listener.
     pub hasty: bool,
 }
 

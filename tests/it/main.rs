@@ -27,6 +27,7 @@ mod pages;
 mod panics;
 mod pattern;
 mod peer;
+mod probes;
 mod process;
 mod program;
 mod query;
