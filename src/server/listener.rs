@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use tokio::net::{TcpListener, UnixListener};
@@ -33,7 +33,7 @@ impl Listener {
             Listen::Unix(path) => {
                 remove_stale(path).await?;
                 let listener = UnixListener::bind(path)?;
-                Ok(Self::Unix(SocketFile(path.clone()), listener))
+                Ok(Self::Unix(SocketFile::of(path), listener))
             }
         }
     }
@@ -59,7 +59,7 @@ impl Listener {
     pub fn address(&self) -> Listen {
         match self {
             Self::Tcp(_, address) => Listen::Tcp(*address),
-            Self::Unix(file, _) => Listen::Unix(file.0.clone()),
+            Self::Unix(file, _) => Listen::Unix(file.path.clone()),
         }
     }
 
@@ -69,14 +69,30 @@ impl Listener {
     }
 }
 
-/// The file of a Unix socket.
-pub struct SocketFile(PathBuf);
+/// The file of a Unix socket that is bound.
+pub struct SocketFile {
+    path: PathBuf,
+    /// Which of all files that stand at the path one after the other: the number is not given anew before it is closed.
+    bound: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> Self {
+        Self { path: path.to_owned(), bound: identity(path) }
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Somebody else may have removed it.
-        let _ = std::fs::remove_file(&self.0);
+        // Somebody else may have removed it, and a successor may have bound its own in its place.
+        if self.bound.is_some() && identity(&self.path) == self.bound {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// Removes the socket of a process that ended without doing so. One that answers is left: then binding fails.

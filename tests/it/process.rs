@@ -87,6 +87,26 @@ async fn the_socket_of_a_process_that_was_killed_is_taken_over_and_a_living_one_
     assert!(log.contains("Address already in use"), "{log}");
 }
 
+/// Start scripts remove the socket of the one before, which took its successor's along when it ended.
+#[tokio::test]
+async fn a_relay_that_ends_leaves_the_socket_of_its_successor() {
+    let place = Place::new("successor");
+    let socket = place.0.join("relay.sock");
+    let file = place.write("relay.toml", &config(&format!("unix:{}", socket.display())));
+    let mut before = Relay::start(&file);
+    before.wait_for("relay is running");
+    std::fs::remove_file(&socket).expect("a socket");
+    let mut next = Relay::start(&file);
+    next.wait_for("relay is running");
+    before.signal("TERM");
+    assert_eq!(before.end().0, Some(0));
+    let mut peer = Peer::new(UnixStream::connect(&socket).await.expect("it listens"));
+    assert_eq!(answer(&mut peer, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await, 200);
+    next.signal("TERM");
+    assert_eq!(next.end().0, Some(0));
+    assert!(!socket.exists(), "its own it removes");
+}
+
 #[tokio::test]
 async fn it_waits_for_descriptors_when_they_run_out_and_goes_on_when_there_are_some() {
     let place = Place::new("descriptors");
