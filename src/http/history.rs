@@ -69,6 +69,9 @@ async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
     // One that began before a reload and subscribed behind it is answered with what there is.
     let interrupted = !call.live().is_current(snapshot);
     let wait = if interrupted { Duration::ZERO } else { wait.min(principal.lasts()) };
+    if !wait.is_zero() {
+        call.link.flow.idle();
+    }
     let mut page = Page { limit, ..Page::default() };
     let _ = tokio::time::timeout(wait, page.wait(call, &mut subscriber)).await;
     page.fill(call, &mut subscriber).await?;

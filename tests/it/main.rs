@@ -16,6 +16,7 @@ mod events;
 mod examples;
 mod faults;
 mod fuzz;
+mod half_close;
 mod handshake;
 mod history;
 mod http;
