@@ -64,7 +64,7 @@ pub struct Listeners {
 /// Serves until the drain has begun and everything has ended, or `limits.drain` has passed since.
 pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'static dyn Protocol]) {
     let Listeners { public, admin, reloader } = listeners;
-    let most = descriptors::connections();
+    live.connections.make_room(descriptors::room(), live.snapshot().config.limits.connections);
     for shard in live.hub.tasks() {
         live.drain.detach("shard", shard);
     }
@@ -74,7 +74,7 @@ pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'s
     live.drain.spawn("accept", {
         let live = live.clone();
         async move {
-            let limit = |limits: &Limits| limits.connections.unwrap_or(most);
+            let limit = |limits: &Limits| live.connections.allowed(limits.connections);
             accept_all(public, &live, door, &live.connections, limit).await;
         }
     });

@@ -262,7 +262,7 @@ impl Reloader {
         live.hub.store().remember(limits.idempotency_keys, limits.idempotency_window);
         live.hub.resize(limits.window);
         live.registrations.keep_for(limits.registration_ttl);
-        live.connections.look_again();
+        live.connections.look_again(limits.connections);
         if let Some(logs) = &self.logs {
             logs.set_level(&config.log.level);
         }

@@ -79,6 +79,7 @@ async fn serve(live: Arc<Live>, reloader: Arc<Reloader>) -> io::Result<()> {
         admin = admin.as_ref().map(|admin| admin.address().to_string()),
         topics = snapshot.config.topics.len(),
         epoch = %live.hub.epoch(),
+        connections = live.connections.allowed(snapshot.config.limits.connections).min(descriptors::room()),
         "relay is running"
     );
     live.drain.detach("watch", watching);
