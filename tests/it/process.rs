@@ -163,6 +163,32 @@ async fn no_more_connections_are_let_in_than_there_are_descriptors_for() {
     assert!(metrics.contains("\nrelay_connections_limit 44\n"), "{metrics}");
 }
 
+/// Nobody had changed a file: relay could not open it, and took that for a change that is to be refused.
+#[tokio::test]
+async fn files_that_cannot_be_opened_for_want_of_descriptors_are_looked_at_later() {
+    let place = Place::new("unseen");
+    let socket = place.0.join("relay.sock");
+    let text =
+        format!("{}reload_poll = \"50 ms\"\n[log]\nlevel = \"debug\"\n", config(&format!("unix:{}", socket.display())));
+    let file = place.write("relay.toml", &text);
+    let mut relay = Relay::start_as(with_descriptors(64), &file);
+    relay.wait_for("relay is running");
+    let mut held = Vec::new();
+    for _ in 0..80 {
+        held.push(UnixStream::connect(&socket).await.expect("the backlog takes it"));
+    }
+    let mut wait = |wanted: &str| {
+        relay.wait_until(wanted, |line| {
+            assert!(!line.contains("refused"), "{line}");
+            line.contains(wanted)
+        })
+    };
+    wait("too many files are open to look at the configuration; trying again");
+    place.write("relay.toml", &text.replace("schema = \"any\"", "schema = \"any\"\ndescription = \"Cats\""));
+    drop(held);
+    wait("reloaded");
+}
+
 /// The directory that a ConfigMap leaves is removed at once: what watches it warned of that, twice for each change.
 #[test]
 fn a_directory_that_goes_is_no_reason_to_warn() {

@@ -29,7 +29,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("notify", &["reload/"]),
     ("prometheus-client", &["telemetry/"]),
     ("regex-syntax", &["schema/"]),
-    ("rustix", &["assemble/aside.rs", "server/descriptors.rs", "server/socket.rs", "supervisor.rs"]),
+    ("rustix", &["assemble/aside.rs", "files.rs", "server/descriptors.rs", "server/socket.rs", "supervisor.rs"]),
     ("sha1", &["ws/handshake.rs"]),
     ("sha2", &["auth/", "cli/token.rs", "config/", "http/history.rs", "schema/compile/", "store/idempotency.rs"]),
     ("socket2", &["server/socket.rs"]),
