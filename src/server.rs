@@ -145,9 +145,19 @@ async fn accept_all(
         tokio::time::sleep(GRACE).await;
     });
     let mut failures = Failures::default();
+    let admit = |socket: Socket, peer, permit| {
+        let snapshot = live.snapshot();
+        if let Err(error) = socket.tune(snapshot.config.limits.send_buffer) {
+            return debug!(%error, "a connection ended before it was served");
+        }
+        let tls = snapshot.tls.clone().filter(|_| door.side() == Side::Public);
+        // It is large, and all that it is handed through on the way to a task would move it.
+        live.drain.spawn("http", Box::pin(serve(socket, tls, peer, permit, live.clone(), door.clone())));
+    };
+    let limit = || limit(&live.snapshot().config.limits);
     loop {
         let accepted = tokio::select! {
-            () = &mut closing => return,
+            () = &mut closing => break,
             accepted = listener.accept() => accepted,
         };
         let (socket, peer) = match accepted {
@@ -157,19 +167,19 @@ async fn accept_all(
                 continue;
             }
         };
-        let snapshot = live.snapshot();
-        let limits = &snapshot.config.limits;
-        if let Err(error) = socket.tune(limits.send_buffer) {
-            debug!(%error, "a connection ended before it was served");
-            continue;
-        }
         let permit = tokio::select! {
+            // Whoever has been accepted is reset too, unless there is no place.
+            biased;
+            permit = connections.enter(limit) => permit,
             () = &mut closing => return,
-            permit = connections.enter(|| limit(&live.snapshot().config.limits)) => permit,
         };
-        let tls = snapshot.tls.clone().filter(|_| door.side() == Side::Public);
-        // It is large, and all that it is handed through on the way to a task would move it.
-        live.drain.spawn("http", Box::pin(serve(socket, tls, peer, permit, live.clone(), door.clone())));
+        admit(socket, peer, permit);
+    }
+    // Those that came in the meantime: what comes later finds nobody listening, which is no reset.
+    while let Some((socket, peer)) = listener.waiting()
+        && let Some(permit) = connections.enter(limit).now_or_never()
+    {
+        admit(socket, peer, permit);
     }
 }
 

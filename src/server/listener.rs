@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use tokio::net::{TcpListener, UnixListener};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::config::model::Listen;
 use crate::server::socket::Socket;
@@ -55,6 +56,23 @@ impl Listener {
         }
     }
 
+    /// A connection that waits in the kernel, if there is one; asked of the system, for the runtime may not know of it yet.
+    pub fn waiting(&self) -> Option<(Socket, Option<IpAddr>)> {
+        match self {
+            Self::Tcp(listener, _) => {
+                let (socket, peer) = SockRef::from(listener).accept().ok()?;
+                socket.set_nonblocking(true).ok()?;
+                let stream = TcpStream::from_std(socket.into()).ok()?;
+                Some((Socket::Tcp(stream), peer.as_socket().map(|peer| peer.ip().to_canonical())))
+            }
+            Self::Unix(_, listener) => {
+                let (socket, _) = SockRef::from(listener).accept().ok()?;
+                socket.set_nonblocking(true).ok()?;
+                Some((Socket::Unix(UnixStream::from_std(socket.into()).ok()?), None))
+            }
+        }
+    }
+
     /// Where it is bound: with the port that was given for port 0.
     pub fn address(&self) -> Listen {
         match self {
@@ -98,9 +116,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 /// Removes the socket of a process that ended without doing so. One that answers is left: then binding fails.
 async fn remove_stale(path: &Path) -> io::Result<()> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    if is_socket
-        && tokio::net::UnixStream::connect(path).await.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
-    {
+    if is_socket && UnixStream::connect(path).await.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) {
         std::fs::remove_file(path)?;
     }
     Ok(())

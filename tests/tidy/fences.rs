@@ -32,7 +32,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("rustix", &["assemble/aside.rs", "files.rs", "server/descriptors.rs", "server/socket.rs", "supervisor.rs"]),
     ("sha1", &["ws/handshake.rs"]),
     ("sha2", &["auth/", "cli/token.rs", "config/", "http/history.rs", "schema/compile/", "store/idempotency.rs"]),
-    ("socket2", &["server/socket.rs"]),
+    ("socket2", &["server/listener.rs", "server/socket.rs"]),
     ("strsim", &["spelling.rs"]),
     ("subtle", &["auth/"]),
     ("tikv-jemallocator", &["main.rs"]),
