@@ -9,7 +9,7 @@ use tracing::{error, info};
 
 use crate::assemble::reload::Reloader;
 use crate::assemble::{self, build, load};
-use crate::cli::{BAD_CONFIG, print_diagnostics};
+use crate::cli::{BAD_CONFIG, complain, print_diagnostics};
 use crate::config::model::Listen;
 use crate::diagnostic::render;
 use crate::files::Disk;
@@ -27,7 +27,7 @@ pub(super) fn run(config: &Path) -> ExitCode {
     let loaded = load(&Disk::new(config), &SchemaCache::default(), Time::now());
     print_diagnostics(&loaded);
     let Some(valid) = loaded.config.clone() else {
-        eprintln!("{}", render::summary(&config.display().to_string(), &loaded.diagnostics));
+        complain(&format!("{}\n", render::summary(&config.display().to_string(), &loaded.diagnostics)));
         return ExitCode::from(BAD_CONFIG);
     };
     let logs = Logs::start(&valid.log);

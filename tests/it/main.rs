@@ -1,5 +1,7 @@
 //! The server as others see it: over real sockets, from a port that the system chose.
 
+#![expect(clippy::disallowed_macros, reason = "what a test prints is for whoever runs it")]
+
 mod admin;
 mod architecture;
 mod attacks;
