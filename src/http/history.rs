@@ -144,9 +144,12 @@ impl Page {
         }
         // Weak: the position moves with other topics too, and an older one says the same.
         let tag = Sha256::digest(&body).iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>();
-        let tag = format!("W/\"{tag}\"");
+        let strong = format!("\"{tag}\"");
+        let tag = format!("W/{strong}");
         let known = call.headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-        let known = known.flat_map(|value| value.split(',')).any(|item| item.trim() == tag || item.trim() == "*");
+        // Compared weakly (RFC 9110, section 13.1.2): a page that keeps what is in the quotes has it too.
+        let is_this = |item: &str| item == "*" || item.strip_prefix("W/").unwrap_or(item) == strong;
+        let known = known.flat_map(|value| value.split(',')).any(|item| is_this(item.trim()));
         let mut response = if known {
             answer::empty(StatusCode::NOT_MODIFIED)
         } else {

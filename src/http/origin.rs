@@ -75,7 +75,7 @@ pub fn mark(call: &Call, response: &mut Response) {
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, allow);
         headers.insert(
             ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("Authorization, Content-Type, Idempotency-Key, Last-Event-ID"),
+            HeaderValue::from_static("Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID"),
         );
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
