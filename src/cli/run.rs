@@ -90,6 +90,14 @@ async fn serve(live: Arc<Live>, reloader: Arc<Reloader>) -> io::Result<()> {
 
 async fn bind(key: &str, listen: &Listen) -> io::Result<Listener> {
     Listener::bind(listen).await.map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot listen on `{listen}` ({error}): free it or change `{key}`"))
+        let remedy = match (error.kind(), listen) {
+            (io::ErrorKind::AddrInUse, _) => "free it or change",
+            (io::ErrorKind::AddrNotAvailable, _) => "this machine has no such address, change",
+            (io::ErrorKind::NotFound, Listen::Unix(_)) => "make its directory or change",
+            (io::ErrorKind::PermissionDenied, Listen::Unix(_)) => "let relay write to its directory or change",
+            (io::ErrorKind::PermissionDenied, Listen::Tcp(_)) => "let relay bind ports below 1024 or change",
+            _ => "change",
+        };
+        io::Error::new(error.kind(), format!("cannot listen on `{listen}` ({error}): {remedy} `{key}`"))
     })
 }

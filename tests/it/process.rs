@@ -257,6 +257,22 @@ fn a_port_that_is_taken_is_told() {
     assert_eq!((&line["message"], &line["error"]), (&"relay cannot run".into(), &expected.into()));
 }
 
+/// All of them were told to free what they wanted to listen on.
+#[test]
+fn what_cannot_be_listened_on_is_told_with_what_to_do() {
+    let place = Place::new("listen");
+    let nowhere = format!("unix:{}", place.0.join("nowhere/relay.sock").display());
+    for (listen, says) in [
+        (&*nowhere, "No such file or directory (os error 2)): make its directory or change"),
+        ("192.0.2.1:1", "Cannot assign requested address (os error 99)): this machine has no such address, change"),
+    ] {
+        let (code, log) = Relay::start(&place.write("relay.toml", &config(listen))).end();
+        assert_eq!(code, Some(1));
+        let expected = format!("cannot listen on `{listen}` ({says} `server.listen`");
+        assert!(log.contains(&expected), "{log}");
+    }
+}
+
 #[test]
 fn curl_publishes() {
     let place = Place::new("curl");
