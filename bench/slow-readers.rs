@@ -9,6 +9,7 @@
 //! `slow-readers <reading> <stalled> <messages> <a second>` takes other numbers. It needs two descriptors for each
 //! connection between its two processes (`ulimit -n`).
 
+#![expect(clippy::disallowed_macros, reason = "what it prints is for whoever runs it")]
 #![expect(clippy::disallowed_methods, reason = "a load, no server: its tasks end with the process")]
 
 use std::io::{BufRead, BufReader};

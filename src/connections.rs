@@ -6,21 +6,43 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
+use tracing::warn;
 
 /// So many connections over the limit are let in to be told that they are: beyond, nobody is accepted until one leaves.
 pub const OVER: usize = 64;
+/// The most connections when `limits.connections` does not say.
+const MOST: usize = 65_536;
 
 /// The places of one listener.
 #[derive(Default)]
 pub struct Connections(Arc<Places>);
 
-#[derive(Default)]
 struct Places {
     open: AtomicUsize,
+    /// How many there are descriptors for.
+    room: AtomicUsize,
     left: Notify,
 }
 
+impl Default for Places {
+    fn default() -> Self {
+        Self { open: AtomicUsize::default(), room: AtomicUsize::new(usize::MAX), left: Notify::default() }
+    }
+}
+
 impl Connections {
+    /// There are descriptors for so many, whatever `limits.connections` asks for.
+    pub fn make_room(&self, room: usize, asked: Option<usize>) {
+        self.0.room.store(room, Ordering::Release);
+        self.look_again(asked);
+    }
+
+    /// How many may be open where `limits.connections` asks for so many: no more than there are descriptors for, for
+    /// without any nobody else is let in and no file is read.
+    pub fn allowed(&self, asked: Option<usize>) -> usize {
+        asked.unwrap_or(MOST).min(self.0.room.load(Ordering::Acquire))
+    }
+
     /// Takes a place; waits while [`OVER`] connections more than the limit are open. The limit may change meanwhile,
     /// see [`Self::look_again`]. Only one task may call this, so that nobody else takes a place between the look and the
     /// taking.
@@ -33,8 +55,17 @@ impl Connections {
         Permit { _place: Arc::new(Place(self.0.clone())), over: before >= limit() }
     }
 
-    /// The limit has changed.
-    pub fn look_again(&self) {
+    /// `limits.connections` may have changed, and asks for so many.
+    pub fn look_again(&self, asked: Option<usize>) {
+        let allowed = self.allowed(asked);
+        if let Some(asked) = asked.filter(|asked| *asked > allowed) {
+            warn!(
+                asked,
+                allowed,
+                "there are descriptors for fewer connections than `limits.connections` asks for: raise the limit of open \
+                 files (`LimitNOFILE=` in systemd, `ulimit -n`), or lower `limits.connections`"
+            );
+        }
         self.0.left.notify_one();
     }
 
@@ -72,6 +103,14 @@ mod tests {
     use futures::FutureExt;
 
     use super::{Connections, OVER};
+
+    #[test]
+    fn as_many_are_allowed_as_are_asked_for_and_there_is_room_for() {
+        let connections = Connections::default();
+        assert_eq!((connections.allowed(None), connections.allowed(Some(100_000))), (65_536, 100_000));
+        connections.make_room(44, None);
+        assert_eq!([None, Some(1_000), Some(10)].map(|asked| connections.allowed(asked)), [44, 44, 10]);
+    }
 
     #[tokio::test]
     async fn one_too_many_is_told_and_many_too_many_wait() {

@@ -7,6 +7,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::config::files::{FileError, Files, MAX_FILE};
 
 /// A relay.toml on the disk and what lies around it.
@@ -89,9 +91,10 @@ fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
 }
 
 fn file_error(error: io::Error) -> FileError {
-    match error.kind() {
-        io::ErrorKind::NotFound => FileError::NotFound,
-        io::ErrorKind::PermissionDenied => FileError::Denied(error.to_string()),
+    match (error.kind(), Errno::from_io_error(&error)) {
+        (io::ErrorKind::NotFound, _) => FileError::NotFound,
+        (io::ErrorKind::PermissionDenied, _) => FileError::Denied(error.to_string()),
+        (_, Some(Errno::MFILE | Errno::NFILE)) => FileError::NoDescriptor(error.to_string()),
         _ => FileError::Other(error.to_string()),
     }
 }

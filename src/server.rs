@@ -64,7 +64,7 @@ pub struct Listeners {
 /// Serves until the drain has begun and everything has ended, or `limits.drain` has passed since.
 pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'static dyn Protocol]) {
     let Listeners { public, admin, reloader } = listeners;
-    let most = descriptors::connections();
+    live.connections.make_room(descriptors::room(), live.snapshot().config.limits.connections);
     for shard in live.hub.tasks() {
         live.drain.detach("shard", shard);
     }
@@ -74,7 +74,7 @@ pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'s
     live.drain.spawn("accept", {
         let live = live.clone();
         async move {
-            let limit = |limits: &Limits| limits.connections.unwrap_or(most);
+            let limit = |limits: &Limits| live.connections.allowed(limits.connections);
             accept_all(public, &live, door, &live.connections, limit).await;
         }
     });
@@ -145,9 +145,19 @@ async fn accept_all(
         tokio::time::sleep(GRACE).await;
     });
     let mut failures = AcceptFailures::default();
+    let admit = |socket: Socket, peer, permit| {
+        let snapshot = live.snapshot();
+        if let Err(error) = socket.tune(snapshot.config.limits.send_buffer) {
+            return debug!(%error, "a connection ended before it was served");
+        }
+        let tls = snapshot.tls.clone().filter(|_| door.side() == Side::Public);
+        // It is large, and all that it is handed through on the way to a task would move it.
+        live.drain.spawn("http", Box::pin(serve(socket, tls, peer, permit, live.clone(), door.clone())));
+    };
+    let limit = || limit(&live.snapshot().config.limits);
     loop {
         let accepted = tokio::select! {
-            () = &mut closing => return,
+            () = &mut closing => break,
             accepted = listener.accept() => accepted,
         };
         let (socket, peer) = match accepted {
@@ -157,19 +167,19 @@ async fn accept_all(
                 continue;
             }
         };
-        let snapshot = live.snapshot();
-        let limits = &snapshot.config.limits;
-        if let Err(error) = socket.tune(limits.send_buffer) {
-            debug!(%error, "a connection ended before it was served");
-            continue;
-        }
         let permit = tokio::select! {
+            // Whoever has been accepted is reset too, unless there is no place.
+            biased;
+            permit = connections.enter(limit) => permit,
             () = &mut closing => return,
-            permit = connections.enter(|| limit(&live.snapshot().config.limits)) => permit,
         };
-        let tls = snapshot.tls.clone().filter(|_| door.side() == Side::Public);
-        // It is large, and all that it is handed through on the way to a task would move it.
-        live.drain.spawn("http", Box::pin(serve(socket, tls, peer, permit, live.clone(), door.clone())));
+        admit(socket, peer, permit);
+    }
+    // Those that came in the meantime: what comes later finds nobody listening, which is no reset.
+    while let Some((socket, peer)) = listener.waiting()
+        && let Some(permit) = connections.enter(limit).now_or_never()
+    {
+        admit(socket, peer, permit);
     }
 }
 
@@ -210,6 +220,9 @@ fn http(limits: &Limits) -> http1::Builder {
     // The socket has the clock of the header: hyper's is taken out of the runtime's wheel and put into it again for each
     // request.
     http.header_read_timeout(None).max_header_size(limits.header).max_buf_size(READ_BUFFER);
+    // Whoever has said all that it wants to say may end its direction at once. The socket tells it from a peer that is gone
+    // where that matters.
+    http.half_close(true);
     http
 }
 
@@ -226,8 +239,8 @@ async fn serve(
     let snapshot = live.snapshot();
     let limits = &snapshot.config.limits;
     let trusted = |peer| forwarded::is_trusted(&snapshot.config.server.trusted_proxies, peer);
-    // A proxy makes the connections of everybody behind it.
-    let hasty = peer.zip(limits.connect_rate);
+    // A proxy makes the connections of everybody behind it, and operators' are nobody's to use up.
+    let hasty = peer.zip(limits.connect_rate).filter(|_| door.side() == Side::Public);
     let hasty = hasty.is_some_and(|(peer, limit)| !trusted(peer) && !live.rates.connect(peer, limit));
     let socket = match tls {
         Some(tls) => match socket.secure(tls, limits.header_timeout).await {

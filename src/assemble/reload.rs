@@ -68,6 +68,8 @@ pub enum Looked {
     Done(Report),
     /// It would remove something, which a file that is half written looks like: the hash of what was read.
     Suspicious(String),
+    /// Too many files were open to look: nothing is known of them.
+    Unseen,
 }
 
 /// A configuration that could be put in force.
@@ -140,6 +142,7 @@ impl Reloader {
         let tells = || !dry_run && !self.live.drain.has_begun();
         match self.load(&state).await {
             Err(given_up) => (report.result, report.diagnostics) = given_up,
+            Ok(loaded) if !trigger.is_word() && loaded.inputs.are_incomplete() => return Looked::Unseen,
             Ok(loaded) => {
                 if !dry_run {
                     state.paths.clone_from(&loaded.read_paths);
@@ -262,7 +265,7 @@ impl Reloader {
         live.hub.store().remember(limits.idempotency_keys, limits.idempotency_window);
         live.hub.resize(limits.window);
         live.registrations.keep_for(limits.registration_ttl);
-        live.connections.look_again();
+        live.connections.look_again(limits.connections);
         if let Some(logs) = &self.logs {
             logs.set_level(&config.log.level);
         }

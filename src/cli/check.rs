@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::against::Old;
-use super::{BAD_CONFIG, Format, print, print_diagnostics};
+use super::{BAD_CONFIG, Format, complain, print, print_diagnostics};
 use crate::assemble::reload::examine;
 use crate::assemble::worst_case::WorstCase;
 use crate::assemble::{Loaded, load};
@@ -32,7 +32,7 @@ pub(super) fn check(path: &Path, format: Format, against: Option<&str>) -> ExitC
         None => alone(loaded),
         Some(Ok(old)) => compare(old, loaded),
         Some(Err(why)) => {
-            eprintln!("relay: {why}");
+            complain(&format!("relay: {why}\n"));
             return ExitCode::FAILURE;
         }
     };
@@ -83,7 +83,7 @@ fn human(path: &Path, checked: &Checked) -> ExitCode {
             print(&format!("{summary}\n{}{change}", overview(config, checked.loaded.schemas.len())))
         }
         None => {
-            eprintln!("{summary}");
+            complain(&format!("{summary}\n"));
             ExitCode::SUCCESS
         }
     }

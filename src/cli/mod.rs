@@ -102,8 +102,11 @@ pub fn main() -> ExitCode {
 /// Prints diagnostics to people, on standard error.
 fn print_diagnostics(loaded: &Loaded) {
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let text = render::human(&loaded.diagnostics, &loaded.sources, colour);
-    // Nobody is left to be told that standard error is gone.
+    complain(&render::human(&loaded.diagnostics, &loaded.sources, colour));
+}
+
+/// Prints to standard error. That it is full or gone is no reason to end otherwise: nobody is left to be told.
+fn complain(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
@@ -112,7 +115,7 @@ fn print(text: &str) -> ExitCode {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            let _ = writeln!(io::stderr(), "relay: cannot write to standard output: {error}");
+            complain(&format!("relay: cannot write to standard output: {error}\n"));
             ExitCode::FAILURE
         }
         _ => ExitCode::SUCCESS,

@@ -9,7 +9,7 @@ use tracing::{error, info};
 
 use crate::assemble::reload::Reloader;
 use crate::assemble::{self, build, load};
-use crate::cli::{BAD_CONFIG, print_diagnostics};
+use crate::cli::{BAD_CONFIG, complain, print_diagnostics};
 use crate::config::model::Listen;
 use crate::diagnostic::render;
 use crate::files::Disk;
@@ -27,7 +27,7 @@ pub(super) fn run(config: &Path) -> ExitCode {
     let loaded = load(&Disk::new(config), &SchemaCache::default(), Time::now());
     print_diagnostics(&loaded);
     let Some(valid) = loaded.config.clone() else {
-        eprintln!("{}", render::summary(&config.display().to_string(), &loaded.diagnostics));
+        complain(&format!("{}\n", render::summary(&config.display().to_string(), &loaded.diagnostics)));
         return ExitCode::from(BAD_CONFIG);
     };
     let logs = Logs::start(&valid.log);
@@ -79,6 +79,7 @@ async fn serve(live: Arc<Live>, reloader: Arc<Reloader>) -> io::Result<()> {
         admin = admin.as_ref().map(|admin| admin.address().to_string()),
         topics = snapshot.config.topics.len(),
         epoch = %live.hub.epoch(),
+        connections = live.connections.allowed(snapshot.config.limits.connections).min(descriptors::room()),
         "relay is running"
     );
     live.drain.detach("watch", watching);
@@ -89,6 +90,14 @@ async fn serve(live: Arc<Live>, reloader: Arc<Reloader>) -> io::Result<()> {
 
 async fn bind(key: &str, listen: &Listen) -> io::Result<Listener> {
     Listener::bind(listen).await.map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot listen on `{listen}` ({error}): free it or change `{key}`"))
+        let remedy = match (error.kind(), listen) {
+            (io::ErrorKind::AddrInUse, _) => "free it or change",
+            (io::ErrorKind::AddrNotAvailable, _) => "this machine has no such address, change",
+            (io::ErrorKind::NotFound, Listen::Unix(_)) => "make its directory or change",
+            (io::ErrorKind::PermissionDenied, Listen::Unix(_)) => "let relay write to its directory or change",
+            (io::ErrorKind::PermissionDenied, Listen::Tcp(_)) => "let relay bind ports below 1024 or change",
+            _ => "change",
+        };
+        io::Error::new(error.kind(), format!("cannot listen on `{listen}` ({error}): {remedy} `{key}`"))
     })
 }

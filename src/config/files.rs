@@ -62,6 +62,8 @@ pub enum FileError {
     TooLarge(usize),
     /// The process may not read it; what the operating system says.
     Denied(String),
+    /// The process, or the machine, has as many files open as it may; what the operating system says.
+    NoDescriptor(String),
     /// What the operating system says.
     Other(String),
 }
@@ -73,7 +75,7 @@ impl fmt::Display for FileError {
             Self::Outside => f.write_str("it lies outside relay.toml's directory"),
             Self::NotAFile => f.write_str("it is not a regular file"),
             Self::TooLarge(limit) => write!(f, "it has more than {limit} bytes"),
-            Self::Denied(cause) | Self::Other(cause) => f.write_str(cause),
+            Self::Denied(cause) | Self::NoDescriptor(cause) | Self::Other(cause) => f.write_str(cause),
         }
     }
 }
@@ -192,6 +194,7 @@ impl<'a> Reading<'a> {
             path: path.clone(),
             limit: *limit,
             digest: digest(answer),
+            is_unseen: matches!(answer, Err(FileError::NoDescriptor(_))),
         });
         Inputs(inputs.collect())
     }
@@ -226,9 +229,16 @@ struct Input {
     path: String,
     limit: usize,
     digest: [u8; 32],
+    /// What came of it says nothing of the file.
+    is_unseen: bool,
 }
 
 impl Inputs {
+    /// Whether something could not be looked at for want of descriptors.
+    pub fn are_incomplete(&self) -> bool {
+        self.0.iter().any(|input| input.is_unseen)
+    }
+
     /// Whether reading all of it again comes to the same.
     pub fn are_unchanged(&self, files: &dyn Files) -> bool {
         self.0.iter().all(|before| digest(&before.role.read(files, &before.path, before.limit)) == before.digest)

@@ -86,6 +86,7 @@ fn unreadable(error: &FileError, in_force: bool) -> &'static str {
         FileError::Denied(_) => "let the user that relay runs as read the file, and enter the directories above it",
         FileError::NotAFile => "name the file itself with `--config`, and not its directory",
         FileError::TooLarge(_) => "move topics and tokens to files of their own: `include = [\"topics.d/*.toml\"]`",
+        FileError::NoDescriptor(_) => "raise the limit of open files (`ulimit -n`), and try again",
         FileError::Outside | FileError::Other(_) => "fix what the system reports, and try again",
     }
 }

@@ -25,6 +25,7 @@ pub const CODES: &[&str] = &[
 #[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]
 pub enum ServerFact {
     BadListen { value: String },
+    LongSocket { value: String, bytes: usize, most: usize },
     SameListener { value: String },
     AdminExposed { value: String },
     BadOrigin { value: String },
@@ -44,6 +45,10 @@ impl ServerFact {
             Self::BadListen { .. } => About::error(
                 "bad-listen",
                 "write an address and a port, `127.0.0.1:8000` or `[::1]:8000`, or a socket, `unix:/run/relay.sock`",
+            ),
+            Self::LongSocket { .. } => About::error(
+                "bad-listen",
+                "the system takes no longer one: write a shorter path, `unix:/run/relay.sock`",
             ),
             Self::SameListener { .. } => About::error("same-listener", "give `server.admin` a port of its own"),
             Self::AdminExposed { .. } => About::warning(
@@ -92,6 +97,9 @@ impl fmt::Display for ServerFact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BadListen { value } => write!(f, "`{value}` is not an address to listen on"),
+            Self::LongSocket { value, bytes, most } => {
+                write!(f, "the path of the socket `{value}` has {bytes} bytes, and may have {most}")
+            }
             Self::SameListener { value } => write!(f, "`server.admin` and `server.listen` are both `{value}`"),
             Self::AdminExposed { value } => write!(f, "the admin listener `{value}` is not on loopback"),
             Self::BadOrigin { value } => write!(f, "`{value}` is not an origin"),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use warp::http::request::Parts;
-use warp::http::{Extensions, HeaderMap, HeaderName, Method, Request, Uri, header};
+use warp::http::{Extensions, HeaderMap, HeaderName, Method, Request, Uri, Version, header};
 use warp::{Filter, Rejection};
 
 use crate::http::answer::Rejected;
@@ -24,6 +24,7 @@ pub struct Call {
     pub link: Arc<Link>,
     /// What was in force when it came.
     pub snapshot: Arc<Snapshot>,
+    version: Version,
     /// The method.
     pub method: Method,
     /// The target.
@@ -42,12 +43,13 @@ pub struct Call {
 impl Call {
     /// Takes what it needs of a request. What is left, and what filters are routed by, is [`Call::request`]'s.
     pub fn take(link: Arc<Link>, parts: Parts) -> (Arc<Self>, Extensions) {
-        let Parts { method, uri, headers, extensions, .. } = parts;
+        let Parts { method, uri, version, headers, extensions, .. } = parts;
         let snapshot = link.door.live().snapshot();
         let (peer, secure) = forwarded::peer(&snapshot.config.server.trusted_proxies, link.peer, &headers);
         let framed = is_framed(&headers);
         let secure = secure || link.secure;
-        let call = Self { link, snapshot, method, uri, headers, peer, secure, framed, route: OnceLock::new() };
+        let route = OnceLock::new();
+        let call = Self { link, snapshot, version, method, uri, headers, peer, secure, framed, route };
         (Arc::new(call), extensions)
     }
 
@@ -84,11 +86,14 @@ impl Call {
             return Err(Refusal::BadRequest(detail.into()));
         }
         origin::admit(self)?;
+        // Whether the server lives is told whoever else connects: a restart would help nobody.
+        if health::is_probe(self.uri.path()) {
+            return Ok(());
+        }
         if self.link.hasty {
             return Err(limited(Rate::Connects));
         }
-        // What tells whether the server lives is not refused for want of room.
-        if self.link.permit.is_over() && !health::is_probe(self.uri.path()) {
+        if self.link.permit.is_over() {
             return Err(Refusal::Overloaded {
                 what: "there are as many connections as `limits.connections` allows",
                 retry_after: std::time::Duration::from_secs(1),
@@ -139,6 +144,15 @@ impl Call {
         };
         Host::parse(host)
             .ok_or_else(|| Refusal::BadRequest(format!("{what}{}` is not a name and a port", host.escape_default())))
+    }
+
+    /// Whether it names neither the server nor a page, and need not: HTTP/1.0 has no Host (RFC 9112, section 3.2).
+    pub fn is_nameless(&self) -> bool {
+        let names = |name| self.headers.contains_key(name);
+        self.version == Version::HTTP_10
+            && self.uri.authority().is_none()
+            && !names(header::HOST)
+            && !names(header::ORIGIN)
     }
 
     /// The value of a header that may stand once.

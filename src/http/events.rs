@@ -1,7 +1,8 @@
 //! `GET /events` and `GET /events/{registration}`: server-sent events.
 //!
 //! A refusal before the stream is a problem with its status, which ends an EventSource for good. What a reader should
-//! come back from is told in a stream, however short: that the server drains, or is full.
+//! come back from is told in a stream, however short: that the server drains or is full, or that its network connects too
+//! often.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -35,6 +35,8 @@ enum Stage {
     Waiting,
     /// One has.
     Asked,
+    /// One has, whose answer waits for something that may not come.
+    Idling,
     /// Its answer is there, and has not all left.
     Answered,
     /// Its answer is a stream that has not ended.
@@ -74,9 +76,19 @@ impl Flow {
 
     /// Its answer is there; a stream's comes later, see [`Flow::answer_complete`].
     pub fn answer(&self) {
-        if self.is(Stage::Asked) {
+        if self.is(Stage::Asked) || self.is(Stage::Idling) {
             self.answer_complete();
         }
+    }
+
+    /// Its answer waits for something that may not come.
+    pub fn idle(&self) {
+        self.0.stage.store(Stage::Idling as u8, Ordering::Relaxed);
+    }
+
+    /// Whether the peer is served for as long as it is there, so that it matters when it has gone.
+    pub fn lasts(&self) -> bool {
+        self.is(Stage::Idling) || self.is(Stage::Streaming)
     }
 
     /// Its answer will be the last in HTTP.

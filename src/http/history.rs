@@ -69,6 +69,9 @@ async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
     // One that began before a reload and subscribed behind it is answered with what there is.
     let interrupted = !call.live().is_current(snapshot);
     let wait = if interrupted { Duration::ZERO } else { wait.min(principal.lasts()) };
+    if !wait.is_zero() {
+        call.link.flow.idle();
+    }
     let mut page = Page { limit, ..Page::default() };
     let _ = tokio::time::timeout(wait, page.wait(call, &mut subscriber)).await;
     page.fill(call, &mut subscriber).await?;
@@ -141,9 +144,12 @@ impl Page {
         }
         // Weak: the position moves with other topics too, and an older one says the same.
         let tag = Sha256::digest(&body).iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>();
-        let tag = format!("W/\"{tag}\"");
+        let strong = format!("\"{tag}\"");
+        let tag = format!("W/{strong}");
         let known = call.headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-        let known = known.flat_map(|value| value.split(',')).any(|item| item.trim() == tag || item.trim() == "*");
+        // Compared weakly (RFC 9110, section 13.1.2): a page that keeps what is in the quotes has it too.
+        let is_this = |item: &str| item == "*" || item.strip_prefix("W/").unwrap_or(item) == strong;
+        let known = known.flat_map(|value| value.split(',')).any(|item| is_this(item.trim()));
         let mut response = if known {
             answer::empty(StatusCode::NOT_MODIFIED)
         } else {

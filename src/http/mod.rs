@@ -43,7 +43,6 @@ use warp::http::{Method, Request, StatusCode};
 use warp::reply::Response;
 
 use crate::assemble::reload::Reloader;
-use crate::close::Close;
 use crate::connections::Permit;
 use crate::http::call::Call;
 use crate::http::flow::Flow;
@@ -69,7 +68,7 @@ pub struct Link {
     pub flow: Flow,
     /// Whether it is encrypted.
     pub secure: bool,
-    /// Whether its network makes more connections than `limits.connect_rate` allows.
+    /// Whether its network makes more connections than `limits.connect_rate` allows; never so on the operators' listener.
     pub hasty: bool,
 }
 
@@ -146,10 +145,7 @@ fn enter(request: Request<Incoming>, link: &Arc<Link>) -> (Arc<Call>, BoxFuture<
     let (parts, body) = request.into_parts();
     let (call, extensions) = Call::take(link.clone(), parts);
     let routed: BoxFuture<'static, Response> = match call.admit() {
-        Err(Refusal::Overloaded { .. }) if events::is_stream(call.uri.path()) => {
-            Box::pin(ready(events::send_away(call.live(), Close::OverCapacity)))
-        }
-        Err(refusal) => Box::pin(ready(answer::refusal(&refusal))),
+        Err(refusal) => Box::pin(ready(turn_away(&call, &refusal))),
         Ok(()) => match routes::published_topic(&call) {
             Some(topic) => {
                 call.set_route(Route::Publish);
@@ -163,6 +159,16 @@ fn enter(request: Request<Incoming>, link: &Arc<Link>) -> (Arc<Call>, BoxFuture<
         },
     };
     (call, routed)
+}
+
+/// A refusal would end an EventSource for good, which is to come back when there is room.
+fn turn_away(call: &Call, refusal: &Refusal) -> Response {
+    match refusal {
+        Refusal::Overloaded { .. } | Refusal::RateLimited { .. } if events::is_stream(call.uri.path()) => {
+            events::send_away(call.live(), refusal.into())
+        }
+        refusal => answer::refusal(refusal),
+    }
 }
 
 /// What every answer has, and what is counted of it.

@@ -19,12 +19,17 @@ const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// Lets a request in by the name it calls the server and by the page it comes from. A probe may call it by any name, for an
 /// orchestrator calls by an address that nobody can list: what it is told then, see [`is_served`], a rebound page may know.
+/// In HTTP/1.0, which has no Host, a probe may call it by none, as that of a load balancer does.
 ///
 /// # Errors
 /// 400, 421 or 403.
 pub fn admit(call: &Call) -> Result<(), Refusal> {
+    let is_probe = health::is_probe(call.uri.path());
+    if is_probe && call.is_nameless() {
+        return Ok(());
+    }
     let host = call.host()?;
-    if !serves(call, host) && !health::is_probe(call.uri.path()) {
+    if !serves(call, host) && !is_probe {
         let listed = call.snapshot.config.server.allowed_hosts.is_some();
         return Err(Refusal::UnknownHost { host: host.to_string(), listed });
     }
@@ -70,7 +75,7 @@ pub fn add_headers(call: &Call, response: &mut Response) {
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, allow);
         headers.insert(
             ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("Authorization, Content-Type, Idempotency-Key, Last-Event-ID"),
+            HeaderValue::from_static("Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID"),
         );
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }

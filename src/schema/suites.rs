@@ -1,5 +1,7 @@
 //! JSON-Schema-Test-Suite, where it lies beside the repository: the required cases of the dialects in use.
 
+#![expect(clippy::disallowed_macros, reason = "what it prints is for whoever runs it")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

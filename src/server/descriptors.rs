@@ -2,8 +2,6 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The most connections when `limits.connections` does not say.
-const MOST: usize = 65_536;
 /// Descriptors that are kept for everything else: files, the admin listener, the connections over the limit.
 const RESERVED: usize = 256;
 
@@ -19,7 +17,7 @@ pub fn limit() -> Option<usize> {
     getrlimit(Resource::Nofile).current.map(|descriptors| usize::try_from(descriptors).unwrap_or(usize::MAX))
 }
 
-/// How many connections there is room for.
-pub fn connections() -> usize {
-    limit().map_or(MOST, |descriptors| descriptors.saturating_sub(RESERVED).clamp(1, MOST))
+/// How many connections there is room for, one at the least.
+pub fn room() -> usize {
+    limit().map_or(usize::MAX, |descriptors| descriptors.saturating_sub(RESERVED).max(1))
 }

@@ -4,6 +4,10 @@
 //! The clock of the header is set anew for each request, and all but never fires: so its entry in the runtime's wheel
 //! stays where an earlier request has put it, and is moved on only when that is due.
 //!
+//! A peer may end its direction behind a request and wait for the answer, which hyper then finishes. Of a stream and of a
+//! long poll nobody can tell such a peer from one that is gone, and they would be held for it for ever: so what hyper does
+//! not read meanwhile is read here, one byte of it.
+//!
 //! A request may be refused while its body is still arriving. Closing a socket with unread bytes in it resets the
 //! connection, and a peer that is told so while it writes does not read the answer any more. So the end of a connection
 //! first says that nothing more comes, and then reads for a while what the peer still sends (RFC 9112, section 9.6).
@@ -34,6 +38,8 @@ pub struct HttpSocket<S> {
     flow: Flow,
     /// The answer to an upgrade, which is not written here: it leaves with what the other protocol says first.
     upgrade: Vec<u8>,
+    /// What the peer has sent behind the request of a stream, which is still to be read.
+    ahead: Option<u8>,
     header_timeout: Duration,
     /// Since when the header of a request is waited for, when one is.
     waits_since: Instant,
@@ -55,6 +61,7 @@ impl<S> HttpSocket<S> {
             socket,
             flow,
             upgrade: Vec::new(),
+            ahead: None,
             header_timeout,
             waits_since,
             overdue: None,
@@ -82,7 +89,27 @@ impl<S> HttpSocket<S> {
         }
     }
 
-    fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// Fails where the answer is for as long as the peer is there, and it has gone.
+    fn look_for_peer(&mut self, cx: &mut Context<'_>) -> io::Result<()>
+    where
+        S: AsyncRead + Unpin,
+    {
+        if self.ahead.is_some() || !self.flow.lasts() {
+            return Ok(());
+        }
+        let mut byte = [0];
+        let mut buf = ReadBuf::new(&mut byte);
+        if Pin::new(&mut self.socket).poll_read(cx, &mut buf)?.is_pending() {
+            return Ok(());
+        }
+        self.ahead = buf.filled().first().copied();
+        self.ahead.map(|_| ()).ok_or_else(|| io::ErrorKind::ConnectionAborted.into())
+    }
+
+    fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>>
+    where
+        S: AsyncRead + Unpin,
+    {
         if written.is_ready() {
             self.stalled = None;
             return written;
@@ -90,6 +117,7 @@ impl<S> HttpSocket<S> {
         if self.flow.is_cut(cx) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        self.look_for_peer(cx)?;
         let stall = self.write_stall;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
         stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
@@ -109,6 +137,10 @@ fn join<'w>(parts: &[IoSlice<'_>], whole: &'w mut [u8]) -> Option<&'w [u8]> {
 impl<S: AsyncRead + Unpin> AsyncRead for HttpSocket<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if let Some(byte) = this.ahead.take_if(|_| buf.remaining() > 0) {
+            buf.put_slice(&[byte]);
+            return Poll::Ready(Ok(()));
+        }
         let read = Pin::new(&mut this.socket).poll_read(cx, buf);
         if read.is_ready() || !this.flow.is_waiting() {
             return read;
@@ -158,8 +190,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpSocket<S> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.socket).poll_flush(cx);
         let flushed = this.watch(cx, flushed);
+        this.look_for_peer(cx)?;
         if flushed.is_ready() && this.flow.flushed() {
             this.waits_since = Instant::now();
+            if this.ahead.is_some() {
+                // It was read behind hyper's back, which may wait for it to come.
+                cx.waker().wake_by_ref();
+            }
             // hyper may have read ahead of the answer, found nothing, and not read again before something comes.
             let is_watched = this.overdue.as_ref().is_some_and(|overdue| !overdue.is_elapsed());
             if !is_watched && this.poll_overdue(cx).is_ready() {

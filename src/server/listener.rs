@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use tokio::net::{TcpListener, UnixListener};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::config::model::Listen;
 use crate::server::socket::Socket;
@@ -33,7 +34,7 @@ impl Listener {
             Listen::Unix(path) => {
                 remove_stale(path).await?;
                 let listener = UnixListener::bind(path)?;
-                Ok(Self::Unix(SocketFile(path.clone()), listener))
+                Ok(Self::Unix(SocketFile::of(path), listener))
             }
         }
     }
@@ -55,11 +56,28 @@ impl Listener {
         }
     }
 
+    /// A connection that waits in the kernel, if there is one; asked of the system, for the runtime may not know of it yet.
+    pub fn waiting(&self) -> Option<(Socket, Option<IpAddr>)> {
+        match self {
+            Self::Tcp(listener, _) => {
+                let (socket, peer) = SockRef::from(listener).accept().ok()?;
+                socket.set_nonblocking(true).ok()?;
+                let stream = TcpStream::from_std(socket.into()).ok()?;
+                Some((Socket::Tcp(stream), peer.as_socket().map(|peer| peer.ip().to_canonical())))
+            }
+            Self::Unix(_, listener) => {
+                let (socket, _) = SockRef::from(listener).accept().ok()?;
+                socket.set_nonblocking(true).ok()?;
+                Some((Socket::Unix(UnixStream::from_std(socket.into()).ok()?), None))
+            }
+        }
+    }
+
     /// Where it is bound: with the port that was given for port 0.
     pub fn address(&self) -> Listen {
         match self {
             Self::Tcp(_, address) => Listen::Tcp(*address),
-            Self::Unix(file, _) => Listen::Unix(file.0.clone()),
+            Self::Unix(file, _) => Listen::Unix(file.path.clone()),
         }
     }
 
@@ -69,22 +87,36 @@ impl Listener {
     }
 }
 
-/// The file of a Unix socket.
-pub struct SocketFile(PathBuf);
+/// The file of a Unix socket that is bound.
+pub struct SocketFile {
+    path: PathBuf,
+    /// Which of all files that stand at the path one after the other: the number is not given anew before it is closed.
+    bound: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> Self {
+        Self { path: path.to_owned(), bound: identity(path) }
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Somebody else may have removed it.
-        let _ = std::fs::remove_file(&self.0);
+        // Somebody else may have removed it, and a successor may have bound its own in its place.
+        if self.bound.is_some() && identity(&self.path) == self.bound {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// Removes the socket of a process that ended without doing so. One that answers is left: then binding fails.
 async fn remove_stale(path: &Path) -> io::Result<()> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    if is_socket
-        && tokio::net::UnixStream::connect(path).await.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
-    {
+    if is_socket && UnixStream::connect(path).await.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) {
         std::fs::remove_file(path)?;
     }
     Ok(())

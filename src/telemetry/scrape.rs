@@ -147,8 +147,10 @@ fn subscriptions(live: &Live, topics: &[&Topic]) -> BTreeMap<String, usize> {
 }
 
 fn connections(live: &Live, page: &mut Page<'_>) -> fmt::Result {
+    let allowed = live.connections.allowed(live.snapshot().config.limits.connections);
     for (name, help, value) in [
         ("connections", "Connections open on the public listener, WebSockets included", live.connections.open() as u64),
+        ("connections_limit", "`limits.connections`, or fewer if the descriptors do not suffice", allowed as u64),
         (
             "subscribers_behind",
             "Subscribers that have not got everything yet, and large answers that are being read",

@@ -4,6 +4,7 @@
 //! A runner of its own, because the usual one cannot say that a test was skipped: one whose program is not installed is
 //! named, with what to install, and never counted as passed.
 
+#![expect(clippy::disallowed_macros, reason = "what a test prints is for whoever runs it")]
 #![expect(clippy::disallowed_methods, reason = "plain threads that wait: no server of ours runs in this process")]
 
 mod browser;

@@ -1,7 +1,7 @@
 //! The command line: what is printed where, and with which status it ends.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use sha2::{Digest, Sha256};
 
@@ -44,6 +44,26 @@ fn a_bad_configuration_is_explained_on_standard_error_and_ends_with_78() {
         assert_eq!(text(&output.stdout), "");
         let expected = std::fs::read_to_string(Path::new(BAD).with_extension("txt")).expect("the fixture is there");
         assert_eq!(text(&output.stderr), expected);
+    }
+}
+
+/// Standard error on a full disk, or read by nobody, made another status of it: 101, as of a panic.
+#[test]
+fn what_cannot_be_told_ends_with_the_same_status() {
+    let nobody = ["check", "--config", GOOD, "--against", "http://127.0.0.1:1"];
+    for (arguments, status) in [
+        (&["check", "--config", BAD][..], 78),
+        (&["run", "--config", BAD], 78),
+        (&nobody, 1),
+        (&["bench", "http://127.0.0.1:1", "--topic", "cats"], 1),
+    ] {
+        let (reader, unread) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has one");
+        for lost in [Stdio::from(full), Stdio::from(unread)] {
+            let ended = Command::new(env!("CARGO_BIN_EXE_relay")).args(arguments).stderr(lost).status();
+            assert_eq!(ended.expect("relay starts").code(), Some(status), "{arguments:?}");
+        }
     }
 }
 

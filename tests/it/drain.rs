@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "the peers of this test are its own tasks")]
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::event_stream::EventStream;
 use crate::peer::Peer;
 use crate::program::{Place, Relay};
+use crate::rig::Rig;
 use crate::subscriber::Subscriber;
 
 const CONFIG: &str = r#"
@@ -160,4 +162,33 @@ async fn a_connection_that_waits_in_the_kernel_when_the_drain_begins_is_answered
     assert!(matches!(answer.status, 200 | 503), "{answer:?}");
     let (code, log) = relay.end();
     assert_eq!(code, Some(0), "{log}");
+}
+
+/// Of publishers that come back as often as their connection is closed half were reset: those who came last waited in the
+/// kernel when the listener was closed.
+#[tokio::test]
+async fn who_waits_in_the_kernel_when_the_listener_is_closed_is_answered() {
+    let rig = Rig::start(|_| {}).await;
+    rig.live.drain.begin();
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    // The runtime is this thread: when it goes on, the time is over and everybody waits.
+    let came = Instant::now();
+    let mut peers = Vec::new();
+    for _ in 0..64 {
+        let mut peer = std::net::TcpStream::connect(rig.public).expect("it listens");
+        peer.write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("the kernel takes it");
+        peers.push(peer);
+    }
+    while came.elapsed() < Duration::from_millis(400) {
+        std::hint::spin_loop();
+    }
+    for (n, peer) in peers.into_iter().enumerate() {
+        peer.set_nonblocking(true).expect("a socket");
+        let mut peer = Peer::new(TcpStream::from_std(peer).expect("a socket"));
+        let answer = peer.answer().await.unwrap_or_else(|| panic!("connection {n} was reset"));
+        assert_eq!(answer.problem().1, "draining");
+    }
+    rig.end().await;
 }

@@ -266,3 +266,23 @@ async fn a_token_that_ends_ends_its_stream() {
     drop(stream);
     rig.end().await;
 }
+
+/// A page that opens five streams at once had two of them, and three that were refused for good.
+#[tokio::test]
+async fn a_stream_over_the_rate_of_connections_is_told_to_come_back() {
+    let rig = Rig::start(|config| config.limits.connect_rate = Some(1)).await;
+    let mut sent_away = 0;
+    for _ in 0..4 {
+        let mut stream = open(&rig, "/events?topic=cats", ALL).await;
+        let event = stream.event().await;
+        assert!(stream.retry.is_some_and(|ms| (500..5_000).contains(&ms)), "{:?}", stream.retry);
+        if event.name == "close" {
+            sent_away += 1;
+            let reason = "more than `limits.connect_rate` connections a second: reconnect with backoff";
+            assert_eq!((&event.data["code"], &event.data["reason"]), (&json!(4102), &json!(reason)));
+            assert_eq!(stream.headers["connection"], "close");
+            stream.end().await;
+        }
+    }
+    assert!(sent_away >= 1, "4 in at most a few seconds");
+}

@@ -9,6 +9,8 @@ use tokio::net::TcpSocket;
 use crate::peer::Peer;
 use crate::rig::{Rig, call, grants, token};
 
+const GET_TOPICS: &str = "GET /topics HTTP/1.1\r\nAuthorization: Bearer secret-all\r\n";
+
 #[tokio::test]
 async fn a_publish_is_answered_with_its_id() {
     let rig = Rig::start(|_| {}).await;
@@ -383,7 +385,7 @@ async fn connections_over_the_rate_are_answered_once_and_closed() {
     let rig = Rig::start(|config| config.limits.connect_rate = Some(2)).await;
     let mut refused = 0;
     for _ in 0..8 {
-        let answer = rig.get("/health", "").await;
+        let answer = rig.get("/topics", "secret-all").await;
         if answer.status == 429 {
             refused += 1;
             assert_eq!(answer.json()["detail"], "over `limits.connect_rate`: try again in 1 s");
@@ -409,13 +411,13 @@ async fn ipv4_addresses_are_told_apart_where_both_families_are_served() {
     .await;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rig.public.port()));
     for _ in 0..4 {
-        assert_eq!(call(address, "GET /health HTTP/1.1\r\n", "").await.status, 200, "a trusted proxy has no rate");
+        assert_eq!(call(address, GET_TOPICS, "").await.status, 200, "a trusted proxy has no rate");
     }
     for last in [2, 3, 4] {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind(SocketAddr::from(([127, 0, 0, last], 0))).expect("a loopback address");
         let mut peer = Peer::new(socket.connect(address).await.expect("the server listens"));
-        peer.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        peer.send(format!("{GET_TOPICS}Host: localhost\r\n\r\n")).await;
         assert_eq!(peer.answer().await.expect("an answer").status, 200, "each address has a rate of its own");
     }
 }

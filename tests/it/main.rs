@@ -1,5 +1,7 @@
 //! The server as others see it: over real sockets, from a port that the system chose.
 
+#![expect(clippy::disallowed_macros, reason = "what a test prints is for whoever runs it")]
+
 mod admin;
 mod architecture;
 mod attacks;
@@ -16,6 +18,7 @@ mod events;
 mod examples;
 mod faults;
 mod fuzz;
+mod half_close;
 mod handshake;
 mod history;
 mod http;
@@ -27,6 +30,7 @@ mod pages;
 mod panics;
 mod pattern;
 mod peer;
+mod probes;
 mod process;
 mod program;
 mod query;

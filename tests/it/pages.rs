@@ -71,7 +71,7 @@ async fn a_preflight_tells_what_the_path_allows() {
     assert_eq!(answer.header("access-control-allow-methods"), "POST");
     assert_eq!(
         answer.header("access-control-allow-headers"),
-        "Authorization, Content-Type, Idempotency-Key, Last-Event-ID"
+        "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID"
     );
     assert_eq!(answer.header("access-control-max-age"), "600");
     assert_eq!(answer.header("vary"), "Origin, Access-Control-Request-Method, Access-Control-Request-Headers");

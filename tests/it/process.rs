@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::peer::Peer;
 use crate::program::{Place, Relay};
@@ -14,6 +14,13 @@ fn config(listen: &str) -> String {
         "version = 1\n[server]\nlisten = \"{listen}\"\nadmin = \"\"\n[topics.cats]\nschema = \"any\"\n\
          [anonymous]\npublish = [\"cats\"]\nsubscribe = [\"cats\"]\n[limits]\ndrain = \"10 s\"\n"
     )
+}
+
+/// The program with a limit of open files, hard and soft.
+fn with_descriptors(n: usize) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit -n {n}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_relay")]);
+    shell
 }
 
 async fn answer(peer: &mut Peer<UnixStream>, request: &str) -> u16 {
@@ -87,14 +94,32 @@ async fn the_socket_of_a_process_that_was_killed_is_taken_over_and_a_living_one_
     assert!(log.contains("Address already in use"), "{log}");
 }
 
+/// Start scripts remove the socket of the one before, which took its successor's along when it ended.
+#[tokio::test]
+async fn a_relay_that_ends_leaves_the_socket_of_its_successor() {
+    let place = Place::new("successor");
+    let socket = place.0.join("relay.sock");
+    let file = place.write("relay.toml", &config(&format!("unix:{}", socket.display())));
+    let mut before = Relay::start(&file);
+    before.wait_for("relay is running");
+    std::fs::remove_file(&socket).expect("a socket");
+    let mut next = Relay::start(&file);
+    next.wait_for("relay is running");
+    before.signal("TERM");
+    assert_eq!(before.end().0, Some(0));
+    let mut peer = Peer::new(UnixStream::connect(&socket).await.expect("it listens"));
+    assert_eq!(answer(&mut peer, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await, 200);
+    next.signal("TERM");
+    assert_eq!(next.end().0, Some(0));
+    assert!(!socket.exists(), "its own it removes");
+}
+
 #[tokio::test]
 async fn it_waits_for_descriptors_when_they_run_out_and_goes_on_when_there_are_some() {
     let place = Place::new("descriptors");
     let socket = place.0.join("relay.sock");
     let text = format!("{}connections = 1000\n", config(&format!("unix:{}", socket.display())));
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_relay")]);
-    let mut relay = Relay::start_as(shell, &place.write("relay.toml", &text));
+    let mut relay = Relay::start_as(with_descriptors(64), &place.write("relay.toml", &text));
     relay.wait_for("relay is running");
     let mut held = Vec::new();
     for _ in 0..80 {
@@ -104,6 +129,64 @@ async fn it_waits_for_descriptors_when_they_run_out_and_goes_on_when_there_are_s
     drop(held);
     let mut peer = Peer::new(UnixStream::connect(&socket).await.expect("it listens"));
     assert_eq!(answer(&mut peer, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await, 200);
+}
+
+/// As many were let in as were asked for, and the last descriptor was gone before anybody was told that there are too
+/// many: operators were not let in either.
+#[tokio::test]
+async fn no_more_connections_are_let_in_than_there_are_descriptors_for() {
+    let place = Place::new("room");
+    let text = config("127.0.0.1:0").replace("admin = \"\"", "admin = \"127.0.0.1:0\"");
+    let file = place.write("relay.toml", &format!("{text}connections = 1000\n"));
+    let mut relay = Relay::start_as(with_descriptors(300), &file);
+    let line = relay.wait_for("relay is running");
+    assert!(line.ends_with(" connections=44\n"), "{line}");
+    let after = |name: &str| line.split(name).nth(1).and_then(|rest| rest.split_whitespace().next()).expect(name);
+    let (public, admin) = (after("listen="), after("admin=").trim_matches('"'));
+    let warning = relay.wait_for("WARN");
+    let expected = " WARN relay::connections: there are descriptors for fewer connections than `limits.connections` asks \
+                    for: raise the limit of open files (`LimitNOFILE=` in systemd, `ulimit -n`), or lower \
+                    `limits.connections` asked=1000 allowed=44\n";
+    assert!(warning.ends_with(expected), "{warning}");
+    let connect = async |address: &str| Peer::new(TcpStream::connect(address).await.expect("it listens"));
+    let mut held = Vec::new();
+    for n in 0..100 {
+        let mut peer = connect(public).await;
+        peer.send("GET /topics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        let status = peer.answer().await.expect("an answer").status;
+        assert_eq!(status, if n < 44 { 200 } else { 503 }, "connection {n}");
+        held.push(peer);
+    }
+    let mut operator = connect(admin).await;
+    operator.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    let metrics = String::from_utf8(operator.answer().await.expect("an answer").body).expect("text");
+    assert!(metrics.contains("\nrelay_connections_limit 44\n"), "{metrics}");
+}
+
+/// Nobody had changed a file: relay could not open it, and took that for a change that is to be refused.
+#[tokio::test]
+async fn files_that_cannot_be_opened_for_want_of_descriptors_are_looked_at_later() {
+    let place = Place::new("unseen");
+    let socket = place.0.join("relay.sock");
+    let text =
+        format!("{}reload_poll = \"50 ms\"\n[log]\nlevel = \"debug\"\n", config(&format!("unix:{}", socket.display())));
+    let file = place.write("relay.toml", &text);
+    let mut relay = Relay::start_as(with_descriptors(64), &file);
+    relay.wait_for("relay is running");
+    let mut held = Vec::new();
+    for _ in 0..80 {
+        held.push(UnixStream::connect(&socket).await.expect("the backlog takes it"));
+    }
+    let mut wait = |wanted: &str| {
+        relay.wait_until(wanted, |line| {
+            assert!(!line.contains("refused"), "{line}");
+            line.contains(wanted)
+        })
+    };
+    wait("too many files are open to look at the configuration; trying again");
+    place.write("relay.toml", &text.replace("schema = \"any\"", "schema = \"any\"\ndescription = \"Cats\""));
+    drop(held);
+    wait("reloaded");
 }
 
 /// The directory that a ConfigMap leaves is removed at once: what watches it warned of that, twice for each change.
@@ -171,6 +254,22 @@ fn a_port_that_is_taken_is_told() {
     let (_, log) = Relay::start(&place.write("relay.toml", &json)).end();
     let line: serde_json::Value = serde_json::from_str(&log).expect("one line of JSON");
     assert_eq!((&line["message"], &line["error"]), (&"relay cannot run".into(), &expected.into()));
+}
+
+/// All of them were told to free what they wanted to listen on.
+#[test]
+fn what_cannot_be_listened_on_is_told_with_what_to_do() {
+    let place = Place::new("listen");
+    let nowhere = format!("unix:{}", place.0.join("nowhere/relay.sock").display());
+    for (listen, says) in [
+        (&*nowhere, "No such file or directory (os error 2)): make its directory or change"),
+        ("192.0.2.1:1", "Cannot assign requested address (os error 99)): this machine has no such address, change"),
+    ] {
+        let (code, log) = Relay::start(&place.write("relay.toml", &config(listen))).end();
+        assert_eq!(code, Some(1));
+        let expected = format!("cannot listen on `{listen}` ({says} `server.listen`");
+        assert!(log.contains(&expected), "{log}");
+    }
 }
 
 #[test]

@@ -31,7 +31,7 @@ use tokio::runtime;
 
 pub(super) use arguments::Arguments;
 
-use super::print;
+use super::{complain, print};
 use crate::cli::bench::conduct::conduct;
 use crate::cli::bench::payload::Work;
 use crate::cli::bench::report::Report;
@@ -60,7 +60,7 @@ pub(super) fn bench(arguments: &Arguments) -> ExitCode {
 }
 
 fn fail(why: &str) -> ExitCode {
-    eprintln!("relay: {why}");
+    complain(&format!("relay: {why}\n"));
     ExitCode::FAILURE
 }
 

@@ -7,6 +7,9 @@ use crate::config::model::{Listen, Log, Server};
 use crate::config::section::{Placed, Section};
 use crate::diagnostic::ServerFact;
 
+/// The longest path of a Unix socket, in bytes: `sun_path` without the zero behind it (unix(7)).
+const MAX_SOCKET: usize = 107;
+
 pub(super) fn log(section: &Section<'_>) -> Log {
     let default = Log::default();
     Log {
@@ -47,6 +50,11 @@ pub(super) fn server(section: &Section<'_>) -> Server {
 
 fn listener(section: &Section<'_>, (text, span): Placed<&str>) -> Option<Listen> {
     let listen = match text.strip_prefix("unix:") {
+        Some(path) if path.starts_with('/') && path.len() > MAX_SOCKET => {
+            let fact = ServerFact::LongSocket { value: text.to_owned(), bytes: path.len(), most: MAX_SOCKET };
+            section.findings.report(fact, &span);
+            return None;
+        }
         Some(path) => path.starts_with('/').then(|| Listen::Unix(PathBuf::from(path))),
         None => text.parse::<SocketAddr>().ok().map(Listen::Tcp),
     };

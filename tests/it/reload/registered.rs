@@ -90,3 +90,28 @@ async fn who_connects_behind_a_reload_that_took_everything_is_told_so() {
     raw.send("ping").await;
     assert_eq!(raw.text().await, "pong");
 }
+
+/// As README says of both.
+#[tokio::test]
+async fn a_stream_that_names_what_a_reload_took_is_refused_when_it_comes_back() {
+    let anonymous = |subscribe: &str| format!("{HEAD}{CATS}{DOGS}[anonymous]\nsubscribe = {subscribe}\n");
+    let site = Site::start(&[("relay.toml", &anonymous("[\"**\"]"))]).await;
+    let open = async |target: &str| {
+        let socket = TcpStream::connect(site.public).await.expect("it listens");
+        EventStream::try_open(socket, target, "").await
+    };
+    let (both, dogs) = ("/events?topic=cats&topic=dogs", "/events?topic=dogs");
+    let mut left = open(both).await.expect("a stream");
+    let mut bereft = open(dogs).await.expect("a stream");
+    left.expect("synced").await;
+    bereft.expect("synced").await;
+    site.change(&anonymous("[\"cats\"]")).await;
+    bereft.expect("unsubscribed").await;
+    assert_eq!(bereft.expect("close").await["code"], 4003);
+    bereft.end().await;
+    assert_eq!(left.expect("unsubscribed").await["topic"], "dogs");
+    for target in [both, dogs] {
+        assert_eq!(open(target).await.err().map(|(status, _)| status), Some(401), "{target}");
+    }
+    assert!(open("/events?topic=cats").await.is_ok());
+}

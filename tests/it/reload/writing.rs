@@ -241,6 +241,7 @@ async fn no_beginning_of_a_file_is_taken_for_the_file() {
         site.place.write("relay.toml", &next[..end]);
         match site.reloader.look(Trigger::File, false, None).await {
             Looked::Suspicious(_) => {}
+            Looked::Unseen => panic!("there are descriptors"),
             Looked::Done(report) => {
                 assert!(matches!(report.result, Outcome::Refused(_)), "{end}: {:?}", &next[..end]);
             }

@@ -1,0 +1,61 @@
+//! Who asks how the server is, is told, whatever others do; and operators reach it.
+
+use serde_json::json;
+use tokio::net::TcpStream;
+
+use crate::peer::Peer;
+use crate::rig::{Rig, call};
+
+/// Publishers of the kubelet's own address had it restart a server that was well, and kept operators from finding out.
+#[tokio::test]
+async fn probes_and_operators_are_answered_whoever_else_connects() {
+    let rig = Rig::start(|config| config.limits.connect_rate = Some(2)).await;
+    // More often than a second has room for, so that whichever second the next ones fall into is used up.
+    let exhaust = async || while rig.get("/topics", "secret-all").await.status != 429 {};
+    for path in ["/health", "/ready"] {
+        exhaust().await;
+        let answer = rig.get(path, "").await;
+        assert_eq!((answer.status, answer.header("connection")), (200, "close"), "{path}");
+    }
+    for path in ["/health", "/ready", "/metrics", "/config"] {
+        exhaust().await;
+        let answer = call(rig.admin, &format!("GET {path} HTTP/1.1\r\n"), "").await;
+        assert_eq!((answer.status, answer.header("connection")), (200, ""), "{path}");
+    }
+}
+
+/// A scraper on this machine shares the address of those who publish from it.
+#[tokio::test]
+async fn scrapes_are_not_counted_as_connections_of_publishers() {
+    let rig = Rig::start(|config| config.limits.connect_rate = Some(1)).await;
+    for _ in 0..8 {
+        assert_eq!(call(rig.admin, "GET /health HTTP/1.1\r\n", "").await.status, 200);
+    }
+    assert_eq!(rig.get("/topics", "secret-all").await.status, 200);
+}
+
+/// As HAProxy's `option httpchk` asks: without a Host, which HTTP/1.0 does not have.
+#[tokio::test]
+async fn a_probe_in_http_1_0_needs_no_host() {
+    let rig = Rig::start(|config| config.server.allowed_hosts = Some(vec!["relay.example".into()])).await;
+    for address in [rig.public, rig.admin] {
+        let ask = async |request: &str| {
+            let mut peer = Peer::new(TcpStream::connect(address).await.expect("the server listens"));
+            peer.send(request).await;
+            peer.answer().await.expect("an answer")
+        };
+        let health = ask("GET /health HTTP/1.0\r\n\r\n").await;
+        assert_eq!((health.status, health.json()), (200, json!({"status": "ok"})));
+        let ready = ask("GET /ready HTTP/1.0\r\n\r\n").await;
+        assert_eq!((ready.status, ready.json()), (200, json!({"status": "ready"})), "to whom, nobody knows");
+        for (request, status) in [
+            ("GET /ready HTTP/1.1\r\n\r\n", 400),
+            ("GET /ready HTTP/1.0\r\nHost: a b\r\n\r\n", 400),
+            ("GET /ready HTTP/1.0\r\nOrigin: http://evil.example\r\n\r\n", 400),
+            ("GET /topics HTTP/1.0\r\n\r\n", 400),
+            ("GET /config HTTP/1.0\r\n\r\n", 400),
+        ] {
+            assert_eq!(ask(request).await.status, status, "{request}");
+        }
+    }
+}
