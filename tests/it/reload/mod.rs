@@ -6,6 +6,7 @@ mod busy;
 mod change;
 mod keys;
 mod live;
+mod referenced;
 mod refused;
 mod registered;
 mod shadow;
