@@ -12,4 +12,5 @@ mod registered;
 mod shadow;
 mod signal;
 pub mod site;
+mod slow;
 mod writing;
