@@ -41,7 +41,7 @@ impl ServerFact {
                 "bad-listen",
                 "write an address and a port, `127.0.0.1:8000` or `[::1]:8000`, or a socket, `unix:/run/relay.sock`",
             ),
-            Self::SameListener { .. } => About::error("same-listener", "give `server.admin` a port of its own"),
+            Self::SameListener { .. } => About::error("same-listener", "give `server.admin` a port or path of its own"),
             Self::AdminExposed { .. } => About::warning(
                 "admin-exposed",
                 "whoever reaches it may read the configuration and reload it: listen on loopback, or keep others out by \

@@ -97,10 +97,7 @@ fn each_thing_that_can_be_wrong_is_said() {
             "line 1, column 33: `user_id` is not a user's id: only an integer of 64 bits may be written as a number: \
              send another one as a string",
         ),
-        (
-            r#"{"topic":"a","data":1,"user_id":""}"#,
-            "line 1, column 33: `user_id` is not a user's id: a name or a segment of it is empty",
-        ),
+        (r#"{"topic":"a","data":1,"user_id":""}"#, "line 1, column 33: `user_id` is not a user's id: it is empty"),
         (r#"{"topic":"a","data":1,"key":7}"#, "line 1, column 29: `key` must be a string, the idempotency key"),
         (r#"{"topic":"a","data":1,"key":""}"#, "line 1, column 29: the idempotency key is not usable: it is empty"),
         ("[]", "nothing to publish: the list is empty"),

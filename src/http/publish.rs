@@ -129,7 +129,7 @@ async fn judge_one(topic: &str, call: &Call, body: impl TryStream<Ok: Buf>) -> R
 
 fn parse_topic(text: &str) -> Result<TopicName, Refusal> {
     TopicName::parse(text)
-        .map_err(|error| Refusal::BadRequest(format!("`{}` is not a topic's name: {error}", text.escape_default())))
+        .map_err(|error| Refusal::BadRequest(format!("`{}` is not a topic's name: {error}", text.escape_debug())))
 }
 
 fn receipt(topic: &TopicName, id: Position) -> Response {

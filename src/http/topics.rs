@@ -68,7 +68,7 @@ async fn try_schema(topic: &str, call: &Call) -> Result<Response, Refusal> {
 /// What a name of a path is declared as. A family's own name has braces, which stand percent-encoded in a path.
 fn find(text: &str, snapshot: &Snapshot, principal: &Principal) -> Result<Arc<TopicRules>, Refusal> {
     let text = percent_decode_str(text).decode_utf8_lossy();
-    let bad = |error| Refusal::BadRequest(format!("`{}` is not a topic's name: {error}", text.escape_default()));
+    let bad = |error| Refusal::BadRequest(format!("`{}` is not a topic's name: {error}", text.escape_debug()));
     let pattern = Pattern::parse(&text).map_err(bad)?;
     let topic = TopicName::parse(&text).ok();
     let may = match &topic {
