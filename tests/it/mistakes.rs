@@ -1,10 +1,15 @@
 //! What a mistake is told: the place where it is, and what helps against it.
 
+use std::fs;
+
 use relay::assemble::{Loaded, load};
 use relay::config::files::{Files, Memory};
 use relay::diagnostic::render;
+use relay::files::Disk;
 use relay::message::Time;
 use relay::schema::compile::SchemaCache;
+
+use crate::reload::site::Place;
 
 const CATS: &str = "[topics.cats]\nschema = \"any\"\n[anonymous]\npublish = [\"**\"]\n";
 
@@ -28,6 +33,18 @@ fn said_of(relay_toml: &str) -> Vec<String> {
 }
 
 #[test]
+fn what_is_not_utf_8_in_a_schema_is_shown_in_the_schema() {
+    let place = Place::new();
+    let relay_toml = place.write("relay.toml", &format!("version = 1\n{}", CATS.replace("any", "cat.json")));
+    fs::write(place.0.join("cat.json"), b"{\n  \"title\": \"caf\xe9\"\n}").expect("a file");
+    let loaded = check(&Disk::new(&relay_toml));
+    let schema = place.0.join("cat.json").display().to_string();
+    assert_eq!(told(&loaded), [format!("not-utf8 at {schema}:2:16: the file is not UTF-8; save the file as UTF-8")]);
+    let text = render::human(&loaded.diagnostics, &loaded.sources, false);
+    assert!(text.contains("schema = \"cat.json\"") && text.contains("used here"), "{text}");
+}
+
+#[test]
 fn a_value_of_the_wrong_type_is_one_mistake() {
     let told = said_of(&format!("version = 1\n[server]\ntls = true\n{CATS}"));
     assert_eq!(told.len(), 1, "{told:?}");
@@ -40,6 +57,20 @@ fn of_versions_the_one_that_can_be_read_is_named() {
         let told = said_of(&format!("version = {version}\n{CATS}"));
         assert!(told.len() == 1 && told[0].ends_with("; this relay reads `version = 1`"), "{told:?}");
     }
+}
+
+#[test]
+fn the_word_for_any_json_is_known_in_capitals_too() {
+    for written in ["Any", "ANY"] {
+        let told = said_of(&format!("version = 1\n{}", CATS.replace("any", written)));
+        let expected = format!(
+            "bad-schema-path at relay.toml:3:10: `{written}` is not a path of a schema file; write a path relative to \
+             relay.toml, such as `schemas/cat.json`, or `any` to accept all JSON"
+        );
+        assert_eq!(told, [expected]);
+    }
+    let file = Memory::new(&format!("version = 1\n{}", CATS.replace("any", "Any"))).with("Any", "true");
+    assert_eq!(told(&check(&file)), [""; 0], "it may be a file's name");
 }
 
 #[test]
