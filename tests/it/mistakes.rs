@@ -45,6 +45,36 @@ fn what_is_not_utf_8_in_a_schema_is_shown_in_the_schema() {
 }
 
 #[test]
+fn a_certificate_and_a_key_are_told_apart_by_what_is_wrong_with_them() {
+    let place = Place::new();
+    let tls = "[server.tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n";
+    let relay_toml = place.write("relay.toml", &format!("version = 1\n{tls}{CATS}"));
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let why = |cert: &str, key: &str| {
+        place.write("cert.pem", cert);
+        place.write("key.pem", key);
+        let all = told(&check(&Disk::new(&relay_toml)));
+        let message = all.first().and_then(|one| one.split_once("relay.toml:2:1: ")?.1.split_once(';'));
+        message.map_or_else(String::new, |(message, _)| message.to_owned())
+    };
+    assert_eq!(why(&cert, &key), "");
+    let broken = "`cert.pem` breaks off: a section of it begins and has no `-----END CERTIFICATE-----`";
+    assert_eq!(why(&cert[..cert.len() / 2], &key), broken);
+    let garbled = cert.replacen("MII", "M!I", 1);
+    assert_eq!(
+        why(&garbled, &key),
+        "`cert.pem` is not PEM: what stands between its `BEGIN` and its `END` is not base64"
+    );
+    assert_eq!(why(&cert, ""), "`key.pem` has no private key in PEM");
+    let encrypted = "`key.pem` is encrypted: give relay the key without a passphrase";
+    let headed = key.replace("KEY-----\nMI", "KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nMI");
+    for key in [key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"), headed.replace("PRIVATE KEY", "RSA PRIVATE KEY")] {
+        assert_eq!(why(&cert, &key), encrypted, "{key}");
+    }
+}
+
+#[test]
 fn a_value_of_the_wrong_type_is_one_mistake() {
     let told = said_of(&format!("version = 1\n[server]\ntls = true\n{CATS}"));
     assert_eq!(told.len(), 1, "{told:?}");
