@@ -1,6 +1,9 @@
 //! What a mistake is told: the place where it is, and what helps against it.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use relay::assemble::{Loaded, load};
 use relay::config::files::{Files, Memory};
@@ -30,6 +33,17 @@ fn told(loaded: &Loaded) -> Vec<String> {
 
 fn said_of(relay_toml: &str) -> Vec<String> {
     told(&check(&Memory::new(relay_toml)))
+}
+
+#[test]
+fn a_directory_is_not_taken_for_a_file_that_is_not_there() {
+    for (path, shown) in [(".", "./"), ("..", "../"), ("/", "/")] {
+        let expected = format!(
+            "config-unreadable at null:null:null: cannot read `{shown}`: it is not a regular file; \
+             name the file itself with `--config`, and not its directory"
+        );
+        assert_eq!(told(&check(&Disk::new(Path::new(path)))), [expected]);
+    }
 }
 
 #[test]
@@ -118,4 +132,33 @@ fn two_listeners_on_one_socket_need_another_path() {
     let listeners = "[server]\nlisten = \"unix:/run/relay.sock\"\nadmin = \"unix:/run/relay.sock\"\n";
     let told = said_of(&format!("version = 1\n{listeners}{CATS}"));
     assert!(told.len() == 1 && told[0].ends_with("; give `server.admin` a port or path of its own"), "{told:?}");
+}
+
+/// Such a name was listed as another one, and that was not there.
+#[test]
+fn a_file_whose_name_is_not_text_is_not_told_to_be_missing() {
+    let place = Place::new();
+    let relay_toml = place.write("relay.toml", &format!("version = 1\ninclude = [\"t.d/*.toml\"]\n{CATS}"));
+    place.write("t.d/a\nb.toml", "[topics.dogs]\nschema = \"any\"\n");
+    let loaded = check(&Disk::new(&relay_toml));
+    let names: Vec<_> = loaded.config.iter().flat_map(|config| &config.topics).map(|t| t.name.as_str()).collect();
+    assert_eq!(names, ["cats", "dogs"], "a line break is part of a name: {:?}", told(&loaded));
+
+    let raw = |name: &[u8]| place.0.join(OsStr::from_bytes(name));
+    fs::write(raw(b"t.d/\xff.toml"), "").expect("a file");
+    fs::write(raw(b"t.d/\xff.bak"), "").expect("a file");
+    let shown = relay_toml.display();
+    let expected = format!(
+        "include-unreadable at {shown}:2:12: cannot read the included `t.d/\u{fffd}.toml`: its name is not UTF-8; \
+         rename the file"
+    );
+    assert_eq!(told(&check(&Disk::new(&relay_toml))), [expected]);
+
+    fs::write(raw(b"\xff.toml"), "version = 1\n").expect("a file");
+    let path = raw(b"\xff.toml");
+    let expected = format!(
+        "config-unreadable at null:null:null: cannot read `{}`: its name is not UTF-8; rename the file",
+        path.display()
+    );
+    assert_eq!(told(&check(&Disk::new(&path))), [expected]);
 }
