@@ -119,11 +119,20 @@ impl Places {
             (other, _) => other,
         }
     }
+            (Refusal::DuplicateKey { pointer }, Some(start)) => {
+                Refusal::DuplicateKey { pointer: format!("/{}{pointer}", member(&self.body[..*start])) }
+            }
 }
 
 /// A place in a text; both count from 1, columns in bytes.
 struct Place {
     line: usize,
+/// The name under which the payload stands behind this.
+fn member(before: &[u8]) -> &'static str {
+    let name = before.trim_ascii_end().strip_suffix(b":").unwrap_or(before).trim_ascii_end();
+    if name.ends_with(b"\"message\"") { "message" } else { "data" }
+}
+
     column: usize,
 }
 

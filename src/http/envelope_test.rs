@@ -56,6 +56,19 @@ fn what_is_wrong_with_a_payload_is_placed_in_the_body() {
     assert_eq!(many.places.place(Refusal::Batch(vec![(1, wrong(1, 2))])), Refusal::Batch(vec![(1, wrong(2, 26))]));
     assert_eq!(many.places.place(Refusal::Batch(vec![(1, wrong(2, 1))])), Refusal::Batch(vec![(1, wrong(3, 1))]));
     assert_eq!(many.places.place(Refusal::TokenExpired), Refusal::TokenExpired);
+
+    // A repeated member of the payload is told from one of the envelope.
+    let twice = |pointer: &str| Refusal::DuplicateKey { pointer: pointer.into() };
+    assert_eq!(
+        many.places.place(Refusal::Batch(vec![(0, twice("/key"))])),
+        Refusal::Batch(vec![(0, twice("/data/key"))])
+    );
+    for (body, pointer) in
+        [("{\"topic\":\"a\",\"data\" : {}}", "/data/a/0"), ("{\"message\"\n:\t{},\"topic\":\"a\"}", "/message/a/0")]
+    {
+        let one = envelopes(Media::Json, body).expect("an envelope");
+        assert_eq!(one.places.place(twice("/a/0")), twice(pointer), "{body}");
+    }
 }
 
 #[test]
