@@ -16,11 +16,14 @@ use crate::http::credential;
 use crate::ingest::Publication;
 use crate::name::{TopicName, UserId};
 use crate::problem::Refusal;
-use crate::schema::json::in_our_words;
+use crate::schema::json::{MARK, MARKED, in_our_words};
 use crate::spelling::nearest;
 
 const MEMBERS: [&str; 5] = ["topic", "data", "message", "user_id", "key"];
 const SHAPE: &str = "an envelope has `topic`, `data` (or `message`), and perhaps `user_id` and `key`";
+
+/// White space of JSON within a line: what else Unicode has is refused where it stands.
+const BLANK: [char; 3] = [' ', '\t', '\r'];
 
 /// What a body asks to publish.
 pub struct Envelopes {
@@ -46,7 +49,7 @@ pub struct Places {
 pub fn read(body: &Bytes, media: Media, limits: &Limits) -> Result<Envelopes, Refusal> {
     let text = std::str::from_utf8(body).map_err(|e| malformed(Place::of(&body[..e.valid_up_to()]), "not UTF-8"))?;
     let items: Vec<&str> = match media {
-        Media::Lines => text.split('\n').filter(|line| !line.trim().is_empty()).collect(),
+        Media::Lines => text.split('\n').filter(|line| !line.trim_matches(BLANK).is_empty()).collect(),
         Media::Json if text.trim_start().starts_with('[') => {
             scan::<Vec<&RawValue>>(body, text)?.into_iter().map(RawValue::get).collect()
         }
@@ -116,23 +119,23 @@ impl Places {
                 let column = if line == 1 { start.column + column - 1 } else { column };
                 Refusal::MalformedJson { line: start.line + line - 1, column, detail }
             }
-            (other, _) => other,
-        }
-    }
             (Refusal::DuplicateKey { pointer }, Some(start)) => {
                 Refusal::DuplicateKey { pointer: format!("/{}{pointer}", member(&self.body[..*start])) }
             }
+            (other, _) => other,
+        }
+    }
 }
 
-/// A place in a text; both count from 1, columns in bytes.
-struct Place {
-    line: usize,
 /// The name under which the payload stands behind this.
 fn member(before: &[u8]) -> &'static str {
     let name = before.trim_ascii_end().strip_suffix(b":").unwrap_or(before).trim_ascii_end();
     if name.ends_with(b"\"message\"") { "message" } else { "data" }
 }
 
+/// A place in a text; both count from 1, columns in bytes.
+struct Place {
+    line: usize,
     column: usize,
 }
 
@@ -161,6 +164,9 @@ fn refuse(body: &Bytes, part: &str, detail: impl fmt::Display) -> Refusal {
 
 /// Reads a part of the body as far as its syntax goes.
 fn scan<'a, T: Deserialize<'a>>(body: &Bytes, text: &'a str) -> Result<T, Refusal> {
+    if text.starts_with(MARK) {
+        return Err(malformed(Place::of(&body[..offset(body, text.as_bytes())]), MARKED));
+    }
     serde_json::from_str(text).map_err(|error| {
         // serde_json counts from the beginning of what it was given; its column 0 is a newline that should not be.
         let start = Place::of(&body[..offset(body, text.as_bytes())]);

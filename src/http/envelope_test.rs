@@ -130,6 +130,32 @@ fn bad_items_are_told_by_their_index() {
     assert_eq!(said.len(), 2);
 }
 
+/// What is white space to Unicode only was skipped as a blank line, where it is refused at any other place.
+#[test]
+fn only_what_is_white_space_to_json_is_a_blank_line() {
+    let good = "{\"topic\":\"a\",\"data\":1}";
+    assert!(envelopes(Media::Lines, &format!(" \t\r\n{good}\n\r\n")).is_ok());
+    for blank in ["\u{a0}", "\u{c}", "\u{b}", "\u{2028}"] {
+        let refusal = refusal(Media::Lines, &format!("{good}\n{blank}\n"));
+        let Refusal::Batch(items) = refusal else { panic!("{blank:?} is skipped") };
+        assert_eq!(items[0].1.to_string(), "line 2, column 1: a value is expected here", "{blank:?}");
+    }
+}
+
+/// Of a mark nobody sees anything: "a value is expected here" sent people to look for what is missing.
+#[test]
+fn a_byte_order_mark_is_named() {
+    let good = "{\"topic\":\"a\",\"data\":1}";
+    let said = "a byte order mark: send UTF-8 without one";
+    for body in [format!("\u{feff}{good}"), format!("\u{feff}[{good}]")] {
+        assert_eq!(refusal(Media::Json, &body).to_string(), format!("line 1, column 1: {said}"));
+    }
+    let Refusal::Batch(items) = refusal(Media::Lines, &format!("{good}\n\u{feff}{good}")) else {
+        panic!("not by index")
+    };
+    assert_eq!((items[0].0, items[0].1.to_string()), (1, format!("line 2, column 1: {said}")));
+}
+
 #[test]
 fn a_body_that_is_not_utf_8_is_placed() {
     let body = Bytes::from_static(b"{\"topic\":\n\"\xff\"}");
