@@ -21,9 +21,14 @@ pub struct Disk {
 impl Disk {
     /// The configuration of this path. Nothing is read yet.
     pub fn new(relay_toml: &Path) -> Self {
-        let name = relay_toml.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let directory = relay_toml.parent().map(Path::to_path_buf).unwrap_or_default();
-        Self { directory, name }
+        match relay_toml.file_name() {
+            Some(name) => Self {
+                directory: relay_toml.parent().map(Path::to_path_buf).unwrap_or_default(),
+                name: name.to_string_lossy().into_owned(),
+            },
+            // `.` or `/`: reading it says that it is no file.
+            None => Self { directory: relay_toml.to_path_buf(), name: String::new() },
+        }
     }
 
     /// Where a path of the configuration is.
@@ -35,7 +40,7 @@ impl Disk {
     fn inside(&self, path: &str) -> Result<PathBuf, FileError> {
         let here = if self.directory.as_os_str().is_empty() { Path::new(".") } else { &self.directory };
         let directory = fs::canonicalize(here).map_err(file_error)?;
-        let target = fs::canonicalize(here.join(path)).map_err(file_error)?;
+        let target = fs::canonicalize(here.join(path)).map_err(|error| missing(path, error))?;
         if target.starts_with(&directory) { Ok(target) } else { Err(FileError::Outside) }
     }
 }
@@ -46,7 +51,9 @@ impl Files for Disk {
     }
 
     fn main(&self) -> Result<Vec<u8>, FileError> {
-        read(&self.resolve(&self.name), MAX_FILE)
+        let path = self.resolve(&self.name);
+        fs::metadata(&path).map_err(|error| missing(&self.name, error))?;
+        read(&path, MAX_FILE)
     }
 
     fn secret(&self, path: &str) -> Result<Vec<u8>, FileError> {
@@ -88,6 +95,14 @@ fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes)).map_err(file_error)?;
     if bytes.len() > limit { Err(FileError::TooLarge(limit)) } else { Ok(bytes) }
+}
+
+/// A name that is not UTF-8 is known here by another one, which is not there.
+fn missing(path: &str, error: io::Error) -> FileError {
+    match file_error(error) {
+        FileError::NotFound if path.contains(char::REPLACEMENT_CHARACTER) => FileError::BadName,
+        error => error,
+    }
 }
 
 fn file_error(error: io::Error) -> FileError {

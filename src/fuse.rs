@@ -5,7 +5,7 @@
 //! others follow. A state machine under one small lock, which a topic that has never been slow does not touch.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::hub::topic::Counter;
@@ -23,6 +23,13 @@ pub struct Fuse {
     /// There is something under the lock: a validation has been over the budget not long ago.
     suspect: AtomicBool,
     state: Mutex<State>,
+    /// What happened to it and to those that it took the place of.
+    pub counts: Arc<Counts>,
+}
+
+/// What is counted for as long as the topic lives, whatever schema it has.
+#[derive(Debug, Default)]
+pub struct Counts {
     /// Validations over the budget.
     pub slow: Counter,
     /// How often it has blown.
@@ -51,6 +58,11 @@ pub enum Admitted {
 }
 
 impl Fuse {
+    /// A sound one in its place, for another schema; what was counted goes on.
+    pub fn renewed(&self) -> Self {
+        Self { counts: self.counts.clone(), ..Self::default() }
+    }
+
     /// Asks whether a payload may be validated now.
     ///
     /// # Errors
@@ -85,7 +97,7 @@ impl Fuse {
             }
             return false;
         }
-        self.slow.add(1);
+        self.counts.slow.add(1);
         let mut state = self.state();
         let strikes = match *state {
             State::Sound => 1,
@@ -100,7 +112,7 @@ impl Fuse {
         let anew = !matches!(*state, State::Blown(_));
         self.set(&mut state, State::Blown(now + REST));
         if anew {
-            self.blown.add(1);
+            self.counts.blown.add(1);
         }
         anew
     }
@@ -146,7 +158,7 @@ mod tests {
         blown(&fuse, now);
         assert!(fuse.is_blown());
         assert_eq!(fuse.admit(now + Duration::from_secs(4)), Err(Duration::from_secs(6)));
-        assert_eq!((fuse.slow.get(), fuse.blown.get()), (u64::from(STRIKES), 1));
+        assert_eq!((fuse.counts.slow.get(), fuse.counts.blown.get()), (u64::from(STRIKES), 1));
     }
 
     #[test]
@@ -158,7 +170,7 @@ mod tests {
             now += FORGET;
             assert_eq!(fuse.admit(now), Ok(Freely));
         }
-        assert_eq!(fuse.blown.get(), 0);
+        assert_eq!(fuse.counts.blown.get(), 0);
     }
 
     #[test]
@@ -177,7 +189,18 @@ mod tests {
         fuse.note(Trial, QUICK, BUDGET, now);
         assert!(!fuse.is_blown());
         assert_eq!(fuse.admit(now), Ok(Freely));
-        assert_eq!(fuse.blown.get(), 1);
+        assert_eq!(fuse.counts.blown.get(), 1);
+    }
+
+    #[test]
+    fn one_for_another_schema_is_sound_and_counts_on() {
+        let (fuse, now) = (Fuse::default(), Instant::now());
+        blown(&fuse, now);
+        let renewed = fuse.renewed();
+        assert_eq!((renewed.is_blown(), renewed.admit(now)), (false, Ok(Freely)));
+        blown(&renewed, now);
+        assert_eq!((renewed.counts.slow.get(), renewed.counts.blown.get()), (2 * u64::from(STRIKES), 2));
+        assert!(fuse.is_blown());
     }
 
     #[test]

@@ -237,7 +237,7 @@ impl UserId {
     /// [`NameError`] when it is empty, too long or has control characters.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         match text {
-            "" => Err(NameError::Empty),
+            "" => Err(NameError::NoUser),
             _ if text.len() > MAX_USER => Err(NameError::TooLong(text.len())),
             _ => match text.chars().find(|c| c.is_control()) {
                 Some(c) => Err(NameError::BadCharacter(c)),
@@ -295,6 +295,8 @@ impl<'de> Deserialize<'de> for UserId {
 pub enum NameError {
     /// Nothing at all, or nothing between two dots.
     Empty,
+    /// No user at all.
+    NoUser,
     /// Longer than the limit; carries its length in bytes.
     TooLong(usize),
     /// A character outside of the alphabet.
@@ -307,8 +309,13 @@ impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("a name or a segment of it is empty"),
+            Self::NoUser => f.write_str("it is empty"),
             Self::TooLong(n) => write!(f, "{n} bytes long, at most {MAX_NAME} are allowed"),
-            Self::BadCharacter(c) => write!(f, "`{}` is not allowed in a name", c.escape_default()),
+            // As it was written, where that can be shown.
+            Self::BadCharacter(c) if c.is_control() || c.is_ascii() => {
+                write!(f, "`{}` is not allowed in a name", c.escape_default())
+            }
+            Self::BadCharacter(c) => write!(f, "`{}` is not allowed in a name", c.escape_debug()),
             Self::RestNotLast => f.write_str("`**` is only allowed as the last segment"),
         }
     }

@@ -48,8 +48,7 @@ impl Shadow {
 
     /// Whether this is the schema that is being tried, however its text is laid out.
     pub fn tries(&self, schema: &Schema) -> bool {
-        let own = &*self.schema;
-        own == schema || (own.file() == schema.file() && own.document() == schema.document())
+        self.schema.file() == schema.file() && self.schema.is_same(schema)
     }
 
     /// Judges a message that was accepted.

@@ -45,7 +45,7 @@ pub struct TopicRules {
     pub shadow: Option<Arc<Shadow>>,
     /// The topic as it lives.
     pub topic: Arc<Topic>,
-    /// Blows when the schema is too slow; lives as long as the schema stays the same.
+    /// Blows when the schema is too slow; lives as long as the schema stays the same, and its counts as long as the topic.
     pub fuse: Arc<Fuse>,
 }
 

@@ -32,7 +32,11 @@ pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> S
         // The same text is the same schema, with all that was learnt of it.
         let new = schema(&topic.schema).unwrap_or_else(|| any.clone());
         let same = lives.map(|lives| &lives.schema).filter(|schema| **schema == new);
-        let fuse = lives.filter(|_| same.is_some()).map(|lives| lives.fuse.clone());
+        // What is only laid out otherwise is as slow as it was; another schema is judged by itself.
+        let fuse = lives.map(|lives| match lives.schema.is_same(&new) {
+            true => lives.fuse.clone(),
+            false => Arc::new(lives.fuse.renewed()),
+        });
         let rules = TopicRules {
             config: index,
             schema: same.cloned().unwrap_or(new),

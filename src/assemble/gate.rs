@@ -101,8 +101,7 @@ fn concerned(compatibility: Compatibility) -> &'static [(Whom, bool)] {
 
 /// What could not be proved was tried on the topic's messages instead.
 fn was_tried(pair: &Succession<'_>, whom: Whom, side: &Side) -> bool {
-    let same = |schema: &Schema| *schema == *pair.new.schema || schema.document() == pair.new.schema.document();
-    let tried = |shadow: &Arc<Shadow>| same(&shadow.schema) && shadow.is_safe();
+    let tried = |shadow: &Arc<Shadow>| shadow.schema.is_same(&pair.new.schema) && shadow.is_safe();
     whom == Whom::Publishers && matches!(side, Side::Unknown { .. }) && pair.old.shadow.as_ref().is_some_and(tried)
 }
 

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::config::files::{MAX_FILE, Reading};
+use crate::config::files::{FileError, MAX_FILE, Reading};
 use crate::config::model::{Config, Example, SchemaSource, Span, TopicConfig};
-use crate::diagnostic::{self, Diagnostic, TopicFact};
+use crate::diagnostic::{self, Diagnostic, Fact, FileFact, TopicFact};
 use crate::problem::Violation;
 use crate::schema::Schema;
 use crate::schema::compile::{Compiled, SchemaCache, SchemaFault, SchemaFaultKind, SchemaLimits, Sources, compile_all};
@@ -56,6 +56,24 @@ struct Texts<'a> {
     limit: usize,
 }
 
+impl Texts<'_> {
+    /// What can be shown of a file that was read and is not UTF-8, and where that begins.
+    fn not_utf8(&self, path: &str) -> Option<(Arc<str>, usize)> {
+        let bytes = self.reading.read(path, self.limit).ok()?;
+        let at = str::from_utf8(&bytes).err()?.valid_up_to();
+        Some((String::from_utf8_lossy(&bytes).into(), at))
+    }
+
+    /// Who writes `Any`, and has no such file, means the word.
+    fn unreadable(&self, file: &str, why: &str) -> Fact {
+        let is_missing = self.reading.read(file, self.limit).err() == Some(FileError::NotFound);
+        match is_missing && file.eq_ignore_ascii_case("any") {
+            true => TopicFact::BadSchemaPath { path: file.to_owned() }.into(),
+            false => SchemaFaultKind::Unreadable { why: format!("cannot read the schema `{file}`: {why}") }.into(),
+        }
+    }
+}
+
 impl Sources for Texts<'_> {
     fn read(&self, path: &str) -> Result<Arc<str>, String> {
         let bytes = self.reading.read(path, self.limit).map_err(|error| error.to_string())?;
@@ -74,16 +92,16 @@ fn explain(
     numbers: &mut HashMap<Arc<str>, usize>,
     sources: &mut diagnostic::Sources,
 ) -> Diagnostic {
-    let text = match fault.kind {
-        SchemaFaultKind::Unreadable { why } => {
-            let why = format!("cannot read the schema `{}`: {why}", fault.file);
-            return Diagnostic::new(SchemaFaultKind::Unreadable { why }, named_at.cloned());
-        }
-        _ => texts.read(&fault.file).unwrap_or_default(),
+    let (text, fact, bytes): (_, Fact, _) = match fault.kind {
+        SchemaFaultKind::Unreadable { why } => match texts.not_utf8(&fault.file) {
+            Some((text, at)) => (text, FileFact::NotUtf8.into(), at..at),
+            None => return Diagnostic::new(texts.unreadable(&fault.file, &why), named_at.cloned()),
+        },
+        kind => (texts.read(&fault.file).unwrap_or_default(), kind.into(), fault.bytes),
     };
     let file =
         *numbers.entry(fault.file.clone()).or_insert_with(|| sources.add(texts.reading.shown(&fault.file), text));
-    let diagnostic = Diagnostic::new(fault.kind, Span { file, bytes: fault.bytes });
+    let diagnostic = Diagnostic::new(fact, Span { file, bytes });
     match named_at {
         Some(span) => diagnostic.related(span.clone(), "used here"),
         None => diagnostic,

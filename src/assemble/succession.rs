@@ -49,7 +49,7 @@ pub fn successions<'a>(old: &'a Snapshot, new: &'a Snapshot) -> Vec<Succession<'
 impl Succession<'_> {
     /// Whether both judge messages by the same schema.
     pub fn same_schema(&self) -> bool {
-        self.old.schema == self.new.schema || self.old.schema.document() == self.new.schema.document()
+        self.old.schema.is_same(&self.new.schema)
     }
 }
 

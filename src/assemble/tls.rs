@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, RootCertStore, ServerConfig};
 use secrecy::ExposeSecret;
@@ -22,9 +22,12 @@ use crate::message::Time;
 /// What is wrong, in words that do not quote the key.
 pub fn build(tls: &Tls) -> Result<Arc<ServerConfig>, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&tls.cert_pem).collect();
-    let chain = chain.map_err(|error| format!("`{}` is not PEM: {error}", tls.cert))?;
+    let chain = chain.map_err(|error| format!("`{}` {}", tls.cert, why(&error)))?;
     if chain.is_empty() {
         return Err(format!("`{}` has no certificate", tls.cert));
+    }
+    if is_encrypted(tls.key_pem.expose_secret()) {
+        return Err(format!("`{}` is encrypted: give relay the key without a passphrase", tls.key));
     }
     let key = PrivateKeyDer::from_pem_slice(tls.key_pem.expose_secret());
     let key = key.map_err(|_| format!("`{}` has no private key in PEM", tls.key))?;
@@ -69,6 +72,26 @@ pub fn untimely(tls: &Tls, now: Time) -> Option<ServerFact> {
 
 fn moment(time: UnixTime) -> String {
     Time(i64::try_from(time.as_secs()).unwrap_or(i64::MAX).saturating_mul(1_000)).to_string()
+}
+
+/// What is wrong with a file of PEM (RFC 7468). Its bytes are not quoted.
+fn why(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            let label = String::from_utf8_lossy(end_marker);
+            format!("breaks off: a section of it begins and has no `-----END {label}-----`")
+        }
+        pem::Error::Base64Decode(_) => {
+            "is not PEM: what stands between its `BEGIN` and its `END` is not base64".to_owned()
+        }
+        _ => "is not PEM".to_owned(),
+    }
+}
+
+/// Whether a key has a passphrase: as PKCS #8 by its label, in the older form by a header (RFC 1421).
+fn is_encrypted(key_pem: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(key_pem);
+    text.lines().any(|line| line.starts_with("-----BEGIN ENCRYPTED") || line.starts_with("Proc-Type: 4,ENCRYPTED"))
 }
 
 #[cfg(test)]

@@ -9,9 +9,20 @@ use sha2::{Digest, Sha256};
 
 use super::print;
 use crate::config::files::hex;
+use crate::config::model::TokenConfig;
+use crate::diagnostic::{Diagnostic, Sources, TokenFact, render};
+
+/// The exit code of a command line that cannot be carried out, as clap's own.
+const USAGE: u8 = 2;
 
 /// Makes a secret and prints it with what relay.toml needs to know of it.
 pub(super) fn new(name: &str) -> ExitCode {
+    if !TokenConfig::may_be_called(name) {
+        let fact = TokenFact::BadName { name: name.to_owned() };
+        let told = render::human(&[Diagnostic::new(fact, None)], &Sources::default(), false);
+        let _ = write!(std::io::stderr(), "{told}");
+        return ExitCode::from(USAGE);
+    }
     let mut random = [0; 32];
     if let Err(error) = getrandom::fill(&mut random) {
         let _ = writeln!(std::io::stderr(), "relay: the system has no random bytes to give: {error}");
@@ -33,6 +44,6 @@ pub(super) fn new(name: &str) -> ExitCode {
 
 /// The name as a TOML key.
 fn key(name: &str) -> String {
-    let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-    if bare { name.to_owned() } else { format!("{name:?}") }
+    // A dot would begin a table in the table.
+    if name.contains('.') { format!("{name:?}") } else { name.to_owned() }
 }

@@ -60,7 +60,7 @@ pub(super) fn included(
             None
         }
         Err(error) => {
-            findings.report(FileFact::IncludeUnreadable { path, cause: error.to_string() }, span);
+            findings.report(FileFact::IncludeUnreadable { path, error }, span);
             None
         }
     };
@@ -100,7 +100,7 @@ fn matching(reading: &Reading<'_>, pattern: &str) -> Result<Vec<String>, FileFac
         Ok(names) => names,
         Err(FileError::NotFound) => Vec::new(),
         Err(FileError::Outside) => return Err(FileFact::IncludeOutside { pattern: owned() }),
-        Err(error) => return Err(FileFact::IncludeUnreadable { path: directory.to_owned(), cause: error.to_string() }),
+        Err(error) => return Err(FileFact::IncludeUnreadable { path: directory.to_owned(), error }),
     };
     // As in a shell, a wildcard at the front does not match hidden files: editors and Kubernetes leave such.
     let visible = names.into_iter().filter(|name| !name.starts_with('.') && glob(last.as_bytes(), name.as_bytes()));

@@ -58,6 +58,8 @@ pub enum FileError {
     Outside,
     /// A directory, a pipe or a device.
     NotAFile,
+    /// Its name is not UTF-8.
+    BadName,
     /// More bytes than this.
     TooLarge(usize),
     /// The process may not read it; what the operating system says.
@@ -74,6 +76,7 @@ impl fmt::Display for FileError {
             Self::NotFound => f.write_str("there is no such file"),
             Self::Outside => f.write_str("it lies outside relay.toml's directory"),
             Self::NotAFile => f.write_str("it is not a regular file"),
+            Self::BadName => f.write_str("its name is not UTF-8"),
             Self::TooLarge(limit) => write!(f, "it has more than {limit} bytes"),
             Self::Denied(cause) | Self::NoDescriptor(cause) | Self::Other(cause) => f.write_str(cause),
         }
@@ -95,11 +98,14 @@ impl Role {
             Self::Main => files.main(),
             Self::Inside => files.read(path, limit),
             Self::Secret => files.secret(path),
-            Self::Directory => files.list(path).map(|names| names.join("\n").into_bytes()),
+            Self::Directory => files.list(path).map(|names| names.join(BETWEEN).into_bytes()),
         };
         read.map(Arc::from)
     }
 }
+
+/// What stands between the names of a listing: no name has it, as it may have a line break.
+const BETWEEN: &str = "\0";
 
 type Answer = Result<Arc<[u8]>, FileError>;
 
@@ -151,7 +157,8 @@ impl<'a> Reading<'a> {
     /// [`FileError`].
     pub fn list(&self, directory: &str) -> Result<Vec<String>, FileError> {
         let names = self.once(Role::Directory, directory, MAX_FILE)?;
-        Ok(String::from_utf8_lossy(&names).lines().map(str::to_owned).collect())
+        let names = String::from_utf8_lossy(&names);
+        Ok(names.split(BETWEEN).filter(|name| !name.is_empty()).map(str::to_owned).collect())
     }
 
     /// See [`Files::env`].

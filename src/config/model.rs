@@ -241,6 +241,14 @@ pub struct TokenConfig {
     pub not_after: Option<Time>,
 }
 
+impl TokenConfig {
+    /// Whether a token can have this name.
+    pub fn may_be_called(name: &str) -> bool {
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        (1..=64).contains(&name.len()) && name.chars().all(fits)
+    }
+}
+
 /// `[store]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreConfig {

@@ -136,7 +136,8 @@ impl<'a> Section<'a> {
         match self.table.and_then(|table| table.get(name)) {
             Some(value) => Some((key, value.get_ref(), self.at(value.span()))),
             None => {
-                if key.required() {
+                // What is no table has no keys that could be missing; that it is none has been reported.
+                if key.required() && self.table.is_some() {
                     let fact =
                         ValueFact::MissingKey { key: key.name, table: keys::show_table(&self.shown), hint: hint(key) };
                     self.findings.report(fact, &self.span);

@@ -46,7 +46,7 @@ pub enum FileFact {
     },
     IncludeUnreadable {
         path: String,
-        cause: String,
+        error: FileError,
     },
     NotInInclude {
         key: String,
@@ -68,6 +68,7 @@ impl FileFact {
                 About::error("include-outside", "included files lie in relay.toml's directory or below it")
             }
             Self::IncludeEmpty { .. } => About::warning("include-empty", "check the path, or remove it from `include`"),
+            Self::IncludeUnreadable { error: FileError::BadName, .. } => About::error("include-unreadable", RENAME),
             Self::IncludeUnreadable { .. } => {
                 About::error("include-unreadable", "check the path: it is relative to relay.toml")
             }
@@ -78,6 +79,8 @@ impl FileFact {
     }
 }
 
+const RENAME: &str = "rename the file";
+
 /// What to do where relay.toml itself cannot be read.
 fn unreadable(error: &FileError, in_force: bool) -> &'static str {
     match error {
@@ -85,6 +88,7 @@ fn unreadable(error: &FileError, in_force: bool) -> &'static str {
         FileError::NotFound => "name the file with `--config`, or write one: README has a small one",
         FileError::Denied(_) => "let the user that relay runs as read the file, and enter the directories above it",
         FileError::NotAFile => "name the file itself with `--config`, and not its directory",
+        FileError::BadName => RENAME,
         FileError::TooLarge(_) => "move topics and tokens to files of their own: `include = [\"topics.d/*.toml\"]`",
         FileError::NoDescriptor(_) => "raise the limit of open files (`ulimit -n`), and try again",
         FileError::Outside | FileError::Other(_) => "fix what the system reports, and try again",
@@ -101,7 +105,7 @@ impl fmt::Display for FileFact {
             Self::BadInclude { pattern } => write!(f, "`{pattern}` is not a path that can be included"),
             Self::IncludeOutside { pattern } => write!(f, "`{pattern}` leads out of relay.toml's directory"),
             Self::IncludeEmpty { pattern } => write!(f, "no file matches `{pattern}`"),
-            Self::IncludeUnreadable { path, cause } => write!(f, "cannot read the included `{path}`: {cause}"),
+            Self::IncludeUnreadable { path, error } => write!(f, "cannot read the included `{path}`: {error}"),
             Self::NotInInclude { key } => write!(f, "`{key}` is not allowed in an included file"),
         }
     }

@@ -50,7 +50,7 @@ impl ServerFact {
                 "bad-listen",
                 "the system takes no longer one: write a shorter path, `unix:/run/relay.sock`",
             ),
-            Self::SameListener { .. } => About::error("same-listener", "give `server.admin` a port of its own"),
+            Self::SameListener { .. } => About::error("same-listener", "give `server.admin` a port or path of its own"),
             Self::AdminExposed { .. } => About::warning(
                 "admin-exposed",
                 "whoever reaches it may read the configuration and reload it: listen on loopback, or keep others out by \

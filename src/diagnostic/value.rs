@@ -73,6 +73,8 @@ pub enum ValueFact {
     },
 }
 
+const VERSION: &str = "this relay reads `version = 1`";
+
 impl ValueFact {
     pub(super) fn about(&self) -> About {
         match self {
@@ -98,10 +100,11 @@ impl ValueFact {
                 "bad-duration",
                 "write text with a unit, ms, s, min, h or d: `\"250 ms\"`, `\"10 s\"` or `\"1 h\"`",
             ),
+            Self::OutOfRange { key, .. } if key == "version" => About::error("out-of-range", VERSION),
             Self::OutOfRange { min, max, .. } => {
                 About::error("out-of-range", format!("write a value from {min} to {max}"))
             }
-            Self::UnsupportedVersion { .. } => About::error("unsupported-version", "this relay reads `version = 1`"),
+            Self::UnsupportedVersion { .. } => About::error("unsupported-version", VERSION),
             Self::UnknownKind { known, suggestion, .. } => {
                 About::error("unknown-kind", did_you_mean(suggestion.as_ref(), || format!("write {}", one_of(known))))
             }

@@ -17,11 +17,14 @@ use crate::http::credential;
 use crate::ingest::Publication;
 use crate::name::{TopicName, UserId};
 use crate::problem::Refusal;
-use crate::schema::json::in_our_words;
+use crate::schema::json::{MARK, MARKED, in_our_words};
 use crate::spelling::{nearest, quoted};
 
 const MEMBERS: [&str; 5] = ["topic", "data", "message", "user_id", "key"];
 const SHAPE: &str = "an envelope has `topic`, `data` (or `message`), and perhaps `user_id` and `key`";
+
+/// White space of JSON within a line: what else Unicode has is refused where it stands.
+const BLANK: [char; 3] = [' ', '\t', '\r'];
 
 /// What a body asks to publish.
 pub struct Envelopes {
@@ -113,9 +116,18 @@ impl Places {
                 let column = if line == 1 { start.column + column - 1 } else { column };
                 Refusal::MalformedJson { line: start.line + line - 1, column, detail }
             }
+            (Refusal::DuplicateKey { pointer }, Some(start)) => {
+                Refusal::DuplicateKey { pointer: format!("/{}{pointer}", member(&self.lines.body[..*start])) }
+            }
             (other, _) => other,
         }
     }
+}
+
+/// The name under which the payload stands behind this.
+fn member(before: &[u8]) -> &'static str {
+    let name = before.trim_ascii_end().strip_suffix(b":").unwrap_or(before).trim_ascii_end();
+    if name.ends_with(b"\"message\"") { "message" } else { "data" }
 }
 
 /// A place in a text; both count from 1, columns in bytes.
@@ -181,7 +193,7 @@ fn refuse(lines: &Lines, part: &str, detail: impl fmt::Display) -> Refusal {
 /// take eight times its memory.
 fn items<'t>(lines: &Lines, media: Media, text: &'t str, most: usize) -> Result<Vec<&'t str>, Refusal> {
     if media == Media::Lines {
-        let items = text.split('\n').filter(|line| !line.trim().is_empty());
+        let items = text.split('\n').filter(|line| !line.trim_matches(BLANK).is_empty());
         return Ok(items.take(most + 1).collect());
     }
     let mut items = Vec::new();
@@ -195,6 +207,9 @@ fn items<'t>(lines: &Lines, media: Media, text: &'t str, most: usize) -> Result<
 
 /// Reads a part of the body as far as its syntax goes.
 fn scan<'a, T: Deserialize<'a>>(lines: &Lines, text: &'a str) -> Result<T, Refusal> {
+    if text.starts_with(MARK) {
+        return Err(malformed(lines.place_of(text), MARKED));
+    }
     serde_json::from_str(text).map_err(|error| misread(lines, text, &error))
 }
 

@@ -58,6 +58,19 @@ fn what_is_wrong_with_a_payload_is_placed_in_the_body() {
     assert_eq!(many.places.place(Refusal::Batch(vec![(1, wrong(1, 2))])), Refusal::Batch(vec![(1, wrong(2, 26))]));
     assert_eq!(many.places.place(Refusal::Batch(vec![(1, wrong(2, 1))])), Refusal::Batch(vec![(1, wrong(3, 1))]));
     assert_eq!(many.places.place(Refusal::TokenExpired), Refusal::TokenExpired);
+
+    // A repeated member of the payload is told from one of the envelope.
+    let twice = |pointer: &str| Refusal::DuplicateKey { pointer: pointer.into() };
+    assert_eq!(
+        many.places.place(Refusal::Batch(vec![(0, twice("/key"))])),
+        Refusal::Batch(vec![(0, twice("/data/key"))])
+    );
+    for (body, pointer) in
+        [("{\"topic\":\"a\",\"data\" : {}}", "/data/a/0"), ("{\"message\"\n:\t{},\"topic\":\"a\"}", "/message/a/0")]
+    {
+        let one = envelopes(Media::Json, body).expect("an envelope");
+        assert_eq!(one.places.place(twice("/a/0")), twice(pointer), "{body}");
+    }
 }
 
 #[test]
@@ -96,10 +109,7 @@ fn each_thing_that_can_be_wrong_is_said() {
             "line 1, column 33: `user_id` is not a user's id: only an integer of 64 bits may be written as a number: \
              send another one as a string",
         ),
-        (
-            r#"{"topic":"a","data":1,"user_id":""}"#,
-            "line 1, column 33: `user_id` is not a user's id: a name or a segment of it is empty",
-        ),
+        (r#"{"topic":"a","data":1,"user_id":""}"#, "line 1, column 33: `user_id` is not a user's id: it is empty"),
         (r#"{"topic":"a","data":1,"key":7}"#, "line 1, column 29: `key` must be a string, the idempotency key"),
         (r#"{"topic":"a","data":1,"key":""}"#, "line 1, column 29: the idempotency key is not usable: it is empty"),
         ("[]", "nothing to publish: the list is empty"),
@@ -196,6 +206,32 @@ fn places_may_be_asked_for_out_of_order() {
         let place = lines.place(at);
         assert_eq!((place.line, place.column), (line, column), "{at}");
     }
+}
+
+/// What is white space to Unicode only was skipped as a blank line, where it is refused at any other place.
+#[test]
+fn only_what_is_white_space_to_json_is_a_blank_line() {
+    let good = "{\"topic\":\"a\",\"data\":1}";
+    assert!(envelopes(Media::Lines, &format!(" \t\r\n{good}\n\r\n")).is_ok());
+    for blank in ["\u{a0}", "\u{c}", "\u{b}", "\u{2028}"] {
+        let refusal = refusal(Media::Lines, &format!("{good}\n{blank}\n"));
+        let Refusal::Batch(items) = refusal else { panic!("{blank:?} is skipped") };
+        assert_eq!(items[0].1.to_string(), "line 2, column 1: a value is expected here", "{blank:?}");
+    }
+}
+
+/// Of a mark nobody sees anything: "a value is expected here" sent people to look for what is missing.
+#[test]
+fn a_byte_order_mark_is_named() {
+    let good = "{\"topic\":\"a\",\"data\":1}";
+    let said = "a byte order mark: send UTF-8 without one";
+    for body in [format!("\u{feff}{good}"), format!("\u{feff}[{good}]")] {
+        assert_eq!(refusal(Media::Json, &body).to_string(), format!("line 1, column 1: {said}"));
+    }
+    let Refusal::Batch(items) = refusal(Media::Lines, &format!("{good}\n\u{feff}{good}")) else {
+        panic!("not by index")
+    };
+    assert_eq!((items[0].0, items[0].1.to_string()), (1, format!("line 2, column 1: {said}")));
 }
 
 #[test]

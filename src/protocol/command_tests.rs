@@ -53,6 +53,8 @@ const REFUSED: &str = r#"
 < malformed-json: line 1, column 1: the text ends where a value is expected
 > pong
 < malformed-json: line 1, column 1: a value is expected here
+> ﻿{"type":"ping"}
+< malformed-json: line 1, column 1: a byte order mark: send UTF-8 without one
 > {"type":"ping"
 < malformed-json: line 1, column 14: the text ends inside an object
 > {"type":"ping",}

@@ -6,7 +6,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor}
 use serde_json::value::RawValue;
 
 use crate::problem::Refusal;
-use crate::schema::json::in_our_words;
+use crate::schema::json::{MARK, MARKED, in_our_words};
 use crate::spelling::{nearest, quoted};
 
 /// Every member that some command has.
@@ -25,6 +25,9 @@ pub(super) struct Members<'a> {
 impl<'a> Members<'a> {
     /// Splits the text of one object.
     pub(super) fn split(text: &'a str) -> Result<Self, Refusal> {
+        if text.starts_with(MARK) {
+            return Err(Refusal::MalformedJson { line: 1, column: 1, detail: MARKED.to_owned() });
+        }
         serde_json::from_str(text).map_err(|error| match in_our_words(&error.to_string()) {
             _ if error.is_data() => bad(r#"a command is a JSON object, for example `{"type":"ping"}`"#.to_owned()),
             detail => Refusal::MalformedJson { line: error.line(), column: error.column().max(1), detail },

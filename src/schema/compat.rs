@@ -53,7 +53,7 @@ pub fn subscribers(old: &Schema, new: &Schema) -> Side {
 
 /// Whether `wide` accepts all that `narrow` accepts.
 fn side(wide: &Schema, narrow: &Schema) -> Side {
-    if is_same(wide, narrow) || wide.judge.is_none() {
+    if wide.is_same(narrow) || wide.judge.is_none() {
         return Side::Yes;
     }
     match covers(wide, narrow) {
@@ -81,11 +81,6 @@ fn side(wide: &Schema, narrow: &Schema) -> Side {
 fn counterexample(wide: &Schema, narrow: &Schema, lost: Option<&Value>) -> Option<Value> {
     let schemas = lost.into_iter().chain(narrow.canon.document()).chain(wide.canon.document());
     example::find(schemas, |guess| narrow.accepts(guess) && !wide.accepts(guess))
-}
-
-fn is_same(one: &Schema, other: &Schema) -> bool {
-    let documents = one.canon.document().zip(other.canon.document());
-    one == other || (one.canon.draft() == other.canon.draft() && documents.is_some_and(|(one, other)| one == other))
 }
 
 fn covers(wide: &Schema, narrow: &Schema) -> Result<Containment, String> {

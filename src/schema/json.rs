@@ -27,6 +27,11 @@ use crate::problem::Refusal;
 /// The deepest nesting that can be allowed: what the stack is known to bear.
 pub const MAX_DEPTH: usize = 127;
 
+/// The byte order mark, which nobody sees.
+pub const MARK: &str = "\u{feff}";
+/// What is said of it.
+pub const MARKED: &str = "a byte order mark: send UTF-8 without one";
+
 /// A JSON text that was read: its value, for judging it, and its compact text, for forwarding it.
 pub struct Json<'t> {
     /// The value, borrowed from the text as it came.
@@ -95,9 +100,8 @@ pub(super) enum Fault {
 
 /// The value of a text; nesting as for [`parse`].
 pub(super) fn read(text: &[u8], depth: usize) -> Result<Tree<'_>, Fault> {
-    if text.starts_with(b"\xef\xbb\xbf") {
-        let detail = "a byte order mark: send UTF-8 without one".to_owned();
-        return Err(Fault::Syntax { line: 1, column: 1, detail });
+    if text.starts_with(MARK.as_bytes()) {
+        return Err(Fault::Syntax { line: 1, column: 1, detail: MARKED.to_owned() });
     }
     let text = std::str::from_utf8(text).map_err(|e| not_utf8(text, e.valid_up_to()))?;
     let limit = depth.min(MAX_DEPTH);

@@ -15,6 +15,7 @@ mod suites;
 mod tests;
 mod violation;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -52,9 +53,26 @@ impl Schema {
         Arc::new(Self { file: None, document, judge: None, fingerprint: [0; 32], canon })
     }
 
-    /// The schema document, for subscribers that want to know: what it takes from other files stands in it.
+    /// The schema document, for subscribers that want to know: what it takes from other files stands in it. Where no one
+    /// document can say that (dialects are mixed, a meta-schema is referred to, a reference is bound late) it is the
+    /// schema's own file as it was read: two such documents may be equal and their schemas not, see [`Schema::is_same`].
     pub fn document(&self) -> &Value {
         &self.document
+    }
+
+    /// Whether both say the same, however their texts are laid out.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self.canon.document(), other.canon.document()) {
+            _ if self == other => true,
+            (Some(own), Some(its)) => own == its && self.canon.draft() == other.canon.draft(),
+            // Nothing but the files tells what is judged.
+            (None, None) => self.file == other.file && self.contents() == other.contents(),
+            _ => false,
+        }
+    }
+
+    fn contents(&self) -> BTreeMap<&str, &Value> {
+        self.files().collect()
     }
 
     /// The files that it is made of, relative to relay.toml, as they were read: its own and those that it refers to.

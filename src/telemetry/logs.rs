@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tracing::subscriber::with_default;
 use tracing::{Level, Metadata, Subscriber, warn};
-use tracing_subscriber::filter::{FilterExt, FilterFn};
+use tracing_subscriber::filter::{FilterExt, FilterFn, Targets};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload::{self, Handle};
@@ -51,7 +51,10 @@ impl Logs {
             warn!(%error, "there is no thread for the log: whoever logs waits for standard error");
         }
         if rust_log.is_some() && !logs.fixed {
-            warn!("`RUST_LOG` is not understood; the level of the configuration counts");
+            warn!(
+                "`RUST_LOG` is not understood, or lets nothing of relay pass; the level of the configuration counts: \
+                 write a level such as `warn`, or `off`"
+            );
         }
         logs
     }
@@ -106,7 +109,7 @@ fn told(json: bool, lost: u64) -> Vec<u8> {
 
 /// A log that is written to `writer`, and its handle.
 pub fn build(log: &Log, rust_log: Option<&str>, writer: BoxMakeWriter) -> (impl Subscriber + Send + Sync, Logs) {
-    let wanted = rust_log.and_then(|text| EnvFilter::try_new(text).ok());
+    let wanted = rust_log.filter(|text| !silences(text)).and_then(|text| EnvFilter::try_new(text).ok());
     let fixed = wanted.is_some();
     let (level, handle) = reload::Layer::new(wanted.unwrap_or_else(|| filter(&log.level)));
     let lines = fmt::layer().with_writer(writer).with_ansi(false);
@@ -124,6 +127,15 @@ fn may_pass(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::WARN || target == "relay" || target.starts_with("relay::")
 }
 
+/// Whether a filter says nothing of relay, so that not even its errors pass: a word that is no level, as `warning`, is the
+/// name of a target. Whoever wants none of them writes `off`.
+fn silences(text: &str) -> bool {
+    // What is beyond this form, as spans are, is written by somebody who knows how.
+    let Ok(targets) = text.parse::<Targets>() else { return false };
+    let is_ours = |target: &str| "relay".starts_with(target) || target.starts_with("relay::");
+    targets.default_level().is_none() && !targets.iter().any(|(target, _)| is_ours(target))
+}
+
 fn filter(level: &str) -> EnvFilter {
     EnvFilter::new(format!("warn,relay={level}"))
 }
@@ -134,7 +146,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use serde_json::Value;
-    use tracing::{debug, info, subscriber::with_default, trace, warn};
+    use tracing::{debug, error, info, subscriber::with_default, trace, warn};
     use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
     use super::{build, told};
@@ -204,6 +216,30 @@ mod tests {
             info!("three");
         });
         assert!(page.take().contains("three"), "RUST_LOG wins");
+    }
+
+    /// A bare word is the name of a target: `warning` silenced all of the log.
+    #[test]
+    fn a_filter_that_lets_nothing_of_relay_pass_does_not_count_unless_it_says_off() {
+        for (rust_log, is_understood, is_logged) in [
+            ("warning", false, true),
+            ("nonsense", false, true),
+            ("hyper=debug", false, true),
+            ("relayed", false, true),
+            ("relay=warning", false, true),
+            ("off", true, false),
+            ("warn,relay=off", true, false),
+            ("error", true, true),
+            ("WARN", true, true),
+            ("relay", true, true),
+            ("relay::telemetry=info", true, true),
+            ("hyper=debug,relay=error", true, true),
+        ] {
+            let page = Page::default();
+            let (subscriber, logs) = build(&log(false, "warn"), Some(rust_log), page.writer());
+            with_default(subscriber, || error!("it broke"));
+            assert_eq!((logs.fixed, page.take().contains("it broke")), (is_understood, is_logged), "{rust_log}");
+        }
     }
 
     #[test]

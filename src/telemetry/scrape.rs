@@ -111,8 +111,8 @@ fn fuses(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     fuses.sort_unstable_by_key(|(topic, _)| *topic);
     type Read = fn(&Fuse) -> u64;
     let counters: [(&str, &str, Read); 2] = [
-        ("validations_slow", "Validations over `limits.validation_budget`", |fuse| fuse.slow.get()),
-        ("topic_rests", "Times that a topic had to rest from them", |fuse| fuse.blown.get()),
+        ("validations_slow", "Validations over `limits.validation_budget`", |fuse| fuse.counts.slow.get()),
+        ("topic_rests", "Times that a topic had to rest from them", |fuse| fuse.counts.blown.get()),
     ];
     for (name, help, read) in counters {
         page.counters(name, help, fuses.iter().map(|(topic, fuse)| ([("topic", *topic)], read(fuse))))?;

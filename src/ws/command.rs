@@ -167,6 +167,11 @@ impl Task {
             Ok(message) => self.tell(&Notice::Ok { id, message: Some(message) }),
             Err(refusal) => {
                 log_refused(publication.topic.as_str(), principal.name(), self.peer, &refusal);
+                let refusal = match refusal {
+                    // In the command, which may have such a member too.
+                    Refusal::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer: format!("/data{pointer}") },
+                    other => other,
+                };
                 self.refuse(id, refusal)
             }
         }

@@ -116,7 +116,22 @@ fn a_new_token_is_printed_with_the_digest_that_lets_it_in() {
     let digest: String = Sha256::digest(secret).iter().map(|b| format!("{b:02x}")).collect();
     assert!(printed.contains(&format!("[tokens.shop]\nsha256    = \"{digest}\"\n")), "{printed}");
     assert_ne!(relay(&["token", "new", "shop"]).stdout, output.stdout);
-    assert!(text(&relay(&["token", "new", "the shop"]).stdout).contains("[tokens.\"the shop\"]"));
+    assert!(text(&relay(&["token", "new", "eu.shop"]).stdout).contains("[tokens.\"eu.shop\"]"));
+}
+
+/// What was printed for such a name was refused by `relay check`, or was no TOML.
+#[test]
+fn a_name_that_no_token_can_have_gets_no_secret() {
+    for name in ["", "the shop", "\u{e9}", "it's", "x\u{1}", &"x".repeat(65)] {
+        let output = relay(&["token", "new", name]);
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""), "{name}");
+        let shown = name.replace('\u{1}', "\\u{1}");
+        let expected = format!(
+            "error[bad-token-name]: `{shown}` is not a token name\n |\n \
+             = help: use 1 to 64 characters of A-Z, a-z, 0-9, `_`, `-` and `.`\n"
+        );
+        assert_eq!(text(&output.stderr).trim_end(), expected.trim_end());
+    }
 }
 
 #[test]

@@ -107,6 +107,50 @@ fn no_form_of_a_diagnostic_shows_a_secret() {
     assert!(!shown.contains("correct"), "{shown}");
 }
 
+/// What was meant to be a secret and is under another key, in another form or in a comment was shown with its line, in the
+/// log of a running relay too.
+#[test]
+fn no_slip_of_the_pen_shows_a_secret() {
+    let head = "version = 1\n[topics.cats]\nschema = \"any\"\n[anonymous]\npublish = [\"cats\"]\n";
+    let mut shown = 0;
+    for slip in [
+        "[tokens.a]\nsecert = \"hunter2\"",
+        "[tokens.a.secret]\nvalue = \"hunter2\"",
+        "[tokens]\nshop = \"hunter2\"",
+        "[tokens.a]\nsecret: \"hunter2\"",
+        "[tokens.a]\nsecret \"hunter2\"",
+        "[tokens.a]\nsecret hunter2",
+        "[tokens.a]\nhunter2",
+        "[tokens.a]\ntoken = \"hunter2\"",
+        "[tokens.a]\npassword = 'hunter2'",
+        "[tokens.a]\napi_key = hunter2",
+        "[tokens.a]\nSecret = \"hunter2",
+        "[tokens.a]\nsha-256 = [\"hunter2\"]",
+        "[tokens.a]\nsecret = \"x\" # was hunter2",
+        "[tokens.a] # hunter2\nretries = 3",
+        "[tokens.a]\nuser = \"u\" secert = \"hunter2\"",
+        "[tokens.a]\npublish = [\"cats\"\nsecert = \"hunter2\"",
+        "[tokens.a]\nsecert = \"\"\"\nhunter2\n\"\"\"",
+        "[tokens.a\nsecert = \"hunter2\"",
+        "[token.a]\nsecert = \"hunter2\"",
+        "[shop]\nsecert = \"hunter2\"\n[shop]\nsecert = \"hunter2\"",
+        "[[tokens]]\nsecert = \"hunter2\"",
+        "[tokens]\na = { secert = \"hunter2\" }",
+        "[limits]\ntokens.a.secert = \"hunter2\"",
+        "[limits]\ntokens = { a = { secert = \"hunter2\" } }",
+    ] {
+        let loaded = load_text(&format!("{head}{slip}\n"));
+        let all = all_formats(&loaded);
+        assert!(!loaded.diagnostics.is_empty() && !all.contains("hunter2"), "{slip}\n{all}");
+        shown += usize::from(all.contains("*******"));
+    }
+    assert!(shown > 12, "the lines are shown, and masked: {shown}");
+    let loaded = load_text(&format!("{head}[tokens.a]\nsecert = \"hunter2\" # a \u{e9}\n"));
+    let text = render::human(&loaded.diagnostics, &loaded.sources, false);
+    let line = "7 | secert = \"*******\" # **\u{b7}\n  | ^^^^^^";
+    assert!(text.contains("unknown key `secert` in `[tokens.a]`") && text.contains(line), "{text}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

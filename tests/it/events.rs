@@ -278,7 +278,7 @@ async fn a_stream_over_the_rate_of_connections_is_told_to_come_back() {
         assert!(stream.retry.is_some_and(|ms| (500..5_000).contains(&ms)), "{:?}", stream.retry);
         if event.name == "close" {
             sent_away += 1;
-            let reason = "more than `limits.connect_rate` connections a second: reconnect with backoff";
+            let reason = "more than `limits.connect_rate` connections per second: reconnect with backoff";
             assert_eq!((&event.data["code"], &event.data["reason"]), (&json!(4102), &json!(reason)));
             assert_eq!(stream.headers["connection"], "close");
             stream.end().await;

@@ -85,7 +85,9 @@ async fn malformed_json_is_placed_in_the_whole_body() {
     }
     let answer = rig.post("/publish", "secret-all", r#"{"topic":"cats","data":{"a":1,"a":2}}"#).await;
     assert_eq!(answer.problem().1, "duplicate-key");
-    assert_eq!(answer.json()["pointer"], "/a");
+    assert_eq!(answer.json()["pointer"], "/data/a");
+    let answer = rig.post("/publish", "secret-all", r#"{"topic":"cats","data":1,"data":2}"#).await;
+    assert_eq!(answer.json()["pointer"], "/data");
 }
 
 /// Where an item was malformed stood in its sentence alone.
@@ -108,7 +110,7 @@ async fn what_is_wrong_with_the_syntax_of_an_item_has_its_members() {
     assert_eq!((&lone[0]["type"], &lone[0]["line"], &lone[0]["index"]), (&json!(kind), &json!(2), &json!(1)));
     assert!(lone[0]["column"].is_u64(), "{lone}");
     let twice = refused("json", r#"[{"topic":"cats","data":{"a":1,"a":2}}]"#).await;
-    assert_eq!((&twice[0]["pointer"], &twice[0]["index"]), (&json!("/a"), &json!(0)));
+    assert_eq!((&twice[0]["pointer"], &twice[0]["index"]), (&json!("/data/a"), &json!(0)));
 }
 
 /// As README says it.

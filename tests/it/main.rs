@@ -24,6 +24,7 @@ mod history;
 mod http;
 mod logs;
 mod matrix;
+mod mistakes;
 mod model;
 mod overload;
 mod pages;

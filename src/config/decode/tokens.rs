@@ -9,8 +9,6 @@ use crate::diagnostic::TokenFact;
 use crate::name::{Pattern, UserId};
 use crate::principal::{Grants, UserPattern};
 
-/// Longest name of a token.
-const MAX_NAME: usize = 64;
 /// Bits that a secret should have at least.
 const ENOUGH_BITS: f64 = 128.0;
 
@@ -23,8 +21,7 @@ pub(super) fn token(
     names: &mut Names,
 ) -> Option<TokenConfig> {
     let owned = || name.to_owned();
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    let good_name = (1..=MAX_NAME).contains(&name.len()) && name.chars().all(fits);
+    let good_name = TokenConfig::may_be_called(name);
     if !good_name {
         section.findings.report(TokenFact::BadName { name: owned() }, &span);
     }

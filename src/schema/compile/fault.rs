@@ -190,6 +190,9 @@ impl SchemaFaultKind {
                 "patterns run in linear time: rewrite it as several patterns under `allOf` or `not`"
             }
             Self::RegexTooBig { .. } => "use smaller repetitions with `maxLength`, or raise `limits.regex_size`",
+            Self::RegexInvalid { pattern } if pattern.contains("[^]") => {
+                r"`[^]` is not taken: write `[\s\S]` for any character"
+            }
             Self::RegexInvalid { .. } => "patterns are ECMA-262 regular expressions",
             Self::UnknownFormat { .. } => {
                 "correct its spelling, say it with `pattern`, or name a newer dialect in `$schema`"

@@ -60,16 +60,51 @@ impl Patterns {
         Some(match beyond_linear(&pattern) {
             Some(Beyond::LookAround) => SchemaFaultKind::RegexLookAround { pattern },
             Some(Beyond::BackReference) => SchemaFaultKind::RegexBackReference { pattern },
-            None if is_too_big(&pattern) => SchemaFaultKind::RegexTooBig { pattern, limit: self.limit },
+            None if self.is_too_big(&pattern) => SchemaFaultKind::RegexTooBig { pattern, limit: self.limit },
             None => SchemaFaultKind::RegexInvalid { pattern },
         })
     }
+
+    /// Whether a pattern that did not compile is one, and would compile if it repeated nothing so often.
+    fn is_too_big(&self, pattern: &str) -> bool {
+        let syntax = judge::options::<SerdeJson>(0).build(&json!({ "format": "regex" }));
+        let once = without_counts(pattern);
+        once != pattern
+            && syntax.is_ok_and(|syntax| syntax.is_valid(&json!(pattern)))
+            && self.options().build(&json!({ "pattern": once })).is_ok()
+    }
 }
 
-/// Whether a pattern that did not compile is a pattern: only repetitions with counts grow beyond their text.
-fn is_too_big(pattern: &str) -> bool {
-    let syntax = judge::options::<SerdeJson>(0).build(&json!({ "format": "regex" }));
-    pattern.contains('{') && syntax.is_ok_and(|syntax| syntax.is_valid(&json!(pattern)))
+/// `{2,9}` taken out, wherever it counts: only what is repeated so grows beyond its text.
+fn without_counts(pattern: &str) -> String {
+    let mut left = String::with_capacity(pattern.len());
+    let mut in_class = false;
+    let mut rest = pattern;
+    while let Some(c) = rest.chars().next() {
+        let mut length = c.len_utf8();
+        match c {
+            // What follows may be in braces: `\u{41}`, `\p{L}`.
+            '\\' => {
+                length += rest[1..].chars().next().map_or(0, char::len_utf8);
+                let is_braced =
+                    matches!(rest.as_bytes().get(1), Some(b'u' | b'p' | b'P')) && rest[2..].starts_with('{');
+                length = if is_braced { rest.find('}').map_or(length, |end| end + 1) } else { length };
+            }
+            '[' => in_class = true,
+            ']' => in_class = false,
+            '{' if !in_class => {
+                let end = rest.find('}').filter(|end| rest[1..*end].chars().all(|c| c.is_ascii_digit() || c == ','));
+                if let Some(end) = end {
+                    rest = &rest[end + 1..];
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        left.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    left
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -104,7 +139,25 @@ fn beyond_linear(pattern: &str) -> Option<Beyond> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Beyond, beyond_linear};
+    use super::{Beyond, Patterns, beyond_linear};
+    use crate::schema::compile::SchemaFaultKind;
+
+    /// A pattern with counts that is not taken for another reason was told to need more memory than it may.
+    #[test]
+    fn what_is_too_big_is_told_from_what_is_not_taken() {
+        let patterns = Patterns::new(1 << 16);
+        for pattern in [r"^(a{1000}){100}$", r"^(\p{L}{40}x){40}$", r"^[{1}]{9}(\p{L}\u{41}){999,}?$"] {
+            let kind = SchemaFaultKind::RegexTooBig { pattern: pattern.to_owned(), limit: 1 << 16 };
+            assert_eq!(patterns.fault_of(pattern), Some(kind));
+        }
+        for pattern in [r"^[^]{0,2}$", "a{2,1}", "(a{2}", "[^]"] {
+            let kind = SchemaFaultKind::RegexInvalid { pattern: pattern.to_owned() };
+            assert_eq!(patterns.fault_of(pattern), Some(kind));
+        }
+        let help = |pattern: &str| SchemaFaultKind::RegexInvalid { pattern: pattern.to_owned() }.help().into_owned();
+        assert_eq!(help("^[^]$"), r"`[^]` is not taken: write `[\s\S]` for any character");
+        assert_eq!(help("("), "patterns are ECMA-262 regular expressions");
+    }
 
     #[test]
     fn what_no_linear_engine_can_do_is_told_from_what_looks_like_it() {

@@ -1,0 +1,72 @@
+use super::mask;
+
+#[test]
+fn no_secret_and_no_digest_survives_masking() {
+    for (text, masked) in [
+        ("secret = \"abc\" # x", "secret = \"***\" # x"),
+        ("secret = 'a\"c'", "secret = '*\"*'"),
+        ("secret: \"abc\"", "secret: \"***\""),
+        ("sha256=\"é\\\"b\"\nx = 1", "sha256=\"\u{b7}*\"*\"\nx = 1"),
+        ("a = { sha256 = \"ff\", user = \"u\" }", "a = { sha256 = \"**\", user = \"u\" }"),
+        ("secret = abc def\nb = 1", "secret = *******\nb = 1"),
+        ("secret = \"abc\nb = 1", "secret = \"***\nb = 1"),
+        ("\"secret\" = \"\"\"\na\"b\n\"\"\"\nb = 1", "\"secret\" = \"\"\"\n*\"*\n\"\"\"\nb = 1"),
+        ("secret = { env = \"X\" }", "secret = { env = \"X\" }"),
+        ("secret = { plain = 1 }", "secret = *************"),
+        ("[topics.secret]\nschema = \"a\"", "[topics.secret]\nschema = \"a\""),
+    ] {
+        assert_eq!(mask(text), masked, "{text}");
+        assert_eq!(mask(text).len(), text.len());
+    }
+}
+
+#[test]
+fn of_a_token_is_shown_what_is_known_to_be_no_secret() {
+    for (text, masked) in [
+        ("secert = \"abc\"", "secert = \"***\""),
+        ("secert = \"abc\" # d e", "secert = \"***\" # ***"),
+        ("secert: 'abc'", "secert: '***'"),
+        ("secert \"abc\"", "*******\"***\""),
+        ("abc", "***"),
+        ("secert = [\"abc\", 'd']", "secert = [\"***\"**'*'*"),
+        ("secert = { x = \"abc\" }", "secert = { x = \"***\" }"),
+        ("secert = 7, user = \"u\"", "secert = **********\"*\""),
+        ("a.env = \"X\"\n'file' = \"/y\" # z", "a.env = \"X\"\n'file' = \"/y\" # *"),
+        ("user = \"u\" secert = \"abc\"", "user = \"u\" *********\"***\""),
+        ("not_after = 2027-01-01T00:00:00Z # y", "not_after = 2027-01-01T00:00:00Z # *"),
+        ("not_after = 2027-01-01 00:00:00Z", "not_after = 2027-01-01 00:00:00Z"),
+        ("x = \"a\u{e9}\u{20ac}\u{1f408}\"", "x = \"*\u{b7}\u{2022}\u{1f784}\""),
+        ("publish = [\n  \"a\", # b\n  'c.*',\n]\n", "publish = [\n  \"a\", # *\n  'c.*',\n]\n"),
+        ("publish = [\"a\"\nsecert = \"abc\"", "publish = [\"a\"\nsecert = \"***\""),
+        ("publish = [\"a\nsecert = \"abc\"", "publish = [\"a\nsecert = \"***\""),
+        ("x = \"\"\"\na = b\n\"\"\"\ny = 1", "x = \"\"\"\n*****\n\"\"\"\ny = *"),
+        ("# abc\n[topics.x]\nschema = \"a\" # b", "# ***\n[topics.x]\nschema = \"a\" # b"),
+        ("[\"a\"]\nx = \"abc\"", "[\"a\"]\nx = \"***\""),
+    ] {
+        for header in ["[tokens.shop]\n", "[ \"tokens\" . 'a b' ]\r\n", "[[tokens]]\n", "[Token.shop]\n", "[shop]\n"] {
+            assert_eq!(mask(&format!("{header}{text}")), format!("{header}{masked}"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_token_is_known_wherever_it_stands() {
+    for (text, masked) in [
+        ("tokens.a.x = \"abc\"", "tokens.a.x = \"***\""),
+        ("tokens = { a = { x = \"abc\", user = \"u\" } }", "tokens = { a = { x = \"***\", user = \"u\" } }"),
+        (
+            "[limits]\nbatch = 1 # a\ntokens: { a: { x: \"abc\" } }",
+            "[limits]\nbatch = 1 # a\ntokens: { a: { x: \"***\" } }",
+        ),
+        ("[tokens.a] # abc\nx = 1", "[tokens.a] # ***\nx = *"),
+        ("[tokens.a] x = \"abc\"", "[tokens.a] ****\"***\""),
+        ("[tokens.a\nx = \"abc\"", "[tokens.a\nx = \"***\""),
+        (
+            "[topics.a]\nexamples = [\n[1, 2],\n]\ntitle = \"abc\"",
+            "[topics.a]\nexamples = [\n[1, 2],\n]\ntitle = \"abc\"",
+        ),
+        ("version = 1\ndescription = \"abc\" # d", "version = 1\ndescription = \"abc\" # d"),
+    ] {
+        assert_eq!(mask(text), masked, "{text}");
+    }
+}

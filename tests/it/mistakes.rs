@@ -1,0 +1,164 @@
+//! What a mistake is told: the place where it is, and what helps against it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use relay::assemble::{Loaded, load};
+use relay::config::files::{Files, Memory};
+use relay::diagnostic::render;
+use relay::files::Disk;
+use relay::message::Time;
+use relay::schema::compile::SchemaCache;
+
+use crate::reload::site::Place;
+
+const CATS: &str = "[topics.cats]\nschema = \"any\"\n[anonymous]\npublish = [\"**\"]\n";
+
+fn check(files: &dyn Files) -> Loaded {
+    load(files, &SchemaCache::default(), Time::now())
+}
+
+/// Each problem as `code at file:line:column: message; help`.
+fn told(loaded: &Loaded) -> Vec<String> {
+    let all = render::json(&loaded.diagnostics, &loaded.sources);
+    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let one = |d: &serde_json::Value| {
+        let place = format!("{}:{}:{}", text(&d["file"]), d["line"], d["column"]);
+        format!("{} at {place}: {}; {}", text(&d["code"]), text(&d["message"]), text(&d["help"]))
+    };
+    all.as_array().expect("a list").iter().map(one).collect()
+}
+
+fn said_of(relay_toml: &str) -> Vec<String> {
+    told(&check(&Memory::new(relay_toml)))
+}
+
+#[test]
+fn a_directory_is_not_taken_for_a_file_that_is_not_there() {
+    for (path, shown) in [(".", "./"), ("..", "../"), ("/", "/")] {
+        let expected = format!(
+            "config-unreadable at null:null:null: cannot read `{shown}`: it is not a regular file; \
+             name the file itself with `--config`, and not its directory"
+        );
+        assert_eq!(told(&check(&Disk::new(Path::new(path)))), [expected]);
+    }
+}
+
+#[test]
+fn what_is_not_utf_8_in_a_schema_is_shown_in_the_schema() {
+    let place = Place::new();
+    let relay_toml = place.write("relay.toml", &format!("version = 1\n{}", CATS.replace("any", "cat.json")));
+    fs::write(place.0.join("cat.json"), b"{\n  \"title\": \"caf\xe9\"\n}").expect("a file");
+    let loaded = check(&Disk::new(&relay_toml));
+    let schema = place.0.join("cat.json").display().to_string();
+    assert_eq!(told(&loaded), [format!("not-utf8 at {schema}:2:16: the file is not UTF-8; save the file as UTF-8")]);
+    let text = render::human(&loaded.diagnostics, &loaded.sources, false);
+    assert!(text.contains("schema = \"cat.json\"") && text.contains("used here"), "{text}");
+}
+
+#[test]
+fn a_certificate_and_a_key_are_told_apart_by_what_is_wrong_with_them() {
+    let place = Place::new();
+    let tls = "[server.tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n";
+    let relay_toml = place.write("relay.toml", &format!("version = 1\n{tls}{CATS}"));
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let why = |cert: &str, key: &str| {
+        place.write("cert.pem", cert);
+        place.write("key.pem", key);
+        let all = told(&check(&Disk::new(&relay_toml)));
+        let message = all.first().and_then(|one| one.split_once("relay.toml:2:1: ")?.1.split_once(';'));
+        message.map_or_else(String::new, |(message, _)| message.to_owned())
+    };
+    assert_eq!(why(&cert, &key), "");
+    let broken = "`cert.pem` breaks off: a section of it begins and has no `-----END CERTIFICATE-----`";
+    assert_eq!(why(&cert[..cert.len() / 2], &key), broken);
+    let garbled = cert.replacen("MII", "M!I", 1);
+    assert_eq!(
+        why(&garbled, &key),
+        "`cert.pem` is not PEM: what stands between its `BEGIN` and its `END` is not base64"
+    );
+    assert_eq!(why(&cert, ""), "`key.pem` has no private key in PEM");
+    let encrypted = "`key.pem` is encrypted: give relay the key without a passphrase";
+    let headed = key.replace("KEY-----\nMI", "KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nMI");
+    for key in [key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"), headed.replace("PRIVATE KEY", "RSA PRIVATE KEY")] {
+        assert_eq!(why(&cert, &key), encrypted, "{key}");
+    }
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_one_mistake() {
+    let told = said_of(&format!("version = 1\n[server]\ntls = true\n{CATS}"));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("wrong-type at relay.toml:3:7: `server.tls` is true or false"), "{told:?}");
+}
+
+#[test]
+fn of_versions_the_one_that_can_be_read_is_named() {
+    for version in ["-1", "7", "99999999999999999999999"] {
+        let told = said_of(&format!("version = {version}\n{CATS}"));
+        assert!(told.len() == 1 && told[0].ends_with("; this relay reads `version = 1`"), "{told:?}");
+    }
+}
+
+#[test]
+fn the_word_for_any_json_is_known_in_capitals_too() {
+    for written in ["Any", "ANY"] {
+        let told = said_of(&format!("version = 1\n{}", CATS.replace("any", written)));
+        let expected = format!(
+            "bad-schema-path at relay.toml:3:10: `{written}` is not a path of a schema file; write a path relative to \
+             relay.toml, such as `schemas/cat.json`, or `any` to accept all JSON"
+        );
+        assert_eq!(told, [expected]);
+    }
+    let file = Memory::new(&format!("version = 1\n{}", CATS.replace("any", "Any"))).with("Any", "true");
+    assert_eq!(told(&check(&file)), [""; 0], "it may be a file's name");
+}
+
+#[test]
+fn a_character_is_written_in_one_way() {
+    let told = said_of(&format!("version = 1\n[topics.\"\u{e4}\"]\nschema = \"any\"\n{CATS}"));
+    let message = "`\u{e4}` is not a topic name: `\u{e4}` is not allowed in a name; ";
+    assert!(told.len() == 1 && told[0].contains(message), "{told:?}");
+    let told = said_of(&format!("version = 1\n[topics.\"a\\u0007\"]\nschema = \"any\"\n{CATS}"));
+    let message = "`a\\u{7}` is not a topic name: `\\u{7}` is not allowed in a name; ";
+    assert!(told.len() == 1 && told[0].contains(message), "{told:?}");
+}
+
+#[test]
+fn two_listeners_on_one_socket_need_another_path() {
+    let listeners = "[server]\nlisten = \"unix:/run/relay.sock\"\nadmin = \"unix:/run/relay.sock\"\n";
+    let told = said_of(&format!("version = 1\n{listeners}{CATS}"));
+    assert!(told.len() == 1 && told[0].ends_with("; give `server.admin` a port or path of its own"), "{told:?}");
+}
+
+/// Such a name was listed as another one, and that was not there.
+#[test]
+fn a_file_whose_name_is_not_text_is_not_told_to_be_missing() {
+    let place = Place::new();
+    let relay_toml = place.write("relay.toml", &format!("version = 1\ninclude = [\"t.d/*.toml\"]\n{CATS}"));
+    place.write("t.d/a\nb.toml", "[topics.dogs]\nschema = \"any\"\n");
+    let loaded = check(&Disk::new(&relay_toml));
+    let names: Vec<_> = loaded.config.iter().flat_map(|config| &config.topics).map(|t| t.name.as_str()).collect();
+    assert_eq!(names, ["cats", "dogs"], "a line break is part of a name: {:?}", told(&loaded));
+
+    let raw = |name: &[u8]| place.0.join(OsStr::from_bytes(name));
+    fs::write(raw(b"t.d/\xff.toml"), "").expect("a file");
+    fs::write(raw(b"t.d/\xff.bak"), "").expect("a file");
+    let shown = relay_toml.display();
+    let expected = format!(
+        "include-unreadable at {shown}:2:12: cannot read the included `t.d/\u{fffd}.toml`: its name is not UTF-8; \
+         rename the file"
+    );
+    assert_eq!(told(&check(&Disk::new(&relay_toml))), [expected]);
+
+    fs::write(raw(b"\xff.toml"), "version = 1\n").expect("a file");
+    let path = raw(b"\xff.toml");
+    let expected = format!(
+        "config-unreadable at null:null:null: cannot read `{}`: its name is not UTF-8; rename the file",
+        path.display()
+    );
+    assert_eq!(told(&check(&Disk::new(&path))), [expected]);
+}

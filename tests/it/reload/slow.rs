@@ -1,0 +1,45 @@
+//! What a reload leaves of a topic whose schema is slow.
+
+use serde_json::json;
+
+use super::site::{HEAD, Site, token};
+use crate::rig::call;
+
+/// The counters were those of the fuse, which another text of the schema renewed: they went down to nothing, which no
+/// counter may, and what rested did not any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_counted_of_slow_validations_outlasts_every_reload() {
+    let slow = r#"{"pattern": "(x+x+)+y"}"#;
+    let all = token("all", "publish = [\"**\"]\nsubscribe = [\"**\"]");
+    let topics = "[topics.cats]\nschema = \"slow.json\"\n[limits]\nvalidation_budget = \"1 ms\"\n";
+    let config = format!("{HEAD}{all}{topics}");
+    let site = Site::start(&[("relay.toml", &config), ("slow.json", slow)]).await;
+    let body = format!("\"{}\"", "x".repeat(200_000));
+    let publish = async || site.post("/publish/cats", "all", &body).await.status;
+    let counted = async |slow: u64| {
+        let text = String::from_utf8(call(site.admin, "GET /metrics HTTP/1.1\r\n", "").await.body).expect("text");
+        for line in [
+            format!("relay_validations_slow_total{{topic=\"cats\"}} {slow}"),
+            "relay_topic_rests_total{topic=\"cats\"} 1".to_owned(),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+    };
+    for _ in 0..5 {
+        assert_eq!(publish().await, 422);
+    }
+    assert_eq!(publish().await, 503, "it rests");
+    counted(5).await;
+
+    site.place.write("slow.json", &format!("{slow}\n"));
+    let report = site.reload().await.json();
+    assert_eq!((&report["result"], &report["plan"]), (&json!("committed"), &json!({})));
+    counted(5).await;
+    assert_eq!(publish().await, 503, "the schema is the same");
+
+    site.place.write("slow.json", &slow.replace('}', ", \"minLength\": 1}"));
+    assert_eq!(site.reload().await.json()["plan"], json!({"schemas_changed": ["cats"]}));
+    counted(5).await;
+    assert_eq!(publish().await, 422, "another schema is judged by itself");
+    counted(6).await;
+}
