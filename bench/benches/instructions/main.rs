@@ -2,6 +2,7 @@
 //!
 //! `bench/instructions.sh` runs them and compares with what is committed. The allocator is the program's.
 
+#![expect(clippy::disallowed_macros, reason = "what the harness prints is for whoever runs it")]
 #![expect(missing_docs, unused_qualifications, reason = "what the macros of gungraun expand to")]
 
 mod fanout;
