@@ -2,11 +2,13 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::{fs, thread};
 
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use serde_json::Value;
 
 use crate::server::{Link, Place, Running, free_address, get, post, publish, relay_toml, start, wait_until};
@@ -102,7 +104,25 @@ fn answer(socket: TcpStream, directory: &Path, kept: &Mutex<Value>) -> Option<()
     socket.write_all(&page).ok()
 }
 
-fn open(place: &Place, url: &str, more: &[&str]) -> Command {
+/// A browser in a group of processes of its own, all of which end with their test.
+struct Browser(Running);
+
+impl Browser {
+    fn open(place: &Place, url: &str) -> Self {
+        Self(Running(command(place, url).process_group(0).spawn().expect("chromium starts")))
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let group = Pid::from_child(&self.0.0);
+        kill_process_group(group, Signal::KILL).expect("the browser and what it started");
+        self.0.kill();
+        wait_until("the browser's processes are gone", || test_kill_process_group(group).is_err().then_some(()));
+    }
+}
+
+fn command(place: &Place, url: &str) -> Command {
     let mut command = Command::new("chromium");
     let profile = format!("--user-data-dir={}", place.path().join("profile").display());
     command
@@ -110,7 +130,6 @@ fn open(place: &Place, url: &str, more: &[&str]) -> Command {
         .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
         .args(["--disable-dev-shm-usage", "--remote-debugging-port=0"])
         .arg(profile)
-        .args(more)
         .arg(url)
         .env("HOME", place.path())
         .stdout(Stdio::null())
@@ -124,12 +143,13 @@ fn numbers(range: std::ops::RangeInclusive<u32>) -> Value {
 
 /// A running browser that reads from a server behind a link.
 struct Scene {
-    place: Place,
     server: SocketAddr,
     relay: Running,
     link: Link,
     site: Site,
-    _browser: Running,
+    _browser: Browser,
+    /// Behind the browser, which writes into it to its end.
+    place: Place,
 }
 
 impl Scene {
@@ -143,8 +163,8 @@ impl Scene {
         let link = Link::to(server);
         publish(server, "t.a", 1..=3);
         let url = format!("http://{}/?{}", site.address, link.address);
-        let browser = Running(open(&place, &url, &[]).spawn().expect("chromium starts"));
-        let scene = Self { place, server, relay, link, site, _browser: browser };
+        let browser = Browser::open(&place, &url);
+        let scene = Self { server, relay, link, site, _browser: browser, place };
         scene.wait_for("what was retained", 1..=3);
         scene
     }
@@ -224,8 +244,7 @@ pub fn dashboard() {
     };
     reading("kitchen", 20.5);
     let url = format!("http://{}/?relay=http://{server}", site.address);
-    let browser = open(&place, &url, &[]).spawn().expect("chromium starts");
-    let _browser = Running(browser);
+    let _browser = Browser::open(&place, &url);
     let page = wait_until("the browser listens", || {
         let port = fs::read_to_string(place.path().join("profile/DevToolsActivePort")).ok()?;
         let port: u16 = port.lines().next()?.parse().ok()?;
