@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub topics: Directory<Arc<TopicRules>>,
     /// What the public listener speaks TLS with; `None` is plain.
     pub tls: Option<Arc<ServerConfig>>,
+    /// When the certificate of that expires.
+    pub certificate_expires: Option<Time>,
     /// Who a bearer credential is.
     pub auth: Arc<dyn Authenticator>,
     /// Who a caller without one is.

@@ -50,6 +50,28 @@ pub fn build(tls: &Tls) -> Result<Arc<ServerConfig>, String> {
 /// That the server's own certificate has expired, or is not valid yet. Those that signed it are not looked at: one of them
 /// may have expired where clients know another way.
 pub fn untimely(tls: &Tls, now: Time) -> Option<ServerFact> {
+    let path = tls.cert.clone();
+    match judge(tls, now)? {
+        CertificateError::ExpiredContext { not_after, .. } => {
+            Some(ServerFact::ExpiredCertificate { path, since: moment(not_after).to_string() })
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            Some(ServerFact::EarlyCertificate { path, until: moment(not_before).to_string() })
+        }
+        _ => None,
+    }
+}
+
+/// When the server's own certificate expires.
+pub fn expires(tls: &Tls) -> Option<Time> {
+    match judge(tls, Time(i64::MAX))? {
+        CertificateError::ExpiredContext { not_after, .. } => Some(moment(not_after)),
+        _ => None,
+    }
+}
+
+/// What a client would hold against the server's own certificate at a time.
+fn judge(tls: &Tls, at: Time) -> Option<CertificateError> {
     let own = CertificateDer::from_pem_slice(&tls.cert_pem).ok()?;
     let mut roots = RootCertStore::empty();
     roots.add(own.clone()).ok()?;
@@ -57,21 +79,15 @@ pub fn untimely(tls: &Tls, now: Time) -> Option<ServerFact> {
     let client = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().ok()?;
     // The time is looked at before the name and who signed: what clients make of those is not known here.
     let name = ServerName::from(IpAddr::from(Ipv4Addr::LOCALHOST));
-    let now = UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(now.0).unwrap_or_default()));
-    let path = tls.cert.clone();
-    match client.verify_server_cert(&own, &[], &name, &[], now) {
-        Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
-            Some(ServerFact::ExpiredCertificate { path, since: moment(not_after) })
-        }
-        Err(rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. })) => {
-            Some(ServerFact::EarlyCertificate { path, until: moment(not_before) })
-        }
+    let at = UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(at.0).unwrap_or_default()));
+    match client.verify_server_cert(&own, &[], &name, &[], at) {
+        Err(rustls::Error::InvalidCertificate(error)) => Some(error),
         _ => None,
     }
 }
 
-fn moment(time: UnixTime) -> String {
-    Time(i64::try_from(time.as_secs()).unwrap_or(i64::MAX).saturating_mul(1_000)).to_string()
+fn moment(time: UnixTime) -> Time {
+    Time(i64::try_from(time.as_secs()).unwrap_or(i64::MAX).saturating_mul(1_000))
 }
 
 /// What is wrong with a file of PEM (RFC 7468). Its bytes are not quoted.

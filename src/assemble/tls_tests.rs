@@ -3,7 +3,7 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd};
 use secrecy::SecretSlice;
 
-use super::{build, untimely};
+use super::{build, expires, untimely};
 use crate::config::model::{Span, Tls};
 use crate::message::Time;
 
@@ -74,6 +74,7 @@ fn a_certificate_is_told_of_only_when_it_is_not_valid_now() {
         ("of an authority, without a name", signed_by(authority(), &parameters(&[]), true)),
         ("of an authority that has expired", signed_by(long_gone, &parameters(&["localhost"]), true)),
     ] {
+        assert_eq!(expires(&tls), Some(Time(UNTIL)), "{what}");
         for (now, expected) in [
             (0, Some(early)),
             (FROM - 1, Some(early)),

@@ -68,12 +68,19 @@ fn reloads(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     page.counters("reloads", "Reloads", results)?;
     let fresh = u64::from(live.reloads.stale().is_none());
     page.gauge("last_reload_successful", "0 while a change of the files stands refused", fresh)?;
-    let seconds = |time: Time| u64::try_from(time.0 / 1_000).unwrap_or(0);
     let snapshot = live.snapshot();
     let last = live.reloads.last().map_or(snapshot.loaded_at, |report| report.at);
     page.gauge("last_reload_timestamp_seconds", "When a reload was last committed or refused", seconds(last))?;
     page.gauge("config_loaded_timestamp_seconds", "When the configuration was loaded", seconds(snapshot.loaded_at))?;
-    page.gauge("config_generation", "Generation of the configuration in force", snapshot.generation)
+    page.gauge("config_generation", "Generation of the configuration in force", snapshot.generation)?;
+    // Without a certificate there is no metric: 0 would be one that expired in 1970.
+    let cert = snapshot.config.server.tls.as_ref().map(|tls| tls.cert.as_str());
+    let expires = cert.zip(snapshot.certificate_expires).map(|(cert, at)| ([("cert", cert)], seconds(at)));
+    page.gauges("certificate_expires_timestamp_seconds", "When the certificate of `server.tls` expires", expires)
+}
+
+fn seconds(time: Time) -> u64 {
+    u64::try_from(time.0 / 1_000).unwrap_or(0)
 }
 
 fn topics(live: &Live, page: &mut Page<'_>) -> fmt::Result {

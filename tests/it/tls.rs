@@ -23,7 +23,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::peer::Peer;
-use crate::rig::{Rig, until};
+use crate::rig::{Rig, call, until};
 use crate::subscriber::Subscriber;
 
 const CONFIG: &str = r#"
@@ -167,7 +167,7 @@ async fn a_certificate_is_replaced_without_a_restart_and_nobody_is_disconnected(
 async fn a_certificate_that_has_expired_is_put_in_force_with_a_warning() {
     let place = Place::new();
     place.certify();
-    let (_rig, reloader) = place.start().await;
+    let (rig, reloader) = place.start().await;
     for code in ["expired-certificate", "early-certificate"] {
         for file in ["cert.pem", "key.pem"] {
             fs::copy(format!("tests/config/bad/{code}/{file}"), place.0.join("tls").join(file)).expect("a file");
@@ -178,6 +178,10 @@ async fn a_certificate_that_has_expired_is_put_in_force_with_a_warning() {
         assert_eq!((diagnostics.len(), &diagnostics[0]["code"]), (1, &json!(code)), "{diagnostics:?}");
         assert_eq!((&diagnostics[0]["severity"], &diagnostics[0]["line"]), (&json!("warning"), &json!(6)));
     }
+    let metrics = String::from_utf8(call(rig.admin, "GET /metrics HTTP/1.1\r\n", "").await.body).expect("text");
+    let expires = "\nrelay_certificate_expires_timestamp_seconds{cert=\"tls/cert.pem\"} ";
+    let (_, expires) = metrics.split_once(expires).expect("the time that the certificate expires");
+    assert_eq!(expires.lines().next(), Some("7258118400"));
 }
 
 #[tokio::test]
