@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::close::Close;
 use crate::hub::entry::Mark;
 use crate::hub::subscriber::Subscriber;
-use crate::ingest::denied;
 use crate::message::Time;
 use crate::name::Pattern;
 use crate::notice::{Notice, UnsubscribedReason};
@@ -25,7 +24,7 @@ const TOLD_BY_NAME: usize = 16;
 /// 401, 403 or 404.
 pub fn admit(snapshot: &Snapshot, principal: &Principal, pattern: &Pattern) -> Result<(), Refusal> {
     if !authorize(principal, Action::Subscribe, pattern) {
-        return Err(denied(principal, Action::Subscribe, pattern));
+        return Err(Refusal::denied(principal, Action::Subscribe, pattern));
     }
     match pattern.exact() {
         Some(topic) if snapshot.resolve(&topic).is_none() => Err(Refusal::UnknownTopic { topic: topic.to_string() }),

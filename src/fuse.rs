@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::hub::topic::Counter;
+use crate::counter::Counter;
 
 /// So many validations over the budget blow it.
 pub const STRIKES: u32 = 5;

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tracing::warn;
 
-use crate::hub::topic::Counter;
+use crate::counter::Counter;
 use crate::message::Time;
 use crate::plugin::AuthError;
 use crate::principal::Principal;
@@ -32,7 +32,7 @@ pub async fn identify(
     };
     let (now, limit) = (Instant::now(), snapshot.config.limits.auth_failures);
     // All services of this machine share its loopback address: one that has a wrong token must not keep the others out.
-    if failures.of(peer, now) >= limit && !peer.is_loopback() {
+    if !peer.is_loopback() && failures.of(peer, now) >= limit {
         return Err(limited(Rate::AuthFailures));
     }
     snapshot.auth.authenticate(bearer, Time::now()).await.map_err(|error| {
@@ -57,7 +57,7 @@ pub struct Failures {
 
 impl Failures {
     fn of(&self, peer: IpAddr, now: Instant) -> u32 {
-        self.counts.add(network(peer), 0, now)
+        self.counts.get(&network(peer), now)
     }
 
     fn count(&self, peer: IpAddr, now: Instant) -> u32 {

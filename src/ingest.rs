@@ -81,13 +81,16 @@ pub async fn publish_batch(
         Err(refusal) => Err(refusal),
     };
     match &result {
-        Ok(_) => live.stats.publish.observe(began.elapsed()),
+        Ok(published) => {
+            live.stats.publish.observe(began.elapsed());
+            published.try_all();
+        }
         Err(Refusal::Batch(items)) => items.iter().for_each(|(index, refusal)| {
             count_refused(live, publications.get(*index).map(|publication| &publication.topic), refusal);
         }),
         Err(refusal) => count_refused(live, None, refusal),
     }
-    result
+    result.map(|published| published.receipts)
 }
 
 /// Counts a refused publish with the topic that it was meant for, if that is declared.
@@ -103,7 +106,7 @@ async fn publish_all(
     mut snapshot: Arc<Snapshot>,
     principal: &Principal,
     publications: &[Publication],
-) -> Result<Vec<Receipt>, Refusal> {
+) -> Result<Published, Refusal> {
     let mut judged = judge_all(&snapshot, principal, publications)?;
     loop {
         // From here until the ticket is dropped a reload waits before it marks its place in the log.
@@ -114,9 +117,7 @@ async fn publish_all(
         if live.admits(&snapshot) {
             let Judged { drafts, tried } = judged;
             let receipts = append(live, drafts).await?;
-            drop(ticket);
-            try_all(tried, &receipts, snapshot.config.limits.validation_budget);
-            return Ok(receipts);
+            return Ok(Published { receipts, tried, budget: snapshot.config.limits.validation_budget });
         }
         drop(ticket);
         let newest = live.snapshot();
@@ -136,6 +137,14 @@ fn within_rate(live: &Live, snapshot: &Snapshot, publisher: Publisher<'_>, publi
         None => Whose::Network(network(publisher.peer)),
     };
     live.rates.publish(whose, publications, limit)
+}
+
+/// What stands in the log.
+struct Published {
+    receipts: Vec<Receipt>,
+    /// See [`Judged::tried`].
+    tried: Vec<(usize, Arc<Shadow>, Payload)>,
+    budget: Duration,
 }
 
 /// What every schema accepts, ready for the log.
@@ -236,35 +245,29 @@ fn admit<'s>(snapshot: &'s Snapshot, principal: &Principal, topic: &TopicName) -
     let may = |principal: &Principal| authorize_topic(principal, Action::Publish, topic);
     // Mostly there is one for both.
     if !may(&now) || !(std::ptr::eq(principal, &*now) || may(principal)) {
-        return Err(denied(principal, Action::Publish, &Pattern::from(topic)));
+        return Err(Refusal::denied(principal, Action::Publish, &Pattern::from(topic)));
     }
     let rules = snapshot.resolve(topic).map(|rules| &**rules);
     rules.ok_or_else(|| Refusal::UnknownTopic { topic: topic.to_string() })
 }
 
-/// The refusal of somebody without a grant: 401 where a credential could help, else 403.
-pub fn denied(principal: &Principal, action: Action, topics: &Pattern) -> Refusal {
-    match principal.token {
-        None if principal.user.is_none() => Refusal::Unauthenticated { wrong: false },
-        _ => Refusal::Forbidden { action, topics: topics.clone() },
-    }
-}
-
-/// Has the schemas of one day judge what was published, unless they have been too slow too often.
-fn try_all(tried: Vec<(usize, Arc<Shadow>, Payload)>, receipts: &[Receipt], budget: Duration) {
-    for (index, shadow, payload) in tried {
-        if receipts.get(index).is_none_or(|receipt| receipt.duplicate) {
-            continue;
-        }
-        let observe = AssertUnwindSafe(|| shadow.observe(&payload));
-        // The message is in the log: its publisher is told so, whatever becomes of this. The panic's hook has logged it.
-        let observed = timed(&shadow.fuse, budget, || catch_unwind(observe));
-        if let Ok((_, Some(took))) = observed {
-            let (schema, took_ms) = (shadow.schema.file(), took.as_millis());
-            warn!(
-                schema,
-                took_ms, "validating against `schema_next` keeps exceeding its budget; it is paused for a while"
-            );
+impl Published {
+    /// Has the schemas of one day judge it, unless they have been too slow too often.
+    fn try_all(&self) {
+        for (index, shadow, payload) in &self.tried {
+            if self.receipts.get(*index).is_none_or(|receipt| receipt.duplicate) {
+                continue;
+            }
+            let observe = AssertUnwindSafe(|| shadow.observe(payload));
+            // The message is in the log: its publisher is told so, whatever becomes of this. The panic's hook has logged it.
+            let observed = timed(&shadow.fuse, self.budget, || catch_unwind(observe));
+            if let Ok((_, Some(took))) = observed {
+                let (schema, took_ms) = (shadow.schema.file(), took.as_millis());
+                warn!(
+                    schema,
+                    took_ms, "validating against `schema_next` keeps exceeding its budget; it is paused for a while"
+                );
+            }
         }
     }
 }

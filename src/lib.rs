@@ -12,6 +12,7 @@ pub mod close;
 pub mod command;
 pub mod config;
 pub mod connections;
+pub mod counter;
 pub mod delivery;
 pub mod diagnostic;
 pub mod directory;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::name::Pattern;
-use crate::principal::Action;
+use crate::principal::{Action, Principal};
 
 /// The slugs of all problems: the last parts of their types.
 pub const SLUGS: [&str; 24] = [
@@ -172,6 +172,14 @@ impl Rate {
 }
 
 impl Refusal {
+    /// The refusal of somebody without a grant: 401 where a credential could help, else 403.
+    pub fn denied(principal: &Principal, action: Action, topics: &Pattern) -> Self {
+        match principal.token {
+            None if principal.user.is_none() => Self::Unauthenticated { wrong: false },
+            _ => Self::Forbidden { action, topics: topics.clone() },
+        }
+    }
+
     /// The last part of the problem's type, `urn:relay:problem:<slug>`.
     pub fn slug(&self) -> &'static str {
         self.row().0

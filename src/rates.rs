@@ -36,6 +36,18 @@ impl<K> Default for Window<K> {
 }
 
 impl<K: Hash + Eq> PerSecond<K> {
+    /// A key's count.
+    pub fn get(&self, key: &K, now: Instant) -> u32 {
+        let window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match window.since {
+            Some(since) if now.duration_since(since) < Duration::from_secs(1) => {
+                let full = window.counts.len() >= MAX_KEYS;
+                window.counts.get(key).copied().unwrap_or(if full { window.others } else { 0 })
+            }
+            _ => 0,
+        }
+    }
+
     /// Adds to a key's count and answers it.
     pub fn add(&self, key: K, n: u32, now: Instant) -> u32 {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,7 +126,9 @@ mod tests {
         let (counts, start) = (PerSecond::default(), Instant::now());
         assert_eq!(counts.add("a", 2, start), 2);
         assert_eq!(counts.add("b", 1, start), 1);
+        assert_eq!((counts.get(&"a", start), counts.get(&"c", start)), (2, 0));
         assert_eq!(counts.add("a", 1, start + Duration::from_millis(999)), 3);
+        assert_eq!(counts.get(&"a", start + Duration::from_secs(1)), 0);
         assert_eq!(counts.add("a", 1, start + Duration::from_secs(1)), 1);
     }
 
@@ -126,6 +140,7 @@ mod tests {
         }
         assert_eq!(counts.add(MAX_KEYS + 5_000, 1, start), 1_001, "the others share one count");
         assert_eq!(counts.add(0, 1, start), 2);
+        assert_eq!((counts.get(&(MAX_KEYS + 6_000), start), counts.get(&0, start)), (1_001, 2));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
+use crate::counter::Counter;
 use crate::fuse::Fuse;
-use crate::hub::topic::Counter;
 use crate::message::Time;
 use crate::schema::{Payload, Refused, Schema};
 

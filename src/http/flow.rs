@@ -47,23 +47,25 @@ enum Stage {
 
 /// For whom it is held.
 #[derive(Default)]
-enum Holder {
+pub enum Holder {
+    /// For none that counts.
     #[default]
     Nobody,
     /// A stream, until it has ended.
     Stream(Arc<Connection>),
     /// One answer: a subscriber of nothing, so that it is counted and dropped as they are.
     Answer(Subscriber),
-    /// An answer that is counted, and stays until its peer has taken it or has stood still for `limits.write_stall`.
-    MustDeliver(Subscriber),
+    /// An answer that is counted, and stays until its peer has taken it or has stood still for `limits.write_stall`. Among
+    /// the subscribers it would be taken for one whose end makes room.
+    MustDeliver(Arc<Connection>),
 }
 
 impl Holder {
     fn connection(&self) -> Option<&Connection> {
         match self {
             Self::Nobody => None,
-            Self::Stream(connection) => Some(connection),
-            Self::Answer(subscriber) | Self::MustDeliver(subscriber) => Some(subscriber.connection()),
+            Self::Stream(connection) | Self::MustDeliver(connection) => Some(connection),
+            Self::Answer(subscriber) => Some(subscriber.connection()),
         }
     }
 }
@@ -121,10 +123,8 @@ impl Flow {
         *self.holder() = Holder::Stream(stream);
     }
 
-    /// A whole answer is handed over, and counts as what `subscriber` holds until it has left. One that can be asked for
-    /// again is cut for want of memory.
-    pub fn keep(&self, subscriber: Subscriber, bytes: usize, repeatable: bool) {
-        let holder = if repeatable { Holder::Answer(subscriber) } else { Holder::MustDeliver(subscriber) };
+    /// A whole answer is handed over, and counts as what `holder` holds until it has left.
+    pub fn keep(&self, holder: Holder, bytes: usize) {
         let before = std::mem::replace(&mut *self.holder(), holder);
         drop(before);
         self.hand_over(bytes);

@@ -45,8 +45,8 @@ use warp::reply::Response;
 use crate::assemble::reload::Reloader;
 use crate::connections::Permit;
 use crate::http::call::Call;
-use crate::http::flow::Flow;
-use crate::hub::connection::NoSocket;
+use crate::http::flow::{Flow, Holder};
+use crate::hub::connection::{Connection, NoSocket};
 use crate::live::Live;
 use crate::plugin::Protocol;
 use crate::problem::Refusal;
@@ -191,21 +191,25 @@ async fn finish(call: Arc<Call>, began: Instant, routed: BoxFuture<'static, Resp
     response
 }
 
-/// A peer that does not read its answer holds all of it. What a GET asked for can be asked for again; what came of a
-/// publish is told in any case.
+/// A peer that does not read its answer holds all of it. What a GET asked for can be asked for again, and so can what was
+/// refused; what came of a publish is told in any case.
 fn account_large_answer(call: &Call, response: &mut Response) {
     let bytes = response.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
     if bytes <= LARGE || call.side() == Side::Admin {
         return;
     }
     let hub = &call.live().hub;
-    let repeatable = call.method == Method::GET;
+    let repeatable = call.method == Method::GET || !response.status().is_success();
     if repeatable && !hub.outbound.admits_answer(call.snapshot.config.limits.outbound) {
         *response = answer::refusal(&Refusal::Overloaded {
             what: "slow readers hold more than half of `limits.outbound`",
             retry_after: Duration::from_secs(1),
         });
     } else {
-        call.link.flow.keep(hub.subscriber(NoSocket, &Sse), bytes, repeatable);
+        let holder = match repeatable {
+            true => Holder::Answer(hub.subscriber(NoSocket, &Sse)),
+            false => Holder::MustDeliver(Connection::new(NoSocket, hub.outbound.clone())),
+        };
+        call.link.flow.keep(holder, bytes);
     }
 }

@@ -13,7 +13,6 @@ use warp::reply::Response;
 use crate::http::answer;
 use crate::http::call::Call;
 use crate::http::query::Params;
-use crate::ingest::denied;
 use crate::name::{Pattern, TopicName};
 use crate::principal::{Action, Principal, authorize_topic};
 use crate::problem::Refusal;
@@ -77,7 +76,7 @@ fn find(text: &str, snapshot: &Snapshot, principal: &Principal) -> Result<Arc<To
         None => may_know(snapshot, principal, &pattern),
     };
     if !may {
-        return Err(denied(principal, Action::Subscribe, &pattern));
+        return Err(Refusal::denied(principal, Action::Subscribe, &pattern));
     }
     let found = match &topic {
         Some(topic) => snapshot.resolve(topic),

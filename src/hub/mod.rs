@@ -24,13 +24,14 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 
 use crate::close::Close;
+use crate::counter::Counter;
 use crate::directory::Directory;
 use crate::hub::connection::{Connection, Io};
 use crate::hub::entry::{Cursor, Mark, Message};
 use crate::hub::outbound::Outbound;
 use crate::hub::shard::Shard;
 use crate::hub::subscriber::Subscriber;
-use crate::hub::topic::{Counter, Topic};
+use crate::hub::topic::Topic;
 use crate::hub::window::Window;
 use crate::message::{Epoch, Record, Seq};
 use crate::name::{Pattern, TopicName};
@@ -181,12 +182,14 @@ impl Hub {
         all
     }
 
-    /// Drops subscribers until what the others hold is within the budget: those that are the furthest behind first, and of
-    /// several at one place whoever has taken nothing for longest. Answers how many.
+    /// Drops subscribers until everything that is held is within the budget: those that are the furthest behind first, and
+    /// of several at one place whoever has taken nothing for longest. Answers how many.
     pub fn shed(&self, budget: usize) -> usize {
         let holders = self.connections().into_iter().map(|connection| (connection.held(), connection));
-        let mut holders: Vec<_> = holders.filter(|(bytes, c)| *bytes > 0 && c.ending().is_none()).collect();
-        let mut held: usize = holders.iter().map(|(bytes, _)| bytes).sum();
+        let (mut holders, going): (Vec<_>, Vec<_>) =
+            holders.filter(|(bytes, _)| *bytes > 0).partition(|(_, connection)| connection.ending().is_none());
+        let going: usize = going.iter().map(|(bytes, _)| bytes).sum();
+        let mut held = self.outbound.held().saturating_sub(going);
         let mut shed = 0;
         holders.sort_by_cached_key(|(_, connection)| (connection.last_position(), connection.progress()));
         for (bytes, connection) in holders {

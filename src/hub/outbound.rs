@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::hub::topic::Counter;
+use crate::counter::Counter;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]

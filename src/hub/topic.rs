@@ -1,7 +1,6 @@
 //! A declared topic as it lives: what was counted of it, across all reloads that keep its name.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use crate::counter::Counter;
 use crate::name::Pattern;
 use crate::problem::{Refusal, SLUGS};
 
@@ -30,27 +29,6 @@ impl Topic {
             gaps: Counter::default(),
             refused: Refused::default(),
         }
-    }
-}
-
-/// A number that many threads change and one now and then reads.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds.
-    pub fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
-    }
-
-    /// Takes away, for a counter used as a gauge.
-    pub fn sub(&self, n: u64) {
-        self.0.fetch_sub(n, Ordering::Relaxed);
-    }
-
-    /// The number now.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
     }
 }
 

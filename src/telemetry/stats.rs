@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::hub::topic::{Counter, Refused};
+use crate::counter::Counter;
+use crate::hub::topic::Refused;
 
 /// What requests are counted by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

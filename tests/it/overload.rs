@@ -161,22 +161,44 @@ async fn answers_that_nobody_reads_are_within_the_budget_too() {
     rig.end().await;
 }
 
+/// A list of a thousand messages, by a peer that does not read the answer yet.
+async fn publish_a_list(rig: &Rig, payload: &str) -> Peer<TcpStream> {
+    let batch = format!("[{}]", vec![format!(r#"{{"topic":"cats","data":{payload}}}"#); 1_000].join(","));
+    let mut peer = Peer::new(narrow(rig.public).await);
+    let request = "POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+    peer.send(format!("{request}Content-Length: {}\r\n\r\n{batch}", batch.len())).await;
+    let outbound = &rig.live.hub.outbound;
+    until("the answer is held", || outbound.held() > 30 << 10).await;
+    let mut less = snapshot(|config| config.limits.outbound = 1 << 10);
+    less.generation = 2;
+    drop(rig.live.commit(std::sync::Arc::new(less)));
+    peer
+}
+
 /// A page of history can be asked for again; what came of a publish cannot.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_came_of_a_publish_is_told_however_little_room_there_is() {
     let rig = start().await;
-    let outbound = &rig.live.hub.outbound;
-    let batch = format!("[{}]", vec![r#"{"topic":"cats","data":1}"#; 1_000].join(","));
-    let mut peer = Peer::new(narrow(rig.public).await);
-    let request = "POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
-    peer.send(format!("{request}Content-Length: {}\r\n\r\n{batch}", batch.len())).await;
-    until("the receipts are held", || outbound.held() > 30 << 10).await;
-    let mut less = snapshot(|config| config.limits.outbound = 1 << 10);
-    less.generation = 2;
-    drop(rig.live.commit(std::sync::Arc::new(less)));
-    until("there is too little room", || outbound.dropped.get() > 0).await;
+    let mut peer = publish_a_list(&rig, "1").await;
+    let (slow, _far) = duplex(64);
+    let mut subscriber = rig.live.hub.subscriber(slow, &RelayV1);
+    subscriber.reply(&mut Context::from_waker(Waker::noop()), &[b'x'; 1_000]);
+    until("a slow reader is dropped for it", || subscriber.connection().ending() == Some(Close::Lagging)).await;
+    assert_eq!(rig.live.hub.outbound.dropped.get(), 1, "the answer is not counted as dropped");
     let answer = peer.answer().await.expect("all of it");
     assert_eq!((answer.status, answer.json().as_array().map(Vec::len)), (200, Some(1_000)));
+    rig.end().await;
+}
+
+/// Nothing was published: whoever asks for refusals and reads them drop by drop keeps nobody else out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_refusal_is_cut_for_want_of_room() {
+    let rig = start().await;
+    let mut peer = publish_a_list(&rig, r#"{"a":1,"a":2}"#).await;
+    until("it is dropped", || rig.live.hub.outbound.held() == 0).await;
+    assert_eq!(rig.live.hub.outbound.dropped.get(), 1);
+    let answer = String::from_utf8(peer.rest().await).expect("text");
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.len() < 30 << 10, "it breaks off: {answer}");
     rig.end().await;
 }
 

@@ -12,6 +12,7 @@ const LEVELS: &[(&str, &[&str])] = &[
             "close",
             "command",
             "config",
+            "counter",
             "diagnostic",
             "directory",
             "footprint",
