@@ -57,7 +57,7 @@ pub trait Store: Send + Sync {
     fn remember(&self, keys: usize, window: Duration);
 
     /// Evicts what has aged. Called about once a second.
-    fn sweep(&self, now: Time);
+    fn sweep(&self, now: Time) -> BoxFuture<'_, ()>;
 
     /// Bytes of payload retained now for each declared topic, for the metrics.
     fn retained(&self) -> Vec<(Pattern, usize)>;

@@ -127,7 +127,7 @@ async fn sweep(live: Arc<Live>) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         tick.tick().await;
-        live.hub.store().sweep(Time::now());
+        live.hub.store().sweep(Time::now()).await;
     }
 }
 

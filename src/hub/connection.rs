@@ -70,6 +70,9 @@ struct Cold {
     fallen: Option<Cursor>,
     /// What is left of the frame or reply that was begun.
     rest: Vec<u8>,
+    /// So much of its front has left. It is cut off when it is half: each time would move all of a large frame for every
+    /// little that a slow peer takes.
+    left: usize,
     /// Bytes may still lie in a TLS layer, at most [`LAYER`].
     unflushed: bool,
     /// What was handed over elsewhere and has not left, in bytes.
@@ -98,8 +101,16 @@ pub enum Written {
 impl Connection {
     /// A connection that its task serves for now.
     pub fn new(io: impl Io + 'static, outbound: Arc<Outbound>) -> Arc<Self> {
-        let cold =
-            Cold { fallen: None, rest: Vec::new(), unflushed: false, outside: 0, remembered: 0, counted: 0, outbound };
+        let cold = Cold {
+            fallen: None,
+            rest: Vec::new(),
+            left: 0,
+            unflushed: false,
+            outside: 0,
+            remembered: 0,
+            counted: 0,
+            outbound,
+        };
         let wire = Wire { live: None, cold: Box::new(cold), io };
         Arc::new(Connection {
             waker: AtomicWaker::new(),
@@ -294,8 +305,9 @@ impl Wire {
 
     /// What was kept, for whoever writes it now.
     pub(super) fn release(&mut self) -> Vec<u8> {
-        let rest = std::mem::take(&mut self.cold.rest);
+        let mut rest = std::mem::take(&mut self.cold.rest);
         if rest.capacity() > 0 {
+            rest.drain(..std::mem::take(&mut self.cold.left));
             self.cold.account();
         }
         rest
@@ -315,21 +327,25 @@ impl Wire {
 
     /// Bytes that were kept; what a TLS layer holds counts as one.
     fn unsent(&self) -> usize {
-        self.cold.rest.len() + usize::from(self.cold.unflushed)
+        self.cold.rest.len() - self.cold.left + usize::from(self.cold.unflushed)
     }
 
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Dead>> {
         if self.is_clear() {
             return Poll::Ready(Ok(()));
         }
-        let rest = std::mem::take(&mut self.cold.rest);
+        let mut rest = std::mem::take(&mut self.cold.rest);
+        let mut left = std::mem::take(&mut self.cold.left);
         self.cold.unflushed = false;
-        let written = match self.write(cx, &rest) {
+        let written = match self.write(cx, &rest[left..]) {
             Written::All => Poll::Ready(Ok(())),
             Written::Broken => Poll::Ready(Err(Dead)),
             Written::Part(n) => {
-                self.cold.rest = rest;
-                self.cold.rest.drain(..n);
+                left += n;
+                if left > rest.len() / 2 {
+                    rest.drain(..std::mem::take(&mut left));
+                }
+                (self.cold.rest, self.cold.left) = (rest, left);
                 Poll::Pending
             }
         };

@@ -1,8 +1,10 @@
 use std::mem::{offset_of, size_of};
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, duplex};
+use tokio::task::unconstrained;
 
 use super::{Connection, NoSocket, Written};
 use crate::hub::stamp::Stamp;
@@ -34,6 +36,27 @@ async fn a_peer_that_takes_the_rest_bit_by_bit_makes_progress() {
     }
     assert!(connection.poll_rest(&mut cx, || 11).is_ready());
     assert_eq!(connection.progress(), 9, "nothing was left");
+}
+
+/// All of what was left was moved to the front for each bit that was taken: 64 GiB here.
+#[tokio::test]
+async fn a_large_rest_that_is_taken_bit_by_bit_is_not_moved_each_time() {
+    const LENGTH: usize = 4 << 20;
+    let (near, mut far) = duplex(64);
+    let connection = Connection::new(near, Arc::default());
+    let mut cx = Context::from_waker(Waker::noop());
+    let rest: Vec<u8> = (0..LENGTH).map(|n| (n % 251) as u8).collect();
+    connection.wire().keep(&rest);
+    let (began, mut got) = (Instant::now(), Vec::with_capacity(LENGTH));
+    let taken = async {
+        while got.len() < LENGTH {
+            let _ = connection.poll_rest(&mut cx, || 1);
+            far.read_buf(&mut got).await.expect("it was written");
+        }
+    };
+    unconstrained(taken).await;
+    assert!(got == rest && connection.wire().is_clear(), "all of it, in order");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
 #[test]

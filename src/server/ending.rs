@@ -37,6 +37,8 @@ pub(super) async fn end(live: &Live) -> Result<(), BTreeMap<&'static str, usize>
         }
         connections.iter().for_each(|connection| connection.end(Close::Draining));
     }
+    // With the last of them goes a socket, whose peer is waiting for that.
+    drop(connections);
     live.drain.ended(until - Instant::now()).await
 }
 

@@ -7,6 +7,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use ahash::AHashMap;
+use tokio::task::yield_now;
+
 use crate::config::keys;
 use crate::directory::Directory;
 use crate::message::{Epoch, Record, Seq, Time};
@@ -112,17 +115,26 @@ impl Store for MemoryStore {
         self.log().keys.resize(keys, window);
     }
 
-    fn sweep(&self, now: Time) {
-        self.log().sweep(now);
+    fn sweep(&self, now: Time) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.log().keys.expire(now);
+            // There may be a hundred thousand rings: publishers wait for those of one block.
+            for block in 0.. {
+                if !self.log().sweep(block, now) {
+                    return;
+                }
+                yield_now().await;
+            }
+        })
     }
 
     fn retained(&self) -> Vec<(Pattern, usize)> {
         let log = self.log();
-        let mut bytes: HashMap<Arc<str>, (Pattern, usize)> = HashMap::new();
+        let mut bytes: AHashMap<&str, (&Pattern, usize)> = AHashMap::new();
         for (declared, ring) in log.rings.iter().filter_map(|ring| Some((ring.declared()?, ring))) {
-            bytes.entry(declared.as_str().into()).or_insert_with(|| (declared.clone(), 0)).1 += ring.bytes();
+            bytes.entry(declared.as_str()).or_insert((declared, 0)).1 += ring.bytes();
         }
-        bytes.into_values().collect()
+        bytes.into_values().map(|(declared, bytes)| (declared.clone(), bytes)).collect()
     }
 }
 
@@ -222,9 +234,12 @@ impl Log {
         before
     }
 
-    fn sweep(&mut self, now: Time) {
-        self.keys.expire(now);
-        let idle = self.rings.each(|ring, order| {
+    /// Evicts what has aged in one block of rings; whether there is such a block.
+    fn sweep(&mut self, block: usize, now: Time) -> bool {
+        if block >= self.rings.blocks() {
+            return false;
+        }
+        let idle = self.rings.each_of(block, |ring, order| {
             ring.expire(now, order);
             ring.is_empty() && ring.declared().is_some_and(|declared| !declared.is_exact())
         });
@@ -235,6 +250,7 @@ impl Log {
             }
             self.rings.forget(place, self.head);
         }
+        true
     }
 }
 
@@ -289,6 +305,10 @@ mod tests {
         log.rings.order.after(0).map(|record| record.seq).collect()
     }
 
+    fn sweep(log: &mut Log, now: i64) {
+        (0..).find(|block| !log.sweep(*block, Time(now)));
+    }
+
     #[test]
     fn a_clock_that_steps_back_a_little_is_waited_for_and_one_that_was_ahead_is_followed() {
         let store = store();
@@ -305,11 +325,11 @@ mod tests {
         for (key, now) in [("one", 10 * HOUR), ("ahead", 90 * HOUR), ("two", 10 * HOUR + 1), ("three", 10 * HOUR + 2)] {
             append(&mut log, key, now);
         }
-        log.sweep(Time(11 * HOUR - 1));
+        sweep(&mut log, 11 * HOUR - 1);
         assert_eq!(retained(&log), [1, 2, 3, 4]);
-        log.sweep(Time(11 * HOUR));
+        sweep(&mut log, 11 * HOUR);
         assert_eq!(retained(&log), [2, 3, 4]);
-        log.sweep(Time(11 * HOUR + 1));
+        sweep(&mut log, 11 * HOUR + 1);
         assert_eq!(retained(&log), [4]);
         assert!(!append(&mut log, "ahead", 11 * HOUR + 2).duplicate, "a key is not remembered beyond its window");
     }
@@ -337,8 +357,8 @@ mod tests {
         append_all(&mut log, vec![draft("f.t")], 10 * HOUR);
         append_all(&mut log, family(10_000), 10 * HOUR);
         append_all(&mut log, vec![draft("f.t")], 12 * HOUR);
-        log.sweep(Time(11 * HOUR));
-        log.sweep(Time(13 * HOUR));
+        sweep(&mut log, 11 * HOUR);
+        sweep(&mut log, 13 * HOUR);
         assert_eq!(log.rings.families().len(), 1, "ten thousand are remembered one by one");
         drop(log);
         let topics = ["f.t", "a.*"].map(|text| Pattern::parse(text).expect("a pattern"));

@@ -121,15 +121,19 @@ impl Rings {
 
     /// Visits every ring; answers where those stand that are to be forgotten, as `act` says.
     pub(super) fn each(&mut self, mut act: impl FnMut(&mut Ring, &mut Order) -> bool) -> Vec<usize> {
-        let mut gone = Vec::new();
-        for place in 0..self.count() {
-            if self.ring(place).is_some_and(|ring| !ring.is_forgotten())
-                && self.change(place, &mut act).unwrap_or_default()
-            {
-                gone.push(place);
-            }
-        }
-        gone
+        (0..self.blocks.len()).flat_map(|number| self.each_of(number, &mut act)).collect()
+    }
+
+    /// Visits the rings of a block, as [`Rings::each`].
+    pub(super) fn each_of(&mut self, number: usize, mut act: impl FnMut(&mut Ring, &mut Order) -> bool) -> Vec<usize> {
+        let places = number * BLOCK..number * BLOCK + self.blocks[number].rings.len();
+        let mut is_gone = |place| self.change(place, |ring, order| !ring.is_forgotten() && act(ring, order));
+        places.filter(|place| is_gone(*place) == Some(true)).collect()
+    }
+
+    /// Blocks there are.
+    pub(super) fn blocks(&self) -> usize {
+        self.blocks.len()
     }
 
     /// A message of a topic without a ring is not retained.

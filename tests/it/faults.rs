@@ -83,8 +83,8 @@ impl Store for Faulty {
         self.store.remember(keys, window);
     }
 
-    fn sweep(&self, now: Time) {
-        self.store.sweep(now);
+    fn sweep(&self, now: Time) -> BoxFuture<'_, ()> {
+        self.store.sweep(now)
     }
 
     fn retained(&self) -> Vec<(Pattern, usize)> {

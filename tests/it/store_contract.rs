@@ -146,7 +146,7 @@ async fn an_append_is_all_or_nothing() {
         assert_eq!(store.head(), head, "{kind}");
         let (retained, _) = state(&store, &["**"]).await;
         assert_eq!(retained.len(), 3, "{kind}: {retained:?}");
-        store.sweep(Time(Time::now().0 + HOUR));
+        store.sweep(Time(Time::now().0 + HOUR)).await;
         append(&store, ["f.3", "f.4", "f.5"].map(|topic| draft(topic, "1")).into()).await;
     }
 }
@@ -178,9 +178,9 @@ async fn a_key_appends_once_for_its_principal_and_topic_within_the_window() {
         let differ = ["6", "7"].map(|payload| keyed("a", payload, "shop", "k6"));
         assert!(matches!(store.append(differ.into()).await, Err(StoreError::KeyReused(1))), "{kind}");
 
-        store.sweep(Time(Time::now().0 + 299_000));
+        store.sweep(Time(Time::now().0 + 299_000)).await;
         assert!(matches!(one(keyed("a", "6", "shop", "k5")).await, Err(StoreError::KeyReused(0))), "{kind}: too early");
-        store.sweep(Time(Time::now().0 + 300_001));
+        store.sweep(Time(Time::now().0 + 300_001)).await;
         assert!(!one(keyed("a", "6", "shop", "k5")).await.expect("the window has passed").1, "{kind}");
     }
 }
@@ -211,9 +211,9 @@ async fn retention_is_by_count_by_bytes_and_by_age_exactly() {
         );
         let page = read(&store, &["a"], 0, Seq::MAX, 10).await;
         let (oldest, newest) = (page.records[0].time.0, page.records[3].time.0);
-        store.sweep(Time(oldest + HOUR - 1));
+        store.sweep(Time(oldest + HOUR - 1)).await;
         assert_eq!(state(&store, &["a"]).await.0.len(), 4, "{kind}: age, a millisecond too early");
-        store.sweep(Time(newest + HOUR));
+        store.sweep(Time(newest + HOUR)).await;
         assert_eq!(state(&store, &["a"]).await, (vec![], evicted(&[("a", a[6])])), "{kind}: age");
 
         let a = seqs(&store, "a", 4).await;
@@ -227,7 +227,7 @@ async fn what_was_evicted_is_told_truly_of_topics_that_were_dropped_and_come_bac
     for (kind, store) in stores() {
         let x = seqs(&store, "f.x", 2).await;
         let y = seqs(&store, "f.y", 1).await;
-        store.sweep(Time(Time::now().0 + HOUR));
+        store.sweep(Time(Time::now().0 + HOUR)).await;
         assert_eq!(state(&store, &["f.x"]).await, (vec![], evicted(&[("f.x", x[1])])), "{kind}: idle and dropped");
         assert_eq!(state(&store, &["f.*"]).await, (vec![], evicted(&[("f.*", y[0])])), "{kind}: stand together");
         assert_eq!(state(&store, &["f.z"]).await, (vec![], evicted(&[])), "{kind}: was never there");
@@ -257,7 +257,7 @@ async fn beyond_a_number_of_dropped_topics_the_truth_is_told_of_their_family() {
         for round in 0..4_000 {
             let batch = (0..3).map(|n| draft(&format!("f.r{round}-{n}"), "1")).collect();
             last = append(&store, batch).await[2].seq;
-            store.sweep(Time(Time::now().0 + HOUR));
+            store.sweep(Time(Time::now().0 + HOUR)).await;
         }
         let (_, told) = state(&store, &["f.r3999-2"]).await;
         assert_eq!(told, evicted(&[("f.r3999-2", last)]), "{kind}");
@@ -323,7 +323,7 @@ async fn a_page_is_true_whatever_happens_while_it_is_read() {
                 }
                 turns += 1;
                 match turns % 5 {
-                    0 => store.sweep(Time(Time::now().0 + HOUR)),
+                    0 => store.sweep(Time(Time::now().0 + HOUR)).await,
                     1 => store.retain(rules(&[("a", 1, 1_000)])),
                     2 => store.retain(few(2)),
                     n => {
@@ -358,7 +358,7 @@ async fn a_message_that_is_known_already_needs_no_room_in_its_family() {
     for (kind, store) in stores() {
         store.retain(rules(&[("f.{x}", 10, 1_000)]).map(|rules| Retention { age: Duration::from_secs(1), ..rules }));
         let first = append(&store, vec![keyed("f.a", "1", "shop", "k")]).await;
-        store.sweep(Time(first[0].time.0 + 1_000));
+        store.sweep(Time(first[0].time.0 + 1_000)).await;
         append(&store, vec![draft("f.b", "1"), draft("f.c", "1"), draft("f.d", "1")]).await;
         let other = store.append(vec![draft("f.a", "2")]).await;
         assert!(matches!(other, Err(StoreError::FamilyFull(0))), "{kind}: {other:?}");

@@ -140,7 +140,7 @@ async fn step(world: &mut World, readers: &mut [Reader], dice: &mut Dice, seen: 
         }
         80..90 if !readers[at].is_connected() => readers[at].connect(world, dice).await,
         80..83 => readers[at].leave(),
-        90..92 => world.age(),
+        90..92 => world.age().await,
         92..94 => world.mark(),
         94 => world.retain(dice.one_in(2)),
         95..98 => {

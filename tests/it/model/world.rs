@@ -138,8 +138,8 @@ impl World {
     }
 
     /// Lets age whatever is retained.
-    pub fn age(&self) {
-        self.live.hub.store().sweep(Time(Time::now().0 + 7_200_000));
+    pub async fn age(&self) {
+        self.live.hub.store().sweep(Time(Time::now().0 + 7_200_000)).await;
     }
 
     /// Takes a declared name's retention away, or gives it back.
