@@ -5,10 +5,11 @@
 //! takes. Whoever goes live during a pass has its batch already, and counts as served by it. A connection leaving in the
 //! middle of a pass that has not served it yet takes the start of the batch with it.
 //!
-//! Locks are taken in the order connection, shard, window.
+//! Locks are taken in the order connection, shard, window. Whoever appends holds the log's lock, and waits for none of the
+//! first two.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use tokio::sync::Notify;
 
@@ -89,7 +90,13 @@ impl Shard {
 
     /// Told of every append: wakes the shard if one of its members is concerned, and else lets it skip ahead.
     pub(super) fn appended(&self, messages: &[Arc<Message>], before: Cursor, after: Cursor) {
-        let mut state = self.state();
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // Its task has it, or somebody who comes or goes, and for long where there are many: no publisher waits for that.
+            // The messages are in the window, so that a pass finds out for itself.
+            Err(TryLockError::WouldBlock) => return self.news.notify_one(),
+        };
         if messages.iter().any(|m| state.members.concern(&m.record)) {
             drop(state);
             self.news.notify_one();
@@ -295,3 +302,7 @@ fn the_topic(messages: &[Arc<Message>]) -> Option<&TopicName> {
     let topic = &messages.first()?.record.topic;
     messages.iter().all(|m| m.record.user.is_none() && m.record.topic == *topic).then_some(topic)
 }
+
+#[cfg(test)]
+#[path = "shard_tests.rs"]
+mod tests;
