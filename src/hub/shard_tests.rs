@@ -12,8 +12,11 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use proptest::prop_assert_eq;
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 
+use super::Scratch;
 use crate::close::Close;
 use crate::directory::Directory;
+use crate::hub::connection::NoSocket;
+use crate::hub::entry::Mark;
 use crate::hub::subscriber::{Item, Subscriber};
 use crate::hub::{Hub, Size};
 use crate::message::{Epoch, Record, Seq, Time};
@@ -139,6 +142,15 @@ fn poll<F: Future>(future: Pin<&mut F>) -> bool {
     future.poll(&mut Context::from_waker(Waker::noop())).is_ready()
 }
 
+fn serve(hub: &Hub, scratch: &mut Scratch) {
+    let mut pass = pin!(hub.shards[0].pass(hub, scratch));
+    while !poll(pass.as_mut()) {}
+}
+
+fn is_listed(hub: &Hub) -> bool {
+    hub.shards[0].state().listed.is_some()
+}
+
 /// A list of 19,000 is made under this lock, and the log's was held by whoever waited for it: so all publishers were.
 #[test]
 fn no_publisher_waits_for_a_shard_and_what_it_published_is_served() {
@@ -159,6 +171,124 @@ fn no_publisher_waits_for_a_shard_and_what_it_published_is_served() {
     assert!(!poll(run.as_mut()));
     member.read();
     assert_eq!(member.got, [1]);
+}
+
+#[test]
+fn handing_over_many_members_yields_as_serving_them_does() {
+    let hub = hub();
+    let mut members = [(); 3].map(|()| Member::new(&hub, &["a"]));
+    let removed = vec![Pattern::parse("a").expect("a name")];
+    let (changed, tokens) = Default::default();
+    hub.mark(|seq| Mark { seq, generation: 1, removed, changed, tokens, anonymous: false });
+    let mut scratch = Scratch::default();
+    let mut pass = pin!(hub.shards[0].pass(&hub, &mut scratch));
+    for handed_over in 1..=3 {
+        assert!(!poll(pass.as_mut()), "it yields");
+        assert_eq!(members.iter_mut().map(|m| m.subscriber.is_live()).filter(|live| !live).count(), handed_over);
+    }
+    assert!(poll(pass.as_mut()));
+}
+
+/// Ten thousand who wanted a different half of a batch each held a copy of theirs until all of them had been served.
+#[test]
+fn of_those_who_want_different_messages_the_bytes_of_one_group_are_held_at_a_time() {
+    let hub = hub();
+    let wants: [&[&str]; 6] = [&["a"], &["b"], &["a", "b"], &["a"], &["b", "c"], &["b"]];
+    let mut members = wants.map(|topics| Member::new(&hub, topics));
+    append(&hub, &["a", "b", "a", "c"]);
+    for served in 1..=members.len() {
+        let mut scratch = Scratch::default();
+        let mut pass = Box::pin(hub.shards[0].pass(&hub, &mut scratch));
+        (0..served).for_each(|_| assert!(!poll(pass.as_mut())));
+        drop(pass);
+        assert_eq!(scratch.list.groups.iter().filter(|group| group.batch.is_some()).count(), 1);
+        if served < members.len() {
+            members.iter_mut().for_each(Member::catch_up);
+            members.iter_mut().for_each(|member| assert!(member.subscriber.join()));
+            append(&hub, &["a", "b", "a", "c"]);
+        }
+    }
+    let expected = |topics: &&[&str]| {
+        (1..=24).filter(|seq| topics.contains(&["c", "a", "b", "a"][seq % 4])).map(|seq| seq as u64).collect::<Vec<_>>()
+    };
+    members.iter_mut().for_each(Member::read);
+    assert_eq!(members.map(|member| member.got).to_vec(), wants.iter().map(expected).collect::<Vec<_>>());
+}
+
+/// Whoever reads by HTTP leaves and comes again at each of its messages, and had the list made anew for all others.
+#[test]
+fn a_list_stays_while_those_who_are_on_it_leave_and_come_again() {
+    let (hub, mut scratch) = (hub(), Scratch::default());
+    let [mut first, mut second] = [(); 2].map(|()| Member::new(&hub, &["a"]));
+    append(&hub, &["a"]);
+    serve(&hub, &mut scratch);
+    first.catch_up();
+    assert!(is_listed(&hub), "somebody left");
+    append(&hub, &["a"]);
+    serve(&hub, &mut scratch);
+    first.catch_up();
+    assert!(first.subscriber.join() && is_listed(&hub), "it came again");
+    let mut other = Member::new(&hub, &["b"]);
+    other.catch_up();
+    assert!(other.subscriber.join() && is_listed(&hub), "another topic's");
+    drop(other);
+    assert!(is_listed(&hub), "another topic's went");
+    append(&hub, &["a"]);
+    serve(&hub, &mut scratch);
+    first.read();
+    second.read();
+    assert_eq!([&first.got[..], &second.got], [[1, 2, 3]; 2]);
+}
+
+#[test]
+fn a_list_goes_when_somebody_else_wants_the_topic_and_when_somebody_on_it_goes_or_subscribes() {
+    let (hub, mut scratch) = (hub(), Scratch::default());
+    let (mut first, second) = (Member::new(&hub, &["a"]), Member::new(&hub, &["a"]));
+    let mut listed = |what: &str| {
+        // Whoever is ahead of the shard is passed over by the first of them.
+        for _ in 0..2 {
+            append(&hub, &["a"]);
+            serve(&hub, &mut scratch);
+        }
+        assert!(is_listed(&hub), "{what}");
+    };
+    listed("both are on it");
+    let third = Member::new(&hub, &["*"]);
+    assert!(!is_listed(&hub), "a third came");
+    listed("all three are on it");
+    drop((second, third));
+    assert!(!is_listed(&hub), "it would keep their sockets open");
+    listed("the first one is on it");
+    first.catch_up();
+    append(&hub, &["a"]);
+    first.catch_up();
+    assert!(first.subscriber.join() && !is_listed(&hub), "it has got what the shard has not come to");
+    listed("it stands where the shard stands");
+    first.subscriber.unsubscribe(&[Pattern::parse("a").expect("a name")]);
+    assert!(!is_listed(&hub), "it wants no more of it");
+}
+
+/// Nothing can be written to it, so that no bytes are made for it.
+#[test]
+fn whoever_has_no_socket_is_handed_over() {
+    let (hub, mut scratch) = (hub(), Scratch::default());
+    let mut subscriber = hub.subscriber(NoSocket, &Number);
+    subscriber.subscribe(vec![(Pattern::parse("a").expect("a name"), After::Live)], None);
+    for pass in 0..2 {
+        assert!(subscriber.join());
+        append(&hub, &["a"]);
+        match pass {
+            0 => serve(&hub, &mut scratch),
+            // In the middle of it, with the list that was kept.
+            _ => assert!(!poll(pin!(hub.shards[0].pass(&hub, &mut scratch)))),
+        }
+        assert!(scratch.list.groups.iter().all(|group| group.batch.is_none()));
+        assert!(!subscriber.is_live());
+        let pulled = subscriber.pull().now_or_never().expect("from the window").expect("it can be read");
+        assert_eq!(pulled.items.len(), 1);
+        subscriber.settle(pulled, 1);
+    }
+    assert_eq!(scratch.list.items.len(), 1);
 }
 
 #[derive(Debug, Clone)]

@@ -84,7 +84,8 @@ pub struct Pulled {
 impl Subscriber {
     pub(super) fn new(hub: Arc<Hub>, connection: Arc<Connection>, encoder: &'static dyn Encoder) -> Self {
         let shard = hub.next_shard();
-        let slot = shard.state().members.insert(connection.clone(), encoder);
+        let has_socket = connection.has_socket();
+        let slot = shard.state().members.insert(connection.clone(), has_socket, encoder);
         let head = hub.head();
         connection.note_position(head.seq);
         let cursor = Some(head);
@@ -168,7 +169,7 @@ impl Subscriber {
     fn index(&mut self) {
         let patterns = self.subscriptions.iter().map(|s| s.pattern.clone()).collect();
         self.subscriptions.shrink_to_fit();
-        self.shard.state().members.index(self.slot, patterns);
+        self.shard.state().index(self.slot, patterns);
     }
 
     /// Whether the shard serves it. Notices when the shard has given it up.
