@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::task::{Context, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -362,4 +362,25 @@ proptest! {
             prop_assert_eq!(member.got, expected);
         }
     }
+}
+
+/// Each was compared with each other one, three times: 8,000 of one command took seconds.
+#[test]
+fn what_a_command_costs_grows_as_the_list_that_it_names() {
+    let hub = hub();
+    let took = |count: usize| {
+        let names: Vec<String> = (0..count).map(|n| format!("t{n}")).collect();
+        let list = || names.iter().map(|name| Pattern::parse(name).expect("a name"));
+        let once = || {
+            let mut subscriber = hub.subscriber(NoSocket, &Number);
+            let began = Instant::now();
+            subscriber.subscribe(list().map(|name| (name, After::Live)).collect(), None);
+            subscriber.subscribe(list().map(|name| (name, After::Earliest)).collect(), None);
+            subscriber.unsubscribe(&list().collect::<Vec<_>>());
+            began.elapsed()
+        };
+        (0..3).map(|_| once()).min().expect("it was done")
+    };
+    let (few, many) = (took(300), took(3_000));
+    assert!(many < few * 40, "{few:?} for 300, {many:?} for 3,000");
 }
