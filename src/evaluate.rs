@@ -89,17 +89,19 @@ pub fn evaluate(
 ) -> Vec<Notice> {
     let position = subscriber.position();
     let patterns: Vec<Pattern> = subscriber.subscriptions().cloned().collect();
-    let mut notices = Vec::new();
-    let mut kept = Vec::new();
+    let (mut notices, mut kept, mut gone) = (Vec::new(), Vec::new(), Vec::new());
     for pattern in patterns {
         let reason = principal.map_or(Some(UnsubscribedReason::Forbidden), |p| lost(snapshot, p, &pattern));
         match reason {
             None => kept.push(pattern),
             Some(reason) => {
-                subscriber.unsubscribe(std::slice::from_ref(&pattern));
+                gone.push(pattern.clone());
                 notices.push(Notice::Unsubscribed { topics: pattern, reason, position });
             }
         }
+    }
+    if !gone.is_empty() {
+        subscriber.unsubscribe(&gone);
     }
     let Some(mark) = mark else { return notices };
     for pattern in &kept {

@@ -41,6 +41,11 @@ pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
     fn is_layered(&self) -> bool {
         false
     }
+
+    /// Whether anything can be written to it.
+    fn is_there(&self) -> bool {
+        true
+    }
 }
 
 /// See the module's documentation.
@@ -219,6 +224,11 @@ impl Connection {
         written
     }
 
+    /// Whether messages can be written to it.
+    pub(super) fn has_socket(&self) -> bool {
+        self.wire().io.is_there()
+    }
+
     /// Whether something is left over from an earlier write.
     pub fn has_rest(&self) -> bool {
         !self.wire().is_clear()
@@ -371,7 +381,11 @@ impl Drop for Cold {
 /// A pipe in memory, for whoever embeds the hub without a network.
 impl Io for DuplexStream {}
 
-impl Io for NoSocket {}
+impl Io for NoSocket {
+    fn is_there(&self) -> bool {
+        false
+    }
+}
 
 impl AsyncRead for NoSocket {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

@@ -4,7 +4,7 @@
 //! gets after it has a higher seq, so that it may leave at any id it got and resume all of its topics from there. What a
 //! topic had evicted before somebody asked for its `earliest` is no gap.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use crate::message::Seq;
@@ -38,7 +38,7 @@ impl Gaps {
     }
 
     /// Subscriptions begin anew or have ended: what they were told is no longer known to them.
-    pub(super) fn forget(&mut self, subscriptions: &[Pattern]) {
+    pub(super) fn forget(&mut self, subscriptions: &HashSet<Pattern>) {
         if self.told.is_empty() && self.forgiven.is_empty() {
             return;
         }
@@ -146,7 +146,7 @@ mod tests {
         let subscriptions = [("a", 30), ("**", 0)];
         let told = due(&mut gaps, &[("a", 50), ("b", 60)], &subscriptions, 10);
         assert_eq!(told, [Gap { topics: p("a"), from: 30, to: 50 }], "`**` asked for what there was");
-        gaps.forget(&[p("a")]);
+        gaps.forget(&[p("a")].into());
         assert_eq!(due(&mut gaps, &[("a", 50)], &[("a", 5)], 5), [Gap { topics: p("a"), from: 5, to: 50 }]);
     }
 

@@ -3,8 +3,9 @@
 //! Whoever wants the same of a batch in the same encoding shares one buffer, so that a member's place on the list is
 //! small: a pass reads each of them, and finds it cold in the processor's caches.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use ahash::AHashMap;
 
 use crate::hub::batch::Batch;
 use crate::hub::connection::Connection;
@@ -21,7 +22,7 @@ pub(super) const BATCH_MESSAGES: usize = 64;
 pub(super) struct List {
     pub(super) items: Vec<Item>,
     pub(super) groups: Vec<Group>,
-    group_of: HashMap<(usize, u64), u32>,
+    group_of: AHashMap<(usize, u64), u32>,
 }
 
 /// One member on the list.
@@ -38,7 +39,7 @@ pub(super) struct Group {
     /// Which messages of the batch, by bits.
     pub(super) wants: u64,
     /// Put together when the first of them is served.
-    batch: Option<Batch>,
+    pub(super) batch: Option<Batch>,
     /// How many got all of it.
     pub(super) served: u64,
 }
@@ -48,7 +49,7 @@ impl List {
     pub(super) fn add(&mut self, id: SlotId, slot: &mut Slot) {
         let wants = std::mem::take(&mut slot.wants);
         if slot.is_live() {
-            let group = self.group(slot.encoder, wants);
+            let group = self.group(slot.encoder, if slot.has_socket { wants } else { 0 });
             self.items.push(Item { connection: slot.connection.clone(), id, group });
         }
     }
@@ -68,15 +69,27 @@ impl List {
     /// Has everybody on it get all of another batch of so many messages.
     pub(super) fn again(&mut self, messages: usize) {
         self.group_of.clear();
-        self.groups.iter_mut().for_each(|group| group.wants = u64::MAX >> (BATCH_MESSAGES - messages));
+        let written = self.groups.iter_mut().filter(|group| group.wants > 0);
+        written.for_each(|group| group.wants = u64::MAX >> (BATCH_MESSAGES - messages));
     }
 
-    /// The batch has been served: counts its deliveries, and lets its bytes go.
+    /// Puts the members of a group together: there may be as many groups as members, and the bytes of one are there at a
+    /// time.
+    pub(super) fn sort(&mut self) {
+        if self.groups.len() > 1 {
+            self.items.sort_by_key(|item| item.group);
+        }
+    }
+
+    /// The batch has been served: counts its deliveries, once for each message, and lets its bytes go.
     pub(super) fn end(&mut self, messages: &[Arc<Message>]) {
+        let mut served = [0; BATCH_MESSAGES];
         for group in &mut self.groups {
-            wanted(messages, group.wants).for_each(|message| count(message, group.served));
+            let wanted = served.iter_mut().enumerate().filter(|(bit, _)| group.wants >> bit & 1 == 1);
+            wanted.for_each(|(_, served)| *served += group.served);
             (group.batch, group.served) = (None, 0);
         }
+        messages.iter().zip(served).for_each(|(message, served)| count(message, served));
     }
 
     /// Takes everybody off.

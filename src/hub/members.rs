@@ -9,6 +9,7 @@ use ahash::AHashMap;
 use crate::footprint::{allocated, in_list};
 use crate::hub::connection::Connection;
 use crate::hub::entry::{Cursor, Mark};
+use crate::hub::stamp::Stamp;
 use crate::message::Record;
 use crate::name::{Pattern, TopicName, UserId};
 use crate::patterns::{Meter, Patterns};
@@ -34,8 +35,6 @@ pub(super) struct Members {
     exact: AHashMap<TopicName, Vec<SlotId>>,
     patterns: Patterns<Vec<SlotId>>,
     users: AHashMap<UserId, Vec<SlotId>>,
-    /// Counts when somebody came to be served by the shard, or ceased to be. Nobody's subscriptions change meanwhile.
-    changes: u64,
 }
 
 /// One member.
@@ -44,7 +43,11 @@ pub(super) struct Slot {
     pub(super) encoder: &'static dyn Encoder,
     /// Who it was last said to be.
     pub(super) principal: Option<Arc<Principal>>,
+    /// What it gets can be written to it; else it is to look for itself.
+    pub(super) has_socket: bool,
     subscriptions: Vec<Pattern>,
+    /// The pass with whose list it was compared since it last subscribed: it is on that, or wants nothing of its topic.
+    pub(super) known: Option<Stamp>,
     /// The shard serves it, and not its own task.
     live: bool,
     /// Where it stood when it came to be served by the shard: it has got everything up to there.
@@ -54,12 +57,19 @@ pub(super) struct Slot {
 }
 
 impl Members {
-    pub(super) fn insert(&mut self, connection: Arc<Connection>, encoder: &'static dyn Encoder) -> SlotId {
+    pub(super) fn insert(
+        &mut self,
+        connection: Arc<Connection>,
+        has_socket: bool,
+        encoder: &'static dyn Encoder,
+    ) -> SlotId {
         let slot = Slot {
             connection,
             encoder,
             principal: None,
+            has_socket,
             subscriptions: Vec::new(),
+            known: None,
             live: false,
             joined_at: Cursor::default(),
             wants: 0,
@@ -77,18 +87,11 @@ impl Members {
         self.identify(id, None);
         self.slots[id as usize] = None;
         self.free.push(id);
-        self.changes += 1;
     }
 
     /// Has the member served by the shard, or by its own task.
     pub(super) fn set_live(&mut self, id: SlotId, live: bool) {
         self.slot(id).live = live;
-        self.changes += 1;
-    }
-
-    /// Another number whenever it is others whom the shard serves.
-    pub(super) fn changes(&self) -> u64 {
-        self.changes
     }
 
     pub(super) fn slot(&mut self, id: SlotId) -> &mut Slot {
@@ -230,7 +233,7 @@ impl Slot {
         self.live
     }
 
-    fn subscribes(&self, topic: &TopicName) -> bool {
+    pub(super) fn subscribes(&self, topic: &TopicName) -> bool {
         self.subscriptions.iter().any(|pattern| pattern.matches(topic))
     }
 }

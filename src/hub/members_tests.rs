@@ -42,7 +42,7 @@ fn mark(removed: &[String], changed: &[String], tokens: &[&str]) -> Mark {
 }
 
 fn member(members: &mut Members, token: Option<&str>, subscriptions: Vec<Pattern>) -> SlotId {
-    let id = members.insert(Connection::new(NoSocket, Arc::default()), &Mute);
+    let id = members.insert(Connection::new(NoSocket, Arc::default()), false, &Mute);
     let (token, grants) = (token.map(Arc::from), Grants::default());
     let principal = Principal { token, user: None, grants, not_after: None, fingerprint: 0 };
     members.identify(id, Some(Arc::new(principal)));

@@ -5,10 +5,11 @@
 //! takes. Whoever goes live during a pass has its batch already, and counts as served by it. A connection leaving in the
 //! middle of a pass that has not served it yet takes the start of the batch with it.
 //!
-//! Locks are taken in the order connection, shard, window.
+//! Locks are taken in the order connection, shard, window. Whoever appends holds the log's lock, and waits for none of the
+//! first two.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use tokio::sync::Notify;
 
@@ -20,7 +21,7 @@ use crate::hub::members::{Members, SlotId};
 use crate::hub::stamp::Stamp;
 use crate::hub::window::Fetch;
 use crate::message::Epoch;
-use crate::name::TopicName;
+use crate::name::{Pattern, TopicName};
 
 /// Bytes of payload in one batch, or one message.
 const BATCH_BYTES: usize = 64 << 10;
@@ -49,15 +50,19 @@ pub(super) struct State {
     pass: Stamp,
     /// Where the batch of the running pass began.
     running: Option<Cursor>,
-    /// Whom the last messages of one topic went to, as long as it is the same ones: the next go there too, and a burst
-    /// need not look at every member again, which is cold memory for each.
+    /// Whom the last messages of one topic went to: the next go there too, and a burst need not look at every member again,
+    /// which is cold memory for each. Whoever has left the shard may stay on the list, for a pass goes by who is not live;
+    /// who comes has to be on it.
     listed: Option<Listed>,
+    /// That list, unless it is the running pass's.
+    list: List,
 }
 
-/// Everybody served by the shard who gets what is published to a topic for everybody.
+/// A list of everybody served by the shard who gets what is published to a topic for everybody.
 struct Listed {
     topic: TopicName,
-    list: List,
+    /// The pass that it was made for: what a slot says that it knows.
+    made: Stamp,
 }
 
 /// What a pass uses again in the next one.
@@ -73,13 +78,14 @@ struct Pass {
     stamp: Stamp,
     /// Where its batch begins.
     start: Cursor,
-    /// Whose list its items are when it has ended: of this topic, if [`Members::changes`] still is what it was.
-    lists: Option<(TopicName, u64)>,
+    /// Its list is the one that [`State::listed`] tells of, unless somebody has come or gone since.
+    lists: bool,
 }
 
 impl Shard {
     pub(super) fn new(position: Cursor, stride: usize) -> Self {
-        let state = State { members: Members::default(), position, pass: Stamp::START, running: None, listed: None };
+        let (members, list) = Default::default();
+        let state = State { members, position, pass: Stamp::START, running: None, listed: None, list };
         Self { state: Mutex::new(state), news: Notify::new(), beats: AtomicU64::new(0), stride }
     }
 
@@ -89,7 +95,13 @@ impl Shard {
 
     /// Told of every append: wakes the shard if one of its members is concerned, and else lets it skip ahead.
     pub(super) fn appended(&self, messages: &[Arc<Message>], before: Cursor, after: Cursor) {
-        let mut state = self.state();
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // Its task has it, or somebody who comes or goes, and for long where there are many: no publisher waits for that.
+            // The messages are in the window, so that a pass finds out for itself.
+            Err(TryLockError::WouldBlock) => return self.news.notify_one(),
+        };
         if messages.iter().any(|m| state.members.concern(&m.record)) {
             drop(state);
             self.news.notify_one();
@@ -124,18 +136,18 @@ impl Shard {
     async fn pass(&self, hub: &Hub, scratch: &mut Scratch) -> bool {
         let Some(pass) = self.prepare(hub, scratch) else { return false };
         let Scratch { list, messages, .. } = scratch;
+        list.sort();
         let List { items, groups, .. } = &mut *list;
-        let (mut connections, mut bytes) = (0, 0);
+        let (mut connections, mut bytes, mut last) = (0, 0, 0);
         for (n, item) in items.iter().enumerate() {
             if n % AHEAD == 0 {
                 items[n..].iter().take(AHEAD).for_each(|item| item.connection.fetch());
             }
-            let group = &mut groups[item.group as usize];
-            if group.wants == 0 {
-                self.hand_over(item, &pass);
-                continue;
+            if item.group != last {
+                groups[last as usize].batch = None;
+                last = item.group;
             }
-            bytes += self.serve(item, &pass, group, messages, hub.epoch());
+            bytes += self.serve(item, &pass, &mut groups[item.group as usize], messages, hub.epoch());
             connections += 1;
             if connections >= self.stride || bytes >= YIELD_BYTES {
                 (connections, bytes) = (0, 0);
@@ -154,9 +166,10 @@ impl Shard {
     /// Takes a batch and decides who gets what of it.
     fn prepare(&self, hub: &Hub, scratch: &mut Scratch) -> Option<Pass> {
         let Scratch { touched, list, messages } = scratch;
-        let mut lists = None;
+        let mut lists = false;
         let mut state = self.state();
         let start = state.position;
+        let stamp = state.pass.next(hub.clock());
         match hub.window.after(start, BATCH_MESSAGES, BATCH_BYTES) {
             Fetch::Head => return None,
             // The whole shard is slower than the publishers: each member catches up by itself.
@@ -173,28 +186,40 @@ impl Shard {
                 *messages = batch;
                 state.position.seq = messages.last().map_or(start.seq, |message| message.record.seq);
                 let topic = the_topic(messages);
-                let mut all = true;
-                if let Some(listed) = topic.and_then(|topic| state.take_list(topic)) {
-                    *list = listed;
+                if topic.is_some_and(|topic| state.listed.as_ref().is_some_and(|listed| listed.topic == *topic)) {
+                    lists = true;
+                    std::mem::swap(&mut state.list, list);
                     list.again(messages.len());
-                } else {
-                    for (bit, message) in messages.iter().enumerate() {
-                        all &= state.members.note(&message.record, bit, touched);
-                    }
+                } else if let (true, Some(topic)) = (state.note(messages, touched), topic) {
+                    lists = true;
+                    state.listed = Some(Listed { topic: topic.clone(), made: stamp });
                 }
-                lists = topic.filter(|_| all).map(|topic| (topic.clone(), state.members.changes()));
             }
         }
-        state.pass = state.pass.next(hub.clock());
+        state.pass = stamp;
         state.running = Some(start);
-        touched.drain(..).for_each(|id| list.add(id, state.members.slot(id)));
-        Some(Pass { stamp: state.pass, start, lists })
+        touched.drain(..).for_each(|id| {
+            let slot = state.members.slot(id);
+            slot.known = if lists { Some(stamp) } else { slot.known };
+            list.add(id, slot);
+        });
+        Some(Pass { stamp, start, lists })
     }
 
-    /// One non-blocking write of all that the connection wants from the batch; answers how many bytes that is.
+    /// One non-blocking write of all that the connection wants from the batch; answers how many bytes that is. One that is
+    /// to look for itself is given to its own task.
     fn serve(&self, item: &Item, pass: &Pass, group: &mut Group, messages: &[Arc<Message>], epoch: Epoch) -> usize {
         let mut wire = item.connection.wire();
         if !wire.awaits(pass.stamp) {
+            return 0;
+        }
+        if group.wants == 0 {
+            if !messages.is_empty() {
+                item.connection.progressed(pass.stamp.served_at());
+            }
+            self.give_up(item, &mut wire, pass, None);
+            drop(wire);
+            item.connection.wake();
             return 0;
         }
         let batch = group.batch(messages, pass.start, epoch);
@@ -222,22 +247,12 @@ impl Shard {
         len
     }
 
-    /// Gives the connection to its own task at the place where it stands, unless it has changed hands already.
-    fn hand_over(&self, item: &Item, pass: &Pass) {
-        let mut wire = item.connection.wire();
-        if wire.awaits(pass.stamp) {
-            self.give_up(item, &mut wire, pass, None);
-            drop(wire);
-            item.connection.wake();
-        }
-    }
-
     /// Leaves a live connection to its own task, at this place or where it stood before the pass.
     #[cold]
     fn give_up(&self, item: &Item, wire: &mut Wire, pass: &Pass, at: Option<Cursor>) {
         item.connection.retire(wire);
         let mut state = self.state();
-        state.set_live(item.id, false);
+        state.members.set_live(item.id, false);
         let stood = pass.start.max(state.members.slot(item.id).joined_at);
         wire.fall(at.unwrap_or(stood));
     }
@@ -250,8 +265,19 @@ impl State {
         if cursor < head {
             return None;
         }
-        self.members.slot(id).joined_at = cursor;
-        self.set_live(id, true);
+        let slot = self.members.slot(id);
+        slot.joined_at = cursor;
+        // The list has nobody who wants the topic and was not live, and none who has got what its next pass is about.
+        if let Some(Listed { topic, made }) = &self.listed
+            && (cursor.seq > self.position.seq || slot.known != Some(*made))
+        {
+            if slot.subscribes(topic) {
+                self.unlist();
+            } else {
+                slot.known = Some(*made);
+            }
+        }
+        self.members.set_live(id, true);
         Some(self.pass.joined())
     }
 
@@ -261,31 +287,50 @@ impl State {
             Some(start) if stamp != self.pass => start,
             _ => self.position,
         };
-        self.set_live(id, false);
+        self.members.set_live(id, false);
         at.max(self.members.slot(id).joined_at)
+    }
+
+    /// Replaces what a member subscribes to that is not live.
+    pub(super) fn index(&mut self, id: SlotId, subscriptions: Vec<Pattern>) {
+        self.unlist_with(id);
+        self.members.index(id, subscriptions);
     }
 
     /// Takes a member out for good.
     pub(super) fn remove(&mut self, id: SlotId) {
-        self.listed = None;
+        self.unlist_with(id);
         self.members.remove(id);
     }
 
-    fn set_live(&mut self, id: SlotId, live: bool) {
-        self.listed = None;
-        self.members.set_live(id, live);
+    /// Lets the list go if the member may be on it, which then would keep its socket, or give it what it wants no more.
+    fn unlist_with(&mut self, id: SlotId) {
+        let slot = self.members.slot(id);
+        let known = slot.known.take();
+        if self.listed.as_ref().is_some_and(|listed| known == Some(listed.made) && slot.subscribes(&listed.topic)) {
+            self.unlist();
+        }
     }
 
-    fn take_list(&mut self, topic: &TopicName) -> Option<List> {
-        self.listed.take_if(|listed| listed.topic == *topic).map(|listed| listed.list)
+    fn unlist(&mut self) {
+        self.listed = None;
+        self.list.clear();
+    }
+
+    /// Notes who wants what of the messages; answers whether nobody was passed over.
+    fn note(&mut self, messages: &[Arc<Message>], touched: &mut Vec<SlotId>) -> bool {
+        let mut all = true;
+        for (bit, message) in messages.iter().enumerate() {
+            all &= self.members.note(&message.record, bit, touched);
+        }
+        all
     }
 
     /// The running pass has served everybody on the list; leaves there what is not needed any more.
-    fn end(&mut self, list: &mut List, lists: Option<(TopicName, u64)>) {
+    fn end(&mut self, list: &mut List, lists: bool) {
         self.running = None;
-        if let Some((topic, _)) = lists.filter(|(_, changes)| *changes == self.members.changes()) {
-            let before = self.listed.replace(Listed { topic, list: std::mem::take(list) });
-            *list = before.map(|listed| listed.list).unwrap_or_default();
+        if lists && self.listed.is_some() {
+            std::mem::swap(&mut self.list, list);
         }
     }
 }
@@ -295,3 +340,7 @@ fn the_topic(messages: &[Arc<Message>]) -> Option<&TopicName> {
     let topic = &messages.first()?.record.topic;
     messages.iter().all(|m| m.record.user.is_none() && m.record.topic == *topic).then_some(topic)
 }
+
+#[cfg(test)]
+#[path = "shard_tests.rs"]
+mod tests;

@@ -6,6 +6,7 @@
 
 mod pull;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::task::Context;
 
@@ -84,7 +85,8 @@ pub struct Pulled {
 impl Subscriber {
     pub(super) fn new(hub: Arc<Hub>, connection: Arc<Connection>, encoder: &'static dyn Encoder) -> Self {
         let shard = hub.next_shard();
-        let slot = shard.state().members.insert(connection.clone(), encoder);
+        let has_socket = connection.has_socket();
+        let slot = shard.state().members.insert(connection.clone(), has_socket, encoder);
         let head = hub.head();
         connection.note_position(head.seq);
         let cursor = Some(head);
@@ -108,33 +110,23 @@ impl Subscriber {
         self.subscriptions.iter().map(|s| &s.pattern)
     }
 
-    /// Whether exactly this is subscribed.
-    pub fn is_subscribed(&self, pattern: &Pattern) -> bool {
-        self.subscriptions.iter().any(|s| s.pattern == *pattern)
-    }
-
-    /// Subscribes to all of these, moving those that were subscribed before. When everything up to now has been sent,
-    /// `synced` is told with the id, if one is given.
-    pub fn subscribe(&mut self, list: Vec<(Pattern, After)>, synced: Option<Option<CommandId>>) {
+    /// Subscribes to all of these, moving those that were subscribed before; of one that is named twice the last counts.
+    /// When everything up to now has been sent, `synced` is told with the id, if one is given.
+    pub fn subscribe(&mut self, mut list: Vec<(Pattern, After)>, synced: Option<Option<CommandId>>) {
         let stood = self.take_back();
+        let mut named = HashSet::with_capacity(list.len());
+        list.reverse();
+        list.retain(|(pattern, _)| named.insert(pattern.clone()));
+        list.reverse();
+        self.forget(&named);
         let (epoch, head) = (self.hub.epoch(), self.hub.head().seq);
         let floors: Vec<_> = list.iter().map(|(_, after)| after.seq_in(epoch, head)).collect();
         let oldest = floors.iter().map(|floor| floor.unwrap_or(0)).min().unwrap_or(head);
-        let patterns: Vec<Pattern> = list.iter().map(|(pattern, _)| pattern.clone()).collect();
-        self.forget(&patterns);
-        let replay = self.replay.get_or_insert_default();
         if oldest < stood.seq {
-            // One merged replay: what was subscribed before goes on from where it stood.
-            let others = self.subscriptions.iter_mut();
-            let bound = if others.len() == 0 { head } else { stood.seq };
-            others.for_each(|s| s.floor = s.floor.max(stood.seq));
-            replay.until = replay.until.max(bound);
-            self.cursor = Some(Cursor { seq: oldest, ..stood });
+            self.set_back(stood, oldest, head);
         }
+        let replay = self.replay.get_or_insert_default();
         for ((pattern, after), floor) in list.into_iter().zip(floors) {
-            // Named twice: the last one counts, as if it had come in a command of its own.
-            self.subscriptions.retain(|s| s.pattern != pattern);
-            replay.earliest.retain(|(p, _)| *p != pattern);
             if after == After::Earliest && oldest < stood.seq {
                 replay.earliest.push((pattern.clone(), head));
             }
@@ -149,15 +141,24 @@ impl Subscriber {
         self.index();
     }
 
+    /// Sets the cursor back, for one merged replay: what was subscribed before goes on from where it stood.
+    fn set_back(&mut self, stood: Cursor, oldest: Seq, head: Seq) {
+        let bound = if self.subscriptions.is_empty() { head } else { stood.seq };
+        self.subscriptions.iter_mut().for_each(|s| s.floor = s.floor.max(stood.seq));
+        let replay = self.replay.get_or_insert_default();
+        replay.until = replay.until.max(bound);
+        self.cursor = Some(Cursor { seq: oldest, ..stood });
+    }
+
     /// Ends these subscriptions; nothing of them is sent any more.
     pub fn unsubscribe(&mut self, patterns: &[Pattern]) {
         self.take_back();
-        self.forget(patterns);
+        self.forget(&patterns.iter().cloned().collect());
         self.index();
     }
 
     /// Drops subscriptions with everything that was still to be told of them.
-    fn forget(&mut self, patterns: &[Pattern]) {
+    fn forget(&mut self, patterns: &HashSet<Pattern>) {
         self.subscriptions.retain(|s| !patterns.contains(&s.pattern));
         let Some(replay) = self.replay.as_mut() else { return };
         replay.earliest.retain(|(p, _)| !patterns.contains(p));
@@ -168,7 +169,7 @@ impl Subscriber {
     fn index(&mut self) {
         let patterns = self.subscriptions.iter().map(|s| s.pattern.clone()).collect();
         self.subscriptions.shrink_to_fit();
-        self.shard.state().members.index(self.slot, patterns);
+        self.shard.state().index(self.slot, patterns);
     }
 
     /// Whether the shard serves it. Notices when the shard has given it up.

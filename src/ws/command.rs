@@ -110,7 +110,8 @@ impl Task {
     }
 
     fn unsubscribe(&mut self, id: Option<CommandId>, patterns: &[Pattern]) -> Result<(), Ending> {
-        if let Some(other) = patterns.iter().find(|pattern| !self.subscriber.is_subscribed(pattern)) {
+        let standing: HashSet<&Pattern> = self.subscriber.subscriptions().collect();
+        if let Some(other) = patterns.iter().find(|pattern| !standing.contains(pattern)) {
             return self.refuse(id, Refusal::BadRequest(format!("not subscribed to `{other}`")));
         }
         self.subscriber.unsubscribe(patterns);
@@ -124,9 +125,11 @@ impl Task {
             return self.refuse(None, refusal);
         }
         let (gone, new) = {
-            let gone: Vec<_> = self.subscriber.subscriptions().filter(|p| !patterns.contains(p)).cloned().collect();
-            let new = patterns.into_iter().filter(|p| !self.subscriber.is_subscribed(p));
-            (gone, new.map(|pattern| (pattern, After::Live)).collect())
+            let asked: HashSet<&Pattern> = patterns.iter().collect();
+            let standing: HashSet<&Pattern> = self.subscriber.subscriptions().collect();
+            let gone: Vec<Pattern> = standing.iter().filter(|p| !asked.contains(*p)).map(|p| (*p).clone()).collect();
+            let new = patterns.iter().filter(|p| !standing.contains(p));
+            (gone, new.map(|pattern| (pattern.clone(), After::Live)).collect())
         };
         self.subscriber.unsubscribe(&gone);
         self.subscriber.subscribe(new, None);

@@ -1,0 +1,386 @@
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::task::{Context, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use proptest::collection::vec;
+use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
+use proptest::prop_assert_eq;
+use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+
+use super::Scratch;
+use crate::close::Close;
+use crate::directory::Directory;
+use crate::hub::connection::NoSocket;
+use crate::hub::entry::Mark;
+use crate::hub::subscriber::{Item, Subscriber};
+use crate::hub::{Hub, Size};
+use crate::message::{Epoch, Record, Seq, Time};
+use crate::name::{Pattern, TopicName};
+use crate::notice::{After, Notice};
+use crate::plugin::{BoxFuture, Draft, Encoder, Follower, Page, Query, Receipt, Retention, Store, StoreError};
+use crate::schema::Payload;
+
+/// A log that retains nothing: what is appended is told to the hub by hand.
+struct Nothing;
+
+impl Store for Nothing {
+    fn epoch(&self) -> Epoch {
+        Epoch(1)
+    }
+
+    fn head(&self) -> Seq {
+        0
+    }
+
+    fn append(&self, _: Vec<Draft>) -> BoxFuture<'_, Result<Vec<Receipt>, StoreError>> {
+        unreachable!("nobody publishes")
+    }
+
+    fn follow(&self, _: Arc<dyn Follower>) {}
+
+    fn read<'a>(&'a self, _: Query<'a>) -> BoxFuture<'a, Result<Page, StoreError>> {
+        unreachable!("the window has everything")
+    }
+
+    fn retain(&self, _: Directory<Retention>) {}
+
+    fn remember(&self, _: usize, _: Duration) {}
+
+    fn sweep(&self, _: Time) {}
+
+    fn retained(&self) -> Vec<(Pattern, usize)> {
+        Vec::new()
+    }
+}
+
+/// A message is its seq.
+struct Number;
+
+impl Encoder for Number {
+    fn slot(&self) -> usize {
+        0
+    }
+
+    fn message(&self, _: Epoch, record: &Record) -> Bytes {
+        Bytes::copy_from_slice(&record.seq.to_be_bytes())
+    }
+
+    fn notice(&self, _: &Notice) -> Result<Option<Bytes>, Close> {
+        Ok(None)
+    }
+}
+
+/// A hub with one shard that yields after each connection.
+fn hub() -> Arc<Hub> {
+    Hub::new(Arc::new(Nothing), Size { stride: 1, ..Size::default() }, Directory::default())
+}
+
+fn append(hub: &Hub, topics: &[&str]) {
+    let next = hub.head().seq + 1;
+    let record = |(seq, topic): (Seq, &&str)| {
+        let topic = TopicName::parse(topic).expect("a topic");
+        Arc::new(Record { seq, time: Time(0), topic, user: None, payload: Payload::from_log(vec![b'1'].into()) })
+    };
+    hub.appended(&(next..).zip(topics).map(record).collect::<Vec<_>>());
+}
+
+/// A member, what has arrived at its peer, and what it got.
+struct Member {
+    subscriber: Subscriber,
+    far: DuplexStream,
+    got: Vec<Seq>,
+}
+
+impl Member {
+    fn new(hub: &Arc<Hub>, topics: &[&str]) -> Self {
+        let (near, far) = duplex(1 << 16);
+        let mut member = Self { subscriber: hub.subscriber(near, &Number), far, got: Vec::new() };
+        member.subscribe(topics);
+        assert!(member.subscriber.join());
+        member
+    }
+
+    fn subscribe(&mut self, topics: &[&str]) {
+        let pattern = |topic: &&str| (Pattern::parse(topic).expect("a name"), After::Live);
+        self.subscriber.subscribe(topics.iter().map(pattern).collect(), None);
+    }
+
+    /// What was written to it.
+    fn read(&mut self) {
+        let mut bytes = [0; 8];
+        while self.far.read_exact(&mut bytes).now_or_never().is_some_and(|read| read.is_ok()) {
+            self.got.push(u64::from_be_bytes(bytes));
+        }
+    }
+
+    /// Taken back by its own task, which comes to the head.
+    fn catch_up(&mut self) {
+        self.subscriber.take_back();
+        self.read();
+        loop {
+            let pulled = self.subscriber.pull().now_or_never().expect("from the window").expect("it can be read");
+            if pulled.head {
+                return;
+            }
+            let messages = pulled.items.iter().filter_map(|(item, _)| match item {
+                Item::Message(message) => Some(message.record.seq),
+                _ => None,
+            });
+            self.got.extend(messages);
+            let all = pulled.items.len();
+            self.subscriber.settle(pulled, all);
+        }
+    }
+}
+
+fn poll<F: Future>(future: Pin<&mut F>) -> bool {
+    future.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+}
+
+fn serve(hub: &Hub, scratch: &mut Scratch) {
+    let mut pass = pin!(hub.shards[0].pass(hub, scratch));
+    while !poll(pass.as_mut()) {}
+}
+
+fn is_listed(hub: &Hub) -> bool {
+    hub.shards[0].state().listed.is_some()
+}
+
+/// A list of 19,000 is made under this lock, and the log's was held by whoever waited for it: so all publishers were.
+#[test]
+fn no_publisher_waits_for_a_shard_and_what_it_published_is_served() {
+    let hub = hub();
+    let mut member = Member::new(&hub, &["a"]);
+    let state = hub.shards[0].state();
+    let (done, is_done) = sync_channel(1);
+    let publisher = hub.clone();
+    let publisher = thread::spawn(move || {
+        append(&publisher, &["a"]);
+        done.send(())
+    });
+    is_done.recv_timeout(Duration::from_secs(10)).expect("the publisher waits for the shard");
+    drop(state);
+    assert!(publisher.join().is_ok());
+    let shard = &hub.shards[0];
+    let mut run = pin!(shard.run(&hub));
+    assert!(!poll(run.as_mut()));
+    member.read();
+    assert_eq!(member.got, [1]);
+}
+
+#[test]
+fn handing_over_many_members_yields_as_serving_them_does() {
+    let hub = hub();
+    let mut members = [(); 3].map(|()| Member::new(&hub, &["a"]));
+    let removed = vec![Pattern::parse("a").expect("a name")];
+    let (changed, tokens) = Default::default();
+    hub.mark(|seq| Mark { seq, generation: 1, removed, changed, tokens, anonymous: false });
+    let mut scratch = Scratch::default();
+    let mut pass = pin!(hub.shards[0].pass(&hub, &mut scratch));
+    for handed_over in 1..=3 {
+        assert!(!poll(pass.as_mut()), "it yields");
+        assert_eq!(members.iter_mut().map(|m| m.subscriber.is_live()).filter(|live| !live).count(), handed_over);
+    }
+    assert!(poll(pass.as_mut()));
+}
+
+/// Ten thousand who wanted a different half of a batch each held a copy of theirs until all of them had been served.
+#[test]
+fn of_those_who_want_different_messages_the_bytes_of_one_group_are_held_at_a_time() {
+    let hub = hub();
+    let wants: [&[&str]; 6] = [&["a"], &["b"], &["a", "b"], &["a"], &["b", "c"], &["b"]];
+    let mut members = wants.map(|topics| Member::new(&hub, topics));
+    append(&hub, &["a", "b", "a", "c"]);
+    for served in 1..=members.len() {
+        let mut scratch = Scratch::default();
+        let mut pass = Box::pin(hub.shards[0].pass(&hub, &mut scratch));
+        (0..served).for_each(|_| assert!(!poll(pass.as_mut())));
+        drop(pass);
+        assert_eq!(scratch.list.groups.iter().filter(|group| group.batch.is_some()).count(), 1);
+        if served < members.len() {
+            members.iter_mut().for_each(Member::catch_up);
+            members.iter_mut().for_each(|member| assert!(member.subscriber.join()));
+            append(&hub, &["a", "b", "a", "c"]);
+        }
+    }
+    let expected = |topics: &&[&str]| {
+        (1..=24).filter(|seq| topics.contains(&["c", "a", "b", "a"][seq % 4])).map(|seq| seq as u64).collect::<Vec<_>>()
+    };
+    members.iter_mut().for_each(Member::read);
+    assert_eq!(members.map(|member| member.got).to_vec(), wants.iter().map(expected).collect::<Vec<_>>());
+}
+
+/// Whoever reads by HTTP leaves and comes again at each of its messages, and had the list made anew for all others.
+#[test]
+fn a_list_stays_while_those_who_are_on_it_leave_and_come_again() {
+    let (hub, mut scratch) = (hub(), Scratch::default());
+    let [mut first, mut second] = [(); 2].map(|()| Member::new(&hub, &["a"]));
+    append(&hub, &["a"]);
+    serve(&hub, &mut scratch);
+    first.catch_up();
+    assert!(is_listed(&hub), "somebody left");
+    append(&hub, &["a"]);
+    serve(&hub, &mut scratch);
+    first.catch_up();
+    assert!(first.subscriber.join() && is_listed(&hub), "it came again");
+    let mut other = Member::new(&hub, &["b"]);
+    other.catch_up();
+    assert!(other.subscriber.join() && is_listed(&hub), "another topic's");
+    drop(other);
+    assert!(is_listed(&hub), "another topic's went");
+    append(&hub, &["a"]);
+    serve(&hub, &mut scratch);
+    first.read();
+    second.read();
+    assert_eq!([&first.got[..], &second.got], [[1, 2, 3]; 2]);
+}
+
+#[test]
+fn a_list_goes_when_somebody_else_wants_the_topic_and_when_somebody_on_it_goes_or_subscribes() {
+    let (hub, mut scratch) = (hub(), Scratch::default());
+    let (mut first, second) = (Member::new(&hub, &["a"]), Member::new(&hub, &["a"]));
+    let mut listed = |what: &str| {
+        // Whoever is ahead of the shard is passed over by the first of them.
+        for _ in 0..2 {
+            append(&hub, &["a"]);
+            serve(&hub, &mut scratch);
+        }
+        assert!(is_listed(&hub), "{what}");
+    };
+    listed("both are on it");
+    let third = Member::new(&hub, &["*"]);
+    assert!(!is_listed(&hub), "a third came");
+    listed("all three are on it");
+    drop((second, third));
+    assert!(!is_listed(&hub), "it would keep their sockets open");
+    listed("the first one is on it");
+    first.catch_up();
+    append(&hub, &["a"]);
+    first.catch_up();
+    assert!(first.subscriber.join() && !is_listed(&hub), "it has got what the shard has not come to");
+    listed("it stands where the shard stands");
+    first.subscriber.unsubscribe(&[Pattern::parse("a").expect("a name")]);
+    assert!(!is_listed(&hub), "it wants no more of it");
+}
+
+/// Nothing can be written to it, so that no bytes are made for it.
+#[test]
+fn whoever_has_no_socket_is_handed_over() {
+    let (hub, mut scratch) = (hub(), Scratch::default());
+    let mut subscriber = hub.subscriber(NoSocket, &Number);
+    subscriber.subscribe(vec![(Pattern::parse("a").expect("a name"), After::Live)], None);
+    for pass in 0..2 {
+        assert!(subscriber.join());
+        append(&hub, &["a"]);
+        match pass {
+            0 => serve(&hub, &mut scratch),
+            // In the middle of it, with the list that was kept.
+            _ => assert!(!poll(pin!(hub.shards[0].pass(&hub, &mut scratch)))),
+        }
+        assert!(scratch.list.groups.iter().all(|group| group.batch.is_none()));
+        assert!(!subscriber.is_live());
+        let pulled = subscriber.pull().now_or_never().expect("from the window").expect("it can be read");
+        assert_eq!(pulled.items.len(), 1);
+        subscriber.settle(pulled, 1);
+    }
+    assert_eq!(scratch.list.items.len(), 1);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append(Vec<&'static str>),
+    /// The shard goes on to its next connection.
+    Serve,
+    /// Its task takes it back, and leaves it.
+    Leave(usize),
+    /// It comes to the head, and is live.
+    Join(usize),
+    /// It gets everything, and wants other topics from now on.
+    Subscribe(usize, Vec<&'static str>),
+    /// Another comes in its place.
+    Replace(usize, Vec<&'static str>),
+}
+
+const MEMBERS: usize = 4;
+
+fn step() -> impl Strategy<Value = Step> {
+    let topics = || vec(proptest::sample::select(&["a", "a", "a", "b"][..]), 1..3);
+    let member = || 0..MEMBERS;
+    prop_oneof![
+        4 => topics().prop_map(Step::Append),
+        8 => Just(Step::Serve),
+        2 => member().prop_map(Step::Leave),
+        6 => member().prop_map(Step::Join),
+        1 => (member(), topics()).prop_map(|(member, topics)| Step::Subscribe(member, topics)),
+        1 => (member(), topics()).prop_map(|(member, topics)| Step::Replace(member, topics)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn everybody_gets_each_message_once_in_order_whoever_comes_and_goes(
+        steps in vec(step(), 1..120),
+        stride in any::<bool>(),
+    ) {
+        let hub = Hub::new(Arc::new(Nothing), Size { stride: 1 + usize::from(stride), ..Size::default() }, Directory::default());
+        let mut run = pin!(hub.shards[0].run(&hub));
+        let new = |topics: &[&'static str]| (Member::new(&hub, topics), topics.to_vec(), Vec::new());
+        let mut members: Vec<_> = (0..MEMBERS).map(|_| new(&["a"])).collect();
+        for step in steps {
+            match step {
+                Step::Append(topics) => {
+                    let next = hub.head().seq + 1;
+                    for (_, wants, expected) in &mut members {
+                        expected.extend((next..).zip(&topics).filter(|(_, topic)| wants.contains(topic)).map(|(seq, _)| seq));
+                    }
+                    append(&hub, &topics);
+                }
+                Step::Serve => _ = poll(run.as_mut()),
+                Step::Leave(n) => _ = members[n].0.subscriber.take_back(),
+                Step::Join(n) => {
+                    members[n].0.catch_up();
+                    assert!(members[n].0.subscriber.join());
+                }
+                Step::Subscribe(n, topics) => {
+                    let (member, wants, _) = &mut members[n];
+                    member.catch_up();
+                    let all: Vec<_> = member.subscriber.subscriptions().cloned().collect();
+                    member.subscriber.unsubscribe(&all);
+                    member.subscribe(&topics);
+                    *wants = topics;
+                }
+                Step::Replace(n, topics) => members[n] = new(&topics),
+            }
+        }
+        for (mut member, _, expected) in members {
+            member.catch_up();
+            prop_assert_eq!(member.got, expected);
+        }
+    }
+}
+
+/// Each was compared with each other one, three times: 8,000 of one command took seconds.
+#[test]
+fn what_a_command_costs_grows_as_the_list_that_it_names() {
+    let hub = hub();
+    let took = |count: usize| {
+        let names: Vec<String> = (0..count).map(|n| format!("t{n}")).collect();
+        let list = || names.iter().map(|name| Pattern::parse(name).expect("a name"));
+        let once = || {
+            let mut subscriber = hub.subscriber(NoSocket, &Number);
+            let began = Instant::now();
+            subscriber.subscribe(list().map(|name| (name, After::Live)).collect(), None);
+            subscriber.subscribe(list().map(|name| (name, After::Earliest)).collect(), None);
+            subscriber.unsubscribe(&list().collect::<Vec<_>>());
+            began.elapsed()
+        };
+        (0..3).map(|_| once()).min().expect("it was done")
+    };
+    let (few, many) = (took(300), took(3_000));
+    assert!(many < few * 40, "{few:?} for 300, {many:?} for 3,000");
+}
