@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -197,9 +197,39 @@ fn connect(against: &str) -> io::Result<(Box<dyn Wire>, String)> {
     } else {
         format!("{host}:80")
     };
-    let address = wanted.to_socket_addrs()?.next().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-    let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
+    let socket = reach(wanted.to_socket_addrs()?)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_write_timeout(Some(PATIENCE))?;
     Ok((Box::new(socket), host))
+}
+
+/// The first address that answers: `localhost` is mostly that of IPv6 first, where nobody listens.
+fn reach(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let mut failed = io::Error::from(io::ErrorKind::NotFound);
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::reach;
+
+    #[test]
+    fn every_address_of_a_name_is_tried() {
+        let bind = || TcpListener::bind("127.0.0.1:0").expect("a port");
+        let (closed, open) = (bind(), bind());
+        let addresses = [&closed, &open].map(|listener| listener.local_addr().expect("an address"));
+        drop(closed);
+        let reached = reach(addresses.into_iter()).expect("the second listens");
+        assert_eq!(reached.peer_addr().expect("an address"), addresses[1]);
+        assert!(reach(addresses.into_iter().take(1)).is_err());
+        assert!(reach([].into_iter()).is_err());
+    }
 }
