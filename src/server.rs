@@ -111,7 +111,7 @@ pub fn listen_to_signals(live: &Arc<Live>) -> io::Result<()> {
                 _ = interrupt.recv() => "SIGINT",
             };
             if first {
-                info!(signal = name, "draining; the same again ends at once");
+                info!(signal = name, "draining; a second signal ends relay at once");
                 drain.begin();
             } else {
                 warn!(signal = name, "ending at once");
