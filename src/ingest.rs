@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tracing::{error, warn};
+use tracing::warn;
 
 use crate::fuse::{Admitted, Fuse};
 use crate::live::Live;
@@ -283,9 +283,6 @@ async fn append(live: &Live, drafts: Vec<Draft>) -> Result<Vec<Receipt>, Refusal
                 retry_after: Duration::from_secs(60),
             },
         )]),
-        StoreError::Unavailable(cause) => {
-            error!(%cause, "the store could not append");
-            live.internal("the store could not append")
-        }
+        StoreError::Unavailable(cause) => live.internal(&format!("the store could not append: {cause}")),
     })
 }

@@ -202,6 +202,7 @@ impl Refusal {
             | Self::Overloaded { retry_after, .. }
             | Self::Draining { retry_after } => Some(seconds(*retry_after)),
             Self::IdempotencyInFlight => Some(1),
+            Self::Batch(items) => items.first().and_then(|(_, first)| first.retry_after()),
             _ => None,
         }
     }

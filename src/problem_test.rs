@@ -90,6 +90,15 @@ fn each_problem_has_a_row() {
     assert_eq!(slugs, expected);
 }
 
+/// A list was refused with 429 or 503 and no word of when to come back.
+#[test]
+fn a_batch_says_when_to_try_again_as_its_first_item_does() {
+    let full = Refusal::Overloaded { what: "x", retry_after: Duration::from_secs(60) };
+    let batch = Refusal::Batch(vec![(0, full), (1, Refusal::TokenExpired)]);
+    assert_eq!((batch.status(), batch.retry_after()), (503, Some(60)));
+    assert_eq!(batch.to_json()["retry_after"], 60);
+}
+
 /// A batch of a thousand items of 40 bytes, each with 16 violations, was answered with 2 MB.
 #[test]
 fn the_errors_of_a_batch_are_in_proportion() {

@@ -111,7 +111,7 @@ pub fn listen_to_signals(live: &Arc<Live>) -> io::Result<()> {
                 _ = interrupt.recv() => "SIGINT",
             };
             if first {
-                info!(signal = name, "draining; the same again ends at once");
+                info!(signal = name, "draining; a second signal ends relay at once");
                 drain.begin();
             } else {
                 warn!(signal = name, "ending at once");
@@ -219,7 +219,7 @@ fn http(limits: &Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
     // The socket has the clock of the header: hyper's is taken out of the runtime's wheel and put into it again for each
     // request.
-    http.header_read_timeout(None).max_header_size(limits.header).max_buf_size(READ_BUFFER);
+    http.header_read_timeout(None).max_header_size(limits.header).max_buf_size(limits.header.max(READ_BUFFER));
     // Whoever has said all that it wants to say may end its direction at once. The socket tells it from a peer that is gone
     // where that matters.
     http.half_close(true);

@@ -11,7 +11,7 @@ const NICE: i32 = 5;
 ///
 /// # Errors
 /// Why there is no answer: it panicked, or there is no thread to be had.
-pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
     let (answer, answered) = oneshot::channel();
     let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
         // Elsewhere it would count for the whole process. Where it is refused, serving is only slower for a while.

@@ -1,6 +1,6 @@
 //! From files to what a server runs on: the one place that puts configuration, schemas and kinds together.
 
-mod aside;
+pub(crate) mod aside;
 pub mod build;
 pub mod gate;
 pub mod load;

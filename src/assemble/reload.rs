@@ -211,18 +211,19 @@ impl Reloader {
                 state.refused = Some(loaded.hash);
             }
             let text = render::human(&loaded.diagnostics, &loaded.sources, false);
-            return (Outcome::Refused(text.into()), diagnostics);
+            return (Outcome::Refused(text.trim_end().into()), diagnostics);
         };
         if dry_run {
             return (Outcome::Planned(plan.to_json()), diagnostics);
         }
         warn_all(&loaded);
-        let is_new = loaded.hash != running.hash;
-        let mut json = json!({});
-        if is_new {
-            json = plan.to_json();
+        let outcome = if loaded.hash == running.hash {
+            Outcome::Unchanged
+        } else {
+            let json = plan.to_json();
             self.commit(running, Arc::new(snapshot), plan).await;
-        }
+            Outcome::Committed(json)
+        };
         state.finished = !loaded.unfinished;
         std::mem::swap(&mut state.cache, &mut loaded.cache);
         std::mem::swap(&mut state.keys, &mut loaded.keys);
@@ -232,7 +233,7 @@ impl Reloader {
             let before = running.clone();
             move || drop((before, loaded))
         }));
-        (if is_new { Outcome::Committed(json) } else { Outcome::Unchanged }, diagnostics)
+        (outcome, diagnostics)
     }
 
     /// The commit point is the swap. What is long is done where nobody is served, but at the pace of those who serve, for

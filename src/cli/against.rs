@@ -4,19 +4,19 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::assemble::plan::changed_keys;
+use crate::assemble::plan::{Plan, changed_keys};
 use crate::assemble::reload::Next;
 use crate::assemble::{build, load};
 use crate::config::files::{Files, Memory};
 use crate::config::model::Config;
-use crate::config::view::{settings, to_toml};
+use crate::config::view::{settings, to_toml, view};
 use crate::diagnostic::render;
 use crate::files::Disk;
 use crate::message::Time;
@@ -39,8 +39,8 @@ pub(super) struct Old {
     name: String,
     /// The schemas that a running relay tries, as it tells of them.
     shadows: Map<String, Value>,
-    /// Not a file, and so it does not tell everything.
-    is_running: bool,
+    /// The configuration of a running relay as it tells it, which is not everything; `None` of a file.
+    told: Option<Value>,
 }
 
 impl Old {
@@ -52,7 +52,7 @@ impl Old {
         if !against.starts_with("http://") && !against.starts_with("unix:") {
             let snapshot = snapshot(&Disk::new(Path::new(against)))?;
             let (name, settings) = (against.to_owned(), settings(&snapshot.config));
-            return Ok(Self { snapshot, settings, name, shadows: Map::new(), is_running: false });
+            return Ok(Self { snapshot, settings, name, shadows: Map::new(), told: None });
         }
         let answer = ask(against).map_err(|error| format!("cannot ask `{against}` for its configuration: {error}"))?;
         Self::running(against, &answer).map_err(|why| format!("cannot understand what runs at `{against}`: {why}"))
@@ -76,12 +76,12 @@ impl Old {
         let name = format!("{against}, generation {}", json["generation"]);
         let mut settings = settings(&snapshot.config);
         settings["server"]["tls"] = json["config"]["server"]["tls"].clone();
-        Ok(Self { snapshot, settings, name, shadows, is_running: true })
+        Ok(Self { snapshot, settings, name, shadows, told: Some(json["config"].clone()) })
     }
 
     /// Takes examples to be those of the file at hand where they are not told.
     pub(super) fn suppose(&mut self, at_hand: &Config) {
-        if !self.is_running {
+        if self.told.is_none() {
             return;
         }
         let at_hand: HashMap<_, _> = at_hand.topics.iter().map(|topic| (topic.name.as_str(), topic)).collect();
@@ -92,15 +92,14 @@ impl Old {
         }
     }
 
-    /// What would change, without what a running relay does not tell of itself.
+    /// What would change, without what a running relay does not tell of itself: secrets, and their digests.
     pub(super) fn plan(&self, next: &mut Next) -> Value {
         let Next { plan, snapshot } = next;
         plan.keys = changed_keys(&self.settings, &settings(&snapshot.config));
-        let mut json = plan.to_json();
-        if let (true, Some(plan)) = (self.is_running, json.as_object_mut()) {
-            plan.retain(|what, _| !what.starts_with("tokens") && !what.starts_with("anonymous"));
+        if let Some(told) = &self.told {
+            compare_callers(plan, told, &view(&snapshot.config));
         }
-        json
+        plan.to_json()
     }
 
     /// The same for people, and what is being tried.
@@ -118,8 +117,27 @@ impl Old {
         for (topic, told) in &self.shadows {
             let _ = writeln!(text, "  {topic}: {}", progress(told));
         }
+        if self.told.is_some() {
+            text.push_str("  secrets of tokens are not told by a running relay, and were not compared\n");
+        }
         text
     }
+}
+
+/// What becomes of tokens and of anonymous callers, by two views of a configuration.
+fn compare_callers(plan: &mut Plan, old: &Value, new: &Value) {
+    let none = Map::new();
+    let [before, after] = [old, new].map(|view| view["tokens"].as_object().unwrap_or(&none));
+    let names = |of: &Map<String, Value>, fits: &dyn Fn(&str) -> bool| {
+        of.keys().filter(|name| fits(name)).map(|name| name.as_str().into()).collect()
+    };
+    let is_replaced = |name: &str| before[name]["user"] != after[name]["user"];
+    plan.tokens_added = names(after, &|name| !before.contains_key(name));
+    plan.tokens_removed = names(before, &|name| !after.contains_key(name));
+    plan.tokens_replaced = names(after, &|name| before.contains_key(name) && is_replaced(name));
+    plan.tokens_changed =
+        names(after, &|name| before.get(name).is_some_and(|before| *before != after[name]) && !is_replaced(name));
+    plan.anonymous = old["anonymous"] != new["anonymous"];
 }
 
 /// How a schema that is being tried gets on.
@@ -197,9 +215,39 @@ fn connect(against: &str) -> io::Result<(Box<dyn Wire>, String)> {
     } else {
         format!("{host}:80")
     };
-    let address = wanted.to_socket_addrs()?.next().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-    let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
+    let socket = reach(wanted.to_socket_addrs()?)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_write_timeout(Some(PATIENCE))?;
     Ok((Box::new(socket), host))
+}
+
+/// The first address that answers: `localhost` is mostly that of IPv6 first, where nobody listens.
+fn reach(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let mut failed = io::Error::from(io::ErrorKind::NotFound);
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::reach;
+
+    #[test]
+    fn every_address_of_a_name_is_tried() {
+        let bind = || TcpListener::bind("127.0.0.1:0").expect("a port");
+        let (closed, open) = (bind(), bind());
+        let addresses = [&closed, &open].map(|listener| listener.local_addr().expect("an address"));
+        drop(closed);
+        let reached = reach(addresses.into_iter()).expect("the second listens");
+        assert_eq!(reached.peer_addr().expect("an address"), addresses[1]);
+        assert!(reach(addresses.into_iter().take(1)).is_err());
+        assert!(reach([].into_iter()).is_err());
+    }
 }

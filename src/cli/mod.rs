@@ -25,7 +25,7 @@ const BAD_CONFIG: u8 = 78;
 #[derive(Debug, Parser)]
 #[command(name = "relay", version, about)]
 struct Cli {
-    /// The configuration
+    /// The configuration file, of `run` and `check`
     #[arg(long, short, global = true, value_name = "FILE", default_value = "relay.toml")]
     config: PathBuf,
     #[command(subcommand)]
@@ -38,7 +38,7 @@ enum Command {
     Run,
     /// Check the configuration exactly as a start or a reload would; exits with 78 when it is bad
     Check {
-        /// How to print what is wrong: to people on standard error, to programs on standard output
+        /// Output format; diagnostics of `human` go to standard error, everything else to standard output
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
         /// Also judge the change from another relay.toml, or from what runs behind this admin listener

@@ -33,11 +33,13 @@ pub(super) fn new(name: &str) -> ExitCode {
     print(&format!(
         "The secret, for the caller; it is shown this once and kept nowhere:\n\n\
          {secret}\n\n\
+         The caller sends it as `Authorization: Bearer <secret>`.\n\n\
          For relay.toml, which needs only its digest; add what the token may do:\n\n\
          [tokens.{}]\n\
          sha256    = \"{digest}\"\n\
          publish   = []\n\
-         subscribe = []\n",
+         subscribe = []\n\
+         register  = []\n",
         key(name)
     ))
 }

@@ -108,16 +108,26 @@ fn matching(reading: &Reading<'_>, pattern: &str) -> Result<Vec<String>, FileFac
     Ok(visible.map(below).collect())
 }
 
-/// `*` stands for any text, `?` for one byte.
+/// `*` stands for any text, `?` for one byte. The last star alone is tried with more: what one before it would take, it can.
 fn glob(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) if glob(rest, name) => true,
-        (Some((b'*', _)), Some((_, name))) => glob(pattern, name),
-        (Some((b'?', pattern)), Some((_, name))) => glob(pattern, name),
-        (Some((p, pattern)), Some((n, name))) if p == n => glob(pattern, name),
-        _ => false,
+    let (mut p, mut n) = (0, 0);
+    // Where the pattern goes on behind the last star, and where the name does if the star takes a byte more.
+    let mut star = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                p += 1;
+                star = Some((p, n));
+            }
+            Some(c) if *c == b'?' || *c == name[n] => (p, n) = (p + 1, n + 1),
+            _ => {
+                let Some((behind, taken)) = star else { return false };
+                (p, n) = (behind, taken + 1);
+                star = Some((p, n));
+            }
+        }
     }
+    pattern[p..].iter().all(|c| *c == b'*')
 }
 
 #[cfg(test)]
@@ -134,8 +144,16 @@ mod tests {
             ("a?.toml", "a.toml", false),
             ("a*b*c", "a-b-b-c", true),
             ("a*b*c", "a-c-b", false),
+            ("*", "", true),
+            ("", "a", false),
+            ("a**", "a", true),
+            ("*a?", "aab", true),
+            ("*ab*b", "aab", false),
+            ("a*?", "a", false),
         ] {
             assert_eq!(glob(pattern.as_bytes(), name.as_bytes()), yes, "{pattern} {name}");
         }
+        // Each star was tried with each rest of the name: that ended with nobody there to see it.
+        assert!(!glob(format!("{}b", "*a".repeat(20)).as_bytes(), "a".repeat(200).as_bytes()));
     }
 }

@@ -11,9 +11,10 @@ use crate::spelling::nearest;
 /// The text with every character of a secret or digest replaced by `*`, or by another one that is as long, so that no
 /// diagnostic can show it and every place stays where it is.
 pub fn mask(text: &str) -> String {
-    let mut scanner = Scanner { text, at: 0, is_token: false, hidden: Vec::new() };
+    let start = text.len() - text.strip_prefix(MARK).unwrap_or(text).len();
+    let mut scanner = Scanner { text, at: start, is_token: false, hidden: Vec::new() };
     scanner.named();
-    scanner.run();
+    scanner.run(start);
     let mut is_hidden = vec![false; text.len()];
     for range in scanner.hidden {
         is_hidden[range].fill(true);
@@ -28,6 +29,8 @@ pub fn mask(text: &str) -> String {
     text.char_indices().map(shown).collect()
 }
 
+/// The byte order mark that some editors put in front of a file: TOML takes it, and it is no part of the first key.
+const MARK: char = '\u{feff}';
 /// What a token has beside its secret, and the ways to one.
 const OPEN: [&str; 7] = ["publish", "subscribe", "register", "user", "not_after", "env", "file"];
 /// What ends a value, where no more of it can come.
@@ -57,9 +60,9 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    fn run(&mut self) {
+    fn run(&mut self, start: usize) {
         while let Some(next) = self.text[self.at..].chars().next() {
-            let begins = self.at == 0 || self.text.as_bytes()[self.at - 1] == b'\n';
+            let begins = self.at == start || self.text.as_bytes()[self.at - 1] == b'\n';
             if begins && self.header() {
                 continue;
             }

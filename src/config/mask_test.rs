@@ -65,6 +65,9 @@ fn a_token_is_known_wherever_it_stands() {
             "[topics.a]\nexamples = [\n[1, 2],\n]\ntitle = \"abc\"",
             "[topics.a]\nexamples = [\n[1, 2],\n]\ntitle = \"abc\"",
         ),
+        // An editor has put a mark in front: it is no part of the first line.
+        ("\u{feff}[tokens.a]\nsecert = \"abc\"", "\u{feff}[tokens.a]\nsecert = \"***\""),
+        ("\u{feff}tokens.a.x = \"abc\"", "\u{feff}tokens.a.x = \"***\""),
         ("version = 1\ndescription = \"abc\" # d", "version = 1\ndescription = \"abc\" # d"),
     ] {
         assert_eq!(mask(text), masked, "{text}");

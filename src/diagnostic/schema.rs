@@ -19,6 +19,7 @@ pub const CODES: &[&str] = &[
     "schema-ref-outside",
     "schema-ref-remote",
     "schema-ref-nowhere",
+    "schema-ref-not-a-schema",
     "schema-ref-cycle",
     "schema-exponential",
     "schema-regex-look-around",

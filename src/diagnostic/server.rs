@@ -26,7 +26,7 @@ pub const CODES: &[&str] = &[
 pub enum ServerFact {
     BadListen { value: String },
     LongSocket { value: String, bytes: usize, most: usize },
-    SameListener { value: String },
+    SameListener { admin: String, listen: String },
     AdminExposed { value: String },
     BadOrigin { value: String },
     BadHost { value: String },
@@ -50,7 +50,10 @@ impl ServerFact {
                 "bad-listen",
                 "the system takes no longer one: write a shorter path, `unix:/run/relay.sock`",
             ),
-            Self::SameListener { .. } => About::error("same-listener", "give `server.admin` a port or path of its own"),
+            Self::SameListener { .. } => About::error(
+                "same-listener",
+                "give `server.admin` a port or path of its own; without one it is `127.0.0.1:8001`",
+            ),
             Self::AdminExposed { .. } => About::warning(
                 "admin-exposed",
                 "whoever reaches it may read the configuration and reload it: listen on loopback, or keep others out by \
@@ -100,7 +103,12 @@ impl fmt::Display for ServerFact {
             Self::LongSocket { value, bytes, most } => {
                 write!(f, "the path of the socket `{value}` has {bytes} bytes, and may have {most}")
             }
-            Self::SameListener { value } => write!(f, "`server.admin` and `server.listen` are both `{value}`"),
+            Self::SameListener { admin, listen } if admin == listen => {
+                write!(f, "`server.admin` and `server.listen` are both `{admin}`")
+            }
+            Self::SameListener { admin, listen } => {
+                write!(f, "`server.admin` is `{admin}`, which `server.listen`, `{listen}`, takes too")
+            }
             Self::AdminExposed { value } => write!(f, "the admin listener `{value}` is not on loopback"),
             Self::BadOrigin { value } => write!(f, "`{value}` is not an origin"),
             Self::BadHost { value } => write!(f, "`{value}` is not a valid Host header value"),

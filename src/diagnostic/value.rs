@@ -17,7 +17,8 @@ pub const CODES: &[&str] = &[
     "unknown-kind",
 ];
 
-/// What is wrong with a key or the form of its value. `key` is always the whole path, `topics.cats.schema`.
+/// What is wrong with a key or the form of its value. `key` is the whole path, `topics.cats.schema`,
+/// but for one that is unknown or missing, whose table is told beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]
 pub enum ValueFact {

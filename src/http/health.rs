@@ -8,7 +8,7 @@ use warp::http::StatusCode;
 use warp::reply::Response;
 
 use crate::http::call::Call;
-use crate::http::{answer, origin};
+use crate::http::{Side, answer, origin};
 use crate::problem::Refusal;
 
 /// Whether the path asks how the server is.
@@ -27,12 +27,16 @@ pub async fn ready(call: Arc<Call>) -> Response {
         return answer::refusal(&Refusal::Draining { retry_after: Duration::from_secs(1) });
     }
     let generation = call.snapshot.generation;
-    let body = match call.live().reloads.stale() {
-        // Why names keys and topics, which a page that has rebound a name would read.
-        stale if !origin::is_served(&call) => json!({"status": if stale.is_some() { "stale" } else { "ready" }}),
-        // It serves as well as before; whoever deployed the change should look.
-        Some(why) => json!({"status": "stale", "generation": generation, "why": why}),
-        None => json!({"status": "ready", "generation": generation}),
-    };
+    let stale = call.live().reloads.stale();
+    // Also when stale it serves as well as before; whoever deployed the change should look.
+    let mut body = json!({"status": if stale.is_some() { "stale" } else { "ready" }});
+    // A page that has rebound a name is told no more.
+    if origin::is_served(&call) {
+        body["generation"] = generation.into();
+        // Why names files, topics and tokens: that is for operators.
+        if let (Some(why), Side::Admin) = (stale, call.side()) {
+            body["why"] = why.into();
+        }
+    }
     answer::json(StatusCode::OK, &body)
 }

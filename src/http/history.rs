@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
-use tracing::error;
 use warp::http::StatusCode;
 use warp::http::header::{ETAG, HeaderValue, IF_NONE_MATCH, LINK};
 use warp::reply::Response;
@@ -24,6 +23,7 @@ use crate::hub::subscriber::{Item, Subscriber};
 use crate::message::Position;
 use crate::name::Pattern;
 use crate::notice::After;
+use crate::plugin::StoreError;
 use crate::problem::Refusal;
 use crate::protocol::envelope;
 use crate::protocol::sse::Sse;
@@ -100,8 +100,11 @@ impl Page {
     async fn fill(&mut self, call: &Call, subscriber: &mut Subscriber) -> Result<(), Refusal> {
         while !self.is_full() && !self.interrupted && !subscriber.is_live() {
             let pulled = subscriber.pull().await.map_err(|error| {
-                error!(?error, "the store could not be read");
-                call.live().internal("the store could not be read")
+                let cause = match error {
+                    StoreError::Unavailable(cause) => cause,
+                    other => format!("{other:?}"),
+                };
+                call.live().internal(&format!("the store could not be read: {cause}"))
             })?;
             let head = pulled.head;
             let taken = pulled.items.iter().take_while(|(item, _)| !self.is_full() && self.take(call, item)).count();

@@ -51,6 +51,7 @@ use crate::live::Live;
 use crate::plugin::Protocol;
 use crate::problem::Refusal;
 use crate::protocol::sse::Sse;
+use crate::telemetry::panics;
 use crate::telemetry::stats::Route;
 
 /// A larger answer counts in `limits.outbound` until it has left, in bytes.
@@ -133,7 +134,7 @@ pub fn answer(request: Request<Incoming>, link: Arc<Link>) -> impl Future<Output
         let response = answered.unwrap_or_else(|_| {
             let live = link.door.live();
             live.stats.panics.add(1);
-            answer::refusal(&live.internal("a request handler panicked"))
+            answer::refusal(&live.internal(&format!("a request handler panicked at {}", panics::last_place())))
         });
         link.flow.answer();
         response

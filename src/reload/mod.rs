@@ -40,7 +40,7 @@ fn run_with(watch: Watch, reloader: Arc<Reloader>, live: Arc<Live>) -> impl Futu
 async fn keep_up(mut triggers: Triggers, reloader: Arc<Reloader>, live: Arc<Live>) {
     loop {
         // What happened in a directory between the look at it and the watch over it was not seen.
-        triggers.hinted |= triggers.watch.set(&reloader.paths().await);
+        triggers.hinted |= triggers.watch.set(reloader.paths().await).await;
         let poll = live.snapshot().config.limits.reload_poll;
         let trigger = tokio::select! {
             () = live.drain.begun() => return,
@@ -103,9 +103,11 @@ impl Triggers {
             reloader.reload(trigger, false).await;
             return;
         }
-        // A directory may have been replaced by another of its name: what is watched is set anew before the look, so
-        // that nothing falls between.
-        self.watch.set_anew(&reloader.paths().await);
+        if trigger == Trigger::File {
+            // A directory may have been replaced by another of its name: what is watched is set anew before the look, so
+            // that nothing falls between.
+            self.watch.set_anew(reloader.paths().await).await;
+        }
         self.hinted = false;
         if self.suspect.is_none() && reloader.are_unchanged().await {
             return;

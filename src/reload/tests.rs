@@ -114,8 +114,8 @@ async fn reading_is_no_news_and_writing_is() {
     let place = Place::new();
     place.write("one");
     let mut watch = Watch::new();
-    assert!(watch.set(&[place.0.join("relay.toml")]), "it is watched now");
-    assert!(!watch.set(&[place.0.join("relay.toml")]), "and was already");
+    assert!(watch.set(vec![place.0.join("relay.toml")]).await, "it is watched now");
+    assert!(!watch.set(vec![place.0.join("relay.toml")]).await, "and was already");
     for _ in 0..10 {
         fs::read(place.0.join("relay.toml")).expect("it is there");
         fs::read_dir(&place.0).expect("it is there").count();
@@ -131,4 +131,21 @@ async fn reading_is_no_news_and_writing_is() {
     fs::read(place.0.join("relay.toml")).expect("it is there");
     let more = tokio::time::timeout(Duration::from_millis(300), watch.event()).await;
     assert!(more.is_err(), "reading was told as news");
+}
+
+/// What is watched was looked for on a thread that serves: with thousands of files it stood still for that long, and for
+/// ever on a file system that does not answer.
+#[tokio::test]
+async fn what_is_to_be_watched_is_looked_for_on_another_thread() {
+    let place = Place::new();
+    let files: Vec<PathBuf> = (0..5_000).map(|n| place.0.join(format!("{n}/a/b/c/schema.json"))).collect();
+    let mut watch = Watch::blind();
+    let began = Instant::now();
+    let mut turns = 0;
+    let mut set = Box::pin(watch.set(files));
+    while futures::poll!(&mut set).is_pending() {
+        turns += 1;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(turns > 1, "others had no turn for {:?}", began.elapsed());
 }

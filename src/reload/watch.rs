@@ -4,7 +4,7 @@
 //! Kubernetes changes a whole volume by retargeting one. Names of events are not looked at, and of their kinds only one:
 //! that a file was opened is no news, for it is what looking at the files does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +13,8 @@ use notify::event::AccessKind;
 use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tracing::warn;
+
+use crate::assemble::aside::aside;
 
 /// Links that are followed for one path; more are a loop.
 const MAX_HOPS: usize = 40;
@@ -55,8 +57,19 @@ impl Watch {
 
     /// Watches what these files are reached through, and nothing else; whether anything is watched that was not before,
     /// so that something may have happened there unseen.
-    pub(super) fn set(&mut self, files: &[PathBuf]) -> bool {
-        let wanted: BTreeSet<PathBuf> = files.iter().flat_map(|file| directories(file)).collect();
+    pub(super) async fn set(&mut self, files: Vec<PathBuf>) -> bool {
+        // It asks the disk for each file, and a disk may be far away. Where there is no thread, what is watched stays.
+        let Ok(wanted) = aside(move || directories(&files)).await else { return false };
+        self.watch(wanted)
+    }
+
+    /// The same, also where a directory was replaced by another of its name.
+    pub(super) async fn set_anew(&mut self, files: Vec<PathBuf>) {
+        self.watch(BTreeSet::new());
+        self.set(files).await;
+    }
+
+    fn watch(&mut self, wanted: BTreeSet<PathBuf>) -> bool {
         for gone in self.watched.difference(&wanted) {
             if let Some(watcher) = &mut self.watcher {
                 // It may have gone by itself.
@@ -86,12 +99,6 @@ impl Watch {
         grown
     }
 
-    /// The same, also where a directory was replaced by another of its name.
-    pub(super) fn set_anew(&mut self, files: &[PathBuf]) {
-        self.set(&[]);
-        self.set(files);
-    }
-
     fn complain(&mut self, error: &notify::Error) {
         if !std::mem::replace(&mut self.warned, true) {
             warn!(%error, "cannot watch files; changes are found by looking every `limits.reload_poll`");
@@ -109,10 +116,21 @@ fn is_news(event: &notify::Result<Event>) -> bool {
     !matches!(event, Ok(Event { kind: EventKind::Access(AccessKind::Open(_)), .. }))
 }
 
-/// The directories in which something would have to happen for the path to lead elsewhere.
-fn directories(path: &Path) -> BTreeSet<PathBuf> {
-    let mut found = BTreeSet::new();
-    let mut path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+/// The directories in which something would have to happen for one of the paths to lead elsewhere.
+fn directories(files: &[PathBuf]) -> BTreeSet<PathBuf> {
+    let (mut found, mut followed) = (BTreeSet::new(), HashSet::new());
+    for file in files {
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        // All the files of a directory that are no links are reached in the same way.
+        let is_plain = fs::symlink_metadata(&file).is_ok_and(|metadata| metadata.is_file());
+        if !is_plain || followed.insert(file.parent().map(Path::to_owned)) {
+            follow(file, &mut found);
+        }
+    }
+    found
+}
+
+fn follow(mut path: PathBuf, found: &mut BTreeSet<PathBuf>) {
     for _ in 0..MAX_HOPS {
         match first_link(&path) {
             Some((link, target)) => {
@@ -127,7 +145,6 @@ fn directories(path: &Path) -> BTreeSet<PathBuf> {
     }
     // What is not there yet will appear in the first directory above it that is.
     found.extend(path.ancestors().skip(1).find(|above| above.is_dir()).map(Path::to_owned));
-    found
 }
 
 /// The first part of a path that is a link, and where the whole path leads by it.
@@ -166,13 +183,14 @@ mod tests {
         symlink("..2026", root.join("etc/..data")).expect("a link");
         symlink("..data/relay.toml", root.join("etc/relay.toml")).expect("a link");
         let root = fs::canonicalize(&root).expect("it is there");
-        let found = directories(&root.join("etc/relay.toml"));
+        let directories = |path: &str| directories(&[root.join(path)]);
+        let found = directories("etc/relay.toml");
         let wanted: BTreeSet<PathBuf> = [root.join("etc"), root.join("etc/..2026")].into();
         assert_eq!(found, wanted);
-        assert_eq!(directories(&root.join("etc/no/such")), [root.join("etc")].into());
+        assert_eq!(directories("etc/no/such"), [root.join("etc")].into());
         symlink("b", root.join("a")).expect("a link");
         symlink("a", root.join("b")).expect("a link");
-        assert!(directories(&root.join("a/x")).contains(&root), "a loop ends");
+        assert!(directories("a/x").contains(&root), "a loop ends");
         fs::remove_dir_all(&root).expect("it can be removed");
     }
 }

@@ -8,10 +8,11 @@ mod tests;
 use std::borrow::Cow;
 
 use jsonschema::JsonType;
-use jsonschema::json::{Array, Json, Node, NodeIdentity, Object, cmp, unique};
+use jsonschema::json::{Array, Json, Node, NodeIdentity, Object, cmp};
 use serde_json::{Number, Value};
 
 use crate::schema::json::{Iter, Members, Tree};
+use crate::schema::unique::is_unique;
 
 /// The representation.
 pub(super) struct Borrowed;
@@ -142,15 +143,8 @@ impl<'a> Array<'a, Borrowed> for &'a [Tree<'a>] {
         self.iter()
     }
 
-    /// Lists of names, which are most of what must be unique, are compared where they stand.
     fn is_unique(&self) -> bool {
-        match self.iter().map(text).collect::<Option<Vec<&str>>>() {
-            Some(mut texts) => {
-                texts.sort_unstable();
-                texts.is_sorted_by(|one, next| one < next)
-            }
-            None => unique::is_unique(&self.iter().map(Tree::to_value).collect::<Vec<_>>()),
-        }
+        is_unique(self)
     }
 }
 

@@ -9,8 +9,11 @@ use std::borrow::Cow;
 use std::cell::Cell;
 
 use jsonschema::JsonType;
-use jsonschema::json::{Array, Json, Node, NodeIdentity, Object, cmp, unique};
+use jsonschema::json::{Array, Json, Node, NodeIdentity, Object, cmp};
 use serde_json::{Map, Number, Value};
+
+use crate::schema::json::Tree;
+use crate::schema::unique::is_unique;
 
 /// The most characters of a string that an explanation can show.
 const SHOWN: usize = 256;
@@ -228,6 +231,6 @@ impl<'a> Array<'a, Metered> for Items<'a> {
     }
 
     fn is_unique(&self) -> bool {
-        self.of.read(self.items.len()).is_none() || unique::is_unique(self.items)
+        self.of.read(self.items.len()).is_none() || is_unique(&self.items.iter().map(Tree::from).collect::<Vec<_>>())
     }
 }

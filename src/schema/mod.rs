@@ -13,6 +13,7 @@ mod metered;
 mod suites;
 #[cfg(test)]
 mod tests;
+mod unique;
 mod violation;
 
 use std::collections::BTreeMap;

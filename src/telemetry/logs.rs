@@ -52,8 +52,8 @@ impl Logs {
         }
         if rust_log.is_some() && !logs.fixed {
             warn!(
-                "`RUST_LOG` is not understood, or lets nothing of relay pass; the level of the configuration counts: \
-                 write a level such as `warn`, or `off`"
+                "`RUST_LOG` is invalid or hides everything of relay; using `log.level`: set it to a level such as `warn`, \
+                 or to `off`"
             );
         }
         logs

@@ -114,7 +114,13 @@ fn a_new_token_is_printed_with_the_digest_that_lets_it_in() {
     let secret = printed.lines().nth(2).expect("the secret");
     assert_eq!(secret.len(), 43);
     let digest: String = Sha256::digest(secret).iter().map(|b| format!("{b:02x}")).collect();
-    assert!(printed.contains(&format!("[tokens.shop]\nsha256    = \"{digest}\"\n")), "{printed}");
+    let expected = format!(
+        "The secret, for the caller; it is shown this once and kept nowhere:\n\n{secret}\n\n\
+         The caller sends it as `Authorization: Bearer <secret>`.\n\n\
+         For relay.toml, which needs only its digest; add what the token may do:\n\n\
+         [tokens.shop]\nsha256    = \"{digest}\"\npublish   = []\nsubscribe = []\nregister  = []\n"
+    );
+    assert_eq!(printed, expected);
     assert_ne!(relay(&["token", "new", "shop"]).stdout, output.stdout);
     assert!(text(&relay(&["token", "new", "eu.shop"]).stdout).contains("[tokens.\"eu.shop\"]"));
 }
@@ -178,4 +184,30 @@ fn the_reference_of_keys_is_a_table() {
     assert!(
         text(&output.stdout).starts_with("| key | value | default | what it is |\n|---|---|---|---|\n| `version` |")
     );
+}
+
+#[test]
+fn help_says_what_an_argument_is_and_what_it_excludes() {
+    for (arguments, sentences) in [
+        (
+            ["check", "--help"],
+            vec![
+                "The configuration file, of `run` and `check`",
+                "Output format; diagnostics of `human` go to standard error, everything else to standard output",
+            ],
+        ),
+        (
+            ["bench", "--help"],
+            vec![
+                "Publish so many messages, instead of --duration",
+                "Publish for so long, instead of --messages [default: 10s]",
+                "Maximum number of messages that some subscriber has not received yet [default: --publishers]",
+            ],
+        ),
+    ] {
+        let help = text(&relay(&arguments).stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+        for sentence in sentences {
+            assert!(help.contains(sentence), "{sentence}\n{help}");
+        }
+    }
 }

@@ -15,6 +15,7 @@ use relay::store::{KINDS, Settings};
 use serde_json::json;
 
 use crate::event_stream::EventStream;
+use crate::logs::log_everything;
 use crate::rig::{self, Rig};
 use crate::subscriber::Subscriber;
 
@@ -100,6 +101,30 @@ async fn start() -> (Rig, Arc<Faults>) {
     store.retain(build::retention(&snapshot.config));
     let hub = Hub::new(store, Size::default(), build::topics(&snapshot));
     (Rig::serve(Arc::new(Live::new(snapshot, hub))).await, faults)
+}
+
+/// What the store said stood in a line of its own, without the id.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_id_of_a_500_stands_beside_what_the_store_said() {
+    let page = log_everything();
+    let (rig, faults) = start().await;
+    faults.set(APPEND);
+    let refused_append = rig.post("/publish/cats", "secret-all", "1").await.json();
+    faults.set(0);
+    rig.post("/publish/cats", "secret-all", "1").await;
+    faults.set(READ);
+    let refused_read = rig.get("/history/cats", "secret-all").await.json();
+    for (answer, cause) in [
+        (refused_append, "the store could not append: the disk is on fire"),
+        (refused_read, "the store could not be read: the disk is on fire"),
+    ] {
+        let id = answer["id"].as_str().expect("an id");
+        let text = page.text();
+        let line = text.lines().find(|line| line.contains(id)).expect("the id is in the log");
+        assert!(line.contains(&format!("\"cause\":\"{cause}\"")), "{line}");
+    }
+    assert!(!page.text().contains("Unavailable("), "and in no line of its own");
+    rig.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,7 +12,7 @@ use crate::rig::{Rig, call, grants};
 use crate::subscriber::Subscriber;
 
 #[derive(Clone, Default)]
-struct Page(Arc<Mutex<Vec<u8>>>);
+pub struct Page(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Page {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -25,14 +25,14 @@ impl Write for Page {
 }
 
 impl Page {
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().expect("not poisoned").clone()).expect("text")
     }
 }
 
 /// Everything that is logged in this process from now on, by all tests, at the finest level. There is one log for all:
 /// tracing takes what a thread without a log meets first for something that nobody wants.
-fn log_everything() -> Page {
+pub fn log_everything() -> Page {
     static PAGE: OnceLock<Page> = OnceLock::new();
     let install = || {
         let page = Page::default();

@@ -158,7 +158,9 @@ async fn probes_are_answered_by_any_name_and_tell_a_rebound_page_nothing() {
         let ready = call(address, "GET /ready HTTP/1.1\r\nHost: 10.1.2.3:8000\r\n", "").await;
         assert_eq!((ready.status, ready.json()), (200, json!({"status": "stale"})));
         let known = call(address, "GET /ready HTTP/1.1\r\nHost: relay.example\r\n", "").await.json();
-        assert!(known["why"].as_str().is_some_and(|why| why.ends_with("unknown key `secret`")), "{known}");
+        let why = known["why"].as_str();
+        assert_eq!(why.is_some_and(|why| why.ends_with("unknown key `secret`")), address == rig.admin, "{known}");
+        assert_eq!((why.is_some(), &known["status"]), (address == rig.admin, &json!("stale")), "{known}");
         let page = "GET /ready HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://evil.example\r\n";
         let page = call(address, page, "").await;
         assert_eq!((page.status, page.header("access-control-allow-origin")), (403, ""));

@@ -127,3 +127,26 @@ fn a_task_that_the_server_cannot_do_without_takes_the_process_with_it() {
         std::future::pending::<()>().await;
     });
 }
+
+/// The line with the id said that a handler had panicked, and another one, without it, where: of several at a time nobody
+/// could tell which belonged to which.
+#[test]
+fn the_id_of_a_500_leads_to_where_its_handler_panicked() {
+    if std::env::var_os(CHILD).is_none() {
+        let (code, log) = in_a_process_of_its_own("panics::the_id_of_a_500_leads_to_where_its_handler_panicked");
+        assert_eq!(code, Some(0), "{log}");
+        let line = log.lines().find(|line| line.contains("internal error")).expect("a line with the id");
+        assert!(line.contains("id=") && line.contains("panicked at tests/it/panics.rs:"), "{log}");
+        assert!(!log.contains("whoever"), "{log}");
+        return;
+    }
+    Logs::start(&Log::default());
+    log_places();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let rig = start().await;
+        assert_eq!(rig.post("/publish/cats", "whoever", "1").await.status, 500);
+        rig.end().await;
+    });
+    logs::flush();
+}

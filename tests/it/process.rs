@@ -46,7 +46,7 @@ async fn it_serves_a_unix_socket_and_ends_cleanly_at_sigterm() {
         let mut other = Peer::new(UnixStream::connect(&socket).await.expect("it listens"));
         assert_eq!(answer(&mut other, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await, 200);
         relay.signal("TERM");
-        relay.wait_for("draining");
+        relay.wait_for("draining; a second signal ends relay at once");
         assert_eq!(answer(&mut peer, "1").await, 200, "a publish that had begun is finished");
         let (code, log) = relay.end();
         assert_eq!(code, Some(0), "{log}");

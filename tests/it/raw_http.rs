@@ -249,3 +249,16 @@ async fn a_peer_that_never_reads_its_answers_is_let_go() {
     while peer.try_send(ask.repeat(100)).await.is_ok() {}
     until("nobody is connected", || rig.live.connections.open() == 0).await;
 }
+
+/// The buffer of a connection was 64 KiB whatever the limit said, and a longer header was refused with 431.
+#[tokio::test]
+async fn a_header_may_be_as_long_as_its_limit_says() {
+    let rig = Rig::start(|config| config.limits.header = 256 << 10).await;
+    let mut peer = rig.connect().await;
+    let cookie =
+        |bytes: usize| format!("GET /health HTTP/1.1\r\nHost: localhost\r\nCookie: {}\r\n\r\n", "x".repeat(bytes));
+    peer.send(cookie(200 << 10)).await;
+    assert_eq!(peer.answer().await.expect("an answer").status, 200);
+    peer.send(cookie(257 << 10)).await;
+    assert_eq!(peer.answer().await.expect("an answer").status, 431);
+}

@@ -31,10 +31,10 @@ pub(in crate::cli) struct Arguments {
     /// How subscribers connect
     #[arg(long, value_enum, default_value_t = Transport::Ws)]
     pub(super) transport: Transport,
-    /// Publish so many messages
+    /// Publish so many messages, instead of --duration
     #[arg(long, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) messages: Option<u64>,
-    /// Publish for so long [default: 10s]
+    /// Publish for so long, instead of --messages [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(super) duration: Option<Duration>,
     /// Publish for so long before anything is measured
@@ -43,7 +43,7 @@ pub(in crate::cli) struct Arguments {
     /// Messages a second; 0 is as fast as the window lets
     #[arg(long, value_name = "R", default_value_t = 0)]
     pub(super) rate: u32,
-    /// Messages under way at a time, each from its publish until all subscribers have it [default: --publishers]
+    /// Maximum number of messages that some subscriber has not received yet [default: --publishers]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(super) window: Option<u32>,
     /// Connections that publish, one message at a time

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::config::model::{Listen, Log, Server};
+use crate::config::model::{Listen, Log, Server, Span};
 use crate::config::section::{Placed, Section};
 use crate::diagnostic::ServerFact;
 
@@ -21,15 +21,22 @@ pub(super) fn log(section: &Section<'_>) -> Log {
 pub(super) fn server(section: &Section<'_>) -> Server {
     let default = Server::default();
     let text = |name| section.text(name);
-    let listen = text("listen").and_then(|value| listener(section, value)).unwrap_or(default.listen);
-    let admin = match text("admin") {
+    let (listen_written, admin_written) = (text("listen"), text("admin"));
+    let listen = match &listen_written {
+        Some(value) => listener(section, value.clone()),
+        None => Some(default.listen.clone()),
+    };
+    let admin = match &admin_written {
         None => default.admin,
         Some(("", _)) => None,
-        Some(value) => listener(section, value.clone()).inspect(|admin| check_admin(section, admin, &listen, value)),
+        Some(value) => listener(section, value.clone()),
     };
+    if let (Some(admin), Some((_, span))) = (&admin, admin_written.or(listen_written)) {
+        check_admin(section, admin, listen.as_ref(), &span);
+    }
     let proxies = each(section, "trusted_proxies", proxy, |value| ServerFact::BadProxy { value });
     Server {
-        listen,
+        listen: listen.unwrap_or(default.listen),
         admin,
         allowed_origins: each(section, "allowed_origins", origin, |value| ServerFact::BadOrigin { value }),
         allowed_hosts: section
@@ -64,17 +71,36 @@ fn listener(section: &Section<'_>, (text, span): Placed<&str>) -> Option<Listen>
     listen
 }
 
-fn check_admin(section: &Section<'_>, admin: &Listen, listen: &Listen, (text, span): Placed<&str>) {
-    let value = text.to_owned();
+/// Both as they are in force, for one of them may be the default.
+fn check_admin(section: &Section<'_>, admin: &Listen, listen: Option<&Listen>, span: &Span) {
+    if let Some(listen) = listen.filter(|listen| are_same(admin, listen)) {
+        let fact = ServerFact::SameListener { admin: admin.to_string(), listen: listen.to_string() };
+        return section.findings.report(fact, span);
+    }
     match admin {
-        // Port 0 is another one each time.
-        Listen::Tcp(address) if address.port() == 0 => {}
-        _ if admin == listen => section.findings.report(ServerFact::SameListener { value }, &span),
-        Listen::Tcp(address) if !address.ip().is_loopback() => {
-            section.findings.report(ServerFact::AdminExposed { value }, &span);
+        Listen::Tcp(address) if address.port() != 0 && !address.ip().to_canonical().is_loopback() => {
+            section.findings.report(ServerFact::AdminExposed { value: admin.to_string() }, span);
         }
         _ => {}
     }
+}
+
+/// Whether one cannot be listened on beside the other.
+fn are_same(one: &Listen, other: &Listen) -> bool {
+    match (one, other) {
+        // Port 0 is another one each time.
+        (Listen::Tcp(one), Listen::Tcp(other)) if one.port() != 0 && one.port() == other.port() => {
+            let (one, other) = (one.ip().to_canonical(), other.ip().to_canonical());
+            one == other || takes(one, other) || takes(other, one)
+        }
+        (Listen::Unix(one), Listen::Unix(other)) => one == other,
+        _ => false,
+    }
+}
+
+/// Whether who listens on this address gets what is for another one; on `::`, IPv4 too.
+fn takes(address: IpAddr, other: IpAddr) -> bool {
+    address.is_unspecified() && (address.is_ipv6() || other.is_ipv4())
 }
 
 /// Reads a list of texts, each by the same rule; what breaks it is reported and left out.
@@ -149,7 +175,35 @@ fn base_url(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{base_url, host, origin, proxy};
+    use super::{Listen, are_same, base_url, host, origin, proxy};
+
+    #[test]
+    fn two_listeners_are_the_same_where_one_takes_what_is_for_the_other() {
+        let same = |one: &str, other: &str| {
+            let tcp = |text: &str| Listen::Tcp(text.parse().expect("an address"));
+            assert_eq!(are_same(&tcp(one), &tcp(other)), are_same(&tcp(other), &tcp(one)));
+            are_same(&tcp(one), &tcp(other))
+        };
+        for (one, other) in [
+            ("127.0.0.1:8001", "127.0.0.1:8001"),
+            ("0.0.0.0:8001", "127.0.0.1:8001"),
+            ("[::]:8001", "127.0.0.1:8001"),
+            ("[::]:8001", "[::1]:8001"),
+            ("[::]:8001", "0.0.0.0:8001"),
+            ("[::ffff:127.0.0.1]:8001", "127.0.0.1:8001"),
+        ] {
+            assert!(same(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("127.0.0.1:8000", "127.0.0.1:8001"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("0.0.0.0:8001", "[::1]:8001"),
+            ("127.0.0.1:8001", "[::1]:8001"),
+            ("10.0.0.1:8001", "127.0.0.1:8001"),
+        ] {
+            assert!(!same(one, other), "{one} {other}");
+        }
+    }
 
     #[test]
     fn origins_hosts_proxies_and_bases_are_told_from_lookalikes() {

@@ -137,7 +137,6 @@ fn bits(secret: &[u8]) -> f64 {
     } else {
         f64::log2(94.0)
     };
-    // No secret has more hundreds of characters than a number holds exactly.
     drawn.count() as f64 * each
 }
 

@@ -1,7 +1,9 @@
 //! A verdict over a tree is that of the plain validator over the value.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
-use jsonschema::json::{Node, SerdeJson};
+use jsonschema::json::{Array, Node, SerdeJson};
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, proptest};
 use proptest::strategy::ValueTree as _;
@@ -121,4 +123,81 @@ proptest! {
         prop_assert_eq!((&tree).string_length_within(min, max), Node::<SerdeJson>::string_length_within(&&one, min, max));
         prop_assert_eq!((&tree).string_length(), Node::<SerdeJson>::string_length(&&one));
     }
+
+    #[test]
+    fn uniqueness_is_that_of_the_validator(items in vec(prop_oneof![fitting(), number()], 0..24)) {
+        let trees: Vec<Tree<'_>> = items.iter().map(Tree::from).collect();
+        prop_assert_eq!((&*trees).is_unique(), jsonschema::json::unique::is_unique(&items), "{:?}", items);
+    }
+}
+
+/// Numbers that are another one's neighbour as an integer, and the same as a double; or the other way round.
+fn number() -> impl Strategy<Value = Value> {
+    let texts = [
+        "0",
+        "-0.0",
+        "1",
+        "1.0",
+        "-1",
+        "-1e0",
+        "9007199254740992",
+        "9007199254740993",
+        "9007199254740992.0",
+        "18446744073709551615",
+        "18446744073709551614",
+        "18446744073709551616",
+        "1.8446744073709552e19",
+        "-9223372036854775808",
+        "-9223372036854775808.0",
+        "-9223372036854775809",
+        "0.5",
+        "5e-1",
+        "1e300",
+        "1e301",
+    ];
+    sample::select(texts.to_vec()).prop_map(|text| text.parse().expect("a number"))
+}
+
+/// The library's hash of an array is that of its items in a row: all trees of brackets have the same, and were compared
+/// each with each. 256 KiB took seconds of a worker's time, and rested the topic for everybody.
+#[test]
+fn many_different_items_are_told_apart_in_time() {
+    let mut trees = vec![Vec::new(), vec!["[]".to_owned()]];
+    for pairs in 2.. {
+        let lists = |most: usize| lists_of(&trees, most);
+        trees.push(lists(pairs - 1).into_iter().map(|inner| format!("[{inner}]")).collect());
+        if trees.iter().map(Vec::len).sum::<usize>() > 10_000 {
+            break;
+        }
+    }
+    let all: Vec<String> = trees.concat().into_iter().take(10_000).collect();
+    let body = Bytes::from(format!("[{}]", all.join(",")));
+    let twice = Bytes::from(format!("[{},{}]", all.join(","), all[9_999]));
+    for (document, expected) in [
+        (json!({"uniqueItems": true}), true),
+        (json!({"type": "array", "items": {"type": "string"}, "uniqueItems": true}), false),
+    ] {
+        let schema = schema(&document);
+        let began = Instant::now();
+        let accepts =
+            |text: &Bytes| schema.accept(parse(text, MAX_DEPTH).unwrap_or_else(|why| panic!("{why:?}"))).is_ok();
+        assert_eq!([accepts(&body), accepts(&twice)], [expected, false]);
+        assert!(began.elapsed() < Duration::from_secs(5), "{document} took {:?}", began.elapsed());
+    }
+}
+
+/// What may stand inside of one pair of brackets, of so many pairs: trees of fewer, one after the other.
+fn lists_of(trees: &[Vec<String>], pairs: usize) -> Vec<String> {
+    if pairs == 0 {
+        return vec![String::new()];
+    }
+    let starting = |first: usize| {
+        let rest = lists_of(trees, pairs - first);
+        trees[first].iter().flat_map(move |tree| {
+            rest.clone()
+                .into_iter()
+                .map(move |rest| if rest.is_empty() { tree.clone() } else { format!("{tree},{rest}") })
+        })
+    };
+    (1..=pairs).flat_map(starting).collect()
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use jsonschema::Draft;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value};
 
@@ -32,6 +33,8 @@ const FRAGMENT: &AsciiSet = &CONTROLS
 
 /// What names a schema or its dialect, of no use once references are local.
 const NAMES: [&str; 5] = ["$id", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$schema"];
+/// The same in draft 4; in others it is a word without a meaning.
+const DRAFT_4_NAME: &str = "id";
 
 /// The document that says by itself what the first of `reached` says with the others.
 ///
@@ -72,8 +75,8 @@ fn localized(library: &Library<'_>, document: &Document, keyword: &str) -> Resul
     let mut file = (*document.value).clone();
     for node in &document.nodes {
         if let Some(Value::Object(schema)) = file.pointer_mut(&library.nodes[*node].pointer) {
-            for name in NAMES {
-                schema.shift_remove(name);
+            for name in NAMES.iter().chain((document.draft == Draft::Draft4).then_some(&DRAFT_4_NAME)) {
+                schema.shift_remove(*name);
             }
         }
     }

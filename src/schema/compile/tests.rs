@@ -303,6 +303,36 @@ fn what_is_given_to_subscribers_stands_by_itself() {
     }
 }
 
+/// In draft 4 a file is named by `id`. It was left in what is given to subscribers, where it moved what `#/…` refers to:
+/// nobody could compile that, and each change of the schema was one that nothing is known of.
+#[test]
+fn what_a_draft_4_schema_is_named_by_is_taken_out_too() {
+    let draft_4 = "http://json-schema.org/draft-04/schema#";
+    let document = json!({
+        "$schema": draft_4,
+        "id": "http://x/o.json",
+        "properties": {"a": {"$ref": "#/definitions/n"}, "id": {"type": "string"}},
+        "definitions": {"n": {"type": "number"}},
+    });
+    let schema = crate::schema::tests::schema(&document);
+    let given = schema.document();
+    assert_eq!(
+        given["definitions"]["schemas/a.json"],
+        json!({
+            "properties": {"a": {"$ref": "#/definitions/schemas~1a.json/definitions/n"}, "id": {"type": "string"}},
+            "definitions": {"n": {"type": "number"}},
+        })
+    );
+    let alone = crate::schema::tests::schema(given);
+    for (payload, fits) in [(json!({"a": 1}), true), (json!({"a": "x"}), false)] {
+        assert_eq!([&schema, &alone].map(|schema| schema.check_value(&payload).is_ok()), [fits; 2], "{payload}");
+    }
+    // Later dialects know no such name: whatever it is, it stays.
+    let newer = json!({"id": "x", "properties": {"a": {"$ref": "#"}}});
+    let newer = crate::schema::tests::schema(&newer);
+    assert_eq!(newer.document()["$defs"]["schemas/a.json"]["id"], "x");
+}
+
 #[test]
 fn unchanged_schemas_are_the_very_same() {
     let mut files = Files::of(&[

@@ -83,6 +83,9 @@ async fn a_refusal_is_told_everywhere_until_it_is_undone() {
     assert!(why.starts_with("the last reload was refused at 20"), "{why}");
     assert!(why.ends_with(&format!("Z: {place}unknown key `retries` in `[topics.cats]`")), "{why}");
     assert_eq!(call(site.admin, "GET /ready HTTP/1.1\r\n", "").await.status, 200, "it serves as well as before");
+    // Why names files, topics and tokens, which are nothing for everybody.
+    let public = call(site.public, "GET /ready HTTP/1.1\r\n", "").await;
+    assert_eq!((public.status, public.json()), (200, json!({"status": "stale", "generation": 1})));
     let config = site.ask("/config").await;
     assert_eq!((&config["last_reload"], &config["stale"]), (&refused, &json!(why)));
     assert_eq!(metric("relay_last_reload_successful").await, "0");

@@ -1,0 +1,90 @@
+//! Whether no two items of a list are the same to a schema (`uniqueItems`).
+//!
+//! Each item is written in the one way in which all that are equal to it are written, and these texts are sorted: that takes
+//! about as long as reading the list, whatever stands in it. A hash takes that only if no stranger finds values of the same
+//! hash, and the library's has too many.
+
+use std::ops::Range;
+
+use serde_json::Number;
+
+use crate::schema::json::Tree;
+
+pub(super) fn is_unique(items: &[Tree<'_>]) -> bool {
+    // Lists of names, which are most of what must be unique, are compared where they stand.
+    if let Some(mut texts) = items.iter().map(text).collect::<Option<Vec<&str>>>() {
+        texts.sort_unstable();
+        return texts.is_sorted_by(|one, next| one < next);
+    }
+    let mut written = Vec::new();
+    let ranges: Vec<Range<usize>> = items
+        .iter()
+        .map(|item| {
+            let start = written.len();
+            write(item, &mut written);
+            start..written.len()
+        })
+        .collect();
+    let mut items: Vec<&[u8]> = ranges.into_iter().map(|range| &written[range]).collect();
+    items.sort_unstable();
+    items.is_sorted_by(|one, next| one < next)
+}
+
+fn text<'a>(tree: &'a Tree<'_>) -> Option<&'a str> {
+    match tree {
+        Tree::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// Its type, its length where it has one, and what it holds: no text is how another one begins.
+fn write(tree: &Tree<'_>, out: &mut Vec<u8>) {
+    match tree {
+        Tree::Null => out.push(b'n'),
+        Tree::Bool(value) => out.extend([b'b', u8::from(*value)]),
+        Tree::Number(number) => write_number(number, out),
+        Tree::String(text) => write_text(text, out),
+        Tree::Array(items) => {
+            out.push(b'a');
+            out.extend(items.len().to_be_bytes());
+            items.iter().for_each(|item| write(item, out));
+        }
+        Tree::Object(members) => {
+            out.push(b'o');
+            out.extend(members.len().to_be_bytes());
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_unstable_by_key(|(name, _)| *name);
+            for (name, value) in members {
+                write_text(name, out);
+                write(value, out);
+            }
+        }
+    }
+}
+
+fn write_text(text: &str, out: &mut Vec<u8>) {
+    out.push(b's');
+    out.extend(text.len().to_be_bytes());
+    out.extend(text.as_bytes());
+}
+
+/// Whole numbers exactly, `1.0` as `1`; others, and those beyond 64 bits, as the double that they are.
+fn write_number(number: &Number, out: &mut Vec<u8>) {
+    const BEYOND: f64 = 18_446_744_073_709_551_616.0;
+    let double = number.as_f64().unwrap_or_default();
+    let whole = match (number.as_i128(), double) {
+        (Some(integer), _) => Some(integer),
+        (None, double) if double.fract() == 0.0 && double.abs() < BEYOND => Some(double as i128),
+        _ => None,
+    };
+    match whole {
+        Some(whole) => {
+            out.push(b'i');
+            out.extend(whole.to_be_bytes());
+        }
+        None => {
+            out.push(b'd');
+            out.extend(double.to_be_bytes());
+        }
+    }
+}
