@@ -51,7 +51,9 @@ impl Store for Nothing {
 
     fn remember(&self, _: usize, _: Duration) {}
 
-    fn sweep(&self, _: Time) {}
+    fn sweep(&self, _: Time) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 
     fn retained(&self) -> Vec<(Pattern, usize)> {
         Vec::new()

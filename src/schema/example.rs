@@ -132,7 +132,11 @@ impl Guess<'_> {
     /// The first guesses.
     fn first(&self, count: usize, schema: &Value, depth: usize) -> Vec<Value> {
         let mut first = Vec::new();
-        let _ = at_most(count, &mut |guess| Continue(first.push(guess)), |offer| self.of(schema, depth, offer));
+        let keep: Offer<'_> = &mut |guess| {
+            first.push(guess);
+            Continue(())
+        };
+        let _ = at_most(count, keep, |offer| self.of(schema, depth, offer));
         first
     }
 
