@@ -327,7 +327,7 @@ impl fmt::Display for Refusal {
             Self::UnknownTopic { topic } => {
                 write!(f, "relay.toml declares no topic `{topic}` and no family that covers it")
             }
-            Self::NotFound => f.write_str("no such path: see README, \"HTTP\""),
+            Self::NotFound => f.write_str("no such path: docs/http.md lists all calls"),
             Self::MethodNotAllowed { allow } => write!(f, "allowed here: {allow}"),
             Self::Timeout { limit } => write!(f, "the request took longer than `limits.{limit}` allows"),
             Self::UpgradeRequired => f.write_str("this path speaks WebSocket, version 13 (RFC 6455)"),

@@ -107,7 +107,11 @@ fn overview(config: &Config, schemas: usize) -> String {
         ("history of topics", worst.topics, String::new()),
         ("history of families", worst.families, format!("{} concrete topics each", limits.family_topics)),
         ("window", worst.window, String::new()),
-        ("connections", worst.connections, limits.connections.map_or("65536".to_owned(), |n| n.to_string())),
+        (
+            "connections",
+            worst.connections,
+            limits.connections.map_or("65536, or what the descriptors allow".to_owned(), |n| n.to_string()),
+        ),
         ("unread answers", worst.outbound, String::new()),
         ("registrations", worst.registrations, limits.registrations.to_string()),
         ("idempotency keys", worst.keys, limits.idempotency_keys.to_string()),

@@ -42,7 +42,7 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
         /// Also judge the change from another relay.toml, or from what runs behind this admin listener
-        /// (`http://127.0.0.1:8001` or `unix:/run/relay-admin.sock`), as a reload would; sends nothing of the file
+        /// (`http://127.0.0.1:8001` or `unix:/run/relay/admin.sock`), as a reload would; sends nothing of the file
         #[arg(long, value_name = "FILE|URL")]
         against: Option<String>,
     },

@@ -1,7 +1,7 @@
 //! Every key that relay.toml can have, described once.
 //!
 //! The decoder looks each key up here for its type, range and choices; the editor's JSON Schema and the reference in
-//! README are written from here. A key that is not here cannot be read.
+//! docs/configuration.md are written from here. A key that is not here cannot be read.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -380,7 +380,7 @@ impl Type {
     }
 }
 
-/// The reference of all keys as a Markdown table, for README.
+/// The reference of all keys as a Markdown table, for docs/configuration.md.
 pub fn markdown() -> String {
     let mut text = String::from("| key | value | default | what it is |\n|---|---|---|---|\n");
     for key in KEYS {

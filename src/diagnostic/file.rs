@@ -85,7 +85,9 @@ const RENAME: &str = "rename the file";
 fn unreadable(error: &FileError, in_force: bool) -> &'static str {
     match error {
         FileError::NotFound if in_force => "put the file back: until then the configuration in force stays as it is",
-        FileError::NotFound => "name the file with `--config`, or write one: README has a small one",
+        FileError::NotFound => {
+            "name the file with `--config`, or write one: README, \"Five minutes\", begins with a small one"
+        }
         FileError::Denied(_) => "let the user that relay runs as read the file, and enter the directories above it",
         FileError::NotAFile => "name the file itself with `--config`, and not its directory",
         FileError::BadName => RENAME,

@@ -65,18 +65,30 @@ impl Collector for Everything {
 fn reloads(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     let (committed, refused) = live.reloads.counts();
     let results = [([("result", "committed")], committed), ([("result", "refused")], refused)];
-    page.counters("reloads", "Reloads", results)?;
+    page.counters("reloads", "Reloads, by result", results)?;
     let fresh = u64::from(live.reloads.stale().is_none());
-    page.gauge("last_reload_successful", "0 while a change of the files stands refused", fresh)?;
+    page.gauge("last_reload_successful", "0 while the last change of the files is refused", fresh)?;
     let snapshot = live.snapshot();
     let last = live.reloads.last().map_or(snapshot.loaded_at, |report| report.at);
-    page.gauge("last_reload_timestamp_seconds", "When a reload was last committed or refused", seconds(last))?;
-    page.gauge("config_loaded_timestamp_seconds", "When the configuration was loaded", seconds(snapshot.loaded_at))?;
+    page.gauge(
+        "last_reload_timestamp_seconds",
+        "When a reload was last committed or refused, Unix time",
+        seconds(last),
+    )?;
+    page.gauge(
+        "config_loaded_timestamp_seconds",
+        "When the configuration in force was loaded, Unix time",
+        seconds(snapshot.loaded_at),
+    )?;
     page.gauge("config_generation", "Generation of the configuration in force", snapshot.generation)?;
     // Without a certificate there is no metric: 0 would be one that expired in 1970.
     let cert = snapshot.config.server.tls.as_ref().map(|tls| tls.cert.as_str());
     let expires = cert.zip(snapshot.certificate_expires).map(|(cert, at)| ([("cert", cert)], seconds(at)));
-    page.gauges("certificate_expires_timestamp_seconds", "When the certificate of `server.tls` expires", expires)
+    page.gauges(
+        "certificate_expires_timestamp_seconds",
+        "When the certificate of `server.tls` expires, Unix time",
+        expires,
+    )
 }
 
 fn seconds(time: Time) -> u64 {
@@ -91,7 +103,7 @@ fn topics(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     let counters: [(&str, &str, Read); 3] = [
         ("published", "Messages appended", |topic| topic.published.get()),
         ("delivered", "Messages written to subscribers", |topic| topic.delivered.get()),
-        ("gaps", "Gaps told to subscribers", |topic| topic.gaps.get()),
+        ("gaps", "Gaps reported to subscribers", |topic| topic.gaps.get()),
     ];
     for (name, help, read) in counters {
         page.counters(name, help, topics.iter().map(|topic| ([("topic", topic.name.as_str())], read(topic))))?;
@@ -105,10 +117,14 @@ fn topics(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     shadows(&snapshot, page)?;
     let subscriptions = subscriptions(live, &topics);
     let subscriptions = subscriptions.iter().map(|(name, n)| ([("topic", name.as_str())], *n as u64));
-    page.gauges("subscriptions", "Subscriptions that stand; those that span several names under none", subscriptions)?;
+    page.gauges(
+        "subscriptions",
+        "Subscriptions; those that span several declared names have an empty `topic`",
+        subscriptions,
+    )?;
     let retained = live.hub.store().retained();
     let retained = retained.iter().map(|(name, bytes)| ([("topic", name.as_str())], *bytes as u64));
-    page.gauges("retained_bytes", "Bytes of payload kept for replay", retained)
+    page.gauges("retained_bytes", "Bytes of payload retained for replay", retained)
 }
 
 fn fuses(live: &Live, page: &mut Page<'_>) -> fmt::Result {
@@ -119,7 +135,7 @@ fn fuses(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     type Read = fn(&Fuse) -> u64;
     let counters: [(&str, &str, Read); 2] = [
         ("validations_slow", "Validations over `limits.validation_budget`", |fuse| fuse.counts.slow.get()),
-        ("topic_rests", "Times that a topic had to rest from them", |fuse| fuse.counts.blown.get()),
+        ("topic_rests", "Times that a topic was paused because of them", |fuse| fuse.counts.blown.get()),
     ];
     for (name, help, read) in counters {
         page.counters(name, help, fuses.iter().map(|(topic, fuse)| ([("topic", *topic)], read(fuse))))?;
@@ -139,7 +155,7 @@ fn shadows(snapshot: &Snapshot, page: &mut Page<'_>) -> fmt::Result {
     let rows = keywords.iter().flat_map(|(topic, keywords)| {
         keywords.iter().map(move |(keyword, n)| ([("topic", *topic), ("keyword", keyword.as_str())], *n))
     });
-    page.counters("shadow_violations", "What `schema_next` would have found wrong, by keyword", rows)
+    page.counters("shadow_violations", "Violations that `schema_next` found, by keyword", rows)
 }
 
 /// Subscriptions by the declared name that all their topics belong to; the empty name where there is no such one.
@@ -157,15 +173,19 @@ fn connections(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     let allowed = live.connections.allowed(live.snapshot().config.limits.connections);
     for (name, help, value) in [
         ("connections", "Connections open on the public listener, WebSockets included", live.connections.open() as u64),
-        ("connections_limit", "`limits.connections`, or fewer if the descriptors do not suffice", allowed as u64),
+        (
+            "connections_limit",
+            "Connections that are let in: `limits.connections`, or what the descriptors allow",
+            allowed as u64,
+        ),
         (
             "subscribers_behind",
-            "Subscribers that have not got everything yet, and large answers that are being read",
+            "Subscribers that are behind, and large answers that are being read",
             live.hub.behind.get(),
         ),
-        ("outbound_bytes", "What slow readers have not taken", live.hub.outbound.held() as u64),
-        ("unidentified", "WebSockets that have not said who they are", live.strangers.len() as u64),
-        ("registrations", "Registrations that stand", live.registrations.len() as u64),
+        ("outbound_bytes", "Bytes that slow readers have not taken", live.hub.outbound.held() as u64),
+        ("unidentified", "WebSockets that have not authenticated yet", live.strangers.len() as u64),
+        ("registrations", "Registrations", live.registrations.len() as u64),
     ] {
         page.gauge(name, help, value)?;
     }
@@ -178,10 +198,10 @@ fn requests(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     let stats = &live.stats;
     let rows: Vec<_> = stats.requests().map(|(route, status, n)| (route.as_str(), status.to_string(), n)).collect();
     let rows = rows.iter().map(|(route, status, n)| ([("route", *route), ("status", status)], *n));
-    page.counters("http_requests", "Requests answered", rows)?;
+    page.counters("http_requests", "Requests answered, by route and status", rows)?;
     for (name, help, histogram) in [
-        ("http_publish_seconds", "From the header of a publish to its answer", &stats.publish_request),
-        ("publish_seconds", "From a whole publish to its receipt, on every way in", &stats.publish),
+        ("http_publish_seconds", "Seconds from the header of a publish to its answer", &stats.publish_request),
+        ("publish_seconds", "Seconds from a complete publish to its receipt, over HTTP and WebSocket", &stats.publish),
     ] {
         page.histogram(name, help, histogram)?;
     }
@@ -189,7 +209,7 @@ fn requests(live: &Live, page: &mut Page<'_>) -> fmt::Result {
         ("auth_failures", "Credentials refused", live.failures.total.get()),
         ("accept_errors", "Connections that could not be accepted", stats.accept_errors.get()),
         ("panics", "Requests whose handler panicked", stats.panics.get()),
-        ("log_lines_dropped", "Lines of the log lost because standard error did not take them", logs::dropped()),
+        ("log_lines_dropped", "Lines of the server log lost because standard error did not take them", logs::dropped()),
     ] {
         page.counter(name, help, value)?;
     }
@@ -198,10 +218,10 @@ fn requests(live: &Live, page: &mut Page<'_>) -> fmt::Result {
 
 fn process(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     let tasks = live.drain.tasks();
-    page.gauges("tasks", "Tasks that run", tasks.iter().map(|(name, n)| ([("task", *name)], *n as u64)))?;
-    page.gauges("build_info", "Always 1", [([("version", env!("CARGO_PKG_VERSION"))], 1)])?;
-    page.gauge("log_seq", "Place of the newest message in the log", live.hub.store().head())?;
-    page.gauge("draining", "Whether the server is shutting down", live.drain.has_begun().into())
+    page.gauges("tasks", "Running tasks, by kind", tasks.iter().map(|(name, n)| ([("task", *name)], *n as u64)))?;
+    page.gauges("build_info", "Always 1; the label is the version", [([("version", env!("CARGO_PKG_VERSION"))], 1)])?;
+    page.gauge("log_seq", "Seq of the newest message", live.hub.store().head())?;
+    page.gauge("draining", "1 while the server is shutting down", live.drain.has_begun().into())
 }
 
 /// What is being written: one metric after the other.

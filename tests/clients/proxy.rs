@@ -127,18 +127,14 @@ pub fn defaults() {
     scene.passes_streams_and_long_polls();
 }
 
-/// The lines that README shows.
+/// The block that docs/operating.md shows.
 pub fn documented() {
     let scene = Scene::begin("nginx-documented", |front, back| {
-        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-        let readme = fs::read_to_string(readme).expect("there is one");
-        let lines = readme.split("```nginx\n").nth(1).and_then(|rest| rest.split("```").next()).expect("its lines");
-        assert!(lines.contains("http://127.0.0.1:8000;"), "{lines}");
-        let lines = lines.replace("127.0.0.1:8000", &back.to_string());
-        format!(
-            "map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}\n\
-             server {{ listen {front};\n{lines}\n}}"
-        )
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
+        let page = fs::read_to_string(page).expect("there is one");
+        let lines = page.split("```nginx\n").nth(1).and_then(|rest| rest.split("```").next()).expect("its lines");
+        assert!(lines.contains("http://127.0.0.1:8000;") && lines.contains("listen 80;"), "{lines}");
+        lines.replace("127.0.0.1:8000", &back.to_string()).replace("listen 80;", &format!("listen {front};"))
     });
     scene.passes_streams_and_long_polls();
     scene.passes_websockets();

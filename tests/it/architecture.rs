@@ -17,7 +17,7 @@ fn architecture() -> String {
 }
 
 /// All of `src/` in one text.
-fn code() -> String {
+pub fn code() -> String {
     let mut folders = vec![Path::new("src").to_owned()];
     let mut code = String::new();
     while let Some(folder) = folders.pop() {

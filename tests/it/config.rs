@@ -210,7 +210,7 @@ fn why_relay_toml_cannot_be_read_is_the_systems_word_and_the_advice_fits_it() {
         (
             "tests/nothing.toml",
             "there is no such file",
-            "name the file with `--config`, or write one: README has a small one",
+            "name the file with `--config`, or write one: README, \"Five minutes\", begins with a small one",
         ),
         ("tests/config", "it is not a regular file", "name the file itself with `--config`, and not its directory"),
         (&long, "File name too long (os error 36)", "fix what the system reports, and try again"),

@@ -113,7 +113,7 @@ async fn what_is_wrong_with_the_syntax_of_an_item_has_its_members() {
     assert_eq!((&twice[0]["pointer"], &twice[0]["index"]), (&json!("/data/a"), &json!(0)));
 }
 
-/// As README says it.
+/// As docs/configuration.md says it.
 #[tokio::test]
 async fn numbers_are_judged_as_doubles_and_forwarded_as_written() {
     let rig = Rig::start(|_| {}).await;

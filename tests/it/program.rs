@@ -80,12 +80,17 @@ impl Relay {
 
     /// Reads the log up to the line that says where it listens: the public address, and the operators'.
     pub fn addresses(&mut self) -> (String, String) {
+        let [public, admin, _] = self.announced();
+        (public, admin)
+    }
+
+    /// The same, and the epoch of its log.
+    pub fn announced(&mut self) -> [String; 3] {
         let line = self.wait_for("relay is running");
-        let after = |name: &str| {
+        ["listen=", "admin=", "epoch="].map(|name| {
             let from = line.find(name).map_or(line.len(), |at| at + name.len());
             line[from..].split_whitespace().next().unwrap_or_default().trim_matches('"').to_owned()
-        };
-        (after("listen="), after("admin="))
+        })
     }
 
     /// The id of its process.

@@ -1,4 +1,5 @@
-//! README cannot rot: its tour is replayed, its configurations are checked, its tables are compared with the code.
+//! README and the pages of `docs/` cannot rot: what they show is replayed, their configurations are checked, their tables
+//! are compared with the code.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -11,16 +12,33 @@ use relay::problem::SLUGS;
 use relay::reconnect::goaway;
 
 use crate::program::{Place, Relay};
-use crate::tour::{Tour, blocks, copy, has, shell};
+use crate::rig::{Rig, call};
+use crate::tour::{Block, Tour, blocks, copy, has, shell};
 
-fn readme() -> String {
-    fs::read_to_string("README.md").expect("README.md")
+const CONFIGURATION: &str = "docs/configuration.md";
+const HTTP: &str = "docs/http.md";
+const OPERATING: &str = "docs/operating.md";
+const PERFORMANCE: &str = "docs/performance.md";
+const README: &str = "README.md";
+const RELOAD: &str = "docs/reload.md";
+const WEBSOCKET: &str = "docs/websocket.md";
+
+fn read(page: &str) -> String {
+    fs::read_to_string(page).unwrap_or_else(|error| panic!("{page}: {error}"))
 }
 
-/// The part of README under a heading, up to the next of the same level.
-fn section<'a>(readme: &'a str, heading: &str) -> &'a str {
-    let start = readme.find(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
-    let rest = &readme[start + 4..];
+/// README, and all pages of `docs/`.
+fn pages() -> Vec<String> {
+    let docs = fs::read_dir("docs").expect("docs").map(|entry| entry.expect("an entry").path().display().to_string());
+    let pages: Vec<String> = docs.filter(|path| path.ends_with(".md")).chain([README.to_owned()]).collect();
+    assert!(pages.len() >= 8, "{pages:?}");
+    pages
+}
+
+/// The part of a page under a heading, up to the next of the same level.
+fn section<'a>(page: &'a str, heading: &str) -> &'a str {
+    let start = page.find(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
+    let rest = &page[start + 4..];
     &rest[..rest.find("\n## ").unwrap_or(rest.len())]
 }
 
@@ -32,32 +50,66 @@ fn place(name: &str, toml: &str) -> Place {
     place
 }
 
+/// Whether there are the programs that the commands of the pages call.
+fn can_replay() -> bool {
+    has("curl", &["--version"]) && has("python3", &["--version"])
+}
+
+/// In an empty directory, with the two files that it shows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_tour_goes_as_it_says() {
-    if !has("curl", &["--version"]) || !has("python3", &["--version"]) {
+    if !can_replay() {
         return;
     }
-    let readme = readme();
-    let toml = fs::read_to_string("relay.toml").expect("relay.toml");
-    let mut tour = Tour::begin(place("tour", &toml), "\nrelay\n");
-    // The first line of the log was read when the server was started.
+    let readme = read(README);
     let five = section(&readme, "Five minutes");
+    let files = blocks(five);
+    let file = |language: &str| &files.iter().find(|block| block.language == language).expect(language).text;
+    let place = Place::new("tour");
+    place.write("relay.toml", file("toml"));
+    place.write("cat.json", file("json"));
+    let mut tour = Tour::begin(place, "\nrelay\n");
+    // The first line of the log was read when the server was started.
     let start = five.find("**Subscribe**").expect("the first step");
     let mut replayed = 0;
-    for part in [&five[start..], section(&readme, "Changing a running relay"), section(&readme, "Limits")] {
+    for part in [&five[start..], section(&readme, "Changing it while it runs")] {
         for block in blocks(part) {
             replayed += usize::from(tour.replay(&block).await);
         }
     }
-    assert!(replayed >= 18, "only {replayed} blocks");
+    assert!(replayed >= 10, "only {replayed} blocks");
+}
+
+/// Each with a server of its own, on a copy of the repository's relay.toml.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_pages_show_goes_as_they_say() {
+    if !can_replay() {
+        return;
+    }
+    let toml = read("relay.toml");
+    for (page, least) in [(HTTP, 9), (WEBSOCKET, 9), (RELOAD, 4), (OPERATING, 1)] {
+        let mut tour = Tour::begin(place(&page.replace('/', "-"), &toml), "\nrelay\n");
+        let mut replayed = 0;
+        for block in blocks(&read(page)) {
+            replayed += usize::from(tour.replay(&block).await);
+        }
+        assert!(replayed >= least, "{page}: only {replayed} blocks");
+    }
 }
 
 /// Its figures are of another machine, so that only what stands around them is compared, and of a longer run.
 #[test]
 fn what_it_measures_is_measured_and_shown_like_that() {
-    let readme = readme();
-    let blocks = blocks(section(&readme, "How fast it is here"));
-    let (command, expected) = blocks[0].text.split_once('\n').expect("a command and its output");
+    let page = read(PERFORMANCE);
+    let shown = blocks(&page);
+    let is_bench = |block: &&Block| block.text.starts_with("$ relay bench ");
+    let (command, expected) = shown
+        .iter()
+        .find(is_bench)
+        .expect("a run of `relay bench`")
+        .text
+        .split_once('\n')
+        .expect("a command and its output");
     let toml = fs::read_to_string("relay.toml").expect("relay.toml");
     let place =
         place("measured", &toml.replace("127.0.0.1:8000", "127.0.0.1:0").replace("127.0.0.1:8001", "127.0.0.1:0"));
@@ -119,11 +171,18 @@ fn a_program_for_the_command_line_subscribes() {
 }
 
 #[test]
-fn its_configurations_are_good() {
+fn their_configurations_are_good() {
     let mut seen = 0;
-    for block in blocks(&readme()).iter().filter(|block| block.language == "toml") {
+    let all: Vec<Block> = pages().iter().flat_map(|page| blocks(&read(page))).collect();
+    for block in all.iter().filter(|block| block.language == "toml") {
         seen += 1;
         let place = place(&format!("toml-{seen}"), "");
+        for schema in ["cat.json", "schemas/cat.next.json"] {
+            fs::copy("schemas/animal.json", place.0.join(schema)).expect("a schema");
+        }
+        for file in ["cert.pem", "key.pem"] {
+            fs::write(place.0.join(file), certificate(file)).expect("a file");
+        }
         let secret = place.write("dashboard", "a-secret-of-the-dashboard-that-is-long-enough");
         fs::create_dir_all(place.0.join("topics.d")).expect("a directory");
         let more = "[topics.dogs]\nschema = \"any\"\n[tokens.dogs]\nsha256 = \"00\"\npublish = [\"dogs\"]\n";
@@ -131,43 +190,100 @@ fn its_configurations_are_good() {
         place.write("relay.toml", &block.text.replace("/run/secrets/dashboard", &secret.display().to_string()));
         let output = shell(&place.0).args(["-c", "relay check"]).output().expect("bash");
         let told = String::from_utf8_lossy(&output.stderr);
+        let told = told.lines().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
         assert!(output.status.success() && told.is_empty(), "{}\n{told}", block.text);
     }
-    assert!(seen >= 2, "only {seen} configurations");
+    assert!(seen >= 5, "only {seen} configurations");
+}
+
+/// A certificate of the test's own, or its key.
+fn certificate(file: &str) -> String {
+    static MADE: std::sync::LazyLock<(String, String)> = std::sync::LazyLock::new(|| {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    });
+    if file == "cert.pem" { MADE.0.clone() } else { MADE.1.clone() }
 }
 
 #[test]
-fn its_reference_of_keys_is_the_one_that_is_generated() {
+fn the_reference_of_keys_is_the_one_that_is_generated() {
     let generated = relay::config::keys::markdown();
-    let readme = readme();
+    let page = read(CONFIGURATION);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        let start = readme.find("| key | value |").expect("the table");
-        let end = start + readme[start..].find("\n\n").expect("its end") + 1;
-        let updated = format!("{}{generated}{}", &readme[..start], &readme[end..]);
-        fs::write("README.md", updated).expect("README can be written");
+        let start = page.find("| key | value |").expect("the table");
+        let end = page[start..].find("\n\n").map_or(page.len(), |end| start + end + 1);
+        let updated = format!("{}{generated}{}", &page[..start], &page[end..]);
+        fs::write(CONFIGURATION, updated).expect("the page can be written");
         return;
     }
-    assert!(
-        readme.contains(generated.trim_end()),
-        "the table of keys is not what `relay keys` prints: UPDATE_GOLDEN=1"
-    );
+    assert!(page.contains(generated.trim_end()), "the table of keys is not what `relay keys` prints: UPDATE_GOLDEN=1");
+}
+
+/// Names, labels as far as there are samples, and what each is, as a scrape says it.
+#[tokio::test]
+async fn the_reference_of_metrics_is_what_a_scrape_gives() {
+    let rig = Rig::start(|_| {}).await;
+    rig.post("/publish/sightings", "secret-all", "{}").await;
+    let answer = call(rig.admin, "GET /metrics HTTP/1.1\r\n", "").await;
+    let page = read(OPERATING);
+    let rows: Vec<&str> = section(&page, "Metrics").lines().filter(|line| line.starts_with("| `relay_")).collect();
+    let text = String::from_utf8(answer.body.clone()).expect("UTF-8");
+    let mut seen = 0;
+    for line in text.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
+        seen += 1;
+        let (name, help) = line.split_once(' ').expect("a help text");
+        let counter = text.contains(&format!("# TYPE {name} counter\n"));
+        let name = if counter { format!("{name}_total") } else { name.to_owned() };
+        let row = rows.iter().find(|row| row.starts_with(&format!("| `{name}` | ")));
+        let row = row.unwrap_or_else(|| panic!("no row for `{name}`, {help}"));
+        let help = help.trim_end_matches('.');
+        assert!(row.ends_with(&format!(" | {help} |")), "{row}\nis not `{help}`");
+        let sample = text.lines().find_map(|line| line.strip_prefix(&format!("{name}{{"))?.split('}').next());
+        let labels =
+            sample.unwrap_or_default().split(',').filter_map(|label| label.split_once('=').map(|(name, _)| name));
+        for label in labels {
+            assert!(row.contains(&format!("`{label}`")), "{row} has not `{label}`");
+        }
+    }
+    assert_eq!(seen, rows.len(), "the page has rows for what is no metric");
+    assert!(seen > 30, "only {seen} metrics");
+    rig.end().await;
 }
 
 #[test]
-fn every_problem_close_code_command_and_notice_is_in_its_tables() {
-    let readme = readme();
-    let http = section(&readme, "HTTP");
-    for slug in SLUGS {
-        assert!(http.contains(&format!("`{slug}`")), "`{slug}` is not in the section HTTP");
+fn every_line_of_the_server_log_that_is_listed_is_written_somewhere() {
+    let page = read(OPERATING);
+    let rows = section(&page, "The server log").lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+    let code = crate::architecture::code();
+    let mut seen = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let message = cells[1].trim_matches('`');
+        assert!(code.contains(&format!("\"{message}")), "nothing logs `{message}`");
+        for field in cells[2].split('`').skip(1).step_by(2).filter(|field| cells[2].contains(&format!("`{field}`"))) {
+            assert!(code.contains(field), "{row}: `{field}`");
+        }
+        seen += 1;
     }
-    let websocket = section(&readme, "WebSocket");
+    assert!(seen > 12, "only {seen} lines");
+}
+
+#[test]
+fn every_problem_close_code_command_and_notice_is_in_the_tables() {
+    let http = read(HTTP);
+    let http = section(&http, "Problems");
+    for slug in SLUGS {
+        assert!(http.contains(&format!("`{slug}`")), "`{slug}` is not in {HTTP}");
+    }
+    let websocket = read(WEBSOCKET);
+    let closes = section(&websocket, "Closes");
     let mut seen = 0;
     for line in fs::read_to_string("src/close.rs").expect("src/close.rs").lines() {
         let code = line.trim().trim_end_matches(',').split(" => ").nth(1).filter(|code| code.len() == 4);
         // A normal end needs no words.
         for code in code.into_iter().filter(|code| code.bytes().all(|b| b.is_ascii_digit()) && *code != "1000") {
             seen += 1;
-            assert!(websocket.contains(code), "{code} is not in the section WebSocket");
+            assert!(closes.contains(code), "{code} is not in {WEBSOCKET}");
         }
     }
     assert!(seen >= 15, "only {seen} close codes");
@@ -175,41 +291,63 @@ fn every_problem_close_code_command_and_notice_is_in_its_tables() {
     let notices: Vec<&str> = envelope.split("Object::new(").skip(1).filter_map(|rest| rest.split('"').nth(1)).collect();
     assert!(notices.len() >= 9, "{notices:?}");
     for notice in notices {
-        assert!(websocket.contains(&format!("| `{notice}` |")), "`{notice}` is not in the section WebSocket");
+        assert!(websocket.contains(&format!("| `{notice}` |")), "`{notice}` is not in {WEBSOCKET}");
     }
     let commands = fs::read_to_string("src/protocol/command.rs").expect("command.rs");
     let commands: Vec<&str> =
         commands.split("Type { name: \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert!(commands.len() >= 5, "{commands:?}");
     for command in commands {
-        assert!(websocket.contains(&format!(r#"{{"type":"{command}""#)), "`{command}` is not in the section WebSocket");
+        assert!(websocket.contains(&format!(r#"| `{{"type":"{command}""#)), "`{command}` is not in {WEBSOCKET}");
     }
 }
 
+/// Also to a heading, if one is named; and README leads to every page.
 #[test]
-fn its_links_lead_somewhere() {
+fn their_links_lead_somewhere() {
     let mut seen = 0;
-    for document in ["README.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md"] {
-        let text = fs::read_to_string(document).expect(document);
+    let others = ["ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md", "bench/README.md", "tests/README.md"];
+    for document in pages().into_iter().chain(others.map(str::to_owned)) {
+        let text = read(&document);
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            if !target.starts_with("http") && !target.starts_with('#') {
-                seen += 1;
-                assert!(Path::new(target.split('#').next().expect("a path")).exists(), "{document}: {target}");
+            if target.starts_with("http") {
+                continue;
+            }
+            seen += 1;
+            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+            let beside = Path::new(&document).with_file_name(path);
+            let path = if path.is_empty() { Path::new(&document) } else { beside.as_path() };
+            assert!(path.exists(), "{document}: {target}");
+            if !heading.is_empty() {
+                let page = read(&path.display().to_string());
+                let mut headings = page.lines().filter(|line| line.starts_with('#')).map(anchor);
+                assert!(headings.any(|anchor| anchor == heading), "{document}: {target}");
             }
         }
     }
-    assert!(seen >= 5, "only {seen} links");
+    assert!(seen >= 50, "only {seen} links");
+    let readme = read(README);
+    for page in pages().iter().filter(|page| *page != README) {
+        assert!(readme.contains(&format!("]({page})")), "README does not lead to {page}");
+    }
+}
+
+/// What a heading is called in a link.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
 /// `reconnect_after_ms` was promised where no `goaway` says it, and not where one does.
 #[test]
 fn when_to_come_back_is_said_where_a_goaway_tells_it() {
-    let readme = readme();
+    let page = read(WEBSOCKET);
     let closes = [Close::OverCapacity, Close::Lagging, Close::Internal, Close::Draining, Close::NoSignOfLife];
     for close in closes {
         let told = goaway(close, &Limits::default()).is_some();
         assert_eq!(close.reason().contains("`reconnect_after_ms`"), told, "the reason of {close:?}");
-        let mut rows = section(&readme, "WebSocket").lines().filter(|line| line.starts_with("| 4"));
+        let mut rows = section(&page, "Closes").lines().filter(|line| line.starts_with("| 4"));
         let row = rows.find(|row| row.contains(&close.code().to_string())).expect("its row");
         assert_eq!(row.contains("`reconnect_after_ms`"), told, "{row}");
     }

@@ -1,7 +1,7 @@
 //! Documents replayed against a running server: what a person would type into three terminals.
 //!
 //! A `sh` block starts the server. `console` blocks are commands behind `$` and what they print, `websocket` blocks what goes
-//! to and fro on a WebSocket, `log` blocks what the server logs. `…` stands for anything.
+//! to and fro on a WebSocket, and how it is closed, `log` blocks what the server logs. `…` stands for anything.
 
 use std::fs;
 use std::path::Path;
@@ -15,6 +15,8 @@ use crate::subscriber::Subscriber;
 const PUBLIC: &str = "127.0.0.1:8000";
 const ADMIN: &str = "127.0.0.1:8001";
 const SOCKET: &str = "relay.sock";
+/// And the epoch of their ids.
+const EPOCH: &str = "9f3c21aa";
 
 /// A fenced block: its language and its text.
 pub struct Block {
@@ -65,7 +67,7 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The program that README's commands call, and how it is started.
+/// The program that the documents' commands call, and how it is started.
 pub fn shell(directory: &Path) -> Command {
     let relay = Path::new(env!("CARGO_BIN_EXE_relay")).parent().expect("a directory");
     let path = std::env::var("PATH").unwrap_or_default();
@@ -80,6 +82,7 @@ pub struct Tour {
     relay: Relay,
     public: String,
     admin: String,
+    epoch: String,
     socket: Option<Subscriber>,
     /// Sockets of before stay open, as they would.
     earlier: Vec<Subscriber>,
@@ -93,13 +96,18 @@ impl Tour {
         let socket = place.0.join(SOCKET);
         let toml = toml.replace(PUBLIC, "127.0.0.1:0").replace(ADMIN, "127.0.0.1:0");
         let toml = toml.replace(&format!("unix:/tmp/{SOCKET}"), &format!("unix:{}", socket.display()));
+        // One that leaves the addresses to the defaults gets its own at the end, so that its lines keep their numbers.
+        let own = "\n[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n";
+        let toml = if toml.contains("[server]") { toml } else { toml + own };
         place.write("relay.toml", &toml);
         let mut command = shell(&place.0);
         // The shell gives way to the program, so that ending one ends the other.
         command.args(["-c", &start.replace("\nrelay\n", "\nexec relay\n")]);
         let mut relay = Relay::start_as(command, Path::new("relay.toml"));
-        let (public, admin) = relay.addresses();
-        Self { place, relay, public, admin, socket: None, earlier: Vec::new(), printed: String::new() }
+        let [public, admin, epoch] = relay.announced();
+        // A log for programs is not taken apart: there ids are compared by their number alone, as everywhere.
+        let epoch = if epoch.is_empty() { EPOCH.to_owned() } else { epoch };
+        Self { place, relay, public, admin, epoch, socket: None, earlier: Vec::new(), printed: String::new() }
     }
 
     /// Replays one block; answers whether there was something to do.
@@ -108,17 +116,18 @@ impl Tour {
             "console" => self.console(&block.text),
             "websocket" => self.websocket(&block.text).await,
             "log" => self.log(&block.text),
-            // How it is started, and what only a browser runs.
-            "sh" | "js" => return false,
+            // How it is started, what only a browser or a proxy runs, and files.
+            "sh" | "js" | "nginx" | "toml" | "json" => return false,
             other => panic!("nobody replays a block of `{other}`"),
         }
         true
     }
 
-    /// The document's text with the addresses of this server.
+    /// The document's text with the addresses and the epoch of this server.
     fn here(&self, text: &str) -> String {
         let socket = self.place.0.join(SOCKET).display().to_string();
-        text.replace(PUBLIC, &self.public).replace(ADMIN, &self.admin).replace(&format!("/tmp/{SOCKET}"), &socket)
+        let text = text.replace(PUBLIC, &self.public).replace(ADMIN, &self.admin).replace(EPOCH, &self.epoch);
+        text.replace(&format!("/tmp/{SOCKET}"), &socket)
     }
 
     /// Runs the commands behind `$` in one shell, and compares what each prints.
@@ -142,25 +151,35 @@ impl Tour {
         for (command, expected) in commands {
             let printed = printed.next().expect("an output for each");
             let ok = matches(expected.trim_end(), printed.trim_end());
-            assert!(ok, "$ {command}\nREADME says:\n{expected}\nit is:\n{printed}");
+            assert!(ok, "$ {command}\nthe document says:\n{expected}\nit is:\n{printed}");
         }
     }
 
-    /// `#` opens a socket, `>` sends, `<` compares what comes.
+    /// `#` opens a socket, perhaps offering a subprotocol, `>` sends, `<` compares what comes, `x` how it is closed.
     async fn websocket(&mut self, text: &str) {
         for line in text.lines() {
             let (mark, rest) = line.split_at(2);
             match mark {
                 "# " => {
-                    let url = self.here(rest);
+                    let (url, protocol) = rest.split_once(" offering ").unwrap_or((rest, ""));
+                    let url = self.here(url);
                     // A registration has another id here.
                     let url = if normal(&url).ends_with("UUID") { self.registered() } else { url };
-                    self.earlier.extend(self.socket.replace(Subscriber::connect(&url, &[]).await));
+                    let headers = [("sec-websocket-protocol", protocol)];
+                    let headers = if protocol.is_empty() { &[][..] } else { &headers[..] };
+                    self.earlier.extend(self.socket.replace(Subscriber::connect(&url, headers).await));
                 }
-                "> " => self.socket.as_mut().expect("a socket").send(rest).await,
+                "> " => {
+                    let text = self.here(rest);
+                    self.socket.as_mut().expect("a socket").send(text).await;
+                }
                 "< " => {
                     let came = self.socket.as_mut().expect("a socket").text().await;
-                    assert!(matches(rest, &came), "README says:\n{rest}\nit is:\n{came}");
+                    assert!(matches(rest, &came), "the document says:\n{rest}\nit is:\n{came}");
+                }
+                "x " => {
+                    let (code, reason) = self.socket.as_mut().expect("a socket").closed().await;
+                    assert_eq!(rest, format!("{code} {reason}"));
                 }
                 _ => panic!("a line that is nothing: {line}"),
             }
@@ -180,7 +199,7 @@ impl Tour {
         self.relay.wait_until(first, |line| matches(&format!("…{first}"), line.trim_end()));
         for expected in lines {
             let line = self.relay.line();
-            assert!(matches(expected, line.trim_end()), "README says:\n{expected}\nit is:\n{line}");
+            assert!(matches(expected, line.trim_end()), "the document says:\n{expected}\nit is:\n{line}");
         }
     }
 }

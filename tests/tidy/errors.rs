@@ -63,7 +63,7 @@ fn no_other_error_is_worded_differently() {
     assert!(seen > 40, "only {seen} texts were seen");
 }
 
-/// One that nothing made stood in README as an answer that nobody could get.
+/// One that nothing made stood in the documents as an answer that nobody could get.
 #[test]
 fn every_refusal_is_made_somewhere() {
     let problem = fs::read_to_string("src/problem.rs").expect("src/problem.rs");

@@ -91,7 +91,7 @@ async fn who_connects_behind_a_reload_that_took_everything_is_told_so() {
     assert_eq!(raw.text().await, "pong");
 }
 
-/// As README says of both.
+/// As docs/http.md says of both.
 #[tokio::test]
 async fn a_stream_that_names_what_a_reload_took_is_refused_when_it_comes_back() {
     let anonymous = |subscribe: &str| format!("{HEAD}{CATS}{DOGS}[anonymous]\nsubscribe = {subscribe}\n");
