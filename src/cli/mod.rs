@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::assemble::{KINDS, Loaded};
-use crate::config::{editor, keys};
+use crate::config::{editor, reference};
 use crate::diagnostic::render;
 
 /// The configuration is bad: `EX_CONFIG` of sysexits.h.
@@ -95,7 +95,7 @@ pub fn main() -> ExitCode {
         Command::Token(TokenCommand::New { name }) => token::new(&name),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Completions { shell } => completions::print_script(shell),
-        Command::Keys => print(&keys::markdown()),
+        Command::Keys => print(&reference::markdown()),
     }
 }
 

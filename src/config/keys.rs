@@ -3,12 +3,7 @@
 //! The decoder looks each key up here for its type, range and choices; the editor's JSON Schema and the reference in
 //! docs/configuration.md are written from here. A key that is not here cannot be read.
 
-use std::fmt::Write;
-use std::time::Duration;
-
 use serde_json::{Value, json};
-
-use super::units::{show_duration, show_size};
 
 /// A key of the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -105,14 +100,14 @@ pub const KEYS: &[Key] = &[
     key(TOP, "topics", Type::Named, "", "topics and families by name; `{name}` stands for one segment of a family"),
     key(TOP, "tokens", Type::Named, "", "callers with a token, by name"),
     key(TOP, "anonymous", Type::Table, "", "what a caller without a token may do; nothing when absent"),
-    key(TOP, "limits", Type::Table, "", "everything that a caller could otherwise make grow"),
-    key(TOP, "store", Type::Table, "", "where the log of messages is kept"),
+    key(TOP, "limits", Type::Table, "", "upper bounds for everything that callers can make grow"),
+    key(TOP, "store", Type::Table, "", "where messages are kept"),
     key(
         "server",
         "listen",
         Type::Text,
         "127.0.0.1:8000",
-        "where publishers and subscribers connect; `unix:/path` for a socket",
+        "where publishers and subscribers connect; `unix:/path` for a Unix socket",
     ),
     key("server", "admin", Type::Text, "127.0.0.1:8001", "where operators connect; empty switches it off"),
     key(
@@ -120,14 +115,14 @@ pub const KEYS: &[Key] = &[
         "allowed_origins",
         Type::Texts,
         "[]",
-        "origins of browser pages that may call; the server's own always may, over TLS only its `https://`",
+        "origins of browser pages that may call; the server's own is always allowed, over TLS only as `https://`",
     ),
     key(
         "server",
         "allowed_hosts",
         Type::Texts,
         "loopback names on loopback, else any",
-        "values of the Host header that are served, with or without a port",
+        "Host headers that are served, with or without a port; for both listeners",
     ),
     key(
         "server",
@@ -140,13 +135,13 @@ pub const KEYS: &[Key] = &[
     key("server", "tls", Type::Table, "plain", "certificate and key of `server.listen`, reloaded like everything else"),
     key("server.tls", "cert", Type::Text, REQUIRED, "file with the certificate chain in PEM, the server's own first"),
     key("server.tls", "key", Type::Text, REQUIRED, "file with its private key in PEM"),
-    key("log", "format", Type::Choice(&["human", "json"]), "human", "lines for people or JSON for programs"),
+    key("log", "format", Type::Choice(&["human", "json"]), "human", "lines for people, or JSON for programs"),
     key(
         "log",
         "level",
         Type::Choice(LEVELS),
         "info",
-        "the least important level that is logged; `RUST_LOG` overrides it",
+        "the most detailed level that is logged; `RUST_LOG` overrides it",
     ),
     key(TOPIC, "description", Type::Text, "", "what the topic is, for people"),
     key(
@@ -154,117 +149,153 @@ pub const KEYS: &[Key] = &[
         "schema",
         Type::Text,
         REQUIRED,
-        "JSON Schema of its messages, a path relative to relay.toml; `any` accepts all JSON except what is always refused",
+        "JSON Schema of its messages, a path relative to relay.toml; `any` accepts every JSON that is not always refused",
     ),
     key(
         TOPIC,
         "schema_next",
         Type::Text,
         "",
-        "the next JSON Schema, on trial: it judges what is published without refusing it, and `GET /config` says what it would refuse",
+        "a JSON Schema on trial: it judges what is published without refusing it; `GET /config` says what it would refuse",
     ),
-    key(TOPIC, "history", Type::Table, "", "what each concrete topic retains for replay, whichever bound is met first"),
-    key(HISTORY, "count", Type::Count(0, 100_000_000), "1000", "at most so many messages"),
+    key(
+        TOPIC,
+        "history",
+        Type::Table,
+        "",
+        "what each concrete topic retains for replay; the first bound that is reached counts",
+    ),
+    key(HISTORY, "count", Type::Count(0, 100_000_000), "1000", "maximum number of messages"),
     key(
         HISTORY,
         "bytes",
         Type::Size(0, 64 * GIB),
         "1 MiB",
-        "at most so many bytes of payload; at least `limits.body`, to which the default is raised",
+        "maximum bytes of payload; must be at least `limits.body`, and the default is raised to it",
     ),
-    key(HISTORY, "age", Type::Duration(1, 3_650 * DAY), "1 h", "for so long; what is older goes within a second"),
+    key(HISTORY, "age", Type::Duration(1, 3_650 * DAY), "1 h", "maximum age; older messages go within a second"),
     key(
         TOPIC,
         "compatibility",
         Type::Choice(&["none", "publishers", "subscribers", "full"]),
         "none",
-        "for whom a reload must not break the schema; `none` only warns",
+        "whom a reload must not break by another schema; `none` only warns",
     ),
     key(
         TOPIC,
         "on_lag",
         Type::Choice(&["gap", "disconnect"]),
         "gap",
-        "whether a subscriber that is too slow is told of a gap or disconnected",
+        "whether a subscriber that is too slow gets a gap or is disconnected",
     ),
-    key(TOPIC, "examples", Type::Tables, "", "messages that are tried on the schema by every check"),
+    key(TOPIC, "examples", Type::Tables, "", "messages that every check tries on the schema"),
     key(EXAMPLES, "valid", Type::Json, "", "a message that the schema must accept"),
     key(EXAMPLES, "invalid", Type::Json, "", "a message that the schema must refuse"),
     key(TOKEN, "sha256", Type::Text, "", "SHA-256 of the secret, 64 hex digits; `relay token new` prints it"),
-    key(TOKEN, "secret", Type::Table, "", "where the secret itself is, instead of `sha256`"),
+    key(TOKEN, "secret", Type::Table, "", "where the secret itself is, in place of `sha256`"),
     key(SECRET, "env", Type::Text, "", "the environment variable that holds it"),
     key(SECRET, "file", Type::Text, "", "the file that holds it; one newline at its end does not count"),
     key(TOKEN, "publish", Type::Texts, "[]", "topics it may publish to; `*` is one segment, a last `**` one or more"),
     key(TOKEN, "subscribe", Type::Texts, "[]", "topics it may subscribe to"),
-    key(TOKEN, "register", Type::Texts, "[]", "users for whom it may register connections; a `*` may end each"),
+    key(TOKEN, "register", Type::Texts, "[]", "users for whom it may register connections; each may end in `*`"),
     key(TOKEN, "user", Type::Text, "", "messages addressed to this user reach its connections"),
-    key(TOKEN, "not_after", Type::Time, "", "when it expires; a date and time with offset"),
+    key(TOKEN, "not_after", Type::Time, "", "when it expires"),
     key("anonymous", "publish", Type::Texts, "[]", "topics that anybody may publish to"),
     key("anonymous", "subscribe", Type::Texts, "[]", "topics that anybody may subscribe to"),
-    key("anonymous", "register", Type::Texts, "[]", "users for whom anybody may register connections"),
-    key("limits", "body", Type::Size(16, 64 * MIB), "256 KiB", "one request body, and one published message"),
-    key("limits", "batch", Type::Count(1, 100_000), "1000", "messages in one publish"),
-    key("limits", "frame", Type::Size(128, 64 * MIB), "64 KiB", "one inbound WebSocket message"),
-    key("limits", "header", Type::Size(8 * KIB, MIB), "16 KiB", "request line and header of a request"),
-    key("limits", "uri", Type::Size(64, 60 * KIB), "8 KiB", "the target of a request"),
+    key(
+        "anonymous",
+        "register",
+        Type::Texts,
+        "[]",
+        "users for whom anybody may register connections, and so receive their messages",
+    ),
+    key("limits", "body", Type::Size(16, 64 * MIB), "256 KiB", "size of a request body, and of a published message"),
+    key("limits", "batch", Type::Count(1, 100_000), "1000", "number of messages in one publish"),
+    key("limits", "frame", Type::Size(128, 64 * MIB), "64 KiB", "size of a WebSocket message to the server"),
+    key("limits", "header", Type::Size(8 * KIB, MIB), "16 KiB", "size of request line and header together"),
+    key("limits", "uri", Type::Size(64, 60 * KIB), "8 KiB", "size of the target of a request"),
     key(
         "limits",
         "header_timeout",
         Type::Duration(10, HOUR),
         "10 s",
-        "until the header has arrived, and for an idle keep-alive connection",
+        "time for a request header to arrive, and for a keep-alive connection to stay idle",
     ),
-    key("limits", "body_timeout", Type::Duration(10, HOUR), "15 s", "until the body has arrived"),
-    key("limits", "auth_timeout", Type::Duration(10, HOUR), "5 s", "until a WebSocket has shown its credential"),
+    key("limits", "body_timeout", Type::Duration(10, HOUR), "15 s", "time for a request body to arrive"),
+    key("limits", "auth_timeout", Type::Duration(10, HOUR), "5 s", "time for a WebSocket to send its credential"),
     key(
         "limits",
         "unauthenticated",
         Type::Count(1, 1_000_000),
         "256",
-        "WebSockets that have not shown a credential yet",
+        "number of WebSockets that have not sent a credential yet",
     ),
-    key("limits", "ping_interval", Type::Duration(10, HOUR), "25 s", "between pings to a silent connection"),
-    key("limits", "pong_timeout", Type::Duration(10, HOUR), "10 s", "without a sign of life after a ping"),
-    key("limits", "write_stall", Type::Duration(10, HOUR), "30 s", "without progress of a write"),
-    key("limits", "subscriptions", Type::Count(1, 100_000), "128", "subscriptions of one connection; a pattern is one"),
-    key("limits", "connections", Type::Count(1, 10_000_000), "65,536 or descriptors − 256", "open connections"),
+    key(
+        "limits",
+        "ping_interval",
+        Type::Duration(10, HOUR),
+        "25 s",
+        "time of silence after which a connection is pinged",
+    ),
+    key("limits", "pong_timeout", Type::Duration(10, HOUR), "10 s", "time for a sign of life after a ping"),
+    key("limits", "write_stall", Type::Duration(10, HOUR), "30 s", "time that a write may make no progress"),
+    key(
+        "limits",
+        "subscriptions",
+        Type::Count(1, 100_000),
+        "128",
+        "number of subscriptions of one connection; a pattern is one",
+    ),
+    key(
+        "limits",
+        "connections",
+        Type::Count(1, 10_000_000),
+        "65,536 or descriptors − 256",
+        "number of open connections",
+    ),
     key(
         "limits",
         "send_buffer",
         Type::Size(4 * KIB, 64 * MIB),
         "128 KiB",
-        "what the kernel holds for one slow connection",
+        "memory that the kernel holds for one slow connection",
     ),
     key(
         "limits",
         "outbound",
         Type::Size(64 * KIB, 64 * GIB),
         "256 MiB",
-        "what all slow connections hold together; then new subscribers are refused, and the furthest behind dropped",
+        "memory for all slow connections together; near it new subscribers are refused, over it those furthest behind are dropped",
     ),
     key(
         "limits",
         "window",
         Type::Size(64 * KIB, 64 * GIB),
         "16 MiB",
-        "newest messages of all topics that are kept for live delivery",
+        "memory for the newest messages of all topics, for live delivery",
     ),
-    key("limits", "family_topics", Type::Count(1, 10_000_000), "10000", "concrete topics of one family"),
-    key("limits", "idempotency_keys", Type::Count(0, 100_000_000), "100000", "idempotency keys that are remembered"),
+    key("limits", "family_topics", Type::Count(1, 10_000_000), "10000", "number of concrete topics of one family"),
+    key(
+        "limits",
+        "idempotency_keys",
+        Type::Count(0, 100_000_000),
+        "100000",
+        "number of idempotency keys that are remembered",
+    ),
     key(
         "limits",
         "idempotency_window",
         Type::Duration(SECOND, 7 * DAY),
         "5 min",
-        "for how long an idempotency key is remembered",
+        "time that an idempotency key is remembered",
     ),
-    key("limits", "registrations", Type::Count(1, 10_000_000), "100000", "registered connections"),
+    key("limits", "registrations", Type::Count(1, 10_000_000), "100000", "number of registrations"),
     key(
         "limits",
         "registration_ttl",
         Type::Duration(SECOND, 365 * DAY),
         "1 h",
-        "a registration's life after its last use",
+        "time that a registration lives after its last use",
     ),
     key("limits", "commands", Type::Count(1, 1_000_000), "100", "commands a second of one connection"),
     key(
@@ -282,19 +313,25 @@ pub const KEYS: &[Key] = &[
         "messages a second of one token, or of one anonymous address (IPv6: /64)",
     ),
     key("limits", "connect_rate", Type::Rate(10_000_000), "off", "new connections a second of one address (IPv6: /64)"),
-    key("limits", "drain", Type::Duration(0, HOUR), "20 s", "for connections to end when the server stops"),
-    key("limits", "schema_size", Type::Size(KIB, 64 * MIB), "1 MiB", "one schema file"),
-    key("limits", "regex_size", Type::Size(KIB, 64 * MIB), "1 MiB", "one compiled `pattern`"),
-    key("limits", "json_depth", Type::Count(1, 127), "64", "depth of a message"),
+    key("limits", "drain", Type::Duration(0, HOUR), "20 s", "time for connections to end when the server stops"),
+    key("limits", "schema_size", Type::Size(KIB, 64 * MIB), "1 MiB", "size of a schema file"),
+    key("limits", "regex_size", Type::Size(KIB, 64 * MIB), "1 MiB", "size of a compiled `pattern`"),
+    key("limits", "json_depth", Type::Count(1, 127), "64", "depth of a message's JSON"),
     key(
         "limits",
         "validation_budget",
         Type::Duration(1, HOUR),
         "100 ms",
-        "one validation; a topic that is over it again and again rests for a while",
+        "time for one validation; publishes to a topic that repeatedly exceeds it get 503 for ten seconds at a time",
     ),
-    key("limits", "reload_poll", Type::Duration(0, DAY), "5 s", "between looks at the files; `0 s` is off"),
-    key("store", "kind", Type::Text, "memory", "the kind of log"),
+    key(
+        "limits",
+        "reload_poll",
+        Type::Duration(0, DAY),
+        "5 s",
+        "time between comparisons of the files, beside file events; `0 s` is off",
+    ),
+    key("store", "kind", Type::Text, "memory", "where messages are kept"),
 ];
 
 /// The key of this name in this table.
@@ -359,38 +396,4 @@ impl Type {
             Self::Tables => "a list of tables",
         }
     }
-
-    fn reference(self) -> String {
-        let milliseconds = |ms: u64| show_duration(Duration::from_millis(ms));
-        match self {
-            Self::Text => "text".to_owned(),
-            Self::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
-            Self::Count(0, u64::MAX) => "number".to_owned(),
-            Self::Count(min, max) => format!("number, {min} to {max}"),
-            Self::Size(min, max) => format!("size, {} to {}", show_size(min), show_size(max)),
-            Self::Duration(min, max) => format!("duration, {} to {}", milliseconds(min), milliseconds(max)),
-            Self::Rate(max) => format!("`off`, or 1 to {max} a second"),
-            Self::Texts => "list of texts".to_owned(),
-            Self::Time => "date and time with offset".to_owned(),
-            Self::Json => "any value".to_owned(),
-            Self::Table => "table".to_owned(),
-            Self::Named => "tables by name".to_owned(),
-            Self::Tables => "list of tables".to_owned(),
-        }
-    }
-}
-
-/// The reference of all keys as a Markdown table, for docs/configuration.md.
-pub fn markdown() -> String {
-    let mut text = String::from("| key | value | default | what it is |\n|---|---|---|---|\n");
-    for key in KEYS {
-        let default = match key.default {
-            REQUIRED => format!("*{REQUIRED}*"),
-            literal if key.default_value().is_some() => format!("`{literal}`"),
-            words => words.to_owned(),
-        };
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "| `{}` | {} | {default} | {} |", key.path(), key.kind.reference(), key.doc);
-    }
-    text
 }

@@ -12,6 +12,7 @@ mod json;
 pub mod keys;
 mod mask;
 pub mod model;
+pub mod reference;
 mod section;
 mod syntax;
 pub mod units;

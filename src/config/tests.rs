@@ -7,8 +7,9 @@ use serde_json::json;
 use super::decode::{Decoded, decode};
 use super::editor::json_schema;
 use super::files::{Memory, Reading};
-use super::keys::{KEYS, Key, Kind, Kinds, Type, find, markdown};
+use super::keys::{KEYS, Key, Kind, Kinds, Type, find};
 use super::model::{Compatibility, Config, Limits, Listen, OnLag, SchemaSource, Server};
+use super::reference::markdown;
 use super::view::{MASKED, view};
 use crate::message::Time;
 

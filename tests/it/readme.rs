@@ -207,7 +207,7 @@ fn certificate(file: &str) -> String {
 
 #[test]
 fn the_reference_of_keys_is_the_one_that_is_generated() {
-    let generated = relay::config::keys::markdown();
+    let generated = relay::config::reference::markdown();
     let page = read(CONFIGURATION);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         let start = page.find("| key | value |").expect("the table");
