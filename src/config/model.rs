@@ -103,7 +103,7 @@ impl Default for Server {
 pub enum Listen {
     /// `"127.0.0.1:8000"`
     Tcp(SocketAddr),
-    /// `"unix:/run/relay.sock"`
+    /// `"unix:/run/relay/relay.sock"`
     Unix(PathBuf),
 }
 

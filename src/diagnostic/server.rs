@@ -44,11 +44,11 @@ impl ServerFact {
         match self {
             Self::BadListen { .. } => About::error(
                 "bad-listen",
-                "write an address and a port, `127.0.0.1:8000` or `[::1]:8000`, or a socket, `unix:/run/relay.sock`",
+                "write an address and a port, `127.0.0.1:8000` or `[::1]:8000`, or a socket, `unix:/run/relay/relay.sock`",
             ),
             Self::LongSocket { .. } => About::error(
                 "bad-listen",
-                "the system takes no longer one: write a shorter path, `unix:/run/relay.sock`",
+                "the system takes no longer one: write a shorter path, `unix:/run/relay/relay.sock`",
             ),
             Self::SameListener { .. } => About::error(
                 "same-listener",

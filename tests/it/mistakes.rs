@@ -129,7 +129,7 @@ fn a_character_is_written_in_one_way() {
 
 #[test]
 fn two_listeners_on_one_socket_need_another_path() {
-    let listeners = "[server]\nlisten = \"unix:/run/relay.sock\"\nadmin = \"unix:/run/relay.sock\"\n";
+    let listeners = "[server]\nlisten = \"unix:/run/relay/relay.sock\"\nadmin = \"unix:/run/relay/relay.sock\"\n";
     let told = said_of(&format!("version = 1\n{listeners}{CATS}"));
     assert!(told.len() == 1 && told[0].contains("; give `server.admin` a port or path of its own; "), "{told:?}");
 }
