@@ -31,8 +31,9 @@ pub trait Store: Send + Sync {
     /// The highest seq given so far, 0 when none.
     fn head(&self) -> Seq;
 
-    /// Appends all drafts, in order and next to each other, or none. When it answers `Ok` the messages are in the log
-    /// and [`Follower::appended`] has been or will be called for each that is not a duplicate.
+    /// Appends all drafts, in order and next to each other, or none: when it is called or when it is first polled, so that a
+    /// call whose answer is dropped may have appended them. When it answers `Ok` the messages are in the log and
+    /// [`Follower::appended`] has been or will be called for each that is not a duplicate.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was appended.
@@ -65,8 +66,8 @@ pub trait Store: Send + Sync {
 
 /// Who is told of every append.
 pub trait Follower: Send + Sync {
-    /// Called in seq order, never twice at a time, possibly with the store's lock held: must neither block nor call
-    /// the store.
+    /// Called in seq order, never twice at a time, possibly with the store's lock held, under which every publisher waits:
+    /// must not wait for a lock that anybody holds for longer than an append takes, nor call the store.
     fn appended(&self, records: &[Arc<Record>]);
 }
 

@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 use crate::close::Close;
 use crate::hub::entry::Cursor;
+pub use crate::hub::no_socket::NoSocket;
 use crate::hub::outbound::Outbound;
 use crate::hub::stamp::Stamp;
 use crate::message::Seq;
@@ -88,9 +89,6 @@ struct Cold {
     counted: usize,
     outbound: Arc<Outbound>,
 }
-
-/// In place of a socket, for a subscriber that its own task serves (SSE, long poll): the shard only wakes it.
-pub struct NoSocket;
 
 /// How far a write came.
 #[derive(Debug, PartialEq, Eq)]
@@ -380,32 +378,6 @@ impl Drop for Cold {
 
 /// A pipe in memory, for whoever embeds the hub without a network.
 impl Io for DuplexStream {}
-
-impl Io for NoSocket {
-    fn is_there(&self) -> bool {
-        false
-    }
-}
-
-impl AsyncRead for NoSocket {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-}
-
-impl AsyncWrite for NoSocket {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Pending
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
 
 #[cfg(test)]
 #[path = "connection_tests.rs"]

@@ -9,6 +9,7 @@ pub mod entry;
 mod gaps;
 mod list;
 mod members;
+mod no_socket;
 pub mod outbound;
 mod shard;
 mod stamp;

@@ -125,7 +125,7 @@ impl Stats {
 const BOUNDS: [u64; 14] =
     [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 10_000_000];
 
-/// How long something took, how often. Three relaxed additions for each observation; a scrape in between may see some.
+/// How long something took, how often. Two relaxed additions for each observation; a scrape in between may see some.
 #[derive(Default)]
 pub struct Histogram {
     buckets: [Counter; BOUNDS.len() + 1],

@@ -27,10 +27,10 @@ pub use crate::ws::task::Task;
 
 /// Opens one WebSocket: what comes back serves it.
 pub async fn open(live: Arc<Live>, upgraded: Upgraded<impl Io + 'static>, opening: Opening) -> Box<Task> {
-    let caller = match live.hub.outbound.admits(live.snapshot().config.limits.outbound) {
-        true if opening.refused.is_none() => Box::pin(who(&live, &opening)).await,
-        true => Err(opening.refused.unwrap_or(Close::Malformed)),
-        false => Err(Close::OverCapacity),
+    let caller = match opening.refused {
+        _ if !live.hub.outbound.admits(live.snapshot().config.limits.outbound) => Err(Close::OverCapacity),
+        Some(close) => Err(close),
+        None => Box::pin(who(&live, &opening)).await,
     };
     let subscriber = live.hub.subscriber(upgraded.socket, opening.protocol);
     subscriber.hold_back(upgraded.answer);
