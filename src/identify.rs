@@ -39,11 +39,12 @@ pub async fn identify(
         if failures.count(peer, now) > limit {
             return limited(Rate::AuthFailures);
         }
-        warn!(%peer, ?error, "a credential was refused");
-        match error {
-            AuthError::Unknown => Refusal::Unauthenticated { wrong: true },
-            AuthError::Expired => Refusal::TokenExpired,
-        }
+        let (reason, refusal) = match error {
+            AuthError::Unknown => ("unknown", Refusal::Unauthenticated { wrong: true }),
+            AuthError::Expired => ("expired", Refusal::TokenExpired),
+        };
+        warn!(%peer, reason, "a credential was refused");
+        refusal
     })
 }
 

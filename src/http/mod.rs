@@ -196,7 +196,8 @@ async fn finish(call: Arc<Call>, began: Instant, routed: BoxFuture<'static, Resp
 /// refused; what came of a publish is told in any case.
 fn account_large_answer(call: &Call, response: &mut Response) {
     let bytes = response.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
-    if bytes <= LARGE || call.side() == Side::Admin {
+    // Of the answer to a HEAD only the header leaves.
+    if bytes <= LARGE || call.side() == Side::Admin || call.method == Method::HEAD {
         return;
     }
     let hub = &call.live().hub;

@@ -288,18 +288,20 @@ pub(super) fn unescape(step: &str) -> String {
 }
 
 fn explain(text: &str, error: &serde_json::Error, refused: Option<Refused>, limit: usize) -> Fault {
+    let said = error.to_string();
     match refused {
-        Some(Refused::TooDeep) => {
-            let (line, column) = line_and_column(text.as_bytes(), too_deep_at(text.as_bytes(), limit));
-            Fault::TooDeep { line, column, limit }
-        }
         Some(Refused::Duplicate(way)) => {
             let pointer = way.iter().rev().flat_map(|step| ["/", step.as_str()]).collect();
             Fault::DuplicateKey { pointer }
         }
-        None => {
+        // serde_json has a bound of its own, which is met before ours where that is the highest.
+        None if !said.starts_with("recursion limit exceeded") => {
             let (line, column) = (error.line().max(1), error.column().max(1));
-            Fault::Syntax { line, column, detail: in_our_words(&error.to_string()) }
+            Fault::Syntax { line, column, detail: in_our_words(&said) }
+        }
+        _ => {
+            let (line, column) = line_and_column(text.as_bytes(), too_deep_at(text.as_bytes(), limit));
+            Fault::TooDeep { line, column, limit }
         }
     }
 }
