@@ -174,11 +174,21 @@ fn judge_all(snapshot: &Snapshot, principal: &Principal, items: &[Publication]) 
     if refused.is_empty() { Ok(judged) } else { Err(Refusal::Batch(refused)) }
 }
 
-/// Authorises and validates one publication without appending it.
+/// Says whether a publication would be accepted now. It costs what a publish costs, and counts as one for its rate.
 ///
 /// # Errors
 /// Why it would be refused.
-pub fn judge<'s>(
+pub fn validate(
+    live: &Live,
+    snapshot: &Snapshot,
+    publisher: Publisher<'_>,
+    publication: &Publication,
+) -> Result<(), Refusal> {
+    within_rate(live, snapshot, publisher, 1)?;
+    judge(snapshot, publisher.principal, publication).map(|_| ())
+}
+
+fn judge<'s>(
     snapshot: &'s Snapshot,
     principal: &Principal,
     publication: &Publication,
@@ -194,14 +204,14 @@ pub fn judge<'s>(
         return Err(Refusal::TooLarge { what: "the message", limit: "body", bytes: most });
     }
     let json = json::parse(&publication.body, snapshot.config.limits.json_depth)?;
-    let payload = validate(snapshot, rules, json)?.map_err(|Refused { violations, more }| {
+    let payload = apply_schema(snapshot, rules, json)?.map_err(|Refused { violations, more }| {
         Refusal::ValidationFailed { topic: publication.topic.to_string(), violations, more }
     })?;
     Ok((payload, rules))
 }
 
 /// What the topic's schema says, unless it has been too slow too often.
-fn validate(snapshot: &Snapshot, rules: &TopicRules, json: Json<'_>) -> Result<Result<Payload, Refused>, Refusal> {
+fn apply_schema(snapshot: &Snapshot, rules: &TopicRules, json: Json<'_>) -> Result<Result<Payload, Refused>, Refusal> {
     let timed = timed(&rules.fuse, snapshot.config.limits.validation_budget, || rules.schema.accept(json));
     let (result, blown) = timed.map_err(|retry_after| Refusal::Overloaded {
         what: "validating messages of this topic repeatedly took longer than `limits.validation_budget`",

@@ -310,7 +310,7 @@ pub const KEYS: &[Key] = &[
         "publish_rate",
         Type::Rate(10_000_000),
         "off",
-        "messages a second of one token, or of one anonymous address (IPv6: /64)",
+        "messages published or validated a second by one token, or one anonymous address (IPv6: /64)",
     ),
     key("limits", "connect_rate", Type::Rate(10_000_000), "off", "new connections a second of one address (IPv6: /64)"),
     key("limits", "drain", Type::Duration(0, HOUR), "20 s", "time for connections to end when the server stops"),

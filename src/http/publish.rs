@@ -118,7 +118,7 @@ async fn judge_one(topic: &str, call: &Call, body: impl TryStream<Ok: Buf>) -> R
     Params::none(&call.uri)?;
     let arrived = arrive(call, body, ONE).await?;
     let publication = Publication { topic, user: None, body: arrived.body, key: None };
-    ingest::judge(&arrived.snapshot, &arrived.principal, &publication)?;
+    ingest::validate(call.live(), &arrived.snapshot, publisher(call, &arrived.principal), &publication)?;
     Ok(answer::json(StatusCode::OK, &json!({"valid": true})))
 }
 

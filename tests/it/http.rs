@@ -380,6 +380,12 @@ async fn publishes_over_the_rate_are_refused_by_token_and_by_network() {
     assert_eq!(statuses[1].json()["detail"], "over `limits.publish_rate`: try again in 1 s");
     let anonymous = [rig.post("/publish", "", batch).await, rig.post("/publish", "", batch).await];
     assert_eq!(anonymous.map(|answer| answer.status), [200, 429], "who has no token is told apart by its address");
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let mut judged = Vec::new();
+    for _ in 0..4 {
+        judged.push(rig.post("/validate/cats", "secret-all", r#"{"name":"a"}"#).await.status);
+    }
+    assert_eq!(judged, [200, 200, 200, 429], "to judge a message costs what a publish costs");
 }
 
 #[tokio::test]

@@ -216,7 +216,7 @@ fn the_reference_of_keys_is_the_one_that_is_generated() {
         fs::write(CONFIGURATION, updated).expect("the page can be written");
         return;
     }
-    assert!(page.contains(generated.trim_end()), "the table of keys is not what `relay keys` prints: UPDATE_GOLDEN=1");
+    assert!(page.contains(generated.trim_end()), "the table of keys is not what keys.rs says: UPDATE_GOLDEN=1");
 }
 
 /// Names, labels as far as there are samples, and what each is, as a scrape says it.
