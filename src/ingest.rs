@@ -188,7 +188,11 @@ pub fn validate(
     judge(snapshot, publisher.principal, publication).map(|_| ())
 }
 
-fn judge<'s>(
+/// Authorises and validates one publication without appending it, and counts nothing.
+///
+/// # Errors
+/// Why it would be refused.
+pub fn judge<'s>(
     snapshot: &'s Snapshot,
     principal: &Principal,
     publication: &Publication,
