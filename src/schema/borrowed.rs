@@ -56,7 +56,7 @@ impl<'a> Node<'a, Borrowed> for &'a Tree<'a> {
     }
 
     fn as_string(&self) -> Option<Cow<'a, str>> {
-        text(self).map(Cow::Borrowed)
+        Tree::as_str(self).map(Cow::Borrowed)
     }
 
     fn as_number(&self) -> Option<&'a Number> {
@@ -89,7 +89,7 @@ impl<'a> Node<'a, Borrowed> for &'a Tree<'a> {
     }
 
     fn string_length_within(&self, min: u64, max: u64) -> Option<bool> {
-        let text = text(self)?;
+        let text = Tree::as_str(self)?;
         // A character has one to four bytes: mostly that decides, and nothing is counted.
         let (fewest, most) = (text.len().div_ceil(4) as u64, text.len() as u64);
         if most < min || fewest > max {
@@ -145,13 +145,6 @@ impl<'a> Array<'a, Borrowed> for &'a [Tree<'a>] {
 
     fn is_unique(&self) -> bool {
         is_unique(self)
-    }
-}
-
-fn text<'a>(tree: &'a Tree<'_>) -> Option<&'a str> {
-    match tree {
-        Tree::String(text) => Some(text),
-        _ => None,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::schema::json::Tree;
 
 pub(super) fn is_unique(items: &[Tree<'_>]) -> bool {
     // Lists of names, which are most of what must be unique, are compared where they stand.
-    if let Some(mut texts) = items.iter().map(text).collect::<Option<Vec<&str>>>() {
+    if let Some(mut texts) = items.iter().map(Tree::as_str).collect::<Option<Vec<&str>>>() {
         texts.sort_unstable();
         return texts.is_sorted_by(|one, next| one < next);
     }
@@ -28,13 +28,6 @@ pub(super) fn is_unique(items: &[Tree<'_>]) -> bool {
     let mut items: Vec<&[u8]> = ranges.into_iter().map(|range| &written[range]).collect();
     items.sort_unstable();
     items.is_sorted_by(|one, next| one < next)
-}
-
-fn text<'a>(tree: &'a Tree<'_>) -> Option<&'a str> {
-    match tree {
-        Tree::String(text) => Some(text),
-        _ => None,
-    }
 }
 
 /// Its type, its length where it has one, and what it holds: no text is how another one begins.

@@ -38,6 +38,14 @@ pub struct Members<'t> {
 }
 
 impl Tree<'_> {
+    /// What a string says; `None` of anything else.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The same value on its own, in the same order of members.
     pub fn to_value(&self) -> Value {
         match self {
