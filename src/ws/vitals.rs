@@ -8,7 +8,6 @@ use std::time::Duration;
 use crate::close::Close;
 use crate::config::model::Limits;
 use crate::hub::connection::Connection;
-use crate::message::Time;
 use crate::principal::Principal;
 use crate::strangers::Stranger;
 
@@ -64,22 +63,9 @@ impl Vitals {
         connection: &Connection,
         principal: Option<&Principal>,
     ) -> Duration {
-        let from = |start: u64, wait: Duration| wait.saturating_sub(Duration::from_millis(now.saturating_sub(start)));
-        let last = self.last(connection);
-        let mut due = match self.pinged {
-            // A socket that takes nothing would not take a ping either.
-            _ if connection.has_rest() => from(connection.progress().max(self.opened), limits.write_stall),
-            Some(pinged) if pinged >= last => from(pinged, limits.pong_timeout),
-            _ => from(last, limits.ping_interval),
-        };
-        if self.stranger.is_some() {
-            due = due.min(from(self.opened, limits.auth_timeout));
-        }
-        if let Some(principal) = principal {
-            due = due.min(principal.lasts());
-        }
+        let (wait, _) = self.next(limits, now, connection, principal);
         // The timer's resolution; and a look that finds nothing must not spin.
-        due + Duration::from_millis(1)
+        wait + Duration::from_millis(1)
     }
 
     /// Looks.
@@ -90,26 +76,39 @@ impl Vitals {
         connection: &Connection,
         principal: Option<&Principal>,
     ) -> Vital {
-        let since = |start: u64| Duration::from_millis(now.saturating_sub(start));
-        if principal.is_some_and(|p| p.expired(Time::now())) {
-            return Vital::End(Close::TokenExpired);
+        let (wait, vital) = self.next(limits, now, connection, principal);
+        if !wait.is_zero() {
+            return Vital::Well;
         }
-        if self.stranger.is_some() && since(self.opened) >= limits.auth_timeout {
-            return Vital::End(Close::AuthTimeout);
+        if let Vital::Ping = vital {
+            self.pinged = Some(now);
         }
-        if connection.has_rest() {
-            let is_stalled = since(connection.progress().max(self.opened)) >= limits.write_stall;
-            return if is_stalled { Vital::Stalled } else { Vital::Well };
-        }
+        vital
+    }
+
+    /// What is due next, and in how long.
+    fn next(
+        &self,
+        limits: &Limits,
+        now: u64,
+        connection: &Connection,
+        principal: Option<&Principal>,
+    ) -> (Duration, Vital) {
+        let from = |start: u64, wait: Duration| wait.saturating_sub(Duration::from_millis(now.saturating_sub(start)));
+        let credential = principal.map(|principal| (principal.lasts(), Vital::End(Close::TokenExpired)));
+        let stranger = self.stranger.as_ref();
+        let stranger = stranger.map(|_| (from(self.opened, limits.auth_timeout), Vital::End(Close::AuthTimeout)));
         let last = self.last(connection);
-        match self.pinged {
-            Some(pinged) if pinged >= last && since(pinged) >= limits.pong_timeout => Vital::End(Close::NoSignOfLife),
-            Some(pinged) if pinged >= last => Vital::Well,
-            _ if since(last) >= limits.ping_interval => {
-                self.pinged = Some(now);
-                Vital::Ping
+        let sign = match self.pinged {
+            // A socket that takes nothing would not take a ping either.
+            _ if connection.has_rest() => {
+                (from(connection.progress().max(self.opened), limits.write_stall), Vital::Stalled)
             }
-            _ => Vital::Well,
-        }
+            Some(pinged) if pinged >= last => (from(pinged, limits.pong_timeout), Vital::End(Close::NoSignOfLife)),
+            _ => (from(last, limits.ping_interval), Vital::Ping),
+        };
+        // The end of a credential says more than that there was no sign of life.
+        let sooner = |first: (Duration, Vital), next: (Duration, Vital)| if next.0 <= first.0 { next } else { first };
+        [stranger, credential].into_iter().flatten().fold(sign, sooner)
     }
 }
