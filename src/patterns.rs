@@ -65,6 +65,11 @@ impl<V> Patterns<V> {
         + text(MAX_NAME)
         + 2 * (allocated(MAX_NAME) + allocated(0));
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len == 0

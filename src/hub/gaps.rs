@@ -29,11 +29,18 @@ pub(super) struct Gap {
 }
 
 impl Gaps {
-    /// Remembers what is gone already and this subscription was never promised: nothing that came after it was made,
-    /// at `head`, whatever has gone by the time its first page is read.
-    pub(super) fn forgive(&mut self, subscription: &Pattern, head: Seq, evicted: &[(Pattern, Seq)]) {
-        for (topics, seq) in evicted.iter().filter(|(topics, _)| subscription.contains(topics)) {
-            self.forgiven.insert((subscription.clone(), topics.clone()), head.min(*seq));
+    /// Remembers what is gone already and these subscriptions, each with the head when it was made, were never promised:
+    /// nothing that came after it was made, whatever has gone by the time its first page is read.
+    pub(super) fn forgive(&mut self, earliest: Vec<(Pattern, Seq)>, evicted: &[(Pattern, Seq)]) {
+        let mut made = Patterns::default();
+        for (subscription, head) in earliest {
+            made.insert(subscription.clone(), (subscription, head));
+        }
+        for (topics, seq) in evicted {
+            _ = made.containing(&topics.canonical(), |(subscription, head)| {
+                self.forgiven.insert((subscription.clone(), topics.clone()), *seq.min(head));
+                ControlFlow::Continue(())
+            });
         }
     }
 
@@ -142,7 +149,7 @@ mod tests {
     #[test]
     fn the_subscription_that_was_promised_most_decides() {
         let mut gaps = Gaps::default();
-        gaps.forgive(&p("**"), 100, &[(p("a"), 50), (p("b"), 60)]);
+        gaps.forgive(vec![(p("**"), 100)], &[(p("a"), 50), (p("b"), 60)]);
         let subscriptions = [("a", 30), ("**", 0)];
         let told = due(&mut gaps, &[("a", 50), ("b", 60)], &subscriptions, 10);
         assert_eq!(told, [Gap { topics: p("a"), from: 30, to: 50 }], "`**` asked for what there was");
@@ -153,7 +160,7 @@ mod tests {
     #[test]
     fn what_the_cursor_has_passed_is_not_kept() {
         let mut gaps = Gaps::default();
-        gaps.forgive(&p("**"), 100, &[(p("b"), 60)]);
+        gaps.forgive(vec![(p("**"), 100)], &[(p("b"), 60)]);
         let topics: Vec<_> = (0..5_000).map(|n| format!("f.{n}")).collect();
         let evicted: Vec<_> = topics.iter().map(|topic| (topic.as_str(), 50)).collect();
         assert_eq!(due(&mut gaps, &evicted, &[("f.*", 0)], 10).len(), 5_000);

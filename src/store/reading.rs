@@ -68,9 +68,8 @@ fn exact(log: &Log, query: Query<'_>) -> Page {
 fn push_forgotten(rings: &Rings, query: Query<'_>, own: impl Fn(&Pattern) -> Seq, evicted: &mut Vec<(Pattern, Seq)>) {
     for pattern in query.topics {
         let has_ring = rings.place(pattern.as_str()).is_some();
-        let families = if has_ring { &[] } else { rings.families() };
-        let seqs = families.iter().filter(|(family, _)| family.overlaps(pattern)).map(|(_, seq)| *seq);
-        let seq = seqs.fold(own(pattern), Seq::max);
+        let families = if has_ring { 0 } else { rings.evicted_of_families(pattern) };
+        let seq = families.max(own(pattern));
         if seq > query.after {
             evicted.push((pattern.clone(), seq));
         }

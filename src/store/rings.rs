@@ -3,13 +3,15 @@
 //! Each has a place, and places stand together in blocks, so that a reader can go through all of them a block at a time
 //! with the log's lock released in between, and pass by the blocks in which nothing was evicted that it does not know.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use ahash::AHashMap;
 
-use crate::footprint::{in_list, text};
+use crate::footprint::text;
 use crate::message::{Record, Seq};
 use crate::name::{MAX_NAME, Pattern, TopicName};
+use crate::patterns::{Meter, Patterns};
 use crate::plugin::Retention;
 use crate::store::order::Order;
 use crate::store::ring::{Ring, TOPIC_BYTES};
@@ -17,8 +19,7 @@ use crate::store::ring::{Ring, TOPIC_BYTES};
 /// Forgotten topics whose evictions are remembered one by one; beyond that, for their family as a whole.
 const MAX_FORGOTTEN: usize = 10_000;
 /// What those that are remembered take at most, in bytes.
-pub const FORGOTTEN_BYTES: usize =
-    MAX_FORGOTTEN * (TOPIC_BYTES + text(MAX_NAME) + in_list(size_of::<(Pattern, Seq)>()));
+pub const FORGOTTEN_BYTES: usize = MAX_FORGOTTEN * (TOPIC_BYTES + text(MAX_NAME) + Patterns::<Seq>::EACH_BYTES);
 /// Places in a block.
 const BLOCK: usize = 256;
 
@@ -29,7 +30,7 @@ pub(super) struct Rings {
     blocks: Vec<Block>,
     free: Vec<usize>,
     forgotten: usize,
-    families: Vec<(Pattern, Seq)>,
+    families: Patterns<Seq>,
     changes: u64,
     /// What all of them retain.
     pub(super) order: Order,
@@ -85,9 +86,14 @@ impl Rings {
         Some((number, block.rings.iter().flatten().filter(move |ring| ring.evicted() > seq)))
     }
 
-    /// What was evicted of topics that are no longer remembered one by one.
-    pub(super) fn families(&self) -> &[(Pattern, Seq)] {
-        &self.families
+    /// The highest seq that is known to be evicted of a topic of this pattern that is no longer remembered one by one.
+    pub(super) fn evicted_of_families(&self, topics: &Pattern) -> Seq {
+        let mut evicted = 0;
+        _ = self.families.overlapping(&topics.canonical(), &mut Meter(usize::MAX), |seq| {
+            evicted = evicted.max(*seq);
+            ControlFlow::Continue(())
+        });
+        evicted
     }
 
     /// Opens the ring of a topic that has none; it remembers what the topic had evicted before.
@@ -98,8 +104,8 @@ impl Rings {
                 *place
             }
             None => {
-                let evicted = self.families.iter().filter(|(p, _)| p.matches(&topic)).map(|(_, seq)| *seq).max();
-                self.insert(Ring::new(topic, evicted.unwrap_or(0)))
+                let evicted = self.evicted_of_families(&Pattern::from(&topic));
+                self.insert(Ring::new(topic, evicted))
             }
         };
         self.change(place, |ring, order| ring.retain(retention, order));
@@ -172,13 +178,13 @@ impl Rings {
 
     fn remember(&mut self, family: Pattern, evicted: Seq, head: Seq) {
         self.changes += 1;
-        if let Some((_, seq)) = self.families.iter_mut().find(|(p, _)| *p == family) {
+        if self.families.len() < MAX_FORGOTTEN || self.families.get(&family).is_some() {
+            let seq = self.families.entry(&family);
             *seq = evicted.max(*seq);
-        } else if self.families.len() < MAX_FORGOTTEN {
-            self.families.push((family, evicted));
         } else {
             // Too many to tell apart: whatever was forgotten, somebody may have missed it.
-            self.families = vec![(Pattern::everything(), head)];
+            self.families = Patterns::default();
+            self.families.insert(Pattern::everything(), head);
         }
     }
 

@@ -100,9 +100,7 @@ impl Subscriber {
 
     fn gaps(&mut self, cursor: Cursor, evicted: Vec<(Pattern, Seq)>, until: Seq) -> Vec<Gap> {
         let replay = self.replay.get_or_insert_default();
-        for (pattern, head) in std::mem::take(&mut replay.earliest) {
-            replay.gaps.forgive(&pattern, head, &evicted);
-        }
+        replay.gaps.forgive(std::mem::take(&mut replay.earliest), &evicted);
         let subscriptions = self.subscriptions.iter().map(|s| (&s.pattern, s.floor));
         replay.gaps.due(evicted, subscriptions, cursor.seq, until)
     }
