@@ -178,6 +178,9 @@ pub trait Encoder: Send + Sync {
     fn notice(&self, notice: &Notice) -> Result<Option<Bytes>, Close>;
 }
 
+/// Reads one binary message of a subscriber.
+pub type ReadBinary = fn(&[u8]) -> Result<Command, BadCommand>;
+
 /// A kind of WebSocket subprotocol.
 pub trait Protocol: Encoder {
     /// The subprotocol's name (RFC 6455, section 1.9).
@@ -188,6 +191,12 @@ pub trait Protocol: Encoder {
     /// # Errors
     /// [`BadCommand`] says what is wrong with it.
     fn command(&self, text: &str) -> Result<Command, BadCommand>;
+
+    /// Reads one binary message of a subscriber, as [`Protocol::command`] reads text. `None` for a protocol of text alone:
+    /// a binary message then ends the connection with 1003.
+    fn binary_command(&self) -> Option<ReadBinary> {
+        None
+    }
 }
 
 /// A kind of authentication: decides who a bearer credential is.

@@ -17,17 +17,21 @@ use crate::problem::{Rate, Refusal};
 use crate::snapshot::Snapshot;
 use crate::telemetry::log_refused;
 use crate::ws::ending::Ending;
-use crate::ws::task::{MAX_MALFORMED, Task};
+use crate::ws::task::{MAX_MALFORMED, Message, Task};
 
 impl Task {
     /// Carries out one message of the peer.
-    pub(super) async fn command(&mut self, text: &str) -> Result<(), Ending> {
+    pub(super) async fn command(&mut self, message: Message) -> Result<(), Ending> {
         let snapshot = self.live.snapshot();
         if !self.vitals.admits_command(self.live.hub.clock(), snapshot.config.limits.commands) {
             return Err(Close::RateLimited(Rate::Commands).into());
         }
         let may_authenticate = std::mem::take(&mut self.may_authenticate);
-        let Command { id, kind } = match self.protocol.command(text) {
+        let read = match &message {
+            Message::Text(text) => self.protocol.command(text),
+            Message::Binary(bytes) => self.protocol.binary_command().ok_or(Close::UnsupportedData)?(bytes),
+        };
+        let Command { id, kind } = match read {
             Ok(command) => command,
             Err(bad) => return self.malformed(bad),
         };

@@ -81,12 +81,15 @@ pub struct Task {
     _permit: Permit,
 }
 
+/// A whole message of a peer.
+pub(super) enum Message {
+    Text(Box<str>),
+    Binary(Box<[u8]>),
+}
+
 /// Something a peer has sent.
 pub(super) enum Arrived {
-    Text(Box<str>),
-    /// Only of an echo.
-    #[cfg(feature = "echo")]
-    Binary(Bytes),
+    Message(Message),
     Ping(Bytes),
     Close(Option<u16>),
     Violation(Close),
@@ -108,7 +111,10 @@ impl Task {
     ) -> Self {
         let limits = &live.snapshot().config.limits;
         Self {
-            inbound: inbound(protocol, limits.frame),
+            inbound: match protocol.binary_command() {
+                Some(_) => Inbound::with_binary(limits.frame),
+                None => Inbound::new(limits.frame),
+            },
             vitals: Vitals::new(live.hub.clock()),
             live,
             subscriber,
@@ -215,9 +221,7 @@ impl Task {
 
     async fn handle(&mut self, arrived: Arrived) -> Result<(), Ending> {
         match arrived {
-            Arrived::Text(text) => Box::pin(self.command(&text)).await,
-            #[cfg(feature = "echo")]
-            Arrived::Binary(bytes) => self.send(frame::frame(Opcode::Binary, &bytes)),
+            Arrived::Message(message) => Box::pin(self.command(message)).await,
             Arrived::Ping(payload) => {
                 self.pong = Some(payload);
                 self.answer_ping()
@@ -296,14 +300,11 @@ impl Task {
         loop {
             let arrived = match self.inbound.next(&mut bytes) {
                 Ok(None) => return,
-                Ok(Some(Item::Text(text))) => Arrived::Text(text.into()),
+                Ok(Some(Item::Text(text))) => Arrived::Message(Message::Text(text.into())),
                 // Only the newest is answered (RFC 6455, section 5.5.3).
                 Ok(Some(Item::Ping(payload))) => Arrived::Ping(Bytes::copy_from_slice(&payload)),
                 Ok(Some(Item::Pong(_))) => continue,
-                #[cfg(feature = "echo")]
-                Ok(Some(Item::Binary(bytes))) => Arrived::Binary(bytes.into_owned().into()),
-                #[cfg(not(feature = "echo"))]
-                Ok(Some(Item::Binary(_))) => Arrived::Violation(Close::UnsupportedData),
+                Ok(Some(Item::Binary(bytes))) => Arrived::Message(Message::Binary(bytes.into())),
                 Ok(Some(Item::Close { code, .. })) => Arrived::Close(code),
                 Err(close) => Arrived::Violation(close),
             };
@@ -370,12 +371,6 @@ impl Task {
             Vital::Stalled => Err(Ending::Gone("nothing could be written for `limits.write_stall`")),
         }
     }
-}
-
-/// The foreign suites' echo is the connection as it stands, with a protocol of the tests' own; only binary messages,
-/// which no protocol of ours has, need an exception.
-fn inbound(protocol: &dyn Protocol, limit: usize) -> Inbound {
-    if cfg!(feature = "echo") && protocol.name() == "echo" { Inbound::with_binary(limit) } else { Inbound::new(limit) }
 }
 
 #[cfg(test)]

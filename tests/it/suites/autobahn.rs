@@ -16,7 +16,7 @@ use relay::config::model::Config;
 use relay::frame::{self, Opcode};
 use relay::message::{Epoch, Record};
 use relay::notice::Notice;
-use relay::plugin::{Encoder, Protocol};
+use relay::plugin::{Encoder, Protocol, ReadBinary};
 use serde_json::Value;
 
 use crate::rig::{Rig, grants, snapshot};
@@ -25,8 +25,12 @@ const CASES: usize = 301;
 /// The largest messages of family 9 have 16 MiB.
 const LARGEST: usize = 32 << 20;
 
-/// Every text is a ping with itself for an id; all that it says is the pong.
+/// Every message is a ping with itself for an id; all that it says is the pong.
 struct Echo;
+
+/// Begins the id of a binary message, whose bytes then stand for the characters of the same numbers. No text that is
+/// sent begins so: a private character of the last plane.
+const BINARY: char = '\u{10FFFD}';
 
 impl Encoder for Echo {
     fn slot(&self) -> usize {
@@ -39,7 +43,10 @@ impl Encoder for Echo {
 
     fn notice(&self, notice: &Notice) -> Result<Option<Bytes>, Close> {
         match notice {
-            Notice::Pong { id: Some(Value::String(text)) } => Ok(Some(frame::frame(Opcode::Text, text.as_bytes()))),
+            Notice::Pong { id: Some(Value::String(text)) } => Ok(Some(match text.strip_prefix(BINARY) {
+                Some(bytes) => frame::frame(Opcode::Binary, &bytes.chars().map(|c| c as u8).collect::<Vec<_>>()),
+                None => frame::frame(Opcode::Text, text.as_bytes()),
+            })),
             _ => Ok(None),
         }
     }
@@ -52,6 +59,13 @@ impl Protocol for Echo {
 
     fn command(&self, text: &str) -> Result<Asked, BadCommand> {
         Ok(Asked { id: Some(text.into()), kind: CommandKind::Ping })
+    }
+
+    fn binary_command(&self) -> Option<ReadBinary> {
+        Some(|bytes| {
+            let id: String = std::iter::once(BINARY).chain(bytes.iter().copied().map(char::from)).collect();
+            Ok(Asked { id: Some(id.into()), kind: CommandKind::Ping })
+        })
     }
 }
 

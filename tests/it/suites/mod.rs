@@ -2,7 +2,6 @@
 //!
 //! The data lies below `$RELAY_SUITES`, else beside the repository; where it does not, each says that it was skipped.
 
-#[cfg(feature = "echo")]
 mod autobahn;
 mod json;
 mod json_schema;
