@@ -14,6 +14,7 @@ pub fn mask(text: &str) -> String {
     let start = text.len() - text.strip_prefix(MARK).unwrap_or(text).len();
     let mut scanner = Scanner { text, at: start, is_token: false, hidden: Vec::new() };
     scanner.named();
+    scanner.pem();
     scanner.run(start);
     let mut is_hidden = vec![false; text.len()];
     for range in scanner.hidden {
@@ -31,6 +32,8 @@ pub fn mask(text: &str) -> String {
 
 /// The byte order mark that some editors put in front of a file: TOML takes it, and it is no part of the first key.
 const MARK: char = '\u{feff}';
+/// What a private key begins with, and a certificate (RFC 7468).
+pub const PEM: &str = "-----BEGIN ";
 /// What a token has beside its secret, and the ways to one.
 const OPEN: [&str; 7] = ["publish", "subscribe", "register", "user", "not_after", "env", "file"];
 /// What ends a value, where no more of it can come.
@@ -57,6 +60,15 @@ impl<'t> Scanner<'t> {
                     self.hidden.push(value..value + secret_length(&self.text[value..]));
                 }
             }
+        }
+    }
+
+    /// Hides keys that are written out where a file is to be named; without an end, all that follows may be of it.
+    fn pem(&mut self) {
+        for (at, _) in self.text.match_indices(PEM) {
+            let end = self.text[at..].find("-----END ").map_or(self.text.len(), |end| at + end);
+            let rest = &self.text[end..];
+            self.hidden.push(at..end + rest.find(['"', '\'', '\n']).unwrap_or(rest.len()));
         }
     }
 

@@ -14,6 +14,11 @@ fn no_secret_and_no_digest_survives_masking() {
         ("secret = { env = \"X\" }", "secret = { env = \"X\" }"),
         ("secret = { plain = 1 }", "secret = *************"),
         ("[topics.secret]\nschema = \"a\"", "[topics.secret]\nschema = \"a\""),
+        (
+            "k = \"-----BEGIN A-----\nbc\n-----END A-----\"\nd = 1",
+            "k = \"*****************\n**\n***************\"\nd = 1",
+        ),
+        ("k = '-----BEGIN A-----\nb'\nc = 1", "k = '*****************\n*'\n*****"),
     ] {
         assert_eq!(mask(text), masked, "{text}");
         assert_eq!(mask(text).len(), text.len());

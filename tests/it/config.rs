@@ -138,6 +138,10 @@ fn no_slip_of_the_pen_shows_a_secret() {
         "[tokens]\na = { secert = \"hunter2\" }",
         "[limits]\ntokens.a.secert = \"hunter2\"",
         "[limits]\ntokens = { a = { secert = \"hunter2\" } }",
+        "[server.tls]\ncert = \"a\"\nkey = \"\"\"-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n\"\"\"",
+        "[server.tls]\ncert = \"a\"\nkey = '-----BEGIN EC PRIVATE KEY-----hunter2-----END EC PRIVATE KEY-----'",
+        "[server.tls]\ncert = \"a\"\nkey = \"-----BEGIN PRIVATE KEY-----\nhunter2\n",
+        "[server]\nkey = \"-----BEGIN PRIVATE KEY-----\\nhunter2\\n-----END PRIVATE KEY-----\"",
     ] {
         let loaded = load_text(&format!("{head}{slip}\n"));
         let all = all_formats(&loaded);

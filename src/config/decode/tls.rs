@@ -5,6 +5,7 @@ use std::sync::Arc;
 use secrecy::SecretSlice;
 
 use crate::config::decode::Context;
+use crate::config::mask::PEM;
 use crate::config::model::Tls;
 use crate::config::section::Section;
 use crate::diagnostic::ServerFact;
@@ -23,6 +24,11 @@ pub(super) fn tls(server: &Section<'_>, context: &Context<'_>) -> Option<Tls> {
 
 fn read(section: &Section<'_>, name: &'static str, context: &Context<'_>) -> Option<(String, Arc<[u8]>)> {
     let (path, span) = section.text(name)?;
+    if path.contains(PEM) {
+        let why = format!("`server.tls.{name}` holds what is to stand in a file of its own, which it names");
+        section.findings.report(ServerFact::BadTls { why }, &span);
+        return None;
+    }
     match context.reading.secret(path) {
         Ok(bytes) => Some((path.to_owned(), bytes)),
         Err(error) => {
