@@ -51,6 +51,8 @@ pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> S
         (topic.name.clone(), Arc::new(rules))
     });
     let topics = topics.collect();
+    // Whoever connects again resumes the session that it had.
+    let same_tls = before.filter(|b| b.config.server.tls == config.server.tls).map(|b| b.tls.clone());
     let anonymous =
         Principal { token: None, user: None, grants: config.anonymous.clone(), not_after: None, fingerprint: 0 };
     Snapshot {
@@ -58,7 +60,9 @@ pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> S
         hash: loaded.hash.clone(),
         loaded_at: Time::now(),
         topics,
-        tls: config.server.tls.as_ref().map(|files| tls::build(files).expect("the load has built it")),
+        tls: same_tls.unwrap_or_else(|| {
+            config.server.tls.as_ref().map(|files| tls::build(files).expect("the load has built it"))
+        }),
         certificate_expires: config.server.tls.as_ref().and_then(tls::expires),
         auth: (auth::KINDS[0].build)(&config.tokens),
         anonymous: Arc::new(anonymous),

@@ -88,13 +88,13 @@ impl Verdicts {
     }
 }
 
-/// Who has a say, and whether it is the last one. Without a promise, what new subscribers may get is nobody's business;
-/// a refused publisher is worth a word.
+/// Who has a say, and whether it is the last one. Without a promise to them, what new subscribers may get is nobody's
+/// business; a refused publisher is worth a word.
 fn concerned(compatibility: Compatibility) -> &'static [(Whom, bool)] {
     match compatibility {
         Compatibility::None => &[(Whom::Publishers, false)],
         Compatibility::Publishers => &[(Whom::Publishers, true)],
-        Compatibility::Subscribers => &[(Whom::Subscribers, true)],
+        Compatibility::Subscribers => &[(Whom::Publishers, false), (Whom::Subscribers, true)],
         Compatibility::Full => &[(Whom::Publishers, true), (Whom::Subscribers, true)],
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::assemble::succession::successions;
 use crate::config::model::TopicConfig;
 use crate::config::view::settings;
-use crate::name::Pattern;
+use crate::name::{Pattern, distinct};
 use crate::snapshot::Snapshot;
 
 /// What changes from one configuration to another.
@@ -50,15 +50,18 @@ impl Plan {
         let before: HashMap<&str, usize> = names(old).collect();
         let after: HashSet<&str> = names(new).map(|(name, _)| name).collect();
         let changed = successions(old, new).into_iter().filter(|pair| !pair.same_schema());
-        self.schemas_changed = changed.map(|pair| pair.topics.clone()).collect();
+        self.schemas_changed = distinct(changed.map(|pair| pair.topics.clone()));
         let changed: HashSet<&str> = self.schemas_changed.iter().map(Pattern::as_str).collect();
         for topic in &new.config.topics {
             let Some(index) = before.get(topic.name.as_str()) else {
                 self.topics_added.push(topic.name.clone());
                 continue;
             };
-            let alike = alike(&old.config.topics[*index], topic) && tried_alike(old, new, &topic.name);
-            if !changed.contains(topic.name.as_str()) && !alike {
+            let was = &old.config.topics[*index];
+            // What it is judged by may have another name, or be what was tried before, which its other schema says already.
+            let is_schema_alike = changed.contains(topic.name.as_str())
+                || (was.schema == topic.schema && tried_alike(old, new, &topic.name));
+            if !(is_schema_alike && alike(was, topic)) {
                 self.topics_changed.push(topic.name.clone());
             }
         }
@@ -126,12 +129,12 @@ fn names(snapshot: &Snapshot) -> impl Iterator<Item = (&str, usize)> {
     snapshot.config.topics.iter().enumerate().map(|(index, topic)| (topic.name.as_str(), index))
 }
 
+/// Whether what is said beside the schema is the same.
 fn alike(old: &TopicConfig, new: &TopicConfig) -> bool {
     old.description == new.description
         && old.history == new.history
         && old.compatibility == new.compatibility
         && old.on_lag == new.on_lag
-        && old.schema == new.schema
         && old.examples == new.examples
 }
 

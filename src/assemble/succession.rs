@@ -8,7 +8,7 @@ use crate::snapshot::{Snapshot, TopicRules};
 
 /// Topics that both configurations declare.
 pub struct Succession<'a> {
-    /// What they are called: the narrower of both names.
+    /// What they are called: the narrower of both names, or the new one where neither is.
     pub topics: &'a Pattern,
     /// What was said of them.
     pub old: &'a TopicRules,
@@ -35,7 +35,10 @@ pub fn successions<'a>(old: &'a Snapshot, new: &'a Snapshot) -> Vec<Succession<'
             all.extend(new.resolve(&topic).map(|is| Succession { topics: before, old: was, new: is }));
         } else {
             let taken = fresh.iter().filter(|name| name.overlaps(before));
-            all.extend(taken.filter_map(|name| Some(Succession { topics: name, old: was, new: new.declared(name)? })));
+            let narrower = |name| if Pattern::contains(name, before) { before } else { name };
+            let pair =
+                |name: &&'a Pattern| Some(Succession { topics: narrower(*name), old: was, new: new.declared(name)? });
+            all.extend(taken.filter_map(pair));
         }
     }
     for after in new.config.topics.iter().map(|topic| &topic.name) {
@@ -82,6 +85,8 @@ mod tests {
             (&[("o.{r}", "a")], &[("o.{zone}", "b")], &["o.{r} other"]),
             (&[("o.{r}", "a")], &[("{all}.eu", "b")], &["{all}.eu other"]),
             (&[("o.eu", "a")], &[("o.{r}", "b")], &["o.eu other"]),
+            (&[("a.{x}", "a"), ("b.{x}", "b")], &[("{k}.{x}", "a")], &["a.{x} same", "b.{x} other"]),
+            (&[("{k}.{x}", "a")], &[("a.{x}", "a"), ("b.{x}", "b")], &["a.{x} same", "b.{x} other"]),
         ] {
             let (old, new) = (snapshot(old), snapshot(new));
             let mut found: Vec<_> = successions(&old, &new)

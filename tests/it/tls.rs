@@ -137,6 +137,13 @@ async fn a_certificate_is_replaced_without_a_restart_and_nobody_is_disconnected(
         assert_eq!(subscriber.payload().await, large);
     }
 
+    // Who comes again resumes a session of before: a reload of something else has not thrown them away.
+    let before = rig.live.snapshot().tls.clone().expect("it is encrypted");
+    fs::write(place.0.join("relay.toml"), CONFIG.replace("\"4 KiB\"", "\"5 KiB\"")).expect("a file");
+    let report = reloader.reload(Trigger::Request, false).await.expect("a report");
+    assert!(matches!(report.result, Outcome::Committed(_)), "{:?}", report.result);
+    assert!(Arc::ptr_eq(&before, rig.live.snapshot().tls.as_ref().expect("it is encrypted")));
+
     let second = place.certify();
     let report = reloader.reload(Trigger::Request, false).await.expect("a report");
     assert!(matches!(report.result, Outcome::Committed(_)), "{:?}", report.result);

@@ -52,7 +52,7 @@ async fn a_shadow_judges_and_refuses_nothing() {
     site.place.write("next.json", "{\"type\": \"object\"}");
     site.reload().await;
     assert_eq!(site.ask("/config").await["shadows"]["cats"]["judged"], 0);
-    let promoted = site.change(&config("schema = \"next.json\"")).await;
+    let promoted = site.change(&config("schema = \"next.json\"\ndescription = \"cats\"")).await;
     assert_eq!(promoted["plan"], json!({"schemas_changed": ["cats"]}));
     assert_eq!(site.ask("/config").await["shadows"], json!({}));
     assert_eq!(site.post("/publish/cats", "all", "[]").await.status, 422);
