@@ -65,6 +65,8 @@ pub struct PublishPause(Arc<Live>);
 impl Live {
     /// Starts from a first snapshot.
     pub fn new(snapshot: Snapshot, hub: Arc<Hub>) -> Self {
+        let registrations = Registrations::default();
+        registrations.keep_for(snapshot.config.limits.registration_ttl);
         Self {
             generation: AtomicU64::new(snapshot.generation),
             admitted: AtomicU64::new(snapshot.generation),
@@ -73,7 +75,7 @@ impl Live {
             hub,
             drain: Drain::default(),
             connections: Connections::default(),
-            registrations: Registrations::default(),
+            registrations,
             failures: Failures::default(),
             stats: Stats::default(),
             rates: Rates::default(),

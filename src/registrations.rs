@@ -115,7 +115,6 @@ impl Registrations {
     /// [`Refusal::Overloaded`] when there are as many as `limits.registrations` allows.
     pub fn register(&self, registration: Registration, limits: &Limits, now: Instant) -> Result<Uuid, Refusal> {
         let mut entries = lock(&self.0);
-        entries.ttl = limits.registration_ttl;
         entries.sweep(now);
         if entries.by_id.len() >= limits.registrations {
             return Err(Refusal::Overloaded {

@@ -21,13 +21,19 @@ fn registration() -> Registration {
     Registration::new(Arc::new(owner), UserId::parse("1").expect("a user"), vec![])
 }
 
+fn registrations() -> Registrations {
+    let registrations = Registrations::default();
+    registrations.keep_for(TTL);
+    registrations
+}
+
 fn register(registrations: &Registrations, now: Instant) -> String {
     registrations.register(registration(), &limits(), now).expect("there is room").to_string()
 }
 
 #[tokio::test]
 async fn a_newer_connection_replaces_the_older() {
-    let (registrations, now) = (Registrations::default(), Instant::now());
+    let (registrations, now) = (registrations(), Instant::now());
     let id = register(&registrations, now);
     let mut first = registrations.attach(&id, now).expect("a seat");
     let mut second = registrations.attach(&id, now).expect("a seat");
@@ -43,7 +49,7 @@ async fn a_newer_connection_replaces_the_older() {
 
 #[test]
 fn it_ends_some_time_after_its_last_use() {
-    let (registrations, start) = (Registrations::default(), Instant::now());
+    let (registrations, start) = (registrations(), Instant::now());
     let (idle, used) = (register(&registrations, start), register(&registrations, start));
     let seat = registrations.attach(&used, start).expect("a seat");
     let end = start + TTL;
@@ -58,7 +64,7 @@ fn it_ends_some_time_after_its_last_use() {
 
 #[test]
 fn there_are_only_so_many_and_what_has_ended_makes_room() {
-    let (registrations, start) = (Registrations::default(), Instant::now());
+    let (registrations, start) = (registrations(), Instant::now());
     register(&registrations, start);
     register(&registrations, start);
     let refused = registrations.register(registration(), &limits(), start).expect_err("full");
@@ -73,7 +79,7 @@ fn there_are_only_so_many_and_what_has_ended_makes_room() {
 
 #[test]
 fn an_id_has_one_spelling_and_is_never_formatted() {
-    let (registrations, now) = (Registrations::default(), Instant::now());
+    let (registrations, now) = (registrations(), Instant::now());
     let id = register(&registrations, now);
     for other in ["", "x", &id.to_uppercase(), &id.replace('-', ""), &format!("{{{id}}}"), &format!("urn:uuid:{id}")] {
         assert!(registrations.attach(other, now).is_none(), "{other}");

@@ -2,14 +2,16 @@
 //!
 //! `relay check`, the start and every reload call this one function, so that they cannot differ. It changes nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+
+use tracing::warn;
 
 use super::{KINDS, schemas, tls};
 use crate::config::decode::{self, decode};
 use crate::config::files::{Files, Inputs, Reading};
 use crate::config::model::{Config, Span};
-use crate::diagnostic::{Diagnostic, ServerFact, Sources, any_error};
+use crate::diagnostic::{Diagnostic, ServerFact, Sources, any_error, render};
 use crate::message::Time;
 use crate::schema::Schema;
 use crate::schema::compile::SchemaCache;
@@ -30,8 +32,8 @@ pub struct Loaded {
     pub files: HashMap<Arc<str>, usize>,
     /// Every key that the files have, dotted, and where it stands: what a half-written file lacks.
     pub keys: BTreeMap<String, Span>,
-    /// A file's last line has no end, which a half-written file looks like too.
-    pub unfinished: bool,
+    /// Files whose last line has no end, which a half-written file looks like too.
+    pub unfinished: BTreeSet<Arc<str>>,
     /// What was read, for looking whether it is still the same.
     pub inputs: Inputs,
     /// SHA-256 over everything that was read, in hex.
@@ -39,6 +41,16 @@ pub struct Loaded {
     /// What a change of which may change the configuration: files that were read or tried and directories that were
     /// listed, relative to relay.toml's directory unless absolute.
     pub read_paths: Vec<String>,
+}
+
+impl Loaded {
+    /// Writes what was found into the log, where it is no reason not to run.
+    pub fn log_warnings(&self) {
+        if !self.diagnostics.is_empty() {
+            let text = render::human(&self.diagnostics, &self.sources, false);
+            warn!(diagnostics = %format_args!("\n{text}"), "the configuration has warnings");
+        }
+    }
 }
 
 /// Loads a configuration. `cache` is that of the load before, `now` is what

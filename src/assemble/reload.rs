@@ -3,7 +3,7 @@
 //! Read everything once → parse, check and compile, by the code of `relay check` → compare with what is in force →
 //! commit by one swap → tell those whom it affects, in the order of the log → report.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, Notify, oneshot};
 use tokio::task::spawn_blocking;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::assemble::aside::aside;
 use crate::assemble::plan::Plan;
@@ -33,7 +33,7 @@ use crate::schema::compile::SchemaCache;
 use crate::snapshot::Snapshot;
 use crate::telemetry::logs::Logs;
 
-/// How many times files that changed while they were read are read again.
+/// How many times files are read that change while they are read.
 const READS: usize = 3;
 /// How long publishes wait for appends that began before a commit; a store that hangs does not hold them up for longer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -52,8 +52,8 @@ struct State {
     cache: SchemaCache,
     /// Keys of the files in force.
     keys: BTreeMap<String, Span>,
-    /// The files in force end as files do.
-    finished: bool,
+    /// Files in force whose last line has no end.
+    unfinished: BTreeSet<Arc<str>>,
     /// Of the files that were refused last, so that the same are not refused again at every look.
     refused: Option<String>,
     paths: Vec<String>,
@@ -68,7 +68,7 @@ pub enum Looked {
     Done(Report),
     /// It would remove something, which a file that is half written looks like: the hash of what was read.
     Suspicious(String),
-    /// Too many files were open to look: nothing is known of them.
+    /// They changed whenever they were read, or too many files were open to look: nothing is known of them.
     Unseen,
 }
 
@@ -87,7 +87,7 @@ impl Reloader {
     /// Goes on from the load that the running configuration came from.
     pub fn new(path: PathBuf, live: Arc<Live>, logs: Option<Logs>, loaded: Loaded) -> Self {
         let Loaded { cache, keys, unfinished, read_paths: paths, inputs, .. } = loaded;
-        let state = State { cache, keys, finished: !unfinished, refused: None, paths, inputs };
+        let state = State { cache, keys, unfinished, refused: None, paths, inputs };
         Self { path, live, logs, state: Mutex::new(state), looked: Notify::new() }
     }
 
@@ -109,7 +109,9 @@ impl Reloader {
         let reloader = self.clone();
         self.live.drain.spawn("reload", async move {
             if let Looked::Done(report) = reloader.look(trigger, dry_run, None).await {
-                reloader.looked.notify_one();
+                if !dry_run {
+                    reloader.looked.notify_one();
+                }
                 // Nobody waits for it any more.
                 let _ = answer.send(report);
             }
@@ -142,8 +144,10 @@ impl Reloader {
         let tells = || !dry_run && !self.live.drain.has_begun();
         match self.load(&state).await {
             Err(given_up) => (report.result, report.diagnostics) = given_up,
-            Ok(loaded) if !trigger.is_word() && loaded.inputs.are_incomplete() => return Looked::Unseen,
-            Ok(loaded) => {
+            Ok((loaded, is_whole)) if !trigger.is_word() && (!is_whole || loaded.inputs.are_incomplete()) => {
+                return Looked::Unseen;
+            }
+            Ok((loaded, _)) => {
                 if !dry_run {
                     state.paths.clone_from(&loaded.read_paths);
                     state.inputs.clone_from(&loaded.inputs);
@@ -180,20 +184,22 @@ impl Reloader {
     }
 
     /// Off the threads that serve: thousands of schemas take a while. Reads again what changed while it was read, as
-    /// when a whole directory is replaced.
-    async fn load(&self, state: &State) -> Result<Loaded, Verdict> {
+    /// when a whole directory is replaced; answers whether it stood still in the end.
+    async fn load(&self, state: &State) -> Result<(Loaded, bool), Verdict> {
         let (path, cache) = (self.path.clone(), state.cache.clone());
         aside(move || {
             let disk = Disk::new(&path);
             let mut loaded = load(&disk, &cache, Time::now());
-            for _ in 0..READS {
-                if loaded.inputs.are_unchanged(&disk) {
+            let mut is_whole = loaded.inputs.are_unchanged(&disk);
+            for _ in 1..READS {
+                if is_whole {
                     break;
                 }
                 loaded = load(&disk, &cache, Time::now());
+                is_whole = loaded.inputs.are_unchanged(&disk);
             }
             loaded.diagnostics.iter_mut().for_each(Diagnostic::in_force);
-            loaded
+            (loaded, is_whole)
         })
         .await
         .map_err(given_up)
@@ -213,18 +219,17 @@ impl Reloader {
             let text = render::human(&loaded.diagnostics, &loaded.sources, false);
             return (Outcome::Refused(text.trim_end().into()), diagnostics);
         };
+        let is_new = loaded.hash != running.hash;
         if dry_run {
-            return (Outcome::Planned(plan.to_json()), diagnostics);
+            return (if is_new { Outcome::Planned(plan.to_json()) } else { Outcome::Unchanged }, diagnostics);
         }
-        warn_all(&loaded);
-        let outcome = if loaded.hash == running.hash {
-            Outcome::Unchanged
-        } else {
-            let json = plan.to_json();
+        loaded.log_warnings();
+        let mut outcome = Outcome::Unchanged;
+        if is_new {
+            outcome = Outcome::Committed(plan.to_json());
             self.commit(running, Arc::new(snapshot), plan).await;
-            Outcome::Committed(json)
-        };
-        state.finished = !loaded.unfinished;
+        }
+        std::mem::swap(&mut state.unfinished, &mut loaded.unfinished);
         std::mem::swap(&mut state.cache, &mut loaded.cache);
         std::mem::swap(&mut state.keys, &mut loaded.keys);
         state.refused = None;
@@ -313,7 +318,7 @@ impl State {
         let digests: HashMap<&str, [u8; 32]> = config.tokens.iter().map(|t| (&*t.name, t.digest)).collect();
         let is_other = |token: &TokenConfig| digests.get(&*token.name).is_some_and(|digest| *digest != token.digest);
         self.keys.keys().any(|key| !loaded.keys.contains_key(key))
-            || (loaded.unfinished && self.finished)
+            || !loaded.unfinished.is_subset(&self.unfinished)
             || running.config.tokens.iter().any(is_other)
     }
 }
@@ -380,11 +385,4 @@ fn given_up(cause: String) -> Verdict {
     let message = "relay could not judge the configuration: the log says why";
     error!(cause, "a reload was given up");
     (Outcome::Refused(message.into()), json!([{"code": "internal", "severity": "error", "message": message}]))
-}
-
-fn warn_all(loaded: &Loaded) {
-    if !loaded.diagnostics.is_empty() {
-        let text = render::human(&loaded.diagnostics, &loaded.sources, false);
-        warn!(diagnostics = %format_args!("\n{text}"), "the configuration has warnings");
-    }
 }

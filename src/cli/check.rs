@@ -32,6 +32,9 @@ pub(super) fn check(path: &Path, format: Format, against: Option<&str>) -> ExitC
         None => alone(loaded),
         Some(Ok(old)) => compare(old, loaded),
         Some(Err(why)) => {
+            if loaded.config.is_none() {
+                print_diagnostics(&loaded);
+            }
             complain(&format!("relay: {why}\n"));
             return ExitCode::FAILURE;
         }

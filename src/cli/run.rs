@@ -25,12 +25,16 @@ use crate::telemetry::panics;
 /// Loads the configuration and, if it is good, runs the server until it is told to stop.
 pub(super) fn run(config: &Path) -> ExitCode {
     let loaded = load(&Disk::new(config), &SchemaCache::default(), Time::now());
-    print_diagnostics(&loaded);
     let Some(valid) = loaded.config.clone() else {
+        print_diagnostics(&loaded);
         complain(&format!("{}\n", render::summary(&config.display().to_string(), &loaded.diagnostics)));
         return ExitCode::from(BAD_CONFIG);
     };
     let logs = Logs::start(&valid.log);
+    match valid.log.json {
+        true => loaded.log_warnings(),
+        false => print_diagnostics(&loaded),
+    }
     let _last = LastWord;
     panics::log_places();
     descriptors::raise();

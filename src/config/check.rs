@@ -1,42 +1,49 @@
 //! What no single key shows: names that meet, secrets that are shared, grants that reach nothing.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use super::decode::Names;
 use super::model::{Config, Span};
 use super::section::Findings;
 use crate::diagnostic::{Diagnostic, TokenFact, TopicFact};
-use crate::directory::Directory;
 use crate::name::Pattern;
+use crate::patterns::{Meter, Patterns};
 use crate::spelling::nearest;
 
-/// Looks at the whole configuration at once.
-pub(super) fn across(config: &Config, names: &Names, findings: &Findings) {
+/// Grants for which a name is looked for that may have been meant: that is a look at every name.
+const HINTS: usize = 20;
+
+/// Looks at the whole configuration at once. `is_whole` says that nothing was wrong before: what could not be read may be
+/// what a grant is for.
+pub(super) fn across(config: &Config, names: &Names, top: &Span, is_whole: bool, findings: &Findings) {
     meetings(&names.topics, findings);
     tokens(config, findings);
-    if !names.incomplete {
+    if is_whole && names.topics.is_empty() {
+        findings.report(TopicFact::None, top);
+    }
+    if is_whole {
         grants(names, findings);
     }
 }
 
 /// Each name once, and no concrete topic in two families.
 fn meetings(topics: &[(Pattern, Span)], findings: &Findings) {
-    let mut exact: HashMap<&str, &(Pattern, Span)> = HashMap::new();
-    // Families of another length cannot meet.
-    let mut families: HashMap<usize, Vec<&(Pattern, Span)>> = HashMap::new();
-    for topic in topics {
-        let (pattern, span) = topic;
+    let mut exact: HashMap<&str, usize> = HashMap::new();
+    let mut families: Patterns<usize> = Patterns::default();
+    for (index, (pattern, span)) in topics.iter().enumerate() {
         let name = pattern.as_str();
         let earlier = if pattern.is_exact() {
-            let first = *exact.entry(name).or_insert(topic);
-            (!std::ptr::eq(first, topic)).then_some(first)
+            let first = *exact.entry(name).or_insert(index);
+            (first != index).then_some(first)
         } else {
-            let same_length = families.entry(name.split('.').count()).or_default();
-            let met = same_length.iter().find(|(other, _)| other.overlaps(pattern)).copied();
-            same_length.push(topic);
+            let met = first_that_meets(&families, pattern);
+            if families.get(pattern).is_none() {
+                families.insert(pattern.clone(), index);
+            }
             met
         };
-        let Some((other, first)) = earlier else { continue };
+        let Some((other, first)) = earlier.map(|earlier| &topics[earlier]) else { continue };
         let fact = if other == pattern {
             TopicFact::Duplicate { name: name.to_owned() }
         } else {
@@ -45,6 +52,15 @@ fn meetings(topics: &[(Pattern, Span)], findings: &Findings) {
         };
         findings.add(Diagnostic::new(fact, span.clone()).related(first.clone(), "first here"));
     }
+}
+
+fn first_that_meets(families: &Patterns<usize>, pattern: &Pattern) -> Option<usize> {
+    let mut first: Option<usize> = None;
+    _ = families.overlapping(&pattern.canonical(), &mut Meter(usize::MAX), |index| {
+        first = Some(first.map_or(*index, |first| first.min(*index)));
+        ControlFlow::Continue(())
+    });
+    first
 }
 
 /// A topic of two families of the same length.
@@ -76,21 +92,28 @@ fn tokens(config: &Config, findings: &Findings) {
 /// Every grant reaches a topic, and every topic is reached by a grant.
 fn grants(names: &Names, findings: &Findings) {
     let (topics, grants) = (&names.topics, &names.grants);
-    let declared: Directory<()> = topics.iter().map(|(topic, _)| (topic.clone(), ())).collect();
-    for (pattern, span) in grants.iter().filter(|(pattern, _)| !meets(pattern, topics, &declared)) {
-        let suggestion = nearest(pattern.as_str(), topics.iter().map(|(topic, _)| topic.as_str()));
+    let mut hints = HINTS;
+    for (pattern, span) in strangers(grants, topics) {
+        let names = topics.iter().take_while(|_| hints > 0).map(|(topic, _)| topic.as_str());
+        let suggestion = nearest(pattern.as_str(), names);
+        hints = hints.saturating_sub(1);
         findings.report(TokenFact::GrantMatchesNothing { pattern: pattern.to_string(), suggestion }, span);
     }
-    let granted: Directory<()> = grants.iter().map(|(pattern, _)| (pattern.clone(), ())).collect();
-    for (topic, span) in topics.iter().filter(|(topic, _)| !meets(topic, grants, &granted)) {
+    for (topic, span) in strangers(topics, grants) {
         findings.report(TopicFact::Unreachable { name: topic.to_string() }, span);
     }
 }
 
-/// Whether a pattern shares a topic with any of these, of which `by_name` is the directory.
-fn meets(pattern: &Pattern, others: &[(Pattern, Span)], by_name: &Directory<()>) -> bool {
-    match pattern.exact() {
-        Some(topic) => by_name.resolve(&topic).is_some(),
-        None => others.iter().any(|(other, _)| other.overlaps(pattern)),
-    }
+/// Those that share a topic with none of the others.
+fn strangers<'a>(
+    these: &'a [(Pattern, Span)],
+    others: &[(Pattern, Span)],
+) -> impl Iterator<Item = &'a (Pattern, Span)> {
+    let mut tree: Patterns<()> = Patterns::default();
+    others.iter().for_each(|(other, _)| tree.insert(other.clone(), ()));
+    let meets = move |pattern: &Pattern| {
+        let found = |(): &()| ControlFlow::Break(());
+        tree.overlapping(&pattern.canonical(), &mut Meter(usize::MAX), found).is_break()
+    };
+    these.iter().filter(move |(pattern, _)| !meets(pattern))
 }

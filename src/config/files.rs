@@ -3,6 +3,7 @@
 //! Every file is read at most once for one load, so that all of it is judged by the same bytes; the hash and the
 //! watched paths come from the same memory. Knows no file system.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -183,12 +184,12 @@ impl<'a> Reading<'a> {
         for ((role, path), Seen { answer, .. }) in
             self.seen.borrow().iter().filter(|((role, _), _)| *role != Role::Directory)
         {
-            let bytes: &[u8] = answer.as_deref().unwrap_or_default();
+            let bytes = told(answer);
             hash.update([*role as u8, u8::from(answer.is_ok())]);
             hash.update((path.len() as u64).to_be_bytes());
             hash.update(path);
             hash.update((bytes.len() as u64).to_be_bytes());
-            hash.update(bytes);
+            hash.update(&*bytes);
         }
         hex(&hash.finalize())
     }
@@ -253,8 +254,15 @@ impl Inputs {
 }
 
 fn digest(answer: &Answer) -> [u8; 32] {
-    let bytes: &[u8] = answer.as_deref().unwrap_or_default();
-    Sha256::new().chain_update([u8::from(answer.is_ok())]).chain_update(bytes).finalize().into()
+    Sha256::new().chain_update([u8::from(answer.is_ok())]).chain_update(told(answer)).finalize().into()
+}
+
+/// What is read, or why it cannot be: people are told, and have to be told when it is for another reason.
+fn told(answer: &Answer) -> Cow<'_, [u8]> {
+    match answer {
+        Ok(bytes) => Cow::Borrowed(bytes),
+        Err(error) => Cow::Owned(error.to_string().into_bytes()),
+    }
 }
 
 /// Lower-case hex digits.

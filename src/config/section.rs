@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, Key, Kind, Type};
 use super::model::Span;
-use crate::diagnostic::{Diagnostic, Fact, ValueFact};
+use crate::diagnostic::{Diagnostic, Fact, ValueFact, any_error};
 use crate::spelling::nearest;
 
 /// Where diagnostics are gathered.
@@ -26,6 +26,11 @@ impl Findings {
     /// Adds a fact and its place.
     pub fn report(&self, fact: impl Into<Fact>, span: &Span) {
         self.add(Diagnostic::new(fact, span.clone()));
+    }
+
+    /// Whether one of them is an error.
+    pub fn any_error(&self) -> bool {
+        any_error(&self.0.borrow())
     }
 
     /// All of them.

@@ -161,10 +161,8 @@ impl Fact {
         matches!(
             self,
             Self::Value(ValueFact::MissingKey { .. })
-                | Self::Topic(TopicFact::None | TopicFact::Unreachable { .. } | TopicFact::BadExample)
-                | Self::Token(
-                    TokenFact::NoSecret { .. } | TokenFact::NoGrants { .. } | TokenFact::GrantMatchesNothing { .. }
-                )
+                | Self::Topic(TopicFact::BadExample)
+                | Self::Token(TokenFact::NoSecret { .. } | TokenFact::NoGrants { .. })
         )
     }
 }

@@ -120,7 +120,7 @@ impl Triggers {
         self.suspect = match reloader.look(trigger, false, trusted).await {
             Looked::Done(_) => None,
             Looked::Unseen => {
-                debug!("too many files are open to look at the configuration; trying again");
+                debug!("the configuration could not be looked at as a whole; trying again");
                 // What has happened is still to be looked at, also where nobody looks now and then.
                 self.hinted = true;
                 self.suspect.take()

@@ -183,7 +183,7 @@ async fn files_that_cannot_be_opened_for_want_of_descriptors_are_looked_at_later
             line.contains(wanted)
         })
     };
-    wait("too many files are open to look at the configuration; trying again");
+    wait("the configuration could not be looked at as a whole; trying again");
     place.write("relay.toml", &text.replace("schema = \"any\"", "schema = \"any\"\ndescription = \"Cats\""));
     drop(held);
     wait("reloaded");
@@ -254,6 +254,14 @@ fn a_port_that_is_taken_is_told() {
     let (_, log) = Relay::start(&place.write("relay.toml", &json)).end();
     let line: serde_json::Value = serde_json::from_str(&log).expect("one line of JSON");
     assert_eq!((&line["message"], &line["error"]), (&"relay cannot run".into(), &expected.into()));
+    // What speaks against the configuration, and is no reason not to run, is in it too.
+    let topic = "[topics.dogs]\nschema = \"any\"\n";
+    let (_, log) = Relay::start(&place.write("relay.toml", &format!("{json}{topic}"))).end();
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    assert_eq!((&lines[0]["message"], &lines[0]["level"]), (&"the configuration has warnings".into(), &"WARN".into()));
+    let warned = lines[0]["diagnostics"].as_str().expect("a text");
+    assert!(warned.contains("nobody may publish or subscribe to `dogs`"), "{warned}");
 }
 
 /// All of them were told to free what they wanted to listen on.

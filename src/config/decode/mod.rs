@@ -7,7 +7,8 @@ mod tls;
 mod tokens;
 mod topics;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
@@ -18,7 +19,7 @@ use super::keys::Kinds;
 use super::model::{Config, Server, Span, StoreConfig};
 use super::section::{Findings, Section};
 use super::syntax;
-use crate::diagnostic::{Diagnostic, Fact, FileFact, Sources, TopicFact, ValueFact};
+use crate::diagnostic::{Diagnostic, Fact, FileFact, Sources, ValueFact};
 use crate::message::Time;
 use crate::name::Pattern;
 
@@ -32,8 +33,8 @@ pub struct Decoded {
     pub sources: Sources,
     /// Every key that the files have, dotted, and where it stands.
     pub keys: BTreeMap<String, Span>,
-    /// A file's last line has no end.
-    pub unfinished: bool,
+    /// Files whose last line has no end.
+    pub unfinished: BTreeSet<Arc<str>>,
 }
 
 /// The names that are declared and granted, for the checks across the whole configuration.
@@ -43,8 +44,6 @@ pub(super) struct Names {
     pub topics: Vec<(Pattern, Span)>,
     /// Patterns of `publish` and `subscribe`.
     pub grants: Vec<(Pattern, Span)>,
-    /// Some could not be read: what looks unreachable may be reached by them.
-    pub incomplete: bool,
 }
 
 /// Everything that is read once for the whole configuration while it is being decoded.
@@ -62,7 +61,7 @@ pub fn decode(reading: &Reading<'_>, kinds: &Kinds, now: Time) -> Decoded {
     let mut config = Config::default();
     let mut broken = Vec::new();
     let mut keys = BTreeMap::new();
-    let mut unfinished = false;
+    let mut unfinished = BTreeSet::new();
     if let Some(mut main) = documents::main(reading, &mut sources, &findings) {
         broken.append(&mut main.broken);
         let tree = parse(&main, &mut broken);
@@ -74,10 +73,13 @@ pub fn decode(reading: &Reading<'_>, kinds: &Kinds, now: Time) -> Decoded {
         let files = std::iter::once((&tree, main.file));
         let all = files.chain(trees.iter().zip(documents.iter().map(|document| document.file)));
         all.for_each(|(tree, file)| collect_keys(tree, file, "", &mut keys));
-        unfinished = std::iter::once(&main).chain(&documents).any(|document| !document.text.ends_with('\n'));
+        let ends = |document: &&Document| !document.text.is_empty() && !document.text.ends_with('\n');
+        let open = std::iter::once(&main).chain(&documents).filter(ends);
+        unfinished = open.filter_map(|document| Some(sources.get(document.file)?.path.clone())).collect();
         let included = trees.iter().zip(&documents).map(|(tree, document)| include(tree, document, &findings));
         let names = fill(&mut config, &top, included.collect(), &context);
-        check::across(&config, &names, &findings);
+        let is_whole = broken.is_empty() && !findings.any_error();
+        check::across(&config, &names, &top.span, is_whole, &findings);
     }
     Decoded { config, diagnostics: sift(findings.into_inner(), broken, &sources), sources, keys, unfinished }
 }
@@ -122,16 +124,11 @@ fn fill(config: &mut Config, top: &Section<'_>, included: Vec<Section<'_>>, cont
     }
     for file in std::iter::once(top).chain(&included) {
         for (name, span, section) in file.named("topics") {
-            names.incomplete |= section.is_none();
             config.topics.extend(section.and_then(|s| topics::topic(name, span, &s, &config.limits, &mut names)));
         }
         for (name, span, section) in file.named("tokens") {
-            names.incomplete |= section.is_none();
             config.tokens.extend(section.and_then(|s| tokens::token(name, span, &s, context, &mut names)));
         }
-    }
-    if names.topics.is_empty() && !names.incomplete {
-        top.findings.report(TopicFact::None, &top.span);
     }
     names
 }

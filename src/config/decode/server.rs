@@ -78,7 +78,7 @@ fn check_admin(section: &Section<'_>, admin: &Listen, listen: Option<&Listen>, s
         return section.findings.report(fact, span);
     }
     match admin {
-        Listen::Tcp(address) if address.port() != 0 && !address.ip().to_canonical().is_loopback() => {
+        Listen::Tcp(address) if !address.ip().to_canonical().is_loopback() => {
             section.findings.report(ServerFact::AdminExposed { value: admin.to_string() }, span);
         }
         _ => {}

@@ -167,7 +167,6 @@ fn patterns(section: &Section<'_>, name: &'static str, names: &mut Names) -> Vec
             }
             Err(error) => error.to_string(),
         };
-        names.incomplete = true;
         section.findings.report(TokenFact::BadPattern { pattern: text.to_owned(), why }, &span);
     }
     patterns

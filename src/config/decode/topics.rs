@@ -19,7 +19,6 @@ pub(super) fn topic(
     names: &mut Names,
 ) -> Option<TopicConfig> {
     let parsed = declared_name(name, &span, section);
-    names.incomplete |= parsed.is_none();
     names.topics.extend(parsed.clone().map(|name| (name, span.clone())));
     let schema_next = schema(section, "schema_next");
     let schema = schema(section, "schema");

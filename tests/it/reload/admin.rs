@@ -28,9 +28,20 @@ async fn a_dry_run_answers_with_the_plan_and_does_nothing() {
     let done = call(site.admin, "POST /reload?dry_run=0 HTTP/1.1\r\n", "").await.json();
     assert_eq!((&done["plan"], &done["generation"]), (&plan, &json!(2)));
     assert!(site.has("dogs"));
+    let again = call(site.admin, "POST /reload?dry_run=1 HTTP/1.1\r\n", "").await.json();
+    assert_eq!((&again["result"], &again["plan"]), (&json!("unchanged"), &json!({})));
     for (query, allowed) in [("POST /reload?dry=1", "dry_run"), ("GET /config?schemas=2", "schemas")] {
         let (status, slug, detail) = call(site.admin, &format!("{query} HTTP/1.1\r\n"), "").await.problem();
         assert_eq!((status, slug.as_str()), (400, "bad-request"));
         assert_eq!(detail, format!("the only parameter is `{allowed}`, `1` or `0`"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_changes_beside_a_schema_stands_in_the_plan_too() {
+    let text = |schema: &str, rest: &str| with_topics(&["cats"]).replace("\"any\"\n", &format!("\"{schema}\"\n{rest}"));
+    let site = Site::start(&[("cats.json", "{}"), ("relay.toml", &text("cats.json", ""))]).await;
+    site.place.write("cats.json", r#"{"type": "object"}"#);
+    let plan = json!({"schemas_changed": ["cats"], "topics_changed": ["cats"]});
+    assert_eq!(site.change(&text("cats.json", "description = \"Cats\"\n")).await["plan"], plan);
 }

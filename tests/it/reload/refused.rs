@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use relay::assemble::reload::Trigger;
 use serde_json::json;
 
 use super::site::{Site, copy, with_topics};
@@ -110,4 +111,18 @@ async fn a_refusal_is_told_everywhere_until_it_is_undone() {
     let config = site.ask("/config").await;
     assert_eq!(config["hash"], site.live.snapshot().hash);
     assert_eq!(config["last_reload"], changed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_names_what_is_wrong_now_and_not_what_was() {
+    let text = with_topics(&["cats"]).replace("schema = \"any\"", "schema = \"cats.json\"");
+    let site = Site::start(&[("cats.json", "{}"), ("relay.toml", &text)]).await;
+    let path = site.place.0.join("cats.json");
+    fs::remove_file(&path).expect("it was there");
+    for now in ["there is no such file", "it is not a regular file"] {
+        site.reloader.look(Trigger::File, false, None).await;
+        let why = site.live.reloads.stale().expect("it is refused");
+        assert!(why.contains(now), "{why}");
+        let _ = fs::create_dir(&path);
+    }
 }

@@ -253,6 +253,24 @@ async fn no_beginning_of_a_file_is_taken_for_the_file() {
     assert_eq!(site.live.snapshot().config.limits.subscriptions, 120);
 }
 
+/// A placeholder of no bytes has no last line, and a file that never ended has none that was cut.
+#[tokio::test]
+async fn an_included_file_without_an_end_excuses_no_other() {
+    let main = |subscriptions| {
+        let text = limited(subscriptions, "cats dogs");
+        text.replacen("version = 1\n", "version = 1\ninclude = [\"empty.toml\", \"open.toml\"]\n", 1)
+    };
+    let open = "[topics.birds]\nschema = \"any\"";
+    let site = Site::start(&[("empty.toml", ""), ("open.toml", open), ("relay.toml", &main(100))]).await;
+    let next = main(120);
+    let cut = next.strip_suffix("20\n").expect("the last line");
+    site.place.write("relay.toml", cut);
+    assert!(matches!(site.reloader.look(Trigger::File, false, None).await, Looked::Suspicious(_)));
+    site.place.write("relay.toml", &next);
+    assert!(matches!(site.reloader.look(Trigger::File, false, None).await, Looked::Done(_)));
+    assert_eq!(site.live.snapshot().config.limits.subscriptions, 120);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_is_written_slowly_takes_nothing_away_before_it_is_whole() {
     let site = Site::watched(&[("relay.toml", &limited(100, "cats dogs"))]).await;
