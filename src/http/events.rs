@@ -94,9 +94,7 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
         // Too late for the word that went to everybody.
         subscriber.connection().end(Close::Draining);
     }
-    let events =
-        Events::new(call.live().clone(), snapshot, subscriber, principal, seat, call.link.flow.clone(), call.peer);
-    Ok(stream(Chunks::new(events.telling(gone))))
+    Ok(stream(Chunks::new(Events::new(call, subscriber, principal, seat, gone))))
 }
 
 /// Where to start. An EventSource that comes back sends the last id it got, and it is not its fault when that is none.

@@ -20,6 +20,7 @@ use tracing::{error, info};
 use crate::close::Close;
 use crate::delivery::{self, Frames, Then};
 use crate::evaluate;
+use crate::http::call::Call;
 use crate::http::flow::Flow;
 use crate::hub::entry::Mark;
 use crate::hub::subscriber::{Item, Pulled, Subscriber};
@@ -31,7 +32,6 @@ use crate::principal::Principal;
 use crate::protocol::sse::{self, Sse};
 use crate::reconnect;
 use crate::registrations::Seat;
-use crate::snapshot::Snapshot;
 
 /// Bytes in one chunk, or one message: what a reader that does not read may hold.
 const CHUNK: usize = 16 << 10;
@@ -45,12 +45,18 @@ pub struct Events {
     flow: Flow,
     peer: IpAddr,
     timer: Pin<Box<Sleep>>,
-    begun: bool,
-    /// What is told first.
-    first: Vec<Notice>,
-    /// The configuration by which it was let in, until the first look at the newest.
-    let_in_by: Option<u64>,
-    ended: Option<Close>,
+    stage: Stage,
+}
+
+/// How far it has come.
+enum Stage {
+    /// This is told first, to one who was let in by the configuration of this generation.
+    Begins(Vec<Notice>, u64),
+    /// Nobody has looked yet whether that generation is still the newest: it may have been subscribed under another, whose
+    /// mark lies behind already.
+    LetIn(u64),
+    Goes,
+    Ended(Close),
 }
 
 enum Next {
@@ -60,41 +66,40 @@ enum Next {
 }
 
 impl Events {
-    /// A stream for a subscriber that is subscribed already, as `snapshot` allows.
+    /// A stream for a subscriber that is subscribed already, as the call's configuration allows; `first` is told before
+    /// anything else.
     pub fn new(
-        live: Arc<Live>,
-        snapshot: &Snapshot,
+        call: &Call,
         subscriber: Subscriber,
         principal: Arc<Principal>,
         seat: Option<Box<Seat>>,
-        flow: Flow,
-        peer: IpAddr,
+        first: Vec<Notice>,
     ) -> Self {
-        let timer = Box::pin(sleep_until(Instant::now()));
+        let (live, flow) = (call.live().clone(), call.link.flow.clone());
         flow.serve(subscriber.connection().clone());
-        let let_in_by = Some(snapshot.generation);
-        let first = Vec::new();
-        Self { live, subscriber, principal, seat, flow, peer, timer, begun: false, first, let_in_by, ended: None }
-    }
-
-    /// The same, with something to tell before anything else.
-    pub fn telling(mut self, first: Vec<Notice>) -> Self {
-        self.first = first;
-        self
+        let timer = Box::pin(sleep_until(Instant::now()));
+        let stage = Stage::Begins(first, call.snapshot.generation);
+        Self { live, subscriber, principal, seat, flow, peer: call.peer, timer, stage }
     }
 
     /// The next chunk; `None` behind the last.
     async fn next(&mut self) -> Option<Bytes> {
-        if self.ended.is_some() {
-            return None;
-        }
-        let chunk = match std::mem::replace(&mut self.begun, true) {
-            false => self.begin().unwrap_or_else(|close| self.end(close)),
-            true => match self.recheck_admission() {
-                Ok(None) => self.wait().await,
-                Ok(Some(chunk)) => chunk,
-                Err(close) => self.end(close),
-            },
+        let told = match std::mem::replace(&mut self.stage, Stage::Goes) {
+            Stage::Ended(close) => {
+                self.stage = Stage::Ended(close);
+                return None;
+            }
+            Stage::Begins(first, generation) => {
+                self.stage = Stage::LetIn(generation);
+                self.begin(&first).map(Some)
+            }
+            Stage::LetIn(generation) if generation != self.live.snapshot().generation => self.judge(None),
+            Stage::LetIn(_) | Stage::Goes => Ok(None),
+        };
+        let chunk = match told {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => self.wait().await,
+            Err(close) => self.end(close),
         };
         self.flow.hand_over(chunk.len());
         let due = self.due();
@@ -102,19 +107,10 @@ impl Events {
         Some(chunk)
     }
 
-    fn begin(&mut self) -> Result<Bytes, Close> {
+    fn begin(&mut self, first: &[Notice]) -> Result<Bytes, Close> {
         let mut chunk = BytesMut::from(&sse::retry(reconnect::after_loss())[..]);
-        let first = std::mem::take(&mut self.first);
-        self.tell(&first, &mut chunk)?;
+        self.tell(first, &mut chunk)?;
         Ok(chunk.freeze())
-    }
-
-    /// It was let in by one configuration and subscribed under another, whose mark may lie behind already.
-    fn recheck_admission(&mut self) -> Result<Option<Bytes>, Close> {
-        match self.let_in_by.take() {
-            Some(generation) if generation != self.live.snapshot().generation => self.judge(None),
-            _ => Ok(None),
-        }
     }
 
     async fn wait(&mut self) -> Bytes {
@@ -224,7 +220,7 @@ impl Events {
 
     /// The last event.
     fn end(&mut self, close: Close) -> Bytes {
-        self.ended = Some(close);
+        self.stage = Stage::Ended(close);
         farewell(&self.live, close)
     }
 }
@@ -239,11 +235,15 @@ pub fn farewell(live: &Live, close: Close) -> Bytes {
 impl Drop for Events {
     fn drop(&mut self) {
         self.flow.answer_complete();
+        let ended = match self.stage {
+            Stage::Ended(close) => Some(close),
+            _ => None,
+        };
         info!(
             peer = %self.peer,
             principal = self.principal.name(),
-            code = self.ended.map(Close::code),
-            reason = self.ended.map_or("the peer has hung up", Close::reason),
+            code = ended.map(Close::code),
+            reason = ended.map_or("the peer has hung up", Close::reason),
             "an event stream has ended"
         );
     }
