@@ -78,6 +78,11 @@ impl Canon {
         if alternatives::are_too_many(flat) {
             return Err("it has too many alternatives".to_owned());
         }
+        if misreads_a_condition(flat) {
+            return Err(
+                "it has alternatives in an `if` beside `unevaluatedProperties` or `unevaluatedItems`".to_owned()
+            );
+        }
         let form = guard(|| self.options(draft).canonicalize(flat))?.map_err(|e| e.to_string())?;
         match form.view() {
             CanonicalView::Raw(raw) => {
@@ -131,6 +136,24 @@ impl Canon {
             [one] => format!("nothing matches {one}"),
             [first @ .., last] => format!("{} and {last} contradict each other", first.join(", ")),
         }
+    }
+}
+
+/// jsonschema 0.61 leaves out what the alternatives in an `if` evaluate, and so proves of `unevaluated…` what is not true.
+fn misreads_a_condition(document: &Value) -> bool {
+    let is_unevaluated = |name: &str, _: &Value| matches!(name, "unevaluatedProperties" | "unevaluatedItems");
+    let chooses = |name: &str, _: &Value| {
+        matches!(name, "anyOf" | "oneOf" | "if" | "dependentSchemas" | "$ref" | "$dynamicRef" | "$recursiveRef")
+    };
+    any(document, &is_unevaluated) && any(document, &|name, value| name == "if" && any(value, &chooses))
+}
+
+/// Whether one of the members of a document is such a one, however deep.
+fn any(document: &Value, test: &impl Fn(&str, &Value) -> bool) -> bool {
+    match document {
+        Value::Object(members) => members.iter().any(|(name, value)| test(name, value) || any(value, test)),
+        Value::Array(items) => items.iter().any(|item| any(item, test)),
+        _ => false,
     }
 }
 

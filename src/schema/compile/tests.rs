@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::schema::compile::{Compiled, SchemaCache, SchemaLimits, compile_all};
-use crate::schema::tests::{Files, LIMITS};
+use crate::schema::tests::{Files, LIMITS, schema};
 
 /// One line for each fault: `file:line:column "what the caret points at" code: sentence`.
 fn faults(files: &Files, compiled: &Compiled) -> String {
@@ -231,6 +231,25 @@ fn formats_and_contradictions() {
         let compiled = files.compile(&["a.json"]);
         assert_eq!(compiled.faults[0].kind.to_string(), format!("no value can match this schema: {why}"));
     }
+}
+
+/// The library proves that nothing matches them, and it is not so.
+#[test]
+fn what_an_if_evaluates_by_one_of_its_alternatives_is_evaluated() {
+    let schema = schema(&json!({
+        "type": "object",
+        "required": ["kind"],
+        "if": {"anyOf": [
+            {"properties": {"kind": {"const": "card"}, "number": {"type": "string"}}},
+            {"properties": {"kind": {"const": "cash"}, "amount": {"type": "integer"}}},
+        ]},
+        "else": false,
+        "unevaluatedProperties": false,
+    }));
+    for good in [json!({"kind": "card", "number": "4"}), json!({"kind": "cash", "amount": 3})] {
+        assert!(schema.check_value(&good).is_ok(), "{good}");
+    }
+    assert!(schema.check_value(&json!({"kind": "card", "amount": 3})).is_err());
 }
 
 #[test]
