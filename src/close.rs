@@ -77,7 +77,7 @@ impl Close {
             Self::Forbidden => "the credential does not grant this, or the topic was removed",
             Self::AuthTimeout => "no credential within `limits.auth_timeout`: send `auth` first",
             Self::TokenRevoked => "the token was revoked or changed: get a new one",
-            Self::Unregistered => "the registration was deleted: register again",
+            Self::Unregistered => "the registration was deleted, or is not allowed any more: register again",
             Self::Replaced => "a newer connection uses this registration",
             Self::TooManyMalformed => "ten malformed messages: fix the sender before reconnecting",
             Self::OverCapacity => "over capacity: reconnect after `reconnect_after_ms`, then with backoff",

@@ -93,6 +93,11 @@ impl Principal {
         self.not_after.map_or(Duration::MAX, left)
     }
 
+    /// Whether it may register connections of this user.
+    pub fn may_register(&self, user: &UserId) -> bool {
+        self.grants.register.iter().any(|grant| grant.matches(user))
+    }
+
     /// Its name for logs and limits.
     pub fn name(&self) -> &str {
         self.token.as_deref().unwrap_or("anonymous")

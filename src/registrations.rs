@@ -53,16 +53,22 @@ impl Registration {
     /// still may subscribe to, and nothing else. Of an anonymous caller: what `[anonymous]` says.
     ///
     /// # Errors
-    /// How to close it when its token has gone, changed or expired.
+    /// How to close it when its token has gone, changed or expired, or its owner may not register this user any more.
     pub fn principal(&self, snapshot: &Snapshot, now: Time) -> Result<Arc<Principal>, Close> {
-        let user = Some(self.user.clone());
-        if self.owner.token.is_none() {
-            let grants = snapshot.anonymous.grants.clone();
-            return Ok(Arc::new(Principal { token: None, user, grants, not_after: None, fingerprint: 0 }));
-        }
-        let owner = snapshot.auth.renew(&self.owner).ok_or(Close::TokenRevoked)?;
+        let owner = match self.owner.token {
+            Some(_) => snapshot.auth.renew(&self.owner).ok_or(Close::TokenRevoked)?,
+            None => snapshot.anonymous.clone(),
+        };
         if owner.expired(now) {
             return Err(Close::TokenExpired);
+        }
+        if !owner.may_register(&self.user) {
+            return Err(Close::Unregistered);
+        }
+        let user = Some(self.user.clone());
+        if owner.token.is_none() {
+            let grants = owner.grants.clone();
+            return Ok(Arc::new(Principal { token: None, user, grants, not_after: None, fingerprint: 0 }));
         }
         let allowed = |topics: &&Pattern| authorize(&owner, Action::Subscribe, topics);
         let subscribe = self.topics.iter().filter(allowed).cloned().collect();

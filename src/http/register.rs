@@ -84,7 +84,7 @@ fn parse(body: &bytes::Bytes, depth: usize) -> Result<Request, Refusal> {
 
 /// Whether this caller may register a connection of this user that is subscribed to these topics.
 fn admit(snapshot: &Snapshot, principal: &Principal, user: &UserId, topics: &[Pattern]) -> Result<(), Refusal> {
-    if !principal.grants.register.iter().any(|grant| grant.matches(user)) {
+    if !principal.may_register(user) {
         return Err(match principal.token {
             None => Refusal::Unauthenticated { wrong: false },
             Some(_) => Refusal::ForbiddenUser { user: user.as_str().into() },

@@ -178,8 +178,8 @@ fn what_else_a_stream_carries() {
     assert_eq!(sse::retry(2500), "retry: 2500\n\n");
     assert_eq!(
         sse::close(Close::Unregistered),
-        "event: close\ndata: {\"type\":\"close\",\"code\":4011,\"reason\":\"the registration was deleted: register \
-         again\"}\n\n"
+        "event: close\ndata: {\"type\":\"close\",\"code\":4011,\"reason\":\"the registration was deleted, or is not allowed \
+         any more: register again\"}\n\n"
     );
     let replaced = sse::close(Close::Replaced);
     assert!(replaced.starts_with(b"retry: 86400000\nevent: close\ndata: {"), "{replaced:?}");

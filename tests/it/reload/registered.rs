@@ -1,5 +1,6 @@
 //! What a reload means for registrations that nobody uses while it takes effect.
 
+use relay::close::Close;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
@@ -114,4 +115,40 @@ async fn a_stream_that_names_what_a_reload_took_is_refused_when_it_comes_back() 
         assert_eq!(open(target).await.err().map(|(status, _)| status), Some(401), "{target}");
     }
     assert!(open("/events?topic=cats").await.is_ok());
+}
+
+/// The connection went on, as the user, and so did the URL, for ever: each use let it live on.
+#[tokio::test]
+async fn a_registration_ends_with_the_grant_by_which_it_was_made() {
+    let of_token =
+        |register: &str| format!("{HEAD}{CATS}{}", token("all", &format!("subscribe = [\"**\"]\n{register}")));
+    let of_nobody = |register: &str| format!("{HEAD}{CATS}[anonymous]\nsubscribe = [\"**\"]\n{register}");
+    for (before, after) in [
+        (of_token("register = [\"*\"]"), of_token("")),
+        (of_token("register = [\"u\", \"v\"]"), of_token("register = [\"v\"]")),
+        (of_nobody("register = [\"*\"]"), of_nobody("")),
+    ] {
+        let site = Site::start(&[("relay.toml", &before)]).await;
+        let credential = if before.contains("[anonymous]") { "" } else { "Authorization: Bearer all\r\n" };
+        let head = format!("POST /register HTTP/1.1\r\nContent-Type: application/json\r\n{credential}");
+        let body = json!({"user_id": "u", "topics": ["cats"]}).to_string();
+        let ids = [site.call(&head, &body).await, site.call(&head, &body).await];
+        let [id, other] = ids.map(|answer| answer.json()["id"].as_str().expect("an id").to_owned());
+        let mut socket = socket(&site, &id, &[]).await;
+        let mut stream = stream(&site, &other).await;
+        for kind in ["hello", "synced"] {
+            assert_eq!(socket.json().await["type"], kind);
+        }
+        stream.expect("synced").await;
+
+        site.change(&after).await;
+        assert_eq!(socket.closed().await, (4011, Close::Unregistered.reason().to_owned()));
+        assert_eq!(stream.expect("close").await["code"], 4011);
+        stream.end().await;
+        let mut again = self::socket(&site, &id, &[]).await;
+        assert_eq!(again.closed().await.0, 4011);
+        let socket = TcpStream::connect(site.public).await.expect("it listens");
+        let refused = EventStream::try_open(socket, &format!("/events/{other}"), "").await;
+        assert_eq!(refused.err().map(|(status, _)| status), Some(401));
+    }
 }
