@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Buf;
 use futures::TryStream;
+use percent_encoding::percent_decode_str;
 use serde_json::json;
 use warp::http::StatusCode;
 use warp::reply::Response;
@@ -123,8 +124,9 @@ async fn judge_one(topic: &str, call: &Call, body: impl TryStream<Ok: Buf>) -> R
 }
 
 fn parse_topic(text: &str) -> Result<TopicName, Refusal> {
-    TopicName::parse(text)
-        .map_err(|error| Refusal::BadRequest(format!("{} is not a topic name: {error}", quoted(text))))
+    let text = percent_decode_str(text).decode_utf8_lossy();
+    TopicName::parse(&text)
+        .map_err(|error| Refusal::BadRequest(format!("{} is not a topic name: {error}", quoted(&text))))
 }
 
 fn receipt(topic: &TopicName, id: Position) -> Response {

@@ -27,7 +27,7 @@ fn a_good_configuration_is_summed_up_on_standard_output() {
          2 topics, 2 families, 0 schemas, 2 tokens\n\
          worst-case memory: 1.4 GiB\n\
         \x20 history of topics       4.3 MiB\n\
-        \x20 history of families     185 MiB (100 concrete topics each)\n\
+        \x20 history of families     198 MiB (100 concrete topics each)\n\
         \x20 window                   20 MiB\n\
         \x20 connections             1.0 GiB (1000)\n\
         \x20 unread answers           32 MiB\n\
@@ -128,13 +128,14 @@ fn a_new_token_is_printed_with_the_digest_that_lets_it_in() {
 /// What was printed for such a name was refused by `relay check`, or was no TOML.
 #[test]
 fn a_name_that_no_token_can_have_gets_no_secret() {
-    for name in ["", "the shop", "\u{e9}", "it's", "x\u{1}", &"x".repeat(65)] {
+    for name in ["", "the shop", "\u{e9}", "it's", "x\u{1}", "anonymous", &"x".repeat(65)] {
         let output = relay(&["token", "new", name]);
         assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""), "{name}");
         let shown = name.replace('\u{1}', "\\u{1}");
         let expected = format!(
             "error[bad-token-name]: `{shown}` is not a token name\n |\n \
-             = help: use 1 to 64 characters of A-Z, a-z, 0-9, `_`, `-` and `.`\n"
+             = help: use 1 to 64 characters of A-Z, a-z, 0-9, `_`, `-` and `.`; `anonymous` and `unauthenticated` are what \
+             the log calls those without a token\n"
         );
         assert_eq!(text(&output.stderr).trim_end(), expected.trim_end());
     }

@@ -205,7 +205,7 @@ async fn who_may_publish_where() {
             400,
             "bad-request",
             "",
-            "`c%20ts` is not a topic name: `%` is not allowed in a name",
+            "`c ts` is not a topic name: ` ` is not allowed in a name",
         ),
     ] {
         let answer = rig.post(path, secret, "1").await;
