@@ -78,6 +78,10 @@ pub(super) fn rule(place: String, error: &ValidationError<'_>) -> (String, Strin
         Kind::Required { .. } if above.ends_with("/dependentRequired") => {
             return (above.to_owned(), "dependentRequired".to_owned());
         }
+        // The validator counts what a member requires, and does not say of which member.
+        Kind::Required { .. } if above.ends_with("/dependencies") && last.bytes().all(|b| b.is_ascii_digit()) => {
+            return (above.to_owned(), "dependencies".to_owned());
+        }
         Kind::Contains if last.ends_with("Contains") => last,
         Kind::FalseSchema => match last {
             "additionalProperties" | "items" | "additionalItems" => last,

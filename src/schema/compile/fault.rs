@@ -190,10 +190,10 @@ impl SchemaFaultKind {
                 "patterns run in linear time: rewrite it as several patterns under `allOf` or `not`"
             }
             Self::RegexTooBig { .. } => "use smaller repetitions with `maxLength`, or raise `limits.regex_size`",
-            Self::RegexInvalid { pattern } if pattern.contains("[^]") => {
-                r"`[^]` is not taken: write `[\s\S]` for any character"
+            Self::RegexInvalid { pattern } => {
+                let untaken = UNTAKEN.iter().find(|(text, _)| pattern.contains(text));
+                untaken.map_or("patterns are ECMA-262 regular expressions", |(_, help)| help)
             }
-            Self::RegexInvalid { .. } => "patterns are ECMA-262 regular expressions",
             Self::UnknownFormat { .. } => {
                 "correct its spelling, say it with `pattern`, or name a newer dialect in `$schema`"
             }
@@ -202,6 +202,16 @@ impl SchemaFaultKind {
         }
     }
 }
+
+/// What ECMA-262 has and the engine does not take, with what to write instead.
+const UNTAKEN: [(&str, &str); 6] = [
+    ("[^]", r"`[^]` is not taken: write `[\s\S]` for any character"),
+    ("[]", r"`[]` is not taken: write `[^\s\S]` for no character"),
+    (r"[\b]", r"`[\b]` is not taken: write `\x08` for a backspace"),
+    (r"\0", r"`\0` is not taken: write `\x00`"),
+    (r"\ud", r"surrogates are not taken: write the character itself, or `\u{1F600}`"),
+    (r"\uD", r"surrogates are not taken: write the character itself, or `\u{1F600}`"),
+];
 
 impl fmt::Display for SchemaFaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

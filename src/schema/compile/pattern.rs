@@ -155,7 +155,17 @@ mod tests {
             assert_eq!(patterns.fault_of(pattern), Some(kind));
         }
         let help = |pattern: &str| SchemaFaultKind::RegexInvalid { pattern: pattern.to_owned() }.help().into_owned();
-        assert_eq!(help("^[^]$"), r"`[^]` is not taken: write `[\s\S]` for any character");
+        for (pattern, instead) in [
+            ("^[^]$", r"^[\s\S]$"),
+            ("^[]$", r"^[^\s\S]$"),
+            (r"^[\b]$", r"^\x08$"),
+            (r"^\0$", r"^\x00$"),
+            (r"^\uD83D\uDE00$", r"^\u{1F600}$"),
+        ] {
+            assert!(patterns.fault_of(pattern).is_some(), "{pattern}");
+            assert!(help(pattern).contains(" taken: write "), "{pattern}");
+            assert_eq!(patterns.fault_of(instead), None, "{instead}");
+        }
         assert_eq!(help("("), "patterns are ECMA-262 regular expressions");
     }
 
