@@ -81,7 +81,7 @@ impl Close {
             Self::Replaced => "a newer connection uses this registration",
             Self::TooManyMalformed => "ten malformed messages: fix the sender before reconnecting",
             Self::OverCapacity => "over capacity: reconnect after `reconnect_after_ms`, then with backoff",
-            Self::Lagging => "too slow for this topic: reconnect and resume from your position",
+            Self::Lagging => "too slow for this topic: reconnect, and resume from your position if you know it",
             Self::RateLimited(Rate::AuthFailures) => {
                 "more than `limits.auth_failures` wrong credentials per second: reconnect with backoff"
             }

@@ -241,11 +241,14 @@ pub struct TokenConfig {
     pub not_after: Option<Time>,
 }
 
+/// What the log calls those who have shown no token, and those who have to and have not.
+const NOBODY: [&str; 2] = ["anonymous", "unauthenticated"];
+
 impl TokenConfig {
     /// Whether a token can have this name.
     pub fn may_be_called(name: &str) -> bool {
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        (1..=64).contains(&name.len()) && name.chars().all(fits)
+        (1..=64).contains(&name.len()) && name.chars().all(fits) && !NOBODY.contains(&name)
     }
 }
 

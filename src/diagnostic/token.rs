@@ -96,12 +96,13 @@ pub enum TokenFact {
     },
 }
 
+const NAME: &str = "use 1 to 64 characters of A-Z, a-z, 0-9, `_`, `-` and `.`; `anonymous` and `unauthenticated` are what \
+                    the log calls those without a token";
+
 impl TokenFact {
     pub(super) fn about(&self) -> About {
         match self {
-            Self::BadName { .. } => {
-                About::error("bad-token-name", "use 1 to 64 characters of A-Z, a-z, 0-9, `_`, `-` and `.`")
-            }
+            Self::BadName { .. } => About::error("bad-token-name", NAME),
             Self::Duplicate { .. } => About::error("duplicate-token", "keep one of them"),
             Self::BadDigest { .. } => About::error(
                 "bad-digest",

@@ -184,7 +184,7 @@ fn connections(live: &Live, page: &mut Page<'_>) -> fmt::Result {
             live.hub.behind.get(),
         ),
         ("outbound_bytes", "Bytes that slow readers have not taken", live.hub.outbound.held() as u64),
-        ("unidentified", "WebSockets that have not authenticated yet", live.strangers.len() as u64),
+        ("unidentified", "WebSockets that have to authenticate and have not yet", live.strangers.len() as u64),
         ("registrations", "Registrations", live.registrations.len() as u64),
     ] {
         page.gauge(name, help, value)?;
@@ -198,7 +198,7 @@ fn requests(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     let stats = &live.stats;
     let rows: Vec<_> = stats.requests().map(|(route, status, n)| (route.as_str(), status.to_string(), n)).collect();
     let rows = rows.iter().map(|(route, status, n)| ([("route", *route), ("status", status)], *n));
-    page.counters("http_requests", "Requests answered, by route and status", rows)?;
+    page.counters("http_requests", "Requests that could be read and were answered, by route and status", rows)?;
     for (name, help, histogram) in [
         ("http_publish_seconds", "Seconds from the header of a publish to its answer", &stats.publish_request),
         ("publish_seconds", "Seconds from a complete publish to its receipt, over HTTP and WebSocket", &stats.publish),
