@@ -60,13 +60,6 @@ pub struct Kind {
     pub keys: &'static [Key],
 }
 
-/// The kinds that are built into this relay, by component.
-#[derive(Debug, Clone, Copy)]
-pub struct Kinds {
-    /// `[store]`
-    pub store: &'static [Kind],
-}
-
 /// The default of a key that must be there.
 pub const REQUIRED: &str = "required";
 

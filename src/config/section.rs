@@ -165,7 +165,7 @@ impl<'a> Section<'a> {
     }
 
     /// A component: a table whose `kind` says which further keys it has. `None`: there is no such kind.
-    pub fn component(&self, name: &'static str, kinds: &'static [Kind]) -> Option<(&'static Kind, Section<'a>)> {
+    pub fn component(&self, name: &'static str, kinds: &[Kind]) -> Option<(Kind, Section<'a>)> {
         let (table, span) = self.child(name);
         let path = self.child_path(name);
         let default = keys::find(path, "kind").map_or("", |key| key.default);
@@ -181,7 +181,7 @@ impl<'a> Section<'a> {
             self.findings.report(fact, &span);
             return None;
         };
-        Some((kind, Self::open(table, path, self.path_of(name), span, self.findings, kind.keys)))
+        Some((*kind, Self::open(table, path, self.path_of(name), span, self.findings, kind.keys)))
     }
 
     fn child(&self, name: &'static str) -> (Option<&'a DeTable<'a>>, Span) {

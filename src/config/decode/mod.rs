@@ -14,7 +14,7 @@ use toml::de::DeTable;
 use super::check;
 use super::documents::{self, Document};
 use super::files::Reading;
-use super::keys::Kinds;
+use super::keys::Kind;
 use super::model::{Config, Server, Span, StoreConfig};
 use super::section::{Findings, Section};
 use super::syntax;
@@ -50,15 +50,15 @@ pub(super) struct Names {
 /// Everything that is read once for the whole configuration while it is being decoded.
 struct Context<'a> {
     reading: &'a Reading<'a>,
-    kinds: &'a Kinds,
+    stores: &'a [Kind],
     now: Time,
 }
 
-/// Reads and decodes relay.toml and what it includes.
-pub fn decode(reading: &Reading<'_>, kinds: &Kinds, now: Time) -> Decoded {
+/// Reads and decodes relay.toml and what it includes. `stores` are the kinds that `[store]` may name.
+pub fn decode(reading: &Reading<'_>, stores: &[Kind], now: Time) -> Decoded {
     let findings = Findings::default();
     let mut sources = Sources::default();
-    let context = Context { reading, kinds, now };
+    let context = Context { reading, stores, now };
     let mut config = Config::default();
     let mut broken = Vec::new();
     let mut keys = BTreeMap::new();
@@ -117,7 +117,7 @@ fn fill(config: &mut Config, top: &Section<'_>, included: Vec<Section<'_>>, cont
     config.log = server::log(&top.table("log"));
     config.limits = limits::limits(&top.table("limits"));
     config.anonymous = tokens::grants(&top.table("anonymous"), &mut names);
-    if let Some((kind, section)) = top.component("store", context.kinds.store) {
+    if let Some((kind, section)) = top.component("store", context.stores) {
         config.store = StoreConfig { kind: kind.name.to_owned(), settings: section.settings() };
     }
     for file in std::iter::once(top).chain(&included) {
