@@ -32,7 +32,7 @@ fn table(path: &str, stores: &[Kind]) -> Value {
         "topics.<name>.examples" => schema["oneOf"] = one_of(&["valid", "invalid"]),
         "tokens.<name>" => schema["oneOf"] = one_of(&["sha256", "secret"]),
         "tokens.<name>.secret" => schema["oneOf"] = one_of(&["env", "file"]),
-        "store" => return component(&schema, stores),
+        "store" => return store(&schema, stores),
         _ => {}
     }
     schema
@@ -42,15 +42,12 @@ fn one_of(names: &[&str]) -> Value {
     names.iter().map(|name| json!({"required": [name]})).collect()
 }
 
-/// A component has the keys of its kind.
-fn component(common: &Value, kinds: &[Kind]) -> Value {
+/// Each kind says what it is.
+fn store(common: &Value, kinds: &[Kind]) -> Value {
     let alternative = |kind: &Kind| {
         let mut schema = common.clone();
         schema["description"] = json!(kind.doc);
         schema["properties"]["kind"]["const"] = json!(kind.name);
-        for key in kind.keys {
-            schema["properties"][key.name] = property(key, kinds);
-        }
         schema
     };
     json!({"oneOf": kinds.iter().map(alternative).collect::<Vec<_>>()})

@@ -254,13 +254,11 @@ impl TokenConfig {
 pub struct StoreConfig {
     /// `kind`
     pub kind: String,
-    /// What else the table says, by the types of the kind's keys: sizes in bytes, durations in milliseconds.
-    pub settings: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { kind: "memory".to_owned(), settings: serde_json::Map::new() }
+        Self { kind: "memory".to_owned() }
     }
 }
 

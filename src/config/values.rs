@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::json::to_json;
-use super::keys::{Key, Type};
+use super::keys::Type;
 use super::model::Span;
 use super::section::{Placed, Section, found};
 use super::units::{parse_duration, parse_size, show_duration, show_size};
@@ -157,24 +157,6 @@ impl<'a> Section<'a> {
                 None
             }
         }
-    }
-
-    /// What a component has beside its kind, by the types of its keys: sizes in bytes, durations in milliseconds. What
-    /// is absent or reported stays out.
-    pub fn settings(&self) -> Map<String, Value> {
-        let setting = |key: &'static Key| {
-            let value = match key.kind {
-                Type::Text | Type::Choice(_) => self.choice(key.name)?.into(),
-                Type::Count(..) => self.count(key.name)?.0.into(),
-                Type::Size(..) => self.size(key.name)?.0.into(),
-                Type::Duration(..) => u64::try_from(self.duration(key.name)?.as_millis()).ok()?.into(),
-                Type::Rate(_) => self.rate(key.name)??.into(),
-                Type::Texts => self.texts(key.name)?.into_iter().map(|(text, _)| text).collect(),
-                Type::Time | Type::Json | Type::Table | Type::Named | Type::Tables => self.json(key.name)?.0,
-            };
-            Some((key.name.to_owned(), value))
-        };
-        self.more.iter().filter_map(setting).collect()
     }
 }
 

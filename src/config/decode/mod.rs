@@ -21,6 +21,7 @@ use super::syntax;
 use crate::diagnostic::{Diagnostic, Fact, FileFact, Sources, TopicFact, ValueFact};
 use crate::message::Time;
 use crate::name::Pattern;
+use crate::spelling::nearest;
 
 /// What came of the files.
 pub struct Decoded {
@@ -117,9 +118,7 @@ fn fill(config: &mut Config, top: &Section<'_>, included: Vec<Section<'_>>, cont
     config.log = server::log(&top.table("log"));
     config.limits = limits::limits(&top.table("limits"));
     config.anonymous = tokens::grants(&top.table("anonymous"), &mut names);
-    if let Some((kind, section)) = top.component("store", context.stores) {
-        config.store = StoreConfig { kind: kind.name.to_owned(), settings: section.settings() };
-    }
+    config.store = store(&top.table("store"), context.stores);
     for file in std::iter::once(top).chain(&included) {
         for (name, span, section) in file.named("topics") {
             names.incomplete |= section.is_none();
@@ -134,6 +133,17 @@ fn fill(config: &mut Config, top: &Section<'_>, included: Vec<Section<'_>>, cont
         top.findings.report(TopicFact::None, &top.span);
     }
     names
+}
+
+fn store(section: &Section<'_>, kinds: &[Kind]) -> StoreConfig {
+    let Some((kind, span)) = section.text("kind") else { return StoreConfig::default() };
+    let known: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
+    if !known.contains(&kind) {
+        let suggestion = nearest(kind, known.iter().copied());
+        let fact = ValueFact::UnknownKind { table: "store".to_owned(), kind: kind.to_owned(), known, suggestion };
+        section.findings.report(fact, &span);
+    }
+    StoreConfig { kind: kind.to_owned() }
 }
 
 fn version(top: &Section<'_>) {
