@@ -30,6 +30,7 @@ pub mod live;
 pub mod message;
 pub mod name;
 pub mod notice;
+pub mod path;
 pub mod patterns;
 pub mod plugin;
 pub mod principal;

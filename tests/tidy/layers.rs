@@ -20,6 +20,7 @@ const LEVELS: &[(&str, &[&str])] = &[
             "message",
             "name",
             "notice",
+            "path",
             "patterns",
             "plugin",
             "principal",

@@ -1,14 +1,12 @@
 //! `[topics.*]`
 
-use std::sync::Arc;
-
 use super::Names;
-use crate::config::files::stays_inside;
 use crate::config::model::{Compatibility, Example, History, Limits, OnLag, SchemaSource, Span, TopicConfig};
 use crate::config::section::Section;
 use crate::config::units::show_size;
 use crate::diagnostic::TopicFact;
 use crate::name::{NameError, Pattern};
+use crate::path::below;
 
 /// `None` when its name or its schema cannot be used.
 pub(super) fn topic(
@@ -70,24 +68,11 @@ fn schema(section: &Section<'_>, key: &'static str) -> Option<(SchemaSource, Spa
         section.findings.report(TopicFact::BadSchemaPath { path: path() }, &span);
         return None;
     }
-    if !stays_inside(text) {
+    let Some(file) = below("", text) else {
         section.findings.report(TopicFact::SchemaOutside { path: path() }, &span);
         return None;
-    }
-    Some((SchemaSource::File(normal(text)), span))
-}
-
-/// One spelling for each file: without `.`, `..` and empty parts.
-fn normal(path: &str) -> Arc<str> {
-    let mut parts = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            _ => parts.push(part),
-        }
-    }
-    parts.join("/").into()
+    };
+    Some((SchemaSource::File(file.into()), span))
 }
 
 fn history(topic: &str, section: &Section<'_>, limits: &Limits) -> History {
@@ -114,16 +99,4 @@ fn example(section: &Section<'_>) -> Option<Example> {
     }
     let (instance, span) = section.json(if valid { "valid" } else { "invalid" })?;
     Some(Example { instance, valid, span })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::normal;
-
-    #[test]
-    fn a_file_has_one_spelling() {
-        for text in ["schemas/cat.json", "./schemas//cat.json", "schemas/old/../cat.json"] {
-            assert_eq!(&*normal(text), "schemas/cat.json");
-        }
-    }
 }
