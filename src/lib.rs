@@ -22,6 +22,7 @@ pub mod files;
 pub mod footprint;
 pub mod frame;
 pub mod fuse;
+pub mod host;
 pub mod http;
 pub mod hub;
 pub mod identify;
