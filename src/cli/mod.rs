@@ -4,7 +4,9 @@ mod against;
 mod bench;
 mod check;
 mod completions;
+mod requests;
 mod run;
+mod target;
 mod token;
 
 use std::io::{self, IsTerminal, Write};
