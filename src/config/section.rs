@@ -58,6 +58,11 @@ impl<'a> Section<'a> {
         Self::open(Some(table), "", String::new(), span, findings)
     }
 
+    /// A table that is not there.
+    pub fn absent(path: &'static str, findings: &'a Findings) -> Self {
+        Self::open(None, path, path.to_owned(), Span { file: 0, bytes: 0..0 }, findings)
+    }
+
     /// Opens a table and reports the keys in it that nobody knows.
     fn open(
         table: Option<&'a DeTable<'a>>,

@@ -124,6 +124,31 @@ impl<'a> Section<'a> {
         None
     }
 
+    /// A whole number in the range of the key, else its default.
+    pub fn count_or_default<T: TryFrom<u64>>(&self, name: &'static str) -> T {
+        let count = self.count(name).and_then(|(count, _)| T::try_from(count).ok());
+        count.unwrap_or_else(|| self.default(name, |text| T::try_from(text.parse().ok()?).ok()))
+    }
+
+    /// Bytes, else the key's default.
+    pub fn size_or_default(&self, name: &'static str) -> usize {
+        self.size(name).map_or_else(|| self.default_size(name), |(bytes, _)| bytes)
+    }
+
+    /// The bytes that a key's default is.
+    pub fn default_size(&self, name: &str) -> usize {
+        self.default(name, |text| usize::try_from(parse_size(text)?).ok())
+    }
+
+    /// A span of time, else the key's default.
+    pub fn duration_or_default(&self, name: &'static str) -> Duration {
+        self.duration(name).unwrap_or_else(|| self.default(name, parse_duration))
+    }
+
+    fn default<T>(&self, name: &str, read: impl Fn(&str) -> Option<T>) -> T {
+        self.key(name).and_then(|key| read(key.default)).expect("the table of keys writes a default as a file does")
+    }
+
     /// A point in time.
     pub fn time(&self, name: &'static str) -> Option<Placed<Time>> {
         let (key, value, span) = self.get(name)?;

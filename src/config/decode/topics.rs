@@ -77,8 +77,7 @@ fn schema(section: &Section<'_>, key: &'static str) -> Option<(SchemaSource, Spa
 
 fn history(topic: &str, section: &Section<'_>, limits: &Limits) -> History {
     let table = section.table("history");
-    let default = History::default();
-    let count = table.count("count").and_then(|(n, _)| usize::try_from(n).ok()).unwrap_or(default.count);
+    let count = table.count_or_default("count");
     let bytes = table.size("bytes");
     if let Some((bytes, span)) = bytes.as_ref().filter(|(bytes, _)| *bytes < limits.body && count > 0) {
         let (bytes, body) = (show_size(*bytes as u64), show_size(limits.body as u64));
@@ -86,8 +85,8 @@ fn history(topic: &str, section: &Section<'_>, limits: &Limits) -> History {
     }
     History {
         count,
-        bytes: bytes.map_or(default.bytes.max(limits.body), |(bytes, _)| bytes),
-        age: table.duration("age").unwrap_or(default.age),
+        bytes: bytes.map_or_else(|| table.default_size("bytes").max(limits.body), |(bytes, _)| bytes),
+        age: table.duration_or_default("age"),
     }
 }
 
