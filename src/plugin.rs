@@ -1,6 +1,7 @@
 //! The plugin traits, all of them: what a kind of store, protocol or authenticator promises and may rely on.
 //!
-//! Each family has a folder with its kinds and one `KINDS` table; only `assemble` reads those tables.
+//! Each family has a folder: a kind is a file of its own there, and one line of its `KINDS` table (`build` of `auth/`,
+//! where a credential does not say of which kind it is). Only `assemble` reads them.
 
 use std::future::Future;
 use std::pin::Pin;

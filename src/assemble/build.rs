@@ -64,7 +64,7 @@ pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> S
             config.server.tls.as_ref().map(|files| tls::build(files).expect("the load has built it"))
         }),
         certificate_expires: config.server.tls.as_ref().and_then(tls::expires),
-        auth: (auth::KINDS[0].build)(&config.tokens),
+        auth: auth::build(&config.tokens),
         anonymous: Arc::new(anonymous),
         config,
     }

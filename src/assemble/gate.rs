@@ -3,7 +3,7 @@
 //!
 //! The running file's `compatibility` decides, so that loosening it and breaking a schema are two saves.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -32,22 +32,19 @@ pub fn examine(running: &Snapshot, next: &Snapshot, loaded: &Loaded) -> Vec<Diag
 }
 
 /// Keys that are read once, when the server starts.
-const RESTART_ONLY: [&str; 3] = ["server.listen", "server.admin", "log.format"];
+const RESTART_ONLY: [&str; 4] = ["server.listen", "server.admin", "log.format", "store.kind"];
 
 fn restart_only(old: &Config, new: &Config, loaded: &Loaded) -> Vec<Diagnostic> {
     let [old, new] = [old, new].map(settings);
-    let store = [&old, &new].into_iter().filter_map(|all| all["store"].as_object()).flat_map(|store| store.keys());
-    let store: BTreeSet<String> = store.map(|key| format!("store.{key}")).collect();
-    let keys = RESTART_ONLY.iter().map(|key| (*key).to_owned()).chain(store);
     let value = |all: &Value, key: &str| {
         let (table, name) = key.split_once('.').unwrap_or(("", key));
         all[table].get(name).map_or(String::new(), |value| value.as_str().map_or(value.to_string(), str::to_owned))
     };
-    let changed = keys.filter_map(|key| {
-        let (old, new) = (value(&old, &key), value(&new, &key));
+    let changed = RESTART_ONLY.into_iter().filter_map(|key| {
+        let (old, new) = (value(&old, key), value(&new, key));
         // A key that was taken out has no place; what stood around it may have one.
-        let place = loaded.keys.get(&key).or_else(|| loaded.keys.get(key.split('.').next()?)).cloned();
-        (old != new).then(|| Diagnostic::new(ChangeFact::RestartOnly { key, old, new }, place))
+        let place = loaded.keys.get(key).or_else(|| loaded.keys.get(key.split('.').next()?)).cloned();
+        (old != new).then(|| Diagnostic::new(ChangeFact::RestartOnly { key: key.to_owned(), old, new }, place))
     });
     changed.collect()
 }

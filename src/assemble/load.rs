@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use super::{KINDS, schemas, tls};
+use super::{schemas, stores, tls};
 use crate::config::decode::{self, decode};
 use crate::config::files::{Files, Inputs, Reading};
 use crate::config::model::{Config, Span};
@@ -57,7 +57,7 @@ impl Loaded {
 /// the validity of tokens and of the certificate is compared with.
 pub fn load(files: &dyn Files, cache: &SchemaCache, now: Time) -> Loaded {
     let reading = Reading::new(files);
-    let decoded = decode(&reading, &KINDS, now);
+    let decoded = decode(&reading, &stores(), now);
     let (config, mut diagnostics, mut sources) = (decoded.config, decoded.diagnostics, decoded.sources);
     let (compiled, files) = schemas::compile(&config, &reading, cache, &mut sources, &mut diagnostics);
     if let Some(tls) = &config.server.tls {

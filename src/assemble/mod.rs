@@ -14,13 +14,15 @@ pub mod worst_case;
 
 pub use self::load::{Loaded, load};
 
-use crate::config::keys::Kinds;
+use crate::config::keys::Kind;
 use crate::plugin::Protocol;
 use crate::protocol;
 use crate::store;
 
 /// The WebSocket subprotocols; the first is spoken where none is offered.
-pub const PROTOCOLS: &[&dyn Protocol] = &[protocol::KINDS[0].protocol, protocol::KINDS[1].protocol];
+pub const PROTOCOLS: &[&dyn Protocol] = protocol::KINDS;
 
-/// The kinds that are built in, as the configuration knows them.
-pub const KINDS: Kinds = Kinds { store: &[store::KINDS[0].config] };
+/// The kinds of store that are built in, as the configuration knows them.
+pub fn stores() -> Vec<Kind> {
+    store::KINDS.iter().map(|kind| kind.config).collect()
+}

@@ -9,19 +9,10 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::auth::Kind;
 use crate::config::model::TokenConfig;
 use crate::message::Time;
 use crate::plugin::{AuthError, Authenticator, BoxFuture};
 use crate::principal::Principal;
-
-/// The kind `tokens`.
-pub const KIND: Kind = Kind {
-    name: "tokens",
-    doc: "secrets whose SHA-256 stands in relay.toml",
-    example: "[tokens.shop]\nsha256 = \"<64 hex digits>\"\npublish = [\"orders.*\"]\n",
-    build: |tokens| Arc::new(Tokens::new(tokens)),
-};
 
 /// The tokens of one configuration.
 pub struct Tokens {

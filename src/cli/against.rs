@@ -3,17 +3,20 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::StatusCode;
 use serde_json::{Map, Value};
+use tokio::runtime;
+use tokio::time::timeout;
 
 use crate::assemble::plan::{Plan, changed_keys};
 use crate::assemble::reload::Next;
 use crate::assemble::{build, load};
+use crate::cli::requests::{Answer, Requests};
+use crate::cli::target::{Target, Unfound};
 use crate::config::files::{Files, Memory};
 use crate::config::model::Config;
 use crate::config::view::{settings, to_toml, view};
@@ -25,10 +28,8 @@ use crate::schema::compile::SchemaCache;
 use crate::shadow::ENOUGH;
 use crate::snapshot::Snapshot;
 
-/// How long the running relay may take for each step of its answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The most bytes of an answer.
-const MAX_ANSWER: u64 = 256 << 20;
+/// How long the running relay may take to tell its configuration.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is compared with.
 pub(super) struct Old {
@@ -183,71 +184,22 @@ fn misnamed(against: &str) -> Option<String> {
         .then(|| format!("there is no file `{against}`; if a relay runs there, {expected}"))
 }
 
-trait Wire: Read + Write {}
-
-impl<T: Read + Write> Wire for T {}
-
-/// One `GET /config?schemas=1`; HTTP/1.0, in which an answer ends with its connection.
-fn ask(against: &str) -> io::Result<Vec<u8>> {
-    let bad = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
-    let (mut wire, host) = connect(against)?;
-    wire.write_all(format!("GET /config?schemas=1 HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes())?;
-    let mut answer = Vec::new();
-    wire.take(MAX_ANSWER).read_to_end(&mut answer)?;
-    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").ok_or_else(|| bad("it does not speak HTTP"))?;
-    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
-    let status = head.split(' ').nth(1).unwrap_or_default();
-    if status != "200" {
-        return Err(bad(&format!("it answers with status {status}; is this its admin listener?")));
-    }
-    Ok(answer.split_off(end + 4))
-}
-
-fn connect(against: &str) -> io::Result<(Box<dyn Wire>, String)> {
-    if let Some(path) = against.strip_prefix("unix:") {
-        let socket = UnixStream::connect(path)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        return Ok((Box::new(socket), "localhost".to_owned()));
-    }
-    let host = against.trim_start_matches("http://").trim_end_matches('/').to_owned();
-    let wanted = if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
-        host.clone()
-    } else {
-        format!("{host}:80")
+/// Asks a running relay for its configuration.
+fn ask(against: &str) -> Result<Bytes, String> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let asked = async {
+        let target = Target::find(against, None, None).await.map_err(|why| match why {
+            Unfound::Misnamed => "no relay can be there".to_owned(),
+            Unfound::Unreachable(error) => error.to_string(),
+            Unfound::Unfit(why) => why,
+        })?;
+        Requests::open(&target).await?.get("/config?schemas=1").await
     };
-    let socket = reach(wanted.to_socket_addrs()?)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_write_timeout(Some(PATIENCE))?;
-    Ok((Box::new(socket), host))
-}
-
-/// The first address that answers: `localhost` is mostly that of IPv6 first, where nobody listens.
-fn reach(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
-    let mut failed = io::Error::from(io::ErrorKind::NotFound);
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, PATIENCE) {
-            Ok(socket) => return Ok(socket),
-            Err(error) => failed = error,
+    let answered = runtime.block_on(async { timeout(PATIENCE, asked).await });
+    match answered.map_err(|_| format!("it has not answered within {} s", PATIENCE.as_secs()))?? {
+        Answer { status: StatusCode::OK, body } => Ok(body),
+        Answer { status, .. } => {
+            Err(format!("it answers with status {}; is this its admin listener?", status.as_u16()))
         }
-    }
-    Err(failed)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::TcpListener;
-
-    use super::reach;
-
-    #[test]
-    fn every_address_of_a_name_is_tried() {
-        let bind = || TcpListener::bind("127.0.0.1:0").expect("a port");
-        let (closed, open) = (bind(), bind());
-        let addresses = [&closed, &open].map(|listener| listener.local_addr().expect("an address"));
-        drop(closed);
-        let reached = reach(addresses.into_iter()).expect("the second listens");
-        assert_eq!(reached.peer_addr().expect("an address"), addresses[1]);
-        assert!(reach(addresses.into_iter().take(1)).is_err());
-        assert!(reach([].into_iter()).is_err());
     }
 }

@@ -1,11 +1,12 @@
 //! The files that make up a configuration: relay.toml and what it includes, as text.
 
-use super::files::{FileError, MAX_FILE, Reading, stays_inside};
+use super::files::{FileError, MAX_FILE, Reading};
 use super::mask::mask;
 use super::model::Span;
 use super::section::{Findings, Placed};
 use super::syntax::repair;
 use crate::diagnostic::{Diagnostic, FileFact, Sources};
+use crate::path::below;
 
 /// The text of one file.
 pub(super) struct Document {
@@ -86,7 +87,7 @@ fn document(path: &str, bytes: &[u8], sources: &mut Sources, findings: &Findings
 /// The files that a pattern matches: only its last part may have wildcards.
 fn matching(reading: &Reading<'_>, pattern: &str) -> Result<Vec<String>, FileFact> {
     let owned = || pattern.to_owned();
-    if !stays_inside(pattern) {
+    if below("", pattern).is_none() {
         return Err(FileFact::IncludeOutside { pattern: owned() });
     }
     let (directory, last) = pattern.rsplit_once('/').unwrap_or(("", pattern));
@@ -104,8 +105,8 @@ fn matching(reading: &Reading<'_>, pattern: &str) -> Result<Vec<String>, FileFac
     };
     // As in a shell, a wildcard at the front does not match hidden files: editors and Kubernetes leave such.
     let visible = names.into_iter().filter(|name| !name.starts_with('.') && glob(last.as_bytes(), name.as_bytes()));
-    let below = |name: String| if directory.is_empty() { name } else { format!("{directory}/{name}") };
-    Ok(visible.map(below).collect())
+    let path = |name: String| if directory.is_empty() { name } else { format!("{directory}/{name}") };
+    Ok(visible.map(path).collect())
 }
 
 /// `*` stands for any text, `?` for one byte. The last star alone is tried with more: what one before it would take, it can.

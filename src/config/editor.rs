@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{KEYS, Key, Kind, Kinds, Type};
+use super::keys::{KEYS, Key, Kind, Type};
 use super::units::{DURATION_UNITS, SIZE_UNITS};
 
 /// The schema of a whole relay.toml; also right for an included file, except that it asks for `version`.
-pub fn json_schema(kinds: &Kinds) -> Value {
-    let mut schema = table("", kinds);
+pub fn json_schema(stores: &[Kind]) -> Value {
+    let mut schema = table("", stores);
     let head = json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "relay.toml",
@@ -20,9 +20,9 @@ pub fn json_schema(kinds: &Kinds) -> Value {
     schema
 }
 
-fn table(path: &str, kinds: &Kinds) -> Value {
+fn table(path: &str, stores: &[Kind]) -> Value {
     let keys: Vec<&Key> = KEYS.iter().filter(|key| key.table == path).collect();
-    let properties: Map<_, _> = keys.iter().map(|key| (key.name.to_owned(), property(key, kinds))).collect();
+    let properties: Map<_, _> = keys.iter().map(|key| (key.name.to_owned(), property(key, stores))).collect();
     let required: Vec<_> = keys.iter().filter(|key| key.required()).map(|key| key.name).collect();
     let mut schema = json!({"type": "object", "additionalProperties": false, "properties": properties});
     if !required.is_empty() {
@@ -32,7 +32,7 @@ fn table(path: &str, kinds: &Kinds) -> Value {
         "topics.<name>.examples" => schema["oneOf"] = one_of(&["valid", "invalid"]),
         "tokens.<name>" => schema["oneOf"] = one_of(&["sha256", "secret"]),
         "tokens.<name>.secret" => schema["oneOf"] = one_of(&["env", "file"]),
-        "store" => return component(&schema, kinds.store, kinds),
+        "store" => return store(&schema, stores),
         _ => {}
     }
     schema
@@ -42,21 +42,18 @@ fn one_of(names: &[&str]) -> Value {
     names.iter().map(|name| json!({"required": [name]})).collect()
 }
 
-/// A component has the keys of its kind.
-fn component(common: &Value, kinds: &[Kind], all: &Kinds) -> Value {
+/// Each kind says what it is.
+fn store(common: &Value, kinds: &[Kind]) -> Value {
     let alternative = |kind: &Kind| {
         let mut schema = common.clone();
         schema["description"] = json!(kind.doc);
         schema["properties"]["kind"]["const"] = json!(kind.name);
-        for key in kind.keys {
-            schema["properties"][key.name] = property(key, all);
-        }
         schema
     };
     json!({"oneOf": kinds.iter().map(alternative).collect::<Vec<_>>()})
 }
 
-fn property(key: &Key, kinds: &Kinds) -> Value {
+fn property(key: &Key, stores: &[Kind]) -> Value {
     let path = key.path();
     let mut schema = match key.kind {
         Type::Text => json!({"type": "string"}),
@@ -73,9 +70,9 @@ fn property(key: &Key, kinds: &Kinds) -> Value {
         // Editors hand a TOML date over as text.
         Type::Time => json!({"type": "string", "format": "date-time"}),
         Type::Json => json!({}),
-        Type::Table => table(&path, kinds),
-        Type::Named => json!({"type": "object", "additionalProperties": table(&format!("{path}.<name>"), kinds)}),
-        Type::Tables => json!({"type": "array", "items": table(&path, kinds)}),
+        Type::Table => table(&path, stores),
+        Type::Named => json!({"type": "object", "additionalProperties": table(&format!("{path}.<name>"), stores)}),
+        Type::Tables => json!({"type": "array", "items": table(&path, stores)}),
     };
     schema["description"] = json!(key.doc);
     if let Some(default) = key.default_value() {

@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use crate::path::below;
+
 /// The most bytes of relay.toml, of an included file and of a secret.
 pub const MAX_FILE: usize = 16 << 20;
 
@@ -271,22 +273,6 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
-/// Whether a path stays below the directory it is relative to, by its text alone.
-pub fn stays_inside(path: &str) -> bool {
-    let mut depth = 0_i32;
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => depth -= 1,
-            _ => depth += 1,
-        }
-        if depth < 0 {
-            return false;
-        }
-    }
-    !path.starts_with('/') && !path.contains('\\')
-}
-
 /// Files in memory, for tests and for texts that are not on a disk.
 #[derive(Debug, Default, Clone)]
 pub struct Memory {
@@ -312,7 +298,7 @@ impl Memory {
 
 impl Files for Memory {
     fn read(&self, path: &str, limit: usize) -> Result<Vec<u8>, FileError> {
-        if !stays_inside(path) {
+        if below("", path).is_none() {
             return Err(FileError::Outside);
         }
         let bytes = self.files.get(path).ok_or(FileError::NotFound)?;

@@ -49,22 +49,13 @@ pub enum Type {
     Tables,
 }
 
-/// A kind that a component can have.
+/// A kind of store.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {
     /// The value of `kind`.
     pub name: &'static str,
     /// What it is, in one line.
     pub doc: &'static str,
-    /// What the component's table has beside `kind`.
-    pub keys: &'static [Key],
-}
-
-/// The kinds that are built into this relay, by component.
-#[derive(Debug, Clone, Copy)]
-pub struct Kinds {
-    /// `[store]`
-    pub store: &'static [Kind],
 }
 
 /// The default of a key that must be there.

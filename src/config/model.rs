@@ -176,12 +176,6 @@ pub struct History {
     pub age: Duration,
 }
 
-impl Default for History {
-    fn default() -> Self {
-        Self { count: 1_000, bytes: 1 << 20, age: Duration::from_secs(3_600) }
-    }
-}
-
 /// `compatibility`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compatibility {
@@ -257,13 +251,11 @@ impl TokenConfig {
 pub struct StoreConfig {
     /// `kind`
     pub kind: String,
-    /// What else the table says, by the types of the kind's keys: sizes in bytes, durations in milliseconds.
-    pub settings: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { kind: "memory".to_owned(), settings: serde_json::Map::new() }
+        Self { kind: "memory".to_owned() }
     }
 }
 
@@ -307,43 +299,4 @@ pub struct Limits {
     pub validation_budget: Duration,
     /// Zero is off.
     pub reload_poll: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            body: 256 << 10,
-            batch: 1_000,
-            frame: 64 << 10,
-            header: 16 << 10,
-            uri: 8 << 10,
-            header_timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(15),
-            auth_timeout: Duration::from_secs(5),
-            unauthenticated: 256,
-            ping_interval: Duration::from_secs(25),
-            pong_timeout: Duration::from_secs(10),
-            write_stall: Duration::from_secs(30),
-            subscriptions: 128,
-            connections: None,
-            send_buffer: 128 << 10,
-            outbound: 256 << 20,
-            window: 16 << 20,
-            family_topics: 10_000,
-            idempotency_keys: 100_000,
-            idempotency_window: Duration::from_secs(300),
-            registrations: 100_000,
-            registration_ttl: Duration::from_secs(3_600),
-            commands: 100,
-            auth_failures: 10,
-            publish_rate: None,
-            connect_rate: None,
-            drain: Duration::from_secs(20),
-            schema_size: 1 << 20,
-            regex_size: 1 << 20,
-            json_depth: 64,
-            validation_budget: Duration::from_millis(100),
-            reload_poll: Duration::from_secs(5),
-        }
-    }
 }

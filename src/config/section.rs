@@ -8,7 +8,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{self, Key, Kind, Type};
+use super::keys::{self, Key, Type};
 use super::model::Span;
 use crate::diagnostic::{Diagnostic, Fact, ValueFact, any_error};
 use crate::spelling::nearest;
@@ -50,8 +50,6 @@ pub struct Section<'a> {
     path: &'static str,
     /// As the file says it: `topics.cats`.
     shown: String,
-    /// Keys that the table has beside those of its path: those of a component's kind.
-    pub(super) more: &'static [Key],
     /// Where it begins.
     pub span: Span,
     /// Where to report.
@@ -62,7 +60,12 @@ impl<'a> Section<'a> {
     /// The top of a file.
     pub fn top(table: &'a DeTable<'a>, file: usize, findings: &'a Findings) -> Self {
         let span = Span { file, bytes: 0..0 };
-        Self::open(Some(table), "", String::new(), span, findings, &[])
+        Self::open(Some(table), "", String::new(), span, findings)
+    }
+
+    /// A table that is not there.
+    pub fn absent(path: &'static str, findings: &'a Findings) -> Self {
+        Self::open(None, path, path.to_owned(), Span { file: 0, bytes: 0..0 }, findings)
     }
 
     /// Opens a table and reports the keys in it that nobody knows.
@@ -72,9 +75,8 @@ impl<'a> Section<'a> {
         shown: String,
         span: Span,
         findings: &'a Findings,
-        more: &'static [Key],
     ) -> Self {
-        let section = Self { table, path, shown, span, findings, more };
+        let section = Self { table, path, shown, span, findings };
         for (name, value) in table.into_iter().flatten() {
             if section.key(name.get_ref()).is_none() {
                 section.unknown(name, value.get_ref());
@@ -84,11 +86,11 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
-        keys::find(self.path, name).or_else(|| self.more.iter().find(|key| key.name == name))
+        keys::find(self.path, name)
     }
 
     fn unknown(&self, name: &Spanned<Cow<'a, str>>, value: &DeValue<'a>) {
-        let known: Vec<_> = keys::names(self.path).chain(self.more.iter().map(|key| key.name)).collect();
+        let known: Vec<_> = keys::names(self.path).collect();
         let suggestion = nearest(name.get_ref(), known.iter().copied());
         let elsewhere = keys::tables_with(name.get_ref()).next().map(keys::show_table);
         let key = name.get_ref().to_string();
@@ -165,35 +167,11 @@ impl<'a> Section<'a> {
 
     /// A table with described keys; empty when it is absent.
     pub fn table(&self, name: &'static str) -> Section<'a> {
-        let (table, span) = self.child(name);
-        Self::open(table, self.child_path(name), self.path_of(name), span, self.findings, &[])
-    }
-
-    /// A component: a table whose `kind` says which further keys it has. `None`: there is no such kind.
-    pub fn component(&self, name: &'static str, kinds: &'static [Kind]) -> Option<(&'static Kind, Section<'a>)> {
-        let (table, span) = self.child(name);
-        let path = self.child_path(name);
-        let default = keys::find(path, "kind").map_or("", |key| key.default);
-        let chosen = table.and_then(|table| table.get("kind")).map_or(Some(default), |kind| kind.get_ref().as_str());
-        let kind = kinds.iter().find(|kind| chosen == Some(kind.name));
-        let Some(kind) = kind else {
-            let only_kind =
-                Section { table, path, shown: self.path_of(name), span, more: &[], findings: self.findings };
-            let (text, span) = only_kind.text("kind")?;
-            let known: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
-            let suggestion = nearest(text, known.iter().copied());
-            let fact = ValueFact::UnknownKind { table: self.path_of(name), kind: text.to_owned(), known, suggestion };
-            self.findings.report(fact, &span);
-            return None;
-        };
-        Some((kind, Self::open(table, path, self.path_of(name), span, self.findings, kind.keys)))
-    }
-
-    fn child(&self, name: &'static str) -> (Option<&'a DeTable<'a>>, Span) {
-        match self.get(name) {
+        let (table, span) = match self.get(name) {
             Some((key, value, span)) => (value.as_table().or_else(|| self.wrong_type(key, value, &span)), span),
             None => (None, self.span.clone()),
-        }
+        };
+        Self::open(table, self.child_path(name), self.path_of(name), span, self.findings)
     }
 
     /// Tables by names that the user chose; the place of each name with it. `None`: it is no table, which was reported.
@@ -205,7 +183,7 @@ impl<'a> Section<'a> {
             let span = self.at(name_of.span());
             let shown = self.path_of(name) + "." + &quoted(name_of.get_ref());
             let section = match value.get_ref().as_table() {
-                Some(table) => Some(Self::open(Some(table), path, shown, span.clone(), self.findings, &[])),
+                Some(table) => Some(Self::open(Some(table), path, shown, span.clone(), self.findings)),
                 None => {
                     let found = found(value.get_ref());
                     let fact =
@@ -227,7 +205,7 @@ impl<'a> Section<'a> {
         let open = |item: &'a Spanned<DeValue<'a>>| {
             let span = self.at(item.span());
             let table = item.get_ref().as_table().or_else(|| self.wrong_type(key, item.get_ref(), &span))?;
-            Some(Self::open(Some(table), path, self.path_of(name), span, self.findings, &[]))
+            Some(Self::open(Some(table), path, self.path_of(name), span, self.findings))
         };
         items.iter().filter_map(open).collect()
     }

@@ -7,29 +7,16 @@ use serde_json::json;
 use super::decode::{Decoded, decode};
 use super::editor::json_schema;
 use super::files::{Memory, Reading};
-use super::keys::{KEYS, Key, Kind, Kinds, Type, find};
+use super::keys::{KEYS, Key, Kind, Type, find};
 use super::model::{Compatibility, Config, Limits, Listen, OnLag, SchemaSource, Server};
 use super::reference::markdown;
 use super::view::{MASKED, view};
 use crate::message::Time;
 
-const KINDS: Kinds = Kinds {
-    store: &[
-        Kind { name: "memory", doc: "", keys: &[] },
-        Kind {
-            name: "disk",
-            doc: "",
-            keys: &[
-                Key { table: "store", name: "path", kind: Type::Text, default: "", doc: "" },
-                Key { table: "store", name: "sync", kind: Type::Duration(1, 1_000), default: "", doc: "" },
-                Key { table: "store", name: "segment", kind: Type::Size(1, 1 << 40), default: "", doc: "" },
-            ],
-        },
-    ],
-};
+const STORES: &[Kind] = &[Kind { name: "memory", doc: "" }, Kind { name: "disk", doc: "" }];
 
 fn decoded(files: &Memory) -> Decoded {
-    decode(&Reading::new(files), &KINDS, Time(0))
+    decode(&Reading::new(files), STORES, Time(0))
 }
 
 /// What is said of a text, as `code: sentence`.
@@ -146,17 +133,16 @@ fn listeners_are_addresses_or_sockets_and_admin_can_be_off() {
 }
 
 #[test]
-fn a_component_has_the_keys_of_its_kind_and_no_others() {
-    let store = |lines: &str| format!("version = 1\n[topics]\n[store]\n{lines}\n");
-    let config =
-        decoded(&Memory::new(&store("kind = \"disk\"\npath = \"/var\"\nsync = \"20 ms\"\nsegment = \"1 GiB\""))).config;
-    assert_eq!(config.store.kind, "disk");
+fn a_store_is_of_a_kind_that_is_there() {
+    let store = |lines: &str| {
+        format!("version = 1\n[topics.x]\nschema = \"any\"\n[anonymous]\npublish = [\"x\"]\n[store]\n{lines}\n")
+    };
+    assert_eq!(good(&Memory::new(&store("kind = \"disk\""))).store.kind, "disk");
+    assert_eq!(good(&Memory::new(&store(""))).store.kind, "memory");
     assert_eq!(
-        serde_json::Value::Object(config.store.settings),
-        json!({"path": "/var", "sync": 20, "segment": 1 << 30})
+        said(&store("kind = \"dsik\"\npath = \"/var\"")),
+        ["unknown-kind: `dsik` is not a kind of `store`", "unknown-key: unknown key `path` in `[store]`"]
     );
-    let said = said(&store("kind = \"memory\"\npath = \"/var\"")).join("\n");
-    assert!(said.contains("unknown-key: unknown key `path` in `[store]`"), "{said}");
 }
 
 #[test]
@@ -165,7 +151,7 @@ fn an_included_file_is_read_once_and_relay_toml_never_includes_itself() {
         .with("a.toml", "[topics.x]\nschema = \"any\"\n")
         .with("b.txt", "no");
     let reading = Reading::new(&files);
-    let decoded = decode(&reading, &KINDS, Time(0));
+    let decoded = decode(&reading, STORES, Time(0));
     assert_eq!((decoded.diagnostics.len(), decoded.config.topics.len()), (0, 1));
     assert_eq!(reading.paths(), ["", "a.toml", "relay.toml"]);
 }
@@ -174,7 +160,7 @@ fn an_included_file_is_read_once_and_relay_toml_never_includes_itself() {
 fn the_hash_changes_with_every_file_that_is_read_and_with_no_other() {
     let hash = |files: &Memory| {
         let reading = Reading::new(files);
-        decode(&reading, &KINDS, Time(0));
+        decode(&reading, STORES, Time(0));
         reading.hash()
     };
     let files =
@@ -228,7 +214,7 @@ fn the_view_shows_no_digest() {
 
 #[test]
 fn the_editors_schema_accepts_what_the_decoder_does_and_describes_every_key() {
-    let schema = json_schema(&KINDS);
+    let schema = json_schema(STORES);
     assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
     assert_eq!(schema["required"], json!(["version"]));
     let text = schema.to_string();

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::json::to_json;
-use super::keys::{Key, Type};
+use super::keys::Type;
 use super::model::Span;
 use super::section::{Placed, Section, found};
 use super::units::{parse_duration, parse_size, show_duration, show_size};
@@ -124,6 +124,31 @@ impl<'a> Section<'a> {
         None
     }
 
+    /// A whole number in the range of the key, else its default.
+    pub fn count_or_default<T: TryFrom<u64>>(&self, name: &'static str) -> T {
+        let count = self.count(name).and_then(|(count, _)| T::try_from(count).ok());
+        count.unwrap_or_else(|| self.default(name, |text| T::try_from(text.parse().ok()?).ok()))
+    }
+
+    /// Bytes, else the key's default.
+    pub fn size_or_default(&self, name: &'static str) -> usize {
+        self.size(name).map_or_else(|| self.default_size(name), |(bytes, _)| bytes)
+    }
+
+    /// The bytes that a key's default is.
+    pub fn default_size(&self, name: &str) -> usize {
+        self.default(name, |text| usize::try_from(parse_size(text)?).ok())
+    }
+
+    /// A span of time, else the key's default.
+    pub fn duration_or_default(&self, name: &'static str) -> Duration {
+        self.duration(name).unwrap_or_else(|| self.default(name, parse_duration))
+    }
+
+    fn default<T>(&self, name: &str, read: impl Fn(&str) -> Option<T>) -> T {
+        self.key(name).and_then(|key| read(key.default)).expect("the table of keys writes a default as a file does")
+    }
+
     /// A point in time.
     pub fn time(&self, name: &'static str) -> Option<Placed<Time>> {
         let (key, value, span) = self.get(name)?;
@@ -157,24 +182,6 @@ impl<'a> Section<'a> {
                 None
             }
         }
-    }
-
-    /// What a component has beside its kind, by the types of its keys: sizes in bytes, durations in milliseconds. What
-    /// is absent or reported stays out.
-    pub fn settings(&self) -> Map<String, Value> {
-        let setting = |key: &'static Key| {
-            let value = match key.kind {
-                Type::Text | Type::Choice(_) => self.choice(key.name)?.into(),
-                Type::Count(..) => self.count(key.name)?.0.into(),
-                Type::Size(..) => self.size(key.name)?.0.into(),
-                Type::Duration(..) => u64::try_from(self.duration(key.name)?.as_millis()).ok()?.into(),
-                Type::Rate(_) => self.rate(key.name)??.into(),
-                Type::Texts => self.texts(key.name)?.into_iter().map(|(text, _)| text).collect(),
-                Type::Time | Type::Json | Type::Table | Type::Named | Type::Tables => self.json(key.name)?.0,
-            };
-            Some((key.name.to_owned(), value))
-        };
-        self.more.iter().filter_map(setting).collect()
     }
 }
 

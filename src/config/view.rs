@@ -24,14 +24,12 @@ pub fn view(config: &Config) -> Value {
 
 /// What does not grow with the topics and tokens: `[server]`, `[log]`, `[limits]`, `[store]`.
 pub fn settings(config: &Config) -> Value {
-    let mut store = Map::from_iter([("kind".to_owned(), json!(config.store.kind))]);
-    store.extend(config.store.settings.clone());
     json!({
         "version": 1,
         "server": server(&config.server),
         "log": { "format": if config.log.json { "json" } else { "human" }, "level": config.log.level },
         "limits": limits(&config.limits),
-        "store": store,
+        "store": { "kind": config.store.kind },
     })
 }
 

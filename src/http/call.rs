@@ -7,8 +7,8 @@ use warp::http::request::Parts;
 use warp::http::{Extensions, HeaderMap, HeaderName, Method, Request, Uri, Version, header};
 use warp::{Filter, Rejection};
 
+use crate::host::Host;
 use crate::http::answer::Rejected;
-use crate::http::host::Host;
 use crate::http::{Link, Side, credential, forwarded, health, origin};
 use crate::identify::identify;
 use crate::live::Live;

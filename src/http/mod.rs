@@ -16,7 +16,6 @@ pub mod flow;
 pub mod forwarded;
 mod health;
 mod history;
-mod host;
 mod origin;
 mod publish;
 mod query;

@@ -10,8 +10,8 @@ use warp::http::header::{
 use warp::http::{Method, StatusCode};
 use warp::reply::Response;
 
+use crate::host::Host;
 use crate::http::call::Call;
-use crate::http::host::Host;
 use crate::http::{Side, health};
 use crate::problem::Refusal;
 

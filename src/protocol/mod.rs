@@ -12,18 +12,8 @@ pub mod sse;
 
 use crate::plugin::Protocol;
 
-/// A kind of WebSocket subprotocol.
-pub struct Kind {
-    /// The subprotocol's name, by which a subscriber asks for it (RFC 6455, section 1.9).
-    pub name: &'static str,
-    /// What it is, in a line.
-    pub about: &'static str,
-    /// It; a protocol has no state.
-    pub protocol: &'static dyn Protocol,
-}
-
-/// Every WebSocket subprotocol; the first is spoken where none is asked for.
-pub const KINDS: &[Kind] = &[relay_v1::KIND, relay_raw::KIND];
+/// Every WebSocket subprotocol; the first is spoken where none is asked for. Each needs a slot: `ENCODERS` counts them.
+pub const KINDS: &[&dyn Protocol] = &[&relay_v1::RelayV1, &relay_raw::RelayRaw];
 
 #[cfg(test)]
 #[path = "notice_tests.rs"]
@@ -31,18 +21,18 @@ mod notices;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::KINDS;
     use crate::plugin::{ENCODERS, Encoder};
     use crate::protocol::sse::Sse;
 
     #[test]
-    fn every_encoder_has_a_slot_of_its_own_and_every_kind_its_name() {
-        let mut slots = vec![Sse.slot()];
-        for kind in KINDS {
-            assert_eq!(kind.protocol.name(), kind.name);
-            slots.push(kind.protocol.slot());
-        }
+    fn every_encoder_has_a_slot_and_every_protocol_a_name_of_its_own() {
+        let mut slots: Vec<usize> = KINDS.iter().map(|protocol| protocol.slot()).chain([Sse.slot()]).collect();
         slots.sort_unstable();
         assert_eq!(slots, (0..ENCODERS).collect::<Vec<_>>());
+        let names: BTreeSet<&str> = KINDS.iter().map(|protocol| protocol.name()).collect();
+        assert_eq!(names.len(), KINDS.len());
     }
 }

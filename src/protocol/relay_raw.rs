@@ -14,14 +14,7 @@ use crate::frame::{self, Opcode};
 use crate::message::{Epoch, Record};
 use crate::notice::{GapReason, Notice};
 use crate::plugin::{Encoder, Protocol};
-use crate::protocol::{Kind, command};
-
-/// The kind.
-pub const KIND: Kind = Kind {
-    name: "relay.raw",
-    about: "bare payloads; closes where something would have to be told",
-    protocol: &RelayRaw,
-};
+use crate::protocol::command;
 
 /// The protocol; it has no state.
 pub struct RelayRaw;
@@ -54,7 +47,7 @@ impl Encoder for RelayRaw {
 
 impl Protocol for RelayRaw {
     fn name(&self) -> &'static str {
-        KIND.name
+        "relay.raw"
     }
 
     fn command(&self, text: &str) -> Result<Command, BadCommand> {

@@ -8,14 +8,7 @@ use crate::frame::{self, Opcode};
 use crate::message::{Epoch, Record};
 use crate::notice::Notice;
 use crate::plugin::{Encoder, Protocol};
-use crate::protocol::{Kind, command, envelope};
-
-/// The kind.
-pub const KIND: Kind = Kind {
-    name: "relay.v1",
-    about: "JSON objects: messages with their id and time, and every notice",
-    protocol: &RelayV1,
-};
+use crate::protocol::{command, envelope};
 
 /// The protocol; it has no state.
 pub struct RelayV1;
@@ -40,7 +33,7 @@ impl Encoder for RelayV1 {
 
 impl Protocol for RelayV1 {
     fn name(&self) -> &'static str {
-        KIND.name
+        "relay.v1"
     }
 
     fn command(&self, text: &str) -> Result<Command, BadCommand> {

@@ -40,62 +40,38 @@ pub struct Json<'t> {
     pub text: Bytes,
 }
 
-/// Why a text is not JSON to us.
+/// Why a text is not JSON to us. Lines and columns count from 1, columns in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JsonError {
-    /// Not JSON, or not allowed here; line and column count from 1, columns in bytes.
-    Malformed {
-        /// Line.
-        line: usize,
-        /// Column.
-        column: usize,
-        /// What is wrong.
-        detail: String,
-    },
-    /// An object has the same key twice.
-    DuplicateKey {
-        /// Where (RFC 6901).
-        pointer: String,
-    },
+#[expect(missing_docs, reason = "each name says it")]
+pub enum Fault {
+    /// Not JSON, or not allowed here.
+    Syntax { line: usize, column: usize, detail: String },
+    /// Arrays and objects nest deeper than this.
+    TooDeep { line: usize, column: usize, limit: usize },
+    /// An object has the same key twice; where, as RFC 6901 writes it.
+    DuplicateKey { pointer: String },
 }
 
 /// Reads one JSON text whose arrays and objects nest at most `depth` deep (at most [`MAX_DEPTH`]).
 ///
 /// # Errors
-/// [`JsonError`] with the place.
-pub fn parse(text: &Bytes, depth: usize) -> Result<Json<'_>, JsonError> {
+/// [`Fault`] with the place.
+pub fn parse(text: &Bytes, depth: usize) -> Result<Json<'_>, Fault> {
     let tree = read(text, depth)?;
     Ok(Json { tree, text: compact::compact(text) })
 }
 
-impl From<JsonError> for Refusal {
-    fn from(error: JsonError) -> Self {
-        match error {
-            JsonError::Malformed { line, column, detail } => Self::MalformedJson { line, column, detail },
-            JsonError::DuplicateKey { pointer } => Self::DuplicateKey { pointer },
-        }
-    }
-}
-
-impl From<Fault> for JsonError {
+impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Syntax { line, column, detail } => Self::Malformed { line, column, detail },
+            Fault::Syntax { line, column, detail } => Self::MalformedJson { line, column, detail },
             Fault::TooDeep { line, column, limit } => {
                 let detail = format!("nested deeper than `limits.json_depth` allows ({limit})");
-                Self::Malformed { line, column, detail }
+                Self::MalformedJson { line, column, detail }
             }
             Fault::DuplicateKey { pointer } => Self::DuplicateKey { pointer },
         }
     }
-}
-
-/// Why [`read`] refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fault {
-    Syntax { line: usize, column: usize, detail: String },
-    TooDeep { line: usize, column: usize, limit: usize },
-    DuplicateKey { pointer: String },
 }
 
 /// The value of a text; nesting as for [`parse`].

@@ -25,7 +25,6 @@ pub const KIND: Kind = Kind {
     config: keys::Kind {
         name: "memory",
         doc: "in this process's memory: a restart begins a new log, and says so by a new epoch",
-        keys: &[],
     },
     build: |settings| Arc::new(MemoryStore::new(settings)),
 };

@@ -19,7 +19,7 @@ use crate::plugin::Store;
 
 /// One kind of store, as `[store] kind = "…"` names it.
 pub struct Kind {
-    /// Its name in the configuration, what it is, and the keys of its own.
+    /// Its name in the configuration, and what it is.
     pub config: keys::Kind,
     /// Opens a log of this kind.
     pub build: fn(&Settings) -> Arc<dyn Store>,

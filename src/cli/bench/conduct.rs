@@ -22,7 +22,7 @@ use crate::cli::bench::payload::Work;
 use crate::cli::bench::progress::Progress;
 use crate::cli::bench::publisher::{Desk, Tally, Terms, nanoseconds};
 use crate::cli::bench::report::Report;
-use crate::cli::bench::target::Target;
+use crate::cli::target::Target;
 use crate::message::Seq;
 
 /// How long is waited for a message that does not come.

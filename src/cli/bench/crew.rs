@@ -17,8 +17,8 @@ use tokio::task::{JoinSet, LocalSet};
 use crate::cli::bench::arguments::Transport;
 use crate::cli::bench::figures::Figures;
 use crate::cli::bench::ledger::{Accepted, Account, Delivery, Ledger, Member};
-use crate::cli::bench::target::Target;
 use crate::cli::bench::{event_stream, websocket};
+use crate::cli::target::Target;
 use crate::message::Seq;
 use crate::name::TopicName;
 

@@ -11,7 +11,7 @@ use memchr::memmem;
 use crate::cli::bench::crew::Crew;
 use crate::cli::bench::frame::Heard;
 use crate::cli::bench::ledger::Member;
-use crate::cli::bench::requests::{Driver, open_stream, refusal};
+use crate::cli::requests::{Driver, open_stream, refusal};
 
 /// How long a stream may take to begin.
 const PATIENCE: Duration = Duration::from_secs(10);

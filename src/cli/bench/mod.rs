@@ -19,9 +19,7 @@ mod plot;
 mod progress;
 mod publisher;
 mod report;
-mod requests;
 mod show;
-mod target;
 mod websocket;
 
 use std::process::ExitCode;
@@ -35,8 +33,8 @@ use super::{complain, print};
 use crate::cli::bench::conduct::conduct;
 use crate::cli::bench::payload::Work;
 use crate::cli::bench::report::Report;
-use crate::cli::bench::requests::Requests;
-use crate::cli::bench::target::Target;
+use crate::cli::requests::Requests;
+use crate::cli::target::{Target, Unfound};
 use crate::server::descriptors;
 
 /// Descriptors that are needed besides those of subscribers and publishers.
@@ -78,7 +76,8 @@ fn measure(arguments: &Arguments) -> Result<Report, String> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let report = runtime.block_on(async {
         let token = token.as_ref().map(ExposeSecret::expose_secret);
-        let target = Target::find(&arguments.url, arguments.ca.as_deref(), token).await?;
+        let target = Target::find(&arguments.url, arguments.ca.as_deref(), token).await;
+        let target = target.map_err(|why| unfound(&arguments.url, why))?;
         let work = Work::prepare(arguments, &mut Requests::open(&target).await?).await?;
         conduct(arguments, target, work).await
     });
@@ -89,6 +88,17 @@ fn measure(arguments: &Arguments) -> Result<Report, String> {
         disk::write(path, &plot::svg(&mut report))?;
     }
     Ok(report)
+}
+
+fn unfound(url: &str, why: Unfound) -> String {
+    match why {
+        Unfound::Misnamed => {
+            let written = "`http://host:port`, `https://host:port` or `unix:/path` of its public listener";
+            format!("`{}` is not where a relay can be: write {written}", url.escape_debug())
+        }
+        Unfound::Unreachable(error) => format!("cannot connect to `{url}` ({error}): is a relay running there?"),
+        Unfound::Unfit(why) => why,
+    }
 }
 
 fn token(arguments: &Arguments) -> Result<Option<SecretString>, String> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::cli::bench::arguments::{Arguments, MAX_PAYLOAD};
 use crate::cli::bench::disk;
-use crate::cli::bench::requests::{Requests, refusal};
+use crate::cli::requests::{Requests, refusal};
 use crate::name::TopicName;
 use crate::schema::compile::{SchemaCache, SchemaLimits, Sources, compile_all};
 

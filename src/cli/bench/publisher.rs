@@ -14,7 +14,7 @@ use crate::cli::bench::crew::Run;
 use crate::cli::bench::figures::Latencies;
 use crate::cli::bench::frame::receipt;
 use crate::cli::bench::ledger::Accepted;
-use crate::cli::bench::requests::{Requests, refusal, request};
+use crate::cli::requests::{Requests, refusal, request};
 use crate::message::Seq;
 
 /// A publisher that waits for no answer.

@@ -14,8 +14,8 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use crate::cli::bench::crew::Crew;
 use crate::cli::bench::frame::Heard;
 use crate::cli::bench::ledger::Member;
-use crate::cli::bench::requests::refusal;
-use crate::cli::bench::target::Wire;
+use crate::cli::requests::refusal;
+use crate::cli::target::Wire;
 
 /// How long a subscription may take to stand.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,51 +1,45 @@
 //! `[limits]`
 
 use crate::config::model::Limits;
-use crate::config::section::Section;
+use crate::config::section::{Findings, Section};
 use crate::config::units::show_size;
 use crate::diagnostic::ServerFact;
 
 pub(super) fn limits(section: &Section<'_>) -> Limits {
-    let default = Limits::default();
-    let size = |name, default| section.size(name).map_or(default, |(bytes, _)| bytes);
-    let count = |name, default| section.count(name).and_then(|(n, _)| usize::try_from(n).ok()).unwrap_or(default);
-    let each_second = |name, default| section.count(name).and_then(|(n, _)| u32::try_from(n).ok()).unwrap_or(default);
-    let duration = |name, default| section.duration(name).unwrap_or(default);
-    let body = section.size("body");
-    let window = section.size("window");
+    let (body, window) = (section.size("body"), section.size("window"));
     let limits = Limits {
-        body: body.as_ref().map_or(default.body, |(bytes, _)| *bytes),
-        batch: count("batch", default.batch),
-        frame: size("frame", default.frame),
-        header: size("header", default.header),
-        uri: size("uri", default.uri),
-        header_timeout: duration("header_timeout", default.header_timeout),
-        body_timeout: duration("body_timeout", default.body_timeout),
-        auth_timeout: duration("auth_timeout", default.auth_timeout),
-        unauthenticated: count("unauthenticated", default.unauthenticated),
-        ping_interval: duration("ping_interval", default.ping_interval),
-        pong_timeout: duration("pong_timeout", default.pong_timeout),
-        write_stall: duration("write_stall", default.write_stall),
-        subscriptions: count("subscriptions", default.subscriptions),
+        body: body.as_ref().map_or_else(|| section.default_size("body"), |(bytes, _)| *bytes),
+        batch: section.count_or_default("batch"),
+        frame: section.size_or_default("frame"),
+        header: section.size_or_default("header"),
+        uri: section.size_or_default("uri"),
+        header_timeout: section.duration_or_default("header_timeout"),
+        body_timeout: section.duration_or_default("body_timeout"),
+        auth_timeout: section.duration_or_default("auth_timeout"),
+        unauthenticated: section.count_or_default("unauthenticated"),
+        ping_interval: section.duration_or_default("ping_interval"),
+        pong_timeout: section.duration_or_default("pong_timeout"),
+        write_stall: section.duration_or_default("write_stall"),
+        subscriptions: section.count_or_default("subscriptions"),
         connections: section.count("connections").and_then(|(n, _)| usize::try_from(n).ok()),
-        send_buffer: size("send_buffer", default.send_buffer),
-        outbound: size("outbound", default.outbound),
-        window: window.as_ref().map_or(default.window, |(bytes, _)| *bytes),
-        family_topics: count("family_topics", default.family_topics),
-        idempotency_keys: count("idempotency_keys", default.idempotency_keys),
-        idempotency_window: duration("idempotency_window", default.idempotency_window),
-        registrations: count("registrations", default.registrations),
-        registration_ttl: duration("registration_ttl", default.registration_ttl),
-        commands: each_second("commands", default.commands),
-        auth_failures: each_second("auth_failures", default.auth_failures),
+        send_buffer: section.size_or_default("send_buffer"),
+        outbound: section.size_or_default("outbound"),
+        window: window.as_ref().map_or_else(|| section.default_size("window"), |(bytes, _)| *bytes),
+        family_topics: section.count_or_default("family_topics"),
+        idempotency_keys: section.count_or_default("idempotency_keys"),
+        idempotency_window: section.duration_or_default("idempotency_window"),
+        registrations: section.count_or_default("registrations"),
+        registration_ttl: section.duration_or_default("registration_ttl"),
+        commands: section.count_or_default("commands"),
+        auth_failures: section.count_or_default("auth_failures"),
         publish_rate: section.rate("publish_rate").flatten(),
         connect_rate: section.rate("connect_rate").flatten(),
-        drain: duration("drain", default.drain),
-        schema_size: size("schema_size", default.schema_size),
-        regex_size: size("regex_size", default.regex_size),
-        json_depth: count("json_depth", default.json_depth),
-        validation_budget: duration("validation_budget", default.validation_budget),
-        reload_poll: duration("reload_poll", default.reload_poll),
+        drain: section.duration_or_default("drain"),
+        schema_size: section.size_or_default("schema_size"),
+        regex_size: section.size_or_default("regex_size"),
+        json_depth: section.count_or_default("json_depth"),
+        validation_budget: section.duration_or_default("validation_budget"),
+        reload_poll: section.duration_or_default("reload_poll"),
     };
     if limits.window < limits.body {
         let span = window.or(body).map_or(section.span.clone(), |(_, span)| span);
@@ -53,4 +47,11 @@ pub(super) fn limits(section: &Section<'_>) -> Limits {
         section.findings.report(ServerFact::WindowBelowBody { window, body }, &span);
     }
     limits
+}
+
+/// What counts where the file says nothing.
+impl Default for Limits {
+    fn default() -> Self {
+        limits(&Section::absent("limits", &Findings::default()))
+    }
 }

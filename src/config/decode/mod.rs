@@ -15,13 +15,14 @@ use toml::de::DeTable;
 use super::check;
 use super::documents::{self, Document};
 use super::files::Reading;
-use super::keys::Kinds;
+use super::keys::Kind;
 use super::model::{Config, Server, Span, StoreConfig};
 use super::section::{Findings, Section};
 use super::syntax;
 use crate::diagnostic::{Diagnostic, Fact, FileFact, Sources, ValueFact};
 use crate::message::Time;
 use crate::name::Pattern;
+use crate::spelling::nearest;
 
 /// What came of the files.
 pub struct Decoded {
@@ -49,15 +50,15 @@ pub(super) struct Names {
 /// Everything that is read once for the whole configuration while it is being decoded.
 struct Context<'a> {
     reading: &'a Reading<'a>,
-    kinds: &'a Kinds,
+    stores: &'a [Kind],
     now: Time,
 }
 
-/// Reads and decodes relay.toml and what it includes.
-pub fn decode(reading: &Reading<'_>, kinds: &Kinds, now: Time) -> Decoded {
+/// Reads and decodes relay.toml and what it includes. `stores` are the kinds that `[store]` may name.
+pub fn decode(reading: &Reading<'_>, stores: &[Kind], now: Time) -> Decoded {
     let findings = Findings::default();
     let mut sources = Sources::default();
-    let context = Context { reading, kinds, now };
+    let context = Context { reading, stores, now };
     let mut config = Config::default();
     let mut broken = Vec::new();
     let mut keys = BTreeMap::new();
@@ -119,9 +120,7 @@ fn fill(config: &mut Config, top: &Section<'_>, included: Vec<Section<'_>>, cont
     config.log = server::log(&top.table("log"));
     config.limits = limits::limits(&top.table("limits"));
     config.anonymous = tokens::grants(&top.table("anonymous"), &mut names);
-    if let Some((kind, section)) = top.component("store", context.kinds.store) {
-        config.store = StoreConfig { kind: kind.name.to_owned(), settings: section.settings() };
-    }
+    config.store = store(&top.table("store"), context.stores);
     for file in std::iter::once(top).chain(&included) {
         for (name, span, section) in file.named("topics") {
             config.topics.extend(section.and_then(|s| topics::topic(name, span, &s, &config.limits, &mut names)));
@@ -131,6 +130,17 @@ fn fill(config: &mut Config, top: &Section<'_>, included: Vec<Section<'_>>, cont
         }
     }
     names
+}
+
+fn store(section: &Section<'_>, kinds: &[Kind]) -> StoreConfig {
+    let Some((kind, span)) = section.text("kind") else { return StoreConfig::default() };
+    let known: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
+    if !known.contains(&kind) {
+        let suggestion = nearest(kind, known.iter().copied());
+        let fact = ValueFact::UnknownKind { table: "store".to_owned(), kind: kind.to_owned(), known, suggestion };
+        section.findings.report(fact, &span);
+    }
+    StoreConfig { kind: kind.to_owned() }
 }
 
 fn version(top: &Section<'_>) {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::config::model::{Listen, Log, Server, Span};
 use crate::config::section::{Placed, Section};
 use crate::diagnostic::ServerFact;
+use crate::host::Host;
 
 /// The longest path of a Unix socket, in bytes: `sun_path` without the zero behind it (unix(7)).
 const MAX_SOCKET: usize = 107;
@@ -134,19 +135,13 @@ fn origin(text: &str) -> Option<String> {
     (!names_default && host(authority).is_some()).then(|| text.to_ascii_lowercase())
 }
 
-/// A host, with a port or without.
+/// A host, with a port or without, as one writes it: of a request it may be stranger, but who writes `*` or `,` means more
+/// than the one name that it would be.
 fn host(text: &str) -> Option<String> {
-    let (name, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (address, rest) = rest.split_once(']')?;
-            address.parse::<std::net::Ipv6Addr>().ok()?;
-            (None, rest.strip_prefix(':').or_else(|| rest.is_empty().then_some("1")))
-        }
-        None => text.split_once(':').map_or((Some(text), Some("1")), |(name, port)| (Some(name), Some(port))),
-    };
-    let name_fits = name
-        .is_none_or(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)));
-    (name_fits && port?.parse::<u16>().is_ok()).then(|| text.to_ascii_lowercase())
+    let host = Host::parse(text)?;
+    let is_plain = host.name().bytes().all(|b| b.is_ascii_alphanumeric() || b"-._[:]".contains(&b));
+    let is_port = host.port().is_none_or(|port| port.parse::<u16>().is_ok());
+    (is_plain && is_port).then(|| text.to_ascii_lowercase())
 }
 
 /// An address, or a network as address and prefix length. Callers are IPv4 where they can be, so that such a network is
@@ -215,7 +210,9 @@ mod tests {
             assert_eq!(origin(bad), None, "{bad}");
         }
         assert_eq!(host("Relay.Example:80").as_deref(), Some("relay.example:80"));
-        for bad in ["", "a b", "http://a", "a:b", "[::1", "[::g]", "[::1]x", "*.a", "a:"] {
+        for bad in
+            ["", "a b", "http://a", "a:b", "[::1", "[::g]", "[::1]x", "*.a", "a:", "a:65536", "a:+80", "a,b", "[::1%a]"]
+        {
             assert_eq!(host(bad), None, "{bad}");
         }
         assert_eq!(proxy("10.0.0.0/8").map(|(_, bits)| bits), Some(8));

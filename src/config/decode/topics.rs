@@ -1,14 +1,12 @@
 //! `[topics.*]`
 
-use std::sync::Arc;
-
 use super::Names;
-use crate::config::files::stays_inside;
 use crate::config::model::{Compatibility, Example, History, Limits, OnLag, SchemaSource, Span, TopicConfig};
 use crate::config::section::Section;
 use crate::config::units::show_size;
 use crate::diagnostic::TopicFact;
 use crate::name::{NameError, Pattern};
+use crate::path::below;
 
 /// `None` when its name or its schema cannot be used.
 pub(super) fn topic(
@@ -69,30 +67,16 @@ fn schema(section: &Section<'_>, key: &'static str) -> Option<(SchemaSource, Spa
         section.findings.report(TopicFact::BadSchemaPath { path: path() }, &span);
         return None;
     }
-    if !stays_inside(text) {
+    let Some(file) = below("", text) else {
         section.findings.report(TopicFact::SchemaOutside { path: path() }, &span);
         return None;
-    }
-    Some((SchemaSource::File(normal(text)), span))
-}
-
-/// One spelling for each file: without `.`, `..` and empty parts.
-fn normal(path: &str) -> Arc<str> {
-    let mut parts = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            _ => parts.push(part),
-        }
-    }
-    parts.join("/").into()
+    };
+    Some((SchemaSource::File(file.into()), span))
 }
 
 fn history(topic: &str, section: &Section<'_>, limits: &Limits) -> History {
     let table = section.table("history");
-    let default = History::default();
-    let count = table.count("count").and_then(|(n, _)| usize::try_from(n).ok()).unwrap_or(default.count);
+    let count = table.count_or_default("count");
     let bytes = table.size("bytes");
     if let Some((bytes, span)) = bytes.as_ref().filter(|(bytes, _)| *bytes < limits.body && count > 0) {
         let (bytes, body) = (show_size(*bytes as u64), show_size(limits.body as u64));
@@ -100,8 +84,8 @@ fn history(topic: &str, section: &Section<'_>, limits: &Limits) -> History {
     }
     History {
         count,
-        bytes: bytes.map_or(default.bytes.max(limits.body), |(bytes, _)| bytes),
-        age: table.duration("age").unwrap_or(default.age),
+        bytes: bytes.map_or_else(|| table.default_size("bytes").max(limits.body), |(bytes, _)| bytes),
+        age: table.duration_or_default("age"),
     }
 }
 
@@ -113,16 +97,4 @@ fn example(section: &Section<'_>) -> Option<Example> {
     }
     let (instance, span) = section.json(if valid { "valid" } else { "invalid" })?;
     Some(Example { instance, valid, span })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::normal;
-
-    #[test]
-    fn a_file_has_one_spelling() {
-        for text in ["schemas/cat.json", "./schemas//cat.json", "schemas/old/../cat.json"] {
-            assert_eq!(&*normal(text), "schemas/cat.json");
-        }
-    }
 }

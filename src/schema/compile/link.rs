@@ -4,6 +4,7 @@ use jsonschema::uri;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
+use crate::path::below;
 use crate::schema::compile::dialect;
 use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::library::{Library, Node, path_of};
@@ -166,21 +167,9 @@ fn sibling(from: &str, text: &str) -> Option<String> {
     if path.is_empty() {
         return Some(from.to_owned());
     }
-    let mut segments: Vec<&str> = from.split('/').collect();
-    segments.pop();
-    if path.starts_with('/') {
-        segments.clear();
-    }
-    for segment in path.split('/') {
-        match segment {
-            "" | "." => {}
-            ".." => {
-                segments.pop()?;
-            }
-            name => segments.push(name),
-        }
-    }
-    Some(segments.join("/"))
+    let directory = from.rsplit_once('/').map_or("", |(directory, _)| directory);
+    // What begins with a slash begins at relay.toml's directory.
+    if path.starts_with('/') { below("", path.trim_start_matches('/')) } else { below(directory, &path) }
 }
 
 /// Whether a URI reference is absolute (RFC 3986, section 3.1) or names an authority.

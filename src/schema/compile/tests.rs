@@ -87,6 +87,7 @@ fn references_that_lead_nowhere() {
                 {"$ref": "none.json"}, {"$ref": "../../etc/passwd"}, {"$ref": "/etc/passwd"}, {"$ref": "%2e%2e/%2e%2e/up.json"},
                 {"$ref": "c.json#/$defs/none"}, {"$ref": "c.json#none"}, {"$ref": "#/allOf/99"}, {"$ref": "#/allOf"}, {"$ref": "http://example.org/x.json"},
                 {"$ref": "file:///etc/passwd"}, {"$ref": "http://[bad"}, {"$dynamicRef": "#nowhere"},
+                {"$ref": "..%5Cup.json"},
             ]}),
         ),
         ("schemas/c.json", json!(true)),
@@ -106,7 +107,8 @@ schemas/b.json:1:199 "#/allOf" [schema-ref-not-a-schema] `#/allOf` is in `schema
 schemas/b.json:1:218 "http://example.org/x.json" [schema-ref-remote] `http://example.org/x.json` is not one of the schema files
 schemas/b.json:1:255 "file:///etc/passwd" [schema-ref-remote] `file:///etc/passwd` is not one of the schema files
 schemas/b.json:1:285 "http://[bad" [schema-invalid-uri] `$ref` is not a URI reference: `http://[bad`
-schemas/b.json:1:315 "#nowhere" [schema-ref-nowhere] `#nowhere` names nothing in `schemas/b.json`"##,
+schemas/b.json:1:315 "#nowhere" [schema-ref-nowhere] `#nowhere` names nothing in `schemas/b.json`
+schemas/b.json:1:335 "..%5Cup.json" [schema-ref-outside] `..%5Cup.json` leaves the directory of relay.toml"##,
     );
 }
 
@@ -333,7 +335,7 @@ fn what_a_draft_4_schema_is_named_by_is_taken_out_too() {
         "properties": {"a": {"$ref": "#/definitions/n"}, "id": {"type": "string"}},
         "definitions": {"n": {"type": "number"}},
     });
-    let schema = crate::schema::tests::schema(&document);
+    let schema = schema(&document);
     let given = schema.document();
     assert_eq!(
         given["definitions"]["schemas/a.json"],

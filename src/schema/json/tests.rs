@@ -6,14 +6,15 @@ use proptest::prop_assert_eq;
 use proptest::strategy::{Just, Strategy};
 use serde_json::{Value, json};
 
-use crate::schema::json::{JsonError, MAX_DEPTH, Tree, locate, parse};
+use crate::problem::Refusal;
+use crate::schema::json::{Fault, MAX_DEPTH, Tree, locate, parse};
 use crate::schema::suites::suite;
 
-fn read(text: &str) -> Result<(Value, String), JsonError> {
+fn read(text: &str) -> Result<(Value, String), Fault> {
     read_bytes(text.as_bytes())
 }
 
-fn read_bytes(text: &[u8]) -> Result<(Value, String), JsonError> {
+fn read_bytes(text: &[u8]) -> Result<(Value, String), Fault> {
     let text = Bytes::copy_from_slice(text);
     let json = parse(&text, 64)?;
     Ok((json.tree.to_value(), String::from_utf8(json.text.to_vec()).expect("UTF-8")))
@@ -21,8 +22,8 @@ fn read_bytes(text: &[u8]) -> Result<(Value, String), JsonError> {
 
 /// `line:column: detail`
 fn refusal(text: &[u8]) -> String {
-    match read_bytes(text) {
-        Err(JsonError::Malformed { line, column, detail }) => format!("{line}:{column}: {detail}"),
+    match read_bytes(text).map_err(Refusal::from) {
+        Err(Refusal::MalformedJson { line, column, detail }) => format!("{line}:{column}: {detail}"),
         other => panic!("{other:?}"),
     }
 }
@@ -85,7 +86,7 @@ fn a_key_that_stands_twice_is_named() {
         (r#"[{"a":{}},{"b":[],"b":[[[[["#, "/1/b"),
     ];
     for (text, pointer) in &cases[..3] {
-        assert_eq!(read(text).unwrap_err(), JsonError::DuplicateKey { pointer: (*pointer).to_owned() }, "{text}");
+        assert_eq!(read(text).unwrap_err(), Fault::DuplicateKey { pointer: (*pointer).to_owned() }, "{text}");
     }
     assert_eq!(refusal(cases[3].0.as_bytes()), "1:27: the text ends inside an array");
     assert!(read(r#"{"a":{"a":1},"b":{"a":1}}"#).is_ok());
@@ -101,9 +102,8 @@ fn depth_is_bounded_by_the_limit_and_by_the_stack() {
         "1:321: nested deeper than `limits.json_depth` allows (64)"
     );
     assert!(parse(&nested(MAX_DEPTH).into(), 1_000_000).is_ok());
-    let detail = "nested deeper than `limits.json_depth` allows (127)".to_owned();
     let deeper = parse(&nested(MAX_DEPTH + 1).into(), 1_000_000).map(|_| ());
-    assert_eq!(deeper, Err(JsonError::Malformed { line: 1, column: 128, detail }));
+    assert_eq!(deeper, Err(Fault::TooDeep { line: 1, column: 128, limit: MAX_DEPTH }));
     assert!(parse(&"[".repeat(1 << 20).into(), 64).is_err());
     assert!(parse(&"1".into(), 0).is_ok());
     assert!(parse(&"[]".into(), 0).is_err());
@@ -146,7 +146,7 @@ fn members_are_found_whether_there_are_few_or_many() {
         for i in 0..count {
             assert_eq!(members.get(&format!("k0{i}")).map(Tree::to_value), Some(json!(i)));
             let twice = format!("{{{},\"k0{i}\":[]}}", named(&mut (0..count)));
-            assert_eq!(read(&twice).unwrap_err(), JsonError::DuplicateKey { pointer: format!("/k0{i}") });
+            assert_eq!(read(&twice).unwrap_err(), Fault::DuplicateKey { pointer: format!("/k0{i}") });
         }
         assert!(["k", "k0", "k01x", "", "K00"].iter().all(|name| members.get(name).is_none()));
     }
@@ -189,7 +189,7 @@ fn the_json_test_suite_agrees() {
         let result = read_bytes(&std::fs::read(&path).unwrap());
         match (&name[..2], result) {
             ("y_", Ok(_)) => accepted += 1,
-            ("y_", Err(JsonError::DuplicateKey { .. })) => on_purpose.push(name),
+            ("y_", Err(Fault::DuplicateKey { .. })) => on_purpose.push(name),
             ("n_", Err(_)) => refused += 1,
             ("i_", _) => either += 1,
             (_, result) => panic!("{name}: {result:?}"),

@@ -40,6 +40,11 @@ impl<'a> Host<'a> {
     pub fn name(&self) -> &'a str {
         self.name
     }
+
+    /// What stands behind the colon: digits, if any.
+    pub fn port(&self) -> Option<&'a str> {
+        self.whole[self.name.len()..].strip_prefix(':')
+    }
 }
 
 impl fmt::Display for Host<'_> {

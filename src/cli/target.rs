@@ -1,4 +1,4 @@
-//! The relay that is measured: where it is, and one connection to it.
+//! A running relay as it is called from here: where it is, and one connection to it.
 
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -25,7 +25,7 @@ pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire for T {}
 
-/// A relay's public listener. Clones are cheap.
+/// One of a relay's listeners. Clones are cheap.
 #[derive(Clone)]
 pub(super) struct Target {
     place: Place,
@@ -40,44 +40,53 @@ enum Place {
     Unix(PathBuf),
 }
 
+/// Why there is no target.
+#[derive(Debug)]
+pub(super) enum Unfound {
+    /// No relay can be there.
+    Misnamed,
+    /// None answers there.
+    Unreachable(Error),
+    /// It cannot be called with this token or trusted by these certificates.
+    Unfit(String),
+}
+
 impl Target {
     /// Finds out where the URL leads, by connecting.
-    pub(super) async fn find(url: &str, ca: Option<&Path>, token: Option<&str>) -> Result<Self, String> {
+    pub(super) async fn find(url: &str, ca: Option<&Path>, token: Option<&str>) -> Result<Self, Unfound> {
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
             let bearer = HeaderValue::from_str(&format!("Bearer {token}"));
-            let mut bearer = bearer.map_err(|_| "the token has a character that no header can carry".to_owned())?;
+            let why = "the token has a character that no header can carry";
+            let mut bearer = bearer.map_err(|_| Unfound::Unfit(why.to_owned()))?;
             bearer.set_sensitive(true);
             headers.insert(AUTHORIZATION, bearer);
         }
         if let Some(path) = url.strip_prefix("unix:") {
             headers.insert(HOST, HeaderValue::from_static("localhost"));
             let target = Self { place: Place::Unix(path.into()), tls: None, headers };
-            target.connect(0).await.map_err(|error| unreachable(url, &error))?;
+            target.connect(0).await.map_err(Unfound::Unreachable)?;
             return Ok(target);
         }
-        let uri: Uri = url.parse().map_err(|_| bad_url(url))?;
-        let (Some(authority), Some(scheme)) = (uri.authority(), uri.scheme_str()) else { return Err(bad_url(url)) };
+        let uri: Uri = url.parse().map_err(|_| Unfound::Misnamed)?;
+        let (Some(authority), Some(scheme)) = (uri.authority(), uri.scheme_str()) else {
+            return Err(Unfound::Misnamed);
+        };
         let (tls, port) = match scheme {
             "http" => (None, 80),
-            "https" => (Some((trust(ca)?, server_name(url, authority.host())?)), 443),
-            _ => return Err(bad_url(url)),
+            "https" => (Some((trust(ca).map_err(Unfound::Unfit)?, server_name(authority.host())?)), 443),
+            _ => return Err(Unfound::Misnamed),
         };
         if uri.path() != "/" || uri.query().is_some() || authority.as_str().contains('@') {
-            return Err(bad_url(url));
+            return Err(Unfound::Misnamed);
         }
-        headers.insert(HOST, HeaderValue::from_str(authority.as_str()).map_err(|_| bad_url(url))?);
+        headers.insert(HOST, HeaderValue::from_str(authority.as_str()).map_err(|_| Unfound::Misnamed)?);
         let host = authority.host().trim_matches(['[', ']']);
         let found = lookup_host((host, authority.port_u16().unwrap_or(port))).await;
-        let mut failed = Error::from(ErrorKind::NotFound);
-        for address in found.map_err(|error| unreachable(url, &error))? {
-            let target = Self { place: Place::Tcp(address), tls: tls.clone(), headers: headers.clone() };
-            match target.connect(0).await {
-                Ok(_) => return Ok(target),
-                Err(error) => failed = error,
-            }
-        }
-        Err(unreachable(url, &failed))
+        let found = found.map_err(Unfound::Unreachable)?;
+        // Whichever it is, it is called by the same name.
+        let at = |address| Self { place: Place::Tcp(address), tls: tls.clone(), headers: headers.clone() };
+        first(found.map(at)).await.map_err(Unfound::Unreachable)
     }
 
     /// What every request says.
@@ -108,6 +117,18 @@ impl Target {
             None => Ok(Box::new(socket)),
         }
     }
+}
+
+/// The first that answers: `localhost` is mostly the address of IPv6 first, where nobody listens.
+async fn first(targets: impl Iterator<Item = Target>) -> Result<Target, Error> {
+    let mut failed = Error::from(ErrorKind::NotFound);
+    for target in targets {
+        match target.connect(0).await {
+            Ok(_) => return Ok(target),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
 async fn tcp(address: SocketAddr, number: usize) -> Result<TcpStream, Error> {
@@ -151,15 +172,28 @@ fn trust(ca: Option<&Path>) -> Result<TlsConnector, String> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-fn server_name(url: &str, host: &str) -> Result<ServerName<'static>, String> {
-    ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| bad_url(url))
+fn server_name(host: &str) -> Result<ServerName<'static>, Unfound> {
+    ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| Unfound::Misnamed)
 }
 
-fn bad_url(url: &str) -> String {
-    let written = "`http://host:port`, `https://host:port` or `unix:/path` of its public listener";
-    format!("`{}` is not where a relay can be: write {written}", url.escape_debug())
-}
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
 
-fn unreachable(url: &str, error: &Error) -> String {
-    format!("cannot connect to `{url}` ({error}): is a relay running there?")
+    use hyper::header::HeaderMap;
+
+    use super::{Place, Target, first};
+
+    #[tokio::test]
+    async fn every_address_of_a_name_is_tried() {
+        let bind = || TcpListener::bind("127.0.0.1:0").expect("a port");
+        let (closed, open) = (bind(), bind());
+        let places = [&closed, &open].map(|listener| Place::Tcp(listener.local_addr().expect("an address")));
+        let targets = places.map(|place| Target { place, tls: None, headers: HeaderMap::new() });
+        drop(closed);
+        let found = first(targets.clone().into_iter()).await.expect("the second listens");
+        assert!(matches!(found.place, Place::Tcp(address) if address == open.local_addr().expect("an address")));
+        assert!(first(targets.into_iter().take(1)).await.is_err());
+        assert!(first([].into_iter()).await.is_err());
+    }
 }

@@ -12,10 +12,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
-use crate::cli::bench::target::{Target, Wire};
+use crate::cli::target::{Target, Wire};
 
-/// The most bytes of an answer.
-const MAX_ANSWER: usize = 16 << 20;
+/// The most bytes of an answer: a configuration with all its schemas.
+const MAX_ANSWER: usize = 256 << 20;
 
 type Link = Connection<TokioIo<Box<dyn Wire>>, Full<Bytes>>;
 
