@@ -208,17 +208,10 @@ impl<'a> Library<'a> {
         self.note(document, pointer, bytes, kind);
     }
 
-    /// Notes what is allowed and probably not meant, at a key of a document.
-    pub(super) fn warn_at_key(&mut self, document: usize, pointer: String, kind: SchemaFaultKind) {
-        let bytes = json::locate(&self.documents[document].text, &pointer).map(|l| l.key.unwrap_or(l.value));
-        let Document { path, suspicious, .. } = &mut self.documents[document];
-        *suspicious = true;
-        self.faults.push(SchemaFault { file: path.clone(), bytes: bytes.unwrap_or(0..0), pointer, kind });
-    }
-
     fn note(&mut self, document: usize, pointer: String, bytes: Option<Range<usize>>, kind: SchemaFaultKind) {
-        let Document { path, faulty, .. } = &mut self.documents[document];
-        *faulty = true;
+        let Document { path, faulty, suspicious, .. } = &mut self.documents[document];
+        let marked = if kind.is_warning() { suspicious } else { faulty };
+        *marked = true;
         self.faults.push(SchemaFault { file: path.clone(), bytes: bytes.unwrap_or(0..0), pointer, kind });
     }
 }
