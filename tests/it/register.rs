@@ -130,7 +130,7 @@ async fn the_url_leads_back_to_where_the_caller_came_from() {
     assert_eq!(base("Host: localhost:8000\r\nX-Forwarded-Proto: https\r\n").await, "wss://localhost:8000");
 
     for (public_url, expected) in
-        [("https://relay.example/", "wss://relay.example"), ("http://relay.example/x", "ws://relay.example/x")]
+        [("https://relay.example", "wss://relay.example"), ("http://relay.example/x", "ws://relay.example/x")]
     {
         let rig = Rig::start(|config| config.server.public_url = Some(public_url.into())).await;
         assert!(url(&rig, "secret-all", json!({"user_id": 1})).await.starts_with(&format!("{expected}/ws/")));
