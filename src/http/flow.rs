@@ -76,10 +76,10 @@ impl Flow {
         self.0.stage.store(Stage::Asked as u8, Ordering::Relaxed);
     }
 
-    /// Its answer is there; a stream's comes later, see [`Flow::answer_complete`].
-    pub fn answer(&self) {
+    /// Its answer is there; a stream's goes on until [`Flow::answer_ended`].
+    pub fn answer_came(&self) {
         if self.is(Stage::Asked) || self.is(Stage::Idling) {
-            self.answer_complete();
+            self.answer_ended();
         }
     }
 
@@ -104,7 +104,7 @@ impl Flow {
     }
 
     /// There is nothing behind what was handed over.
-    pub fn answer_complete(&self) {
+    pub fn answer_ended(&self) {
         self.0.stage.store(Stage::Answered as u8, Ordering::Relaxed);
     }
 

@@ -238,7 +238,7 @@ pub fn farewell(live: &Live, close: Close) -> Bytes {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        self.flow.answer_complete();
+        self.flow.answer_ended();
         info!(
             peer = %self.peer,
             principal = self.principal.name(),

@@ -10,7 +10,7 @@ use crate::cli::bench::arguments::{Arguments, MAX_PAYLOAD};
 use crate::cli::bench::disk;
 use crate::cli::bench::requests::{Requests, refusal};
 use crate::name::TopicName;
-use crate::schema::compile::{SchemaCache, SchemaLimits, Sources, compile_all};
+use crate::schema::compile::{SchemaCache, SchemaLimits, Texts, compile_all};
 
 /// The bytes of a payload whose size nobody asked for.
 const USUAL_SIZE: usize = 128;
@@ -106,7 +106,7 @@ fn filler(size: usize) -> Bytes {
 /// One schema document, as if it were a file.
 struct Document(Arc<str>);
 
-impl Sources for Document {
+impl Texts for Document {
     fn read(&self, _: &str) -> Result<Arc<str>, String> {
         Ok(self.0.clone())
     }

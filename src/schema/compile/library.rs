@@ -13,7 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::schema::compile::fault::{SchemaFault, SchemaFaultKind};
-use crate::schema::compile::{SchemaLimits, Sources, dialect};
+use crate::schema::compile::{SchemaLimits, Texts, dialect};
 use crate::schema::json::{self, Fault};
 
 /// What stands for relay.toml's directory.
@@ -83,7 +83,7 @@ pub(super) struct Reference {
 
 /// See the module.
 pub(super) struct Library<'a> {
-    pub files: &'a dyn Sources,
+    pub files: &'a dyn Texts,
     pub limits: &'a SchemaLimits,
     good: &'a HashSet<[u8; 32]>,
     pub documents: Vec<Document>,
@@ -102,7 +102,7 @@ pub(super) struct Library<'a> {
 }
 
 impl<'a> Library<'a> {
-    pub(super) fn new(files: &'a dyn Sources, limits: &'a SchemaLimits, good: &'a HashSet<[u8; 32]>) -> Self {
+    pub(super) fn new(files: &'a dyn Texts, limits: &'a SchemaLimits, good: &'a HashSet<[u8; 32]>) -> Self {
         Self {
             files,
             limits,
