@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::error;
 
+use crate::lock::lock;
 use crate::telemetry::logs;
 
 /// The owner of all tasks. Clones are the same owner.
@@ -116,12 +117,12 @@ struct Names(Mutex<BTreeMap<&'static str, usize>>);
 
 impl Names {
     fn enter(self: &Arc<Self>, name: &'static str) -> Named {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
+        *lock(&self.0).entry(name).or_default() += 1;
         Named { names: self.clone(), name }
     }
 
     fn list(&self) -> BTreeMap<&'static str, usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0).clone()
     }
 }
 
@@ -133,7 +134,7 @@ struct Named {
 
 impl Drop for Named {
     fn drop(&mut self) {
-        let mut names = self.names.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = lock(&self.names.0);
         if let Some(count) = names.get_mut(self.name) {
             *count -= 1;
             if *count == 0 {

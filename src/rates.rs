@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::lock::lock;
 use crate::problem::{Rate, Refusal};
 
 /// So many keys are told apart within one second; the others share one count.
@@ -38,7 +39,7 @@ impl<K> Default for Window<K> {
 impl<K: Hash + Eq> PerSecond<K> {
     /// A key's count.
     pub fn get(&self, key: &K, now: Instant) -> u32 {
-        let window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let window = lock(&self.0);
         match window.since {
             Some(since) if now.duration_since(since) < Duration::from_secs(1) => {
                 let full = window.counts.len() >= MAX_KEYS;
@@ -50,7 +51,7 @@ impl<K: Hash + Eq> PerSecond<K> {
 
     /// Adds to a key's count and answers it.
     pub fn add(&self, key: K, n: u32, now: Instant) -> u32 {
-        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut window = lock(&self.0);
         if window.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
             *window = Window { since: Some(now), ..Window::default() };
         }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::close::Close;
 use crate::config::model::Limits;
 use crate::footprint::{allocated, in_list, in_table, text};
+use crate::lock::lock;
 use crate::message::Time;
 use crate::name::{MAX_NAME, MAX_USER, Pattern, UserId};
 use crate::principal::{Action, Grants, Principal, authorize};
@@ -241,10 +242,6 @@ impl Drop for Place {
             entry.last_use = Instant::now();
         }
     }
-}
-
-fn lock(entries: &Mutex<Entries>) -> MutexGuard<'_, Entries> {
-    entries.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An id has one spelling: 36 characters, lower case.

@@ -9,7 +9,7 @@
 //! first two.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use tokio::sync::Notify;
 
@@ -20,6 +20,7 @@ use crate::hub::list::{BATCH_MESSAGES, Group, Item, List};
 use crate::hub::members::{Members, SlotId};
 use crate::hub::stamp::Stamp;
 use crate::hub::window::Fetch;
+use crate::lock::lock;
 use crate::message::Epoch;
 use crate::name::{Pattern, TopicName};
 
@@ -90,7 +91,7 @@ impl Shard {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Told of every append: wakes the shard if one of its members is concerned, and else lets it skip ahead.

@@ -17,6 +17,7 @@ const LEVELS: &[(&str, &[&str])] = &[
             "directory",
             "footprint",
             "frame",
+            "lock",
             "message",
             "name",
             "notice",
