@@ -16,9 +16,9 @@ use crate::problem::{Rate, Refusal};
 pub const MAX_KEYS: usize = 65_536;
 
 /// Counts by key, all of them from zero again each second.
-pub struct PerSecond<K>(Mutex<Window<K>>);
+pub struct PerSecond<K>(Mutex<Second<K>>);
 
-struct Window<K> {
+struct Second<K> {
     since: Option<Instant>,
     counts: HashMap<K, u32>,
     others: u32,
@@ -26,11 +26,11 @@ struct Window<K> {
 
 impl<K> Default for PerSecond<K> {
     fn default() -> Self {
-        Self(Mutex::new(Window::default()))
+        Self(Mutex::new(Second::default()))
     }
 }
 
-impl<K> Default for Window<K> {
+impl<K> Default for Second<K> {
     fn default() -> Self {
         Self { since: None, counts: HashMap::new(), others: 0 }
     }
@@ -39,11 +39,11 @@ impl<K> Default for Window<K> {
 impl<K: Hash + Eq> PerSecond<K> {
     /// A key's count.
     pub fn get(&self, key: &K, now: Instant) -> u32 {
-        let window = lock(&self.0);
-        match window.since {
+        let second = lock(&self.0);
+        match second.since {
             Some(since) if now.duration_since(since) < Duration::from_secs(1) => {
-                let full = window.counts.len() >= MAX_KEYS;
-                window.counts.get(key).copied().unwrap_or(if full { window.others } else { 0 })
+                let full = second.counts.len() >= MAX_KEYS;
+                second.counts.get(key).copied().unwrap_or(if full { second.others } else { 0 })
             }
             _ => 0,
         }
@@ -51,14 +51,14 @@ impl<K: Hash + Eq> PerSecond<K> {
 
     /// Adds to a key's count and answers it.
     pub fn add(&self, key: K, n: u32, now: Instant) -> u32 {
-        let mut window = lock(&self.0);
-        if window.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
-            *window = Window { since: Some(now), ..Window::default() };
+        let mut second = lock(&self.0);
+        if second.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
+            *second = Second { since: Some(now), ..Second::default() };
         }
-        let count = if window.counts.len() < MAX_KEYS || window.counts.contains_key(&key) {
-            window.counts.entry(key).or_default()
+        let count = if second.counts.len() < MAX_KEYS || second.counts.contains_key(&key) {
+            second.counts.entry(key).or_default()
         } else {
-            &mut window.others
+            &mut second.others
         };
         *count = count.saturating_add(n);
         *count

@@ -31,7 +31,7 @@ pub const REGISTRATION_BYTES: usize = in_table(size_of::<(Uuid, Entry)>())
     + allocated(16 + size_of::<Principal>())
     + text(MAX_USER);
 /// What each of its topics takes at most.
-pub const TOPIC_BYTES: usize = in_list(size_of::<Pattern>()) + text(MAX_NAME);
+pub const REGISTERED_TOPIC_BYTES: usize = in_list(size_of::<Pattern>()) + text(MAX_NAME);
 
 /// What a registered connection is.
 #[derive(PartialEq, Eq)]

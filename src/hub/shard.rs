@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use crate::hub::Hub;
 use crate::hub::connection::{Wire, Written};
 use crate::hub::entry::{Cursor, Message};
-use crate::hub::list::{BATCH_MESSAGES, Group, Item, List};
+use crate::hub::list::{BATCH_MESSAGES, Entry, Group, List};
 use crate::hub::members::{Members, SlotId};
 use crate::hub::stamp::Stamp;
 use crate::hub::window::Fetch;
@@ -209,7 +209,7 @@ impl Shard {
 
     /// One non-blocking write of all that the connection wants from the batch; answers how many bytes that is. One that is
     /// to look for itself is given to its own task.
-    fn serve(&self, item: &Item, pass: &Pass, group: &mut Group, messages: &[Arc<Message>], epoch: Epoch) -> usize {
+    fn serve(&self, item: &Entry, pass: &Pass, group: &mut Group, messages: &[Arc<Message>], epoch: Epoch) -> usize {
         let mut wire = item.connection.wire();
         if !wire.awaits(pass.stamp) {
             return 0;
@@ -250,7 +250,7 @@ impl Shard {
 
     /// Leaves a live connection to its own task, at this place or where it stood before the pass.
     #[cold]
-    fn give_up(&self, item: &Item, wire: &mut Wire, pass: &Pass, at: Option<Cursor>) {
+    fn give_up(&self, item: &Entry, wire: &mut Wire, pass: &Pass, at: Option<Cursor>) {
         item.connection.retire(wire);
         let mut state = self.state();
         state.members.set_live(item.id, false);
