@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -178,13 +177,8 @@ impl Registrations {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         lock(&self.0).by_id.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
@@ -212,11 +206,6 @@ impl Seat {
     pub fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
         // Its entry never goes without a word: `remove` and `attach` have one, and a sweep leaves taken seats alone.
         self.ended.poll_unpin(cx).map(|close| close.unwrap_or(Close::Unregistered))
-    }
-
-    /// Resolves when the connection must end, with how to close it. May be dropped and called again until it has.
-    pub async fn ended(&mut self) -> Close {
-        poll_fn(|cx| self.poll_ended(cx)).await
     }
 }
 

@@ -127,7 +127,7 @@ impl Window {
         let mut found = Vec::new();
         let mut size = 0;
         for message in inner.messages.range(start..).take(count) {
-            size += message.record.payload.len();
+            size += message.record.payload.size();
             if message.record.seq > until || (size > bytes && !found.is_empty()) {
                 break;
             }

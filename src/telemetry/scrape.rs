@@ -184,8 +184,8 @@ fn connections(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
             live.hub.behind.get(),
         ),
         ("outbound_bytes", "Bytes that slow readers have not taken", live.hub.outbound.held() as u64),
-        ("unidentified", "WebSockets that have not authenticated yet", live.strangers.len() as u64),
-        ("registrations", "Registrations", live.registrations.len() as u64),
+        ("unidentified", "WebSockets that have not authenticated yet", live.strangers.count() as u64),
+        ("registrations", "Registrations", live.registrations.count() as u64),
     ] {
         page.gauge(name, help, value)?;
     }

@@ -66,7 +66,7 @@ async fn who_may_register_whom_for_what() {
     {
         assert_eq!(register(&rig, "secret-one", body.clone()).await.status, 200, "{body}");
     }
-    assert_eq!(rig.live.registrations.len(), 3);
+    assert_eq!(rig.live.registrations.count(), 3);
 }
 
 #[tokio::test]
