@@ -88,6 +88,7 @@ impl Rates {
     /// 429 over `limits.publish_rate`, and 413 for more than a whole second may have, which no waiting would help.
     pub fn publish(&self, whose: Whose, n: usize, limit: u32) -> Result<(), Refusal> {
         let n = u32::try_from(n).unwrap_or(u32::MAX);
+        // relay.toml has no rate of 0, but code may: no waiting would help, and yet one publish is not too many at once.
         if n > limit.max(1) {
             return Err(Refusal::TooMany { what: "the list", limit: "publish_rate", most: limit as usize });
         }
