@@ -6,16 +6,16 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::error;
 
+use crate::lock::lock;
 use crate::telemetry::logs;
 
 /// The owner of all tasks. Clones are the same owner.
@@ -31,7 +31,7 @@ pub struct Drain {
 
 impl Drain {
     /// Starts a task. The name is for logs: constant, one for each kind of task.
-    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let named = self.names.enter(name);
         // Combinators, for an async block would hold the task twice: as it was captured and as it is awaited.
         let task = AssertUnwindSafe(task).catch_unwind().map(move |ended| {
@@ -40,7 +40,7 @@ impl Drain {
             }
             drop(named);
         });
-        self.tasks.spawn(task).abort_handle()
+        self.tasks.spawn(task);
     }
 
     /// Starts a task that the drain neither ends nor waits for: it lasts as long as the process, which ends if it
@@ -116,16 +116,16 @@ struct Names(Mutex<BTreeMap<&'static str, usize>>);
 
 impl Names {
     fn enter(self: &Arc<Self>, name: &'static str) -> Named {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
+        *lock(&self.0).entry(name).or_default() += 1;
         Named { names: self.clone(), name }
     }
 
     fn list(&self) -> BTreeMap<&'static str, usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0).clone()
     }
 }
 
-/// One running task; counts itself out when dropped, so that an aborted task does as well.
+/// One running task; counts itself out when dropped, so that one that is let go unfinished does as well.
 struct Named {
     names: Arc<Names>,
     name: &'static str,
@@ -133,7 +133,7 @@ struct Named {
 
 impl Drop for Named {
     fn drop(&mut self) {
-        let mut names = self.names.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = lock(&self.names.0);
         if let Some(count) = names.get_mut(self.name) {
             *count -= 1;
             if *count == 0 {
@@ -148,6 +148,9 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
+    use futures::FutureExt;
+    use tokio::sync::oneshot;
+
     use super::Drain;
 
     #[tokio::test(start_paused = true)]
@@ -155,14 +158,15 @@ mod tests {
         let drain = Drain::default();
         let ends = drain.clone();
         drain.spawn("polite", async move { ends.begun().await });
-        let stuck = drain.spawn("stuck", std::future::pending());
+        let (free, freed) = oneshot::channel::<()>();
+        drain.spawn("stuck", freed.map(drop));
         // Those of whom nobody expects an end were named too, so that the culprit was one of many.
         drain.detach("lasting", std::future::pending());
         drain.begin();
         assert!(drain.has_begun());
         assert_eq!(drain.tasks(), BTreeMap::from([("lasting", 1), ("polite", 1), ("stuck", 1)]));
         assert_eq!(drain.ended(Duration::from_secs(5)).await, Err(BTreeMap::from([("stuck", 1)])));
-        stuck.abort();
+        drop(free);
         assert_eq!(drain.ended(Duration::from_secs(5)).await, Ok(()));
         assert_eq!(drain.tasks(), BTreeMap::from([("lasting", 1)]));
     }

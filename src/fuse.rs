@@ -5,10 +5,11 @@
 //! others follow. A state machine under one small lock, which a topic that has never been slow does not touch.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::counter::Counter;
+use crate::lock::lock;
 
 /// So many validations over the budget blow it.
 pub const STRIKES: u32 = 5;
@@ -71,7 +72,7 @@ impl Fuse {
         if !self.suspect.load(Ordering::Acquire) {
             return Ok(Admitted::Freely);
         }
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         match *state {
             State::Sound => Ok(Admitted::Freely),
             State::Struck(_, last) if now.duration_since(last) >= FORGET => {
@@ -93,12 +94,12 @@ impl Fuse {
         if took <= budget {
             // What was slow stays noted until it is forgotten; but a trial that is in time repairs it.
             if how == Admitted::Trial {
-                self.set(&mut self.state(), State::Sound);
+                self.set(&mut lock(&self.state), State::Sound);
             }
             return false;
         }
         self.counts.slow.add(1);
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         let strikes = match *state {
             State::Sound => 1,
             State::Struck(_, last) if now.duration_since(last) >= FORGET => 1,
@@ -119,11 +120,7 @@ impl Fuse {
 
     /// Whether it has blown and no trial has repaired it.
     pub fn is_blown(&self) -> bool {
-        self.suspect.load(Ordering::Acquire) && matches!(*self.state(), State::Blown(_))
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.suspect.load(Ordering::Acquire) && matches!(*lock(&self.state), State::Blown(_))
     }
 
     fn set(&self, state: &mut State, to: State) {

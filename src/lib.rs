@@ -28,6 +28,7 @@ pub mod hub;
 pub mod identify;
 pub mod ingest;
 pub mod live;
+pub mod lock;
 pub mod message;
 pub mod name;
 pub mod notice;

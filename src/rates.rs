@@ -6,18 +6,19 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::lock::lock;
 use crate::problem::{Rate, Refusal};
 
 /// So many keys are told apart within one second; the others share one count.
 pub const MAX_KEYS: usize = 65_536;
 
 /// Counts by key, all of them from zero again each second.
-pub struct PerSecond<K>(Mutex<Window<K>>);
+pub struct PerSecond<K>(Mutex<Second<K>>);
 
-struct Window<K> {
+struct Second<K> {
     since: Option<Instant>,
     counts: HashMap<K, u32>,
     others: u32,
@@ -25,11 +26,11 @@ struct Window<K> {
 
 impl<K> Default for PerSecond<K> {
     fn default() -> Self {
-        Self(Mutex::new(Window::default()))
+        Self(Mutex::new(Second::default()))
     }
 }
 
-impl<K> Default for Window<K> {
+impl<K> Default for Second<K> {
     fn default() -> Self {
         Self { since: None, counts: HashMap::new(), others: 0 }
     }
@@ -38,11 +39,11 @@ impl<K> Default for Window<K> {
 impl<K: Hash + Eq> PerSecond<K> {
     /// A key's count.
     pub fn get(&self, key: &K, now: Instant) -> u32 {
-        let window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match window.since {
+        let second = lock(&self.0);
+        match second.since {
             Some(since) if now.duration_since(since) < Duration::from_secs(1) => {
-                let full = window.counts.len() >= MAX_KEYS;
-                window.counts.get(key).copied().unwrap_or(if full { window.others } else { 0 })
+                let full = second.counts.len() >= MAX_KEYS;
+                second.counts.get(key).copied().unwrap_or(if full { second.others } else { 0 })
             }
             _ => 0,
         }
@@ -50,14 +51,14 @@ impl<K: Hash + Eq> PerSecond<K> {
 
     /// Adds to a key's count and answers it.
     pub fn add(&self, key: K, n: u32, now: Instant) -> u32 {
-        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if window.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
-            *window = Window { since: Some(now), ..Window::default() };
+        let mut second = lock(&self.0);
+        if second.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
+            *second = Second { since: Some(now), ..Second::default() };
         }
-        let count = if window.counts.len() < MAX_KEYS || window.counts.contains_key(&key) {
-            window.counts.entry(key).or_default()
+        let count = if second.counts.len() < MAX_KEYS || second.counts.contains_key(&key) {
+            second.counts.entry(key).or_default()
         } else {
-            &mut window.others
+            &mut second.others
         };
         *count = count.saturating_add(n);
         *count
@@ -87,6 +88,7 @@ impl Rates {
     /// 429 over `limits.publish_rate`, and 413 for more than a whole second may have, which no waiting would help.
     pub fn publish(&self, whose: Whose, n: usize, limit: u32) -> Result<(), Refusal> {
         let n = u32::try_from(n).unwrap_or(u32::MAX);
+        // relay.toml has no rate of 0, but code may: no waiting would help, and yet one publish is not too many at once.
         if n > limit.max(1) {
             return Err(Refusal::TooMany { what: "the list", limit: "publish_rate", most: limit as usize });
         }

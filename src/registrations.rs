@@ -6,8 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,7 @@ use uuid::Uuid;
 use crate::close::Close;
 use crate::config::model::Limits;
 use crate::footprint::{allocated, in_list, in_table, text};
+use crate::lock::lock;
 use crate::message::Time;
 use crate::name::{MAX_NAME, MAX_USER, Pattern, UserId};
 use crate::principal::{Action, Grants, Principal, authorize};
@@ -30,7 +30,7 @@ pub const REGISTRATION_BYTES: usize = in_table(size_of::<(Uuid, Entry)>())
     + allocated(16 + size_of::<Principal>())
     + text(MAX_USER);
 /// What each of its topics takes at most.
-pub const TOPIC_BYTES: usize = in_list(size_of::<Pattern>()) + text(MAX_NAME);
+pub const REGISTERED_TOPIC_BYTES: usize = in_list(size_of::<Pattern>()) + text(MAX_NAME);
 
 /// What a registered connection is.
 #[derive(PartialEq, Eq)]
@@ -182,13 +182,8 @@ impl Registrations {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         lock(&self.0).by_id.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
@@ -217,11 +212,6 @@ impl Seat {
         // Its entry never goes without a word: `remove` and `attach` have one, and a sweep leaves taken seats alone.
         self.ended.poll_unpin(cx).map(|close| close.unwrap_or(Close::Unregistered))
     }
-
-    /// Resolves when the connection must end, with how to close it. May be dropped and called again until it has.
-    pub async fn ended(&mut self) -> Close {
-        poll_fn(|cx| self.poll_ended(cx)).await
-    }
 }
 
 impl fmt::Debug for Seat {
@@ -246,10 +236,6 @@ impl Drop for Place {
             entry.last_use = Instant::now();
         }
     }
-}
-
-fn lock(entries: &Mutex<Entries>) -> MutexGuard<'_, Entries> {
-    entries.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An id has one spelling: 36 characters, lower case.

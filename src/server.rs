@@ -31,7 +31,7 @@ use crate::assemble::reload::Reloader;
 use crate::config::model::Limits;
 use crate::connections::{Connections, Permit};
 use crate::http::flow::Flow;
-use crate::http::{Door, Link, Side, answer, forwarded};
+use crate::http::{self, Door, Link, Side, forwarded};
 use crate::live::Live;
 use crate::message::Time;
 use crate::plugin::Protocol;
@@ -253,7 +253,7 @@ async fn serve(
     let socket = HttpSocket::new(socket, limits.header_timeout, limits.write_stall, link.flow.clone());
     let http = http(limits);
     drop(snapshot);
-    let service = service_fn(move |request| answer(request, link.clone()).map(Ok::<_, Infallible>));
+    let service = service_fn(move |request| http::serve(request, link.clone()).map(Ok::<_, Infallible>));
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(socket), service).with_upgrades());
     let mut draining = std::pin::pin!(async {
         live.drain.begun().await;

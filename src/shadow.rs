@@ -4,12 +4,13 @@
 //! by value.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
 use crate::counter::Counter;
 use crate::fuse::Fuse;
+use crate::lock::lock;
 use crate::message::Time;
 use crate::schema::{Payload, Refused, Schema};
 
@@ -57,7 +58,7 @@ impl Shadow {
         self.judged.add(1);
         if let Err(refused) = judged {
             self.refused.add(1);
-            self.seen.lock().unwrap_or_else(PoisonError::into_inner).note(&refused);
+            lock(&self.seen).note(&refused);
         }
     }
 
@@ -74,7 +75,7 @@ impl Shadow {
 
     /// How often each keyword would have refused something.
     pub fn keywords(&self) -> BTreeMap<String, u64> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).keywords.clone()
+        lock(&self.seen).keywords.clone()
     }
 
     /// Whether it has judged enough and refused nothing of it.
@@ -86,7 +87,7 @@ impl Shadow {
     /// As the admin listener tells it.
     pub fn to_json(&self) -> Value {
         let (judged, refused) = self.counts();
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = lock(&self.seen);
         json!({
             "schema": self.schema.file(),
             "since": self.since.to_string(),

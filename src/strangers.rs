@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use crate::lock::lock;
 use crate::rates::network;
 
 /// All of them.
@@ -39,13 +40,8 @@ impl Strangers {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         lock(&self.0).all
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
@@ -58,10 +54,6 @@ impl Drop for Stranger {
             _ => drop(taken.by_network.remove(&self.network)),
         }
     }
-}
-
-fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
-    taken.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -80,9 +72,9 @@ mod tests {
         let first = strangers.enter(1, ip("127.0.0.1"));
         assert!(first.is_some());
         assert!(strangers.enter(1, ip("127.0.0.1")).is_none());
-        assert_eq!(strangers.len(), 1);
+        assert_eq!(strangers.count(), 1);
         drop(first);
-        assert!(strangers.is_empty());
+        assert_eq!(strangers.count(), 0);
         assert!(strangers.enter(1, ip("127.0.0.1")).is_some());
     }
 
@@ -96,10 +88,8 @@ mod tests {
         own.remove(0);
         assert!(strangers.enter(5, ip("2001:db8::9")).is_some(), "one has left");
         drop(own);
-        assert!(
-            strangers.is_empty() && super::lock(&strangers.0).by_network.is_empty(),
-            "nothing is kept of who has left"
-        );
+        assert_eq!(strangers.count(), 0);
+        assert!(super::lock(&strangers.0).by_network.is_empty(), "nothing is kept of who has left");
         assert!(places(&["::1"; 5]).iter().all(Option::is_some));
     }
 }

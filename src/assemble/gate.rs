@@ -77,7 +77,7 @@ impl Verdicts {
         for (whom, protected) in concerned(old.compatibility) {
             let side = self.of(pair, *whom);
             if !was_tried(pair, *whom, side) {
-                let fact = fact(pair.topics, *whom, *protected, side);
+                let fact = broken(pair.topics, *whom, *protected, side);
                 found.extend(fact.map(|fact| place(fact, new, loaded)));
             }
         }
@@ -102,7 +102,7 @@ fn was_tried(pair: &Succession<'_>, whom: Whom, side: &Side) -> bool {
     whom == Whom::Publishers && matches!(side, Side::Unknown { .. }) && pair.old.shadow.as_ref().is_some_and(tried)
 }
 
-fn fact(topics: &Pattern, whom: Whom, protected: bool, side: &Side) -> Option<ChangeFact> {
+fn broken(topics: &Pattern, whom: Whom, protected: bool, side: &Side) -> Option<ChangeFact> {
     let topic = topics.to_string();
     match side {
         Side::Yes => None,

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use crate::config::files::{FileError, MAX_FILE, Reading};
 use crate::config::model::{Config, Example, SchemaSource, Span, TopicConfig};
-use crate::diagnostic::{self, Diagnostic, Fact, FileFact, TopicFact};
+use crate::diagnostic::{Diagnostic, Fact, FileFact, Sources, TopicFact};
 use crate::problem::Violation;
 use crate::schema::Schema;
-use crate::schema::compile::{Compiled, SchemaCache, SchemaFault, SchemaFaultKind, SchemaLimits, Sources, compile_all};
+use crate::schema::compile::{Compiled, SchemaCache, SchemaFault, SchemaFaultKind, SchemaLimits, Texts, compile_all};
 
 /// Compiles what the topics name. Answers also the number in `sources` of each file that they name.
 pub(super) fn compile(
     config: &Config,
     reading: &Reading<'_>,
     cache: &SchemaCache,
-    sources: &mut diagnostic::Sources,
+    sources: &mut Sources,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> (Compiled, HashMap<Arc<str>, usize>) {
     // By file, where it is named first.
@@ -37,7 +37,7 @@ pub(super) fn compile(
         regex_size: config.limits.regex_size,
         json_depth: config.limits.json_depth,
     };
-    let texts = Texts { reading, limit: limits.schema_size.max(MAX_FILE) };
+    let texts = FileTexts { reading, limit: limits.schema_size.max(MAX_FILE) };
     let mut compiled = compile_all(&texts, &roots, &limits, cache);
     let mut numbers = HashMap::new();
     for fault in std::mem::take(&mut compiled.faults) {
@@ -51,12 +51,12 @@ pub(super) fn compile(
     (compiled, numbers)
 }
 
-struct Texts<'a> {
+struct FileTexts<'a> {
     reading: &'a Reading<'a>,
     limit: usize,
 }
 
-impl Texts<'_> {
+impl FileTexts<'_> {
     /// What can be shown of a file that was read and is not UTF-8, and where that begins.
     fn not_utf8(&self, path: &str) -> Option<(Arc<str>, usize)> {
         let bytes = self.reading.read(path, self.limit).ok()?;
@@ -74,7 +74,7 @@ impl Texts<'_> {
     }
 }
 
-impl Sources for Texts<'_> {
+impl Texts for FileTexts<'_> {
     fn read(&self, path: &str) -> Result<Arc<str>, String> {
         let bytes = self.reading.read(path, self.limit).map_err(|error| error.to_string())?;
         str::from_utf8(&bytes).map(Arc::from).map_err(|error| {
@@ -88,9 +88,9 @@ impl Sources for Texts<'_> {
 fn explain(
     fault: SchemaFault,
     named_at: Option<&Span>,
-    texts: &Texts<'_>,
+    texts: &FileTexts<'_>,
     numbers: &mut HashMap<Arc<str>, usize>,
-    sources: &mut diagnostic::Sources,
+    sources: &mut Sources,
 ) -> Diagnostic {
     let (text, fact, bytes): (_, Fact, _) = match fault.kind {
         SchemaFaultKind::Unreadable { why } => match texts.not_utf8(&fault.file) {

@@ -63,7 +63,7 @@ impl WorstCase {
         let publishes = grants.clone().any(|grants| !grants.publish.is_empty());
         let registers = !config.anonymous.register.is_empty() || grants.any(|grants| !grants.register.is_empty());
         let registration =
-            (registrations::REGISTRATION_BYTES + limits.subscriptions * registrations::TOPIC_BYTES) as u64;
+            (registrations::REGISTRATION_BYTES + limits.subscriptions * registrations::REGISTERED_TOPIC_BYTES) as u64;
         Self {
             topics,
             families,

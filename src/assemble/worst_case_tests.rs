@@ -53,7 +53,7 @@ fn nothing_takes_more_than_was_measured() {
         // Two texts, and a place in the table and in the order.
         ("an idempotency key", store::KEY_BYTES, 2 * 320 + 105 * 8 / 7 + 56, 1_200),
         // A pattern is its text alone, however many segments it has.
-        ("a topic of a registration", registrations::TOPIC_BYTES, 320 + 16, 400),
+        ("a topic of a registration", registrations::REGISTERED_TOPIC_BYTES, 320 + 16, 400),
         ("a subscription", SUBSCRIPTION_BYTES, 3 * 320 + 2 * size_of::<usize>() * 8, 2_560),
     ] {
         assert!((reached..=most).contains(&reckoned), "{what}: {reckoned}");

@@ -53,7 +53,7 @@ pub struct Server {
     pub allowed_hosts: Option<Vec<String>>,
     /// Addresses or networks (CIDR) whose `X-Forwarded-For` names the peer.
     pub trusted_proxies: Vec<(std::net::IpAddr, u8)>,
-    /// Base of the URLs given out by `/register`; `None`: from the request's Host.
+    /// Base of the URLs given out by `/register`, without a slash at the end; `None`: from the request's Host.
     pub public_url: Option<String>,
     /// `[server.tls]`: what the public listener speaks TLS with.
     pub tls: Option<Tls>,

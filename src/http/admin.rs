@@ -16,7 +16,7 @@ use crate::http::{answer, routes};
 use crate::live::Live;
 use crate::problem::Refusal;
 use crate::reloads::Outcome;
-use crate::snapshot::{Snapshot, TopicRules};
+use crate::snapshot::TopicRules;
 use crate::telemetry::scrape::{MEDIA_TYPE, Scraper};
 use crate::telemetry::stats::Route;
 
@@ -58,7 +58,7 @@ fn config(call: &Call) -> Result<Response, Refusal> {
     let snapshot = &call.snapshot;
     let blown = snapshot.topics.iter().filter(|rules| rules.fuse.is_blown());
     let resting: Vec<_> = blown.map(|rules| rules.topic.name.as_str()).collect();
-    let shadows: Map<_, _> = snapshot.topics.iter().filter_map(|rules| shadow(snapshot, rules)).collect();
+    let shadows: Map<_, _> = snapshot.topics.iter().filter_map(|rules| shadow(rules)).collect();
     let mut json = json!({
         "generation": snapshot.generation,
         "hash": snapshot.hash,
@@ -82,9 +82,9 @@ fn config(call: &Call) -> Result<Response, Refusal> {
     Ok(answer::json(StatusCode::OK, &json))
 }
 
-fn shadow(snapshot: &Snapshot, rules: &TopicRules) -> Option<(String, Value)> {
+fn shadow(rules: &TopicRules) -> Option<(String, Value)> {
     let shadow = rules.shadow.as_ref()?;
-    Some((snapshot.config.topics[rules.config].name.to_string(), shadow.to_json()))
+    Some((rules.topic.name.to_string(), shadow.to_json()))
 }
 
 /// The only parameter of a call, which is `1` or `0`.

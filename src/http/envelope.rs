@@ -227,7 +227,7 @@ fn envelope(lines: &Lines, text: &str) -> Result<Publication, Refusal> {
     if !whole.get().starts_with('{') {
         return Err(refuse(lines, whole.get(), format_args!("expected an object: {SHAPE}")));
     }
-    let Members(members) = scan(lines, whole.get())?;
+    let Pairs(members) = scan(lines, whole.get())?;
     let mut found: [Option<&str>; MEMBERS.len()] = [None; MEMBERS.len()];
     for (name, value) in members {
         let text: String = scan(lines, name.get())?;
@@ -322,13 +322,13 @@ impl<'t> Visitor<'t> for Items<'_, 't> {
 
 /// The members of an object as they stand in the text, in order and twice if they are. Not more than one over those that
 /// there can be: one of them is refused then.
-struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
+struct Pairs<'a>(Vec<(&'a RawValue, &'a RawValue)>);
 
-impl<'de> Deserialize<'de> for Members<'de> {
+impl<'de> Deserialize<'de> for Pairs<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Object;
         impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
+            type Value = Pairs<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -341,7 +341,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
                         members.push(member);
                     }
                 }
-                Ok(Members(members))
+                Ok(Pairs(members))
             }
         }
         deserializer.deserialize_map(Object)

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Envelopes, Lines, Members, items, read};
+use super::{Envelopes, Lines, Pairs, items, read};
 use crate::config::model::Limits;
 use crate::http::body::Media;
 use crate::problem::Refusal;
@@ -148,7 +148,7 @@ fn no_more_is_gathered_than_shows_that_there_is_too_much() {
 #[test]
 fn no_more_members_are_gathered_than_show_what_is_wrong() {
     let text = format!("{{{}\"topic\":1}}", "\"topic\":\"a\",".repeat(1_000));
-    let Members(members) = serde_json::from_str(&text).expect("members");
+    let Pairs(members) = serde_json::from_str(&text).expect("members");
     assert_eq!(members.len(), 6);
     assert_eq!(refusal(Media::Json, &text).to_string(), "the key at `/topic` appears twice: keep one of them");
     let text = r#"{"topic":"a","data":1,"message":1,"user_id":1,"key":"k","dada":1,"x":1}"#;

@@ -5,7 +5,7 @@
 //! than that; a large answer stands in `limits.outbound` until it has left, and may be cut for want of room.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
@@ -13,6 +13,7 @@ use futures::task::AtomicWaker;
 use crate::close::Close;
 use crate::hub::connection::Connection;
 use crate::hub::subscriber::Subscriber;
+use crate::lock::lock;
 
 /// Shared by a connection's socket, which knows, and the answer, which asks.
 #[derive(Clone, Default)]
@@ -76,10 +77,10 @@ impl Flow {
         self.0.stage.store(Stage::Asked as u8, Ordering::Relaxed);
     }
 
-    /// Its answer is there; a stream's comes later, see [`Flow::answer_complete`].
-    pub fn answer(&self) {
+    /// Its answer is there; a stream's goes on until [`Flow::answer_ended`].
+    pub fn answer_came(&self) {
         if self.is(Stage::Asked) || self.is(Stage::Idling) {
-            self.answer_complete();
+            self.answer_ended();
         }
     }
 
@@ -104,7 +105,7 @@ impl Flow {
     }
 
     /// There is nothing behind what was handed over.
-    pub fn answer_complete(&self) {
+    pub fn answer_ended(&self) {
         self.0.stage.store(Stage::Answered as u8, Ordering::Relaxed);
     }
 
@@ -120,19 +121,19 @@ impl Flow {
     /// What is handed over from now on is this stream's.
     pub fn serve(&self, stream: Arc<Connection>) {
         self.0.stage.store(Stage::Streaming as u8, Ordering::Relaxed);
-        *self.holder() = Holder::Stream(stream);
+        *lock(&self.0.holder) = Holder::Stream(stream);
     }
 
     /// A whole answer is handed over, and counts as what `holder` holds until it has left.
     pub fn keep(&self, holder: Holder, bytes: usize) {
-        let before = std::mem::replace(&mut *self.holder(), holder);
+        let before = std::mem::replace(&mut *lock(&self.0.holder), holder);
         drop(before);
         self.hand_over(bytes);
     }
 
     /// So many bytes were handed over.
     pub fn hand_over(&self, bytes: usize) {
-        if let Some(connection) = self.holder().connection() {
+        if let Some(connection) = lock(&self.0.holder).connection() {
             connection.hold(bytes);
         }
         self.0.held.store(true, Ordering::Release);
@@ -140,7 +141,7 @@ impl Flow {
 
     /// Whether whoever holds it is dropped for want of memory: then it must not wait for its peer. Wakes when it is.
     pub fn is_cut(&self, cx: &Context<'_>) -> bool {
-        let holder = self.holder();
+        let holder = lock(&self.0.holder);
         let connection = holder.connection().filter(|_| !matches!(*holder, Holder::MustDeliver(_)));
         connection.is_some_and(|connection| {
             connection.register(cx);
@@ -151,7 +152,7 @@ impl Flow {
     /// Everything has left; whether the next request is waited for from now on.
     pub fn flushed(&self) -> bool {
         if self.0.held.swap(false, Ordering::AcqRel) {
-            let mut holder = self.holder();
+            let mut holder = lock(&self.0.holder);
             if let Holder::Stream(connection) = &*holder
                 && !self.is(Stage::Answered)
             {
@@ -175,9 +176,5 @@ impl Flow {
     pub fn poll_left(&self, cx: &Context<'_>) -> Poll<()> {
         self.0.stream.register(cx.waker());
         if self.0.held.load(Ordering::Acquire) { Poll::Pending } else { Poll::Ready(()) }
-    }
-
-    fn holder(&self) -> MutexGuard<'_, Holder> {
-        self.0.holder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,6 +1,6 @@
 //! HTTP/1.1: the routes, what is checked before them, and what is added to every answer.
 //!
-//! A request passes the front ([`answer()`]: its target, its Host, its Origin, then whether there is room for it), is
+//! A request passes the front ([`serve`]: its target, its Host, its Origin, then whether there is room for it), is
 //! routed by warp filters, but for the publish of one message, and is answered by one function of this folder with a
 //! response or a [`Refusal`]. Decides nothing about messages: that is `ingest`'s. Only `answer.rs` makes a response of a
 //! refusal.
@@ -121,7 +121,7 @@ impl Door {
 ///
 /// What need not wait is done before the future is made, and what waits is boxed: a request is large, and each future
 /// that it is handed to would move it.
-pub fn answer(request: Request<Incoming>, link: Arc<Link>) -> impl Future<Output = Response> {
+pub fn serve(request: Request<Incoming>, link: Arc<Link>) -> impl Future<Output = Response> {
     link.flow.request_came();
     let began = Instant::now();
     let entered = std::panic::catch_unwind(AssertUnwindSafe(|| enter(request, &link)));
@@ -135,7 +135,7 @@ pub fn answer(request: Request<Incoming>, link: Arc<Link>) -> impl Future<Output
             live.stats.panics.add(1);
             answer::refusal(&live.internal(&format!("a request handler panicked at {}", panics::last_place())))
         });
-        link.flow.answer();
+        link.flow.answer_came();
         response
     }
 }

@@ -95,10 +95,10 @@ fn admit(snapshot: &Snapshot, principal: &Principal, user: &UserId, topics: &[Pa
 
 /// Where this server can be reached by WebSocket, without a slash at the end.
 fn base_url(call: &Call, snapshot: &Snapshot) -> Result<String, Refusal> {
-    match snapshot.config.server.public_url.as_deref().map(|url| url.trim_end_matches('/')) {
+    match &snapshot.config.server.public_url {
         Some(url) => Ok(match url.strip_prefix("http") {
             Some(rest) => format!("ws{rest}"),
-            None => url.into(),
+            None => url.clone(),
         }),
         None => {
             let scheme = if call.secure { "wss" } else { "ws" };

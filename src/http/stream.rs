@@ -234,7 +234,7 @@ pub fn farewell(live: &Live, close: Close) -> Bytes {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        self.flow.answer_complete();
+        self.flow.answer_ended();
         let ended = match self.stage {
             Stage::Ended(close) => Some(close),
             _ => None,

@@ -13,7 +13,7 @@ use warp::reply::Response;
 use crate::http::answer;
 use crate::http::call::Call;
 use crate::http::query::Params;
-use crate::name::{Pattern, TopicName};
+use crate::name::Pattern;
 use crate::principal::{Action, Principal, authorize_topic};
 use crate::problem::Refusal;
 use crate::snapshot::{Snapshot, TopicRules};
@@ -42,7 +42,7 @@ async fn try_list(call: &Call) -> Result<Response, Refusal> {
     let snapshot = &call.snapshot;
     let principal = call.identify(snapshot).await?;
     let mut visible: Vec<&Arc<TopicRules>> =
-        snapshot.topics.iter().filter(|rules| may_know(snapshot, &principal, declared(snapshot, rules))).collect();
+        snapshot.topics.iter().filter(|rules| may_know(snapshot, &principal, &rules.topic.name)).collect();
     visible.sort_unstable_by_key(|rules| rules.config);
     let topics: Vec<Value> = visible.into_iter().map(|rules| shown(snapshot, rules)).collect();
     Ok(answer::json(StatusCode::OK, &json!({"topics": topics})))
@@ -70,7 +70,7 @@ fn find(text: &str, snapshot: &Snapshot, principal: &Principal) -> Result<Arc<To
     let text = percent_decode_str(text).decode_utf8_lossy();
     let bad = |error| Refusal::BadRequest(format!("{} is not a topic name: {error}", quoted(&text)));
     let pattern = Pattern::parse(&text).map_err(bad)?;
-    let topic = TopicName::parse(&text).ok();
+    let topic = pattern.exact();
     let may = match &topic {
         Some(topic) => [Action::Publish, Action::Subscribe].iter().any(|act| authorize_topic(principal, *act, topic)),
         None => may_know(snapshot, principal, &pattern),
@@ -80,7 +80,7 @@ fn find(text: &str, snapshot: &Snapshot, principal: &Principal) -> Result<Arc<To
     }
     let found = match &topic {
         Some(topic) => snapshot.resolve(topic),
-        None => snapshot.topics.iter().find(|rules| declared(snapshot, rules).as_str() == text),
+        None => snapshot.topics.get(&pattern).filter(|rules| rules.topic.name.as_str() == text),
     };
     found.cloned().ok_or_else(|| Refusal::UnknownTopic { topic: text.into_owned() })
 }
@@ -88,10 +88,6 @@ fn find(text: &str, snapshot: &Snapshot, principal: &Principal) -> Result<Arc<To
 fn may_know(snapshot: &Snapshot, principal: &Principal, declared: &Pattern) -> bool {
     let grants = &principal.grants;
     grants.publish.iter().chain(&grants.subscribe).any(|grant| snapshot.reaches(grant, declared))
-}
-
-fn declared<'a>(snapshot: &'a Snapshot, rules: &TopicRules) -> &'a Pattern {
-    &snapshot.config.topics[rules.config].name
 }
 
 /// `schema` is where the schema can be had; none for what takes any JSON. `examples` are the valid ones of relay.toml.

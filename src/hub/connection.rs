@@ -10,7 +10,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use futures::task::AtomicWaker;
@@ -21,6 +21,7 @@ use crate::hub::entry::Cursor;
 pub use crate::hub::no_socket::NoSocket;
 use crate::hub::outbound::Outbound;
 use crate::hub::stamp::Stamp;
+use crate::lock::lock;
 use crate::message::Seq;
 
 /// Bytes that a TLS layer may keep of what it took and could not pass on: about one record.
@@ -125,7 +126,7 @@ impl Connection {
     }
 
     pub(super) fn wire(&self) -> MutexGuard<'_, Wire> {
-        self.wire.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.wire)
     }
 
     /// Wakes the connection's task.

@@ -56,7 +56,7 @@ impl Message {
     pub fn cost(&self) -> usize {
         let Record { payload, topic, user, .. } = &*self.record;
         let names = topic.as_str().len() + user.as_ref().map_or(0, |user| user.as_str().len());
-        (payload.len() + names) * 2 + FIXED_BYTES
+        (payload.size() + names) * 2 + FIXED_BYTES
     }
 }
 

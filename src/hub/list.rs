@@ -20,13 +20,13 @@ pub(super) const BATCH_MESSAGES: usize = 64;
 /// See the module's documentation.
 #[derive(Default)]
 pub(super) struct List {
-    pub(super) items: Vec<Item>,
+    pub(super) items: Vec<Entry>,
     pub(super) groups: Vec<Group>,
     group_of: AHashMap<(usize, u64), u32>,
 }
 
 /// One member on the list.
-pub(super) struct Item {
+pub(super) struct Entry {
     pub(super) connection: Arc<Connection>,
     pub(super) id: SlotId,
     /// Its place among the groups.
@@ -50,7 +50,7 @@ impl List {
         let wants = std::mem::take(&mut slot.wants);
         if slot.is_live() {
             let group = self.group(slot.encoder, if slot.has_socket { wants } else { 0 });
-            self.items.push(Item { connection: slot.connection.clone(), id, group });
+            self.items.push(Entry { connection: slot.connection.clone(), id, group });
         }
     }
 

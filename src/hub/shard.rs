@@ -9,17 +9,18 @@
 //! first two.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use tokio::sync::Notify;
 
 use crate::hub::Hub;
 use crate::hub::connection::{Wire, Written};
 use crate::hub::entry::{Cursor, Message};
-use crate::hub::list::{BATCH_MESSAGES, Group, Item, List};
+use crate::hub::list::{BATCH_MESSAGES, Entry, Group, List};
 use crate::hub::members::{Members, SlotId};
 use crate::hub::stamp::Stamp;
 use crate::hub::window::Fetch;
+use crate::lock::lock;
 use crate::message::Epoch;
 use crate::name::{Pattern, TopicName};
 
@@ -90,7 +91,7 @@ impl Shard {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Told of every append: wakes the shard if one of its members is concerned, and else lets it skip ahead.
@@ -208,7 +209,7 @@ impl Shard {
 
     /// One non-blocking write of all that the connection wants from the batch; answers how many bytes that is. One that is
     /// to look for itself is given to its own task.
-    fn serve(&self, item: &Item, pass: &Pass, group: &mut Group, messages: &[Arc<Message>], epoch: Epoch) -> usize {
+    fn serve(&self, item: &Entry, pass: &Pass, group: &mut Group, messages: &[Arc<Message>], epoch: Epoch) -> usize {
         let mut wire = item.connection.wire();
         if !wire.awaits(pass.stamp) {
             return 0;
@@ -249,7 +250,7 @@ impl Shard {
 
     /// Leaves a live connection to its own task, at this place or where it stood before the pass.
     #[cold]
-    fn give_up(&self, item: &Item, wire: &mut Wire, pass: &Pass, at: Option<Cursor>) {
+    fn give_up(&self, item: &Entry, wire: &mut Wire, pass: &Pass, at: Option<Cursor>) {
         item.connection.retire(wire);
         let mut state = self.state();
         state.members.set_live(item.id, false);

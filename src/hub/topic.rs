@@ -16,7 +16,7 @@ pub struct Topic {
     /// Gaps told.
     pub gaps: Counter,
     /// Publishes refused.
-    pub refused: Refused,
+    pub refused: RefusedCounts,
 }
 
 impl Topic {
@@ -27,16 +27,16 @@ impl Topic {
             published: Counter::default(),
             delivered: Counter::default(),
             gaps: Counter::default(),
-            refused: Refused::default(),
+            refused: RefusedCounts::default(),
         }
     }
 }
 
 /// How many publishes were refused, by problem.
 #[derive(Debug, Default)]
-pub struct Refused([Counter; SLUGS.len()]);
+pub struct RefusedCounts([Counter; SLUGS.len()]);
 
-impl Refused {
+impl RefusedCounts {
     /// Counts one.
     pub fn count(&self, refusal: &Refusal) {
         if let Some(at) = SLUGS.iter().position(|slug| *slug == refusal.slug()) {

@@ -3,9 +3,10 @@
 //! Because everybody who keeps up is served from here, what a topic retains never costs such a subscriber anything.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::hub::entry::{Cursor, Mark, Message};
+use crate::lock::lock;
 use crate::message::Seq;
 
 /// Reloads that are remembered one by one; older ones become one. More than can come while a reader stands still for
@@ -65,12 +66,12 @@ impl Window {
 
     /// The place behind the newest message and mark.
     pub fn head(&self) -> Cursor {
-        self.inner().head
+        lock(&self.inner).head
     }
 
     /// Adds messages; answers the places before and after.
     pub fn append(&self, messages: impl IntoIterator<Item = Arc<Message>>) -> (Cursor, Cursor) {
-        let mut inner = self.inner();
+        let mut inner = lock(&self.inner);
         let before = inner.head;
         let mut newest = 0;
         for message in messages {
@@ -85,7 +86,7 @@ impl Window {
 
     /// Adds the mark of a reload behind everything that is there.
     pub fn mark(&self, make: impl FnOnce(Seq) -> Mark) {
-        let mut inner = self.inner();
+        let mut inner = lock(&self.inner);
         let mark = Arc::new(make(inner.head.seq));
         inner.head.generation = mark.generation;
         inner.names += mark.names();
@@ -97,20 +98,20 @@ impl Window {
 
     /// Sets another limit, in bytes.
     pub fn resize(&self, limit: usize) {
-        let mut inner = self.inner();
+        let mut inner = lock(&self.inner);
         inner.limit = limit;
         inner.shrink(0);
     }
 
     /// The first mark that a reader at the cursor has not seen.
     pub fn mark_after(&self, cursor: Cursor) -> Option<Arc<Mark>> {
-        self.inner().mark_after(cursor).cloned()
+        lock(&self.inner).mark_after(cursor).cloned()
     }
 
     /// What stands behind a cursor: at most `count` messages and about `bytes` of payload, but at least one, and none
     /// behind a mark that was not seen.
     pub fn after(&self, cursor: Cursor, count: usize, bytes: usize) -> Fetch {
-        let inner = self.inner();
+        let inner = lock(&self.inner);
         let mark = inner.mark_after(cursor);
         if let Some(mark) = mark.filter(|mark| mark.seq <= cursor.seq) {
             return Fetch::Mark(mark.clone());
@@ -126,17 +127,13 @@ impl Window {
         let mut found = Vec::new();
         let mut size = 0;
         for message in inner.messages.range(start..).take(count) {
-            size += message.record.payload.len();
+            size += message.record.payload.size();
             if message.record.seq > until || (size > bytes && !found.is_empty()) {
                 break;
             }
             found.push(message.clone());
         }
         Fetch::Messages(found)
-    }
-
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -179,6 +176,7 @@ mod tests {
 
     use super::{Fetch, MARKS, Window};
     use crate::hub::entry::{Cursor, Mark, Message};
+    use crate::lock::lock;
     use crate::message::{Record, Time};
     use crate::name::{Pattern, TopicName};
     use crate::schema::Payload;
@@ -193,7 +191,7 @@ mod tests {
     fn bytes_bound_it_and_what_was_appended_together_stays_whole() {
         let (cost, start) = (message(1).cost(), Cursor { seq: 0, generation: 1 });
         let window = Window::new(3 * cost, 1, start);
-        let holds = |window: &Window| window.inner().messages.iter().map(|m| m.record.seq).collect::<Vec<_>>();
+        let holds = |window: &Window| lock(&window.inner).messages.iter().map(|m| m.record.seq).collect::<Vec<_>>();
         for seq in 1..=10 {
             window.append([message(seq)]);
         }
@@ -234,7 +232,7 @@ mod tests {
             cursor = mark.pass(cursor);
         }
         assert_eq!((cursor, seen.len() as u64), (window.head(), last - 1));
-        assert!(window.inner().marks.len() <= MARKS);
+        assert!(lock(&window.inner).marks.len() <= MARKS);
         let late = window.mark_after(Cursor { seq: 0, generation: last - 1 }).expect("the last one");
         assert_eq!(late.generation, last);
     }

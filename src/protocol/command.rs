@@ -13,7 +13,7 @@ use crate::command::{BadCommand, Command, CommandKind};
 use crate::name::{NameError, Pattern, TopicName, distinct};
 use crate::notice::{After, CommandId};
 use crate::problem::Refusal;
-use crate::protocol::members::{Members, bad, list, read};
+use crate::protocol::members::{Fields, bad, list, read};
 use crate::spelling::{nearest, quoted};
 
 /// The longest id of a command, in bytes of its text.
@@ -23,7 +23,7 @@ struct Type {
     name: &'static str,
     /// Besides `type`.
     members: &'static [&'static str],
-    read: fn(&Members<'_>) -> Result<CommandKind, Refusal>,
+    read: fn(&Fields<'_>) -> Result<CommandKind, Refusal>,
 }
 
 const TYPES: [Type; 5] = [
@@ -44,7 +44,7 @@ pub fn parse(text: &str) -> Result<Command, BadCommand> {
     if text == "ping" {
         return Ok(Command { id: None, kind: CommandKind::PingText });
     }
-    let members = Members::split(text).map_err(|refusal| BadCommand { id: None, refusal: refusal.into() })?;
+    let members = Fields::split(text).map_err(|refusal| BadCommand { id: None, refusal: refusal.into() })?;
     let id = id(&members).map_err(|refusal| BadCommand { id: None, refusal: refusal.into() })?;
     match kind(&members) {
         Ok(kind) => Ok(Command { id, kind }),
@@ -52,7 +52,7 @@ pub fn parse(text: &str) -> Result<Command, BadCommand> {
     }
 }
 
-fn id(members: &Members<'_>) -> Result<Option<CommandId>, Refusal> {
+fn id(members: &Fields<'_>) -> Result<Option<CommandId>, Refusal> {
     let Some(raw) = members.get("id") else { return Ok(None) };
     // No tree is built of what cannot be an id.
     let flat = !raw.get().starts_with(['{', '[']);
@@ -63,7 +63,7 @@ fn id(members: &Members<'_>) -> Result<Option<CommandId>, Refusal> {
     }
 }
 
-fn kind(members: &Members<'_>) -> Result<CommandKind, Refusal> {
+fn kind(members: &Fields<'_>) -> Result<CommandKind, Refusal> {
     members.refuse_repeated()?;
     let names = TYPES.map(|kind| kind.name);
     let Some(raw) = members.get("type") else {
@@ -86,12 +86,12 @@ fn kind(members: &Members<'_>) -> Result<CommandKind, Refusal> {
     (kind.read)(members)
 }
 
-fn auth(members: &Members<'_>) -> Result<CommandKind, Refusal> {
+fn auth(members: &Fields<'_>) -> Result<CommandKind, Refusal> {
     let token: String = read("token", members.need("auth", "token")?, "a string")?;
     Ok(CommandKind::Auth(SecretString::from(token)))
 }
 
-fn subscribe(members: &Members<'_>) -> Result<CommandKind, Refusal> {
+fn subscribe(members: &Fields<'_>) -> Result<CommandKind, Refusal> {
     let topics = members.need("subscribe", "topics")?;
     let topics = read("topics", topics, "a list of topics or patterns, or an object from each to its position")?;
     let topics = match (topics, members.get("after")) {
@@ -111,12 +111,12 @@ fn subscribe(members: &Members<'_>) -> Result<CommandKind, Refusal> {
     some(topics).map(CommandKind::Subscribe)
 }
 
-fn unsubscribe(members: &Members<'_>) -> Result<CommandKind, Refusal> {
+fn unsubscribe(members: &Fields<'_>) -> Result<CommandKind, Refusal> {
     let topics = patterns(read("topics", members.need("unsubscribe", "topics")?, LIST)?)?;
     some(topics).map(CommandKind::Unsubscribe)
 }
 
-fn publish(members: &Members<'_>) -> Result<CommandKind, Refusal> {
+fn publish(members: &Fields<'_>) -> Result<CommandKind, Refusal> {
     let topic: String = read("topic", members.need("publish", "topic")?, "the name of a topic")?;
     let topic = TopicName::parse(&topic).map_err(|error| bad_name("topic", &topic, &error))?;
     Ok(CommandKind::Publish { topic, body: members.need("publish", "data")?.get().into() })

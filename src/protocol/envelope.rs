@@ -18,7 +18,7 @@ const FIXED: usize = TOPIC.len() + ID.len() + TIME.len() + 24 + DATA.len() + END
 
 /// Bytes that [`put_message`] will write.
 pub fn message_len(record: &Record) -> usize {
-    FIXED + record.topic.as_str().len() + Position::len(record.seq) + record.payload.len()
+    FIXED + record.topic.as_str().len() + Position::len(record.seq) + record.payload.size()
 }
 
 /// Writes a message as JSON; its payload stands in it as it was published.

@@ -14,7 +14,7 @@ const MEMBERS: [&str; 7] = ["type", "id", "topics", "after", "token", "topic", "
 
 /// The members of an object.
 #[derive(Default)]
-pub(super) struct Members<'a> {
+pub(super) struct Fields<'a> {
     values: [Option<&'a RawValue>; MEMBERS.len()],
     /// The first that appears twice.
     repeated: Option<&'static str>,
@@ -22,7 +22,7 @@ pub(super) struct Members<'a> {
     unknown: Option<String>,
 }
 
-impl<'a> Members<'a> {
+impl<'a> Fields<'a> {
     /// Splits the text of one object.
     pub(super) fn split(text: &'a str) -> Result<Self, Refusal> {
         if text.starts_with(MARK) {
@@ -66,30 +66,30 @@ impl<'a> Members<'a> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Object;
         impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
+            type Value = Fields<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut members = Members::default();
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields = Fields::default();
                 while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
                     match MEMBERS.iter().position(|member| *member == name) {
-                        Some(i) if members.values[i].replace(value).is_some() => {
-                            members.repeated.get_or_insert(MEMBERS[i]);
+                        Some(i) if fields.values[i].replace(value).is_some() => {
+                            fields.repeated.get_or_insert(MEMBERS[i]);
                         }
                         Some(_) => {}
                         None => {
-                            members.unknown.get_or_insert(name);
+                            fields.unknown.get_or_insert(name);
                         }
                     }
                 }
-                Ok(members)
+                Ok(fields)
             }
         }
         deserializer.deserialize_map(Object)

@@ -8,6 +8,8 @@
 //! cannot, notices are escaped by their JSON, and a payload is forwarded without white space; should a log hold one with
 //! line ends nevertheless, each becomes a `data:` line of the same event.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde_json::json;
 
@@ -68,23 +70,22 @@ impl Encoder for Sse {
 
     /// Answers to commands are not told: a stream has none.
     fn notice(&self, notice: &Notice) -> Result<Option<Bytes>, Close> {
-        let (head, position) = match notice {
-            Notice::Synced { position, .. } => ("event: synced\n".to_owned(), Some(position)),
-            Notice::Gap { .. } => ("event: gap\n".to_owned(), None),
-            Notice::Unsubscribed { position, .. } => ("event: unsubscribed\n".to_owned(), Some(position)),
-            Notice::TopicChanged { .. } => ("event: topic_changed\n".to_owned(), None),
-            Notice::Goaway { reconnect_after_ms, .. } => {
-                (format!("retry: {reconnect_after_ms}\nevent: goaway\n"), None)
-            }
+        let (event, retry, id) = match notice {
+            Notice::Synced { position, .. } => ("synced", None, Some(position)),
+            Notice::Gap { .. } => ("gap", None, None),
+            Notice::Unsubscribed { position, .. } => ("unsubscribed", None, Some(position)),
+            Notice::TopicChanged { .. } => ("topic_changed", None, None),
+            Notice::Goaway { reconnect_after_ms, .. } => ("goaway", Some(reconnect_after_ms), None),
             Notice::Hello { .. }
             | Notice::Ok { .. }
             | Notice::Error { .. }
             | Notice::Pong { .. }
             | Notice::PongText => return Ok(None),
         };
-        let id = position.map(|position| format!("id: {position}\n")).unwrap_or_default();
-        let parts = [head.as_bytes(), id.as_bytes(), DATA, &envelope::notice(notice), END];
-        Ok(Some(parts.concat().into()))
+        let retry = fmt::from_fn(|f| retry.map_or(Ok(()), |ms| writeln!(f, "retry: {ms}")));
+        let id = fmt::from_fn(|f| id.map_or(Ok(()), |position| writeln!(f, "id: {position}")));
+        let head = format!("{retry}event: {event}\n{id}");
+        Ok(Some([head.as_bytes(), DATA, &envelope::notice(notice), END].concat().into()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! From schema files to schemas: everything that topics name is loaded, checked and compiled in one go.
 //!
-//! Owns what a schema file may say and refer to. Knows nothing of files (a [`Sources`] gives the texts), of topics and of
+//! Owns what a schema file may say and refer to. Knows nothing of files (a [`Texts`] gives the texts), of topics and of
 //! how a fault is printed. Its idea: a file is known by its path below relay.toml's directory and stands under the base
 //! URI `relay:///<path>`, so that `$ref` between files is ordinary URI resolution and nothing is ever fetched.
 
@@ -28,7 +28,7 @@ use crate::schema::compile::pattern::Patterns;
 use crate::schema::compile::survey::Surveyor;
 
 /// Where the texts of schema files come from.
-pub trait Sources {
+pub trait Texts {
     /// The text of a file, by its path relative to relay.toml's directory, `/` between its parts.
     ///
     /// # Errors
@@ -68,7 +68,7 @@ pub struct Compiled {
 
 /// Loads, checks and compiles the named schema files and all that they refer to. A root whose text and whose
 /// references' texts are what they were when `cache` was made comes back as the same [`Schema`].
-pub fn compile_all(files: &dyn Sources, roots: &[Arc<str>], limits: &SchemaLimits, cache: &SchemaCache) -> Compiled {
+pub fn compile_all(files: &dyn Texts, roots: &[Arc<str>], limits: &SchemaLimits, cache: &SchemaCache) -> Compiled {
     let patterns = Patterns::new(limits.regex_size);
     let surveyor = Surveyor { patterns: &patterns };
     let mut library = Library::new(files, limits, &cache.good);

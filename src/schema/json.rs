@@ -117,7 +117,7 @@ fn too_deep_at(text: &[u8], limit: usize) -> usize {
 }
 
 /// What the visitor itself refused; everything else is serde_json's.
-enum Refused {
+enum Cause {
     TooDeep,
     /// The way to the key, innermost first.
     Duplicate(Vec<String>),
@@ -127,7 +127,7 @@ enum Refused {
 #[derive(Clone, Copy)]
 struct Reader<'r> {
     room: usize,
-    refused: &'r RefCell<Option<Refused>>,
+    refused: &'r RefCell<Option<Cause>>,
 }
 
 impl Reader<'_> {
@@ -135,7 +135,7 @@ impl Reader<'_> {
         match self.room.checked_sub(1) {
             Some(room) => Ok(Self { room, ..self }),
             None => {
-                self.refused.replace(Some(Refused::TooDeep));
+                self.refused.replace(Some(Cause::TooDeep));
                 Err(E::custom("too deep"))
             }
         }
@@ -143,14 +143,14 @@ impl Reader<'_> {
 
     #[cold]
     fn duplicate<E: serde::de::Error>(self, key: &str) -> E {
-        self.refused.replace(Some(Refused::Duplicate(vec![escape(key)])));
+        self.refused.replace(Some(Cause::Duplicate(vec![escape(key)])));
         E::custom("duplicate key")
     }
 
     /// Something below `step` was refused: where matters for duplicates only.
     #[cold]
     fn below<E>(self, step: &str, error: E) -> E {
-        if let Some(Refused::Duplicate(way)) = &mut *self.refused.borrow_mut() {
+        if let Some(Cause::Duplicate(way)) = &mut *self.refused.borrow_mut() {
             way.push(escape(step));
         }
         error
@@ -263,10 +263,10 @@ pub(super) fn unescape(step: &str) -> String {
     step.replace("~1", "/").replace("~0", "~")
 }
 
-fn explain(text: &str, error: &serde_json::Error, refused: Option<Refused>, limit: usize) -> Fault {
+fn explain(text: &str, error: &serde_json::Error, refused: Option<Cause>, limit: usize) -> Fault {
     let said = error.to_string();
     match refused {
-        Some(Refused::Duplicate(way)) => {
+        Some(Cause::Duplicate(way)) => {
             let pointer = way.iter().rev().flat_map(|step| ["/", step.as_str()]).collect();
             Fault::DuplicateKey { pointer }
         }

@@ -169,13 +169,8 @@ impl Payload {
     }
 
     /// Bytes of JSON text.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.0.len()
-    }
-
-    /// Never: the shortest JSON text has one byte.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 

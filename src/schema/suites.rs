@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::schema::Schema;
-use crate::schema::compile::{Compiled, SchemaCache, SchemaFaultKind, SchemaLimits, Sources, compile_all};
+use crate::schema::compile::{Compiled, SchemaCache, SchemaFaultKind, SchemaLimits, Texts, compile_all};
 use crate::schema::json::{MAX_DEPTH, parse};
 
 /// Misses that are meant: how the name starts, what it holds, and why.
@@ -34,7 +34,7 @@ struct Case<'a> {
     dialect: &'a str,
 }
 
-impl Sources for Case<'_> {
+impl Texts for Case<'_> {
     fn read(&self, path: &str) -> Result<Arc<str>, String> {
         let mut document = match path.strip_prefix("remotes/") {
             None if path == "schema.json" => self.schema.clone(),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::schema::compile::{Compiled, SchemaCache, SchemaLimits, Sources, compile_all};
+use crate::schema::compile::{Compiled, SchemaCache, SchemaLimits, Texts, compile_all};
 use crate::schema::json::MAX_DEPTH;
 use crate::schema::{MAX_VIOLATIONS, Payload, Schema, json};
 
@@ -28,7 +28,7 @@ impl Files {
     }
 }
 
-impl Sources for Files {
+impl Texts for Files {
     fn read(&self, path: &str) -> Result<Arc<str>, String> {
         self.0.get(path).map(|text| text.as_str().into()).ok_or_else(|| "no such file".to_owned())
     }

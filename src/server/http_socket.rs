@@ -256,7 +256,7 @@ mod tests {
             flow.request_came();
             let busy = tokio::time::timeout(Duration::from_secs(60), near.read(&mut byte)).await;
             assert!(busy.is_err(), "a request that is being answered has no header to wait for");
-            flow.answer();
+            flow.answer_came();
             near.flush().await.expect("nothing to flush");
         }
         let began = tokio::time::Instant::now();
@@ -271,7 +271,7 @@ mod tests {
         let flow = Flow::default();
         let mut near = HttpSocket::new(near, HEADER, HEADER, flow.clone());
         flow.request_came();
-        flow.answer();
+        flow.answer_came();
         let began = tokio::time::Instant::now();
         let mut flushed = false;
         poll_fn(|cx| {
@@ -294,7 +294,7 @@ mod tests {
         near.write_all(b"before").await.expect("there is room");
         flow.request_came();
         flow.upgrade();
-        flow.answer();
+        flow.answer_came();
         near.write_all(b"101, ").await.expect("it is kept");
         let parts = [IoSlice::new(b"and "), IoSlice::new(b"so on")];
         assert_eq!(near.write_vectored(&parts).await.expect("it is kept"), 9);

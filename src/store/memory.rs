@@ -4,7 +4,7 @@
 //! of many topics takes several (`reading.rs`), for no publisher may wait for it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use ahash::AHashMap;
@@ -12,6 +12,7 @@ use tokio::task::yield_now;
 
 use crate::config::keys;
 use crate::directory::Directory;
+use crate::lock::lock;
 use crate::message::{Epoch, Record, Seq, Time};
 use crate::name::{Pattern, TopicName};
 use crate::plugin::{BoxFuture, Draft, Follower, Page, Query, Receipt, Retention, Store, StoreError};
@@ -68,8 +69,7 @@ impl MemoryStore {
     }
 
     pub(super) fn log(&self) -> MutexGuard<'_, Log> {
-        // Every critical section leaves the log whole, so a panic elsewhere does not make it wrong.
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.log)
     }
 }
 

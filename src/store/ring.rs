@@ -38,7 +38,7 @@ impl Ring {
 
     /// Takes the newest message. What is retained of all topics is kept along: of everything that lets go here, too.
     pub(super) fn push(&mut self, record: Arc<Record>, order: &mut Order) {
-        self.bytes += record.payload.len();
+        self.bytes += record.payload.size();
         order.push(record.clone());
         self.records.push_back(record);
         self.shrink(order);
@@ -131,7 +131,7 @@ impl Ring {
 
     fn evict(&mut self, order: &mut Order) {
         if let Some(record) = self.records.pop_front() {
-            self.bytes -= record.payload.len();
+            self.bytes -= record.payload.size();
             self.evicted = record.seq;
             order.remove(record.seq);
         }

@@ -6,9 +6,11 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use crate::lock::lock;
 
 /// Bytes that wait to be written; at most as many are being written meanwhile. One line that is longer has its turn when
 /// nothing else waits.
@@ -60,7 +62,7 @@ impl Queue {
     /// Leaves one line, or loses it. What was lost is told at one place: so until the thread that writes comes by, what
     /// follows is lost as well, even where there is room for it.
     pub fn push(&self, line: &[u8]) {
-        let mut waiting = self.lock();
+        let mut waiting = lock(&self.0.waiting);
         let lines = &mut waiting.lines;
         if lines.lost > 0 || (!lines.text.is_empty() && lines.text.len() + line.len() > ROOM) {
             lines.lost += 1;
@@ -76,7 +78,7 @@ impl Queue {
 
     /// Waits until everything that was left here is written, at most so long.
     pub fn flush(&self, within: Duration) {
-        let waiting = self.lock();
+        let waiting = lock(&self.0.waiting);
         // Late is as good as never: whoever waits for it goes on either way.
         drop(self.0.written.wait_timeout_while(waiting, within, |waiting| !waiting.idle));
     }
@@ -88,7 +90,7 @@ impl Queue {
 
     /// What waits, if no thread writes it.
     pub(super) fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.lock().lines).text
+        std::mem::take(&mut lock(&self.0.waiting).lines).text
     }
 
     fn write_all(&self, mut sink: impl Write, told: fn(u64) -> Vec<u8>) {
@@ -112,7 +114,7 @@ impl Queue {
     }
 
     fn next(&self) -> Batch {
-        let mut waiting = self.lock();
+        let mut waiting = lock(&self.0.waiting);
         while waiting.lines.text.is_empty() {
             waiting.idle = true;
             self.0.written.notify_all();
@@ -120,10 +122,6 @@ impl Queue {
         }
         waiting.idle = false;
         std::mem::take(&mut waiting.lines)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -52,7 +52,7 @@ impl fmt::Debug for Everything {
 
 impl Collector for Everything {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut page = Page(encoder);
+        let mut page = Metrics(encoder);
         topics(&self.0, &mut page)?;
         fuses(&self.0, &mut page)?;
         connections(&self.0, &mut page)?;
@@ -62,7 +62,7 @@ impl Collector for Everything {
     }
 }
 
-fn reloads(live: &Live, page: &mut Page<'_>) -> fmt::Result {
+fn reloads(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     let (committed, refused) = live.reloads.counts();
     let results = [([("result", "committed")], committed), ([("result", "refused")], refused)];
     page.counters("reloads", "Reloads, by result", results)?;
@@ -95,7 +95,7 @@ fn seconds(time: Time) -> u64 {
     u64::try_from(time.0 / 1_000).unwrap_or(0)
 }
 
-fn topics(live: &Live, page: &mut Page<'_>) -> fmt::Result {
+fn topics(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     let snapshot = live.snapshot();
     let mut topics: Vec<&Topic> = snapshot.topics.iter().map(|rules| &*rules.topic).collect();
     topics.sort_unstable_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
@@ -127,7 +127,7 @@ fn topics(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     page.gauges("retained_bytes", "Bytes of payload retained for replay", retained)
 }
 
-fn fuses(live: &Live, page: &mut Page<'_>) -> fmt::Result {
+fn fuses(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     let snapshot = live.snapshot();
     let mut fuses: Vec<(&str, &Fuse)> =
         snapshot.topics.iter().map(|rules| (rules.topic.name.as_str(), &*rules.fuse)).collect();
@@ -144,7 +144,7 @@ fn fuses(live: &Live, page: &mut Page<'_>) -> fmt::Result {
 }
 
 /// What the schemas that are being tried would have refused.
-fn shadows(snapshot: &Snapshot, page: &mut Page<'_>) -> fmt::Result {
+fn shadows(snapshot: &Snapshot, page: &mut Metrics<'_>) -> fmt::Result {
     let all = snapshot.topics.iter().filter_map(|rules| Some((rules.topic.name.as_str(), rules.shadow.as_ref()?)));
     let all: Vec<_> = all.collect();
     let judged = all.iter().map(|(topic, shadow)| ([("topic", *topic)], shadow.counts().0));
@@ -169,7 +169,7 @@ fn subscriptions(live: &Live, topics: &[&Topic]) -> BTreeMap<String, usize> {
     counts
 }
 
-fn connections(live: &Live, page: &mut Page<'_>) -> fmt::Result {
+fn connections(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     let allowed = live.connections.allowed(live.snapshot().config.limits.connections);
     for (name, help, value) in [
         ("connections", "Connections open on the public listener, WebSockets included", live.connections.open() as u64),
@@ -184,8 +184,8 @@ fn connections(live: &Live, page: &mut Page<'_>) -> fmt::Result {
             live.hub.behind.get(),
         ),
         ("outbound_bytes", "Bytes that slow readers have not taken", live.hub.outbound.held() as u64),
-        ("unidentified", "WebSockets that have to authenticate and have not yet", live.strangers.len() as u64),
-        ("registrations", "Registrations", live.registrations.len() as u64),
+        ("unidentified", "WebSockets that have to authenticate and have not yet", live.strangers.count() as u64),
+        ("registrations", "Registrations", live.registrations.count() as u64),
     ] {
         page.gauge(name, help, value)?;
     }
@@ -194,7 +194,7 @@ fn connections(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     page.counters("shed", "Subscribers and large answers refused or dropped to keep `limits.outbound`", shed)
 }
 
-fn requests(live: &Live, page: &mut Page<'_>) -> fmt::Result {
+fn requests(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     let stats = &live.stats;
     let rows: Vec<_> = stats.requests().map(|(route, status, n)| (route.as_str(), status.to_string(), n)).collect();
     let rows = rows.iter().map(|(route, status, n)| ([("route", *route), ("status", status)], *n));
@@ -216,7 +216,7 @@ fn requests(live: &Live, page: &mut Page<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn process(live: &Live, page: &mut Page<'_>) -> fmt::Result {
+fn process(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     let tasks = live.drain.tasks();
     page.gauges("tasks", "Running tasks, by kind", tasks.iter().map(|(name, n)| ([("task", *name)], *n as u64)))?;
     page.gauges("build_info", "Always 1; the label is the version", [([("version", env!("CARGO_PKG_VERSION"))], 1)])?;
@@ -225,9 +225,9 @@ fn process(live: &Live, page: &mut Page<'_>) -> fmt::Result {
 }
 
 /// What is being written: one metric after the other.
-struct Page<'a>(DescriptorEncoder<'a>);
+struct Metrics<'a>(DescriptorEncoder<'a>);
 
-impl Page<'_> {
+impl Metrics<'_> {
     fn counters<L: EncodeLabelSet>(
         &mut self,
         name: &str,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::counter::Counter;
-use crate::hub::topic::Refused;
+use crate::hub::topic::RefusedCounts;
 
 /// What requests are counted by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,7 +80,7 @@ pub struct Stats {
     /// How long a publish takes from when it is whole to its receipt, on every way in.
     pub publish: Histogram,
     /// Refused publishes of which no declared topic is known.
-    pub refused: Refused,
+    pub refused: RefusedCounts,
     /// Connections that could not be accepted, for want of descriptors or memory.
     pub accept_errors: Counter,
     /// Requests whose handler panicked.
@@ -94,7 +94,7 @@ impl Default for Stats {
             requests: Route::ALL.iter().map(row).collect(),
             publish_request: Histogram::default(),
             publish: Histogram::default(),
-            refused: Refused::default(),
+            refused: RefusedCounts::default(),
             accept_errors: Counter::default(),
             panics: Counter::default(),
         }

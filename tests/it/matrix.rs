@@ -384,5 +384,5 @@ async fn requests_that_need_no_preflight_change_nothing() {
             assert_eq!(rig.call(&head, body).await.problem().1, "unsupported-media-type", "{path} {media}");
         }
     }
-    assert!(rig.payloads().await.is_empty() && rig.live.registrations.is_empty());
+    assert!(rig.payloads().await.is_empty() && rig.live.registrations.count() == 0);
 }

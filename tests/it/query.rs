@@ -33,7 +33,7 @@ async fn parameters_are_refused_where_there_are_none() {
             assert_eq!(answer.problem(), (400, "bad-request".into(), detail.into()), "{method} {path}?{query}");
         }
     }
-    assert!(rig.payloads().await.is_empty() && rig.live.registrations.is_empty());
+    assert!(rig.payloads().await.is_empty() && rig.live.registrations.count() == 0);
     assert_eq!(rig.post("/publish/cats?", "", "1").await.json()["topic"], json!("cats"), "an empty query says nothing");
 }
 

@@ -18,6 +18,7 @@ const LEVELS: &[(&str, &[&str])] = &[
             "footprint",
             "frame",
             "host",
+            "lock",
             "message",
             "name",
             "notice",

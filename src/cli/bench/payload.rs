@@ -4,21 +4,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use crate::cli::bench::arguments::{Arguments, MAX_PAYLOAD};
 use crate::cli::bench::disk;
 use crate::cli::requests::{Requests, refusal};
 use crate::name::TopicName;
-use crate::schema::compile::{SchemaCache, SchemaLimits, Sources, compile_all};
+use crate::schema::compile::{SchemaCache, SchemaLimits, Texts, compile_all};
 
 /// The bytes of a payload whose size nobody asked for.
 const USUAL_SIZE: usize = 128;
 /// What stands around the filler of a payload.
 const AROUND: usize = r#"{"fill":""}"#.len();
-/// What a topic's name can have that a path cannot.
-const BRACES: &AsciiSet = &CONTROLS.add(b'{').add(b'}');
 
 /// What is published where.
 #[derive(Debug)]
@@ -94,7 +91,7 @@ async fn find_payload(
     if let Some(example) = declared["examples"].as_array().and_then(|examples| examples.first()) {
         return Ok((example.to_string().into(), "an example of the topic"));
     }
-    let document = ask(requests, &utf8_percent_encode(schema, BRACES).to_string()).await?;
+    let document = ask(requests, schema).await?;
     match made_from(&document) {
         Some(made) => Ok((made.to_string().into(), "made from the schema")),
         None => Err(format!("no payload could be made from the schema of `{}`: give one with --data", topic.as_str())),
@@ -109,7 +106,7 @@ fn filler(size: usize) -> Bytes {
 /// One schema document, as if it were a file.
 struct Document(Arc<str>);
 
-impl Sources for Document {
+impl Texts for Document {
     fn read(&self, _: &str) -> Result<Arc<str>, String> {
         Ok(self.0.clone())
     }

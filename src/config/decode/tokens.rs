@@ -25,7 +25,7 @@ pub(super) fn token(
     if !good_name {
         section.findings.report(TokenFact::BadName { name: owned() }, &span);
     }
-    let digest = digest(name, &span, section, context);
+    let digest = secret_digest(name, &span, section, context);
     let grants = grants(section, names);
     // What was written and could not be read has been reported.
     if grants.is_empty() && ["publish", "subscribe", "register"].iter().all(|key| section.is_blank(key)) {
@@ -50,7 +50,7 @@ pub(super) fn token(
 }
 
 /// SHA-256 of the token's secret, wherever that is.
-fn digest(name: &str, span: &Span, section: &Section<'_>, context: &Context<'_>) -> Option<[u8; 32]> {
+fn secret_digest(name: &str, span: &Span, section: &Section<'_>, context: &Context<'_>) -> Option<[u8; 32]> {
     let owned = || name.to_owned();
     match (section.has("sha256"), section.has("secret")) {
         (false, false) => section.findings.report(TokenFact::NoSecret { name: owned() }, span),

@@ -18,8 +18,8 @@ pub(super) fn topic(
 ) -> Option<TopicConfig> {
     let parsed = declared_name(name, &span, section);
     names.topics.extend(parsed.clone().map(|name| (name, span.clone())));
-    let schema_next = schema(section, "schema_next");
-    let schema = schema(section, "schema");
+    let schema_next = schema_source(section, "schema_next");
+    let schema = schema_source(section, "schema");
     let history = history(name, section, limits);
     let compatibility = match section.choice("compatibility") {
         Some("publishers") => Compatibility::Publishers,
@@ -57,7 +57,7 @@ fn declared_name(name: &str, span: &Span, section: &Section<'_>) -> Option<Patte
     None
 }
 
-fn schema(section: &Section<'_>, key: &'static str) -> Option<(SchemaSource, Span)> {
+fn schema_source(section: &Section<'_>, key: &'static str) -> Option<(SchemaSource, Span)> {
     let (text, span) = section.text(key)?;
     if text == "any" {
         return Some((SchemaSource::Any, span));

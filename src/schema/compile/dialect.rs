@@ -3,6 +3,8 @@
 use jsonschema::Draft;
 use serde_json::{Map, Value};
 
+use crate::schema::json::escape;
+
 /// How a keyword's value relates to the schema that it stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -55,8 +57,8 @@ pub(super) fn definitions(draft: Draft) -> &'static str {
     if ref_stands_alone(draft) { "definitions" } else { "$defs" }
 }
 
-/// Every subschema of a schema object: where it stands in it, and its role.
-pub(super) fn subschemas(schema: &Map<String, Value>, draft: Draft) -> Vec<(Vec<&str>, &Value, Role)> {
+/// Every subschema of a schema object: the pointer to it from there, and its role.
+pub(super) fn subschemas(schema: &Map<String, Value>, draft: Draft) -> Vec<(String, &Value, Role)> {
     let void = ref_stands_alone(draft) && schema.contains_key("$ref");
     let mut found = Vec::new();
     for (keyword, value) in schema {
@@ -66,27 +68,17 @@ pub(super) fn subschemas(schema: &Map<String, Value>, draft: Draft) -> Vec<(Vec<
         }
         match (shape, value) {
             (Shape::One | Shape::OneOrList, Value::Object(_) | Value::Bool(_)) => {
-                found.push((vec![keyword.as_str()], value, role));
+                found.push((format!("/{keyword}"), value, role));
+            }
+            (Shape::List | Shape::OneOrList, Value::Array(items)) => {
+                let placed = items.iter().enumerate();
+                found.extend(placed.map(|(index, item)| (format!("/{keyword}/{index}"), item, role)));
             }
             (Shape::Map, Value::Object(members)) => {
                 let schemas = members.iter().filter(|(_, member)| member.is_object() || member.is_boolean());
-                found.extend(schemas.map(|(name, member)| (vec![keyword.as_str(), name.as_str()], member, role)));
+                found.extend(schemas.map(|(name, member)| (format!("/{keyword}/{}", escape(name)), member, role)));
             }
             _ => {}
-        }
-    }
-    found
-}
-
-/// Every subschema that stands in an array: the keyword, the index, the schema and its role.
-pub(super) fn listed_subschemas(schema: &Map<String, Value>, draft: Draft) -> Vec<(&str, usize, &Value, Role)> {
-    let void = ref_stands_alone(draft) && schema.contains_key("$ref");
-    let mut found = Vec::new();
-    for (keyword, value) in schema {
-        if let (Some((Shape::List | Shape::OneOrList, role)), Value::Array(items)) = (keyword_of(keyword, draft), value)
-            && !void
-        {
-            found.extend(items.iter().enumerate().map(|(index, item)| (keyword.as_str(), index, item, role)));
         }
     }
     found

@@ -13,7 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::schema::compile::fault::{SchemaFault, SchemaFaultKind};
-use crate::schema::compile::{SchemaLimits, Sources, dialect};
+use crate::schema::compile::{SchemaLimits, Texts, dialect};
 use crate::schema::json::{self, Fault};
 
 /// What stands for relay.toml's directory.
@@ -83,7 +83,7 @@ pub(super) struct Reference {
 
 /// See the module.
 pub(super) struct Library<'a> {
-    pub files: &'a dyn Sources,
+    pub files: &'a dyn Texts,
     pub limits: &'a SchemaLimits,
     good: &'a HashSet<[u8; 32]>,
     pub documents: Vec<Document>,
@@ -102,7 +102,7 @@ pub(super) struct Library<'a> {
 }
 
 impl<'a> Library<'a> {
-    pub(super) fn new(files: &'a dyn Sources, limits: &'a SchemaLimits, good: &'a HashSet<[u8; 32]>) -> Self {
+    pub(super) fn new(files: &'a dyn Texts, limits: &'a SchemaLimits, good: &'a HashSet<[u8; 32]>) -> Self {
         Self {
             files,
             limits,
@@ -208,17 +208,10 @@ impl<'a> Library<'a> {
         self.note(document, pointer, bytes, kind);
     }
 
-    /// Notes what is allowed and probably not meant, at a key of a document.
-    pub(super) fn warn_at_key(&mut self, document: usize, pointer: String, kind: SchemaFaultKind) {
-        let bytes = json::locate(&self.documents[document].text, &pointer).map(|l| l.key.unwrap_or(l.value));
-        let Document { path, suspicious, .. } = &mut self.documents[document];
-        *suspicious = true;
-        self.faults.push(SchemaFault { file: path.clone(), bytes: bytes.unwrap_or(0..0), pointer, kind });
-    }
-
     fn note(&mut self, document: usize, pointer: String, bytes: Option<Range<usize>>, kind: SchemaFaultKind) {
-        let Document { path, faulty, .. } = &mut self.documents[document];
-        *faulty = true;
+        let Document { path, faulty, suspicious, .. } = &mut self.documents[document];
+        let marked = if kind.is_warning() { suspicious } else { faulty };
+        *marked = true;
         self.faults.push(SchemaFault { file: path.clone(), bytes: bytes.unwrap_or(0..0), pointer, kind });
     }
 }

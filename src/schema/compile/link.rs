@@ -42,7 +42,7 @@ fn resolve(library: &mut Library<'_>, surveyor: &Surveyor<'_>, reference: usize,
         return true;
     };
     let (place, fragment) = absolute.as_str().split_once('#').unwrap_or((absolute.as_str(), ""));
-    let resource = match resource(library, surveyor, reference, place, beside) {
+    let resource = match node_of(library, surveyor, reference, place, beside) {
         Step::Found(node) => node,
         Step::Done => return true,
         Step::Wait => return false,
@@ -63,7 +63,7 @@ enum Step {
 }
 
 /// The node that a URI without fragment names.
-fn resource(library: &mut Library<'_>, surveyor: &Surveyor<'_>, reference: usize, place: &str, beside: bool) -> Step {
+fn node_of(library: &mut Library<'_>, surveyor: &Surveyor<'_>, reference: usize, place: &str, beside: bool) -> Step {
     let from = library.references[reference].from;
     if let Some(known) = library.resources.get(place) {
         let own = known.iter().find(|node| library.nodes[**node].document == library.nodes[from].document);

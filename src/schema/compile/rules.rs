@@ -108,7 +108,7 @@ pub(super) fn check_spelling(library: &mut Library<'_>, node: usize, schema: &Ma
         }
         if let Some(suggestion) = nearest(keyword, JUDGING.iter().copied()) {
             let kind = SchemaFaultKind::UnknownKeyword { keyword: keyword.clone(), suggestion };
-            library.warn_at_key(document, format!("{place}/{}", escape(keyword)), kind);
+            library.fault_at_key(document, format!("{place}/{}", escape(keyword)), kind);
         }
     }
 }

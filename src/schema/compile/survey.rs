@@ -11,7 +11,6 @@ use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::library::{Library, Node, Reference};
 use crate::schema::compile::pattern::Patterns;
 use crate::schema::compile::rules;
-use crate::schema::json::escape;
 
 /// Walks documents into a library.
 pub(super) struct Surveyor<'p> {
@@ -123,15 +122,8 @@ impl Surveyor<'_> {
             let node = &library.nodes[id];
             (node.document, node.pointer.clone(), node.base.clone())
         };
-        let listed = dialect::listed_subschemas(schema, draft)
-            .into_iter()
-            .map(|(keyword, index, value, role)| (format!("{pointer}/{keyword}/{index}"), value, role));
-        let named = dialect::subschemas(schema, draft).into_iter().map(|(steps, value, role)| {
-            let place = steps.iter().fold(pointer.clone(), |place, step| place + "/" + &escape(step));
-            (place, value, role)
-        });
-        for (place, value, role) in listed.chain(named) {
-            let child = self.node(library, document, place, value, &base, draft);
+        for (place, value, role) in dialect::subschemas(schema, draft) {
+            let child = self.node(library, document, format!("{pointer}{place}"), value, &base, draft);
             if role == Role::Same {
                 library.nodes[id].same.push(child);
             }

@@ -14,7 +14,7 @@ use relay::close::Close;
 use relay::config::model::{TokenConfig, TopicConfig};
 use relay::connections::{Connections, Permit};
 use relay::http::flow::Flow;
-use relay::http::{Door, Link, answer};
+use relay::http::{self, Door, Link};
 use relay::hub::Size;
 use relay::hub::entry::Mark;
 use relay::ingest::{self, Publication, Publisher};
@@ -252,7 +252,7 @@ impl Drop for World {
 async fn serve(socket: DuplexStream, door: Arc<Door>, permit: Permit) {
     let link = Arc::new(Link { door, peer: None, permit, flow: Flow::default(), secure: false, hasty: false });
     let socket = HttpSocket::new(socket, Duration::from_secs(10), Duration::from_secs(30), link.flow.clone());
-    let service = service_fn(move |request| answer(request, link.clone()).map(Ok::<_, std::convert::Infallible>));
+    let service = service_fn(move |request| http::serve(request, link.clone()).map(Ok::<_, std::convert::Infallible>));
     let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
 }
 
