@@ -95,7 +95,6 @@ impl Shadow {
             "refused": refused,
             "keywords": seen.keywords,
             "last": seen.last,
-            "may_be_promoted": self.is_safe(),
         })
     }
 }

@@ -96,6 +96,15 @@ fn concerned(compatibility: Compatibility) -> &'static [(Whom, bool)] {
     }
 }
 
+/// Whether a schema would be refused in the place of another, however long it was tried before.
+pub fn keeps_out(old: &Schema, new: &Schema, compatibility: Compatibility) -> bool {
+    let mut promises = concerned(compatibility).iter().filter(|(_, protected)| *protected);
+    promises.any(|(whom, _)| match whom {
+        Whom::Publishers => matches!(compat::publishers(old, new), Side::No { .. }),
+        Whom::Subscribers => !matches!(compat::subscribers(old, new), Side::Yes),
+    })
+}
+
 /// What could not be proved was tried on the topic's messages instead.
 fn was_tried(pair: &Succession<'_>, whom: Whom, side: &Side) -> bool {
     let tried = |shadow: &Arc<Shadow>| shadow.schema.is_same(&pair.new.schema) && shadow.is_safe();

@@ -14,20 +14,22 @@ use tokio::time::timeout;
 
 use crate::assemble::plan::{Plan, changed_keys};
 use crate::assemble::reload::Next;
-use crate::assemble::{build, load};
+use crate::assemble::{build, gate, load};
 use crate::cli::requests::{Answer, Requests};
 use crate::cli::target::{Target, Unfound};
 use crate::config::files::{Files, Memory};
 use crate::config::model::Config;
 use crate::config::view::{settings, to_toml, view};
-use crate::diagnostic::render;
+use crate::diagnostic::{Diagnostic, render};
 use crate::files::Disk;
 use crate::message::Time;
 use crate::name::Pattern;
 use crate::schema::compile::SchemaCache;
 use crate::shadow::ENOUGH;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, TopicRules};
 
+/// The highest `limits.schema_size`, as relay.toml says it.
+const LARGEST: &str = "64 MiB";
 /// How long the running relay may take to tell its configuration.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -61,7 +63,11 @@ impl Old {
 
     fn running(against: &str, answer: &[u8]) -> Result<Self, String> {
         let json: Value = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
-        let mut files = Memory::new(&to_toml(&json["config"])?);
+        let mut loadable = json["config"].clone();
+        // Its schemas are told without their layout and with other numbers of the same value: what was small enough as a
+        // file may be larger so.
+        loadable["limits"]["schema_size"] = LARGEST.into();
+        let mut files = Memory::new(&to_toml(&loadable)?);
         for (path, document) in json["schemas"].as_object().into_iter().flatten() {
             files = files.with(path, &document.to_string());
         }
@@ -76,7 +82,9 @@ impl Old {
         }
         let name = format!("{against}, generation {}", json["generation"]);
         let mut settings = settings(&snapshot.config);
-        settings["server"]["tls"] = json["config"]["server"]["tls"].clone();
+        for (table, key) in [("server", "tls"), ("limits", "schema_size")] {
+            settings[table][key] = json["config"][table][key].clone();
+        }
         Ok(Self { snapshot, settings, name, shadows, told: Some(json["config"].clone()) })
     }
 
@@ -116,12 +124,19 @@ impl Old {
             text.push_str("  nothing would change\n");
         }
         for (topic, told) in &self.shadows {
-            let _ = writeln!(text, "  {topic}: {}", progress(told));
+            let rules = Pattern::parse(topic).ok().and_then(|name| self.snapshot.declared(&name));
+            let _ = writeln!(text, "  {topic}: {}", progress(told, rules.is_some_and(|rules| self.is_held_to(rules))));
         }
         if self.told.is_some() {
             text.push_str("  secrets of tokens are not told by a running relay, and were not compared\n");
         }
         text
+    }
+
+    /// Whether what a topic tries would be refused in the place of its schema, for all that was tried.
+    fn is_held_to(&self, rules: &TopicRules) -> bool {
+        let compatibility = self.snapshot.config.topics[rules.config].compatibility;
+        rules.shadow.as_ref().is_some_and(|shadow| gate::keeps_out(&rules.schema, &shadow.schema, compatibility))
     }
 }
 
@@ -142,11 +157,15 @@ fn compare_callers(plan: &mut Plan, old: &Value, new: &Value) {
 }
 
 /// How a schema that is being tried gets on.
-fn progress(told: &Value) -> String {
+fn progress(told: &Value, is_kept_out: bool) -> String {
     let schema = told["schema"].as_str().unwrap_or("any");
     let (judged, refused) = (told["judged"].as_u64().unwrap_or(0), told["refused"].as_u64().unwrap_or(0));
     let keywords = told["keywords"].as_object().into_iter().flatten().map(|(keyword, n)| format!("`{keyword}` {n}"));
     match refused {
+        0 if is_kept_out => format!(
+            "`{schema}` would have refused none of {judged} messages, but breaks what `compatibility` promises: set that \
+             to \"none\" in a save of its own before promoting it"
+        ),
         0 if judged >= ENOUGH => format!("`{schema}` would have refused none of {judged} messages: it may be promoted"),
         0 => format!("`{schema}` would have refused none of {judged} messages: wait for {ENOUGH} before promoting it"),
         _ => {
@@ -161,6 +180,7 @@ fn snapshot(files: &dyn Files) -> Result<Snapshot, String> {
     match loaded.config.take() {
         Some(config) => Ok(build::snapshot(config, &loaded, None)),
         None => {
+            loaded.diagnostics.retain(Diagnostic::is_error);
             let text = render::human(&loaded.diagnostics, &loaded.sources, false);
             Err(format!("the configuration to compare with is itself invalid\n{}", text.trim_end()))
         }
@@ -198,8 +218,14 @@ fn ask(against: &str) -> Result<Bytes, String> {
     let answered = runtime.block_on(async { timeout(PATIENCE, asked).await });
     match answered.map_err(|_| format!("it has not answered within {} s", PATIENCE.as_secs()))?? {
         Answer { status: StatusCode::OK, body } => Ok(body),
-        Answer { status, .. } => {
-            Err(format!("it answers with status {}; is this its admin listener?", status.as_u16()))
+        Answer { status, body } => {
+            let problem = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+            let detail = problem["detail"].as_str().filter(|_| status != StatusCode::NOT_FOUND);
+            Err(format!(
+                "it answers with status {}; {}",
+                status.as_u16(),
+                detail.unwrap_or("is this its admin listener?")
+            ))
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The files that make up a configuration: relay.toml and what it includes, as text.
 
+use std::collections::HashSet;
+
 use super::files::{FileError, MAX_FILE, Reading};
 use super::mask::mask;
 use super::model::Span;
@@ -38,18 +40,15 @@ pub(super) fn included(
     findings: &Findings,
 ) -> Vec<Document> {
     let mut paths: Vec<(String, &Span)> = Vec::new();
+    let mut known = HashSet::from([reading.main_name().to_owned()]);
     for (pattern, span) in patterns {
         match matching(reading, pattern) {
             Ok(found) if found.is_empty() => {
                 findings.report(FileFact::IncludeEmpty { pattern: (*pattern).to_owned() }, span);
             }
             Ok(found) => {
-                let new = found.into_iter().filter(|path| path != reading.main_name());
-                for path in new {
-                    if paths.iter().all(|(known, _)| *known != path) {
-                        paths.push((path, span));
-                    }
-                }
+                let new = found.into_iter().filter(|path| known.insert(path.clone()));
+                paths.extend(new.map(|path| (path, span)));
             }
             Err(fact) => findings.report(fact, span),
         }
@@ -86,21 +85,23 @@ fn document(path: &str, bytes: &[u8], sources: &mut Sources, findings: &Findings
 
 /// The files that a pattern matches: only its last part may have wildcards.
 fn matching(reading: &Reading<'_>, pattern: &str) -> Result<Vec<String>, FileFact> {
-    let owned = || pattern.to_owned();
-    if below("", pattern).is_none() {
-        return Err(FileFact::IncludeOutside { pattern: owned() });
+    let bad = || FileFact::BadInclude { pattern: pattern.to_owned() };
+    let outside = || FileFact::IncludeOutside { pattern: pattern.to_owned() };
+    if pattern.contains(['[', '{', '\\']) || pattern.ends_with('/') {
+        return Err(bad());
     }
-    let (directory, last) = pattern.rsplit_once('/').unwrap_or(("", pattern));
-    if last.is_empty() || directory.contains(['*', '?']) || last.contains("**") || pattern.contains(['[', '{']) {
-        return Err(FileFact::BadInclude { pattern: owned() });
+    let path = below("", pattern).ok_or_else(outside)?;
+    let (directory, last) = path.rsplit_once('/').unwrap_or(("", &path));
+    if last.is_empty() || directory.contains(['*', '?']) || last.contains("**") {
+        return Err(bad());
     }
     if !last.contains(['*', '?']) {
-        return Ok(vec![owned()]);
+        return Ok(vec![path]);
     }
     let names = match reading.list(directory) {
         Ok(names) => names,
         Err(FileError::NotFound) => Vec::new(),
-        Err(FileError::Outside) => return Err(FileFact::IncludeOutside { pattern: owned() }),
+        Err(FileError::Outside) => return Err(outside()),
         Err(error) => return Err(FileFact::IncludeUnreadable { path: directory.to_owned(), error }),
     };
     // As in a shell, a wildcard at the front does not match hidden files: editors and Kubernetes leave such.

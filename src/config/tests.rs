@@ -147,9 +147,11 @@ fn a_store_is_of_a_kind_that_is_there() {
 
 #[test]
 fn an_included_file_is_read_once_and_relay_toml_never_includes_itself() {
-    let files = Memory::new("version = 1\ninclude = [\"*.toml\", \"a.toml\"]\n[anonymous]\npublish = [\"x\"]\n")
-        .with("a.toml", "[topics.x]\nschema = \"any\"\n")
-        .with("b.txt", "no");
+    let files = Memory::new(
+        "version = 1\ninclude = [\"*.toml\", \"./a.toml\", \"./relay.toml\"]\n[anonymous]\npublish = [\"x\"]\n",
+    )
+    .with("a.toml", "[topics.x]\nschema = \"any\"\n")
+    .with("b.txt", "no");
     let reading = Reading::new(&files);
     let decoded = decode(&reading, STORES, Time(0));
     assert_eq!((decoded.diagnostics.len(), decoded.config.topics.len()), (0, 1));

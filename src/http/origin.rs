@@ -83,10 +83,12 @@ pub fn add_headers(call: &Call, response: &mut Response) {
 
 fn serves(call: &Call, host: Host<'_>) -> bool {
     let loopback = call.link.door.is_loopback();
+    // No page reaches a Unix socket, whatever its name is bound to.
+    let is_local = loopback || call.link.peer.is_none();
     let is_one_of = |names: &[&str]| names.iter().any(|name| is_name(name, host));
     match &call.snapshot.config.server.allowed_hosts {
         None => !loopback || is_one_of(&LOOPBACK_NAMES),
-        Some(_) if call.side() == Side::Admin && loopback && is_one_of(&LOOPBACK_NAMES) => true,
+        Some(_) if call.side() == Side::Admin && is_local && is_one_of(&LOOPBACK_NAMES) => true,
         Some(names) => names.iter().any(|name| is_name(name, host)),
     }
 }

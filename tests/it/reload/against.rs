@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 
 use super::site::{HEAD, Place, Site, copy, token};
+use crate::program::Relay;
 
 fn check(place: &Place, file: &str, against: &str) -> Output {
     let mut relay = Command::new(env!("CARGO_BIN_EXE_relay"));
@@ -67,6 +68,71 @@ async fn a_running_relay_is_asked_and_not_touched() {
     let (code, _, err) = said(&check(&site.place, "relay.toml", &format!("http://{}", site.public)));
     assert_eq!(code, Some(1));
     assert!(err.contains("status 404; is this its admin listener?"), "{err}");
+}
+
+/// An admin listener on a Unix socket answered 421 wherever `allowed_hosts` did not name `localhost`.
+#[test]
+fn a_running_relay_is_asked_over_a_unix_socket_whatever_it_is_called() {
+    let place = Place::new();
+    let admin = format!("unix:{}", place.0.join("admin.sock").display());
+    let text = config("[topics.cats]\nschema = \"any\"\n");
+    let listens = format!("admin = \"{admin}\"\nallowed_hosts = [\"relay.example\"]");
+    let text = text.replace("admin = \"127.0.0.1:0\"", &listens);
+    let mut relay = Relay::start(&place.write("relay.toml", &text));
+    let (public, _) = relay.addresses();
+    let (code, out, err) = said(&check(&place, "relay.toml", &admin));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains(&format!("against {admin}, generation 1:\n  nothing would change\n")), "{out}");
+    let (code, _, err) = said(&check(&place, "relay.toml", &format!("http://{public}")));
+    let why = format!("status 421; `{public}` is not one of this server's names: add it to `server.allowed_hosts`");
+    assert!(code == Some(1) && err.contains(&why), "{err}");
+    relay.signal("TERM");
+    assert_eq!(relay.end().0, Some(0));
+}
+
+/// Written anew, a number may be longer than it was in the file: what runs was called invalid.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_that_was_small_enough_as_a_file_is_so_as_it_is_told() {
+    let numbers = format!("{{\"enum\": [{}]}}", (0..110).map(|n| format!("{n}e15")).collect::<Vec<_>>().join(","));
+    assert!(numbers.len() < 1_024);
+    let text = config("[topics.cats]\nschema = \"cat.json\"\n[limits]\nschema_size = \"1 KiB\"\n");
+    let site = Site::start(&[("cat.json", numbers.as_str()), ("relay.toml", text.as_str())]).await;
+    let url = format!("http://{}", site.admin);
+    let change = || said(&check(&site.place, "relay.toml", &url));
+    let (code, out, err) = change();
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains("\n  nothing would change\n"), "{out}");
+    site.place.write("relay.toml", &text.replace("1 KiB", "2 KiB"));
+    let (_, out, _) = change();
+    assert!(out.contains("\n  keys changed: limits.schema_size\n"), "{out}");
+}
+
+/// It was told to be ready, and then was refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_would_be_refused_is_not_called_ready_for_having_refused_nothing() {
+    let topic = |compatibility: &str| {
+        let line = format!("compatibility = \"{compatibility}\"\n");
+        config(&format!("[topics.cats]\nschema = \"any\"\nschema_next = \"next.json\"\n{line}"))
+    };
+    let next = ("next.json", r#"{"type": "object", "required": ["name"]}"#);
+    for (compatibility, expected) in [
+        ("none", "it may be promoted\n"),
+        (
+            "publishers",
+            "but breaks what `compatibility` promises: set that to \"none\" in a save of its own before promoting it\n",
+        ),
+    ] {
+        let site = Site::start(&[next, ("relay.toml", &topic(compatibility))]).await;
+        for _ in 0..100 {
+            assert_eq!(site.post("/publish/cats", "all", r#"{"name":"Tom"}"#).await.status, 200);
+        }
+        let url = format!("http://{}", site.admin);
+        let (code, out, _) = said(&check(&site.place, "relay.toml", &url));
+        assert!(code == Some(0) && out.contains(expected), "{out}");
+        site.place.write("relay.toml", &topic(compatibility).replace("schema = \"any\"\nschema_next", "schema"));
+        let result = site.reload().await.json()["result"].clone();
+        assert_eq!(result, if compatibility == "none" { "committed" } else { "refused" });
+    }
 }
 
 /// It said that nothing would change, whatever became of grants: a running relay tells them, and they were not looked at.
