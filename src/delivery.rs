@@ -94,8 +94,10 @@ fn tellable(snapshot: &Snapshot, encoder: &dyn Encoder, notice: &Notice) -> Resu
 }
 
 fn leaves_on_lag(snapshot: &Snapshot, topics: &Pattern) -> bool {
-    let rules = topics.exact().and_then(|topic| snapshot.resolve(&topic));
-    rules.is_some_and(|rules| snapshot.config.topics[rules.config].on_lag == OnLag::Disconnect)
+    snapshot
+        .topics
+        .containing(topics)
+        .is_some_and(|rules| snapshot.config.topics[rules.config].on_lag == OnLag::Disconnect)
 }
 
 /// Counts the first `sent` items as delivered.
@@ -107,11 +109,10 @@ pub fn count(live: &Live, pulled: &Pulled, sent: usize) {
                     topic.delivered.add(1);
                 }
             }
-            Item::Notice(Notice::Gap { topics, .. }) => {
-                if let Some(topic) = topics.exact().and_then(|topic| live.hub.topic(&topic)) {
-                    topic.gaps.add(1);
-                }
-            }
+            Item::Notice(Notice::Gap { topics, .. }) => match live.hub.containing(topics) {
+                Some(topic) => topic.gaps.add(1),
+                None => live.stats.gaps.add(1),
+            },
             _ => {}
         }
     }

@@ -57,7 +57,7 @@ pub enum Notice {
     },
     /// The topic's schema has changed; what follows matches the new one.
     TopicChanged {
-        /// As subscribed.
+        /// As declared, or as subscribed where that is one topic or beyond what is told one by one.
         topics: Pattern,
         /// The configuration that changed it.
         generation: u64,
@@ -90,9 +90,9 @@ pub enum Notice {
 /// Why messages may have been missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GapReason {
-    /// The topic no longer retained them when the subscriber resumed.
+    /// The topic no longer retained them when they were asked for.
     Retention,
-    /// The subscriber was too slow and they were evicted meanwhile.
+    /// The subscriber was too slow: they were evicted before it had read them.
     Lag,
     /// The position belongs to another log.
     Epoch,

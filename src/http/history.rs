@@ -112,6 +112,8 @@ impl Page {
             if head {
                 break;
             }
+            // Where all of it is for others nothing else lets other tasks run.
+            tokio::task::consume_budget().await;
         }
         Ok(())
     }

@@ -54,6 +54,9 @@ struct Subscription {
 struct Replay {
     /// Up to here the store is read, whatever the window still has: a resumed subscriber gets what is retained.
     until: Seq,
+    /// What is shown to be gone was gone when it was asked for: the first page shows it, of all topics. What a later one
+    /// shows was let go while it was being read.
+    asked: bool,
     /// Subscriptions from the earliest, whose first page has not been read, and the head when they were made.
     earliest: Vec<(Pattern, Seq)>,
     gaps: Gaps,
@@ -110,6 +113,12 @@ impl Subscriber {
         self.subscriptions.iter().map(|s| &s.pattern)
     }
 
+    /// How many `synced` are still to be told.
+    pub fn unsynced(&self) -> usize {
+        let is_one = |(_, notice): &&(Seq, Notice)| matches!(notice, Notice::Synced { .. });
+        self.replay.as_ref().map_or(0, |replay| replay.due.iter().filter(is_one).count())
+    }
+
     /// Subscribes to all of these, moving those that were subscribed before; of one that is named twice the last counts.
     /// When everything up to now has been sent, `synced` is told with the id, if one is given.
     pub fn subscribe(&mut self, mut list: Vec<(Pattern, After)>, synced: Option<Option<CommandId>>) {
@@ -147,6 +156,7 @@ impl Subscriber {
         self.subscriptions.iter_mut().for_each(|s| s.floor = s.floor.max(stood.seq));
         let replay = self.replay.get_or_insert_default();
         replay.until = replay.until.max(bound);
+        replay.asked = true;
         self.cursor = Some(Cursor { seq: oldest, ..stood });
     }
 
@@ -227,6 +237,7 @@ impl Subscriber {
             }
         }
         for (item, cursor) in unsent {
+            replay.asked |= matches!(item, Item::Notice(Notice::Gap { reason: GapReason::Retention, .. }));
             if item.evicted().is_none()
                 && let Item::Notice(notice) = item
             {
@@ -288,6 +299,8 @@ impl Subscriber {
     pub fn hold_back(&self, bytes: impl Into<Vec<u8>>) {
         debug_assert!(self.cursor.is_some(), "a shard writes without looking");
         self.connection.wire().take_over(bytes.into());
+        // Its socket takes nothing only from now on, however long nothing was written before.
+        self.connection.progressed(self.hub.clock());
     }
 
     /// Writes a short answer now, or behind what is left over. A live connection whose socket is full falls behind.

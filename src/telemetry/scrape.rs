@@ -100,14 +100,19 @@ fn topics(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     let mut topics: Vec<&Topic> = snapshot.topics.iter().map(|rules| &*rules.topic).collect();
     topics.sort_unstable_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
     type Read = fn(&Topic) -> u64;
-    let counters: [(&str, &str, Read); 3] = [
+    let counters: [(&str, &str, Read); 2] = [
         ("published", "Messages appended", |topic| topic.published.get()),
         ("delivered", "Messages written to subscribers", |topic| topic.delivered.get()),
-        ("gaps", "Gaps reported to subscribers", |topic| topic.gaps.get()),
     ];
     for (name, help, read) in counters {
         page.counters(name, help, topics.iter().map(|topic| ([("topic", topic.name.as_str())], read(topic))))?;
     }
+    let gaps = topics.iter().map(|topic| ([("topic", topic.name.as_str())], topic.gaps.get()));
+    page.counters(
+        "gaps",
+        "Gaps reported to subscribers; those of several declared names have an empty `topic`",
+        gaps.chain([([("topic", "")], live.stats.gaps.get())]),
+    )?;
     let declared = topics.iter().map(|topic| (topic.name.as_str(), &topic.refused));
     // What no declared topic can be named for stands under the empty name, which no topic has.
     let refused = declared.chain([("", &live.stats.refused)]).flat_map(|(topic, refused)| {

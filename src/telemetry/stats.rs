@@ -81,6 +81,8 @@ pub struct Stats {
     pub publish: Histogram,
     /// Refused publishes of which no declared topic is known.
     pub refused: RefusedCounts,
+    /// Gaps that span several declared names.
+    pub gaps: Counter,
     /// Connections that could not be accepted, for want of descriptors or memory.
     pub accept_errors: Counter,
     /// Requests whose handler panicked.
@@ -95,6 +97,7 @@ impl Default for Stats {
             publish_request: Histogram::default(),
             publish: Histogram::default(),
             refused: RefusedCounts::default(),
+            gaps: Counter::default(),
             accept_errors: Counter::default(),
             panics: Counter::default(),
         }

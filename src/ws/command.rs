@@ -19,6 +19,10 @@ use crate::telemetry::log_refused;
 use crate::ws::ending::Ending;
 use crate::ws::task::{MAX_MALFORMED, Message, Task};
 
+/// So many commands may wait for their `synced`, whatever `limits.subscriptions` is: whoever sets his cursor back again and
+/// again is never told one.
+const UNSYNCED: usize = 16;
+
 impl Task {
     /// Carries out one message of the peer.
     pub(super) async fn command(&mut self, message: Message) -> Result<(), Ending> {
@@ -106,6 +110,11 @@ impl Task {
         };
         if let Err(refusal) = self.may_subscribe(snapshot, list.iter().map(|(pattern, _)| pattern), fits) {
             return self.refuse(id, refusal);
+        }
+        let most = snapshot.config.limits.subscriptions.max(UNSYNCED);
+        if self.subscriber.unsynced() >= most {
+            let what = "the list of what waits for its `synced`";
+            return self.refuse(id, Refusal::TooMany { what, limit: "subscriptions", most });
         }
         self.subscriber.subscribe(list, Some(id.clone()));
         // Told now that no shard can write before it what is subscribed, in one write with what comes first.

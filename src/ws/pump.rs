@@ -56,7 +56,10 @@ impl Task {
             self.subscriber.settle(pulled, 0);
             return Ok(true);
         }
-        self.deliver(pulled).map(|()| false)
+        self.deliver(pulled)?;
+        // Where all of it is for others nothing is written, and nothing else lets other tasks run.
+        tokio::task::consume_budget().await;
+        Ok(false)
     }
 
     fn deliver(&mut self, pulled: Pulled) -> Result<(), Ending> {

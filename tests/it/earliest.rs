@@ -7,6 +7,7 @@ use relay::directory::Directory;
 use relay::hub::connection::NoSocket;
 use relay::hub::subscriber::{Item, Subscriber};
 use relay::hub::{Hub, Size};
+use relay::message::Position;
 use relay::name::{Pattern, TopicName};
 use relay::notice::{After, GapReason, Notice};
 use relay::plugin::{Draft, Retention, Store};
@@ -20,6 +21,16 @@ enum Told {
     Message(u64),
     Gap(u64, u64, GapReason),
     Synced(u64),
+}
+
+/// A store of this kind that retains so many messages of `t`, and a hub that keeps next to nothing of it.
+fn hub(store: &Arc<dyn Store>, count: usize) -> (Pattern, Arc<Hub>) {
+    let declared = Pattern::parse("t").expect("a name");
+    let age = Duration::from_secs(3_600);
+    let rules = Retention { count, bytes: 1_000_000, age, declared: declared.clone(), topics: 1 };
+    store.retain([(declared.clone(), rules)].into_iter().collect::<Directory<_>>());
+    let size = Size { window: 0, messages: 3, ..Size::default() };
+    (declared, Hub::new(store.clone(), size, Directory::default()))
 }
 
 async fn publish(store: &Arc<dyn Store>, count: usize) {
@@ -55,16 +66,7 @@ async fn what_goes_between_the_subscribe_and_its_first_page_is_told() {
     let settings = Settings { key_window: Duration::from_secs(300), keys: 1 };
     for kind in KINDS {
         let store = (kind.build)(&settings);
-        let declared = Pattern::parse("t").expect("a name");
-        let rules = Retention {
-            count: 1,
-            bytes: 1_000,
-            age: Duration::from_secs(3_600),
-            declared: declared.clone(),
-            topics: 1,
-        };
-        store.retain([(declared.clone(), rules)].into_iter().collect::<Directory<_>>());
-        let hub = Hub::new(store.clone(), Size { window: 0, messages: 3, ..Size::default() }, Directory::default());
+        let (declared, hub) = hub(&store, 1);
         publish(&store, 5).await;
         let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
         subscriber.subscribe(vec![(declared, After::Earliest)], Some(None));
@@ -78,5 +80,34 @@ async fn what_goes_between_the_subscribe_and_its_first_page_is_told() {
             Told::Message(13),
         ];
         assert_eq!(told, expected, "{}", kind.config.name);
+    }
+}
+
+/// It was told as if it had been gone when it was asked for, so that nobody was disconnected by `on_lag`, and a reader of
+/// `relay.raw` was told to give up its position.
+#[tokio::test]
+async fn what_goes_while_it_is_being_read_is_told_as_lag() {
+    let settings = Settings { key_window: Duration::from_secs(300), keys: 1 };
+    for kind in KINDS {
+        let store = (kind.build)(&settings);
+        let (topic, hub) = hub(&store, 400);
+        publish(&store, 500).await;
+        let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
+        let position = Position { epoch: hub.epoch(), seq: 10 };
+        subscriber.subscribe(vec![(topic, After::Position(position))], None);
+        // The gap is shown, and is not sent yet: the next page shows it again.
+        let page = subscriber.pull().await.expect("memory can be read");
+        subscriber.settle(page, 0);
+        let page = subscriber.pull().await.expect("memory can be read");
+        let first = match &page.items[0].0 {
+            Item::Notice(Notice::Gap { from, to, reason, .. }) => (from.seq, to.seq, *reason),
+            _ => panic!("a gap comes first"),
+        };
+        assert_eq!(first, (10, 100, GapReason::Retention), "{}", kind.config.name);
+        subscriber.settle(page, 11);
+        publish(&store, 400).await;
+        let told = read(&mut subscriber).await;
+        assert_eq!(told[0], Told::Gap(110, 500, GapReason::Lag), "{}", kind.config.name);
+        assert_eq!(told.len(), 401);
     }
 }

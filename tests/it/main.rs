@@ -18,6 +18,7 @@ mod events;
 mod examples;
 mod faults;
 mod fuzz;
+mod gaps;
 mod half_close;
 mod handshake;
 mod history;

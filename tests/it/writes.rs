@@ -163,6 +163,18 @@ async fn write_stall_begins_when_something_is_left_unsent() {
     rig.end().await;
 }
 
+/// An answer that waits for what is written next is left unsent from then on, too: who had been quiet for `write_stall` was
+/// now and then cut off at its `subscribe`.
+#[tokio::test]
+async fn write_stall_begins_when_an_answer_is_held_back() {
+    let live = build::live(snapshot(|_| {}), 1);
+    let subscriber = live.hub.subscriber(NoSocket, &RelayV1);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let now = live.hub.clock();
+    subscriber.hold_back(*b"ok");
+    assert!(subscriber.connection().has_rest() && subscriber.connection().progress() >= now);
+}
+
 /// It was ended as without a sign of life, and had never been asked for one.
 #[tokio::test]
 async fn whoever_does_not_read_is_not_pinged_but_stalls() {

@@ -33,7 +33,7 @@ impl Subscriber {
                 Some(mark) if mark.seq <= cursor.seq => Ok(self.pull_mark(cursor, mark)),
                 mark => {
                     let until = mark.map_or(until, |mark| mark.seq.min(until));
-                    self.pull_store(cursor, until, GapReason::Retention).await
+                    self.pull_store(cursor, until).await
                 }
             };
         }
@@ -44,7 +44,7 @@ impl Subscriber {
                 pulled.head = pulled.items.is_empty();
                 Ok(pulled)
             }
-            Fetch::Evicted(seq) => self.pull_store(cursor, seq, GapReason::Lag).await,
+            Fetch::Evicted(seq) => self.pull_store(cursor, seq).await,
             Fetch::Mark(mark) => Ok(self.pull_mark(cursor, mark)),
             Fetch::Messages(messages) => Ok(self.pull_window(cursor, messages)),
         }
@@ -73,7 +73,7 @@ impl Subscriber {
         pulled
     }
 
-    async fn pull_store(&mut self, cursor: Cursor, until: Seq, reason: GapReason) -> Result<Pulled, StoreError> {
+    async fn pull_store(&mut self, cursor: Cursor, until: Seq) -> Result<Pulled, StoreError> {
         let topics: Vec<Pattern> = self.subscriptions().cloned().collect();
         let query = Query { topics: &topics, after: cursor.seq, until, limit: PAGE };
         let page = self.hub.store.read(query).await?;
@@ -81,6 +81,7 @@ impl Subscriber {
         let mut pulled = Pulled::default();
         let at = |seq: Seq| Cursor { seq, ..cursor };
         self.tell_due(cursor.seq, cursor, &mut pulled);
+        let reason = self.reason(&page.evicted, until);
         for gap in self.gaps(cursor, page.evicted, until) {
             let [from, to] = [gap.from, gap.to].map(|seq| Position { epoch, seq });
             pulled.items.push((Item::Notice(Notice::Gap { topics: gap.topics, from, to, reason }), cursor));
@@ -96,6 +97,15 @@ impl Subscriber {
         self.tell_due(page.until, at(page.until), &mut pulled);
         pulled.end = at(page.until.max(cursor.seq));
         Ok(pulled)
+    }
+
+    /// Why what a page shows to be gone up to a seq is. A reload that lies on the way has it end there, and what was asked for
+    /// behind that is gone for the same reason.
+    fn reason(&mut self, evicted: &[(Pattern, Seq)], until: Seq) -> GapReason {
+        let Some(replay) = self.replay.as_mut().filter(|replay| replay.asked) else { return GapReason::Lag };
+        let most = replay.until;
+        replay.asked = evicted.iter().any(|(_, seq)| *seq.min(&most) > until);
+        GapReason::Retention
     }
 
     fn gaps(&mut self, cursor: Cursor, evicted: Vec<(Pattern, Seq)>, until: Seq) -> Vec<Gap> {

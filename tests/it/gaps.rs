@@ -1,0 +1,96 @@
+//! Gaps: whom they end, where they count, and what waits behind them.
+
+use relay::close::Close;
+use relay::config::model::OnLag;
+use relay::delivery::{Frames, Then};
+use relay::hub::entry::Cursor;
+use relay::hub::subscriber::{Item, Pulled};
+use relay::message::Position;
+use relay::name::Pattern;
+use relay::notice::{GapReason, Notice};
+use relay::protocol::relay_v1::RelayV1;
+use serde_json::{Value, json};
+
+use crate::rig::{Rig, call, grants};
+use crate::subscriber::Subscriber;
+
+/// Topics whose messages have all aged away stand together as the pattern by which they are subscribed to: nobody was
+/// disconnected for them.
+#[tokio::test]
+async fn a_slow_reader_of_a_pattern_is_disconnected_where_its_family_says_so() {
+    for (topics, on_lag, then) in [
+        ("orders.*", OnLag::Disconnect, Then::End(Close::Lagging)),
+        ("orders.eu", OnLag::Disconnect, Then::End(Close::Lagging)),
+        ("orders.*", OnLag::Gap, Then::GoOn),
+        ("**", OnLag::Disconnect, Then::GoOn),
+    ] {
+        let rig = Rig::start(|config| config.topics[1].on_lag = on_lag).await;
+        let at = |seq| Position { epoch: rig.live.hub.epoch(), seq };
+        let topics = Pattern::parse(topics).expect("a pattern");
+        let gap = Notice::Gap { topics: topics.clone(), from: at(1), to: at(2), reason: GapReason::Lag };
+        let pulled = Pulled { items: vec![(Item::Notice(gap), Cursor::default())], ..Pulled::default() };
+        assert_eq!(Frames::new(&rig.live, &RelayV1, &pulled, 1_000).then, then, "{topics}");
+        rig.end().await;
+    }
+}
+
+/// None was counted that was named by a pattern.
+#[tokio::test]
+async fn a_gap_counts_for_the_declared_name_that_it_is_of() {
+    let rig = Rig::start(|config| config.anonymous = grants(&[], &["**"], &[])).await;
+    let mut subscriber = Subscriber::open(rig.public).await;
+    for topics in ["cats", "orders.*", "orders.eu", "**"] {
+        let command = json!({"type": "subscribe", "topics": [topics], "after": "00000001-1"});
+        subscriber.send(command.to_string()).await;
+        for kind in ["ok", "gap", "synced"] {
+            assert_eq!(subscriber.json().await["type"], kind, "{topics}");
+        }
+    }
+    let metrics = call(rig.admin, "GET /metrics HTTP/1.1\r\n", "").await.body;
+    let metrics = String::from_utf8(metrics).expect("text");
+    for (topic, gaps) in [("cats", 1), ("orders.{region}", 2), ("sightings", 0), ("", 1)] {
+        let line = format!("relay_gaps_total{{topic=\"{topic}\"}} {gaps}");
+        assert!(metrics.lines().any(|found| found == line), "{line}");
+    }
+    drop(subscriber);
+    rig.end().await;
+}
+
+/// Each left a `synced` behind that nothing counted, for as long as it was sent.
+#[tokio::test]
+async fn who_sets_back_his_cursor_again_and_again_is_refused() {
+    let rig = Rig::start(|config| {
+        config.anonymous = grants(&["cats"], &["cats"], &[]);
+        config.limits.subscriptions = 2;
+        config.limits.frame = 1 << 20;
+    })
+    .await;
+    let filler = json!("x".repeat(60_000)).to_string();
+    for _ in 0..30 {
+        assert_eq!(rig.post("/publish/cats", "secret-all", &filler).await.status, 200);
+    }
+    let mut subscriber = Subscriber::open(rig.public).await;
+    const COMMANDS: usize = 40;
+    for id in 0..COMMANDS {
+        let command = json!({"type": "subscribe", "id": id, "topics": ["cats"], "after": "earliest"});
+        subscriber.send(command.to_string()).await;
+    }
+    let (mut made, mut refused, mut synced) = (0, 0, 0);
+    while made + refused < COMMANDS || synced < made {
+        let told: Value = subscriber.json().await;
+        match told["type"].as_str() {
+            Some("ok") => made += 1,
+            Some("synced") => synced += 1,
+            Some("error") => {
+                let detail =
+                    "the list of what waits for its `synced` is longer than `limits.subscriptions` allows (16)";
+                assert_eq!((&told["problem"]["status"], &told["problem"]["detail"]), (&json!(413), &json!(detail)));
+                refused += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(made >= 16 && refused > 0, "{made} were made, {refused} refused");
+    drop(subscriber);
+    rig.end().await;
+}
