@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::close::Close;
 use crate::hub::entry::Mark;
 use crate::hub::subscriber::Subscriber;
-use crate::message::Time;
+use crate::message::{Position, Time};
 use crate::name::Pattern;
 use crate::notice::{Notice, UnsubscribedReason};
 use crate::principal::{Action, Principal, authorize};
@@ -40,8 +40,8 @@ fn lost(snapshot: &Snapshot, principal: &Principal, pattern: &Pattern) -> Option
     (!authorize(principal, Action::Subscribe, pattern)).then_some(UnsubscribedReason::Forbidden)
 }
 
-/// What of a registration's topics can be followed now. Whoever connects is told of the rest as whoever was connected when it
-/// was lost.
+/// What of some topics can be followed now. Whoever connects by a registration is told of the rest as whoever was connected
+/// when it was lost.
 #[derive(Default)]
 pub struct Remaining {
     /// What can.
@@ -52,15 +52,25 @@ pub struct Remaining {
 
 impl Remaining {
     /// Sorts them.
-    pub fn new(snapshot: &Snapshot, principal: &Principal, registered: &[Pattern]) -> Self {
+    pub fn new(snapshot: &Snapshot, principal: &Principal, topics: &[Pattern]) -> Self {
         let mut remaining = Self::default();
-        for topics in registered {
+        for topics in topics {
             match lost(snapshot, principal, topics) {
                 None => remaining.kept.push(topics.clone()),
                 Some(reason) => remaining.gone.push((topics.clone(), reason)),
             }
         }
         remaining
+    }
+
+    /// What to tell of those that cannot be followed, to one who stands at this position.
+    pub fn told(&self, position: Position) -> impl Iterator<Item = Notice> {
+        let notice = move |(topics, reason): &(Pattern, UnsubscribedReason)| Notice::Unsubscribed {
+            topics: topics.clone(),
+            reason: *reason,
+            position,
+        };
+        self.gone.iter().map(notice)
     }
 }
 
@@ -83,28 +93,20 @@ pub fn renew(
 /// Ends the subscriptions that are lost; answers what to tell of them and of those that the mark says have changed.
 pub fn evaluate(
     snapshot: &Snapshot,
-    principal: Option<&Principal>,
+    principal: &Principal,
     subscriber: &mut Subscriber,
     mark: Option<&Mark>,
 ) -> Vec<Notice> {
     let position = subscriber.position();
     let patterns: Vec<Pattern> = subscriber.subscriptions().cloned().collect();
-    let (mut notices, mut kept, mut gone) = (Vec::new(), Vec::new(), Vec::new());
-    for pattern in patterns {
-        let reason = principal.map_or(Some(UnsubscribedReason::Forbidden), |p| lost(snapshot, p, &pattern));
-        match reason {
-            None => kept.push(pattern),
-            Some(reason) => {
-                gone.push(pattern.clone());
-                notices.push(Notice::Unsubscribed { topics: pattern, reason, position });
-            }
-        }
-    }
-    if !gone.is_empty() {
+    let remaining = Remaining::new(snapshot, principal, &patterns);
+    let mut notices: Vec<Notice> = remaining.told(position).collect();
+    if !remaining.gone.is_empty() {
+        let gone: Vec<Pattern> = remaining.gone.into_iter().map(|(topics, _)| topics).collect();
         subscriber.unsubscribe(&gone);
     }
     let Some(mark) = mark else { return notices };
-    for pattern in &kept {
+    for pattern in &remaining.kept {
         let changed = mark.changed.overlapping(pattern, TOLD_BY_NAME + 1);
         // A name is told to whoever reaches some topic of it.
         let changed: Vec<_> = match changed.len() {

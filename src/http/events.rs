@@ -25,7 +25,7 @@ use crate::hub::subscriber::Subscriber;
 use crate::live::Live;
 use crate::message::{Position, Time};
 use crate::name::{Pattern, distinct};
-use crate::notice::{After, Notice};
+use crate::notice::After;
 use crate::principal::Principal;
 use crate::problem::Refusal;
 use crate::protocol::sse::{self, Sse};
@@ -76,7 +76,7 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
         }
         None => (caller, None),
     };
-    let Remaining { kept, gone } = topics(snapshot, &principal, registered.as_deref(), asked)?;
+    let remaining = topics(snapshot, &principal, registered.as_deref(), asked)?;
     // Only now: whoever has the seat would be sent away by a request that is refused.
     let seat = match registration {
         Some(id) => {
@@ -88,8 +88,8 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
     let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse);
     subscriber.identify(&principal);
     let position = begins(after, &mut subscriber);
-    let gone = gone.into_iter().map(|(topics, reason)| Notice::Unsubscribed { topics, reason, position }).collect();
-    subscriber.subscribe(kept.into_iter().map(|topics| (topics, after)).collect(), Some(None));
+    let gone = remaining.told(position).collect();
+    subscriber.subscribe(remaining.kept.into_iter().map(|topics| (topics, after)).collect(), Some(None));
     if call.live().drain.has_begun() {
         // Too late for the word that went to everybody.
         subscriber.connection().end(Close::Draining);

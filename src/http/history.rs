@@ -25,8 +25,8 @@ use crate::name::Pattern;
 use crate::notice::After;
 use crate::plugin::StoreError;
 use crate::problem::Refusal;
-use crate::protocol::envelope;
 use crate::protocol::sse::Sse;
+use crate::protocol::written;
 
 /// Messages in an answer, if nothing else is asked for.
 const LIMIT: usize = 100;
@@ -122,12 +122,12 @@ impl Page {
         match item {
             Item::Message(message) => {
                 separate(&mut self.messages);
-                envelope::put_message(&mut self.messages, call.live().hub.epoch(), &message.record);
+                written::put_message(&mut self.messages, call.live().hub.epoch(), &message.record);
                 self.count += 1;
             }
             Item::Notice(notice) => {
                 separate(&mut self.gaps);
-                self.gaps.extend_from_slice(&envelope::notice(notice));
+                self.gaps.extend_from_slice(&written::notice(notice));
             }
             Item::Mark(_) => self.interrupted = true,
         }

@@ -201,7 +201,7 @@ impl Events {
         // The end of the credential may have come nearer.
         let due = self.due().min(self.timer.deadline());
         self.timer.as_mut().reset(due);
-        let notices = evaluate::evaluate(&snapshot, Some(&self.principal), &mut self.subscriber, mark);
+        let notices = evaluate::evaluate(&snapshot, &self.principal, &mut self.subscriber, mark);
         let mut chunk = BytesMut::new();
         self.tell(&notices, &mut chunk)?;
         Ok((!chunk.is_empty()).then(|| chunk.freeze()))

@@ -8,7 +8,7 @@ use super::parse;
 use crate::command::{Command, CommandKind};
 use crate::name::Pattern;
 use crate::notice::{After, Notice};
-use crate::protocol::envelope;
+use crate::protocol::written;
 
 const UNDERSTOOD: &str = r#"
 > ping
@@ -211,7 +211,7 @@ fn a_refusal_on_the_wire() {
     let bad = parse(r#"{"type":"subscrib","id":1}"#).expect_err("there is no such type");
     let notice = Notice::Error { id: bad.id, refusal: *bad.refusal };
     assert_eq!(
-        str::from_utf8(&envelope::notice(&notice)).expect("it is UTF-8"),
+        str::from_utf8(&written::notice(&notice)).expect("it is UTF-8"),
         concat!(
             r#"{"type":"error","id":1,"problem":{"type":"urn:relay:problem:bad-request","#,
             r#""title":"The request is not understood","status":400,"#,

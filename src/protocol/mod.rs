@@ -4,11 +4,11 @@
 //! written once for each protocol in use, frame header included, and the same bytes go to every subscriber.
 
 pub mod command;
-pub mod envelope;
 mod members;
 pub mod relay_raw;
 pub mod relay_v1;
 pub mod sse;
+pub mod written;
 
 use crate::plugin::Protocol;
 

@@ -8,7 +8,7 @@ use crate::frame::{self, Opcode};
 use crate::message::{Epoch, Record};
 use crate::notice::Notice;
 use crate::plugin::{Encoder, Protocol};
-use crate::protocol::{command, envelope};
+use crate::protocol::{command, written};
 
 /// The protocol; it has no state.
 pub struct RelayV1;
@@ -19,15 +19,15 @@ impl Encoder for RelayV1 {
     }
 
     fn message(&self, epoch: Epoch, record: &Record) -> Bytes {
-        let len = envelope::message_len(record);
+        let len = written::message_len(record);
         let mut out = Vec::with_capacity(frame::header_len(len) + len);
         frame::put_header(&mut out, Opcode::Text, len);
-        envelope::put_message(&mut out, epoch, record);
+        written::put_message(&mut out, epoch, record);
         out.into()
     }
 
     fn notice(&self, notice: &Notice) -> Result<Option<Bytes>, Close> {
-        Ok(Some(frame::frame(Opcode::Text, &envelope::notice(notice))))
+        Ok(Some(frame::frame(Opcode::Text, &written::notice(notice))))
     }
 }
 

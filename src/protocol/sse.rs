@@ -17,7 +17,7 @@ use crate::close::Close;
 use crate::message::{Epoch, Position, Record};
 use crate::notice::Notice;
 use crate::plugin::Encoder;
-use crate::protocol::envelope;
+use crate::protocol::written;
 
 const ID: &[u8] = b"id: ";
 const DATA: &[u8] = b"data: ";
@@ -54,7 +54,7 @@ impl Encoder for Sse {
     }
 
     fn message(&self, epoch: Epoch, record: &Record) -> Bytes {
-        let len = envelope::message_len(record);
+        let len = written::message_len(record);
         let id = Position::len(record.seq);
         let mut out = Vec::with_capacity(ID.len() + id + 1 + DATA.len() + len + END.len());
         out.extend_from_slice(ID);
@@ -62,7 +62,7 @@ impl Encoder for Sse {
         out.push(b'\n');
         out.extend_from_slice(DATA);
         let start = out.len();
-        envelope::put_message(&mut out, epoch, record);
+        written::put_message(&mut out, epoch, record);
         break_lines(&mut out, start);
         out.extend_from_slice(END);
         out.into()
@@ -85,7 +85,7 @@ impl Encoder for Sse {
         let retry = fmt::from_fn(|f| retry.map_or(Ok(()), |ms| writeln!(f, "retry: {ms}")));
         let id = fmt::from_fn(|f| id.map_or(Ok(()), |position| writeln!(f, "id: {position}")));
         let head = format!("{retry}event: {event}\n{id}");
-        Ok(Some([head.as_bytes(), DATA, &envelope::notice(notice), END].concat().into()))
+        Ok(Some([head.as_bytes(), DATA, &written::notice(notice), END].concat().into()))
     }
 }
 

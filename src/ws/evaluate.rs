@@ -6,7 +6,7 @@ use crate::close::Close;
 use crate::evaluate::{self, Remaining};
 use crate::hub::entry::Mark;
 use crate::name::Pattern;
-use crate::notice::{After, Notice};
+use crate::notice::After;
 use crate::principal::Principal;
 use crate::snapshot::Snapshot;
 use crate::ws::ending::Ending;
@@ -27,7 +27,9 @@ impl Task {
     pub(super) fn evaluate(&mut self, mark: Option<&Mark>) -> Result<(), Ending> {
         let snapshot = self.live.snapshot();
         self.renew(&snapshot)?;
-        let notices = evaluate::evaluate(&snapshot, self.principal.as_deref(), &mut self.subscriber, mark);
+        // Who is nobody yet has subscribed to nothing.
+        let Some(principal) = self.principal.as_deref() else { return Ok(()) };
+        let notices = evaluate::evaluate(&snapshot, principal, &mut self.subscriber, mark);
         notices.iter().try_for_each(|notice| self.tell(notice))
     }
 
@@ -57,15 +59,13 @@ impl Task {
     pub(super) fn take_up(&mut self, registered: &[Pattern]) -> Result<(), Ending> {
         let snapshot = self.live.snapshot();
         let Some(principal) = self.principal.as_deref() else { return Ok(()) };
-        let Remaining { kept, gone } = Remaining::new(&snapshot, principal, registered);
+        let remaining = Remaining::new(&snapshot, principal, registered);
         let position = self.subscriber.position();
-        for (topics, reason) in gone {
-            self.tell(&Notice::Unsubscribed { topics, reason, position })?;
-        }
-        if kept.is_empty() {
+        remaining.told(position).try_for_each(|notice| self.tell(&notice))?;
+        if remaining.kept.is_empty() {
             return Ok(());
         }
-        self.subscriber.subscribe(kept.into_iter().map(|topics| (topics, After::Live)).collect(), Some(None));
+        self.subscriber.subscribe(remaining.kept.into_iter().map(|topics| (topics, After::Live)).collect(), Some(None));
         self.judge_again()
     }
 }

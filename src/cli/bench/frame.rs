@@ -67,7 +67,7 @@ mod tests {
     use super::{Heard, receipt};
     use crate::message::{Epoch, Position, Record, Time};
     use crate::name::TopicName;
-    use crate::protocol::envelope::put_message;
+    use crate::protocol::written::put_message;
     use crate::schema::Payload;
 
     #[test]

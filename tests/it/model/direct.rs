@@ -94,7 +94,7 @@ impl Direct {
             (Then::Evaluate, Some((Item::Mark(mark), _))) => {
                 let mark = mark.clone();
                 let snapshot = self.live.snapshot();
-                let told = evaluate::evaluate(&snapshot, Some(&self.principal), &mut self.subscriber, Some(&mark));
+                let told = evaluate::evaluate(&snapshot, &self.principal, &mut self.subscriber, Some(&mark));
                 told.iter().for_each(|notice| self.tell(notice));
                 self.subscriber.settle(pulled, 1);
             }
