@@ -198,7 +198,8 @@ impl Hub {
                 break;
             }
             connection.end(Close::Lagging);
-            held -= bytes;
+            // A peer may have taken some of it in between.
+            held = held.saturating_sub(bytes);
             shed += 1;
         }
         self.outbound.dropped.add(shed as u64);
