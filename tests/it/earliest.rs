@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use relay::directory::Directory;
 use relay::hub::connection::NoSocket;
+use relay::hub::entry::FIXED_BYTES;
 use relay::hub::subscriber::{Item, Subscriber};
 use relay::hub::{Hub, Size};
 use relay::name::{Pattern, TopicName};
@@ -64,7 +65,9 @@ async fn what_goes_between_the_subscribe_and_its_first_page_is_told() {
             topics: 1,
         };
         store.retain([(declared.clone(), rules)].into_iter().collect::<Directory<_>>());
-        let hub = Hub::new(store.clone(), Size { window: 0, messages: 3, ..Size::default() }, Directory::default());
+        // Three messages of one byte.
+        let window = 3 * (FIXED_BYTES + 2 * "t1".len());
+        let hub = Hub::new(store.clone(), Size { window, ..Size::default() }, Directory::default());
         publish(&store, 5).await;
         let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
         subscriber.subscribe(vec![(declared, After::Earliest)], Some(None));
