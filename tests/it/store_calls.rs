@@ -1,0 +1,110 @@
+//! What the server asks of its log, and how often.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use relay::assemble::reload::{Reloader, Trigger};
+use relay::assemble::{build, load};
+use relay::directory::Directory;
+use relay::files::Disk;
+use relay::hub::{Hub, Size};
+use relay::live::Live;
+use relay::message::{Epoch, Seq, Time};
+use relay::name::Pattern;
+use relay::plugin::{BoxFuture, Draft, Follower, Page, Query, Receipt, Retention, Store, StoreError};
+use relay::reloads::Outcome;
+use relay::schema::compile::SchemaCache;
+use relay::store::{KINDS, Settings};
+
+use crate::program::Place;
+
+/// A log that counts what it is asked.
+struct Watched {
+    store: Arc<dyn Store>,
+    retains: AtomicUsize,
+}
+
+impl Watched {
+    fn new() -> Arc<Self> {
+        let store = (KINDS[0].build)(&Settings { key_window: Duration::from_secs(300), keys: 10 });
+        Arc::new(Self { store, retains: AtomicUsize::new(0) })
+    }
+}
+
+impl Store for Watched {
+    fn epoch(&self) -> Epoch {
+        self.store.epoch()
+    }
+
+    fn head(&self) -> Seq {
+        self.store.head()
+    }
+
+    fn append(&self, drafts: Vec<Draft>) -> BoxFuture<'_, Result<Vec<Receipt>, StoreError>> {
+        self.store.append(drafts)
+    }
+
+    fn follow(&self, follower: Arc<dyn Follower>) {
+        self.store.follow(follower);
+    }
+
+    fn read<'a>(&'a self, query: Query<'a>) -> BoxFuture<'a, Result<Page, StoreError>> {
+        self.store.read(query)
+    }
+
+    fn retain(&self, rules: Directory<Retention>) {
+        self.retains.fetch_add(1, Ordering::SeqCst);
+        self.store.retain(rules);
+    }
+
+    fn remember(&self, keys: usize, window: Duration) {
+        self.store.remember(keys, window);
+    }
+
+    fn sweep(&self, now: Time) -> BoxFuture<'_, ()> {
+        self.store.sweep(now)
+    }
+
+    fn retained(&self) -> Vec<(Pattern, usize)> {
+        self.store.retained()
+    }
+}
+
+/// Every reload went through all rings twice, also one of a description, with all publishers waiting.
+#[tokio::test]
+async fn a_reload_that_changes_nothing_that_is_retained_does_not_ask_for_it() {
+    let place = Place::new("retains");
+    let text = |cats: &str, more: &str| {
+        format!(
+            "version = 1\n[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"\"\n[topics.cats]\nschema = \"any\"\n{cats}\n\
+             [anonymous]\npublish = [\"**\"]\nsubscribe = [\"**\"]\n{more}"
+        )
+    };
+    let path = place.write("relay.toml", &text("", ""));
+    let mut loaded = load(&Disk::new(&path), &SchemaCache::default(), Time::now());
+    let config = loaded.config.take().expect("a good configuration");
+    let snapshot = build::snapshot(config, &loaded, None);
+    let store = Watched::new();
+    store.retain(build::retention(&snapshot.config));
+    let hub = Hub::new(store.clone(), Size::default(), build::topics(&snapshot));
+    let live = Arc::new(Live::new(snapshot, hub));
+    let reloader = Arc::new(Reloader::new(path, live, None, loaded));
+    let dogs = "[topics.dogs]\nschema = \"any\"\n";
+    for (what, cats, more, asks) in [
+        ("a description", "description = \"Cats\"", "", 0),
+        ("a shorter history", "history = { count = 3 }", "", 1),
+        ("a new topic", "history = { count = 3 }", dogs, 1),
+        ("a limit of families", "history = { count = 3 }", &format!("{dogs}[limits]\nfamily_topics = 7\n"), 1),
+        ("a topic less", "history = { count = 3 }", "[limits]\nfamily_topics = 7\n", 1),
+        ("that one again", "history = { count = 3 }", dogs, 1),
+        ("it less and another history", "", "", 2),
+        ("nothing that is kept", "description = \"Tom\"", "", 0),
+    ] {
+        let before = store.retains.load(Ordering::SeqCst);
+        place.write("relay.toml", &text(cats, more));
+        let report = reloader.reload(Trigger::Request, false).await.expect("it goes on");
+        assert!(matches!(report.result, Outcome::Committed(_)), "{what}: {report:?}");
+        assert_eq!(store.retains.load(Ordering::SeqCst) - before, asks, "{what}");
+    }
+}
