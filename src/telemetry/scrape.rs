@@ -196,7 +196,7 @@ fn connections(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
 
 fn requests(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     let stats = &live.stats;
-    let rows: Vec<_> = stats.requests().map(|(route, status, n)| (route.as_str(), status.to_string(), n)).collect();
+    let rows: Vec<_> = stats.requests().map(|(route, status, n)| (route, status.to_string(), n)).collect();
     let rows = rows.iter().map(|(route, status, n)| ([("route", *route), ("status", status)], *n));
     page.counters("http_requests", "Requests that could be read and were answered, by route and status", rows)?;
     for (name, help, histogram) in [
