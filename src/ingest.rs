@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::warn;
 
 use crate::fuse::{Admitted, Fuse};
@@ -25,6 +24,7 @@ use crate::schema::json::{self, Json};
 use crate::schema::{Payload, Refused};
 use crate::shadow::Shadow;
 use crate::snapshot::{Snapshot, TopicRules};
+use crate::worker::off_the_worker;
 
 /// One message that somebody wants to publish.
 #[derive(Clone)]
@@ -239,14 +239,6 @@ fn timed<T>(fuse: &Fuse, budget: Duration, work: impl FnOnce() -> T) -> Result<(
     let ended = Instant::now();
     let took = ended - began;
     Ok((result, fuse.note(how, took, budget, ended).then_some(took)))
-}
-
-/// Does what may take long where nobody waits for the thread; a runtime of one thread has no such place.
-fn off_the_worker<T>(work: impl FnOnce() -> T) -> T {
-    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-        _ => work(),
-    }
 }
 
 fn admit<'s>(snapshot: &'s Snapshot, principal: &Principal, topic: &TopicName) -> Result<&'s TopicRules, Refusal> {

@@ -1,11 +1,12 @@
-//! What the server asks of its log, and how often.
+//! What the server asks of its log: how often, and from where.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use relay::assemble::reload::{Reloader, Trigger};
-use relay::assemble::{build, load};
+use relay::assemble::{PROTOCOLS, build, load};
 use relay::directory::Directory;
 use relay::files::Disk;
 use relay::hub::{Hub, Size};
@@ -18,17 +19,23 @@ use relay::schema::compile::SchemaCache;
 use relay::store::{KINDS, Settings};
 
 use crate::program::Place;
+use crate::rig::{Rig, call, snapshot, spawn, until};
 
-/// A log that counts what it is asked.
+/// A log that counts what it is asked, and answers how much is retained when the test allows it.
 struct Watched {
     store: Arc<dyn Store>,
     retains: AtomicUsize,
+    asked: AtomicUsize,
+    go: Option<Mutex<Receiver<()>>>,
+    /// The test did not get to allow it.
+    late: AtomicBool,
 }
 
 impl Watched {
-    fn new() -> Arc<Self> {
+    fn new(go: Option<Receiver<()>>) -> Arc<Self> {
         let store = (KINDS[0].build)(&Settings { key_window: Duration::from_secs(300), keys: 10 });
-        Arc::new(Self { store, retains: AtomicUsize::new(0) })
+        let (retains, asked) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { store, retains, asked, go: go.map(Mutex::new), late: AtomicBool::new(false) })
     }
 }
 
@@ -67,6 +74,11 @@ impl Store for Watched {
     }
 
     fn retained(&self) -> Vec<(Pattern, usize)> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if let Some(go) = &self.go {
+            let allowed = go.lock().expect("no panic").recv_timeout(Duration::from_secs(5));
+            self.late.store(allowed.is_err(), Ordering::SeqCst);
+        }
         self.store.retained()
     }
 }
@@ -85,7 +97,7 @@ async fn a_reload_that_changes_nothing_that_is_retained_does_not_ask_for_it() {
     let mut loaded = load(&Disk::new(&path), &SchemaCache::default(), Time::now());
     let config = loaded.config.take().expect("a good configuration");
     let snapshot = build::snapshot(config, &loaded, None);
-    let store = Watched::new();
+    let store = Watched::new(None);
     store.retain(build::retention(&snapshot.config));
     let hub = Hub::new(store.clone(), Size::default(), build::topics(&snapshot));
     let live = Arc::new(Live::new(snapshot, hub));
@@ -107,4 +119,22 @@ async fn a_reload_that_changes_nothing_that_is_retained_does_not_ask_for_it() {
         assert!(matches!(report.result, Outcome::Committed(_)), "{what}: {report:?}");
         assert_eq!(store.retains.load(Ordering::SeqCst) - before, asks, "{what}");
     }
+}
+
+/// With many subscriptions a scrape took a tenth of a second, in which whoever was to be served by the same thread waited.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_scrape_holds_up_nobody() {
+    let snapshot = snapshot(|_| {});
+    let (go, wait) = sync_channel(1);
+    let store = Watched::new(Some(wait));
+    store.retain(build::retention(&snapshot.config));
+    let hub = Hub::new(store.clone(), Size::default(), build::topics(&snapshot));
+    let rig = Rig::serve_with(Arc::new(Live::new(snapshot, hub)), PROTOCOLS, None).await;
+    let scrape = spawn(call(rig.admin, "GET /metrics HTTP/1.1\r\n", ""));
+    until("it is under way", || store.asked.load(Ordering::SeqCst) == 1).await;
+    assert_eq!(rig.get("/health", "").await.status, 200);
+    go.send(()).expect("somebody is there");
+    assert_eq!(scrape.await.expect("no panic").status, 200);
+    assert!(!store.late.load(Ordering::SeqCst), "the one thread that serves was held up");
+    rig.end().await;
 }
