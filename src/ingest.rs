@@ -68,7 +68,7 @@ pub async fn publish(
 /// Publishes all of these, next to each other in the log, or none; answers their receipts.
 ///
 /// # Errors
-/// [`Refusal::Batch`] with every item that is refused; nothing was appended.
+/// [`Refusal::Batch`] with every item that is refused, or what speaks against all of them; nothing was appended.
 pub async fn publish_batch(
     live: &Live,
     snapshot: Arc<Snapshot>,
@@ -88,7 +88,11 @@ pub async fn publish_batch(
         Err(Refusal::Batch(items)) => items.iter().for_each(|(index, refusal)| {
             count_refused(live, publications.get(*index).map(|publication| &publication.topic), refusal);
         }),
-        Err(refusal) => count_refused(live, None, refusal),
+        // What concerns all of them is no topic's, unless there is only one.
+        Err(refusal) => {
+            let only = if let [only] = publications { Some(&only.topic) } else { None };
+            count_refused(live, only, refusal);
+        }
     }
     result.map(|published| published.receipts)
 }
