@@ -24,6 +24,8 @@ struct State {
     /// A [`Stage`].
     stage: AtomicU8,
     held: AtomicBool,
+    /// Nobody waits for a request any more that is not there as a whole.
+    is_last: AtomicBool,
     stream: AtomicWaker,
     holder: Mutex<Holder>,
 }
@@ -112,6 +114,16 @@ impl Flow {
     /// Whether the next request is waited for.
     pub fn is_waiting(&self) -> bool {
         self.is(Stage::Waiting)
+    }
+
+    /// From now on no request is waited for, also if it has begun.
+    pub fn expect_no_request(&self) {
+        self.0.is_last.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no request is waited for.
+    pub fn expects_no_request(&self) -> bool {
+        self.0.is_last.load(Ordering::Relaxed)
     }
 
     fn is(&self, stage: Stage) -> bool {

@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::event_stream::EventStream;
 use crate::peer::Peer;
 use crate::program::{Place, Relay};
-use crate::rig::Rig;
+use crate::rig::{Rig, until};
 use crate::subscriber::Subscriber;
 
 const CONFIG: &str = r#"
@@ -191,4 +191,25 @@ async fn who_waits_in_the_kernel_when_the_listener_is_closed_is_answered() {
         assert_eq!(answer.problem().1, "draining");
     }
     rig.end().await;
+}
+
+/// Whoever had sent half of a header, a scanner or a phone in a tunnel, made every restart as long as
+/// `limits.header_timeout`.
+#[tokio::test]
+async fn half_a_header_does_not_hold_up_the_end() {
+    let rig = Rig::start(|config| config.limits.drain = Duration::from_secs(25)).await;
+    let mut peers = Vec::new();
+    for begun in ["", "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"] {
+        let mut peer = rig.connect().await;
+        peer.send(begun).await;
+        if !begun.is_empty() {
+            assert_eq!(peer.answer().await.expect("an answer").status, 200);
+        }
+        peer.send("GET /health HTTP/1.1\r\nHo").await;
+        peers.push(peer);
+    }
+    until("they are let in", || rig.live.connections.open() == 2).await;
+    let began = Instant::now();
+    rig.end().await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
