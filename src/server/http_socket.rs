@@ -123,7 +123,10 @@ impl<S> HttpSocket<S> {
         self.look_for_peer(cx)?;
         let stall = self.write_stall;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
-        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        stalled.as_mut().poll(cx).map(|()| {
+            self.flow.stall();
+            Err(io::ErrorKind::TimedOut.into())
+        })
     }
 }
 
