@@ -36,10 +36,15 @@ impl Task {
             Err(bad) => return self.malformed(bad),
         };
         if let CommandKind::Auth(token) = kind {
-            return match may_authenticate {
-                true => self.authenticate(id, &token).await,
-                false => self.refuse(id, Refusal::BadRequest("`auth` must be the first message".into())),
+            if may_authenticate {
+                return self.authenticate(id, &token).await;
+            }
+            let is_somebody = self.seat.is_some() || self.principal.as_ref().is_some_and(|p| p.token.is_some());
+            let why = match is_somebody {
+                true => "this connection is authenticated already",
+                false => "`auth` must be the first message",
             };
+            return self.refuse(id, Refusal::BadRequest(why.into()));
         }
         if self.principal.is_none() {
             return Err(Close::Unauthenticated.into());
