@@ -56,7 +56,7 @@ impl Task {
             CommandKind::Subscribe(list) => self.subscribe(&snapshot, id, list),
             CommandKind::Unsubscribe(patterns) => self.unsubscribe(id, &patterns),
             CommandKind::Replace(patterns) => self.replace(&snapshot, patterns),
-            CommandKind::Publish { topic, body } => self.publish(snapshot, id, topic, body).await,
+            CommandKind::Publish { topic, body, at } => self.publish(snapshot, id, topic, body, at).await,
             CommandKind::Ping => self.tell(&Notice::Pong { id }),
             CommandKind::PingText => self.tell(&Notice::PongText),
         }
@@ -171,6 +171,7 @@ impl Task {
         id: Option<CommandId>,
         topic: TopicName,
         body: Box<str>,
+        at: (usize, usize),
     ) -> Result<(), Ending> {
         let Some(principal) = self.principal.clone() else { return Ok(()) };
         let publication = Publication { topic, user: None, body: Bytes::from(String::from(body)), key: None };
@@ -182,7 +183,7 @@ impl Task {
                 let refusal = match refusal {
                     // In the command, which may have such a member too.
                     Refusal::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer: format!("/data{pointer}") },
-                    other => other,
+                    other => other.placed(at),
                 };
                 self.refuse(id, refusal)
             }
