@@ -213,3 +213,21 @@ async fn half_a_header_does_not_hold_up_the_end() {
     rig.end().await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
+
+/// A body that did not come made a restart as long as `limits.body_timeout`, though the log took nothing any more.
+#[tokio::test]
+async fn a_body_that_is_late_for_the_log_is_not_waited_for() {
+    let rig = Rig::start(|config| config.limits.drain = Duration::from_secs(8)).await;
+    let mut peer = rig.connect().await;
+    let head = "POST /publish/cats HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret-all\r\n";
+    peer.send(format!("{head}Content-Type: application/json\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"))
+        .await;
+    peer.asked_for_body().await;
+    let began = Instant::now();
+    rig.live.drain.begin();
+    let answer = peer.answer().await.expect("an answer");
+    assert_eq!((answer.status, answer.problem().1), (503, "draining".to_owned()));
+    drop(peer);
+    rig.end().await;
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+}
