@@ -123,7 +123,6 @@ impl From<&Refusal> for Close {
             | Refusal::ForbiddenUser { .. }
             | Refusal::OriginDenied { .. }
             | Refusal::UnknownTopic { .. } => Self::Forbidden,
-            Refusal::TooLarge { .. } => Self::TooBig,
             Refusal::RateLimited { limit, .. } => Self::RateLimited(*limit),
             Refusal::Overloaded { .. } => Self::OverCapacity,
             Refusal::Draining { .. } => Self::Draining,

@@ -33,6 +33,8 @@ pub enum CommandKind {
         topic: TopicName,
         /// The payload, still to be validated.
         body: Box<str>,
+        /// The line and column, both from 1, at which it begins in the command: what is wrong with it is placed there.
+        at: (usize, usize),
     },
     /// Answered by a `pong` notice.
     Ping,
@@ -48,7 +50,7 @@ impl fmt::Debug for CommandKind {
             Self::Subscribe(topics) => f.debug_tuple("Subscribe").field(topics).finish(),
             Self::Unsubscribe(topics) => f.debug_tuple("Unsubscribe").field(topics).finish(),
             Self::Replace(topics) => f.debug_tuple("Replace").field(topics).finish(),
-            Self::Publish { topic, body } => write!(f, "Publish({topic:?}, {} bytes)", body.len()),
+            Self::Publish { topic, body, .. } => write!(f, "Publish({topic:?}, {} bytes)", body.len()),
             Self::Ping => f.write_str("Ping"),
             Self::PingText => f.write_str("PingText"),
         }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::warn;
 
 use crate::fuse::{Admitted, Fuse};
@@ -25,6 +24,7 @@ use crate::schema::json::{self, Json};
 use crate::schema::{Payload, Refused};
 use crate::shadow::Shadow;
 use crate::snapshot::{Snapshot, TopicRules};
+use crate::worker::off_the_worker;
 
 /// One message that somebody wants to publish.
 #[derive(Clone)]
@@ -68,7 +68,7 @@ pub async fn publish(
 /// Publishes all of these, next to each other in the log, or none; answers their receipts.
 ///
 /// # Errors
-/// [`Refusal::Batch`] with every item that is refused; nothing was appended.
+/// [`Refusal::Batch`] with every item that is refused, or what speaks against all of them; nothing was appended.
 pub async fn publish_batch(
     live: &Live,
     snapshot: Arc<Snapshot>,
@@ -88,7 +88,11 @@ pub async fn publish_batch(
         Err(Refusal::Batch(items)) => items.iter().for_each(|(index, refusal)| {
             count_refused(live, publications.get(*index).map(|publication| &publication.topic), refusal);
         }),
-        Err(refusal) => count_refused(live, None, refusal),
+        // What concerns all of them is no topic's, unless there is only one.
+        Err(refusal) => {
+            let only = if let [only] = publications { Some(&only.topic) } else { None };
+            count_refused(live, only, refusal);
+        }
     }
     result.map(|published| published.receipts)
 }
@@ -239,14 +243,6 @@ fn timed<T>(fuse: &Fuse, budget: Duration, work: impl FnOnce() -> T) -> Result<(
     let ended = Instant::now();
     let took = ended - began;
     Ok((result, fuse.note(how, took, budget, ended).then_some(took)))
-}
-
-/// Does what may take long where nobody waits for the thread; a runtime of one thread has no such place.
-fn off_the_worker<T>(work: impl FnOnce() -> T) -> T {
-    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-        _ => work(),
-    }
 }
 
 fn admit<'s>(snapshot: &'s Snapshot, principal: &Principal, topic: &TopicName) -> Result<&'s TopicRules, Refusal> {

@@ -52,4 +52,5 @@ pub mod store;
 pub mod strangers;
 pub mod supervisor;
 pub mod telemetry;
+pub mod worker;
 pub mod ws;

@@ -56,6 +56,8 @@ pub struct Live {
     pub supervisor: Supervisor,
     appending: Appending,
     sealed: AtomicBool,
+    /// Wakes whoever waits for that.
+    sealing: Notify,
 }
 
 /// The pause between a commit and the mark in the log that says where it took effect: publishes wait. It ends when this
@@ -84,6 +86,7 @@ impl Live {
             supervisor: Supervisor::default(),
             appending: Appending::default(),
             sealed: AtomicBool::new(false),
+            sealing: Notify::new(),
         }
     }
 
@@ -133,7 +136,16 @@ impl Live {
     /// Ends publishing: when this answers, the log has its last message.
     pub async fn seal(&self) {
         self.sealed.store(true, Ordering::SeqCst);
+        self.sealing.notify_waiters();
         self.earlier_appends_ended().await;
+    }
+
+    /// Resolves when nothing is published any more.
+    pub async fn sealed(&self) {
+        let sealing = self.sealing.notified();
+        if !self.is_sealed() {
+            sealing.await;
+        }
     }
 
     /// Whether nothing is published any more. Asked with a ticket in hand, so that [`Live::seal`] waits for whoever was

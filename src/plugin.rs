@@ -111,7 +111,7 @@ pub struct Receipt {
 /// Why a store could not do it.
 #[derive(Debug)]
 pub enum StoreError {
-    /// The idempotency key belongs to another payload, topic or user; carries the draft's index.
+    /// The idempotency key belongs to another payload or user of the same topic; carries the draft's index.
     KeyReused(usize),
     /// An append with the same key has not been answered yet; carries the draft's index.
     KeyInFlight(usize),

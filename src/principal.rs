@@ -65,7 +65,7 @@ impl UserPattern {
     }
 }
 
-/// Somebody who was let in: made by authentication only.
+/// Somebody who was let in: made by authentication, by a registration for its connection, or of `[anonymous]`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Principal {
     /// The token's name in relay.toml; `None` for an anonymous caller.

@@ -172,6 +172,17 @@ impl Rate {
 }
 
 impl Refusal {
+    /// The same of a text that begins at this line and column of another, and counted as that one is.
+    pub fn placed(self, (first, start): (usize, usize)) -> Self {
+        match self {
+            Self::MalformedJson { line, column, detail } => {
+                let column = if line == 1 { start + column - 1 } else { column };
+                Self::MalformedJson { line: first + line - 1, column, detail }
+            }
+            other => other,
+        }
+    }
+
     /// The refusal of somebody without a grant: 401 where a credential could help, else 403.
     pub fn denied(principal: &Principal, action: Action, topics: &Pattern) -> Self {
         match principal.token {

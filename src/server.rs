@@ -131,6 +131,12 @@ async fn sweep(live: Arc<Live>) {
     }
 }
 
+/// Resolves when the drain has begun and an idle connection is listened to no longer.
+async fn grace_is_over(live: &Live) {
+    live.drain.begun().await;
+    tokio::time::sleep(GRACE).await;
+}
+
 async fn accept_all(
     listener: Listener,
     live: &Arc<Live>,
@@ -140,10 +146,7 @@ async fn accept_all(
 ) {
     // A connection that waits in the kernel when the listener is closed is reset: so those that came are let in, to be
     // answered or told, and only then it is.
-    let mut closing = std::pin::pin!(async {
-        live.drain.begun().await;
-        tokio::time::sleep(GRACE).await;
-    });
+    let mut closing = std::pin::pin!(grace_is_over(live));
     let mut failures = AcceptFailures::default();
     let admit = |socket: Socket, peer, permit| {
         let snapshot = live.snapshot();
@@ -227,7 +230,7 @@ fn http(limits: &Limits) -> http1::Builder {
 }
 
 /// Serves one connection until it ends or is upgraded. When the drain begins, the next answer is the last one; where no
-/// request comes within [`GRACE`], there is none.
+/// whole request has come within [`GRACE`], there is none.
 async fn serve(
     socket: Socket,
     tls: Option<Arc<ServerConfig>>,
@@ -243,28 +246,33 @@ async fn serve(
     let hasty = peer.zip(limits.connect_rate).filter(|_| door.side() == Side::Public);
     let hasty = hasty.is_some_and(|(peer, limit)| !trusted(peer) && !live.rates.connect(peer, limit));
     let socket = match tls {
-        Some(tls) => match socket.secure(tls, limits.header_timeout).await {
-            Ok(socket) => socket,
-            Err(error) => return debug!(%error, "a TLS handshake failed"),
-        },
+        Some(tls) => {
+            let shaken = tokio::select! {
+                shaken = socket.secure(tls, limits.header_timeout) => shaken,
+                () = grace_is_over(&live) => return,
+            };
+            match shaken {
+                Ok(socket) => socket,
+                Err(error) => return debug!(%error, "a TLS handshake failed"),
+            }
+        }
         None => socket,
     };
     let link = Arc::new(Link { door, peer, permit, flow: Flow::default(), secure: socket.is_secure(), hasty });
-    let socket = HttpSocket::new(socket, limits.header_timeout, limits.write_stall, link.flow.clone());
+    let flow = link.flow.clone();
+    let socket = HttpSocket::new(socket, limits.header_timeout, limits.write_stall, flow.clone());
     let http = http(limits);
     drop(snapshot);
     let service = service_fn(move |request| http::serve(request, link.clone()).map(Ok::<_, Infallible>));
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(socket), service).with_upgrades());
-    let mut draining = std::pin::pin!(async {
-        live.drain.begun().await;
-        tokio::time::sleep(GRACE).await;
-    });
+    let mut draining = std::pin::pin!(grace_is_over(&live));
     let (mut listens, mut drained) = (false, false);
     let ended = std::future::poll_fn(|cx| {
         // It wakes this task when it comes. Asked again at each wake it takes a lock that all connections share.
         if !drained && (!std::mem::replace(&mut listens, true) || live.drain.has_begun()) {
             drained = draining.as_mut().poll(cx).is_ready();
             if drained {
+                flow.expect_no_request();
                 connection.as_mut().graceful_shutdown();
             }
         }

@@ -334,16 +334,17 @@ struct Prepared {
 fn swap(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan: &Plan) -> (Prepared, PublishPause) {
     let (topics, retention) = (build::topics(next), build::retention(&next.config));
     let (mut all_topics, mut all_retention) = (topics.clone(), retention.clone());
-    if !plan.topics_removed.is_empty() {
-        let retained_before = build::retention(&running.config);
-        for name in &plan.topics_removed {
-            if let (Some(rules), Some(kept)) = (running.declared(name), retained_before.get(name)) {
-                all_topics.insert(name.clone(), rules.topic.clone());
-                all_retention.insert(name.clone(), kept.clone());
-            }
+    let retained_before = build::retention(&running.config);
+    for name in &plan.topics_removed {
+        if let (Some(rules), Some(kept)) = (running.declared(name), retained_before.get(name)) {
+            all_topics.insert(name.clone(), rules.topic.clone());
+            all_retention.insert(name.clone(), kept.clone());
         }
     }
-    live.hub.store().retain(all_retention);
+    // Publishers wait while a store goes through all that it retains.
+    if all_retention.iter().any(|kept| retained_before.get(&kept.declared) != Some(kept)) {
+        live.hub.store().retain(all_retention);
+    }
     live.hub.declare(all_topics);
     let pause = live.commit(next.clone());
     // At once, however long a store takes; by what each is and not by its name, which a new secret may have.
@@ -364,7 +365,9 @@ fn tell_all(live: &Live, next: &Snapshot, plan: &Plan, prepared: Prepared) {
         anonymous: plan.anonymous,
     });
     live.hub.declare(prepared.topics);
-    live.hub.store().retain(prepared.retention);
+    if !plan.topics_removed.is_empty() {
+        live.hub.store().retain(prepared.retention);
+    }
 }
 
 /// Everything between the load and the commit; no configuration when there is an error among the diagnostics.

@@ -19,13 +19,14 @@ use crate::reloads::Outcome;
 use crate::snapshot::TopicRules;
 use crate::telemetry::scrape::{MEDIA_TYPE, Scraper};
 use crate::telemetry::stats::Route;
+use crate::worker::off_the_worker;
 
 /// Everything under `server.admin`. Refusals and what no route takes are answered too.
 pub fn routes(live: &Arc<Live>, reloader: Option<Arc<Reloader>>) -> BoxedFilter<(Response,)> {
     let scraper = Arc::new(Scraper::new(live.clone()));
     let metrics = path!("metrics")
         .and(call(Route::Metrics, "GET, HEAD"))
-        .map(move |_: Arc<Call>| answer::typed(StatusCode::OK, MEDIA_TYPE, scraper.text()));
+        .map(move |_: Arc<Call>| answer::typed(StatusCode::OK, MEDIA_TYPE, off_the_worker(|| scraper.text())));
     let config =
         path!("config").and(call(Route::Config, "GET, HEAD")).map(|call: Arc<Call>| answer::either(config(&call)));
     let reload = path!("reload").and(call(Route::Reload, "POST")).then(move |call: Arc<Call>| {

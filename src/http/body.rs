@@ -5,6 +5,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::TryStream;
@@ -12,6 +13,7 @@ use warp::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 
 use crate::config::model::Limits;
 use crate::http::call::Call;
+use crate::live::Live;
 use crate::principal::Principal;
 use crate::problem::Refusal;
 use crate::snapshot::Snapshot;
@@ -50,7 +52,7 @@ pub async fn arrive(call: &Call, body: impl TryStream<Ok: Buf>, expected: &'stat
     if principal.token.is_none() && principal.grants.is_empty() {
         return Err(Refusal::Unauthenticated { wrong: false });
     }
-    let body = read(body, &before.config.limits).await?;
+    let body = read(body, &before.config.limits, call.live()).await?;
     if call.live().is_current(before) {
         return Ok(Arrived { body, media, snapshot: before.clone(), principal });
     }
@@ -83,8 +85,9 @@ fn announce(call: &Call, limits: &Limits, expected: &'static str) -> Result<Medi
 /// Reads the body.
 ///
 /// # Errors
-/// 413 as soon as there is too much of it, 408 when it takes too long, 400 when the other end gives up.
-async fn read(body: impl TryStream<Ok: Buf>, limits: &Limits) -> Result<Bytes, Refusal> {
+/// 413 as soon as there is too much of it, 408 when it takes too long, 400 when the other end gives up, and 503 when it is
+/// late for the log, which a drain has closed.
+async fn read(body: impl TryStream<Ok: Buf>, limits: &Limits, live: &Live) -> Result<Bytes, Refusal> {
     let (most, time) = (limits.body, limits.body_timeout);
     let mut reading = std::pin::pin!(async {
         let mut body = std::pin::pin!(body);
@@ -111,7 +114,11 @@ async fn read(body: impl TryStream<Ok: Buf>, limits: &Limits) -> Result<Bytes, R
     if let Poll::Ready(read) = futures::poll!(&mut reading) {
         return read;
     }
-    tokio::time::timeout(time, reading).await.unwrap_or(Err(Refusal::Timeout { limit: "body_timeout" }))
+    tokio::select! {
+        biased;
+        read = tokio::time::timeout(time, reading) => read.unwrap_or(Err(Refusal::Timeout { limit: "body_timeout" })),
+        () = live.sealed() => Err(Refusal::Draining { retry_after: Duration::from_secs(1) }),
+    }
 }
 
 fn too_large(limits: &Limits) -> Refusal {

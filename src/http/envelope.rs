@@ -111,10 +111,9 @@ impl Places {
 
     fn place_one(&self, index: usize, refusal: Refusal) -> Refusal {
         match (refusal, self.starts.get(index)) {
-            (Refusal::MalformedJson { line, column, detail }, Some(start)) => {
-                let start = self.lines.place(*start);
-                let column = if line == 1 { start.column + column - 1 } else { column };
-                Refusal::MalformedJson { line: start.line + line - 1, column, detail }
+            (refusal @ Refusal::MalformedJson { .. }, Some(start)) => {
+                let Place { line, column } = self.lines.place(*start);
+                refusal.placed((line, column))
             }
             (Refusal::DuplicateKey { pointer }, Some(start)) => {
                 Refusal::DuplicateKey { pointer: format!("/{}{pointer}", member(&self.lines.body[..*start])) }

@@ -24,6 +24,10 @@ struct State {
     /// A [`Stage`].
     stage: AtomicU8,
     held: AtomicBool,
+    /// Nobody waits for a request any more that is not there as a whole.
+    is_last: AtomicBool,
+    /// Its peer has taken nothing for `limits.write_stall`.
+    stalled: AtomicBool,
     stream: AtomicWaker,
     holder: Mutex<Holder>,
 }
@@ -112,6 +116,26 @@ impl Flow {
     /// Whether the next request is waited for.
     pub fn is_waiting(&self) -> bool {
         self.is(Stage::Waiting)
+    }
+
+    /// From now on no request is waited for, also if it has begun.
+    pub fn expect_no_request(&self) {
+        self.0.is_last.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no request is waited for.
+    pub fn expects_no_request(&self) -> bool {
+        self.0.is_last.load(Ordering::Relaxed)
+    }
+
+    /// The peer has taken nothing for `limits.write_stall`, and is given up.
+    pub fn stall(&self) {
+        self.0.stalled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that is why the connection ends.
+    pub fn has_stalled(&self) -> bool {
+        self.0.stalled.load(Ordering::Relaxed)
     }
 
     fn is(&self, stage: Stage) -> bool {

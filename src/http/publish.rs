@@ -1,6 +1,6 @@
 //! `POST /publish/{topic}`, `POST /publish`, `POST /validate/{topic}`.
 //!
-//! Every refusal is counted and is one line of the log; the judgement itself is `ingest`'s.
+//! Every refusal of a publish is counted and is one line of the log; the judgement itself is `ingest`'s.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! One stream of server-sent events: a cursor that is pulled while the reader reads.
 //!
-//! hyper polls it; the hub only wakes it. Whatever ends it is told in its last event: a reader sees no more of how an
-//! HTTP answer ended than that it did.
+//! hyper polls it; the hub only wakes it. Whatever ends it is told in its last event, if the reader takes one: it sees no
+//! more of how an HTTP answer ended than that it did.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -239,11 +239,15 @@ impl Drop for Events {
             Stage::Ended(close) => Some(close),
             _ => None,
         };
+        let lost = match self.flow.has_stalled() {
+            true => "nothing could be written for `limits.write_stall`",
+            false => "the peer has hung up",
+        };
         info!(
             peer = %self.peer,
             principal = self.principal.name(),
             code = ended.map(Close::code),
-            reason = ended.map_or("the peer has hung up", Close::reason),
+            reason = ended.map_or(lost, Close::reason),
             "an event stream has ended"
         );
     }

@@ -46,8 +46,6 @@ pub struct Size {
     pub shards: usize,
     /// Bytes that the window keeps.
     pub window: usize,
-    /// The newest messages that the window keeps whatever their size.
-    pub messages: usize,
     /// After so many connections a shard lets other tasks run: new publishes then join its next batch, without which a
     /// burst costs more than twice as much.
     pub stride: usize,
@@ -55,7 +53,7 @@ pub struct Size {
 
 impl Default for Size {
     fn default() -> Self {
-        Self { shards: 1, window: 16 << 20, messages: 1, stride: 64 }
+        Self { shards: 1, window: 16 << 20, stride: 64 }
     }
 }
 
@@ -80,7 +78,7 @@ impl Hub {
         let head = Cursor { seq: store.head(), generation: 0 };
         let hub = Arc::new(Self {
             epoch: store.epoch(),
-            window: Window::new(size.window, size.messages, head),
+            window: Window::new(size.window, head),
             shards: (0..size.shards.max(1)).map(|_| Arc::new(Shard::new(head, size.stride))).collect(),
             next: AtomicUsize::new(0),
             topics: ArcSwap::from_pointee(topics),
@@ -198,7 +196,8 @@ impl Hub {
                 break;
             }
             connection.end(Close::Lagging);
-            held -= bytes;
+            // A peer may have taken some of it in between.
+            held = held.saturating_sub(bytes);
             shed += 1;
         }
         self.outbound.dropped.add(shed as u64);

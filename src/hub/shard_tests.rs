@@ -386,3 +386,13 @@ fn what_a_command_costs_grows_as_the_list_that_it_names() {
     let (few, many) = (took(300), took(9_000));
     assert!(many < few * 300, "{few:?} for 300, {many:?} for 9,000");
 }
+
+/// What a peer takes between the two looks is missing from the sum alone: the rest wrapped, and everybody was dropped.
+#[test]
+fn who_is_dropped_may_have_held_more_than_is_held_by_now() {
+    let hub = hub();
+    let slow = [(); 2].map(|()| hub.subscriber(NoSocket, &Number));
+    slow.iter().for_each(|slow| slow.connection().hold(100));
+    hub.outbound.change(150, 0);
+    assert_eq!(hub.shed(10), 1);
+}

@@ -24,7 +24,6 @@ struct Inner {
     messages: VecDeque<Arc<Message>>,
     bytes: usize,
     limit: usize,
-    least: usize,
     head: Cursor,
     /// The last message that has left the window.
     evicted: Seq,
@@ -48,14 +47,13 @@ pub enum Fetch {
 }
 
 impl Window {
-    /// A window that keeps about `limit` bytes, whatever their size the newest `least` messages and those that were
-    /// appended together last, over a log whose head is `head`.
-    pub fn new(limit: usize, least: usize, head: Cursor) -> Self {
+    /// A window that keeps about `limit` bytes, and whatever its size what was appended last, over a log whose head is
+    /// `head`.
+    pub fn new(limit: usize, head: Cursor) -> Self {
         let inner = Inner {
             messages: VecDeque::new(),
             bytes: 0,
             limit,
-            least,
             head,
             evicted: head.seq,
             marks: VecDeque::new(),
@@ -162,7 +160,7 @@ impl Inner {
 
     /// Keeps the newest so many, whatever their size: whoever keeps up finds a whole batch here.
     fn shrink(&mut self, newest: usize) {
-        while self.bytes > self.limit && self.messages.len() > self.least.max(newest) {
+        while self.bytes > self.limit && self.messages.len() > newest.max(1) {
             let Some(message) = self.messages.pop_front() else { break };
             self.bytes -= message.cost();
             self.evicted = message.record.seq;
@@ -190,7 +188,7 @@ mod tests {
     #[test]
     fn bytes_bound_it_and_what_was_appended_together_stays_whole() {
         let (cost, start) = (message(1).cost(), Cursor { seq: 0, generation: 1 });
-        let window = Window::new(3 * cost, 1, start);
+        let window = Window::new(3 * cost, start);
         let holds = |window: &Window| lock(&window.inner).messages.iter().map(|m| m.record.seq).collect::<Vec<_>>();
         for seq in 1..=10 {
             window.append([message(seq)]);
@@ -207,7 +205,7 @@ mod tests {
     #[test]
     fn a_reader_is_found_its_place_in_a_log_that_leaves_seqs_out_too() {
         for seqs in [vec![1, 2, 3, 4, 5], vec![2, 3, 7, 8, 20], vec![1, 3], vec![9]] {
-            let window = Window::new(usize::MAX, 1, Cursor::default());
+            let window = Window::new(usize::MAX, Cursor::default());
             window.append(seqs.iter().copied().map(message));
             for seq in 0..seqs[seqs.len() - 1] {
                 let Fetch::Messages(found) = window.after(Cursor { seq, generation: 0 }, 1, 1) else { panic!("{seq}") };
@@ -219,7 +217,7 @@ mod tests {
     #[test]
     fn however_many_reloads_there_were_a_reader_far_behind_passes_none_unseen() {
         let start = Cursor { seq: 0, generation: 1 };
-        let window = Window::new(1 << 20, 10, start);
+        let window = Window::new(1 << 20, start);
         let last = MARKS as u64 + 100;
         for generation in 2..=last {
             let removed = vec![Pattern::parse(&format!("t{generation}")).expect("a name")];

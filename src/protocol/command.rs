@@ -119,7 +119,8 @@ fn unsubscribe(members: &Fields<'_>) -> Result<CommandKind, Refusal> {
 fn publish(members: &Fields<'_>) -> Result<CommandKind, Refusal> {
     let topic: String = read("topic", members.need("publish", "topic")?, "the name of a topic")?;
     let topic = TopicName::parse(&topic).map_err(|error| bad_name("topic", &topic, &error))?;
-    Ok(CommandKind::Publish { topic, body: members.need("publish", "data")?.get().into() })
+    let body = members.need("publish", "data")?;
+    Ok(CommandKind::Publish { topic, body: body.get().into(), at: members.place(body) })
 }
 
 fn patterns(texts: Vec<String>) -> Result<Vec<Pattern>, Refusal> {

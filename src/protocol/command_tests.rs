@@ -42,9 +42,9 @@ const UNDERSTOOD: &str = r#"
 > {"topics":[]}
 < replace 
 > {"type":"publish","id":3,"topic":"cats","data":{"n": 1.0,"n":2}}
-< 3 publish cats {"n": 1.0,"n":2}
+< 3 publish cats 1:48 {"n": 1.0,"n":2}
 > {"data":null,"topic":"orders.eu","type":"publish"}
-< publish orders.eu null
+< publish orders.eu 1:9 null
 "#;
 
 /// The detail of a `bad-request`, or the whole problem where it is another.
@@ -190,7 +190,7 @@ fn describe(kind: &CommandKind) -> String {
         }
         CommandKind::Unsubscribe(topics) => format!("unsubscribe {}", all(topics)),
         CommandKind::Replace(topics) => format!("replace {}", all(topics)),
-        CommandKind::Publish { topic, body } => format!("publish {topic} {body}"),
+        CommandKind::Publish { topic, body, at: (line, column) } => format!("publish {topic} {line}:{column} {body}"),
         CommandKind::Ping => "ping".to_owned(),
         CommandKind::PingText => "ping text".to_owned(),
     }
@@ -254,7 +254,7 @@ fn depth_costs_no_stack_and_no_tree() {
     let id = format!(r#"{{"type":"ping","id":{open}{close}}}"#);
     assert_eq!(answer(&id), "bad-request: `id` must be an integer or a string of at most 64 bytes");
     let data = format!(r#"{{"type":"publish","topic":"cats","data":{open}{close}}}"#);
-    assert_eq!(answer(&data).len(), "publish cats ".len() + 200_000);
+    assert_eq!(answer(&data).len(), "publish cats 1:41 ".len() + 200_000);
 }
 
 /// Pieces of commands, so that a random text gets further than its first byte.

@@ -6,7 +6,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor}
 use serde_json::value::RawValue;
 
 use crate::problem::Refusal;
-use crate::schema::json::{MARK, MARKED, in_our_words};
+use crate::schema::json::{MARK, MARKED, in_our_words, line_and_column};
 use crate::spelling::{nearest, quoted};
 
 /// Every member that some command has.
@@ -15,6 +15,7 @@ const MEMBERS: [&str; 7] = ["type", "id", "topics", "after", "token", "topic", "
 /// The members of an object.
 #[derive(Default)]
 pub(super) struct Fields<'a> {
+    text: &'a str,
     values: [Option<&'a RawValue>; MEMBERS.len()],
     /// The first that appears twice.
     repeated: Option<&'static str>,
@@ -28,10 +29,16 @@ impl<'a> Fields<'a> {
         if text.starts_with(MARK) {
             return Err(Refusal::MalformedJson { line: 1, column: 1, detail: MARKED.to_owned() });
         }
-        serde_json::from_str(text).map_err(|error| match in_our_words(&error.to_string()) {
+        let split = serde_json::from_str(text).map_err(|error| match in_our_words(&error.to_string()) {
             _ if error.is_data() => bad(r#"a command is a JSON object, for example `{"type":"ping"}`"#.to_owned()),
             detail => Refusal::MalformedJson { line: error.line(), column: error.column().max(1), detail },
-        })
+        });
+        split.map(|fields| Self { text, ..fields })
+    }
+
+    /// The line and column, both from 1, at which a member's text begins.
+    pub(super) fn place(&self, member: &'a RawValue) -> (usize, usize) {
+        line_and_column(self.text.as_bytes(), member.get().as_ptr().addr() - self.text.as_ptr().addr())
     }
 
     /// A member's text.

@@ -94,7 +94,8 @@ fn not_utf8(text: &[u8], at: usize) -> Fault {
     Fault::Syntax { line, column, detail: format!("the byte 0x{:02x} is not UTF-8 here", text[at]) }
 }
 
-fn line_and_column(text: &[u8], at: usize) -> (usize, usize) {
+/// The line and column of a byte of a text, both from 1.
+pub fn line_and_column(text: &[u8], at: usize) -> (usize, usize) {
     let before = &text[..at];
     let line = 1 + memchr::memchr_iter(b'\n', before).count();
     let column = 1 + at - memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);

@@ -78,6 +78,9 @@ impl<S> HttpSocket<S> {
 
     /// Ready when a header has been waited for too long.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.flow.expects_no_request() {
+            return Poll::Ready(());
+        }
         let due = self.waits_since + self.header_timeout;
         let overdue = self.overdue.get_or_insert_with(|| Box::pin(sleep_until(due)));
         loop {
@@ -120,7 +123,10 @@ impl<S> HttpSocket<S> {
         self.look_for_peer(cx)?;
         let stall = self.write_stall;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
-        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        stalled.as_mut().poll(cx).map(|()| {
+            self.flow.stall();
+            Err(io::ErrorKind::TimedOut.into())
+        })
     }
 }
 

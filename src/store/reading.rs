@@ -1,5 +1,5 @@
-//! Reading, in turns: in each the log is locked for a few hundred records or rings, however many there are, and what
-//! depends on the patterns of the query is done in between.
+//! Reading, in turns: in each the log is locked for a few hundred records or rings, or a few patterns of the query, however
+//! many there are; topics are matched with patterns in between.
 //!
 //! What is retained is read before what was evicted: so a message that goes in between is known to be gone, and taken
 //! out of the page again, as if it had gone before. What is appended in between stands behind the page.
@@ -18,6 +18,8 @@ use crate::store::rings::Rings;
 
 /// Records in a turn.
 const TURN: usize = 256;
+/// Patterns for which the families are looked through in a turn: each may reach all of thousands.
+const PATTERNS: usize = 16;
 
 /// Answers a query.
 pub(super) async fn read(store: &MemoryStore, query: Query<'_>) -> Page {
@@ -206,7 +208,12 @@ impl Reading<'_> {
             yield_now().await;
         }
         let own = |pattern: &Pattern| together.get(pattern).copied().unwrap_or(0);
-        push_forgotten(&self.store.log().rings, self.query, own, &mut self.page.evicted);
+        for (turn, topics) in self.query.topics.chunks(PATTERNS).enumerate() {
+            if turn > 0 {
+                yield_now().await;
+            }
+            push_forgotten(&self.store.log().rings, Query { topics, ..self.query }, own, &mut self.page.evicted);
+        }
     }
 
     /// The next block of topics that have evicted something, from a block on.
@@ -290,103 +297,5 @@ impl Merge {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
-    use std::time::Duration;
-
-    use crate::directory::Directory;
-    use crate::name::{Pattern, TopicName};
-    use crate::plugin::{Draft, Page, Query, Retention, Store};
-    use crate::schema::Payload;
-    use crate::store::Settings;
-    use crate::store::memory::MemoryStore;
-
-    const TOPICS: usize = 10_000;
-
-    /// Ten thousand topics, each with some messages, of which so many are kept.
-    fn store(messages: usize, count: usize) -> MemoryStore {
-        let store = MemoryStore::new(&Settings { key_window: Duration::from_secs(300), keys: 1 });
-        let declared = Pattern::parse("f.{x}.{y}").expect("a family");
-        let age = Duration::from_secs(3_600);
-        let rules = Retention { count, bytes: 1_000, age, declared: declared.clone(), topics: TOPICS };
-        store.retain([(declared, rules)].into_iter().collect::<Directory<_>>());
-        for _ in 0..messages {
-            let drafts = (0..TOPICS).map(|n| Draft {
-                topic: TopicName::parse(&format!("f.{}.{n}", n % 100)).expect("a topic"),
-                user: None,
-                payload: Payload::from_log("1".into()),
-                key: None,
-            });
-            drop(store.append(drafts.collect()));
-        }
-        store
-    }
-
-    /// Answers in how many turns.
-    fn page(store: &MemoryStore, topics: &str, after: u64, limit: usize) -> (usize, Page) {
-        let topics = [Pattern::parse(topics).expect("a pattern")];
-        poll(store, Query { topics: &topics, after, until: store.head(), limit })
-    }
-
-    fn poll(store: &MemoryStore, query: Query<'_>) -> (usize, Page) {
-        let mut read = pin!(store.read(query));
-        for turns in 1.. {
-            if let Poll::Ready(page) = read.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                return (turns, page.expect("memory can be read"));
-            }
-        }
-        unreachable!("it ends")
-    }
-
-    /// However many topics somebody names, publishers do not wait for all of them.
-    #[test]
-    fn many_exact_topics_are_read_in_turns_too() {
-        let store = store(3, 2);
-        let topics: Vec<_> =
-            (0..600).map(|n| Pattern::parse(&format!("f.{}.{n}", n % 100)).expect("a topic")).collect();
-        for (count, turns) in [(200, 1..=1), (600, 2..=usize::MAX)] {
-            let query = Query { topics: &topics[..count], after: 0, until: store.head(), limit: 2_000 };
-            let (took, page) = poll(&store, query);
-            assert!(turns.contains(&took), "{took} turns for {count}");
-            assert_eq!((page.records.len(), page.evicted.len()), (count * 2, count));
-        }
-    }
-
-    /// Every page of a wildcard looked at every ring, all in one turn: twenty readers of so many topics held up every
-    /// publisher for sixteen seconds.
-    #[test]
-    fn a_page_takes_as_many_turns_as_it_has_messages_and_not_as_there_are_rings() {
-        let store = store(5, 5);
-        let (mut after, mut turns, mut messages) = (0, 0, 0);
-        while after < store.head() {
-            let (more, page) = page(&store, "f.**", after, 256);
-            (after, turns, messages) = (page.until, turns + more, messages + page.records.len());
-        }
-        assert_eq!(messages, 5 * TOPICS);
-        assert!(turns <= 2 * (messages / 256 + 1), "{turns} turns");
-        assert_eq!(page(&store, "f.*.*", 0, 1).0, 1);
-        assert_eq!(page(&store, "f.*.*", store.head() - 10, 256).0, 1);
-    }
-
-    #[test]
-    fn a_pattern_that_covers_little_looks_at_each_ring_and_not_at_each_message() {
-        let store = store(20, 20);
-        let (turns, page) = page(&store, "f.7.*", 0, 256);
-        assert_eq!(page.records.len(), 256);
-        assert!(page.records.iter().all(|record| record.topic.as_str().starts_with("f.7.")));
-        assert!(page.records.windows(2).all(|two| two[0].seq < two[1].seq));
-        let rings = TOPICS.div_ceil(256);
-        assert!(turns > rings && turns <= 2 * rings + 5, "{turns} turns for {rings} blocks of rings");
-    }
-
-    #[test]
-    fn what_ten_thousand_topics_have_evicted_is_told_once_for_each_in_turns() {
-        let store = store(3, 1);
-        let (turns, first) = page(&store, "f.**", 0, 1);
-        assert_eq!((first.records.len(), first.evicted.len()), (1, TOPICS));
-        assert!(turns <= TOPICS.div_ceil(256) + 2, "{turns} turns");
-        let (turns, last) = page(&store, "f.**", 2 * TOPICS as u64, 256);
-        assert_eq!((last.records.len(), last.evicted.len(), turns), (256, 0, 1));
-    }
-}
+#[path = "reading_tests.rs"]
+mod tests;

@@ -120,12 +120,10 @@ fn topics(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     });
     page.counters("publish_refused", "Publishes refused, by problem", refused)?;
     shadows(&snapshot, page)?;
-    let subscriptions = subscriptions(live, &topics);
-    let subscriptions = subscriptions.iter().map(|(name, n)| ([("topic", name.as_str())], *n as u64));
     page.gauges(
         "subscriptions",
         "Subscriptions; those that span several declared names have an empty `topic`",
-        subscriptions,
+        subscriptions(live, &topics).into_iter().map(|(name, n)| ([("topic", name)], n as u64)),
     )?;
     let retained = live.hub.store().retained();
     let retained = retained.iter().map(|(name, bytes)| ([("topic", name.as_str())], *bytes as u64));
@@ -163,13 +161,18 @@ fn shadows(snapshot: &Snapshot, page: &mut Metrics<'_>) -> fmt::Result {
     page.counters("shadow_violations", "Violations that `schema_next` found, by keyword", rows)
 }
 
-/// Subscriptions by the declared name that all their topics belong to; the empty name where there is no such one.
-fn subscriptions(live: &Live, topics: &[&Topic]) -> BTreeMap<String, usize> {
-    let names = topics.iter().map(|topic| topic.name.as_str()).chain([""]);
-    let mut counts: BTreeMap<String, usize> = names.map(|name| (name.to_owned(), 0)).collect();
+/// Subscriptions by the declared name that all their topics belong to; the empty name where there is no such one. Counted
+/// without a copy of any name, for there may be as many as connections can have.
+fn subscriptions<'t>(live: &Live, topics: &[&'t Topic]) -> BTreeMap<&'t str, usize> {
+    let declared = topics.iter().map(|topic| topic.name.as_str());
+    let mut counts: BTreeMap<&str, usize> = declared.chain([""]).map(|name| (name, 0)).collect();
     for (pattern, n) in live.hub.subscriptions() {
-        let name = live.hub.containing(&pattern).map(|topic| topic.name.to_string());
-        *counts.entry(name.unwrap_or_default()).or_default() += n;
+        let topic = live.hub.containing(&pattern);
+        let name = topic.as_ref().map_or("", |topic| topic.name.as_str());
+        // While a reload is under way the hub may know a topic that the snapshot does not.
+        if let Some(count) = counts.get_mut(name) {
+            *count += n;
+        }
     }
     counts
 }
@@ -201,7 +204,7 @@ fn connections(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
 
 fn requests(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     let stats = &live.stats;
-    let rows: Vec<_> = stats.requests().map(|(route, status, n)| (route.as_str(), status.to_string(), n)).collect();
+    let rows: Vec<_> = stats.requests().map(|(route, status, n)| (route, status.to_string(), n)).collect();
     let rows = rows.iter().map(|(route, status, n)| ([("route", *route), ("status", status)], *n));
     page.counters("http_requests", "Requests that could be read and were answered, by route and status", rows)?;
     for (name, help, histogram) in [

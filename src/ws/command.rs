@@ -40,10 +40,15 @@ impl Task {
             Err(bad) => return self.malformed(bad),
         };
         if let CommandKind::Auth(token) = kind {
-            return match may_authenticate {
-                true => self.authenticate(id, &token).await,
-                false => self.refuse(id, Refusal::BadRequest("`auth` must be the first message".into())),
+            if may_authenticate {
+                return self.authenticate(id, &token).await;
+            }
+            let is_somebody = self.seat.is_some() || self.principal.as_ref().is_some_and(|p| p.token.is_some());
+            let why = match is_somebody {
+                true => "this connection is authenticated already",
+                false => "`auth` must be the first message",
             };
+            return self.refuse(id, Refusal::BadRequest(why.into()));
         }
         if self.principal.is_none() {
             return Err(Close::Unauthenticated.into());
@@ -55,7 +60,7 @@ impl Task {
             CommandKind::Subscribe(list) => self.subscribe(&snapshot, id, list),
             CommandKind::Unsubscribe(patterns) => self.unsubscribe(id, &patterns),
             CommandKind::Replace(patterns) => self.replace(&snapshot, patterns),
-            CommandKind::Publish { topic, body } => self.publish(snapshot, id, topic, body).await,
+            CommandKind::Publish { topic, body, at } => self.publish(snapshot, id, topic, body, at).await,
             CommandKind::Ping => self.tell(&Notice::Pong { id }),
             CommandKind::PingText => self.tell(&Notice::PongText),
         }
@@ -175,6 +180,7 @@ impl Task {
         id: Option<CommandId>,
         topic: TopicName,
         body: Box<str>,
+        at: (usize, usize),
     ) -> Result<(), Ending> {
         let Some(principal) = self.principal.clone() else { return Ok(()) };
         let publication = Publication { topic, user: None, body: Bytes::from(String::from(body)), key: None };
@@ -186,7 +192,7 @@ impl Task {
                 let refusal = match refusal {
                     // In the command, which may have such a member too.
                     Refusal::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer: format!("/data{pointer}") },
-                    other => other,
+                    other => other.placed(at),
                 };
                 self.refuse(id, refusal)
             }

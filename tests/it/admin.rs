@@ -56,6 +56,24 @@ async fn what_happens_is_counted() {
     assert!(text.ends_with("# EOF\n"));
 }
 
+/// What concerns all of a request, as a rate does, counted under no topic, though the log named it.
+#[tokio::test]
+async fn a_publish_of_one_message_is_refused_under_its_topic() {
+    let rig = Rig::start(|config| config.limits.publish_rate = Some(0)).await;
+    for path in ["/publish/cats", "/publish/orders.eu", "/publish/nothing"] {
+        assert_eq!(rig.post(path, "secret-all", "1").await.status, 429);
+    }
+    let list = r#"[{"topic":"cats","data":1},{"topic":"cats","data":2}]"#;
+    assert_eq!(rig.post("/publish", "secret-all", list).await.status, 413, "more at once than there may ever be");
+    let text = String::from_utf8(get(&rig, "/metrics").await.body).expect("text");
+    for (topic, problem) in
+        [("cats", "rate-limited"), ("orders.{region}", "rate-limited"), ("", "rate-limited"), ("", "too-many")]
+    {
+        let line = format!("relay_publish_refused_total{{topic=\"{topic}\",problem=\"{problem}\"}}");
+        assert_eq!(value(&text, &line), Some(1.0), "{line} in\n{text}");
+    }
+}
+
 #[tokio::test]
 async fn connections_and_subscriptions_are_gauges() {
     let rig = Rig::start(|_| {}).await;

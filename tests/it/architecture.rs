@@ -16,7 +16,7 @@ fn architecture() -> String {
     fs::read_to_string("ARCHITECTURE.md").expect("ARCHITECTURE.md")
 }
 
-/// All of `src/` in one text.
+/// All of `src/` in one text, but for what tests a file at its end.
 pub fn code() -> String {
     let mut folders = vec![Path::new("src").to_owned()];
     let mut code = String::new();
@@ -26,7 +26,8 @@ pub fn code() -> String {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                code += &fs::read_to_string(&path).expect("a source");
+                let text = fs::read_to_string(&path).expect("a source");
+                code += text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
             }
         }
     }

@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::event_stream::EventStream;
 use crate::peer::Peer;
 use crate::program::{Place, Relay};
-use crate::rig::Rig;
+use crate::rig::{Rig, until};
 use crate::subscriber::Subscriber;
 
 const CONFIG: &str = r#"
@@ -191,4 +191,43 @@ async fn who_waits_in_the_kernel_when_the_listener_is_closed_is_answered() {
         assert_eq!(answer.problem().1, "draining");
     }
     rig.end().await;
+}
+
+/// Whoever had sent half of a header, a scanner or a phone in a tunnel, made every restart as long as
+/// `limits.header_timeout`.
+#[tokio::test]
+async fn half_a_header_does_not_hold_up_the_end() {
+    let rig = Rig::start(|config| config.limits.drain = Duration::from_secs(25)).await;
+    let mut peers = Vec::new();
+    for begun in ["", "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"] {
+        let mut peer = rig.connect().await;
+        peer.send(begun).await;
+        if !begun.is_empty() {
+            assert_eq!(peer.answer().await.expect("an answer").status, 200);
+        }
+        peer.send("GET /health HTTP/1.1\r\nHo").await;
+        peers.push(peer);
+    }
+    until("they are let in", || rig.live.connections.open() == 2).await;
+    let began = Instant::now();
+    rig.end().await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+/// A body that did not come made a restart as long as `limits.body_timeout`, though the log took nothing any more.
+#[tokio::test]
+async fn a_body_that_is_late_for_the_log_is_not_waited_for() {
+    let rig = Rig::start(|config| config.limits.drain = Duration::from_secs(8)).await;
+    let mut peer = rig.connect().await;
+    let head = "POST /publish/cats HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret-all\r\n";
+    peer.send(format!("{head}Content-Type: application/json\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"))
+        .await;
+    peer.asked_for_body().await;
+    let began = Instant::now();
+    rig.live.drain.begin();
+    let answer = peer.answer().await.expect("an answer");
+    assert_eq!((answer.status, answer.problem().1), (503, "draining".to_owned()));
+    drop(peer);
+    rig.end().await;
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
 }

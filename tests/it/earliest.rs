@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use relay::directory::Directory;
 use relay::hub::connection::NoSocket;
+use relay::hub::entry::FIXED_BYTES;
 use relay::hub::subscriber::{Item, Subscriber};
 use relay::hub::{Hub, Size};
 use relay::message::Position;
@@ -29,8 +30,9 @@ fn hub(store: &Arc<dyn Store>, count: usize) -> (Pattern, Arc<Hub>) {
     let age = Duration::from_secs(3_600);
     let rules = Retention { count, bytes: 1_000_000, age, declared: declared.clone(), topics: 1 };
     store.retain([(declared.clone(), rules)].into_iter().collect::<Directory<_>>());
-    let size = Size { window: 0, messages: 3, ..Size::default() };
-    (declared, Hub::new(store.clone(), size, Directory::default()))
+    // Three messages of one byte.
+    let window = 3 * (FIXED_BYTES + 2 * "t1".len());
+    (declared, Hub::new(store.clone(), Size { window, ..Size::default() }, Directory::default()))
 }
 
 async fn publish(store: &Arc<dyn Store>, count: usize) {

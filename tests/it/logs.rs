@@ -2,13 +2,16 @@
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use relay::config::model::Log;
 use relay::telemetry::logs;
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
-use crate::rig::{Rig, call, grants};
+use crate::event_stream::EventStream;
+use crate::rig::{Rig, call, grants, until};
 use crate::subscriber::Subscriber;
 
 #[derive(Clone, Default)]
@@ -131,11 +134,47 @@ async fn a_publish_that_is_refused_over_websocket_is_the_same_line() {
     assert_eq!(refused(&page, "192.0.2.79"), [line]);
 }
 
+/// Of a reader that stood still the log said that it had hung up, while it was still there.
+#[tokio::test]
+async fn a_stream_that_takes_nothing_is_logged_as_that() {
+    let page = log_everything();
+    let rig = Rig::start(|config| {
+        config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)];
+        config.limits.write_stall = Duration::from_millis(300);
+        config.limits.send_buffer = 4 << 10;
+    })
+    .await;
+    let open = async |peer: &str| {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4 << 10).expect("a small buffer");
+        let socket = socket.connect(rig.public).await.expect("the server listens");
+        let headers = format!("Authorization: Bearer secret-all\r\nX-Forwarded-For: {peer}\r\n");
+        EventStream::open(socket, "/events?topic=cats", &headers).await
+    };
+    let (mut stays, goes) = (open("192.0.2.80").await, open("192.0.2.81").await);
+    assert_eq!(stays.event().await.name, "synced");
+    drop(goes);
+    let body = format!("\"{}\"", "x".repeat(200 << 10));
+    assert_eq!(rig.post("/publish/cats", "secret-all", &body).await.status, 200);
+    for (peer, reason) in
+        [("192.0.2.80", "nothing could be written for `limits.write_stall`"), ("192.0.2.81", "the peer has hung up")]
+    {
+        let ended = || lines(&page, "an event stream has ended", peer, &["reason"]);
+        until("it has ended", || !ended().is_empty()).await;
+        assert_eq!(ended(), [json!({ "reason": reason })]);
+    }
+    drop(stays);
+}
+
 /// The lines about refused publishes of a peer, without their times.
 fn refused(page: &Page, peer: &str) -> Vec<Value> {
+    lines(page, "a publish was refused", peer, &["level", "problem", "topic", "principal", "items"])
+}
+
+/// These fields of the lines with this message about a peer.
+fn lines(page: &Page, message: &str, peer: &str, fields: &[&str]) -> Vec<Value> {
     let lines = page.text();
     let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    let lines = lines.filter(|line| line["message"] == "a publish was refused" && line["peer"] == peer);
-    let fields = ["level", "problem", "topic", "principal", "items"];
+    let lines = lines.filter(|line| line["message"] == message && line["peer"] == peer);
     lines.map(|line| fields.iter().map(|field| ((*field).to_owned(), line[*field].clone())).collect()).collect()
 }

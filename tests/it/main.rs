@@ -48,6 +48,7 @@ mod rig;
 mod smallest_flow;
 mod stale;
 mod stalled_log;
+mod store_calls;
 mod store_contract;
 mod subscriber;
 mod suites;

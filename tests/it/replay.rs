@@ -75,7 +75,7 @@ async fn what_is_remembered_of_gaps_counts_as_what_a_slow_reader_holds_and_goes_
     let age = Duration::from_secs(3_600);
     let rules = Retention { count: 1, bytes: 1_000, age, declared: family.clone(), topics: TOPICS };
     store.retain([(family, rules)].into_iter().collect::<Directory<_>>());
-    let hub = Hub::new(store.clone(), Size { window: 0, messages: 1, ..Size::default() }, Directory::default());
+    let hub = Hub::new(store.clone(), Size { window: 0, ..Size::default() }, Directory::default());
     let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
     subscriber.subscribe(vec![(Pattern::parse("f.*").expect("a pattern"), After::Live)], None);
     for _ in 0..3 {

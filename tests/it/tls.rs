@@ -245,3 +245,19 @@ async fn what_a_slow_reader_holds_in_the_tls_layer_is_counted() {
     drop(deaf);
     rig.end().await;
 }
+
+/// Whoever had connected and not shaken hands made every restart as long as `limits.header_timeout`.
+#[tokio::test]
+async fn a_handshake_that_does_not_come_does_not_hold_up_the_end() {
+    let place = Place::new();
+    place.certify();
+    let patient = CONFIG.replace("header_timeout = \"1 s\"", "header_timeout = \"20 s\"");
+    fs::write(place.0.join("relay.toml"), patient).expect("a file");
+    let (rig, _) = place.start().await;
+    let silent = TcpStream::connect(rig.public).await.expect("the server listens");
+    until("it is let in", || rig.live.connections.open() == 1).await;
+    let began = Instant::now();
+    rig.end().await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    drop(silent);
+}

@@ -48,6 +48,10 @@ fn configure(name: &str, config: &mut Config) {
             config.limits.commands = 3;
             config.limits.subscriptions = 2;
         }
+        "small" => {
+            config.anonymous = grants(topics, topics, &["*"]);
+            config.limits.body = 16;
+        }
         "rated" => {
             config.anonymous = grants(topics, topics, &["*"]);
             config.limits.auth_failures = 0;

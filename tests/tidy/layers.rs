@@ -54,6 +54,7 @@ const LEVELS: &[(&str, &[&str])] = &[
             "strangers",
             "supervisor",
             "telemetry",
+            "worker",
         ],
     ),
     ("assembly", &["assemble"]),

@@ -16,7 +16,7 @@ use relay::connections::{Connections, Permit};
 use relay::http::flow::Flow;
 use relay::http::{self, Door, Link};
 use relay::hub::Size;
-use relay::hub::entry::Mark;
+use relay::hub::entry::{FIXED_BYTES, Mark};
 use relay::ingest::{self, Publication, Publisher};
 use relay::live::Live;
 use relay::message::Time;
@@ -84,8 +84,9 @@ impl World {
             config.topics[2].history.count = 1;
             config.tokens = (0..USERS.len()).map(user_token).collect();
         });
-        let size =
-            Size { shards: 1 + dice.below(4) / 3, window: 0, messages: 1 + dice.below(8), stride: 1 + dice.below(2) };
+        // A few messages, whose texts are short.
+        let window = (1 + dice.below(8)) * (FIXED_BYTES + 64);
+        let size = Size { shards: 1 + dice.below(4) / 3, window, stride: 1 + dice.below(2) };
         let (live, reach) = if tcp {
             let rig = Rig::serve(build::sized(snapshot, size)).await;
             (rig.live.clone(), Reach::Tcp(rig))
