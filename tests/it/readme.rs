@@ -314,8 +314,8 @@ fn every_problem_close_code_command_and_notice_is_in_the_tables() {
         }
     }
     assert!(seen >= 15, "only {seen} close codes");
-    let envelope = fs::read_to_string("src/protocol/envelope.rs").expect("envelope.rs");
-    let notices: Vec<&str> = envelope.split("Object::new(").skip(1).filter_map(|rest| rest.split('"').nth(1)).collect();
+    let written = fs::read_to_string("src/protocol/written.rs").expect("written.rs");
+    let notices: Vec<&str> = written.split("Object::new(").skip(1).filter_map(|rest| rest.split('"').nth(1)).collect();
     assert!(notices.len() >= 9, "{notices:?}");
     for notice in notices {
         assert!(websocket.contains(&format!("| `{notice}` |")), "`{notice}` is not in {WEBSOCKET}");
