@@ -33,8 +33,8 @@ pub enum CommandKind {
         topic: TopicName,
         /// The payload, still to be validated.
         body: Box<str>,
-        /// The line and column, both from 1, at which it begins in the command: what is wrong with it is placed there.
-        at: (usize, usize),
+        /// The byte at which it begins in the command: what is wrong with it is placed there.
+        at: usize,
     },
     /// Answered by a `pong` notice.
     Ping,

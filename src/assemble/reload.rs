@@ -189,17 +189,16 @@ impl Reloader {
         let (path, cache) = (self.path.clone(), state.cache.clone());
         aside(move || {
             let disk = Disk::new(&path);
-            let mut loaded = load(&disk, &cache, Time::now());
-            let mut is_whole = loaded.inputs.are_unchanged(&disk);
-            for _ in 1..READS {
-                if is_whole {
-                    break;
+            let mut reads = 0;
+            loop {
+                let mut loaded = load(&disk, &cache, Time::now());
+                let is_whole = loaded.inputs.are_unchanged(&disk);
+                reads += 1;
+                if is_whole || reads == READS {
+                    loaded.diagnostics.iter_mut().for_each(Diagnostic::in_force);
+                    return (loaded, is_whole);
                 }
-                loaded = load(&disk, &cache, Time::now());
-                is_whole = loaded.inputs.are_unchanged(&disk);
             }
-            loaded.diagnostics.iter_mut().for_each(Diagnostic::in_force);
-            (loaded, is_whole)
         })
         .await
         .map_err(given_up)

@@ -92,23 +92,18 @@ fn tokens(config: &Config, findings: &Findings) {
 /// Every grant reaches a topic, and every topic is reached by a grant.
 fn grants(names: &Names, findings: &Findings) {
     let (topics, grants) = (&names.topics, &names.grants);
-    let mut hints = HINTS;
-    for (pattern, span) in strangers(grants, topics) {
-        let names = topics.iter().take_while(|_| hints > 0).map(|(topic, _)| topic.as_str());
-        let suggestion = nearest(pattern.as_str(), names);
-        hints = hints.saturating_sub(1);
+    for (n, (pattern, span)) in unmet(grants, topics).enumerate() {
+        let meant = || nearest(pattern.as_str(), topics.iter().map(|(topic, _)| topic.as_str()));
+        let suggestion = if n < HINTS { meant() } else { None };
         findings.report(TokenFact::GrantMatchesNothing { pattern: pattern.to_string(), suggestion }, span);
     }
-    for (topic, span) in strangers(topics, grants) {
+    for (topic, span) in unmet(topics, grants) {
         findings.report(TopicFact::Unreachable { name: topic.to_string() }, span);
     }
 }
 
 /// Those that share a topic with none of the others.
-fn strangers<'a>(
-    these: &'a [(Pattern, Span)],
-    others: &[(Pattern, Span)],
-) -> impl Iterator<Item = &'a (Pattern, Span)> {
+fn unmet<'a>(these: &'a [(Pattern, Span)], others: &[(Pattern, Span)]) -> impl Iterator<Item = &'a (Pattern, Span)> {
     let mut tree: Patterns<()> = Patterns::default();
     others.iter().for_each(|(other, _)| tree.insert(other.clone(), ()));
     let meets = move |pattern: &Pattern| {

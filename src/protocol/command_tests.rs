@@ -9,6 +9,7 @@ use crate::command::{Command, CommandKind};
 use crate::name::Pattern;
 use crate::notice::{After, Notice};
 use crate::protocol::written;
+use crate::schema::json::line_and_column;
 
 const UNDERSTOOD: &str = r#"
 > ping
@@ -170,12 +171,12 @@ fn check(transcript: &str) {
 fn answer(text: &str) -> String {
     let with_id = |id: Option<serde_json::Value>| id.map(|id| format!("{id} ")).unwrap_or_default();
     match parse(text) {
-        Ok(Command { id, kind }) => with_id(id) + &describe(&kind),
+        Ok(Command { id, kind }) => with_id(id) + &describe(text, &kind),
         Err(bad) => format!("{}{}: {}", with_id(bad.id), bad.refusal.slug(), bad.refusal),
     }
 }
 
-fn describe(kind: &CommandKind) -> String {
+fn describe(text: &str, kind: &CommandKind) -> String {
     let all = |topics: &[Pattern]| topics.iter().map(Pattern::as_str).collect::<Vec<_>>().join(", ");
     match kind {
         CommandKind::Auth(token) => format!("auth {}", token.expose_secret()),
@@ -190,7 +191,10 @@ fn describe(kind: &CommandKind) -> String {
         }
         CommandKind::Unsubscribe(topics) => format!("unsubscribe {}", all(topics)),
         CommandKind::Replace(topics) => format!("replace {}", all(topics)),
-        CommandKind::Publish { topic, body, at: (line, column) } => format!("publish {topic} {line}:{column} {body}"),
+        CommandKind::Publish { topic, body, at } => {
+            let (line, column) = line_and_column(text.as_bytes(), *at);
+            format!("publish {topic} {line}:{column} {body}")
+        }
         CommandKind::Ping => "ping".to_owned(),
         CommandKind::PingText => "ping text".to_owned(),
     }

@@ -6,7 +6,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor}
 use serde_json::value::RawValue;
 
 use crate::problem::Refusal;
-use crate::schema::json::{MARK, MARKED, in_our_words, line_and_column};
+use crate::schema::json::{MARK, MARKED, in_our_words};
 use crate::spelling::{nearest, quoted};
 
 /// Every member that some command has.
@@ -36,9 +36,9 @@ impl<'a> Fields<'a> {
         split.map(|fields| Self { text, ..fields })
     }
 
-    /// The line and column, both from 1, at which a member's text begins.
-    pub(super) fn place(&self, member: &'a RawValue) -> (usize, usize) {
-        line_and_column(self.text.as_bytes(), member.get().as_ptr().addr() - self.text.as_ptr().addr())
+    /// The byte at which a member's text begins.
+    pub(super) fn place(&self, member: &'a RawValue) -> usize {
+        member.get().as_ptr().addr() - self.text.as_ptr().addr()
     }
 
     /// A member's text.

@@ -14,6 +14,7 @@ use crate::ingest::{self, Publication, Publisher};
 use crate::name::{Pattern, TopicName};
 use crate::notice::{After, CommandId, Notice};
 use crate::problem::{Rate, Refusal};
+use crate::schema::json::line_and_column;
 use crate::snapshot::Snapshot;
 use crate::telemetry::log_refused;
 use crate::ws::ending::Ending;
@@ -60,7 +61,9 @@ impl Task {
             CommandKind::Subscribe(list) => self.subscribe(&snapshot, id, list),
             CommandKind::Unsubscribe(patterns) => self.unsubscribe(id, &patterns),
             CommandKind::Replace(patterns) => self.replace(&snapshot, patterns),
-            CommandKind::Publish { topic, body, at } => self.publish(snapshot, id, topic, body, at).await,
+            CommandKind::Publish { topic, body, at } => {
+                self.publish(snapshot, id, topic, body, (message.as_bytes(), at)).await
+            }
             CommandKind::Ping => self.tell(&Notice::Pong { id }),
             CommandKind::PingText => self.tell(&Notice::PongText),
         }
@@ -180,7 +183,7 @@ impl Task {
         id: Option<CommandId>,
         topic: TopicName,
         body: Box<str>,
-        at: (usize, usize),
+        (command, at): (&[u8], usize),
     ) -> Result<(), Ending> {
         let Some(principal) = self.principal.clone() else { return Ok(()) };
         let publication = Publication { topic, user: None, body: Bytes::from(String::from(body)), key: None };
@@ -192,7 +195,7 @@ impl Task {
                 let refusal = match refusal {
                     // In the command, which may have such a member too.
                     Refusal::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer: format!("/data{pointer}") },
-                    other => other.placed(at),
+                    other => other.placed(line_and_column(command, at)),
                 };
                 self.refuse(id, refusal)
             }

@@ -87,6 +87,15 @@ pub(super) enum Message {
     Binary(Box<[u8]>),
 }
 
+impl Message {
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+}
+
 /// Something a peer has sent.
 pub(super) enum Arrived {
     Message(Message),
