@@ -2,18 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use relay::assemble::build;
-use relay::directory::Directory;
 use relay::hub::{Hub, Size};
 use relay::live::Live;
-use relay::message::{Epoch, Seq, Time};
-use relay::name::Pattern;
-use relay::plugin::{BoxFuture, Draft, Follower, Page, Query, Receipt, Retention, Store, StoreError};
-use relay::store::{KINDS, Settings};
+use relay::plugin::{Store, StoreError};
 use serde_json::json;
 
+use crate::around::{Around, Surrounded};
 use crate::event_stream::EventStream;
 use crate::logs::log_everything;
 use crate::rig::{self, Rig};
@@ -33,71 +29,31 @@ impl Faults {
     fn set(&self, fault: usize) {
         self.0.store(fault, Ordering::SeqCst);
     }
-
-    fn is(&self, fault: usize) -> bool {
-        self.0.load(Ordering::SeqCst) == fault
-    }
 }
 
-/// A store that fails when told to.
-struct Faulty {
-    store: Arc<dyn Store>,
-    faults: Arc<Faults>,
+fn unavailable() -> Result<(), StoreError> {
+    Err(StoreError::Unavailable("the disk is on fire".into()))
 }
 
-fn unavailable<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T, StoreError>> {
-    Box::pin(std::future::ready(Err(StoreError::Unavailable("the disk is on fire".into()))))
-}
-
-impl Store for Faulty {
-    fn epoch(&self) -> Epoch {
-        self.store.epoch()
-    }
-
-    fn head(&self) -> Seq {
-        self.store.head()
-    }
-
-    fn append(&self, drafts: Vec<Draft>) -> BoxFuture<'_, Result<Vec<Receipt>, StoreError>> {
-        if self.faults.is(APPEND) {
-            return unavailable();
+/// A log fails when it is told to.
+impl Around for Arc<Faults> {
+    fn append(&self) -> Result<(), StoreError> {
+        match self.0.load(Ordering::SeqCst) {
+            APPEND => unavailable(),
+            IN_FLIGHT => Err(StoreError::KeyInFlight(0)),
+            _ => Ok(()),
         }
-        if self.faults.is(IN_FLIGHT) {
-            return Box::pin(std::future::ready(Err(StoreError::KeyInFlight(0))));
-        }
-        self.store.append(drafts)
     }
 
-    fn follow(&self, follower: Arc<dyn Follower>) {
-        self.store.follow(follower);
-    }
-
-    fn read<'a>(&'a self, query: Query<'a>) -> BoxFuture<'a, Result<Page, StoreError>> {
-        if self.faults.is(READ) { unavailable() } else { self.store.read(query) }
-    }
-
-    fn retain(&self, rules: Directory<Retention>) {
-        self.store.retain(rules);
-    }
-
-    fn remember(&self, keys: usize, window: Duration) {
-        self.store.remember(keys, window);
-    }
-
-    fn sweep(&self, now: Time) -> BoxFuture<'_, ()> {
-        self.store.sweep(now)
-    }
-
-    fn retained(&self) -> Vec<(Pattern, usize)> {
-        self.store.retained()
+    fn read(&self) -> Result<(), StoreError> {
+        if self.0.load(Ordering::SeqCst) == READ { unavailable() } else { Ok(()) }
     }
 }
 
 async fn start() -> (Rig, Arc<Faults>) {
     let snapshot = rig::snapshot(|_| {});
     let faults = Arc::new(Faults::default());
-    let store = (KINDS[0].build)(&Settings { key_window: Duration::from_secs(300), keys: 10 });
-    let store = Arc::new(Faulty { store, faults: faults.clone() });
+    let store = Surrounded::new(faults.clone());
     store.retain(build::retention(&snapshot.config));
     let hub = Hub::new(store, Size::default(), build::topics(&snapshot));
     (Rig::serve(Arc::new(Live::new(snapshot, hub))).await, faults)

@@ -4,6 +4,7 @@
 
 mod admin;
 mod architecture;
+mod around;
 mod attacks;
 mod bench;
 mod budget;

@@ -7,23 +7,20 @@ use std::time::Duration;
 
 use relay::assemble::reload::{Reloader, Trigger};
 use relay::assemble::{PROTOCOLS, build, load};
-use relay::directory::Directory;
 use relay::files::Disk;
 use relay::hub::{Hub, Size};
 use relay::live::Live;
-use relay::message::{Epoch, Seq, Time};
-use relay::name::Pattern;
-use relay::plugin::{BoxFuture, Draft, Follower, Page, Query, Receipt, Retention, Store, StoreError};
+use relay::message::Time;
+use relay::plugin::Store;
 use relay::reloads::Outcome;
 use relay::schema::compile::SchemaCache;
-use relay::store::{KINDS, Settings};
 
+use crate::around::{Around, Surrounded};
 use crate::program::Place;
 use crate::rig::{Rig, call, snapshot, spawn, until};
 
-/// A log that counts what it is asked, and answers how much is retained when the test allows it.
-struct Watched {
-    store: Arc<dyn Store>,
+/// Counts what a log is asked, and has it answer how much is retained when the test allows it.
+struct Watch {
     retains: AtomicUsize,
     asked: AtomicUsize,
     go: Option<Mutex<Receiver<()>>>,
@@ -31,55 +28,24 @@ struct Watched {
     late: AtomicBool,
 }
 
-impl Watched {
-    fn new(go: Option<Receiver<()>>) -> Arc<Self> {
-        let store = (KINDS[0].build)(&Settings { key_window: Duration::from_secs(300), keys: 10 });
+impl Watch {
+    fn new(go: Option<Receiver<()>>) -> Self {
         let (retains, asked) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { store, retains, asked, go: go.map(Mutex::new), late: AtomicBool::new(false) })
+        Self { retains, asked, go: go.map(Mutex::new), late: AtomicBool::new(false) }
     }
 }
 
-impl Store for Watched {
-    fn epoch(&self) -> Epoch {
-        self.store.epoch()
-    }
-
-    fn head(&self) -> Seq {
-        self.store.head()
-    }
-
-    fn append(&self, drafts: Vec<Draft>) -> BoxFuture<'_, Result<Vec<Receipt>, StoreError>> {
-        self.store.append(drafts)
-    }
-
-    fn follow(&self, follower: Arc<dyn Follower>) {
-        self.store.follow(follower);
-    }
-
-    fn read<'a>(&'a self, query: Query<'a>) -> BoxFuture<'a, Result<Page, StoreError>> {
-        self.store.read(query)
-    }
-
-    fn retain(&self, rules: Directory<Retention>) {
+impl Around for Watch {
+    fn retain(&self) {
         self.retains.fetch_add(1, Ordering::SeqCst);
-        self.store.retain(rules);
     }
 
-    fn remember(&self, keys: usize, window: Duration) {
-        self.store.remember(keys, window);
-    }
-
-    fn sweep(&self, now: Time) -> BoxFuture<'_, ()> {
-        self.store.sweep(now)
-    }
-
-    fn retained(&self) -> Vec<(Pattern, usize)> {
+    fn retained(&self) {
         self.asked.fetch_add(1, Ordering::SeqCst);
         if let Some(go) = &self.go {
             let allowed = go.lock().expect("no panic").recv_timeout(Duration::from_secs(5));
             self.late.store(allowed.is_err(), Ordering::SeqCst);
         }
-        self.store.retained()
     }
 }
 
@@ -97,7 +63,7 @@ async fn a_reload_that_changes_nothing_that_is_retained_does_not_ask_for_it() {
     let mut loaded = load(&Disk::new(&path), &SchemaCache::default(), Time::now());
     let config = loaded.config.take().expect("a good configuration");
     let snapshot = build::snapshot(config, &loaded, None);
-    let store = Watched::new(None);
+    let store = Surrounded::new(Watch::new(None));
     store.retain(build::retention(&snapshot.config));
     let hub = Hub::new(store.clone(), Size::default(), build::topics(&snapshot));
     let live = Arc::new(Live::new(snapshot, hub));
@@ -113,11 +79,11 @@ async fn a_reload_that_changes_nothing_that_is_retained_does_not_ask_for_it() {
         ("it less and another history", "", "", 2),
         ("nothing that is kept", "description = \"Tom\"", "", 0),
     ] {
-        let before = store.retains.load(Ordering::SeqCst);
+        let before = store.1.retains.load(Ordering::SeqCst);
         place.write("relay.toml", &text(cats, more));
         let report = reloader.reload(Trigger::Request, false).await.expect("it goes on");
         assert!(matches!(report.result, Outcome::Committed(_)), "{what}: {report:?}");
-        assert_eq!(store.retains.load(Ordering::SeqCst) - before, asks, "{what}");
+        assert_eq!(store.1.retains.load(Ordering::SeqCst) - before, asks, "{what}");
     }
 }
 
@@ -126,15 +92,15 @@ async fn a_reload_that_changes_nothing_that_is_retained_does_not_ask_for_it() {
 async fn a_scrape_holds_up_nobody() {
     let snapshot = snapshot(|_| {});
     let (go, wait) = sync_channel(1);
-    let store = Watched::new(Some(wait));
+    let store = Surrounded::new(Watch::new(Some(wait)));
     store.retain(build::retention(&snapshot.config));
     let hub = Hub::new(store.clone(), Size::default(), build::topics(&snapshot));
     let rig = Rig::serve_with(Arc::new(Live::new(snapshot, hub)), PROTOCOLS, None).await;
     let scrape = spawn(call(rig.admin, "GET /metrics HTTP/1.1\r\n", ""));
-    until("it is under way", || store.asked.load(Ordering::SeqCst) == 1).await;
+    until("it is under way", || store.1.asked.load(Ordering::SeqCst) == 1).await;
     assert_eq!(rig.get("/health", "").await.status, 200);
     go.send(()).expect("somebody is there");
     assert_eq!(scrape.await.expect("no panic").status, 200);
-    assert!(!store.late.load(Ordering::SeqCst), "the one thread that serves was held up");
+    assert!(!store.1.late.load(Ordering::SeqCst), "the one thread that serves was held up");
     rig.end().await;
 }

@@ -1,0 +1,85 @@
+//! A log that somebody stands around: what it is asked goes through to a real one, unless the test says otherwise.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use relay::directory::Directory;
+use relay::message::{Epoch, Seq, Time};
+use relay::name::Pattern;
+use relay::plugin::{BoxFuture, Draft, Follower, Page, Query, Receipt, Retention, Store, StoreError};
+use relay::store::{KINDS, Settings};
+
+/// What is done before each of these calls; one that fails does not reach the log.
+pub trait Around: Send + Sync {
+    /// Before an append.
+    fn append(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Before a read.
+    fn read(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Before retention is set.
+    fn retain(&self) {}
+
+    /// Before it is asked what is retained.
+    fn retained(&self) {}
+}
+
+/// A log in memory with somebody around it.
+pub struct Surrounded<A>(Arc<dyn Store>, pub A);
+
+impl<A> Surrounded<A> {
+    /// A new, empty log.
+    pub fn new(around: A) -> Arc<Self> {
+        Arc::new(Self((KINDS[0].build)(&Settings { key_window: Duration::from_secs(300), keys: 10 }), around))
+    }
+}
+
+impl<A: Around> Store for Surrounded<A> {
+    fn epoch(&self) -> Epoch {
+        self.0.epoch()
+    }
+
+    fn head(&self) -> Seq {
+        self.0.head()
+    }
+
+    fn append(&self, drafts: Vec<Draft>) -> BoxFuture<'_, Result<Vec<Receipt>, StoreError>> {
+        match self.1.append() {
+            Ok(()) => self.0.append(drafts),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn follow(&self, follower: Arc<dyn Follower>) {
+        self.0.follow(follower);
+    }
+
+    fn read<'a>(&'a self, query: Query<'a>) -> BoxFuture<'a, Result<Page, StoreError>> {
+        match self.1.read() {
+            Ok(()) => self.0.read(query),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn retain(&self, rules: Directory<Retention>) {
+        self.1.retain();
+        self.0.retain(rules);
+    }
+
+    fn remember(&self, keys: usize, window: Duration) {
+        self.0.remember(keys, window);
+    }
+
+    fn sweep(&self, now: Time) -> BoxFuture<'_, ()> {
+        self.0.sweep(now)
+    }
+
+    fn retained(&self) -> Vec<(Pattern, usize)> {
+        self.1.retained();
+        self.0.retained()
+    }
+}
