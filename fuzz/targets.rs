@@ -9,13 +9,14 @@ use relay::assemble::{PROTOCOLS, load};
 use relay::config::files::Memory;
 use relay::diagnostic::{any_error, render};
 use relay::frame::inbound::Inbound;
-use relay::message::{Epoch, Position, Record, Time};
+use relay::message::{Epoch, Position, Record};
 use relay::name::TopicName;
 use relay::plugin::Encoder;
 use relay::protocol::sse::Sse;
 use relay::schema::compile::SchemaCache;
 use relay::schema::json::parse;
 use relay::schema::{MAX_VIOLATIONS, Payload, Schema};
+use relay::time::Time;
 use serde_json::Value;
 
 const SCHEMA: &str = r##"{

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use crate::close::Close;
 use crate::hub::entry::Mark;
 use crate::hub::subscriber::Subscriber;
-use crate::message::{Position, Time};
+use crate::message::Position;
 use crate::name::Pattern;
 use crate::notice::{Notice, UnsubscribedReason};
 use crate::principal::{Action, Principal, authorize};
 use crate::problem::Refusal;
 use crate::registrations::Registration;
 use crate::snapshot::Snapshot;
+use crate::time::Time;
 
 /// So many changed names of a wildcard are told one by one; more as the wildcard itself, for a notice waits in memory
 /// while its reader does not read.

@@ -9,12 +9,12 @@ use std::time::Instant;
 use tracing::warn;
 
 use crate::counter::Counter;
-use crate::message::Time;
 use crate::plugin::AuthError;
 use crate::principal::Principal;
 use crate::problem::{Rate, Refusal};
 use crate::rates::{PerSecond, limited, network};
 use crate::snapshot::Snapshot;
+use crate::time::Time;
 
 /// Decides who it is.
 ///

@@ -52,5 +52,6 @@ pub mod store;
 pub mod strangers;
 pub mod supervisor;
 pub mod telemetry;
+pub mod time;
 pub mod worker;
 pub mod ws;

@@ -13,11 +13,12 @@ use bytes::Bytes;
 use crate::close::Close;
 use crate::command::{BadCommand, Command};
 use crate::directory::Directory;
-use crate::message::{Epoch, Record, Seq, Time};
+use crate::message::{Epoch, Record, Seq};
 use crate::name::{Pattern, TopicName, UserId};
 use crate::notice::Notice;
 use crate::principal::Principal;
 use crate::schema::Payload;
+use crate::time::Time;
 
 /// A future that an object-safe trait can answer with.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

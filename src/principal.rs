@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::message::Time;
 use crate::name::{Pattern, TopicName, UserId};
+use crate::time::Time;
 
 /// What a grant is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

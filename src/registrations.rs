@@ -18,11 +18,11 @@ use crate::close::Close;
 use crate::config::model::Limits;
 use crate::footprint::{allocated, in_list, in_table, text};
 use crate::lock::lock;
-use crate::message::Time;
 use crate::name::{MAX_NAME, MAX_USER, Pattern, UserId};
 use crate::principal::{Action, Grants, Principal, authorize};
 use crate::problem::Refusal;
 use crate::snapshot::Snapshot;
+use crate::time::Time;
 
 /// What a registration takes at most, without its topics.
 pub const REGISTRATION_BYTES: usize = in_table(size_of::<(Uuid, Entry)>())

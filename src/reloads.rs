@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arc_swap::ArcSwapOption;
 use serde_json::{Value, json};
 
-use crate::message::Time;
+use crate::time::Time;
 
 /// What came of the reloads so far.
 #[derive(Default)]

@@ -33,12 +33,12 @@ use crate::connections::{Connections, Permit};
 use crate::http::flow::Flow;
 use crate::http::{self, Door, Link, Side, forwarded};
 use crate::live::Live;
-use crate::message::Time;
 use crate::plugin::Protocol;
 use crate::server::http_socket::HttpSocket;
 use crate::server::listener::Listener;
 use crate::server::socket::Socket;
 use crate::telemetry::logs;
+use crate::time::Time;
 
 /// Connections to the admin listener; they are among the descriptors that `limits.connections` leaves.
 const ADMIN_CONNECTIONS: usize = 64;

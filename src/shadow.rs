@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::counter::Counter;
 use crate::fuse::Fuse;
 use crate::lock::lock;
-use crate::message::Time;
 use crate::schema::{Payload, Refused, Schema};
+use crate::time::Time;
 
 /// So many of the last refusals are remembered.
 const LAST: usize = 16;

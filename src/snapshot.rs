@@ -8,12 +8,12 @@ use crate::config::model::Config;
 use crate::directory::Directory;
 use crate::fuse::Fuse;
 use crate::hub::topic::Topic;
-use crate::message::Time;
 use crate::name::{Pattern, TopicName};
 use crate::plugin::Authenticator;
 use crate::principal::Principal;
 use crate::schema::Schema;
 use crate::shadow::Shadow;
+use crate::time::Time;
 
 /// One configuration, ready for use.
 pub struct Snapshot {

@@ -10,13 +10,13 @@ use crate::directory::Directory;
 use crate::hub::topic::Topic;
 use crate::hub::{Hub, Size};
 use crate::live::Live;
-use crate::message::Time;
 use crate::plugin::{Retention, Store};
 use crate::principal::Principal;
 use crate::schema::Schema;
 use crate::shadow::Shadow;
 use crate::snapshot::{Snapshot, TopicRules};
 use crate::store::{self, Settings};
+use crate::time::Time;
 
 /// Builds the snapshot of a configuration. What lives across configurations is taken over from the one before.
 pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> Snapshot {

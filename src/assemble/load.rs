@@ -12,9 +12,9 @@ use crate::config::decode::{self, decode};
 use crate::config::files::{Files, Inputs, Reading};
 use crate::config::model::{Config, Span};
 use crate::diagnostic::{Diagnostic, ServerFact, Sources, any_error, render};
-use crate::message::Time;
 use crate::schema::Schema;
 use crate::schema::compile::SchemaCache;
+use crate::time::Time;
 
 /// What came of a load.
 pub struct Loaded {

@@ -26,12 +26,12 @@ use crate::files::Disk;
 use crate::hub::entry::Mark;
 use crate::hub::topic::Topic;
 use crate::live::{Live, PublishPause};
-use crate::message::Time;
 use crate::plugin::Retention;
 use crate::reloads::{Outcome, Report};
 use crate::schema::compile::SchemaCache;
 use crate::snapshot::Snapshot;
 use crate::telemetry::logs::Logs;
+use crate::time::Time;
 
 /// How many times files are read that change while they are read.
 const READS: usize = 3;

@@ -61,9 +61,9 @@ mod tests {
     use super::successions;
     use crate::assemble::{build, load};
     use crate::config::files::Memory;
-    use crate::message::Time;
     use crate::schema::compile::SchemaCache;
     use crate::snapshot::Snapshot;
+    use crate::time::Time;
 
     fn snapshot(topics: &[(&str, &str)]) -> Snapshot {
         let topics: String =

@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 
 use crate::config::model::Tls;
 use crate::diagnostic::ServerFact;
-use crate::message::Time;
+use crate::time::Time;
 
 /// Checks that both can be read and belong together.
 ///

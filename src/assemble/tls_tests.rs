@@ -5,7 +5,7 @@ use secrecy::SecretSlice;
 
 use super::{build, expires, untimely};
 use crate::config::model::{Span, Tls};
-use crate::message::Time;
+use crate::time::Time;
 
 /// 2026-01-01 and 2027-01-01, in milliseconds.
 const FROM: i64 = 1_767_225_600_000;

@@ -5,13 +5,14 @@ use crate::config::model::{Config, Limits};
 use crate::footprint::{allocated, text};
 use crate::hub::entry::{COST_HALVES, Message};
 use crate::hub::subscriber::SUBSCRIPTION_BYTES;
-use crate::message::{Epoch, Record, Seq, Time};
+use crate::message::{Epoch, Record, Seq};
 use crate::name::{MAX_NAME, MAX_USER, TopicName, UserId};
 use crate::plugin::{ENCODERS, Encoder};
 use crate::protocol::relay_raw::RelayRaw;
 use crate::protocol::relay_v1::RelayV1;
 use crate::protocol::sse::Sse;
 use crate::schema::Payload;
+use crate::time::Time;
 use crate::{registrations, store};
 
 /// What a `Bytes` of its own takes beside its text, once it has been shared.

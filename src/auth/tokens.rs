@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::config::model::TokenConfig;
-use crate::message::Time;
 use crate::plugin::{AuthError, Authenticator, BoxFuture};
 use crate::principal::Principal;
+use crate::time::Time;
 
 /// The tokens of one configuration.
 pub struct Tokens {

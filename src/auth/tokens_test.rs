@@ -4,10 +4,10 @@ use sha2::{Digest, Sha256};
 
 use super::Tokens;
 use crate::config::model::{Span, TokenConfig};
-use crate::message::Time;
 use crate::name::{Pattern, UserId};
 use crate::plugin::{AuthError, Authenticator};
 use crate::principal::{Grants, Principal};
+use crate::time::Time;
 
 fn token(name: &str, secret: &str) -> TokenConfig {
     TokenConfig {

@@ -22,11 +22,11 @@ use crate::config::model::Config;
 use crate::config::view::{settings, to_toml, view};
 use crate::diagnostic::{Diagnostic, render};
 use crate::files::Disk;
-use crate::message::Time;
 use crate::name::Pattern;
 use crate::schema::compile::SchemaCache;
 use crate::shadow::ENOUGH;
 use crate::snapshot::{Snapshot, TopicRules};
+use crate::time::Time;
 
 /// The highest `limits.schema_size`, as relay.toml says it.
 const LARGEST: &str = "64 MiB";

@@ -14,8 +14,8 @@ use crate::assemble::{Loaded, load};
 use crate::config::model::Config;
 use crate::diagnostic::render;
 use crate::files::Disk;
-use crate::message::Time;
 use crate::schema::compile::SchemaCache;
+use crate::time::Time;
 
 /// What was found.
 struct Checked {

@@ -14,13 +14,13 @@ use crate::config::model::Listen;
 use crate::diagnostic::render;
 use crate::files::Disk;
 use crate::live::Live;
-use crate::message::Time;
 use crate::reload;
 use crate::schema::compile::SchemaCache;
 use crate::server::listener::Listener;
 use crate::server::{self, Listeners, descriptors};
 use crate::telemetry::logs::{self, Logs};
 use crate::telemetry::panics;
+use crate::time::Time;
 
 /// Loads the configuration and, if it is good, runs the server until it is told to stop.
 pub(super) fn run(config: &Path) -> ExitCode {

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretSlice};
 
-use crate::message::Time;
 use crate::name::{Pattern, UserId};
 use crate::principal::Grants;
+use crate::time::Time;
 
 /// A place in one of the configuration's files.
 #[derive(Debug, Clone, PartialEq, Eq)]

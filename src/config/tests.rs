@@ -11,7 +11,7 @@ use super::keys::{KEYS, Key, Kind, Type, find};
 use super::model::{Compatibility, Config, Limits, Listen, OnLag, SchemaSource, Server};
 use super::reference::markdown;
 use super::view::{MASKED, view};
-use crate::message::Time;
+use crate::time::Time;
 
 const STORES: &[Kind] = &[Kind { name: "memory", doc: "" }, Kind { name: "disk", doc: "" }];
 

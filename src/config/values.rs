@@ -12,8 +12,8 @@ use super::model::Span;
 use super::section::{Placed, Section, found};
 use super::units::{parse_duration, parse_size, show_duration, show_size};
 use crate::diagnostic::{TokenFact, TopicFact, ValueFact};
-use crate::message::Time;
 use crate::spelling::nearest;
+use crate::time::Time;
 
 impl<'a> Section<'a> {
     /// Text.

@@ -23,7 +23,7 @@ use crate::http::stream::{Chunks, Events, farewell};
 use crate::hub::connection::NoSocket;
 use crate::hub::subscriber::Subscriber;
 use crate::live::Live;
-use crate::message::{Position, Time};
+use crate::message::Position;
 use crate::name::{Pattern, distinct};
 use crate::notice::After;
 use crate::principal::Principal;
@@ -32,6 +32,7 @@ use crate::protocol::sse::{self, Sse};
 use crate::reconnect;
 use crate::registrations::Registration;
 use crate::snapshot::Snapshot;
+use crate::time::Time;
 
 /// `GET /events`
 pub async fn open(call: Arc<Call>) -> Response {

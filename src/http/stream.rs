@@ -25,13 +25,13 @@ use crate::http::flow::Flow;
 use crate::hub::entry::Mark;
 use crate::hub::subscriber::{Item, Pulled, Subscriber};
 use crate::live::Live;
-use crate::message::Time;
 use crate::notice::Notice;
 use crate::plugin::Encoder;
 use crate::principal::Principal;
 use crate::protocol::sse::{self, Sse};
 use crate::reconnect;
 use crate::registrations::Seat;
+use crate::time::Time;
 
 /// Bytes in one chunk, or one message: what a reader that does not read may hold.
 const CHUNK: usize = 16 << 10;

@@ -19,11 +19,12 @@ use crate::hub::connection::NoSocket;
 use crate::hub::entry::Mark;
 use crate::hub::subscriber::{Item, Subscriber};
 use crate::hub::{Hub, Size};
-use crate::message::{Epoch, Record, Seq, Time};
+use crate::message::{Epoch, Record, Seq};
 use crate::name::{Pattern, TopicName};
 use crate::notice::{After, Notice};
 use crate::plugin::{BoxFuture, Draft, Encoder, Follower, Page, Query, Receipt, Retention, Store, StoreError};
 use crate::schema::Payload;
+use crate::time::Time;
 
 /// A log that retains nothing: what is appended is told to the hub by hand.
 struct Nothing;

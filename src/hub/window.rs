@@ -175,9 +175,10 @@ mod tests {
     use super::{Fetch, MARKS, Window};
     use crate::hub::entry::{Cursor, Mark, Message};
     use crate::lock::lock;
-    use crate::message::{Record, Time};
+    use crate::message::Record;
     use crate::name::{Pattern, TopicName};
     use crate::schema::Payload;
+    use crate::time::Time;
 
     fn message(seq: u64) -> Arc<Message> {
         let (topic, payload) = (TopicName::parse("cats").expect("a topic"), Payload::from_log(vec![b'1'; 100].into()));

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::close::Close;
-use crate::message::{Epoch, Position, Record, Time};
+use crate::message::{Epoch, Position, Record};
 use crate::name::{Pattern, TopicName};
 use crate::notice::{GapReason, GoawayReason, Notice, UnsubscribedReason};
 use crate::plugin::Encoder;
@@ -12,6 +12,7 @@ use crate::protocol::relay_raw::RelayRaw;
 use crate::protocol::relay_v1::RelayV1;
 use crate::protocol::sse::{self, Sse};
 use crate::schema::Payload;
+use crate::time::Time;
 
 /// Each notice, as `relay.v1`, as server-sent events (empty: not told), and as `relay.raw`.
 fn notices() -> Vec<(Notice, &'static str, &'static str, Result<&'static str, Close>)> {

@@ -112,9 +112,10 @@ impl Object {
 #[cfg(test)]
 mod tests {
     use super::{message_len, put_message};
-    use crate::message::{Epoch, Record, Time};
+    use crate::message::{Epoch, Record};
     use crate::name::TopicName;
     use crate::schema::Payload;
+    use crate::time::Time;
 
     #[test]
     fn a_message_as_the_design_shows_it() {

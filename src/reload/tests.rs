@@ -11,8 +11,8 @@ use crate::assemble::reload::Reloader;
 use crate::assemble::{build, load};
 use crate::files::Disk;
 use crate::live::Live;
-use crate::message::Time;
 use crate::schema::compile::SchemaCache;
+use crate::time::Time;
 
 struct Place(PathBuf);
 

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use sha2::Sha256;
 
 use crate::footprint::{in_list, in_table, text};
-use crate::message::Time;
 use crate::name::{MAX_NAME, TopicName};
 use crate::plugin::{Draft, IdempotencyKey, MAX_KEY, Receipt, StoreError};
 use crate::store::Settings;
+use crate::time::Time;
 
 /// What a key takes at most: in the table and in the order of time, which share its text and its topic's name.
 pub const KEY_BYTES: usize = in_table(size_of::<((IdempotencyKey, TopicName), Known)>())

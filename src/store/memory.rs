@@ -13,13 +13,14 @@ use tokio::task::yield_now;
 use crate::config::keys;
 use crate::directory::Directory;
 use crate::lock::lock;
-use crate::message::{Epoch, Record, Seq, Time};
+use crate::message::{Epoch, Record, Seq};
 use crate::name::{Pattern, TopicName};
 use crate::plugin::{BoxFuture, Draft, Follower, Page, Query, Receipt, Retention, Store, StoreError};
 use crate::store::idempotency::{Digests, Keys, Reused, same_key_twice};
 use crate::store::reading::read;
 use crate::store::rings::Rings;
 use crate::store::{Kind, Settings};
+use crate::time::Time;
 
 /// The kind.
 pub const KIND: Kind = Kind {
@@ -260,11 +261,11 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::{Digests, Log, MemoryStore};
-    use crate::message::Time;
     use crate::name::{Pattern, TopicName};
     use crate::plugin::{Draft, IdempotencyKey, Query, Receipt, Retention, Store};
     use crate::schema::Payload;
     use crate::store::Settings;
+    use crate::time::Time;
 
     const MINUTE: i64 = 60_000;
     const HOUR: i64 = 60 * MINUTE;

@@ -112,9 +112,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::{Order, SPAN};
-    use crate::message::{Record, Seq, Time};
+    use crate::message::{Record, Seq};
     use crate::name::TopicName;
     use crate::schema::Payload;
+    use crate::time::Time;
 
     fn record(seq: Seq) -> Arc<Record> {
         let (topic, payload) = (TopicName::parse("cats").expect("a topic"), Payload::from_log("1".into()));

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::footprint::{allocated, in_list, in_table, text};
-use crate::message::{Record, Seq, Time};
+use crate::message::{Record, Seq};
 use crate::name::{MAX_NAME, MAX_USER, Pattern, TopicName};
 use crate::plugin::Retention;
 use crate::store::order::Order;
+use crate::time::Time;
 
 /// What a record takes at most beside its payload, in its ring and in the order of the log. A topic's name is counted once,
 /// in [`TOPIC_BYTES`].

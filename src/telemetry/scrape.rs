@@ -15,10 +15,10 @@ use prometheus_client::registry::Registry;
 use crate::fuse::Fuse;
 use crate::hub::topic::Topic;
 use crate::live::Live;
-use crate::message::Time;
 use crate::snapshot::Snapshot;
 use crate::telemetry::logs;
 use crate::telemetry::stats::Histogram;
+use crate::time::Time;
 
 /// The media type of [`Scraper::text`].
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -20,7 +20,7 @@ use crate::close::Close;
 use crate::hub::connection::Io;
 use crate::identify::identify;
 use crate::live::Live;
-use crate::message::Time;
+use crate::time::Time;
 use crate::ws::opening::{Opening, Upgraded};
 use crate::ws::task::Caller;
 pub use crate::ws::task::Task;

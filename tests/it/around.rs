@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relay::directory::Directory;
-use relay::message::{Epoch, Seq, Time};
+use relay::message::{Epoch, Seq};
 use relay::name::Pattern;
 use relay::plugin::{BoxFuture, Draft, Follower, Page, Query, Receipt, Retention, Store, StoreError};
 use relay::store::{KINDS, Settings};
+use relay::time::Time;
 
 /// What is done before each of these calls; one that fails does not reach the log.
 pub trait Around: Send + Sync {

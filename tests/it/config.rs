@@ -14,8 +14,8 @@ use relay::assemble::{Loaded, load};
 use relay::config::files::{MAX_FILE, Memory};
 use relay::diagnostic::{Diagnostic, any_error, codes, render};
 use relay::files::Disk;
-use relay::message::Time;
 use relay::schema::compile::SchemaCache;
+use relay::time::Time;
 use serde_json::json;
 
 /// No schema is known for which the compiler finds a fault that no check before it has found.

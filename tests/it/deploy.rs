@@ -8,8 +8,8 @@ use std::process::Command;
 use relay::assemble::load;
 use relay::assemble::worst_case::WorstCase;
 use relay::config::files::Memory;
-use relay::message::Time;
 use relay::schema::compile::SchemaCache;
+use relay::time::Time;
 use yaml_rust2::{Yaml, YamlLoader};
 
 use crate::program::Place;

@@ -255,7 +255,7 @@ async fn pages_of_allowed_origins_may_read_a_stream() {
 async fn a_token_that_ends_ends_its_stream() {
     let rig = Rig::start(|config| {
         let mut token = token("short", &[], &["cats"], &[]);
-        token.not_after = Some(relay::message::Time(relay::message::Time::now().0 + 300));
+        token.not_after = Some(relay::time::Time(relay::time::Time::now().0 + 300));
         config.tokens.push(token);
     })
     .await;

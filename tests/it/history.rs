@@ -154,7 +154,7 @@ async fn what_is_known_already_is_not_sent_again() {
 async fn a_long_poll_ends_with_its_token() {
     let rig = Rig::start(|config| {
         let mut short = token("short", &[], &["cats"], &[]);
-        short.not_after = Some(relay::message::Time(relay::message::Time::now().0 + 400));
+        short.not_after = Some(relay::time::Time(relay::time::Time::now().0 + 400));
         config.tokens.push(short);
     })
     .await;

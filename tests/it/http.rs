@@ -145,7 +145,7 @@ async fn who_may_publish_where() {
     let rig = Rig::start(|config| {
         config.tokens.push(token("cats", &["cats", "dogs"], &[], &[]));
         let mut expired = token("old", &["**"], &["**"], &[]);
-        expired.not_after = Some(relay::message::Time(1));
+        expired.not_after = Some(relay::time::Time(1));
         config.tokens.push(expired);
     })
     .await;

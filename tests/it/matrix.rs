@@ -147,7 +147,7 @@ async fn rig(open: bool) -> Rig {
             config.anonymous = grants(&["cats"], &["cats"], &["7"]);
         }
         let mut expired = token("expired", &["**"], &["**"], &["*"]);
-        expired.not_after = Some(relay::message::Time(1));
+        expired.not_after = Some(relay::time::Time(1));
         config.tokens.push(expired);
         config.tokens.push(token("other", &["nothing"], &["nothing"], &[]));
         config.tokens.push(token("family", &["orders.*"], &["orders.*"], &["7"]));
@@ -285,7 +285,7 @@ fn status(code: u16) -> String {
 async fn a_token_that_expires_ends_its_socket_with_4002() {
     let rig = Rig::start(|config| {
         let mut short = token("short", &[], &["cats"], &[]);
-        short.not_after = Some(relay::message::Time(relay::message::Time::now().0 + 500));
+        short.not_after = Some(relay::time::Time(relay::time::Time::now().0 + 500));
         config.tokens.push(short);
     })
     .await;

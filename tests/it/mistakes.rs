@@ -9,8 +9,8 @@ use relay::assemble::{Loaded, load};
 use relay::config::files::{Files, Memory};
 use relay::diagnostic::render;
 use relay::files::Disk;
-use relay::message::Time;
 use relay::schema::compile::SchemaCache;
+use relay::time::Time;
 
 use crate::reload::site::Place;
 

@@ -1,7 +1,7 @@
 //! Pages of browsers: whose calls are let in, and which answers they may read.
 
-use relay::message::Time;
 use relay::reloads::{Outcome, Report};
+use relay::time::Time;
 use serde_json::json;
 
 use crate::rig::{Rig, call, grants};

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use relay::assemble::build;
 use relay::config::model::Log;
 use relay::drain::Drain;
-use relay::message::Time;
 use relay::plugin::{AuthError, Authenticator, BoxFuture};
 use relay::principal::Principal;
 use relay::telemetry::logs::{self, Logs};
 use relay::telemetry::panics::log_places;
+use relay::time::Time;
 
 use crate::rig::{Rig, grants, snapshot};
 use crate::subscriber::Subscriber;

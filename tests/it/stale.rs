@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures::FutureExt;
 use relay::config::model::Config;
 use relay::ingest::{self, Publication, Publisher};
-use relay::message::Time;
 use relay::name::TopicName;
+use relay::time::Time;
 
 use crate::rig::{Rig, snapshot};
 

@@ -10,10 +10,10 @@ use relay::assemble::{PROTOCOLS, build, load};
 use relay::files::Disk;
 use relay::hub::{Hub, Size};
 use relay::live::Live;
-use relay::message::Time;
 use relay::plugin::Store;
 use relay::reloads::Outcome;
 use relay::schema::compile::SchemaCache;
+use relay::time::Time;
 
 use crate::around::{Around, Surrounded};
 use crate::program::Place;

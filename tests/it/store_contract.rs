@@ -8,11 +8,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use relay::directory::Directory;
-use relay::message::{Record, Seq, Time};
+use relay::message::{Record, Seq};
 use relay::name::{Pattern, TopicName, UserId};
 use relay::plugin::{Draft, Follower, IdempotencyKey, Page, Query, Receipt, Retention, Store, StoreError};
 use relay::schema::Payload;
 use relay::store::{KINDS, Settings};
+use relay::time::Time;
 
 const SETTINGS: Settings = Settings { key_window: Duration::from_secs(300), keys: 3 };
 const HOUR: i64 = 3_600_000;

@@ -60,7 +60,7 @@ fn configure(name: &str, config: &mut Config) {
         other => panic!("there is no server `{other}`"),
     }
     let mut old = token("old", &[], &["cats"], &[]);
-    old.not_after = Some(relay::message::Time(0));
+    old.not_after = Some(relay::time::Time(0));
     config.tokens.push(old);
     config.tokens.push(token("cats", &["cats"], &["cats"], &["*"]));
 }

@@ -29,6 +29,7 @@ const LEVELS: &[(&str, &[&str])] = &[
             "problem",
             "schema",
             "spelling",
+            "time",
         ],
     ),
     ("parts", &["auth", "hub", "protocol", "store"]),

@@ -38,7 +38,7 @@ fn live(more: usize) -> Arc<Live> {
         topic("bench.{n}")
     );
     let files = Memory::new(&toml).with("bench.json", include_str!("../../bench.json"));
-    let mut loaded = load(&files, &SchemaCache::default(), relay::message::Time(0));
+    let mut loaded = load(&files, &SchemaCache::default(), relay::time::Time(0));
     let config = loaded.config.take().expect("the configuration is sound");
     build::live(build::snapshot(config, &loaded, None), 1)
 }

@@ -10,13 +10,14 @@ use gungraun::library_benchmark;
 use relay::directory::Directory;
 use relay::frame::inbound::{Inbound, Item};
 use relay::live::Live;
-use relay::message::{Epoch, Record, Time};
+use relay::message::{Epoch, Record};
 use relay::name::{Pattern, TopicName};
 use relay::plugin::{Draft, Encoder, Retention, Store};
 use relay::protocol::relay_v1::RelayV1;
 use relay::schema::Payload;
 use relay::store::Settings;
 use relay::store::memory::MemoryStore;
+use relay::time::Time;
 use relay_bench::frame::{TEXT, masked};
 
 use crate::{TIMES, live, payload};

@@ -65,10 +65,11 @@ pub(super) fn receipt(answer: &[u8]) -> Option<Seq> {
 #[cfg(test)]
 mod tests {
     use super::{Heard, receipt};
-    use crate::message::{Epoch, Position, Record, Time};
+    use crate::message::{Epoch, Position, Record};
     use crate::name::TopicName;
     use crate::protocol::written::put_message;
     use crate::schema::Payload;
+    use crate::time::Time;
 
     #[test]
     fn what_the_protocol_writes_is_read() {

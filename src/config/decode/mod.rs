@@ -20,9 +20,9 @@ use super::model::{Config, Server, Span, StoreConfig};
 use super::section::{Findings, Section};
 use super::syntax;
 use crate::diagnostic::{Diagnostic, Fact, FileFact, Sources, ValueFact};
-use crate::message::Time;
 use crate::name::Pattern;
 use crate::spelling::nearest;
+use crate::time::Time;
 
 /// What came of the files.
 pub struct Decoded {

@@ -8,12 +8,12 @@ use relay::delivery::{Frames, Then};
 use relay::evaluate;
 use relay::hub::subscriber::{Item, Pulled, Subscriber};
 use relay::live::Live;
-use relay::message::Time;
 use relay::name::Pattern;
 use relay::notice::{After, Notice};
 use relay::plugin::Encoder;
 use relay::principal::Principal;
 use relay::protocol::relay_v1::RelayV1;
+use relay::time::Time;
 use serde_json::Value;
 use tokio::io::duplex;
 

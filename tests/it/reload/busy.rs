@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use relay::message::Time;
+use relay::time::Time;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;

@@ -9,8 +9,8 @@ use relay::assemble::reload::examine;
 use relay::assemble::{build, load};
 use relay::diagnostic::{any_error, change, render};
 use relay::files::Disk;
-use relay::message::Time;
 use relay::schema::compile::SchemaCache;
+use relay::time::Time;
 
 #[test]
 fn every_diagnostic_of_a_change_has_a_fixture_that_gives_its_text() {

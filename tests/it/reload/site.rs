@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use relay::assemble::reload::Reloader;
 use relay::assemble::{PROTOCOLS, build, load};
 use relay::files::Disk;
-use relay::message::Time;
 use relay::name::TopicName;
 use relay::reload;
 use relay::schema::compile::SchemaCache;
+use relay::time::Time;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 

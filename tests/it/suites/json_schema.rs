@@ -9,8 +9,8 @@ use std::path::Path;
 use relay::assemble::{build, load};
 use relay::config::files::Memory;
 use relay::diagnostic::render;
-use relay::message::Time;
 use relay::schema::compile::SchemaCache;
+use relay::time::Time;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
