@@ -119,6 +119,7 @@ impl Events {
                 // Looked at before each pull too: where there is always something to send, the timer is never reached.
                 Next::Pull | Next::Look if self.principal.expired(Time::now()) => Err(Close::TokenExpired),
                 Next::Pull => self.pull().await,
+                Next::Look if self.subscriber.refresh_position() => Ok(None),
                 Next::Look => Ok(Some(sse::HEARTBEAT)),
                 Next::End(close) => Err(close),
             };

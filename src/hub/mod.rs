@@ -19,7 +19,7 @@ pub mod window;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -64,6 +64,8 @@ pub struct Hub {
     window: Window,
     shards: Box<[Arc<Shard>]>,
     next: AtomicUsize,
+    /// The newest message that is for one user only.
+    addressed: AtomicU64,
     topics: ArcSwap<Directory<Arc<Topic>>>,
     /// Subscribers that are not live now.
     pub behind: Counter,
@@ -81,6 +83,7 @@ impl Hub {
             window: Window::new(size.window, head),
             shards: (0..size.shards.max(1)).map(|_| Arc::new(Shard::new(head, size.stride))).collect(),
             next: AtomicUsize::new(0),
+            addressed: AtomicU64::new(0),
             topics: ArcSwap::from_pointee(topics),
             behind: Counter::default(),
             outbound: Arc::default(),
@@ -217,6 +220,9 @@ impl Hub {
 
 impl Follower for Hub {
     fn appended(&self, records: &[Arc<Record>]) {
+        if let Some(record) = records.iter().rfind(|record| record.user.is_some()) {
+            self.addressed.store(record.seq, Ordering::Relaxed);
+        }
         let topics = self.topics.load();
         let messages: Vec<_> = records
             .iter()

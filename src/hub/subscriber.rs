@@ -8,6 +8,7 @@ mod pull;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Context;
 
 use crate::footprint::in_list;
@@ -40,6 +41,8 @@ pub struct Subscriber {
     subscriptions: Vec<Subscription>,
     /// `None` while live.
     cursor: Option<Cursor>,
+    /// The newest position that was told, apart from the ids of messages.
+    told: Seq,
     replay: Option<Box<Replay>>,
 }
 
@@ -93,7 +96,8 @@ impl Subscriber {
         let head = hub.head();
         connection.note_position(head.seq);
         let cursor = Some(head);
-        Self { hub, shard, slot, connection, user: None, subscriptions: Vec::new(), cursor, replay: None }
+        let (user, subscriptions, replay) = (None, Vec::new(), None);
+        Self { hub, shard, slot, connection, user, subscriptions, cursor, told: head.seq, replay }
     }
 
     /// Says who the subscriber is; before its first subscription. Whoever was let in by an older configuration has to
@@ -145,9 +149,22 @@ impl Subscriber {
             self.subscriptions.push(Subscription { pattern, floor: floor.unwrap_or(0) });
         }
         if let Some(id) = synced {
+            self.told = head;
             replay.tell(head, Notice::Synced { id, position: Position { epoch, seq: head } });
         }
         self.index();
+    }
+
+    /// Has `synced` told once more where messages for other users have passed since it was told last. Whoever resumed from
+    /// before them would be told a gap as soon as they are evicted, although none of them was for this one. Answers
+    /// whether there is something to tell; never so for one that is not live, which comes to its own `synced`.
+    pub fn refresh_position(&mut self) -> bool {
+        let passed = self.told < self.hub.addressed.load(Ordering::Relaxed);
+        let due = passed && !self.subscriptions.is_empty() && self.is_live();
+        if due {
+            self.subscribe(Vec::new(), Some(None));
+        }
+        due
     }
 
     /// Sets the cursor back, for one merged replay: what was subscribed before goes on from where it stood.

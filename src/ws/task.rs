@@ -282,6 +282,9 @@ impl Task {
                 return Poll::Ready(Next::End(ending));
             }
             timer.as_mut().reset(self.due());
+            if self.subscriber.refresh_position() {
+                return Poll::Ready(Next::Pump);
+            }
         }
         Poll::Pending
     }

@@ -17,7 +17,7 @@ pub(super) struct Vitals {
     heard: u64,
     pinged: Option<u64>,
     /// The second in which the last command came, and how many came in it.
-    commands: (u64, u32),
+    commands: (u32, u32),
     /// Its place among those that have not said who they are. Boxed: few have one, and none for long.
     pub(super) stranger: Option<Box<Stranger>>,
 }
@@ -43,7 +43,8 @@ impl Vitals {
 
     /// Counts a command; whether it is one of the `limit` that a second may have.
     pub(super) fn admits_command(&mut self, now: u64, limit: u32) -> bool {
-        let second = now / 1_000;
+        // It wraps around after 136 years.
+        let second = (now / 1_000) as u32;
         if self.commands.0 != second {
             self.commands = (second, 0);
         }

@@ -1,5 +1,7 @@
 //! Gaps: whom they end, where they count, and what waits behind them.
 
+use std::time::Duration;
+
 use relay::close::Close;
 use relay::config::model::OnLag;
 use relay::delivery::{Frames, Then};
@@ -10,7 +12,9 @@ use relay::name::Pattern;
 use relay::notice::{GapReason, Notice};
 use relay::protocol::relay_v1::RelayV1;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
+use crate::event_stream::EventStream;
 use crate::rig::{Rig, call, grants};
 use crate::subscriber::Subscriber;
 
@@ -92,5 +96,48 @@ async fn who_sets_back_his_cursor_again_and_again_is_refused() {
     }
     assert!(made >= 16 && refused > 0, "{made} were made, {refused} refused");
     drop(subscriber);
+    rig.end().await;
+}
+
+/// Whoever was there all the time, and got nothing because all of it was for others, was told a gap when it came back.
+#[tokio::test]
+async fn what_passes_a_reader_by_is_no_gap_when_it_comes_back() {
+    let rig = Rig::start(|config| {
+        config.anonymous = grants(&[], &["cats"], &[]);
+        config.topics[0].history.count = 2;
+        config.limits.ping_interval = Duration::from_millis(20);
+    })
+    .await;
+    let events = async |after: &str| {
+        let socket = TcpStream::connect(rig.public).await.expect("the server listens");
+        EventStream::open(socket, &format!("/events?topic=cats{after}"), "").await
+    };
+    let mut subscriber = Subscriber::open(rig.public).await;
+    subscriber.subscribe("cats").await;
+    let mut stream = events("").await;
+    stream.expect("synced").await;
+    for cat in 1..=3 {
+        let envelope = json!({"topic": "cats", "user_id": "somebody", "data": cat}).to_string();
+        assert_eq!(rig.post("/publish", "secret-all", &envelope).await.status, 200);
+    }
+    let passed = rig.id(3);
+    loop {
+        let told = subscriber.json().await;
+        assert_eq!((&told["type"], &told["id"]), (&json!("synced"), &Value::Null), "{told}");
+        if told["position"] == passed {
+            break;
+        }
+    }
+    while stream.expect("synced").await["position"] != passed {}
+    assert_eq!(rig.post("/publish/cats", "secret-all", "4").await.status, 200);
+    assert_eq!((&subscriber.json().await["data"], &stream.expect("message").await["data"]), (&json!(4), &json!(4)));
+
+    let mut subscriber = Subscriber::open(rig.public).await;
+    subscriber.send(json!({"type": "subscribe", "topics": ["cats"], "after": passed}).to_string()).await;
+    assert_eq!(subscriber.json().await["type"], "ok");
+    assert_eq!(subscriber.json().await["data"], 4);
+    let mut stream = events(&format!("&after={passed}")).await;
+    assert_eq!(stream.expect("message").await["data"], 4);
+    drop((subscriber, stream));
     rig.end().await;
 }
