@@ -50,6 +50,58 @@ fn each_change_has_its_verdict() {
     }
 }
 
+/// The first column of the table in docs/reload.md, as members that change.
+fn usual(change: &str) -> Vec<(Value, Value)> {
+    let object = |properties: Value, required: Value| json!({"properties": properties, "required": required});
+    let (n, both) = (json!({"n": {"type": "integer"}}), json!({"n": {"type": "integer"}, "m": {"type": "string"}}));
+    let one = |old: Value, new: Value| (object(json!({"n": old}), json!([])), object(json!({"n": new}), json!([])));
+    let (few, more) = (json!({"enum": [1]}), json!({"enum": [1, 2]}));
+    let (near, far) = (json!({"type": "integer", "minimum": 2}), json!({"type": "integer", "minimum": 1}));
+    match change {
+        "add an optional property" => vec![(object(n, json!(["n"])), object(both, json!(["n"])))],
+        "add a required property" => vec![(object(n, json!(["n"])), object(both, json!(["n", "m"])))],
+        "remove an optional property" => vec![(object(both, json!(["n"])), object(n, json!(["n"])))],
+        "make a property required" => vec![(object(n.clone(), json!([])), object(n, json!(["n"])))],
+        "make a property optional" => vec![(object(n.clone(), json!(["n"])), object(n, json!([])))],
+        "add a value to an `enum`, widen a bound" => vec![one(few, more), one(near, far)],
+        "take a value from an `enum`, narrow a bound" => vec![one(more, few), one(far, near)],
+        "change a `description`" => vec![one(json!({"description": "a"}), json!({"description": "b"}))],
+        other => panic!("no schema for {other}"),
+    }
+}
+
+#[test]
+fn the_usual_changes_do_what_the_documents_say() {
+    let text = include_str!("../../../docs/reload.md");
+    let (_, table) = text.split_once("| change | open schema | closed schema |\n|---|---|---|\n").expect("a table");
+    let rows: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
+    assert_eq!(rows.len(), 8);
+    for row in rows {
+        let [change, open, closed] = row.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>()[..] else {
+            panic!("{row}")
+        };
+        for ((old, new), (is_closed, expected)) in
+            usual(change).into_iter().flat_map(|pair| [(pair.clone(), (false, open)), (pair, (true, closed))])
+        {
+            let make = |mut value: Value| {
+                value["type"] = json!("object");
+                if is_closed {
+                    value["additionalProperties"] = json!(false);
+                }
+                schema(&value)
+            };
+            let said = match words(&compare(&make(old), &make(new))).as_str() {
+                "publishers yes, subscribers yes" => "nothing",
+                "publishers no, subscribers yes" => "breaks publishers",
+                "publishers yes, subscribers no" => "breaks subscribers",
+                "publishers no, subscribers no" => "breaks publishers and subscribers",
+                _ => "it cannot be told",
+            };
+            assert_eq!(said, expected, "{change}, closed: {is_closed}");
+        }
+    }
+}
+
 #[test]
 fn the_opt_out_is_compared_like_any_other() {
     let (any, object) =
