@@ -12,6 +12,7 @@ use crate::diagnostic::{Diagnostic, FileFact};
 
 /// The most syntax errors that are looked for in one file.
 const MAX_ERRORS: u8 = 26;
+const BLANKS: [char; 2] = [' ', '\t'];
 const DUPLICATE: &str = "duplicate key";
 /// How the parser begins to say that a key stands where an item of a list should.
 const OPEN_LIST: &str = "unexpected `=` in array";
@@ -54,8 +55,8 @@ pub(super) fn parse(text: &str, file: usize) -> (DeTable<'_>, Vec<Diagnostic>) {
         if twice.contains(&bytes.start) {
             continue;
         }
-        if text[line_at(text, bytes.start)].starts_with('[') {
-            twice = bytes.start..text[bytes.end..].find("\n[").map_or(text.len(), |at| bytes.end + at);
+        if is_header(&text[line_at(text, bytes.start)]) {
+            twice = bytes.start..table_end(text, bytes.end);
         }
         let key = text[bytes.clone()].trim_matches(['"', '\'']).to_owned();
         let first = first_of(&tree, text, &key, bytes.start);
@@ -98,7 +99,7 @@ fn broken_lines(text: &str, offset: usize, message: &str) -> Range<usize> {
     let mut end = line;
     while end.end < text.len() && !text[end.clone()].trim_start().starts_with([']', '}']) {
         let next = line_at(text, end.end + 1);
-        if begins_pair(&text[next.clone()]) || text[next.clone()].starts_with('[') {
+        if begins_pair(&text[next.clone()]) || is_header(&text[next.clone()]) {
             break;
         }
         end = next;
@@ -115,11 +116,33 @@ fn begins_pair(line: &str) -> bool {
 /// The same number of bytes without meaning. A header stays one, so that the keys below do not get into the table above.
 fn blank(text: &str, pass: u8) -> String {
     let (body, end) = text.split_at(text.trim_end_matches('\r').len());
-    if body.starts_with('[') && body.len() > 2 && !body.contains('\n') {
-        let name = char::from(b'a' + pass % 26).to_string().repeat(body.len() - 2);
-        return format!("[{name}]{end}");
+    let (indent, header) = body.split_at(body.len() - body.trim_start_matches(BLANKS).len());
+    if is_header(body) && header.len() > 2 && !body.contains('\n') {
+        let name = char::from(b'a' + pass % 26).to_string().repeat(header.len() - 2);
+        return format!("{indent}[{name}]{end}");
     }
     text.bytes().map(|b| if matches!(b, b'\n' | b'\r') { char::from(b) } else { ' ' }).collect()
+}
+
+/// Whether a line is the header of a table, or was to be one. An indented line may be an item of a list as well, whose
+/// items begin with quotes, digits or braces.
+pub(super) fn is_header(line: &str) -> bool {
+    let header = line.trim_start_matches(BLANKS);
+    let is_name = |name: &str| name.trim_start_matches('[').starts_with(|c: char| c.is_alphabetic());
+    header.strip_prefix('[').is_some_and(|name| header.len() == line.len() || is_name(name))
+}
+
+/// The end of the table in which a place is: of the line before the next header.
+pub(super) fn table_end(text: &str, place: usize) -> usize {
+    let mut end = line_at(text, place).end;
+    while end < text.len() {
+        let next = line_at(text, end + 1);
+        if is_header(&text[next.clone()]) {
+            break;
+        }
+        end = next.end;
+    }
+    end
 }
 
 /// The line of a place, without its end.
@@ -132,14 +155,14 @@ fn line_at(text: &str, offset: usize) -> Range<usize> {
 /// so that those are found by their text.
 fn first_of(tree: &DeTable<'_>, text: &str, key: &str, offset: usize) -> Option<Range<usize>> {
     let line = &text[line_at(text, offset)];
-    if line.starts_with('[') {
+    if is_header(line) {
         let at = if text.starts_with(line) { 0 } else { text.find(&format!("\n{line}"))? + 1 };
         return (at + line.len() < offset).then(|| at..at + line.len());
     }
     let mut earlier = Vec::new();
     keys_before(tree, key, offset, &mut earlier);
     let nearest = earlier.into_iter().max_by_key(|bytes| bytes.start)?;
-    (!text[nearest.start..offset].contains("\n[")).then_some(nearest)
+    (table_end(text, nearest.start) >= offset).then_some(nearest)
 }
 
 fn keys_before(tree: &DeTable<'_>, key: &str, offset: usize, found: &mut Vec<Range<usize>>) {

@@ -21,7 +21,11 @@ fn decoded(files: &Memory) -> Decoded {
 
 /// What is said of a text, as `code: sentence`.
 fn said(text: &str) -> Vec<String> {
-    let decoded = decoded(&Memory::new(text));
+    said_of(&Memory::new(text))
+}
+
+fn said_of(files: &Memory) -> Vec<String> {
+    let decoded = decoded(files);
     decoded.diagnostics.iter().map(|d| format!("{}: {}", d.fact.about().code, d.fact)).collect()
 }
 
@@ -186,6 +190,32 @@ fn a_syntax_error_hides_nothing_but_its_consequences() {
             "unknown-key: unknown key `levle` in `[log]`",
         ]
     );
+}
+
+/// Its keys were told to be unknown at the top of the file.
+#[test]
+fn an_indented_header_is_one() {
+    for indent in ["", "  ", "\t"] {
+        let said = said(&format!(
+            "version = 1\n{indent}[topics.cats\n{indent}schema = \"any\"\n{indent}colour = 1\n{indent}[log]\n\
+             {indent}levle = \"info\"\n"
+        ));
+        let expected = ["toml-syntax: unclosed table, expected `]`", "unknown-key: unknown key `levle` in `[log]`"];
+        assert_eq!(said, expected, "{indent:?}");
+    }
+}
+
+/// What is missing in a whole file was told only when another one had been mended.
+#[test]
+fn a_syntax_error_hides_nothing_of_other_files() {
+    let files = Memory::new("version = 1\ninclude = [\"a.toml\"]\n[topics.cats\nschema = \"any\"\n")
+        .with("a.toml", "[topics.dogs]\n[tokens.t]\npublish = [\"dogs\"]\n");
+    let expected = [
+        "toml-syntax: unclosed table, expected `]`",
+        "missing-key: `schema` is missing in `[topics.dogs]`",
+        "token-without-secret: token `t` has no secret",
+    ];
+    assert_eq!(said_of(&files), expected);
 }
 
 /// "unquoted keys cannot be empty", and nothing of quotes.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -383,7 +384,9 @@ fn the_plot_is_a_picture_of_the_run() {
         assert!(svg.contains(text), "no `{text}` in\n{svg}");
     }
     is_well_formed(&svg);
-    let output = site.bench("--subscribers 1 --messages 1 --plot /not/there/plot.svg");
+    let began = Instant::now();
+    let output = site.bench("--subscribers 1 --duration 30s --plot /not/there/plot.svg");
+    assert!(began.elapsed() < Duration::from_secs(25), "it is told before the run");
     let expected = "relay: cannot write `/not/there/plot.svg`: No such file or directory (os error 2)\n";
     assert_eq!((output.status.code(), told(&output)), (Some(1), expected));
     assert!(!Path::new("/not/there").exists());

@@ -1,13 +1,13 @@
 //! The files that `relay bench` is given, and the one that it writes.
 
-use std::fs;
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 /// Reads a file of at most so many bytes.
 pub(super) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
     let cannot = |error: &dyn std::fmt::Display| format!("cannot read `{}`: {error}", path.display());
-    let file = fs::File::open(path).map_err(|error| cannot(&error))?;
+    let file = File::open(path).map_err(|error| cannot(&error))?;
     let mut text = Vec::new();
     file.take(limit as u64 + 1).read_to_end(&mut text).map_err(|error| cannot(&error))?;
     if text.len() > limit {
@@ -16,7 +16,26 @@ pub(super) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
     Ok(text)
 }
 
-/// Writes a file.
-pub(super) fn write(path: &Path, text: &str) -> Result<(), String> {
-    fs::write(path, text).map_err(|error| format!("cannot write `{}`: {error}", path.display()))
+/// A file that is written at the end of a run. It is opened before, as a path that cannot be written to would cost the run.
+pub(super) struct Output<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+impl<'a> Output<'a> {
+    /// Opens it, and leaves it as it is.
+    pub(super) fn open(path: &'a Path) -> Result<Self, String> {
+        let file = File::options().create(true).truncate(false).write(true).open(path);
+        file.map(|file| Self { path, file }).map_err(|error| unwritable(path, &error))
+    }
+
+    /// Writes all of it.
+    pub(super) fn write(mut self, text: &str) -> Result<(), String> {
+        let written = self.file.set_len(0).and_then(|()| self.file.write_all(text.as_bytes()));
+        written.map_err(|error| unwritable(self.path, &error))
+    }
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> String {
+    format!("cannot write `{}`: {error}", path.display())
 }

@@ -31,6 +31,7 @@ pub(super) use arguments::Arguments;
 
 use super::{complain, print};
 use crate::cli::bench::conduct::conduct;
+use crate::cli::bench::disk::Output;
 use crate::cli::bench::payload::Work;
 use crate::cli::bench::report::Report;
 use crate::cli::requests::Requests;
@@ -73,6 +74,7 @@ fn measure(arguments: &Arguments) -> Result<Report, String> {
         ));
     }
     let token = token(arguments)?;
+    let plot = arguments.plot.as_deref().map(Output::open).transpose()?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let report = runtime.block_on(async {
         let token = token.as_ref().map(ExposeSecret::expose_secret);
@@ -84,8 +86,8 @@ fn measure(arguments: &Arguments) -> Result<Report, String> {
     // Threads of a run that was given up need not be waited for.
     runtime.shutdown_background();
     let mut report = report?;
-    if let Some(path) = &arguments.plot {
-        disk::write(path, &plot::svg(&mut report))?;
+    if let Some(plot) = plot {
+        plot.write(&plot::svg(&mut report))?;
     }
     Ok(report)
 }
