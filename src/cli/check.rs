@@ -33,7 +33,9 @@ pub(super) fn check(path: &Path, format: Format, against: Option<&str>) -> ExitC
         Some(Ok(old)) => (compare(old, loaded), None),
         Some(Err(why)) => (alone(loaded), Some(why)),
     };
-    if checked.config.is_some() && let Some(why) = &unfound {
+    if checked.config.is_some()
+        && let Some(why) = &unfound
+    {
         complain(&format!("relay: {why}\n"));
         return ExitCode::FAILURE;
     }
