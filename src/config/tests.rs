@@ -192,6 +192,13 @@ fn a_syntax_error_hides_nothing_but_its_consequences() {
     );
 }
 
+/// The table that TOML sees on the way had its own schema missed, and first.
+#[test]
+fn a_name_with_dots_without_quotes_is_one_mistake() {
+    let said = said("version = 1\n[topics.orders.eu]\nschema = \"any\"\n");
+    assert_eq!(said, ["unknown-key: unknown key `eu` in `[topics.orders]`"]);
+}
+
 #[test]
 fn usual_slips_are_told_with_what_to_write() {
     let text = "a value that is no number, date, list, true or false is a text, and stands in quotes: `\"…\"`";

@@ -245,6 +245,7 @@ fn what_is_no_name_of_a_running_relay_is_told_how_it_is_written() {
             "localhost:8001/config",
             format!("there is no file `localhost:8001/config`; if a relay runs there, {expected}"),
         ),
+        ("older.toml", "there is no file `older.toml` to compare with".to_owned()),
         ("https://relay:8001", format!("`https://relay:8001` is not where a running relay can be asked: {expected}")),
         (
             "http://127.0.0.1:8001/config",
