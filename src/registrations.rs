@@ -147,22 +147,28 @@ impl Registrations {
         Some(entry.registration.clone())
     }
 
-    /// Takes the seat of a registration; whoever has it is closed with [`Close::Replaced`]. `None`: there is no such
-    /// registration. The text is a secret.
-    pub fn attach(&self, id: &str, now: Instant) -> Option<Seat> {
-        let id = parse(id)?;
+    /// Takes the seat of a registration, and answers who the connection is; whoever has the seat is closed with
+    /// [`Close::Replaced`]. The text is a secret.
+    ///
+    /// # Errors
+    /// [`Close::Unauthenticated`] where there is no such registration, and else as [`Registration::principal`]. Then
+    /// whoever has the seat keeps it, and the registration lives no longer for it.
+    pub fn attach(&self, id: &str, snapshot: &Snapshot, now: Instant) -> Result<(Arc<Principal>, Seat), Close> {
+        let id = parse(id).ok_or(Close::Unauthenticated)?;
         let mut entries = lock(&self.0);
         entries.sweep(now);
         entries.seats += 1;
         let (number, ttl) = (entries.seats, entries.ttl);
-        let entry = entries.by_id.get_mut(&id).filter(|entry| !entry.has_ended(now, ttl))?;
+        let entry = entries.by_id.get_mut(&id).filter(|entry| !entry.has_ended(now, ttl));
+        let entry = entry.ok_or(Close::Unauthenticated)?;
+        let principal = entry.registration.principal(snapshot, Time::now())?;
         let (end, ended) = oneshot::channel();
         if let Some((_, older)) = entry.seat.replace((number, end)) {
             // It may have gone meanwhile.
             let _ = older.send(Close::Replaced);
         }
         let registration = entry.registration.clone();
-        Some(Seat { registration, ended, place: Place { entries: self.0.clone(), id, number } })
+        Ok((principal, Seat { registration, ended, place: Place { entries: self.0.clone(), id, number } }))
     }
 
     /// Forgets a registration and closes its connection; whether there was one. Holding the id is all it takes.
