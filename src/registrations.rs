@@ -1,8 +1,8 @@
 //! Connections that were registered before they were made, each behind a secret id.
 //!
 //! A registration says whose the connection will be and what it is subscribed to. What it may do is not kept but
-//! derived from the newest snapshot each time that it is asked for. It ends with DELETE, with its token, some time
-//! after its last use, or with the process. The id is a secret: it is never formatted.
+//! derived from the newest snapshot each time that it is asked for. It ends with DELETE, with its token or the grant by
+//! which it was made, some time after its last use, or with the process. The id is a secret: it is never formatted.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -55,16 +55,7 @@ impl Registration {
     /// # Errors
     /// How to close it when its token has gone, changed or expired, or its owner may not register this user any more.
     pub fn principal(&self, snapshot: &Snapshot, now: Time) -> Result<Arc<Principal>, Close> {
-        let owner = match self.owner.token {
-            Some(_) => snapshot.auth.renew(&self.owner).ok_or(Close::TokenRevoked)?,
-            None => snapshot.anonymous.clone(),
-        };
-        if owner.expired(now) {
-            return Err(Close::TokenExpired);
-        }
-        if !owner.may_register(&self.user) {
-            return Err(Close::Unregistered);
-        }
+        let owner = self.owner(snapshot, now)?;
         let user = Some(self.user.clone());
         if owner.token.is_none() {
             let grants = owner.grants.clone();
@@ -79,6 +70,21 @@ impl Registration {
             not_after: owner.not_after,
             fingerprint: owner.fingerprint,
         }))
+    }
+
+    /// Who registered it, if that still stands.
+    fn owner(&self, snapshot: &Snapshot, now: Time) -> Result<Arc<Principal>, Close> {
+        let owner = match self.owner.token {
+            Some(_) => snapshot.auth.renew(&self.owner).ok_or(Close::TokenRevoked)?,
+            None => snapshot.anonymous.clone(),
+        };
+        if owner.expired(now) {
+            return Err(Close::TokenExpired);
+        }
+        if !owner.may_register(&self.user) {
+            return Err(Close::Unregistered);
+        }
+        Ok(owner)
     }
 }
 
@@ -187,6 +193,20 @@ impl Registrations {
         }
     }
 
+    /// Forgets those that do not stand under this snapshot, and closes their connections: a later one that gives back
+    /// what they stood by gives them back to nobody.
+    pub fn end_lost(&self, snapshot: &Snapshot, now: Time) {
+        lock(&self.0).by_id.retain(|_, entry| match entry.registration.owner(snapshot, now) {
+            Ok(_) => true,
+            Err(close) => {
+                if let Some((_, end)) = entry.seat.take() {
+                    let _ = end.send(close);
+                }
+                false
+            }
+        });
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         lock(&self.0).by_id.len()
@@ -215,7 +235,7 @@ pub struct Seat {
 impl Seat {
     /// Ready when the connection must end, with how to close it; not to be polled again then.
     pub fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
-        // Its entry never goes without a word: `remove` and `attach` have one, and a sweep leaves taken seats alone.
+        // Its entry never goes without a word: each who ends one has one, and a sweep leaves taken seats alone.
         self.ended.poll_unpin(cx).map(|close| close.unwrap_or(Close::Unregistered))
     }
 }

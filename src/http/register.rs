@@ -21,6 +21,7 @@ use crate::problem::Refusal;
 use crate::registrations::Registration;
 use crate::schema::json as strict;
 use crate::snapshot::Snapshot;
+use crate::time::Time;
 
 const SHAPE: &str = "expected `{\"user_id\": …, \"topics\": […]}`";
 
@@ -66,6 +67,10 @@ async fn try_register(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Resp
     let base = base_url(call, &snapshot)?;
     let registration = Registration::new(principal, user_id, topics);
     let id = call.live().registrations.register(registration, &snapshot.config.limits, Instant::now())?;
+    // A reload that came meanwhile did not find it among those that it ended.
+    if !call.live().is_current(&snapshot) {
+        call.live().registrations.end_lost(&call.live().snapshot(), Time::now());
+    }
     Ok(answer::json(StatusCode::OK, &json!({"id": id.to_string(), "url": format!("{base}/ws/{id}")})))
 }
 
