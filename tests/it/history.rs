@@ -66,9 +66,12 @@ async fn patterns_families_and_what_is_addressed_to_somebody() {
         config.tokens.extend([ops, token("other", &[], &["orders.*", "cats"], &[])]);
     })
     .await;
-    for (topic, user) in [("orders.eu", Value::Null), ("orders.us", json!("ops")), ("orders.eu", json!("ops"))] {
-        let body = json!({"topic": topic, "user_id": user, "data": 1}).to_string();
-        assert_eq!(rig.post("/publish", "secret-all", &body).await.status, 200);
+    for body in [
+        json!({"topic": "orders.eu", "data": 1}),
+        json!({"topic": "orders.us", "data": 1, "user_id": "ops"}),
+        json!({"topic": "orders.eu", "data": 1, "user_id": "ops"}),
+    ] {
+        assert_eq!(rig.post("/publish", "secret-all", &body.to_string()).await.status, 200);
     }
     for (target, secret, ids) in [
         ("/history/orders.%2A", "secret-ops", vec![1, 2, 3]),
