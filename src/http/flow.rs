@@ -169,7 +169,7 @@ impl Flow {
         let connection = holder.connection().filter(|_| !matches!(*holder, Holder::MustDeliver(_)));
         connection.is_some_and(|connection| {
             connection.register(cx);
-            connection.ending() == Some(Close::Lagging)
+            connection.ending() == Some(Close::Shed)
         })
     }
 
