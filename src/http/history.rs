@@ -74,6 +74,8 @@ async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
     }
     let mut page = Page { limit, ..Page::default() };
     let _ = tokio::time::timeout(wait, page.wait(call, &mut subscriber)).await;
+    // Its shard may not have come yet to what is in the log; and there will be no later request when the server ends.
+    subscriber.take_back();
     page.fill(call, &mut subscriber).await?;
     Ok(page.answer(call, &topics, subscriber.position()))
 }

@@ -2,10 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use futures::FutureExt;
+use relay::close::Close;
+use relay::ingest::{self, Publication, Publisher};
+use relay::name::TopicName;
+use relay::time::Time;
 use serde_json::{Value, json};
 
 use crate::peer::Answer;
-use crate::rig::{Rig, call, token};
+use crate::rig::{Rig, call, spawn, token, until};
 
 async fn publish(rig: &Rig, topic: &str, numbers: std::ops::RangeInclusive<u32>) {
     for n in numbers {
@@ -157,7 +163,7 @@ async fn what_is_known_already_is_not_sent_again() {
 async fn a_long_poll_ends_with_its_token() {
     let rig = Rig::start(|config| {
         let mut short = token("short", &[], &["cats"], &[]);
-        short.not_after = Some(relay::time::Time(relay::time::Time::now().0 + 400));
+        short.not_after = Some(Time(Time::now().0 + 400));
         config.tokens.push(short);
     })
     .await;
@@ -168,5 +174,26 @@ async fn a_long_poll_ends_with_its_token() {
     });
     assert_eq!((polled.status, numbers(&polled)), (200, vec![]));
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    rig.end().await;
+}
+
+/// It went without the message, whose publisher had its receipt, and which went with the process.
+#[tokio::test]
+async fn a_long_poll_gets_what_was_acknowledged_before_the_end() {
+    let rig = Rig::start(|_| {}).await;
+    let (live, public) = (rig.live.clone(), rig.public);
+    let head = "GET /history/cats?wait=30 HTTP/1.1\r\nAuthorization: Bearer secret-all\r\n";
+    let poll = spawn(async move { call(public, head, "").await });
+    until("it waits", || !live.hub.connections().is_empty() && live.hub.behind.get() == 0).await;
+    let snapshot = live.snapshot();
+    let principal = snapshot.auth.authenticate("secret-all", Time::now()).await.expect("it is known");
+    let publisher = Publisher { principal: &principal, peer: public.ip() };
+    let topic = TopicName::parse("cats").expect("a topic");
+    let publication = Publication { topic, user: None, body: Bytes::from_static(b"7"), key: None };
+    // The runtime is this thread: the poll is woken before the shard that serves it, as where that has much to do.
+    live.hub.connections().iter().for_each(|connection| connection.end(Close::Draining));
+    let published = ingest::publish(&live, snapshot.clone(), publisher, &publication).now_or_never();
+    assert!(published.is_some_and(|published| published.is_ok()), "acknowledged while nobody else runs");
+    assert_eq!(numbers(&poll.await.expect("no panic")), [7]);
     rig.end().await;
 }
