@@ -73,7 +73,8 @@ async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
         call.link.flow.idle();
     }
     let mut page = Page { limit, ..Page::default() };
-    let _ = tokio::time::timeout(wait, page.wait(call, &mut subscriber)).await;
+    // What cannot be read is not asked for again.
+    tokio::time::timeout(wait, page.wait(call, &mut subscriber)).await.unwrap_or(Ok(()))?;
     // Its shard may not have come yet to what is in the log; and there will be no later request when the server ends.
     subscriber.take_back();
     page.fill(call, &mut subscriber).await?;
@@ -82,8 +83,12 @@ async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
 
 impl Page {
     /// Waits until there is something, or no sense in waiting. May be dropped at any time.
-    async fn wait(&mut self, call: &Call, subscriber: &mut Subscriber) {
-        while self.fill(call, subscriber).await.is_ok() && self.is_empty() && !self.interrupted {
+    async fn wait(&mut self, call: &Call, subscriber: &mut Subscriber) -> Result<(), Refusal> {
+        loop {
+            self.fill(call, subscriber).await?;
+            if !self.is_empty() || self.interrupted {
+                return Ok(());
+            }
             if !subscriber.join() {
                 continue;
             }
@@ -93,7 +98,7 @@ impl Page {
                 if drains || !subscriber.is_live() { Poll::Ready(drains) } else { Poll::Pending }
             });
             if drains.await {
-                return;
+                return Ok(());
             }
         }
     }
