@@ -14,6 +14,7 @@ use warp::http::StatusCode;
 use warp::http::header::{ETAG, HeaderValue, IF_NONE_MATCH, LINK};
 use warp::reply::Response;
 
+use crate::delivery;
 use crate::evaluate::admit;
 use crate::http::answer;
 use crate::http::call::Call;
@@ -115,6 +116,7 @@ impl Page {
             })?;
             let head = pulled.head;
             let taken = pulled.items.iter().take_while(|(item, _)| !self.is_full() && self.take(call, item)).count();
+            delivery::count(call.live(), &pulled, taken);
             subscriber.settle(pulled, taken);
             if head {
                 break;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use relay::close::Close;
 use relay::ingest::{self, Publication, Publisher};
-use relay::name::TopicName;
+use relay::name::{Pattern, TopicName};
 use relay::time::Time;
 use serde_json::{Value, json};
 
@@ -195,5 +195,17 @@ async fn a_long_poll_gets_what_was_acknowledged_before_the_end() {
     let published = ingest::publish(&live, snapshot.clone(), publisher, &publication).now_or_never();
     assert!(published.is_some_and(|published| published.is_ok()), "acknowledged while nobody else runs");
     assert_eq!(numbers(&poll.await.expect("no panic")), [7]);
+    rig.end().await;
+}
+
+/// Who polls had no part in the metrics, and was told gaps that no alert knew of.
+#[tokio::test]
+async fn what_history_hands_out_is_counted() {
+    let rig = Rig::start(|config| config.topics[0].history.count = 5).await;
+    publish(&rig, "cats", 1..=8).await;
+    let target = format!("/history/cats?after={}&limit=3", rig.id(1));
+    assert_eq!(numbers(&rig.get(&target, "secret-all").await), [4, 5, 6]);
+    let topic = rig.live.hub.containing(&Pattern::parse("cats").expect("a pattern")).expect("it is declared");
+    assert_eq!((topic.delivered.get(), topic.gaps.get()), (3, 1));
     rig.end().await;
 }
