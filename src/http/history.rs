@@ -23,7 +23,7 @@ use crate::hub::connection::NoSocket;
 use crate::hub::subscriber::{Item, Subscriber};
 use crate::message::Position;
 use crate::name::Pattern;
-use crate::notice::After;
+use crate::notice::{After, GapReason, Notice};
 use crate::plugin::StoreError;
 use crate::problem::Refusal;
 use crate::protocol::sse::Sse;
@@ -35,6 +35,8 @@ const LIMIT: usize = 100;
 const MAX_LIMIT: u64 = 1_000;
 /// An answer ends with the message that makes it longer than this.
 const MAX_BYTES: usize = 1 << 20;
+/// So many gaps of an answer are told one by one, as many as messages at most: a family may have one for each topic.
+const MAX_GAPS: usize = 1_000;
 /// The longest that a request may wait for something new, in seconds.
 const MAX_WAIT: u64 = 60;
 
@@ -49,6 +51,9 @@ struct Page {
     /// JSON, with commas between.
     messages: Vec<u8>,
     gaps: Vec<u8>,
+    told: usize,
+    /// What spans the gaps behind [`MAX_GAPS`]: their first reason, from where, and up to where.
+    others: Option<(GapReason, Position, Position)>,
     count: usize,
     limit: usize,
     /// A reload took effect: the next request is judged by what is in force then.
@@ -134,13 +139,24 @@ impl Page {
                 written::put_message(&mut self.messages, call.live().hub.epoch(), &message.record);
                 self.count += 1;
             }
+            Item::Notice(Notice::Gap { from, to, reason, .. }) if self.told == MAX_GAPS => {
+                let (reason, first, last) = self.others.unwrap_or((*reason, *from, *to));
+                let first = if from.seq < first.seq { *from } else { first };
+                let last = if to.seq > last.seq { *to } else { last };
+                self.others = Some((reason, first, last));
+            }
             Item::Notice(notice) => {
-                separate(&mut self.gaps);
-                self.gaps.extend_from_slice(&written::notice(notice));
+                self.tell(notice);
+                self.told += 1;
             }
             Item::Mark(_) => self.interrupted = true,
         }
         !self.interrupted
+    }
+
+    fn tell(&mut self, notice: &Notice) {
+        separate(&mut self.gaps);
+        self.gaps.extend_from_slice(&written::notice(notice));
     }
 
     fn is_empty(&self) -> bool {
@@ -151,7 +167,10 @@ impl Page {
         self.count >= self.limit || self.messages.len() >= MAX_BYTES
     }
 
-    fn answer(self, call: &Call, topics: &Pattern, position: Position) -> Response {
+    fn answer(mut self, call: &Call, topics: &Pattern, position: Position) -> Response {
+        if let Some((reason, from, to)) = self.others {
+            self.tell(&Notice::Gap { topics: topics.clone(), from, to, reason });
+        }
         let mut body = Vec::with_capacity(self.messages.len() + self.gaps.len() + 80);
         for part in [&b"{\"messages\":["[..], &self.messages, b"],\"gaps\":[", &self.gaps, b"]"] {
             body.extend_from_slice(part);

@@ -209,3 +209,28 @@ async fn what_history_hands_out_is_counted() {
     assert_eq!((topic.delivered.get(), topic.gaps.get()), (3, 1));
     rig.end().await;
 }
+
+/// A page had a gap for each topic of a family: 140 MB where `limits.family_topics` is a million.
+#[tokio::test]
+async fn a_page_names_so_many_gaps_and_tells_the_others_as_one() {
+    let rig = Rig::start(|config| {
+        config.topics[1].history.count = 1;
+        config.limits.batch = 5_000;
+    })
+    .await;
+    let all: Vec<_> = (0..2_200).map(|n| json!({"topic": format!("orders.t{}", n % 1_100), "data": n})).collect();
+    assert_eq!(rig.post("/publish", "secret-all", &json!(all).to_string()).await.status, 200);
+    let page = rig.get(&format!("/history/orders.*?after={}&limit=1", rig.id(0)), "secret-all").await;
+    assert_eq!(numbers(&page), [1_100]);
+    let page = page.json();
+    let mut gaps = page["gaps"].as_array().expect("a list").clone();
+    assert_eq!(gaps.len(), 1_001);
+    let rest = gaps.pop().expect("the last");
+    let mut lost: Vec<Value> = (0..1_100).map(|n| json!([format!("orders.t{n}"), rig.id(n + 1)])).collect();
+    lost.retain(|lost| !gaps.iter().any(|gap| json!([gap["topic"], gap["to"]]) == *lost));
+    assert_eq!(lost.len(), 100, "the others are told by name");
+    let to = lost.iter().map(|lost| lost[1].as_str().expect("an id")).max_by_key(|id| (id.len(), *id));
+    let expected = json!({"type": "gap", "topic": "orders.*", "from": rig.id(0), "to": to, "reason": "retention"});
+    assert_eq!(rest, expected);
+    rig.end().await;
+}
