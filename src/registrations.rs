@@ -33,7 +33,6 @@ pub const REGISTRATION_BYTES: usize = in_table(size_of::<(Uuid, Entry)>())
 pub const REGISTERED_TOPIC_BYTES: usize = in_list(size_of::<Pattern>()) + text(MAX_NAME);
 
 /// What a registered connection is.
-#[derive(PartialEq, Eq)]
 pub struct Registration {
     /// Who registered it: a token, or an anonymous caller.
     owner: Arc<Principal>,
