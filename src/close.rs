@@ -26,6 +26,7 @@ pub enum Close {
     TooManyMalformed,
     OverCapacity,
     Lagging,
+    Shed,
     RateLimited(Rate),
     Internal,
     Draining,
@@ -50,7 +51,7 @@ impl Close {
             Self::Replaced => 4012,
             Self::TooManyMalformed => 4013,
             Self::OverCapacity => 4100,
-            Self::Lagging => 4101,
+            Self::Lagging | Self::Shed => 4101,
             Self::RateLimited(_) => 4102,
             Self::Internal => 4103,
             Self::Draining => 4200,
@@ -82,6 +83,7 @@ impl Close {
             Self::TooManyMalformed => "ten malformed messages: fix the sender before reconnecting",
             Self::OverCapacity => "over capacity: reconnect after `reconnect_after_ms`, then with backoff",
             Self::Lagging => "too slow for this topic: reconnect, and resume from your position if you know it",
+            Self::Shed => "dropped to keep within `limits.outbound`: reconnect with backoff, and resume",
             Self::RateLimited(Rate::AuthFailures) => {
                 "more than `limits.auth_failures` wrong credentials per second: reconnect with backoff"
             }
@@ -159,7 +161,8 @@ mod tests {
             Close::Replaced => Close::TooManyMalformed,
             Close::TooManyMalformed => Close::OverCapacity,
             Close::OverCapacity => Close::Lagging,
-            Close::Lagging => Close::RateLimited(Rate::AuthFailures),
+            Close::Lagging => Close::Shed,
+            Close::Shed => Close::RateLimited(Rate::AuthFailures),
             Close::RateLimited(Rate::AuthFailures) => Close::RateLimited(Rate::Commands),
             Close::RateLimited(Rate::Commands) => Close::RateLimited(Rate::Connects),
             Close::RateLimited(Rate::Connects) => Close::RateLimited(Rate::Publishes),
@@ -173,15 +176,33 @@ mod tests {
     #[test]
     fn each_has_a_code_and_a_reason_that_fits_a_control_frame() {
         let all: Vec<_> = std::iter::successors(Some(Close::ProtocolError), |close| next(*close)).collect();
-        assert_eq!(all.len(), 24);
+        assert_eq!(all.len(), 25);
         for close in &all {
             assert!(close.reason().len() <= 123, "{close:?}");
         }
-        // What is wrong with a message or a URL is one code, and so is what is too fast.
-        let one =
-            |close: &&Close| !matches!(close, Close::RateLimited(_) | Close::CredentialInUrl | Close::ParameterInUrl);
+        // What is wrong with a message or a URL is one code, and so is what is too fast, and what is too slow.
+        let one = |close: &&Close| {
+            !matches!(close, Close::RateLimited(_) | Close::CredentialInUrl | Close::ParameterInUrl | Close::Shed)
+        };
         let kinds = all.iter().filter(one);
         let codes: HashSet<u16> = kinds.clone().map(|close| close.code()).collect();
         assert_eq!(codes.len(), kinds.count(), "two mean the same");
+    }
+
+    /// By the range of a code, and not by the code, a client knows whether to come back.
+    #[test]
+    fn what_to_do_is_in_the_range_of_the_code() {
+        for close in std::iter::successors(Some(Close::ProtocolError), |close| next(*close)) {
+            let range = match close {
+                Close::ProtocolError | Close::UnsupportedData | Close::InvalidText | Close::TooBig => 1000..=1015,
+                Close::OverCapacity | Close::Lagging | Close::Shed | Close::RateLimited(_) | Close::Internal => {
+                    4100..=4199
+                }
+                Close::Draining | Close::NoSignOfLife => 4200..=4299,
+                // Nothing that is the same again when it comes again.
+                _ => 4000..=4099,
+            };
+            assert!(range.contains(&close.code()), "{close:?}");
+        }
     }
 }

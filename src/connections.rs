@@ -37,8 +37,8 @@ impl Connections {
         self.look_again(asked);
     }
 
-    /// How many may be open where `limits.connections` asks for so many: no more than there are descriptors for, for
-    /// without any nobody else is let in and no file is read.
+    /// How many may be open where `limits.connections` asks for so many: never more than there are descriptors for, since
+    /// a server that uses up its descriptors can neither accept nor open files.
     pub fn allowed(&self, asked: Option<usize>) -> usize {
         asked.unwrap_or(MOST).min(self.0.room.load(Ordering::Acquire))
     }

@@ -1,7 +1,7 @@
 //! The fuse of one topic: a schema that takes too long, again and again, is not asked any more for a while.
 //!
-//! A validation cannot be interrupted. So each is timed; [`STRIKES`] over the budget, none of them [`FORGET`] after the one
-//! before, blow the fuse: publishes are refused. After [`REST`] one is let through as a trial, and decides whether the
+//! A validation cannot be interrupted. So each is timed; [`STRIKES`] validations over the budget, each less than [`FORGET`]
+//! after the one before, blow the fuse: publishes are refused. After [`REST`] one is let through as a trial, and decides whether the
 //! others follow. A state machine under one small lock, which a topic that has never been slow does not touch.
 
 use std::sync::atomic::{AtomicBool, Ordering};

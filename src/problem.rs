@@ -86,8 +86,10 @@ pub enum Refusal {
     ForbiddenUser {
         user: String,
     },
+    /// `listed`: there is a list of origins to add it to.
     OriginDenied {
         origin: String,
+        listed: bool,
     },
     UnknownTopic {
         topic: String,
@@ -118,8 +120,8 @@ pub enum Refusal {
     UnsupportedMediaType {
         expected: &'static str,
     },
-    /// `listed`: there is a list of names to add it to. Where there is none, the first that is added takes the place of all
-    /// that are served without one, on the public listener too.
+    /// `listed`: there is a list of names to add it to. Without one certain names are served by default, and its first entry
+    /// replaces these, on both listeners.
     UnknownHost {
         host: String,
         listed: bool,
@@ -332,9 +334,7 @@ impl fmt::Display for Refusal {
             Self::ForbiddenUser { user } => {
                 write!(f, "this credential has no grant to register connections for user `{user}`")
             }
-            Self::OriginDenied { origin } => {
-                write!(f, "pages of `{origin}` may not call this server: add it to `server.allowed_origins`")
-            }
+            Self::OriginDenied { origin, listed } => origin_denied(f, origin, *listed),
             Self::UnknownTopic { topic } => {
                 write!(f, "relay.toml declares no topic `{topic}` and no family that covers it")
             }
@@ -372,6 +372,14 @@ impl fmt::Display for Refusal {
             Self::Internal { id } => write!(f, "the cause is in the server's log under id `{id}`"),
         }
     }
+}
+
+fn origin_denied(f: &mut fmt::Formatter<'_>, origin: &str, listed: bool) -> fmt::Result {
+    let what = match listed {
+        true => "this server: add it to `server.allowed_origins`",
+        false => "the admin listener, whatever `server.allowed_origins` says: call it without a browser",
+    };
+    write!(f, "pages of `{origin}` may not call {what}")
 }
 
 fn unknown_host(f: &mut fmt::Formatter<'_>, host: &str, listed: bool) -> fmt::Result {

@@ -18,7 +18,7 @@ fn one_of_each() -> Vec<Refusal> {
         Refusal::UnknownRegistration,
         Refusal::Forbidden { action: Action::Publish, topics: Pattern::everything() },
         Refusal::ForbiddenUser { user: "u".into() },
-        Refusal::OriginDenied { origin: "o".into() },
+        Refusal::OriginDenied { origin: "o".into(), listed: true },
         Refusal::UnknownTopic { topic: "t".into() },
         Refusal::NotFound,
         Refusal::NoRegistration,

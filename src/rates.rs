@@ -51,6 +51,24 @@ impl<K: Hash + Eq> PerSecond<K> {
 
     /// Adds to a key's count and answers it.
     pub fn add(&self, key: K, n: u32, now: Instant) -> u32 {
+        self.change(key, now, |count| {
+            *count = count.saturating_add(n);
+            *count
+        })
+    }
+
+    /// Adds to a key's count where that stays within the limit; whether it does. What is refused leaves room for less.
+    pub fn add_within(&self, key: K, n: u32, limit: u32, now: Instant) -> bool {
+        self.change(key, now, |count| match count.checked_add(n).filter(|sum| *sum <= limit) {
+            Some(sum) => {
+                *count = sum;
+                true
+            }
+            None => false,
+        })
+    }
+
+    fn change<T>(&self, key: K, now: Instant, change: impl FnOnce(&mut u32) -> T) -> T {
         let mut second = lock(&self.0);
         if second.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
             *second = Second { since: Some(now), ..Second::default() };
@@ -60,8 +78,7 @@ impl<K: Hash + Eq> PerSecond<K> {
         } else {
             &mut second.others
         };
-        *count = count.saturating_add(n);
-        *count
+        change(count)
     }
 }
 
@@ -82,7 +99,7 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Counts publishes.
+    /// Counts publishes, unless they are refused.
     ///
     /// # Errors
     /// 429 over `limits.publish_rate`, and 413 for more than a whole second may have, which no waiting would help.
@@ -92,7 +109,7 @@ impl Rates {
         if n > limit.max(1) {
             return Err(Refusal::TooMany { what: "the list", limit: "publish_rate", most: limit as usize });
         }
-        match self.publishes.add(whose, n, Instant::now()) <= limit {
+        match self.publishes.add_within(whose, n, limit, Instant::now()) {
             true => Ok(()),
             false => Err(limited(Rate::Publishes)),
         }
@@ -100,7 +117,7 @@ impl Rates {
 
     /// Counts a connection; whether it is within `limits.connect_rate`.
     pub fn connect(&self, peer: IpAddr, limit: u32) -> bool {
-        self.connections.add(network(peer), 1, Instant::now()) <= limit
+        self.connections.add_within(network(peer), 1, limit, Instant::now())
     }
 }
 
@@ -151,6 +168,11 @@ mod tests {
         assert!(rates.publish(whose.clone(), 3, 3).is_ok());
         let refusal = rates.publish(whose, 1, 3).expect_err("over the rate");
         assert_eq!(refusal.to_string(), "over `limits.publish_rate`: try again in 1 s");
+        // What is refused has not been published.
+        let whose = Whose::Token("half".into());
+        assert!(rates.publish(whose.clone(), 2, 3).is_ok());
+        assert!(rates.publish(whose.clone(), 2, 3).is_err());
+        assert!(rates.publish(whose, 1, 3).is_ok(), "there was room for one");
         let refusal = rates.publish(Whose::Token("other".into()), 4, 3).expect_err("more than a second may have");
         assert_eq!(refusal.to_string(), "the list is longer than `limits.publish_rate` allows (3)");
     }

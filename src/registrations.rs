@@ -1,8 +1,8 @@
 //! Connections that were registered before they were made, each behind a secret id.
 //!
 //! A registration says whose the connection will be and what it is subscribed to. What it may do is not kept but
-//! derived from the newest snapshot each time that it is asked for. It ends with DELETE, with its token, some time
-//! after its last use, or with the process. The id is a secret: it is never formatted.
+//! derived from the newest snapshot each time that it is asked for. It ends with DELETE, with its token or the grant by
+//! which it was made, some time after its last use, or with the process. The id is a secret: it is never formatted.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -33,7 +33,6 @@ pub const REGISTRATION_BYTES: usize = in_table(size_of::<(Uuid, Entry)>())
 pub const REGISTERED_TOPIC_BYTES: usize = in_list(size_of::<Pattern>()) + text(MAX_NAME);
 
 /// What a registered connection is.
-#[derive(PartialEq, Eq)]
 pub struct Registration {
     /// Who registered it: a token, or an anonymous caller.
     owner: Arc<Principal>,
@@ -55,16 +54,7 @@ impl Registration {
     /// # Errors
     /// How to close it when its token has gone, changed or expired, or its owner may not register this user any more.
     pub fn principal(&self, snapshot: &Snapshot, now: Time) -> Result<Arc<Principal>, Close> {
-        let owner = match self.owner.token {
-            Some(_) => snapshot.auth.renew(&self.owner).ok_or(Close::TokenRevoked)?,
-            None => snapshot.anonymous.clone(),
-        };
-        if owner.expired(now) {
-            return Err(Close::TokenExpired);
-        }
-        if !owner.may_register(&self.user) {
-            return Err(Close::Unregistered);
-        }
+        let owner = self.owner(snapshot, now)?;
         let user = Some(self.user.clone());
         if owner.token.is_none() {
             let grants = owner.grants.clone();
@@ -79,6 +69,21 @@ impl Registration {
             not_after: owner.not_after,
             fingerprint: owner.fingerprint,
         }))
+    }
+
+    /// Who registered it, if that still stands.
+    fn owner(&self, snapshot: &Snapshot, now: Time) -> Result<Arc<Principal>, Close> {
+        let owner = match self.owner.token {
+            Some(_) => snapshot.auth.renew(&self.owner).ok_or(Close::TokenRevoked)?,
+            None => snapshot.anonymous.clone(),
+        };
+        if owner.expired(now) {
+            return Err(Close::TokenExpired);
+        }
+        if !owner.may_register(&self.user) {
+            return Err(Close::Unregistered);
+        }
+        Ok(owner)
     }
 }
 
@@ -147,22 +152,28 @@ impl Registrations {
         Some(entry.registration.clone())
     }
 
-    /// Takes the seat of a registration; whoever has it is closed with [`Close::Replaced`]. `None`: there is no such
-    /// registration. The text is a secret.
-    pub fn attach(&self, id: &str, now: Instant) -> Option<Seat> {
-        let id = parse(id)?;
+    /// Takes the seat of a registration, and answers who the connection is; whoever has the seat is closed with
+    /// [`Close::Replaced`]. The text is a secret.
+    ///
+    /// # Errors
+    /// [`Close::Unauthenticated`] where there is no such registration, and else as [`Registration::principal`]. Then
+    /// whoever has the seat keeps it, and the registration lives no longer for it.
+    pub fn attach(&self, id: &str, snapshot: &Snapshot, now: Instant) -> Result<(Arc<Principal>, Seat), Close> {
+        let id = parse(id).ok_or(Close::Unauthenticated)?;
         let mut entries = lock(&self.0);
         entries.sweep(now);
         entries.seats += 1;
         let (number, ttl) = (entries.seats, entries.ttl);
-        let entry = entries.by_id.get_mut(&id).filter(|entry| !entry.has_ended(now, ttl))?;
+        let entry = entries.by_id.get_mut(&id).filter(|entry| !entry.has_ended(now, ttl));
+        let entry = entry.ok_or(Close::Unauthenticated)?;
+        let principal = entry.registration.principal(snapshot, Time::now())?;
         let (end, ended) = oneshot::channel();
         if let Some((_, older)) = entry.seat.replace((number, end)) {
             // It may have gone meanwhile.
             let _ = older.send(Close::Replaced);
         }
         let registration = entry.registration.clone();
-        Some(Seat { registration, ended, place: Place { entries: self.0.clone(), id, number } })
+        Ok((principal, Seat { registration, ended, place: Place { entries: self.0.clone(), id, number } }))
     }
 
     /// Forgets a registration and closes its connection; whether there was one. Holding the id is all it takes.
@@ -179,6 +190,20 @@ impl Registrations {
             Some(_) => true,
             None => false,
         }
+    }
+
+    /// Forgets those that do not stand under this snapshot, and closes their connections: a later one that gives back
+    /// what they stood by gives them back to nobody.
+    pub fn end_lost(&self, snapshot: &Snapshot, now: Time) {
+        lock(&self.0).by_id.retain(|_, entry| match entry.registration.owner(snapshot, now) {
+            Ok(_) => true,
+            Err(close) => {
+                if let Some((_, end)) = entry.seat.take() {
+                    let _ = end.send(close);
+                }
+                false
+            }
+        });
     }
 
     /// How many there are.
@@ -209,7 +234,7 @@ pub struct Seat {
 impl Seat {
     /// Ready when the connection must end, with how to close it; not to be polled again then.
     pub fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
-        // Its entry never goes without a word: `remove` and `attach` have one, and a sweep leaves taken seats alone.
+        // Its entry never goes without a word: each who ends one has one, and a sweep leaves taken seats alone.
         self.ended.poll_unpin(cx).map(|close| close.unwrap_or(Close::Unregistered))
     }
 }

@@ -5,11 +5,15 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 
 use super::{Registration, Registrations, Seat};
+use crate::auth::tokens::Tokens;
 use crate::close::Close;
-use crate::config::model::Limits;
+use crate::config::model::{Config, Limits};
+use crate::directory::Directory;
 use crate::name::UserId;
-use crate::principal::{Grants, Principal};
+use crate::principal::{Grants, Principal, UserPattern};
 use crate::problem::Refusal;
+use crate::snapshot::Snapshot;
+use crate::time::Time;
 
 const TTL: Duration = Duration::from_secs(60);
 
@@ -17,9 +21,32 @@ fn limits() -> Limits {
     Limits { registrations: 2, registration_ttl: TTL, ..Limits::default() }
 }
 
+fn anonymous(register: Vec<UserPattern>) -> Arc<Principal> {
+    let grants = Grants { register, ..Grants::default() };
+    Arc::new(Principal { token: None, user: None, grants, not_after: None, fingerprint: 0 })
+}
+
+/// Where anonymous callers may register these.
+fn snapshot(register: Vec<UserPattern>) -> Snapshot {
+    Snapshot {
+        generation: 1,
+        hash: String::new(),
+        loaded_at: Time(0),
+        config: Config::default(),
+        topics: Directory::default(),
+        tls: None,
+        certificate_expires: None,
+        auth: Arc::new(Tokens::new(&[])),
+        anonymous: anonymous(register),
+    }
+}
+
+fn attach(registrations: &Registrations, id: &str, now: Instant) -> Option<Seat> {
+    registrations.attach(id, &snapshot(vec![UserPattern::Any]), now).ok().map(|(_, seat)| seat)
+}
+
 fn registration() -> Registration {
-    let owner = Principal { token: None, user: None, grants: Grants::default(), not_after: None, fingerprint: 0 };
-    Registration::new(Arc::new(owner), UserId::parse("1").expect("a user"), vec![])
+    Registration::new(anonymous(vec![]), UserId::parse("1").expect("a user"), vec![])
 }
 
 fn registrations() -> Registrations {
@@ -40,8 +67,8 @@ async fn ended(seat: &mut Seat) -> Close {
 async fn a_newer_connection_replaces_the_older() {
     let (registrations, now) = (registrations(), Instant::now());
     let id = register(&registrations, now);
-    let mut first = registrations.attach(&id, now).expect("a seat");
-    let mut second = registrations.attach(&id, now).expect("a seat");
+    let mut first = attach(&registrations, &id, now).expect("a seat");
+    let mut second = attach(&registrations, &id, now).expect("a seat");
     assert_eq!(ended(&mut first).await, Close::Replaced);
     // The older one's going must not give away the newer one's seat.
     drop(first);
@@ -49,22 +76,22 @@ async fn a_newer_connection_replaces_the_older() {
     assert!(registrations.remove(&id, now));
     assert_eq!(ended(&mut second).await, Close::Unregistered);
     assert!(!registrations.remove(&id, now), "only once");
-    assert!(registrations.attach(&id, now).is_none());
+    assert!(attach(&registrations, &id, now).is_none());
 }
 
 #[test]
 fn it_ends_some_time_after_its_last_use() {
     let (registrations, start) = (registrations(), Instant::now());
     let (idle, used) = (register(&registrations, start), register(&registrations, start));
-    let seat = registrations.attach(&used, start).expect("a seat");
+    let seat = attach(&registrations, &used, start).expect("a seat");
     let end = start + TTL;
-    assert!(registrations.attach(&idle, end).is_none(), "nobody came");
+    assert!(attach(&registrations, &idle, end).is_none(), "nobody came");
     assert!(!registrations.remove(&idle, end));
-    assert!(registrations.attach(&used, end).is_some(), "one that is connected lasts");
+    assert!(attach(&registrations, &used, end).is_some(), "one that is connected lasts");
     drop(seat);
     let drop_time = Instant::now();
-    assert!(registrations.attach(&used, drop_time + TTL - Duration::from_secs(1)).is_some());
-    assert!(registrations.attach(&used, Instant::now() + TTL).is_none());
+    assert!(attach(&registrations, &used, drop_time + TTL - Duration::from_secs(1)).is_some());
+    assert!(attach(&registrations, &used, Instant::now() + TTL).is_none());
 }
 
 #[test]
@@ -87,8 +114,23 @@ fn an_id_has_one_spelling_and_is_never_formatted() {
     let (registrations, now) = (registrations(), Instant::now());
     let id = register(&registrations, now);
     for other in ["", "x", &id.to_uppercase(), &id.replace('-', ""), &format!("{{{id}}}"), &format!("urn:uuid:{id}")] {
-        assert!(registrations.attach(other, now).is_none(), "{other}");
+        assert!(attach(&registrations, other, now).is_none(), "{other}");
     }
-    let seat = registrations.attach(&id, now).expect("a seat");
+    let seat = attach(&registrations, &id, now).expect("a seat");
     assert!(!format!("{seat:?}").contains(&id[..8]));
+}
+
+/// It was seated first: whoever had the seat was sent away for a connection that was then refused, and each try let the
+/// registration live on.
+#[tokio::test]
+async fn who_is_refused_takes_no_seat_and_lengthens_nothing() {
+    let (registrations, start) = (registrations(), Instant::now());
+    let (taken, idle) = (register(&registrations, start), register(&registrations, start));
+    let mut seat = attach(&registrations, &taken, start).expect("a seat");
+    let refused = |id: &str, now| registrations.attach(id, &snapshot(vec![]), now).err();
+    for id in [&taken, &idle] {
+        assert_eq!(refused(id, start + TTL / 2), Some(Close::Unregistered));
+    }
+    assert!(ended(&mut seat).now_or_never().is_none());
+    assert_eq!(refused(&idle, start + TTL), Some(Close::Unauthenticated));
 }

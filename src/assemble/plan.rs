@@ -98,6 +98,12 @@ impl Plan {
         self.tokens_removed.iter().chain(&self.tokens_replaced).cloned().collect()
     }
 
+    /// Whether somebody may have lost what registrations stand by.
+    pub fn may_end_registrations(&self) -> bool {
+        self.anonymous
+            || [&self.tokens_removed, &self.tokens_replaced, &self.tokens_changed].iter().any(|t| !t.is_empty())
+    }
+
     /// The plan as the admin listener tells it; what does not change is left out.
     pub fn to_json(&self) -> Value {
         let texts = |patterns: &[Pattern]| patterns.iter().map(|p| Value::from(p.as_str())).collect::<Vec<_>>();

@@ -350,6 +350,9 @@ fn swap(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan: &Plan)
     if !plan.lost_tokens().is_empty() {
         live.hub.revoke(|principal| principal.token.is_some() && next.auth.renew(principal).is_none());
     }
+    if plan.may_end_registrations() {
+        live.registrations.end_lost(next, Time::now());
+    }
     (Prepared { topics, retention }, pause)
 }
 

@@ -30,13 +30,8 @@ pub enum Item<'a> {
     Ping(Cow<'a, [u8]>),
     /// An answer to a ping, or a sign of life that nobody asked for.
     Pong(Cow<'a, [u8]>),
-    /// The peer closes; nothing that follows counts.
-    Close {
-        /// Why, in a code that may be on the wire; to be echoed.
-        code: Option<u16>,
-        /// Why, in the peer's words.
-        reason: Box<str>,
-    },
+    /// The peer closes, with a code that may be on the wire, to be echoed; nothing that follows counts.
+    Close(Option<u16>),
 }
 
 /// Never the content: a text may hold a secret.
@@ -47,7 +42,7 @@ impl fmt::Debug for Item<'_> {
             Self::Binary(bytes) => write!(f, "Binary({} bytes)", bytes.len()),
             Self::Ping(bytes) => write!(f, "Ping({} bytes)", bytes.len()),
             Self::Pong(bytes) => write!(f, "Pong({} bytes)", bytes.len()),
-            Self::Close { code, .. } => write!(f, "Close({code:?})"),
+            Self::Close(code) => write!(f, "Close({code:?})"),
         }
     }
 }
@@ -318,16 +313,15 @@ impl Message {
 /// Reads the payload of a close frame (RFC 6455, sections 5.5.1 and 7.4).
 fn close<'a>(payload: &[u8]) -> Result<Item<'a>, Close> {
     let Some((code, reason)) = payload.split_first_chunk() else {
-        let empty = Item::Close { code: None, reason: "".into() };
-        return if payload.is_empty() { Ok(empty) } else { Err(Close::ProtocolError) };
+        return if payload.is_empty() { Ok(Item::Close(None)) } else { Err(Close::ProtocolError) };
     };
     let code = u16::from_be_bytes(*code);
     // 1004 to 1006 and 1015 are never on the wire; 1012 to 1014 were registered after the standard.
     if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
         return Err(Close::ProtocolError);
     }
-    let reason = str::from_utf8(reason).map_err(|_| Close::InvalidText)?;
-    Ok(Item::Close { code: Some(code), reason: reason.into() })
+    str::from_utf8(reason).map_err(|_| Close::InvalidText)?;
+    Ok(Item::Close(Some(code)))
 }
 
 /// Splits off the front, or all where less is there.

@@ -30,7 +30,7 @@ fn line(item: Item<'_>) -> String {
         Item::Binary(bytes) => format!("binary {bytes:?}"),
         Item::Ping(bytes) => format!("ping {}", String::from_utf8_lossy(&bytes)),
         Item::Pong(bytes) => format!("pong {}", String::from_utf8_lossy(&bytes)),
-        Item::Close { code, reason } => format!("close {code:?} {reason}"),
+        Item::Close(code) => format!("close {code:?}"),
     }
 }
 
@@ -148,8 +148,8 @@ fn table() -> Vec<(&'static str, Vec<u8>, Vec<&'static str>)> {
         // The rest never arrives: the second byte already shows it.
         ("above U+10FFFF", sent(0x81, b"\xf4\x90\x80\x80")[..8].to_vec(), vec!["! InvalidText"]),
         ("wrong across fragments", [sent(0x01, b"\xe2"), sent(0x00, b"\x28")].concat(), vec!["! InvalidText"]),
-        ("a close", close(1000, "täk".as_bytes()), vec!["close Some(1000) täk"]),
-        ("a close without a code", sent(0x88, b""), vec!["close None "]),
+        ("a close", close(1000, "täk".as_bytes()), vec!["close Some(1000)"]),
+        ("a close without a code", sent(0x88, b""), vec!["close None"]),
         ("half a code", sent(0x88, b"\x03"), vec!["! ProtocolError"]),
         ("a reason that is not UTF-8", close(1000, b"\xff"), vec!["! InvalidText"]),
     ]
@@ -173,7 +173,7 @@ fn the_longest_ping_is_125_bytes() {
 fn close_codes_that_may_be_on_the_wire() {
     for code in 0..=u16::MAX {
         let allowed = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
-        let expected = if allowed { format!("close Some({code}) ") } else { "! ProtocolError".to_owned() };
+        let expected = if allowed { format!("close Some({code})") } else { "! ProtocolError".to_owned() };
         assert_eq!(read(Inbound::new(LIMIT), &[&sent(0x88, &code.to_be_bytes())]), [expected]);
     }
 }

@@ -11,7 +11,7 @@ use warp::{Filter, path};
 
 use crate::assemble::reload::{Reloader, Trigger};
 use crate::config::view::view;
-use crate::http::call::{Call, call};
+use crate::http::call::{Call, Methods, call};
 use crate::http::{answer, routes};
 use crate::live::Live;
 use crate::problem::Refusal;
@@ -25,11 +25,12 @@ use crate::worker::off_the_worker;
 pub fn routes(live: &Arc<Live>, reloader: Option<Arc<Reloader>>) -> BoxedFilter<(Response,)> {
     let scraper = Arc::new(Scraper::new(live.clone()));
     let metrics = path!("metrics")
-        .and(call(Route::Metrics, "GET, HEAD"))
+        .and(call(Route::Metrics, Methods::GetAndHead))
         .map(move |_: Arc<Call>| answer::typed(StatusCode::OK, MEDIA_TYPE, off_the_worker(|| scraper.text())));
-    let config =
-        path!("config").and(call(Route::Config, "GET, HEAD")).map(|call: Arc<Call>| answer::either(config(&call)));
-    let reload = path!("reload").and(call(Route::Reload, "POST")).then(move |call: Arc<Call>| {
+    let config = path!("config")
+        .and(call(Route::Config, Methods::GetAndHead))
+        .map(|call: Arc<Call>| answer::either(config(&call)));
+    let reload = path!("reload").and(call(Route::Reload, Methods::Post)).then(move |call: Arc<Call>| {
         let reloader = reloader.clone();
         async move { answer::either(reload(&call, reloader).await) }
     });

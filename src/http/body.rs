@@ -27,6 +27,25 @@ pub enum Media {
     Lines,
 }
 
+/// What a call takes as its body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expected {
+    /// One JSON text.
+    Json,
+    /// One, or one a line.
+    JsonOrLines,
+}
+
+impl Expected {
+    /// What to send it as; stands between backticks.
+    fn types(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::JsonOrLines => "application/json` or `application/x-ndjson",
+        }
+    }
+}
+
 /// A request of which everything is there.
 pub struct Arrived {
     /// The body.
@@ -44,7 +63,7 @@ pub struct Arrived {
 ///
 /// # Errors
 /// 415 or 413 by what is announced, 401 or 429 by who calls, and what can go wrong while the body is read.
-pub async fn arrive(call: &Call, body: impl TryStream<Ok: Buf>, expected: &'static str) -> Result<Arrived, Refusal> {
+pub async fn arrive(call: &Call, body: impl TryStream<Ok: Buf>, expected: Expected) -> Result<Arrived, Refusal> {
     let before = &call.snapshot;
     let media = announce(call, &before.config.limits, expected)?;
     let principal = call.identify(before).await?;
@@ -65,10 +84,10 @@ pub async fn arrive(call: &Call, body: impl TryStream<Ok: Buf>, expected: &'stat
 ///
 /// # Errors
 /// 415 or 413.
-fn announce(call: &Call, limits: &Limits, expected: &'static str) -> Result<Media, Refusal> {
-    let unsupported = || Refusal::UnsupportedMediaType { expected };
+fn announce(call: &Call, limits: &Limits, expected: Expected) -> Result<Media, Refusal> {
+    let unsupported = || Refusal::UnsupportedMediaType { expected: expected.types() };
     let media = match call.one(&CONTENT_TYPE)?.and_then(media).ok_or_else(unsupported)? {
-        Media::Lines if !expected.contains("ndjson") => return Err(unsupported()),
+        Media::Lines if expected == Expected::Json => return Err(unsupported()),
         media => media,
     };
     let encoded = |encoding: &str| !encoding.trim().eq_ignore_ascii_case("identity");
@@ -85,8 +104,8 @@ fn announce(call: &Call, limits: &Limits, expected: &'static str) -> Result<Medi
 /// Reads the body.
 ///
 /// # Errors
-/// 413 as soon as there is too much of it, 408 when it takes too long, 400 when the other end gives up, and 503 when it is
-/// late for the log, which a drain has closed.
+/// 413 as soon as there is too much of it, 408 when it takes too long, 400 when the other end gives up, and 503 once
+/// a drain has closed the log: no body is waited for any more.
 async fn read(body: impl TryStream<Ok: Buf>, limits: &Limits, live: &Live) -> Result<Bytes, Refusal> {
     let (most, time) = (limits.body, limits.body_timeout);
     let mut reading = std::pin::pin!(async {

@@ -193,14 +193,47 @@ pub fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a s
         .map_err(|_| Refusal::BadRequest(format!("the header `{name}` contains characters other than visible ASCII")))
 }
 
+/// The methods that a route allows.
+#[derive(Clone, Copy)]
+pub enum Methods {
+    Get,
+    GetAndHead,
+    Post,
+    Delete,
+}
+
+impl Methods {
+    fn contain(self, method: &Method) -> bool {
+        match self {
+            Self::Get => method == Method::GET,
+            Self::GetAndHead => method == Method::GET || method == Method::HEAD,
+            Self::Post => method == Method::POST,
+            Self::Delete => method == Method::DELETE,
+        }
+    }
+
+    /// As `Allow` has them.
+    fn list(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::GetAndHead => "GET, HEAD",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
 /// Extracts the call of a route that allows these methods.
-pub fn call(route: Route, allow: &'static str) -> impl Filter<Extract = (Arc<Call>,), Error = Rejection> + Clone {
+pub fn call(route: Route, allowed: Methods) -> impl Filter<Extract = (Arc<Call>,), Error = Rejection> + Clone {
     warp::ext::get::<Arc<Call>>().and_then(move |call: Arc<Call>| {
         call.set_route(route);
-        std::future::ready(match call.method.as_str() {
-            "OPTIONS" => Err(warp::reject::custom(Rejected::Options(allow))),
-            method if allow.split(", ").any(|allowed| allowed == method) => Ok(call),
-            _ => Err(warp::reject::custom(Rejected::Refused(Refusal::MethodNotAllowed { allow }))),
+        let allow = allowed.list();
+        std::future::ready(if allowed.contain(&call.method) {
+            Ok(call)
+        } else if call.method == Method::OPTIONS {
+            Err(warp::reject::custom(Rejected::Options(allow)))
+        } else {
+            Err(warp::reject::custom(Rejected::Refused(Refusal::MethodNotAllowed { allow })))
         })
     })
 }

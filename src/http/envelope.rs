@@ -248,7 +248,7 @@ fn envelope(lines: &Lines, text: &str) -> Result<Publication, Refusal> {
     let topic = topic.ok_or_else(|| refuse(lines, whole.get(), format_args!("`topic` is missing: {SHAPE}")))?;
     Ok(Publication {
         topic: parse_topic(lines, topic)?,
-        user: user.map(|user| parse_user(lines, user)).transpose()?.flatten(),
+        user: user.map(|user| parse_user(lines, user)).transpose()?,
         body: lines.body.slice_ref(payload.as_bytes()),
         key: key.map(|key| parse_key(lines, key)).transpose()?,
     })
@@ -260,9 +260,12 @@ fn parse_topic(lines: &Lines, value: &str) -> Result<TopicName, Refusal> {
     TopicName::parse(&name).map_err(|error| refuse(lines, value, format_args!("`topic` is not a topic name: {error}")))
 }
 
-/// `null` is everybody.
-fn parse_user(lines: &Lines, value: &str) -> Result<Option<UserId>, Refusal> {
-    if !value.starts_with(['"', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'n']) {
+/// `null` is what a publisher sends whose user is missing: it is nobody, and not everybody.
+fn parse_user(lines: &Lines, value: &str) -> Result<UserId, Refusal> {
+    if value == "null" {
+        return Err(refuse(lines, value, "`user_id` is null: leave it out to reach everybody"));
+    }
+    if !value.starts_with(['"', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']) {
         return Err(refuse(lines, value, "`user_id` must be a string or an integer"));
     }
     serde_json::from_str(value).map_err(|error| {

@@ -28,7 +28,6 @@ fn an_envelope_names_its_topic_and_perhaps_a_user_and_a_key() {
 
     for (body, user) in [
         (r#"{"topic":"a","message":null}"#, None),
-        (r#"{"topic":"a","data":1,"user_id":null}"#, None),
         (r#"{"topic":"a","data":1,"user_id":"7"}"#, Some("7")),
         (r#"{"topic":"a","data":1,"user_id":-7}"#, Some("-7")),
         (r#"{"topic":"a","data":1,"user_id":18446744073709551615}"#, Some("18446744073709551615")),
@@ -99,6 +98,10 @@ fn each_thing_that_can_be_wrong_is_said() {
         (r#"{"topic":1,"data":1}"#, "line 1, column 10: `topic` must be a string, the name of a topic"),
         (r#"{"topic":"a b","data":1}"#, "line 1, column 10: `topic` is not a topic name: ` ` is not allowed in a name"),
         (r#"{"topic":"a","data":1,"user_id":[]}"#, "line 1, column 33: `user_id` must be a string or an integer"),
+        (
+            r#"{"topic":"a","data":1,"user_id":null}"#,
+            "line 1, column 33: `user_id` is null: leave it out to reach everybody",
+        ),
         (
             r#"{"topic":"a","data":1,"user_id":1.5}"#,
             "line 1, column 33: `user_id` is not a user's id: only an integer of 64 bits may be written as a number: \

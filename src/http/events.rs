@@ -73,7 +73,8 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
     let (principal, registered) = match registration {
         Some(id) => {
             let registered = call.live().registrations.find(id, Instant::now()).ok_or(Refusal::UnknownRegistration)?;
-            (who(&registered, snapshot)?, Some(registered))
+            let principal = registered.principal(snapshot, Time::now()).map_err(refused)?;
+            (principal, Some(registered))
         }
         None => (caller, None),
     };
@@ -81,7 +82,7 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
     // Only now: whoever has the seat would be sent away by a request that is refused.
     let seat = match registration {
         Some(id) => {
-            let seat = call.live().registrations.attach(id, Instant::now()).ok_or(Refusal::UnknownRegistration)?;
+            let (_, seat) = call.live().registrations.attach(id, snapshot, Instant::now()).map_err(refused)?;
             Some(Box::new(seat))
         }
         None => None,
@@ -120,11 +121,12 @@ fn begins(after: After, subscriber: &mut Subscriber) -> Position {
     }
 }
 
-fn who(registration: &Registration, snapshot: &Snapshot) -> Result<Arc<Principal>, Refusal> {
-    registration.principal(snapshot, Time::now()).map_err(|close| match close {
+/// How it is told before a stream that a registration is none any more.
+fn refused(close: Close) -> Refusal {
+    match close {
         Close::TokenExpired => Refusal::TokenExpired,
         _ => Refusal::UnknownRegistration,
-    })
+    }
 }
 
 /// What to subscribe to: what is asked for, else what of its registration's is still allowed; and what of that is not,

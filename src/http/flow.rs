@@ -24,7 +24,7 @@ struct State {
     /// A [`Stage`].
     stage: AtomicU8,
     held: AtomicBool,
-    /// Nobody waits for a request any more that is not there as a whole.
+    /// The drain's grace is over: a request that has not arrived whole is no longer waited for.
     is_last: AtomicBool,
     /// Its peer has taken nothing for `limits.write_stall`.
     stalled: AtomicBool,
@@ -60,8 +60,8 @@ pub enum Holder {
     Stream(Arc<Connection>),
     /// One answer: a subscriber of nothing, so that it is counted and dropped as they are.
     Answer(Subscriber),
-    /// An answer that is counted, and stays until its peer has taken it or has stood still for `limits.write_stall`. Among
-    /// the subscribers it would be taken for one whose end makes room.
+    /// An answer that is counted, and stays until its peer has taken it or has stood still for `limits.write_stall`. It is
+    /// no member of a shard, so that `Hub::shed` does not pick it.
     MustDeliver(Arc<Connection>),
 }
 
@@ -169,7 +169,7 @@ impl Flow {
         let connection = holder.connection().filter(|_| !matches!(*holder, Holder::MustDeliver(_)));
         connection.is_some_and(|connection| {
             connection.register(cx);
-            connection.ending() == Some(Close::Lagging)
+            connection.ending() == Some(Close::Shed)
         })
     }
 

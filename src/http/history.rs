@@ -14,6 +14,7 @@ use warp::http::StatusCode;
 use warp::http::header::{ETAG, HeaderValue, IF_NONE_MATCH, LINK};
 use warp::reply::Response;
 
+use crate::delivery;
 use crate::evaluate::admit;
 use crate::http::answer;
 use crate::http::call::Call;
@@ -22,7 +23,7 @@ use crate::hub::connection::NoSocket;
 use crate::hub::subscriber::{Item, Subscriber};
 use crate::message::Position;
 use crate::name::Pattern;
-use crate::notice::After;
+use crate::notice::{After, GapReason, Notice};
 use crate::plugin::StoreError;
 use crate::problem::Refusal;
 use crate::protocol::sse::Sse;
@@ -34,6 +35,8 @@ const LIMIT: usize = 100;
 const MAX_LIMIT: u64 = 1_000;
 /// An answer ends with the message that makes it longer than this.
 const MAX_BYTES: usize = 1 << 20;
+/// So many gaps of an answer are told one by one, as many as messages at most: a family may have one for each topic.
+const MAX_GAPS: usize = 1_000;
 /// The longest that a request may wait for something new, in seconds.
 const MAX_WAIT: u64 = 60;
 
@@ -48,6 +51,9 @@ struct Page {
     /// JSON, with commas between.
     messages: Vec<u8>,
     gaps: Vec<u8>,
+    told: usize,
+    /// What spans the gaps behind [`MAX_GAPS`]: their first reason, from where, and up to where.
+    others: Option<(GapReason, Position, Position)>,
     count: usize,
     limit: usize,
     /// A reload took effect: the next request is judged by what is in force then.
@@ -73,15 +79,22 @@ async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
         call.link.flow.idle();
     }
     let mut page = Page { limit, ..Page::default() };
-    let _ = tokio::time::timeout(wait, page.wait(call, &mut subscriber)).await;
+    // What cannot be read is not asked for again.
+    tokio::time::timeout(wait, page.wait(call, &mut subscriber)).await.unwrap_or(Ok(()))?;
+    // Its shard may not have come yet to what is in the log; and there will be no later request when the server ends.
+    subscriber.take_back();
     page.fill(call, &mut subscriber).await?;
     Ok(page.answer(call, &topics, subscriber.position()))
 }
 
 impl Page {
     /// Waits until there is something, or no sense in waiting. May be dropped at any time.
-    async fn wait(&mut self, call: &Call, subscriber: &mut Subscriber) {
-        while self.fill(call, subscriber).await.is_ok() && self.is_empty() && !self.interrupted {
+    async fn wait(&mut self, call: &Call, subscriber: &mut Subscriber) -> Result<(), Refusal> {
+        loop {
+            self.fill(call, subscriber).await?;
+            if !self.is_empty() || self.interrupted {
+                return Ok(());
+            }
             if !subscriber.join() {
                 continue;
             }
@@ -91,7 +104,7 @@ impl Page {
                 if drains || !subscriber.is_live() { Poll::Ready(drains) } else { Poll::Pending }
             });
             if drains.await {
-                return;
+                return Ok(());
             }
         }
     }
@@ -108,6 +121,7 @@ impl Page {
             })?;
             let head = pulled.head;
             let taken = pulled.items.iter().take_while(|(item, _)| !self.is_full() && self.take(call, item)).count();
+            delivery::count(call.live(), &pulled, taken);
             subscriber.settle(pulled, taken);
             if head {
                 break;
@@ -125,13 +139,24 @@ impl Page {
                 written::put_message(&mut self.messages, call.live().hub.epoch(), &message.record);
                 self.count += 1;
             }
+            Item::Notice(Notice::Gap { from, to, reason, .. }) if self.told == MAX_GAPS => {
+                let (reason, first, last) = self.others.unwrap_or((*reason, *from, *to));
+                let first = if from.seq < first.seq { *from } else { first };
+                let last = if to.seq > last.seq { *to } else { last };
+                self.others = Some((reason, first, last));
+            }
             Item::Notice(notice) => {
-                separate(&mut self.gaps);
-                self.gaps.extend_from_slice(&written::notice(notice));
+                self.tell(notice);
+                self.told += 1;
             }
             Item::Mark(_) => self.interrupted = true,
         }
         !self.interrupted
+    }
+
+    fn tell(&mut self, notice: &Notice) {
+        separate(&mut self.gaps);
+        self.gaps.extend_from_slice(&written::notice(notice));
     }
 
     fn is_empty(&self) -> bool {
@@ -142,7 +167,10 @@ impl Page {
         self.count >= self.limit || self.messages.len() >= MAX_BYTES
     }
 
-    fn answer(self, call: &Call, topics: &Pattern, position: Position) -> Response {
+    fn answer(mut self, call: &Call, topics: &Pattern, position: Position) -> Response {
+        if let Some((reason, from, to)) = self.others {
+            self.tell(&Notice::Gap { topics: topics.clone(), from, to, reason });
+        }
         let mut body = Vec::with_capacity(self.messages.len() + self.gaps.len() + 80);
         for part in [&b"{\"messages\":["[..], &self.messages, b"],\"gaps\":[", &self.gaps, b"]"] {
             body.extend_from_slice(part);

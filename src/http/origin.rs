@@ -35,7 +35,8 @@ pub fn admit(call: &Call) -> Result<(), Refusal> {
     }
     match call.one(&ORIGIN)? {
         Some(origin) if !allows(call, host, origin) => {
-            Err(Refusal::OriginDenied { origin: origin.escape_default().to_string() })
+            let listed = call.side() == Side::Public;
+            Err(Refusal::OriginDenied { origin: origin.escape_default().to_string(), listed })
         }
         _ => Ok(()),
     }

@@ -11,7 +11,7 @@ use serde_json::json;
 use warp::http::StatusCode;
 use warp::reply::Response;
 
-use crate::http::body::{Arrived, arrive};
+use crate::http::body::{Arrived, Expected, arrive};
 use crate::http::call::Call;
 use crate::http::envelope::Envelopes;
 use crate::http::query::Params;
@@ -28,9 +28,6 @@ use crate::telemetry::log_refused;
 const TOPIC: &[u8] = br#"{"topic":""#;
 const ID: &[u8] = br#"","id":""#;
 const END: &[u8] = br#""}"#;
-
-const ONE: &str = "application/json";
-const ENVELOPES: &str = "application/json` or `application/x-ndjson";
 
 /// `POST /publish/{topic}`: the body is the payload.
 pub async fn one(topic: String, call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> Response {
@@ -54,7 +51,8 @@ async fn publish_one(topic: &str, call: &Call, body: impl TryStream<Ok: Buf>) ->
     Params::none(&call.uri).map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
     let key = credential::idempotency_key(&call.headers);
     let key = key.map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
-    let arrived = arrive(call, body, ONE).await.map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
+    let arrived =
+        arrive(call, body, Expected::Json).await.map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
     let Arrived { body, principal, snapshot, .. } = arrived;
     let publication = Publication { topic, user: None, body, key };
     match ingest::publish(call.live(), snapshot, publisher(call, &principal), &publication).await {
@@ -95,7 +93,7 @@ async fn publish_envelopes(call: &Call, body: impl TryStream<Ok: Buf>) -> Result
 async fn read_envelopes(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<(Arrived, Envelopes), Refusal> {
     Params::none(&call.uri)?;
     let key = credential::idempotency_key(&call.headers)?;
-    let arrived = arrive(call, body, ENVELOPES).await?;
+    let arrived = arrive(call, body, Expected::JsonOrLines).await?;
     let mut envelopes = envelope::read(&arrived.body, arrived.media, &arrived.snapshot.config.limits)?;
     if let Some(key) = key {
         envelopes.take_key(key)?;
@@ -117,7 +115,7 @@ fn refused_early(call: &Call, topic: Option<&TopicName>, refusal: Refusal) -> Re
 async fn judge_one(topic: &str, call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
     let topic = parse_topic(topic)?;
     Params::none(&call.uri)?;
-    let arrived = arrive(call, body, ONE).await?;
+    let arrived = arrive(call, body, Expected::Json).await?;
     let publication = Publication { topic, user: None, body: arrived.body, key: None };
     ingest::validate(call.live(), &arrived.snapshot, publisher(call, &arrived.principal), &publication)?;
     Ok(answer::json(StatusCode::OK, &json!({"valid": true})))

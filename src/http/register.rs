@@ -12,7 +12,7 @@ use warp::reply::Response;
 
 use crate::evaluate;
 use crate::http::answer;
-use crate::http::body::{Arrived, arrive};
+use crate::http::body::{Arrived, Expected, arrive};
 use crate::http::call::Call;
 use crate::http::query::{self, Params};
 use crate::name::{Pattern, UserId, distinct};
@@ -21,6 +21,7 @@ use crate::problem::Refusal;
 use crate::registrations::Registration;
 use crate::schema::json as strict;
 use crate::snapshot::Snapshot;
+use crate::time::Time;
 
 const SHAPE: &str = "expected `{\"user_id\": …, \"topics\": […]}`";
 
@@ -55,7 +56,7 @@ async fn try_unregister(id: &str, call: &Call) -> Result<Response, Refusal> {
 
 async fn try_register(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
     Params::none(&call.uri)?;
-    let Arrived { body, snapshot, principal, .. } = arrive(call, body, "application/json").await?;
+    let Arrived { body, snapshot, principal, .. } = arrive(call, body, Expected::Json).await?;
     let Request { user_id, topics } = parse(&body, snapshot.config.limits.json_depth)?;
     let topics = distinct(topics.iter().map(|text| query::topics(text)).collect::<Result<Vec<_>, _>>()?);
     let most = snapshot.config.limits.subscriptions;
@@ -66,6 +67,10 @@ async fn try_register(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Resp
     let base = base_url(call, &snapshot)?;
     let registration = Registration::new(principal, user_id, topics);
     let id = call.live().registrations.register(registration, &snapshot.config.limits, Instant::now())?;
+    // A reload that came meanwhile did not find it among those that it ended.
+    if !call.live().is_current(&snapshot) {
+        call.live().registrations.end_lost(&call.live().snapshot(), Time::now());
+    }
     Ok(answer::json(StatusCode::OK, &json!({"id": id.to_string(), "url": format!("{base}/ws/{id}")})))
 }
 

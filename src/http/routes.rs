@@ -6,7 +6,7 @@ use warp::reply::Response;
 use warp::{Filter, path};
 
 use crate::http::Side;
-use crate::http::call::{Call, call};
+use crate::http::call::{Call, Methods, call};
 use crate::http::{answer, events, health, history, publish, register, topics, upgrade};
 use crate::plugin::Protocol;
 use crate::telemetry::stats::Route;
@@ -15,29 +15,36 @@ use crate::telemetry::stats::Route;
 pub fn public(protocols: &'static [&'static dyn Protocol]) -> BoxedFilter<(Response,)> {
     // What `published_topic` does not take: other methods, a slash at the end.
     let publish =
-        path!("publish" / String).and(call(Route::Publish, "POST")).and(warp::body::stream()).then(publish::one);
-    let publish_many =
-        path!("publish").and(call(Route::PublishMany, "POST")).and(warp::body::stream()).then(publish::envelopes);
-    let validate =
-        path!("validate" / String).and(call(Route::Validate, "POST")).and(warp::body::stream()).then(publish::validate);
+        path!("publish" / String).and(call(Route::Publish, Methods::Post)).and(warp::body::stream()).then(publish::one);
+    let publish_many = path!("publish")
+        .and(call(Route::PublishMany, Methods::Post))
+        .and(warp::body::stream())
+        .then(publish::envelopes);
+    let validate = path!("validate" / String)
+        .and(call(Route::Validate, Methods::Post))
+        .and(warp::body::stream())
+        .then(publish::validate);
     let open = path!("ws")
-        .and(call(Route::WebSocket, "GET, HEAD"))
+        .and(call(Route::WebSocket, Methods::GetAndHead))
         .and(upgrade::pending())
         .then(move |call, pending| async move { answer::either(upgrade::upgrade(&call, pending, None, protocols)) });
-    let open_registered = path!("ws" / String).and(call(Route::WebSocket, "GET, HEAD")).and(upgrade::pending()).then(
-        move |id: String, call, pending| async move {
+    let open_registered = path!("ws" / String)
+        .and(call(Route::WebSocket, Methods::GetAndHead))
+        .and(upgrade::pending())
+        .then(move |id: String, call, pending| async move {
             answer::either(upgrade::upgrade(&call, pending, Some(id), protocols))
-        },
-    );
+        });
     let register =
-        path!("register").and(call(Route::Register, "POST")).and(warp::body::stream()).then(register::register);
-    let unregister = path!("register" / String).and(call(Route::Unregister, "DELETE")).then(register::unregister);
-    let stream = path!("events").and(call(Route::Events, "GET")).then(events::open);
-    let stream_registered = path!("events" / String).and(call(Route::Events, "GET")).then(events::open_registered);
-    let history = path!("history" / String).and(call(Route::History, "GET, HEAD")).then(history::show);
-    let list = path!("topics").and(call(Route::Topics, "GET, HEAD")).then(topics::list);
-    let show = path!("topics" / String).and(call(Route::Topics, "GET, HEAD")).then(topics::show);
-    let schema = path!("topics" / String / "schema").and(call(Route::Topics, "GET, HEAD")).then(topics::schema);
+        path!("register").and(call(Route::Register, Methods::Post)).and(warp::body::stream()).then(register::register);
+    let unregister =
+        path!("register" / String).and(call(Route::Unregister, Methods::Delete)).then(register::unregister);
+    let stream = path!("events").and(call(Route::Events, Methods::Get)).then(events::open);
+    let stream_registered =
+        path!("events" / String).and(call(Route::Events, Methods::Get)).then(events::open_registered);
+    let history = path!("history" / String).and(call(Route::History, Methods::GetAndHead)).then(history::show);
+    let list = path!("topics").and(call(Route::Topics, Methods::GetAndHead)).then(topics::list);
+    let show = path!("topics" / String).and(call(Route::Topics, Methods::GetAndHead)).then(topics::show);
+    let schema = path!("topics" / String / "schema").and(call(Route::Topics, Methods::GetAndHead)).then(topics::schema);
 
     let messages = publish.or(publish_many).unify().or(validate).unify();
     let sockets = open.or(open_registered).unify().or(register).unify().or(unregister).unify();
@@ -66,7 +73,7 @@ pub fn published_topic(call: &Call) -> Option<&str> {
 
 /// `GET /health` and `GET /ready`, on both listeners.
 pub fn probes() -> BoxedFilter<(Response,)> {
-    let health = path!("health").and(call(Route::Health, "GET, HEAD")).then(health::health);
-    let ready = path!("ready").and(call(Route::Ready, "GET, HEAD")).then(health::ready);
+    let health = path!("health").and(call(Route::Health, Methods::GetAndHead)).then(health::health);
+    let ready = path!("ready").and(call(Route::Ready, Methods::GetAndHead)).then(health::ready);
     health.or(ready).unify().boxed()
 }

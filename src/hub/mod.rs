@@ -198,7 +198,7 @@ impl Hub {
             if held <= budget {
                 break;
             }
-            connection.end(Close::Lagging);
+            connection.end(Close::Shed);
             // A peer may have taken some of it in between.
             held = held.saturating_sub(bytes);
             shed += 1;

@@ -4,9 +4,9 @@
 //! The clock of the header is set anew for each request, and all but never fires: so its entry in the runtime's wheel
 //! stays where an earlier request has put it, and is moved on only when that is due.
 //!
-//! A peer may end its direction behind a request and wait for the answer, which hyper then finishes. Of a stream and of a
-//! long poll nobody can tell such a peer from one that is gone, and they would be held for it for ever: so what hyper does
-//! not read meanwhile is read here, one byte of it.
+//! A peer may end its direction behind a request and wait for the answer, which hyper then finishes. But while a stream or
+//! a long poll is answered hyper does not read: a peer that is gone would go unnoticed, and the answer be held for ever. So
+//! one byte is read ahead here: the end of what the peer sends ends the connection, and a byte is given to hyper later.
 //!
 //! A request may be refused while its body is still arriving. Closing a socket with unread bytes in it resets the
 //! connection, and a peer that is told so while it writes does not read the answer any more. So the end of a connection

@@ -102,7 +102,9 @@ fn topics(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     type Read = fn(&Topic) -> u64;
     let counters: [(&str, &str, Read); 2] = [
         ("published", "Messages appended", |topic| topic.published.get()),
-        ("delivered", "Messages written to subscribers", |topic| topic.delivered.get()),
+        ("delivered", "Messages written to subscribers, and handed out by `GET /history`", |topic| {
+            topic.delivered.get()
+        }),
     ];
     for (name, help, read) in counters {
         page.counters(name, help, topics.iter().map(|topic| ([("topic", topic.name.as_str())], read(topic))))?;

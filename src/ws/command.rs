@@ -97,7 +97,7 @@ impl Task {
         let snapshot = self.live.snapshot();
         match identify(&snapshot, &self.live.failures, Some(token.expose_secret()), self.peer).await {
             Ok(principal) => {
-                self.admit(principal)?;
+                self.become_principal(principal)?;
                 self.tell(&Notice::Ok { id, message: None })
             }
             Err(refusal) => Err(Close::from(&refusal).into()),

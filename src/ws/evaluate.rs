@@ -14,7 +14,7 @@ use crate::ws::task::Task;
 
 impl Task {
     /// From now on the connection is this principal's; unless, since it was let in, a reload has taken that back.
-    pub(super) fn admit(&mut self, principal: Arc<Principal>) -> Result<(), Close> {
+    pub(super) fn become_principal(&mut self, principal: Arc<Principal>) -> Result<(), Close> {
         self.subscriber.identify(&principal);
         self.principal = Some(principal);
         self.may_authenticate = false;

@@ -20,7 +20,6 @@ use crate::close::Close;
 use crate::hub::connection::Io;
 use crate::identify::identify;
 use crate::live::Live;
-use crate::time::Time;
 use crate::ws::opening::{Opening, Upgraded};
 use crate::ws::task::Caller;
 pub use crate::ws::task::Task;
@@ -55,8 +54,7 @@ async fn who(live: &Live, opening: &Opening) -> Result<Caller, Close> {
         None => None,
     };
     if let Some(id) = &opening.registration {
-        let seat = live.registrations.attach(id.expose_secret(), Instant::now()).ok_or(Close::Unauthenticated)?;
-        let principal = seat.registration.principal(&snapshot, Time::now())?;
+        let (principal, seat) = live.registrations.attach(id.expose_secret(), &snapshot, Instant::now())?;
         return Ok(Caller::Registered(principal, Box::new(seat)));
     }
     Ok(known.map_or(Caller::Unknown, Caller::Known))

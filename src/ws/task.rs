@@ -64,8 +64,8 @@ pub struct Task {
     pub(super) malformed: u8,
     pub(super) peer: IpAddr,
     pub(super) id: Uuid,
-    /// It has ended before it began.
-    begun: Option<Ending>,
+    /// How it has ended before it began, if it has.
+    ended_early: Option<Ending>,
     inbound: Inbound,
     /// What was read and not carried out yet.
     pub(super) arrived: VecDeque<Arrived>,
@@ -75,7 +75,7 @@ pub struct Task {
     pub(super) holding_back: bool,
     /// The peer has broken the framing: nothing it sends makes sense any more.
     pub(super) deaf: bool,
-    /// The newest ping that could not be answered yet.
+    /// The newest ping that could not be answered yet: of several only that is (RFC 6455, section 5.5.3).
     pong: Option<Bytes>,
     pub(super) vitals: Vitals,
     _permit: Permit,
@@ -135,7 +135,7 @@ impl Task {
             malformed: 0,
             peer,
             id: Uuid::new_v4(),
-            begun: None,
+            ended_early: None,
             arrived: VecDeque::new(),
             answering: false,
             holding_back: false,
@@ -147,7 +147,7 @@ impl Task {
 
     /// Serves the connection to its end.
     pub async fn run(mut self: Box<Self>) {
-        let ending = match self.begun.take() {
+        let ending = match self.ended_early.take() {
             Some(ending) => ending,
             None => self.converse().await,
         };
@@ -157,7 +157,7 @@ impl Task {
 
     /// Says hello, to whoever it is; what came behind the upgrade request is taken.
     pub(super) fn begin(&mut self, caller: Result<Caller, Close>, head: &[u8]) {
-        self.begun = self.try_begin(caller, head).err();
+        self.ended_early = self.try_begin(caller, head).err();
     }
 
     fn try_begin(&mut self, caller: Result<Caller, Close>, head: &[u8]) -> Result<(), Ending> {
@@ -171,11 +171,11 @@ impl Task {
             generation: snapshot.generation,
         };
         match caller? {
-            Caller::Known(principal) => self.admit(principal)?,
+            Caller::Known(principal) => self.become_principal(principal)?,
             Caller::Registered(principal, seat) => {
                 let topics = seat.registration.topics.clone();
                 self.seat = Some(seat);
-                self.admit(principal)?;
+                self.become_principal(principal)?;
                 self.tell(&hello)?;
                 self.take_up(&topics)?;
                 self.parse(&mut head.to_vec());
@@ -313,11 +313,10 @@ impl Task {
             let arrived = match self.inbound.next(&mut bytes) {
                 Ok(None) => return,
                 Ok(Some(Item::Text(text))) => Arrived::Message(Message::Text(text.into())),
-                // Only the newest is answered (RFC 6455, section 5.5.3).
                 Ok(Some(Item::Ping(payload))) => Arrived::Ping(Bytes::copy_from_slice(&payload)),
                 Ok(Some(Item::Pong(_))) => continue,
                 Ok(Some(Item::Binary(bytes))) => Arrived::Message(Message::Binary(bytes.into())),
-                Ok(Some(Item::Close { code, .. })) => Arrived::Close(code),
+                Ok(Some(Item::Close(code))) => Arrived::Close(code),
                 Err(close) => Arrived::Violation(close),
             };
             let last = matches!(arrived, Arrived::Close(_) | Arrived::Violation(_));

@@ -18,8 +18,10 @@ use crate::subscriber::Subscriber;
 const BEARER: (&str, &str) = ("authorization", "Bearer secret-all");
 
 /// How a store fails.
-#[derive(Default)]
-struct Faults(AtomicUsize);
+struct Faults {
+    fault: AtomicUsize,
+    cause: &'static str,
+}
 
 const APPEND: usize = 1;
 const READ: usize = 2;
@@ -27,32 +29,32 @@ const IN_FLIGHT: usize = 3;
 
 impl Faults {
     fn set(&self, fault: usize) {
-        self.0.store(fault, Ordering::SeqCst);
+        self.fault.store(fault, Ordering::SeqCst);
     }
-}
 
-fn unavailable() -> Result<(), StoreError> {
-    Err(StoreError::Unavailable("the disk is on fire".into()))
+    fn unavailable(&self) -> Result<(), StoreError> {
+        Err(StoreError::Unavailable(self.cause.into()))
+    }
 }
 
 /// A log fails when it is told to.
 impl Around for Arc<Faults> {
     fn append(&self) -> Result<(), StoreError> {
-        match self.0.load(Ordering::SeqCst) {
-            APPEND => unavailable(),
+        match self.fault.load(Ordering::SeqCst) {
+            APPEND => self.unavailable(),
             IN_FLIGHT => Err(StoreError::KeyInFlight(0)),
             _ => Ok(()),
         }
     }
 
     fn read(&self) -> Result<(), StoreError> {
-        if self.0.load(Ordering::SeqCst) == READ { unavailable() } else { Ok(()) }
+        if self.fault.load(Ordering::SeqCst) == READ { self.unavailable() } else { Ok(()) }
     }
 }
 
-async fn start() -> (Rig, Arc<Faults>) {
+async fn start(cause: &'static str) -> (Rig, Arc<Faults>) {
     let snapshot = rig::snapshot(|_| {});
-    let faults = Arc::new(Faults::default());
+    let faults = Arc::new(Faults { fault: AtomicUsize::new(0), cause });
     let store = Surrounded::new(faults.clone());
     store.retain(build::retention(&snapshot.config));
     let hub = Hub::new(store, Size::default(), build::topics(&snapshot));
@@ -63,7 +65,8 @@ async fn start() -> (Rig, Arc<Faults>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_id_of_a_500_stands_beside_what_the_store_said() {
     let page = log_everything();
-    let (rig, faults) = start().await;
+    // A cause of its own, for the log is that of all tests.
+    let (rig, faults) = start("the disk is under water").await;
     faults.set(APPEND);
     let refused_append = rig.post("/publish/cats", "secret-all", "1").await.json();
     faults.set(0);
@@ -71,21 +74,35 @@ async fn the_id_of_a_500_stands_beside_what_the_store_said() {
     faults.set(READ);
     let refused_read = rig.get("/history/cats", "secret-all").await.json();
     for (answer, cause) in [
-        (refused_append, "the store could not append: the disk is on fire"),
-        (refused_read, "the store could not be read: the disk is on fire"),
+        (refused_append, "the store could not append: the disk is under water"),
+        (refused_read, "the store could not be read: the disk is under water"),
     ] {
         let id = answer["id"].as_str().expect("an id");
         let text = page.text();
         let line = text.lines().find(|line| line.contains(id)).expect("the id is in the log");
         assert!(line.contains(&format!("\"cause\":\"{cause}\"")), "{line}");
     }
-    assert!(!page.text().contains("Unavailable("), "and in no line of its own");
+    assert!(!page.text().contains("Unavailable(\\\"the disk is under water"), "and in no line of its own");
+    rig.end().await;
+}
+
+/// It was asked again after it had failed, and stood in the log twice: once under an id that nobody was told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_history_that_cannot_be_read_is_one_line_of_the_log() {
+    let page = log_everything();
+    let (rig, faults) = start("the tape is torn").await;
+    rig.post("/publish/cats", "secret-all", "1").await;
+    faults.set(READ);
+    for (asked, target) in ["/history/cats", "/history/cats?wait=5"].into_iter().enumerate() {
+        assert_eq!(rig.get(target, "secret-all").await.status, 500);
+        assert_eq!(page.text().matches("the tape is torn").count(), asked + 1, "{target}");
+    }
     rig.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_publish_that_the_log_does_not_take_is_told_so_and_can_be_tried_again() {
-    let (rig, faults) = start().await;
+    let (rig, faults) = start("the disk is on fire").await;
     faults.set(APPEND);
     let answer = rig.post("/publish/cats", "secret-all", "1").await;
     let (status, slug, detail) = answer.problem();
@@ -112,7 +129,7 @@ async fn a_publish_that_the_log_does_not_take_is_told_so_and_can_be_tried_again(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replay_that_cannot_be_read_ends_with_the_code_to_come_back_with() {
-    let (rig, faults) = start().await;
+    let (rig, faults) = start("the disk is on fire").await;
     rig.post("/publish/cats", "secret-all", "1").await;
     let mut socket = Subscriber::connect(&format!("ws://{}/ws", rig.public), &[BEARER]).await;
     assert_eq!(socket.json().await["type"], "hello");

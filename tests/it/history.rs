@@ -2,10 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use futures::FutureExt;
+use relay::close::Close;
+use relay::ingest::{self, Publication, Publisher};
+use relay::name::{Pattern, TopicName};
+use relay::time::Time;
 use serde_json::{Value, json};
 
 use crate::peer::Answer;
-use crate::rig::{Rig, call, token};
+use crate::rig::{Rig, call, spawn, token, until};
 
 async fn publish(rig: &Rig, topic: &str, numbers: std::ops::RangeInclusive<u32>) {
     for n in numbers {
@@ -66,9 +72,12 @@ async fn patterns_families_and_what_is_addressed_to_somebody() {
         config.tokens.extend([ops, token("other", &[], &["orders.*", "cats"], &[])]);
     })
     .await;
-    for (topic, user) in [("orders.eu", Value::Null), ("orders.us", json!("ops")), ("orders.eu", json!("ops"))] {
-        let body = json!({"topic": topic, "user_id": user, "data": 1}).to_string();
-        assert_eq!(rig.post("/publish", "secret-all", &body).await.status, 200);
+    for body in [
+        json!({"topic": "orders.eu", "data": 1}),
+        json!({"topic": "orders.us", "data": 1, "user_id": "ops"}),
+        json!({"topic": "orders.eu", "data": 1, "user_id": "ops"}),
+    ] {
+        assert_eq!(rig.post("/publish", "secret-all", &body.to_string()).await.status, 200);
     }
     for (target, secret, ids) in [
         ("/history/orders.%2A", "secret-ops", vec![1, 2, 3]),
@@ -154,7 +163,7 @@ async fn what_is_known_already_is_not_sent_again() {
 async fn a_long_poll_ends_with_its_token() {
     let rig = Rig::start(|config| {
         let mut short = token("short", &[], &["cats"], &[]);
-        short.not_after = Some(relay::time::Time(relay::time::Time::now().0 + 400));
+        short.not_after = Some(Time(Time::now().0 + 400));
         config.tokens.push(short);
     })
     .await;
@@ -165,5 +174,63 @@ async fn a_long_poll_ends_with_its_token() {
     });
     assert_eq!((polled.status, numbers(&polled)), (200, vec![]));
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    rig.end().await;
+}
+
+/// It went without the message, whose publisher had its receipt, and which went with the process.
+#[tokio::test]
+async fn a_long_poll_gets_what_was_acknowledged_before_the_end() {
+    let rig = Rig::start(|_| {}).await;
+    let (live, public) = (rig.live.clone(), rig.public);
+    let head = "GET /history/cats?wait=30 HTTP/1.1\r\nAuthorization: Bearer secret-all\r\n";
+    let poll = spawn(async move { call(public, head, "").await });
+    until("it waits", || !live.hub.connections().is_empty() && live.hub.behind.get() == 0).await;
+    let snapshot = live.snapshot();
+    let principal = snapshot.auth.authenticate("secret-all", Time::now()).await.expect("it is known");
+    let publisher = Publisher { principal: &principal, peer: public.ip() };
+    let topic = TopicName::parse("cats").expect("a topic");
+    let publication = Publication { topic, user: None, body: Bytes::from_static(b"7"), key: None };
+    // The runtime is this thread: the poll is woken before the shard that serves it, as where that has much to do.
+    live.hub.connections().iter().for_each(|connection| connection.end(Close::Draining));
+    let published = ingest::publish(&live, snapshot.clone(), publisher, &publication).now_or_never();
+    assert!(published.is_some_and(|published| published.is_ok()), "acknowledged while nobody else runs");
+    assert_eq!(numbers(&poll.await.expect("no panic")), [7]);
+    rig.end().await;
+}
+
+/// Who polls had no part in the metrics, and was told gaps that no alert knew of.
+#[tokio::test]
+async fn what_history_hands_out_is_counted() {
+    let rig = Rig::start(|config| config.topics[0].history.count = 5).await;
+    publish(&rig, "cats", 1..=8).await;
+    let target = format!("/history/cats?after={}&limit=3", rig.id(1));
+    assert_eq!(numbers(&rig.get(&target, "secret-all").await), [4, 5, 6]);
+    let topic = rig.live.hub.containing(&Pattern::parse("cats").expect("a pattern")).expect("it is declared");
+    assert_eq!((topic.delivered.get(), topic.gaps.get()), (3, 1));
+    rig.end().await;
+}
+
+/// A page had a gap for each topic of a family: 140 MB where `limits.family_topics` is a million.
+#[tokio::test]
+async fn a_page_names_so_many_gaps_and_tells_the_others_as_one() {
+    let rig = Rig::start(|config| {
+        config.topics[1].history.count = 1;
+        config.limits.batch = 5_000;
+    })
+    .await;
+    let all: Vec<_> = (0..2_200).map(|n| json!({"topic": format!("orders.t{}", n % 1_100), "data": n})).collect();
+    assert_eq!(rig.post("/publish", "secret-all", &json!(all).to_string()).await.status, 200);
+    let page = rig.get(&format!("/history/orders.*?after={}&limit=1", rig.id(0)), "secret-all").await;
+    assert_eq!(numbers(&page), [1_100]);
+    let page = page.json();
+    let mut gaps = page["gaps"].as_array().expect("a list").clone();
+    assert_eq!(gaps.len(), 1_001);
+    let rest = gaps.pop().expect("the last");
+    let mut lost: Vec<Value> = (0..1_100).map(|n| json!([format!("orders.t{n}"), rig.id(n + 1)])).collect();
+    lost.retain(|lost| !gaps.iter().any(|gap| json!([gap["topic"], gap["to"]]) == *lost));
+    assert_eq!(lost.len(), 100, "the others are told by name");
+    let to = lost.iter().map(|lost| lost[1].as_str().expect("an id")).max_by_key(|id| (id.len(), *id));
+    let expected = json!({"type": "gap", "topic": "orders.*", "from": rig.id(0), "to": to, "reason": "retention"});
+    assert_eq!(rest, expected);
     rig.end().await;
 }

@@ -183,7 +183,7 @@ async fn what_came_of_a_publish_is_told_however_little_room_there_is() {
     let (slow, _far) = duplex(64);
     let mut subscriber = rig.live.hub.subscriber(slow, &RelayV1);
     subscriber.reply(&mut Context::from_waker(Waker::noop()), &[b'x'; 1_000]);
-    until("a slow reader is dropped for it", || subscriber.connection().ending() == Some(Close::Lagging)).await;
+    until("a slow reader is dropped for it", || subscriber.connection().ending() == Some(Close::Shed)).await;
     assert_eq!(rig.live.hub.outbound.dropped.get(), 1, "the answer is not counted as dropped");
     let answer = peer.answer().await.expect("all of it");
     assert_eq!((answer.status, answer.json().as_array().map(Vec::len)), (200, Some(1_000)));
@@ -218,7 +218,7 @@ async fn of_those_at_one_message_whoever_takes_nothing_goes_first() {
     assert!(reads.connection().poll_rest(&mut cx, || hub.clock() + 1_000).is_pending(), "there is more");
     assert_eq!(hub.shed(hub.outbound.held() / 2), 2);
     let ended: Vec<_> = pairs.iter().map(|(subscriber, _)| subscriber.connection().ending()).collect();
-    assert_eq!(ended, [None, Some(Close::Lagging), Some(Close::Lagging)]);
+    assert_eq!(ended, [None, Some(Close::Shed), Some(Close::Shed)]);
     rig.end().await;
 }
 

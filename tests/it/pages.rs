@@ -30,6 +30,11 @@ async fn foreign_origins_are_refused_and_allowed_ones_may_read() {
         }
         assert_eq!(answer.header("access-control-allow-credentials"), "");
     }
+    // No list lets a page in where operators are: to be told to add it to one that has it already helps nobody.
+    let refused = call(rig.admin, "GET /config HTTP/1.1\r\nOrigin: https://app.example\r\n", "").await;
+    let detail = "pages of `https://app.example` may not call the admin listener, whatever `server.allowed_origins` says: \
+                  call it without a browser";
+    assert_eq!(refused.problem(), (403, "origin-denied".into(), detail.into()));
     let head = "POST /publish/cats HTTP/1.1\r\nOrigin: https://app.example\r\nContent-Type: text/plain\r\n";
     let refused = rig.call(head, "1").await;
     assert_eq!((refused.status, refused.header("access-control-allow-origin")), (415, "https://app.example"));

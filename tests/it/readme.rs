@@ -370,7 +370,8 @@ fn anchor(heading: &str) -> String {
 #[test]
 fn when_to_come_back_is_said_where_a_goaway_tells_it() {
     let page = read(WEBSOCKET);
-    let closes = [Close::OverCapacity, Close::Lagging, Close::Internal, Close::Draining, Close::NoSignOfLife];
+    let closes =
+        [Close::OverCapacity, Close::Lagging, Close::Shed, Close::Internal, Close::Draining, Close::NoSignOfLife];
     for close in closes {
         let told = goaway(close, &Limits::default()).is_some();
         assert_eq!(close.reason().contains("`reconnect_after_ms`"), told, "the reason of {close:?}");

@@ -1,9 +1,11 @@
 //! Registrations: who may make one, what its connection is, how it ends.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::peer::Answer;
-use crate::rig::{Rig, grants, token};
+use crate::rig::{Rig, grants, snapshot, token};
 use crate::subscriber::Subscriber;
 
 async fn register(rig: &Rig, secret: &str, body: Value) -> Answer {
@@ -201,5 +203,25 @@ async fn a_stream_that_is_refused_sends_nobody_away() {
     assert_eq!(rig.get(&format!("/events/{id}?topic=orders.eu"), "").await.status, 403);
     publish(&rig, json!({"topic": "cats", "data": 7})).await;
     assert_eq!(socket.payload().await, 7, "it goes on");
+    rig.end().await;
+}
+
+/// It was told that a newer connection had taken its place, for which an event stream stays away for a day; and there was
+/// none.
+#[tokio::test]
+async fn a_websocket_that_is_refused_sends_nobody_away() {
+    let rig = Rig::start(|_| {}).await;
+    let url = url(&rig, "secret-all", json!({"user_id": 1, "topics": ["cats"]})).await;
+    let mut older = Subscriber::connect(&url, &[]).await;
+    assert_eq!(older.json().await["type"], "hello");
+    assert_eq!(older.json().await["type"], "synced");
+    // The older one has not come to the place in the log where this took effect.
+    let mut next = snapshot(|config| config.tokens[0].grants.register.clear());
+    next.generation = 2;
+    drop(rig.live.commit(Arc::new(next)));
+    let mut newer = Subscriber::connect(&url, &[]).await;
+    assert_eq!(newer.closed().await.0, 4011);
+    publish(&rig, json!({"topic": "cats", "data": 7})).await;
+    assert_eq!(older.payload().await, 7, "it goes on");
     rig.end().await;
 }

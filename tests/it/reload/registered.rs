@@ -146,9 +146,43 @@ async fn a_registration_ends_with_the_grant_by_which_it_was_made() {
         assert_eq!(stream.expect("close").await["code"], 4011);
         stream.end().await;
         let mut again = self::socket(&site, &id, &[]).await;
-        assert_eq!(again.closed().await.0, 4011);
+        assert_eq!(again.closed().await.0, 4001, "there is no such registration any more");
         let socket = TcpStream::connect(site.public).await.expect("it listens");
         let refused = EventStream::try_open(socket, &format!("/events/{other}"), "").await;
         assert_eq!(refused.err().map(|(status, _)| status), Some(401));
+    }
+}
+
+/// It held its place until `limits.registration_ttl` had passed, or for as long as somebody tried its URL, so that nobody
+/// else could register; and with the token or the grant its URL came back, which was given away under the old one.
+#[tokio::test]
+async fn what_a_reload_ends_makes_room_and_does_not_come_back() {
+    let with = |tokens: &str| format!("{HEAD}{CATS}{tokens}[limits]\nregistrations = 2\n");
+    let grants = "subscribe = [\"**\"]\n";
+    let all = token("all", &format!("{grants}register = [\"*\"]"));
+    let leaked = token("leaked", &format!("{grants}register = [\"*\"]"));
+    let before = with(&format!("{all}{leaked}"));
+    for (without, code) in [(all.clone(), 4010), (format!("{all}{}", token("leaked", grants)), 4011)] {
+        let site = Site::start(&[("relay.toml", &before)]).await;
+        let register = async |secret: &str| {
+            let head = "POST /register HTTP/1.1\r\nContent-Type: application/json\r\n";
+            site.call(&format!("{head}Authorization: Bearer {secret}\r\n"), r#"{"user_id":1,"topics":["cats"]}"#).await
+        };
+        let [used, idle] = [register("leaked").await, register("leaked").await]
+            .map(|answer| answer.json()["id"].as_str().expect("an id").to_owned());
+        assert_eq!(register("all").await.status, 503);
+        let mut connected = socket(&site, &used, &[]).await;
+        assert_eq!(connected.json().await["type"], "hello");
+
+        site.change(&with(&without)).await;
+        assert_eq!(connected.closed().await.0, code);
+        assert_eq!(site.live.registrations.count(), 0);
+        let kept = register("all").await.json()["id"].as_str().expect("there is room").to_owned();
+
+        site.change(&before).await;
+        for id in [used, idle] {
+            assert_eq!(socket(&site, &id, &[]).await.closed().await.0, 4001);
+        }
+        assert_eq!(socket(&site, &kept, &[]).await.json().await["type"], "hello", "another token's are left alone");
     }
 }
