@@ -11,6 +11,8 @@ mod list;
 mod members;
 mod no_socket;
 pub mod outbound;
+#[cfg(test)]
+mod rig;
 mod shard;
 mod stamp;
 pub mod subscriber;
