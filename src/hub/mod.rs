@@ -48,8 +48,8 @@ pub struct Size {
     pub shards: usize,
     /// Bytes that the window keeps.
     pub window: usize,
-    /// After so many connections a shard lets other tasks run: new publishes then join its next batch, without which a
-    /// burst costs more than twice as much.
+    /// After so many connections, of one pass or of several, a shard lets other tasks run: new publishes then join its next
+    /// batch, without which a burst costs more than twice as much.
     pub stride: usize,
 }
 

@@ -8,6 +8,8 @@
 //! Locks are taken in the order connection, shard, window. Whoever appends holds the log's lock, and waits for none of the
 //! first two.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
@@ -26,7 +28,7 @@ use crate::name::{Pattern, TopicName};
 
 /// Bytes of payload in one batch, or one message.
 const BATCH_BYTES: usize = 64 << 10;
-/// After so many bytes a pass lets other tasks run, as it does after so many connections.
+/// After so many bytes a shard lets other tasks run, as it does after so many connections.
 const YIELD_BYTES: usize = 256 << 10;
 
 /// Connections that the processor is asked to fetch together: it waits for all of them as long as for one. Of more, the
@@ -72,6 +74,15 @@ struct Scratch {
     touched: Vec<SlotId>,
     list: List,
     messages: Vec<Arc<Message>>,
+    turn: Turn,
+}
+
+/// What a shard has done since it last waited or let other tasks run: of one pass or of many, for a shard of few members has
+/// none that is long, and no end of them while messages keep coming.
+#[derive(Default, Clone, Copy)]
+struct Turn {
+    connections: usize,
+    bytes: usize,
 }
 
 /// A pass that has been prepared.
@@ -125,7 +136,7 @@ impl Shard {
         tokio::task::unconstrained(async {
             let mut scratch = Scratch::default();
             loop {
-                self.news.notified().await;
+                self.wait(&mut scratch.turn).await;
                 self.beats.fetch_add(1, Ordering::Relaxed);
                 while self.pass(hub, &mut scratch).await {}
             }
@@ -133,13 +144,27 @@ impl Shard {
         .await;
     }
 
+    /// Waits for news; a turn ends where they have not come yet.
+    async fn wait(&self, turn: &mut Turn) {
+        let mut news = pin!(self.news.notified());
+        poll_fn(|cx| {
+            let polled = news.as_mut().poll(cx);
+            if polled.is_pending() {
+                *turn = Turn::default();
+            }
+            polled
+        })
+        .await;
+    }
+
     /// Serves one batch; `false` when there was none.
     async fn pass(&self, hub: &Hub, scratch: &mut Scratch) -> bool {
         let Some(pass) = self.prepare(hub, scratch) else { return false };
-        let Scratch { list, messages, .. } = scratch;
+        let Scratch { list, messages, turn: now, .. } = scratch;
+        let mut turn = *now;
         list.sort();
         let List { items, groups, .. } = &mut *list;
-        let (mut connections, mut bytes, mut last) = (0, 0, 0);
+        let mut last = 0;
         for (n, item) in items.iter().enumerate() {
             if n % AHEAD == 0 {
                 items[n..].iter().take(AHEAD).for_each(|item| item.connection.fetch());
@@ -148,14 +173,18 @@ impl Shard {
                 groups[last as usize].batch = None;
                 last = item.group;
             }
-            bytes += self.serve(item, &pass, &mut groups[item.group as usize], messages, hub.epoch());
-            connections += 1;
-            if connections >= self.stride || bytes >= YIELD_BYTES {
-                (connections, bytes) = (0, 0);
-                self.beats.fetch_add(1, Ordering::Relaxed);
-                tokio::task::yield_now().await;
+            turn.bytes += self.serve(item, &pass, &mut groups[item.group as usize], messages, hub.epoch());
+            turn.connections += 1;
+            if self.is_over(turn) {
+                turn = self.make_room().await;
             }
         }
+        // One that serves nobody counts as well: those who are far behind have the shard look at every message.
+        turn.connections += usize::from(items.is_empty());
+        if self.is_over(turn) {
+            turn = self.make_room().await;
+        }
+        *now = turn;
         list.end(messages);
         messages.clear();
         self.state().end(list, pass.lists);
@@ -164,9 +193,20 @@ impl Shard {
         true
     }
 
+    fn is_over(&self, turn: Turn) -> bool {
+        turn.connections >= self.stride || turn.bytes >= YIELD_BYTES
+    }
+
+    /// Lets other tasks run, and begins a new turn.
+    async fn make_room(&self) -> Turn {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+        Turn::default()
+    }
+
     /// Takes a batch and decides who gets what of it.
     fn prepare(&self, hub: &Hub, scratch: &mut Scratch) -> Option<Pass> {
-        let Scratch { touched, list, messages } = scratch;
+        let Scratch { touched, list, messages, .. } = scratch;
         let mut lists = false;
         let mut state = self.state();
         let start = state.position;

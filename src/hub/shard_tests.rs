@@ -1,5 +1,9 @@
-use std::pin::pin;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -7,10 +11,11 @@ use futures::FutureExt;
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use proptest::prop_assert_eq;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Scratch;
 use crate::hub::Hub;
-use crate::hub::connection::NoSocket;
+use crate::hub::connection::{Io, NoSocket};
 use crate::hub::entry::Mark;
 use crate::hub::rig::{Member, Number, append, hub, poll};
 use crate::name::Pattern;
@@ -61,6 +66,72 @@ fn handing_over_many_members_yields_as_serving_them_does() {
         assert_eq!(members.iter_mut().map(|m| m.subscriber.is_live()).filter(|live| !live).count(), handed_over);
     }
     assert!(poll(pass.as_mut()));
+}
+
+/// A socket beside which somebody publishes whenever something is written to it, so often.
+struct Busy {
+    hub: Arc<OnceLock<Arc<Hub>>>,
+    written: Arc<AtomicUsize>,
+}
+
+const TIMES: usize = 20;
+
+impl Io for Busy {}
+
+impl AsyncRead for Busy {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Busy {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.written.fetch_add(1, Ordering::Relaxed) < TIMES {
+            append(self.hub.get().expect("it was said"), &["a"]);
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Each pass counted for itself: a shard of few members never made room while a topic was busy, and an event stream that it
+/// had woken on its thread stood still for as long.
+#[test]
+fn a_shard_of_one_member_makes_room_too_while_messages_keep_coming() {
+    let hub = hub(4);
+    let (busy, written) = (Arc::new(OnceLock::new()), Arc::new(AtomicUsize::new(0)));
+    let mut member = hub.subscriber(Busy { hub: busy.clone(), written: written.clone() }, &Number);
+    assert!(busy.set(hub.clone()).is_ok());
+    member.subscribe(vec![(Pattern::parse("a").expect("a name"), After::Live)], None);
+    assert!(member.join());
+    append(&hub, &["a"]);
+    let mut run = pin!(hub.shards[0].run(&hub));
+    for turn in 1..=3 {
+        assert!(!poll(run.as_mut()));
+        assert_eq!(written.load(Ordering::Relaxed), 4 * turn);
+    }
+}
+
+/// Somebody far behind has the shard look at each message all the same.
+#[test]
+fn passes_that_serve_nobody_make_room_too() {
+    let (hub, mut scratch) = (hub(4), Scratch::default());
+    let mut member = Member::new(&hub, &["a"]);
+    member.subscriber.take_back();
+    for pass in 1..=8 {
+        append(&hub, &["a"]);
+        let mut nobodys = pin!(hub.shards[0].pass(&hub, &mut scratch));
+        let makes_room = !poll(nobodys.as_mut());
+        assert_eq!(makes_room, pass % 4 == 0, "pass {pass}");
+        assert!(!makes_room || poll(nobodys));
+    }
 }
 
 /// Ten thousand who wanted a different half of a batch each held a copy of theirs until all of them had been served.
