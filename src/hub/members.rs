@@ -20,6 +20,10 @@ use crate::principal::Principal;
 /// themselves.
 const SEARCH: usize = 1 << 16;
 
+/// Of so many subscriptions of a member each is looked at, to find out whether it wants a topic; of more, those who want the
+/// topic.
+const LOOK: usize = 128;
+
 /// What a subscription takes at most in its shard, the longest pattern included.
 pub(super) const SUBSCRIPTION_BYTES: usize =
     Patterns::<Vec<SlotId>>::EACH_BYTES + allocated(in_list(size_of::<SlotId>())) + in_list(size_of::<Pattern>());
@@ -163,10 +167,12 @@ impl Members {
     pub(super) fn note(&mut self, record: &Record, bit: usize, touched: &mut Vec<SlotId>) -> bool {
         let mut all = true;
         let Self { slots, exact, patterns, users, .. } = self;
-        let mut want = |id: SlotId, subscribed: bool| {
+        let mut want = |id: SlotId, is_subscribed: bool| {
             let Some(slot) = slots[id as usize].as_mut().filter(|slot| slot.live) else { return };
             all &= record.seq > slot.joined_at.seq;
-            if record.seq > slot.joined_at.seq && (subscribed || slot.subscribes(&record.topic)) {
+            if record.seq > slot.joined_at.seq
+                && (is_subscribed || subscribes(&slot.subscriptions, id, exact, patterns, &record.topic))
+            {
                 if slot.wants == 0 {
                     touched.push(id);
                 }
@@ -183,6 +189,12 @@ impl Members {
             ControlFlow::Continue(())
         });
         all
+    }
+
+    /// Whether the member wants what is published to a topic.
+    pub(super) fn subscribes(&self, id: SlotId, topic: &TopicName) -> bool {
+        let slot = self.slots[id as usize].as_ref();
+        slot.is_some_and(|slot| subscribes(&slot.subscriptions, id, &self.exact, &self.patterns, topic))
     }
 
     /// Live members that a reload affects.
@@ -232,10 +244,23 @@ impl Slot {
     pub(super) fn is_live(&self) -> bool {
         self.live
     }
+}
 
-    pub(super) fn subscribes(&self, topic: &TopicName) -> bool {
-        self.subscriptions.iter().any(|pattern| pattern.matches(topic))
+/// As [`Members::subscribes`].
+fn subscribes(
+    own: &[Pattern],
+    id: SlotId,
+    exact: &AHashMap<TopicName, Vec<SlotId>>,
+    patterns: &Patterns<Vec<SlotId>>,
+    topic: &TopicName,
+) -> bool {
+    if own.len() <= LOOK {
+        return own.iter().any(|pattern| pattern.matches(topic));
     }
+    let is_among =
+        |ids: &Vec<SlotId>| if ids.contains(&id) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    exact.get(topic).is_some_and(|ids| is_among(ids).is_break())
+        || patterns.containing(topic.as_str(), is_among).is_break()
 }
 
 fn remove_from<K: std::hash::Hash + Eq>(lists: &mut AHashMap<K, Vec<SlotId>>, key: &K, id: SlotId) {

@@ -306,16 +306,15 @@ impl State {
         if cursor < head {
             return None;
         }
-        let slot = self.members.slot(id);
-        slot.joined_at = cursor;
+        self.members.slot(id).joined_at = cursor;
         // The list has nobody who wants the topic and was not live, and none who has got what its next pass is about.
         if let Some(Listed { topic, made }) = &self.listed
-            && (cursor.seq > self.position.seq || slot.known != Some(*made))
+            && (cursor.seq > self.position.seq || self.members.slot(id).known != Some(*made))
         {
-            if slot.subscribes(topic) {
+            if self.members.subscribes(id, topic) {
                 self.unlist();
             } else {
-                slot.known = Some(*made);
+                self.members.slot(id).known = Some(*made);
             }
         }
         self.members.set_live(id, true);
@@ -346,9 +345,11 @@ impl State {
 
     /// Lets the list go if the member may be on it, which then would keep its socket, or give it what it wants no more.
     fn unlist_with(&mut self, id: SlotId) {
-        let slot = self.members.slot(id);
-        let known = slot.known.take();
-        if self.listed.as_ref().is_some_and(|listed| known == Some(listed.made) && slot.subscribes(&listed.topic)) {
+        let known = self.members.slot(id).known.take();
+        if let Some(Listed { topic, made }) = &self.listed
+            && known == Some(*made)
+            && self.members.subscribes(id, topic)
+        {
             self.unlist();
         }
     }

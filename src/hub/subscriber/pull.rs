@@ -3,6 +3,7 @@
 //! Notices come where they belong in the order of the log: a gap before what follows it, `synced` behind what it is
 //! about.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::hub::entry::{Cursor, Mark, Message};
@@ -10,8 +11,9 @@ use crate::hub::gaps::Gap;
 use crate::hub::subscriber::{Item, Pulled, Subscriber};
 use crate::hub::window::Fetch;
 use crate::message::{Position, Record, Seq};
-use crate::name::{Pattern, TopicName};
+use crate::name::Pattern;
 use crate::notice::{GapReason, Notice};
+use crate::patterns::Patterns;
 use crate::plugin::{Query, StoreError};
 
 /// Messages in one page of the store.
@@ -19,6 +21,17 @@ const PAGE: usize = 256;
 /// Messages of the window that are looked at in one pull, and bytes of payload in its answer.
 const PULL_MESSAGES: usize = 256;
 const PULL_BYTES: usize = 64 << 10;
+/// For more messages than these, and of more subscriptions, a tree of the subscriptions is made first: to add one to it costs
+/// as much as to compare it with so many topics.
+const FEW_MESSAGES: usize = 32;
+const FEW_SUBSCRIPTIONS: usize = 128;
+
+/// What a subscriber wants, to be asked for each message of one pull.
+enum Wanted {
+    Each,
+    /// Floors by patterns.
+    Tree(Patterns<Seq>),
+}
 
 impl Subscriber {
     /// What comes next, for one that is not live. After sending it, [`Self::settle`].
@@ -52,11 +65,12 @@ impl Subscriber {
 
     fn pull_window(&mut self, mut cursor: Cursor, messages: Vec<Arc<Message>>) -> Pulled {
         let mut pulled = Pulled::default();
+        let wanted = self.wanted(messages.len());
         for message in messages {
             let seq = message.record.seq;
             self.tell_due(seq - 1, cursor, &mut pulled);
             cursor.seq = seq;
-            if self.wants(&message.record) {
+            if self.wants(&wanted, &message.record) {
                 pulled.items.push((Item::Message(message), cursor));
             }
         }
@@ -86,10 +100,11 @@ impl Subscriber {
             let [from, to] = [gap.from, gap.to].map(|seq| Position { epoch, seq });
             pulled.items.push((Item::Notice(Notice::Gap { topics: gap.topics, from, to, reason }), cursor));
         }
+        let wanted = self.wanted(page.records.len());
         for record in page.records {
             let seq = record.seq;
             self.tell_due(seq - 1, at(seq - 1), &mut pulled);
-            if self.wants(&record) {
+            if self.wants(&wanted, &record) {
                 let topic = self.hub.topic(&record.topic);
                 pulled.items.push((Item::Message(Arc::new(Message::new(record, topic))), at(seq)));
             }
@@ -122,12 +137,30 @@ impl Subscriber {
         pulled.items.extend(replay.due.drain(..due).map(|(_, notice)| (Item::Notice(notice), cursor)));
     }
 
-    fn wants(&self, record: &Record) -> bool {
-        let addressed = record.user.as_ref().is_none_or(|user| Some(user) == self.user.as_ref());
-        addressed && self.subscribes(&record.topic, record.seq)
+    fn wanted(&self, messages: usize) -> Wanted {
+        if messages <= FEW_MESSAGES || self.subscriptions.len() <= FEW_SUBSCRIPTIONS {
+            return Wanted::Each;
+        }
+        let mut floors = Patterns::default();
+        self.subscriptions.iter().for_each(|s| floors.insert(s.pattern.clone(), s.floor));
+        Wanted::Tree(floors)
     }
 
-    fn subscribes(&self, topic: &TopicName, seq: Seq) -> bool {
-        self.subscriptions.iter().any(|s| seq > s.floor && s.pattern.matches(topic))
+    fn wants(&self, wanted: &Wanted, record: &Record) -> bool {
+        let Record { topic, user, seq, .. } = record;
+        let is_addressed = user.as_ref().is_none_or(|user| Some(user) == self.user.as_ref());
+        is_addressed
+            && match wanted {
+                Wanted::Each => self.subscriptions.iter().any(|s| *seq > s.floor && s.pattern.matches(topic)),
+                Wanted::Tree(floors) => floors.containing(topic.as_str(), |floor| above(*floor, *seq)).is_break(),
+            }
     }
 }
+
+fn above(floor: Seq, seq: Seq) -> ControlFlow<()> {
+    if seq > floor { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+#[cfg(test)]
+#[path = "pull_tests.rs"]
+mod tests;
