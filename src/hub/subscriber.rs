@@ -135,8 +135,10 @@ impl Subscriber {
             self.set_back(stood, oldest, head);
         }
         let replay = self.replay.get_or_insert_default();
+        // Also of one that has nothing to be set back over, because it has not come on yet.
+        replay.asked |= oldest < head;
         for ((pattern, after), floor) in list.into_iter().zip(floors) {
-            if after == After::Earliest && oldest < stood.seq {
+            if after == After::Earliest {
                 replay.earliest.push((pattern.clone(), head));
             }
             if floor.is_none() {
@@ -156,7 +158,6 @@ impl Subscriber {
         self.subscriptions.iter_mut().for_each(|s| s.floor = s.floor.max(stood.seq));
         let replay = self.replay.get_or_insert_default();
         replay.until = replay.until.max(bound);
-        replay.asked = true;
         self.cursor = Some(Cursor { seq: oldest, ..stood });
     }
 

@@ -66,6 +66,10 @@ impl Subscriber {
     fn pull_window(&mut self, mut cursor: Cursor, messages: Vec<Arc<Message>>) -> Pulled {
         let mut pulled = Pulled::default();
         let wanted = self.wanted(messages.len());
+        if let Some(replay) = &mut self.replay {
+            // What is gone from here on was there when it was asked for.
+            (replay.asked, replay.earliest) = Default::default();
+        }
         for message in messages {
             let seq = message.record.seq;
             self.tell_due(seq - 1, cursor, &mut pulled);
