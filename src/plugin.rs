@@ -62,7 +62,7 @@ pub trait Store: Send + Sync {
     /// Evicts what has aged. Called about once a second.
     fn sweep(&self, now: Time) -> BoxFuture<'_, ()>;
 
-    /// Bytes of payload retained now for each declared topic, for the metrics.
+    /// Bytes of payload retained now for each declared topic, for the metrics. No append waits for it.
     fn retained(&self) -> Vec<(Pattern, usize)>;
 }
 

@@ -1,0 +1,149 @@
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use super::{Digests, Log, MemoryStore};
+use crate::name::{Pattern, TopicName};
+use crate::plugin::{Draft, IdempotencyKey, Page, Query, Receipt, Retention, Store};
+use crate::schema::Payload;
+use crate::store::Settings;
+use crate::time::Time;
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+
+/// A log that keeps messages of `a` and of the family `f.{x}` for an hour, and keys for five minutes.
+fn store() -> MemoryStore {
+    let store = MemoryStore::new(&Settings { key_window: Duration::from_secs(300), keys: 100 });
+    let age = Duration::from_secs(3_600);
+    let rules = ["a", "f.{x}"].map(|name| {
+        let declared = Pattern::parse(name).expect("a name");
+        (declared.clone(), Retention { count: 100, bytes: 1_000, age, declared, topics: 100_000 })
+    });
+    store.retain(rules.into_iter().collect());
+    store
+}
+
+fn draft(topic: &str) -> Draft {
+    let topic = TopicName::parse(topic).expect("a topic");
+    Draft { topic, user: None, payload: Payload::from_log("1".into()), key: None }
+}
+
+fn append(log: &mut Log, key: &str, now: i64) -> Receipt {
+    let key = IdempotencyKey { principal: "p".into(), key: key.into() };
+    append_all(log, vec![Draft { key: Some(key), ..draft("a") }], now)[0]
+}
+
+fn append_all(log: &mut Log, drafts: Vec<Draft>, now: i64) -> Vec<Receipt> {
+    let digests = Digests::of(&drafts);
+    log.append(drafts, &digests, Time(now)).expect("there is room").0
+}
+
+fn family(topics: usize) -> Vec<Draft> {
+    (0..topics).map(|n| draft(&format!("f.{n}"))).collect()
+}
+
+fn retained(log: &Log) -> Vec<u64> {
+    log.rings.order.after(0).map(|record| record.seq).collect()
+}
+
+fn patterns<const N: usize>(texts: [&str; N]) -> [Pattern; N] {
+    texts.map(|text| Pattern::parse(text).expect("a pattern"))
+}
+
+/// Reads to the end; between the first turn and the second something is done.
+fn read(store: &MemoryStore, topics: &[Pattern], after: u64, meanwhile: impl FnOnce(&mut Log)) -> Page {
+    let mut read = pin!(store.read(Query { topics, after, until: store.head(), limit: 1_000 }));
+    let cx = &mut Context::from_waker(Waker::noop());
+    let mut meanwhile = Some(meanwhile);
+    loop {
+        if let Poll::Ready(page) = read.as_mut().poll(cx) {
+            return page.expect("memory can be read");
+        }
+        if let Some(meanwhile) = meanwhile.take() {
+            meanwhile(&mut store.log());
+        }
+    }
+}
+
+fn sweep(log: &mut Log, now: i64) {
+    (0..).find(|block| !log.sweep(*block, Time(now)));
+}
+
+#[test]
+fn a_clock_that_steps_back_a_little_is_waited_for_and_one_that_was_ahead_is_followed() {
+    let store = store();
+    let mut log = store.log();
+    let times = [10 * HOUR, 9 * HOUR + 59 * MINUTE, 10 * HOUR + 1, 8 * HOUR, 8 * HOUR + 1];
+    let got = times.map(|now| append(&mut log, &now.to_string(), now).time.0);
+    assert_eq!(got, [10 * HOUR, 10 * HOUR, 10 * HOUR + 1, 8 * HOUR, 8 * HOUR + 1]);
+}
+
+#[test]
+fn what_was_appended_by_a_clock_that_was_ahead_ages_no_later_than_what_follows() {
+    let store = store();
+    let mut log = store.log();
+    for (key, now) in [("one", 10 * HOUR), ("ahead", 90 * HOUR), ("two", 10 * HOUR + 1), ("three", 10 * HOUR + 2)] {
+        append(&mut log, key, now);
+    }
+    sweep(&mut log, 11 * HOUR - 1);
+    assert_eq!(retained(&log), [1, 2, 3, 4]);
+    sweep(&mut log, 11 * HOUR);
+    assert_eq!(retained(&log), [2, 3, 4]);
+    sweep(&mut log, 11 * HOUR + 1);
+    assert_eq!(retained(&log), [4]);
+    assert!(!append(&mut log, "ahead", 11 * HOUR + 2).duplicate, "a key is not remembered beyond its window");
+}
+
+/// Each was compared with each other new one, and nobody published meanwhile: a quarter of a minute for 50,000.
+#[test]
+fn a_batch_of_new_topics_costs_about_as_much_as_one_of_known_ones() {
+    let store = store();
+    let mut log = store.log();
+    let mut took = || {
+        let began = Instant::now();
+        append_all(&mut log, family(20_000), HOUR);
+        began.elapsed()
+    };
+    let (new, known) = (took(), took());
+    assert!(new < known * 30, "{new:?} for new ones, {known:?} for known ones");
+}
+
+/// What it had evicted is known of its family alone. It opens anew while the reading is under way, where that has been
+/// already.
+#[test]
+fn a_topic_that_opens_behind_the_back_of_a_reading_has_its_gap_told() {
+    let store = store();
+    let mut log = store.log();
+    append_all(&mut log, vec![draft("f.t")], 10 * HOUR);
+    append_all(&mut log, family(10_000), 10 * HOUR);
+    append_all(&mut log, vec![draft("f.t")], 12 * HOUR);
+    sweep(&mut log, 11 * HOUR);
+    sweep(&mut log, 13 * HOUR);
+    let [family] = patterns(["f.*"]);
+    assert!(log.rings.evicted_of_families(&family) > 0, "ten thousand are remembered one by one");
+    drop(log);
+    let topics = patterns(["f.t", "a.*"]);
+    let page = read(&store, &topics, 0, |log| {
+        append_all(log, vec![draft("f.t")], 13 * HOUR);
+    });
+    assert_eq!(page.evicted, [(topics[0].clone(), 10_002)]);
+}
+
+/// It was summed up ring by ring at each scrape, with all publishers waiting.
+#[test]
+fn how_much_is_retained_is_known_without_a_look_at_each_topic() {
+    let took = |topics: usize| {
+        let store = store();
+        append_all(&mut store.log(), family(topics), HOUR);
+        let once = |_| {
+            let began = Instant::now();
+            let retained = store.retained();
+            assert!(retained.iter().any(|(name, bytes)| name.as_str() == "f.{x}" && *bytes == topics));
+            began.elapsed()
+        };
+        (0..5).map(once).min().expect("it was asked")
+    };
+    let (few, many) = (took(10), took(50_000));
+    assert!(many < few * 100, "{few:?} with ten topics, {many:?} with 50,000");
+}
