@@ -112,12 +112,14 @@ impl Store for MemoryStore {
     }
 
     fn remember(&self, keys: usize, window: Duration) {
-        self.log().keys.resize(keys, window);
+        self.log().keys.resize(keys, window, Time::now());
     }
 
     fn sweep(&self, now: Time) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            self.log().keys.expire(now);
+            while self.log().keys.forget_some(now) {
+                yield_now().await;
+            }
             // There may be a hundred thousand rings: publishers wait for those of one block.
             for block in 0.. {
                 if !self.log().sweep(block, now) {

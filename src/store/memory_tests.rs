@@ -147,3 +147,23 @@ fn how_much_is_retained_is_known_without_a_look_at_each_topic() {
     let (few, many) = (took(10), took(50_000));
     assert!(many < few * 100, "{few:?} with ten topics, {many:?} with 50,000");
 }
+
+/// A reload that shrank `limits.idempotency_keys` had all publishers wait until the last of the surplus was gone.
+#[test]
+fn surplus_keys_are_forgotten_in_turns() {
+    let store = store();
+    store.remember(6_000, Duration::from_secs(300));
+    let mut log = store.log();
+    (0..6_000).for_each(|n| _ = append(&mut log, &n.to_string(), HOUR));
+    drop(log);
+    for (seconds, still_known, forgotten) in [(300, Some("3000"), "2999"), (1, None, "5999")] {
+        store.remember(3_000, Duration::from_secs(seconds));
+        assert!(append(&mut store.log(), "5999", HOUR).duplicate, "the newest is known");
+        let mut sweep = pin!(store.sweep(Time(HOUR + 2_000)));
+        let cx = &mut Context::from_waker(Waker::noop());
+        let turns = (1..).find(|_| sweep.as_mut().poll(cx).is_ready());
+        assert!(turns > Some(3), "{turns:?} turns");
+        let mut is_known = |key: &str| append(&mut store.log(), key, HOUR).duplicate;
+        assert!(still_known.is_none_or(&mut is_known) && !is_known(forgotten));
+    }
+}
