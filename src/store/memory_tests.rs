@@ -167,3 +167,22 @@ fn surplus_keys_are_forgotten_in_turns() {
         assert!(still_known.is_none_or(&mut is_known) && !is_known(forgotten));
     }
 }
+
+/// As many forgotten topics as are remembered, and as many names as somebody may subscribe to, were compared each with each.
+#[test]
+fn what_was_forgotten_is_found_among_many_names_without_a_look_at_each() {
+    let names: Vec<_> = family(9_000).iter().map(|draft| Pattern::from(&draft.topic)).collect();
+    let took = |is_forgotten: bool| {
+        let store = store();
+        if is_forgotten {
+            append_all(&mut store.log(), family(9_000), HOUR);
+            sweep(&mut store.log(), 3 * HOUR);
+        }
+        let began = Instant::now();
+        let page = read(&store, &names, 0, |_| {});
+        assert_eq!(page.evicted.len(), if is_forgotten { 9_000 } else { 0 });
+        began.elapsed()
+    };
+    let (without, with) = (took(false), took(true));
+    assert!(with < without * 30, "{without:?} when nothing was forgotten, {with:?} when everything was");
+}

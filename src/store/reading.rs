@@ -199,7 +199,7 @@ impl Reading<'_> {
                     self.page.evicted.push((Pattern::from(&topic), seq));
                     continue;
                 }
-                for pattern in self.query.topics.iter().filter(|pattern| pattern.matches(&topic)) {
+                for pattern in self.topics.matching(&topic) {
                     let highest = together.entry(pattern).or_default();
                     *highest = seq.max(*highest);
                 }
@@ -238,7 +238,7 @@ impl Reading<'_> {
         };
         self.page.evicted.drain(..).for_each(|(topics, seq)| note(topics, seq));
         let log = self.store.log();
-        for ring in self.topics.exact.iter().filter_map(|topic| log.rings.find(topic)) {
+        for ring in self.topics.exact.keys().filter_map(|topic| log.rings.find(topic)) {
             if ring.evicted() > self.query.after {
                 note(Pattern::from(&ring.topic), ring.evicted());
             }
@@ -252,18 +252,23 @@ impl Reading<'_> {
 
 /// The patterns of a query, to be asked for thousands of topics.
 struct Topics<'a> {
-    exact: HashSet<&'a str>,
+    exact: HashMap<&'a str, &'a Pattern>,
     wildcards: Vec<&'a Pattern>,
 }
 
 impl<'a> Topics<'a> {
     fn of(patterns: &'a [Pattern]) -> Self {
         let (exact, wildcards): (Vec<_>, Vec<_>) = patterns.iter().partition(|pattern| pattern.is_exact());
-        Self { exact: exact.into_iter().map(Pattern::as_str).collect(), wildcards }
+        Self { exact: exact.into_iter().map(|pattern| (pattern.as_str(), pattern)).collect(), wildcards }
+    }
+
+    fn matching(&self, topic: &TopicName) -> impl Iterator<Item = &'a Pattern> {
+        let wildcards = self.wildcards.iter().filter(|pattern| pattern.matches(topic));
+        self.exact.get(topic.as_str()).into_iter().chain(wildcards).copied()
     }
 
     fn any_matches(&self, topic: &TopicName) -> bool {
-        self.exact.contains(topic.as_str()) || self.wildcards.iter().any(|pattern| pattern.matches(topic))
+        self.exact.contains_key(topic.as_str()) || self.wildcards.iter().any(|pattern| pattern.matches(topic))
     }
 }
 
