@@ -130,6 +130,24 @@ fn a_topic_that_opens_behind_the_back_of_a_reading_has_its_gap_told() {
     assert_eq!(page.evicted, [(topics[0].clone(), 10_002)]);
 }
 
+/// Others of its family, of which there were too many, were taken for its own: it was told of their gaps for ever.
+#[test]
+fn a_topic_that_is_remembered_is_told_no_gaps_of_its_family() {
+    let store = store();
+    let mut log = store.log();
+    append_all(&mut log, vec![draft("f.t")], 10 * HOUR);
+    sweep(&mut log, 11 * HOUR);
+    append_all(&mut log, family(10_000), 11 * HOUR);
+    sweep(&mut log, 12 * HOUR);
+    let [family, topic, other] = patterns(["f.*", "f.t", "a.*"]);
+    assert!(log.rings.evicted_of_families(&family) > 0, "ten thousand are remembered one by one");
+    drop(log);
+    for topics in [vec![topic.clone()], vec![topic.clone(), other]] {
+        assert_eq!(read(&store, &topics, 1, |_| {}).evicted, [], "{topics:?}");
+        assert_eq!(read(&store, &topics, 0, |_| {}).evicted, [(topic.clone(), 1)], "{topics:?}");
+    }
+}
+
 /// It was summed up ring by ring at each scrape, with all publishers waiting.
 #[test]
 fn how_much_is_retained_is_known_without_a_look_at_each_topic() {

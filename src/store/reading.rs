@@ -65,12 +65,13 @@ fn exact(log: &Log, query: Query<'_>) -> Page {
     page
 }
 
-/// Adds what topics without a ring had evicted: their `own`, and that of their families. Those that only a wildcard
-/// reaches stand together as the wildcard, so that an answer is not longer than what exists.
+/// Adds what topics without a ring had evicted: their `own`, where they are remembered one by one, and else that of their
+/// families. Those that only a wildcard reaches stand together as the wildcard, so that an answer is not longer than what
+/// exists.
 fn push_forgotten(rings: &Rings, query: Query<'_>, own: impl Fn(&Pattern) -> Seq, evicted: &mut Vec<(Pattern, Seq)>) {
     for pattern in query.topics {
-        let has_ring = rings.place(pattern.as_str()).is_some();
-        let families = if has_ring { 0 } else { rings.evicted_of_families(pattern) };
+        let is_known = rings.find(pattern.as_str()).is_some();
+        let families = if is_known { 0 } else { rings.evicted_of_families(pattern) };
         let seq = families.max(own(pattern));
         if seq > query.after {
             evicted.push((pattern.clone(), seq));
