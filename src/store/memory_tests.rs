@@ -130,6 +130,28 @@ fn a_topic_that_opens_behind_the_back_of_a_reading_has_its_gap_told() {
     assert_eq!(page.evicted, [(topics[0].clone(), 10_002)]);
 }
 
+/// What goes with its topic is told together with others, as the pattern that was asked for: the message stayed in the page
+/// all the same.
+#[test]
+fn a_message_whose_topic_goes_while_it_is_read_is_told_and_not_shown() {
+    for again in [false, true] {
+        let store = store();
+        append_all(&mut store.log(), vec![draft("f.t")], 10 * HOUR);
+        append_all(&mut store.log(), family(600), 11 * HOUR);
+        let topics = patterns(["f.*"]);
+        let page = read(&store, &topics, 0, |log| {
+            sweep(log, 11 * HOUR);
+            if again {
+                append_all(log, vec![draft("f.t")], 11 * HOUR);
+            }
+        });
+        let shown = page.records.iter().map(|record| record.seq).collect::<Vec<_>>();
+        assert_eq!(shown, (2..=601).collect::<Vec<_>>());
+        let told = if again { "f.t" } else { "f.*" };
+        assert_eq!(page.evicted, [(Pattern::parse(told).expect("a pattern"), 1)]);
+    }
+}
+
 /// Others of its family, of which there were too many, were taken for its own: it was told of their gaps for ever.
 #[test]
 fn a_topic_that_is_remembered_is_told_no_gaps_of_its_family() {

@@ -229,8 +229,8 @@ impl Reading<'_> {
         Some((block, evicted.collect()))
     }
 
-    /// Something was evicted meanwhile, or has moved to another place: finds what was passed by before it stood there,
-    /// takes one of what was seen at two places, and takes out of the page what has gone.
+    /// Something was evicted meanwhile, or has moved to another block. Adds exact topics whose ring stands in a block by now
+    /// that was read before, keeps the higher seq of one that was seen twice, and drops the records that are told to be gone.
     fn look_again(&mut self) {
         let mut evicted: HashMap<Pattern, Seq> = HashMap::new();
         let mut note = |topics, seq: Seq| {
@@ -244,9 +244,15 @@ impl Reading<'_> {
                 note(Pattern::from(&ring.topic), ring.evicted());
             }
         }
+        let is_told = |pattern: &Pattern, seq: Seq| evicted.get(pattern).is_some_and(|told| seq <= *told);
+        // A topic that was forgotten is told as a pattern, which is no word about those that are not.
+        let is_gone = |Record { topic, seq, .. }: &Record| {
+            log.rings.find(topic.as_str()).is_none_or(|ring| *seq <= ring.evicted())
+                && (is_told(&Pattern::from(topic), *seq)
+                    || self.topics.matching(topic).any(|pattern| is_told(pattern, *seq)))
+        };
+        self.page.records.retain(|record| !is_gone(record));
         drop(log);
-        let gone = |record: &Record| evicted.get(&Pattern::from(&record.topic)).is_some_and(|seq| record.seq <= *seq);
-        self.page.records.retain(|record| !gone(record));
         self.page.evicted.extend(evicted);
     }
 }
