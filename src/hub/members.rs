@@ -50,7 +50,8 @@ pub(super) struct Slot {
     /// What it gets can be written to it; else it is to look for itself.
     pub(super) has_socket: bool,
     subscriptions: Vec<Pattern>,
-    /// The pass with whose list it was compared since it last subscribed: it is on that, or wants nothing of its topic.
+    /// The list, by the pass that it was made for, that this member is known to agree with: it is on it, or does not want its
+    /// topic. Forgotten at each change of what it subscribes to.
     pub(super) known: Option<Stamp>,
     /// The shard serves it, and not its own task.
     live: bool,
@@ -209,7 +210,7 @@ impl Members {
     }
 
     /// For each member whether it subscribes to something that the mark names; `None` where it would take too long to find
-    /// out, for whoever publishes waits for this.
+    /// out, for those who join, leave and subscribe in this shard wait for this.
     fn named(&self, mark: &Mark) -> Option<Vec<bool>> {
         let mut named = vec![false; self.slots.len()];
         let (mut meter, mut seen, mut families) = (Meter(SEARCH), HashSet::new(), Patterns::default());
