@@ -143,7 +143,7 @@ impl Member {
         self.read();
         loop {
             let pulled = self.subscriber.pull().now_or_never().expect("from the window").expect("it can be read");
-            if pulled.head {
+            if pulled.at_head {
                 return;
             }
             let messages = pulled.items.iter().filter_map(|(item, _)| match item {

@@ -27,7 +27,7 @@ fn serve(hub: &Hub, scratch: &mut Scratch) {
 }
 
 fn is_listed(hub: &Hub) -> bool {
-    hub.shards[0].state().listed.is_some()
+    hub.shards[0].state().kept.is_some()
 }
 
 /// A list of 19,000 is made under this lock, and the log's was held by whoever waited for it: so all publishers were.

@@ -54,8 +54,8 @@ struct Subscription {
 struct Replay {
     /// Up to here the store is read, whatever the window still has: a resumed subscriber gets what is retained.
     until: Seq,
-    /// What is shown to be gone was gone when it was asked for: the first page shows it, of all topics. What a later one
-    /// shows was let go while it was being read.
+    /// Until the first page has been read: what that shows as evicted, of any topic, was gone when it was asked for. What a later
+    /// page shows was evicted during the reading.
     asked: bool,
     /// Subscriptions from the earliest, whose first page has not been read, and the head when they were made.
     earliest: Vec<(Pattern, Seq)>,
@@ -82,7 +82,7 @@ pub struct Pulled {
     /// The cursor behind everything that was looked at.
     pub end: Cursor,
     /// There was nothing: the cursor is at the head.
-    pub head: bool,
+    pub at_head: bool,
 }
 
 impl Subscriber {
@@ -142,12 +142,12 @@ impl Subscriber {
                 replay.earliest.push((pattern.clone(), head));
             }
             if floor.is_none() {
-                replay.tell(oldest, foreign(&pattern, after, epoch));
+                replay.schedule(oldest, foreign(&pattern, after, epoch));
             }
             self.subscriptions.push(Subscription { pattern, floor: floor.unwrap_or(0) });
         }
         if let Some(id) = synced {
-            replay.tell(head, Notice::Synced { id, position: Position { epoch, seq: head } });
+            replay.schedule(head, Notice::Synced { id, position: Position { epoch, seq: head } });
         }
         self.index();
     }
@@ -234,7 +234,7 @@ impl Subscriber {
         let replay = self.replay.get_or_insert_default();
         for (item, _) in &items {
             if let Some((topics, to)) = item.evicted() {
-                replay.gaps.tell(topics, to);
+                replay.gaps.note_told(topics, to);
             }
         }
         for (item, cursor) in unsent {
@@ -242,7 +242,7 @@ impl Subscriber {
             if item.evicted().is_none()
                 && let Item::Notice(notice) = item
             {
-                replay.tell(cursor.seq, notice);
+                replay.schedule(cursor.seq, notice);
             }
         }
         replay.gaps.pass(cursor.seq);
@@ -349,7 +349,7 @@ impl Item {
 }
 
 impl Replay {
-    fn tell(&mut self, at: Seq, notice: Notice) {
+    fn schedule(&mut self, at: Seq, notice: Notice) {
         let place = self.due.partition_point(|(seq, _)| *seq <= at);
         self.due.insert(place, (at, notice));
     }

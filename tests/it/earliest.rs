@@ -47,7 +47,7 @@ async fn read(subscriber: &mut Subscriber) -> Vec<Told> {
     let mut told = Vec::new();
     loop {
         let pulled = subscriber.pull().await.expect("memory can be read");
-        if pulled.head {
+        if pulled.at_head {
             return told;
         }
         told.extend(pulled.items.iter().filter_map(|(item, _)| match item {

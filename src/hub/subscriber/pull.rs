@@ -53,11 +53,11 @@ impl Subscriber {
         match self.hub.window.after(cursor, PULL_MESSAGES, PULL_BYTES) {
             Fetch::Head => {
                 let mut pulled = Pulled { end: cursor, ..Pulled::default() };
-                self.tell_due(cursor.seq, cursor, &mut pulled);
-                pulled.head = pulled.items.is_empty();
+                self.take_due(cursor.seq, cursor, &mut pulled);
+                pulled.at_head = pulled.items.is_empty();
                 Ok(pulled)
             }
-            Fetch::Evicted(seq) => self.pull_store(cursor, seq).await,
+            Fetch::Left(seq) => self.pull_store(cursor, seq).await,
             Fetch::Mark(mark) => Ok(self.pull_mark(cursor, mark)),
             Fetch::Messages(messages) => Ok(self.pull_window(cursor, messages)),
         }
@@ -72,13 +72,13 @@ impl Subscriber {
         }
         for message in messages {
             let seq = message.record.seq;
-            self.tell_due(seq - 1, cursor, &mut pulled);
+            self.take_due(seq - 1, cursor, &mut pulled);
             cursor.seq = seq;
             if self.wants(&wanted, &message.record) {
                 pulled.items.push((Item::Message(message), cursor));
             }
         }
-        self.tell_due(cursor.seq, cursor, &mut pulled);
+        self.take_due(cursor.seq, cursor, &mut pulled);
         pulled.end = cursor;
         pulled
     }
@@ -86,7 +86,7 @@ impl Subscriber {
     /// A reload took effect where the cursor stands; what is due there comes before it.
     fn pull_mark(&mut self, cursor: Cursor, mark: Arc<Mark>) -> Pulled {
         let mut pulled = Pulled { end: mark.pass(cursor), ..Pulled::default() };
-        self.tell_due(cursor.seq, cursor, &mut pulled);
+        self.take_due(cursor.seq, cursor, &mut pulled);
         pulled.items.push((Item::Mark(mark), pulled.end));
         pulled
     }
@@ -98,7 +98,7 @@ impl Subscriber {
         let epoch = self.hub.epoch();
         let mut pulled = Pulled::default();
         let at = |seq: Seq| Cursor { seq, ..cursor };
-        self.tell_due(cursor.seq, cursor, &mut pulled);
+        self.take_due(cursor.seq, cursor, &mut pulled);
         let reason = self.reason(&page.evicted, until);
         for gap in self.gaps(cursor, page.evicted, until) {
             let [from, to] = [gap.from, gap.to].map(|seq| Position { epoch, seq });
@@ -107,19 +107,19 @@ impl Subscriber {
         let wanted = self.wanted(page.records.len());
         for record in page.records {
             let seq = record.seq;
-            self.tell_due(seq - 1, at(seq - 1), &mut pulled);
+            self.take_due(seq - 1, at(seq - 1), &mut pulled);
             if self.wants(&wanted, &record) {
                 let topic = self.hub.topic(&record.topic);
                 pulled.items.push((Item::Message(Arc::new(Message::new(record, topic))), at(seq)));
             }
         }
-        self.tell_due(page.until, at(page.until), &mut pulled);
+        self.take_due(page.until, at(page.until), &mut pulled);
         pulled.end = at(page.until.max(cursor.seq));
         Ok(pulled)
     }
 
-    /// Why what a page shows to be gone up to a seq is. A reload that lies on the way has it end there, and what was asked for
-    /// behind that is gone for the same reason.
+    /// The reason of the gaps that a page shows up to a seq. A page ends at a reload's mark: evictions behind it belong to the
+    /// same request, so that `asked` stays for the next page.
     fn reason(&mut self, evicted: &[(Pattern, Seq)], until: Seq) -> GapReason {
         let Some(replay) = self.replay.as_mut().filter(|replay| replay.asked) else { return GapReason::Lag };
         let most = replay.until;
@@ -134,8 +134,8 @@ impl Subscriber {
         replay.gaps.due(evicted, subscriptions, cursor.seq, until)
     }
 
-    /// Tells what is due up to a seq.
-    fn tell_due(&mut self, seq: Seq, cursor: Cursor, pulled: &mut Pulled) {
+    /// Takes over what is due up to a seq.
+    fn take_due(&mut self, seq: Seq, cursor: Cursor, pulled: &mut Pulled) {
         let Some(replay) = self.replay.as_mut() else { return };
         let due = replay.due.partition_point(|(at, _)| *at <= seq);
         pulled.items.extend(replay.due.drain(..due).map(|(_, notice)| (Item::Notice(notice), cursor)));
