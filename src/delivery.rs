@@ -18,9 +18,9 @@ use crate::snapshot::Snapshot;
 pub struct Frames {
     bytes: Vec<(Bytes, Cursor)>,
     /// For each frame, how many items are sent when it is.
-    items: Vec<usize>,
-    /// How many items there are to send before something else must be done.
-    pub all: usize,
+    items_behind: Vec<usize>,
+    /// How many items can be sent before something else must be done.
+    pub sendable: usize,
     /// What that is.
     pub then: Then,
 }
@@ -61,10 +61,10 @@ impl Frames {
             if size > most && !frames.bytes.is_empty() {
                 break;
             }
-            frames.all += 1;
+            frames.sendable += 1;
             if let Some(bytes) = bytes {
                 frames.bytes.push((bytes, *cursor));
-                frames.items.push(frames.all);
+                frames.items_behind.push(frames.sendable);
             }
         }
         frames
@@ -77,10 +77,10 @@ impl Frames {
     }
 
     /// How many items are sent when so many frames are.
-    pub fn items(&self, frames: usize) -> usize {
+    pub fn items_in(&self, frames: usize) -> usize {
         match frames.checked_sub(1) {
-            _ if frames == self.bytes.len() => self.all,
-            Some(last) => self.items[last],
+            _ if frames == self.bytes.len() => self.sendable,
+            Some(last) => self.items_behind[last],
             None => 0,
         }
     }

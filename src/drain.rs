@@ -177,5 +177,6 @@ mod tests {
         drain.spawn("bad", async { panic!("on purpose") });
         drain.begin();
         assert_eq!(drain.ended(Duration::from_secs(5)).await, Ok(()));
+        assert_eq!(drain.tasks(), BTreeMap::new());
     }
 }

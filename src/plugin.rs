@@ -55,14 +55,14 @@ pub trait Store: Send + Sync {
     /// no longer resolves is dropped, its evictions remembered.
     fn retain(&self, rules: Directory<Retention>);
 
-    /// Sets how many idempotency keys are remembered from now on, and for how long; the oldest beyond are forgotten.
-    /// Must not block.
+    /// Sets how many idempotency keys are remembered from now on, and for how long; the oldest beyond are forgotten, where
+    /// they are many by the next [`Store::sweep`]. Must not block.
     fn remember(&self, keys: usize, window: Duration);
 
     /// Evicts what has aged. Called about once a second.
     fn sweep(&self, now: Time) -> BoxFuture<'_, ()>;
 
-    /// Bytes of payload retained now for each declared topic, for the metrics.
+    /// Bytes of payload retained now for each declared topic, for the metrics. No append waits for it.
     fn retained(&self) -> Vec<(Pattern, usize)>;
 }
 

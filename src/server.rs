@@ -171,7 +171,7 @@ async fn accept_all(
             }
         };
         let permit = tokio::select! {
-            // Whoever has been accepted is reset too, unless there is no place.
+            // To end here would reset the connection that was just accepted: it gets a place if there is one.
             biased;
             permit = connections.enter(limit) => permit,
             () = &mut closing => return,

@@ -358,14 +358,10 @@ fn swap(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan: &Plan)
 
 /// Everything that was judged by the old configuration is in the log: marks the place, behind which the new one judges.
 fn tell_all(live: &Live, next: &Snapshot, plan: &Plan, prepared: Prepared) {
-    live.hub.mark(|seq| Mark {
-        seq,
-        generation: next.generation,
-        removed: plan.topics_removed.clone(),
-        changed: plan.schemas_changed.clone().into(),
-        tokens: plan.tokens_changed.iter().cloned().chain(plan.lost_tokens()).collect(),
-        anonymous: plan.anonymous,
-    });
+    let (generation, anonymous) = (next.generation, plan.anonymous);
+    let (removed, changed) = (plan.topics_removed.clone(), plan.schemas_changed.clone().into());
+    let tokens = plan.tokens_changed.iter().cloned().chain(plan.lost_tokens()).collect();
+    live.hub.mark(|seq| Mark { seq, generation, removed, changed, tokens, anonymous });
     live.hub.declare(prepared.topics);
     if !plan.topics_removed.is_empty() {
         live.hub.store().retain(prepared.retention);

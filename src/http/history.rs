@@ -119,11 +119,11 @@ impl Page {
                 };
                 call.live().internal(&format!("the store could not be read: {cause}"))
             })?;
-            let head = pulled.head;
+            let at_head = pulled.at_head;
             let taken = pulled.items.iter().take_while(|(item, _)| !self.is_full() && self.take(call, item)).count();
             delivery::count(call.live(), &pulled, taken);
             subscriber.settle(pulled, taken);
-            if head {
+            if at_head {
                 break;
             }
             // Where all of it is for others nothing else lets other tasks run.

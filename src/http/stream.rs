@@ -166,7 +166,7 @@ impl Events {
             error!(peer = %self.peer, ?error, "the store could not be read");
             Close::Internal
         })?;
-        if pulled.head {
+        if pulled.at_head {
             self.subscriber.settle(pulled, 0);
             if let Some(close) = self.subscriber.connection().ending() {
                 return Err(close);
@@ -176,11 +176,11 @@ impl Events {
         }
         let frames = Frames::new(&self.live, &Sse, &pulled, CHUNK);
         match frames.then {
-            Then::End(close) if frames.all == 0 => Err(close),
-            Then::Evaluate if frames.all == 0 => self.evaluate(pulled),
+            Then::End(close) if frames.sendable == 0 => Err(close),
+            Then::Evaluate if frames.sendable == 0 => self.evaluate(pulled),
             _ => {
-                delivery::count(&self.live, &pulled, frames.all);
-                self.subscriber.settle(pulled, frames.all);
+                delivery::count(&self.live, &pulled, frames.sendable);
+                self.subscriber.settle(pulled, frames.sendable);
                 Ok(frames.batch().map(|batch| batch.bytes().clone()))
             }
         }

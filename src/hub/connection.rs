@@ -1,6 +1,6 @@
 //! The part of a subscriber that its shard and its own task share: the write half, and who may write now.
 //!
-//! Behind one small lock, held for one non-blocking write at the most. While a connection is live its shard writes
+//! Behind one small lock, held for non-blocking calls of the socket only, and while the shard's is taken behind it. While a connection is live its shard writes
 //! messages and its task only short replies; while it is behind its task alone writes. Whoever cannot write all keeps
 //! the rest of the one frame that was begun, and the cursor behind it.
 //!
@@ -160,8 +160,8 @@ impl Connection {
         self.progress.fetch_max(now, Ordering::Relaxed);
     }
 
-    /// When a message or what was left over was last taken, or when the socket first did not take all of something since:
-    /// in milliseconds of the hub's clock.
+    /// When the socket last took bytes or, if that is later, when it first did not take all of what it was given: in
+    /// milliseconds of the hub's clock.
     pub fn progress(&self) -> u64 {
         let live = self.wire().live;
         self.progress.load(Ordering::Relaxed).max(live.map_or(0, Stamp::served_at))

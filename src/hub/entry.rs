@@ -13,7 +13,7 @@ use crate::patterns::{Meter, Patterns};
 use crate::plugin::{ENCODERS, Encoder};
 
 /// Names of topics, or of tokens, that one mark has at the most when it stands for several reloads.
-const NAMES: usize = 4_096;
+const NAMES_IN_ONE: usize = 4_096;
 
 /// What [`Message::cost`] counts beside the texts.
 pub const FIXED_BYTES: usize = 384;
@@ -88,18 +88,18 @@ impl Mark {
     }
 
     /// Both reloads as one, at the place of the earlier one: a grant that was lost must not be used until the later one,
-    /// though what changed is then told too soon. Beyond [`NAMES`] it concerns everything, so that what is kept for a
+    /// though what changed is then told too soon. Beyond [`NAMES_IN_ONE`] it concerns everything, so that what is kept for a
     /// reader that is far behind does not grow with the number of reloads.
     pub fn and(&self, earlier: &Self) -> Self {
         let both = |ours: &[Pattern], theirs: &[Pattern]| {
             let known: HashSet<&str> = ours.iter().map(Pattern::as_str).collect();
             let mut all = ours.to_vec();
             all.extend(theirs.iter().filter(|other| !known.contains(other.as_str())).cloned());
-            if all.len() > NAMES { vec![Pattern::everything()] } else { all }
+            if all.len() > NAMES_IN_ONE { vec![Pattern::everything()] } else { all }
         };
         let mut tokens: HashSet<Arc<str>> = self.tokens.union(&earlier.tokens).cloned().collect();
         let mut removed = both(&self.removed, &earlier.removed);
-        if tokens.len() > NAMES {
+        if tokens.len() > NAMES_IN_ONE {
             tokens.clear();
             removed = vec![Pattern::everything()];
         }
@@ -161,7 +161,7 @@ impl Changed {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mark, NAMES};
+    use super::{Mark, NAMES_IN_ONE};
     use crate::name::Pattern;
 
     fn mark(removed: &[&str], tokens: &[&str], generation: u64) -> Mark {
@@ -173,10 +173,10 @@ mod tests {
     #[test]
     fn marks_that_were_put_together_do_not_grow_without_end() {
         let mut all = mark(&[], &[], 0);
-        for n in 1..=NAMES as u64 + 10 {
+        for n in 1..=NAMES_IN_ONE as u64 + 10 {
             all = mark(&[&format!("t{n}")], &[&format!("token{n}")], n).and(&all);
         }
-        assert!(all.removed.len() <= NAMES && all.tokens.len() <= NAMES);
+        assert!(all.removed.len() <= NAMES_IN_ONE && all.tokens.len() <= NAMES_IN_ONE);
         assert!(all.removed.contains(&Pattern::everything()), "nothing is forgotten");
     }
 }

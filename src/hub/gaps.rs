@@ -58,7 +58,7 @@ impl Gaps {
     }
 
     /// A gap has been told.
-    pub(super) fn tell(&mut self, topics: &Pattern, to: Seq) {
+    pub(super) fn note_told(&mut self, topics: &Pattern, to: Seq) {
         self.told.insert(topics.clone(), to);
     }
 
@@ -132,7 +132,7 @@ mod tests {
         let evicted = evicted.iter().map(|(topics, seq)| (p(topics), *seq)).collect();
         let subscriptions: Vec<_> = subscriptions.iter().map(|(pattern, floor)| (p(pattern), *floor)).collect();
         let due = gaps.due(evicted, subscriptions.iter().map(|(pattern, floor)| (pattern, *floor)), after, 100);
-        due.iter().for_each(|gap| gaps.tell(&gap.topics, gap.to));
+        due.iter().for_each(|gap| gaps.note_told(&gap.topics, gap.to));
         due
     }
 

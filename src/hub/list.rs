@@ -20,13 +20,13 @@ pub(super) const BATCH_MESSAGES: usize = 64;
 /// See the module's documentation.
 #[derive(Default)]
 pub(super) struct List {
-    pub(super) items: Vec<Entry>,
+    pub(super) items: Vec<Addressee>,
     pub(super) groups: Vec<Group>,
     group_of: AHashMap<(usize, u64), u32>,
 }
 
 /// One member on the list.
-pub(super) struct Entry {
+pub(super) struct Addressee {
     pub(super) connection: Arc<Connection>,
     pub(super) id: SlotId,
     /// Its place among the groups.
@@ -50,7 +50,7 @@ impl List {
         let wants = std::mem::take(&mut slot.wants);
         if slot.is_live() {
             let group = self.group(slot.encoder, if slot.has_socket { wants } else { 0 });
-            self.items.push(Entry { connection: slot.connection.clone(), id, group });
+            self.items.push(Addressee { connection: slot.connection.clone(), id, group });
         }
     }
 
@@ -73,8 +73,8 @@ impl List {
         written.for_each(|group| group.wants = u64::MAX >> (BATCH_MESSAGES - messages));
     }
 
-    /// Puts the members of a group together: there may be as many groups as members, and the bytes of one are there at a
-    /// time.
+    /// Puts the members of a group together. There may be as many groups as members: so only one group's bytes need to exist
+    /// at a time.
     pub(super) fn sort(&mut self) {
         if self.groups.len() > 1 {
             self.items.sort_by_key(|item| item.group);

@@ -20,6 +20,10 @@ use crate::principal::Principal;
 /// themselves.
 const SEARCH: usize = 1 << 16;
 
+/// Of so many subscriptions of a member each is looked at, to find out whether it wants a topic; of more, those who want the
+/// topic.
+const LOOK: usize = 128;
+
 /// What a subscription takes at most in its shard, the longest pattern included.
 pub(super) const SUBSCRIPTION_BYTES: usize =
     Patterns::<Vec<SlotId>>::EACH_BYTES + allocated(in_list(size_of::<SlotId>())) + in_list(size_of::<Pattern>());
@@ -46,7 +50,8 @@ pub(super) struct Slot {
     /// What it gets can be written to it; else it is to look for itself.
     pub(super) has_socket: bool,
     subscriptions: Vec<Pattern>,
-    /// The pass with whose list it was compared since it last subscribed: it is on that, or wants nothing of its topic.
+    /// The list, by the pass that it was made for, that this member is known to agree with: it is on it, or does not want its
+    /// topic. Forgotten at each change of what it subscribes to.
     pub(super) known: Option<Stamp>,
     /// The shard serves it, and not its own task.
     live: bool,
@@ -163,10 +168,12 @@ impl Members {
     pub(super) fn note(&mut self, record: &Record, bit: usize, touched: &mut Vec<SlotId>) -> bool {
         let mut all = true;
         let Self { slots, exact, patterns, users, .. } = self;
-        let mut want = |id: SlotId, subscribed: bool| {
+        let mut want = |id: SlotId, is_subscribed: bool| {
             let Some(slot) = slots[id as usize].as_mut().filter(|slot| slot.live) else { return };
             all &= record.seq > slot.joined_at.seq;
-            if record.seq > slot.joined_at.seq && (subscribed || slot.subscribes(&record.topic)) {
+            if record.seq > slot.joined_at.seq
+                && (is_subscribed || subscribes(&slot.subscriptions, id, exact, patterns, &record.topic))
+            {
                 if slot.wants == 0 {
                     touched.push(id);
                 }
@@ -185,6 +192,12 @@ impl Members {
         all
     }
 
+    /// Whether the member wants what is published to a topic.
+    pub(super) fn subscribes(&self, id: SlotId, topic: &TopicName) -> bool {
+        let slot = self.slots[id as usize].as_ref();
+        slot.is_some_and(|slot| subscribes(&slot.subscriptions, id, &self.exact, &self.patterns, topic))
+    }
+
     /// Live members that a reload affects.
     pub(super) fn affected(&self, mark: &Mark) -> Vec<SlotId> {
         let named = self.named(mark);
@@ -197,7 +210,7 @@ impl Members {
     }
 
     /// For each member whether it subscribes to something that the mark names; `None` where it would take too long to find
-    /// out, for whoever publishes waits for this.
+    /// out, for those who join, leave and subscribe in this shard wait for this.
     fn named(&self, mark: &Mark) -> Option<Vec<bool>> {
         let mut named = vec![false; self.slots.len()];
         let (mut meter, mut seen, mut families) = (Meter(SEARCH), HashSet::new(), Patterns::default());
@@ -232,10 +245,23 @@ impl Slot {
     pub(super) fn is_live(&self) -> bool {
         self.live
     }
+}
 
-    pub(super) fn subscribes(&self, topic: &TopicName) -> bool {
-        self.subscriptions.iter().any(|pattern| pattern.matches(topic))
+/// As [`Members::subscribes`].
+fn subscribes(
+    own: &[Pattern],
+    id: SlotId,
+    exact: &AHashMap<TopicName, Vec<SlotId>>,
+    patterns: &Patterns<Vec<SlotId>>,
+    topic: &TopicName,
+) -> bool {
+    if own.len() <= LOOK {
+        return own.iter().any(|pattern| pattern.matches(topic));
     }
+    let is_among =
+        |ids: &Vec<SlotId>| if ids.contains(&id) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    exact.get(topic).is_some_and(|ids| is_among(ids).is_break())
+        || patterns.containing(topic.as_str(), is_among).is_break()
 }
 
 fn remove_from<K: std::hash::Hash + Eq>(lists: &mut AHashMap<K, Vec<SlotId>>, key: &K, id: SlotId) {

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -10,10 +11,12 @@ use crate::close::Close;
 use crate::hub::connection::{Connection, NoSocket};
 use crate::hub::entry::Mark;
 use crate::message::{Epoch, Record};
-use crate::name::Pattern;
+use crate::name::{Pattern, TopicName, UserId};
 use crate::notice::Notice;
 use crate::plugin::Encoder;
 use crate::principal::{Grants, Principal};
+use crate::schema::Payload;
+use crate::time::Time;
 
 struct Mute;
 
@@ -113,4 +116,34 @@ fn whoever_could_take_too_long_to_find_looks_for_itself() {
     let families: Vec<String> = (0..SEARCH / (20 * 128) + 1).map(|n| format!("a.{{x}}.t{n}.{{y}}")).collect();
     assert_eq!(members.affected(&mark(&[], &families[..3], &[])), Vec::<SlotId>::new());
     assert_eq!(members.affected(&mark(&[], &families, &[])), ids);
+}
+
+/// What is for one user was compared with each subscription of all that are this user, under the shard's lock.
+#[test]
+fn what_a_message_for_one_user_costs_does_not_grow_as_the_subscriptions_of_that_user() {
+    let message = |topic: &str| {
+        let (topic, user) = (TopicName::parse(topic).expect("a topic"), UserId::parse("u").ok());
+        Record { seq: 1, time: Time(0), topic, user, payload: Payload::from_log("1".into()) }
+    };
+    let took = |subscriptions: usize| {
+        let mut members = Members::default();
+        let topics: Vec<_> = (0..subscriptions).map(|n| format!("t{n}")).collect();
+        let id = member(&mut members, None, names(&topics));
+        let (grants, user) = (Grants::default(), UserId::parse("u").ok());
+        let principal = Principal { token: None, user, grants, not_after: None, fingerprint: 0 };
+        members.identify(id, Some(Arc::new(principal)));
+        let (last, other) = (message(&topics[subscriptions - 1]), message("other"));
+        let mut once = || {
+            let (began, mut touched) = (Instant::now(), Vec::new());
+            (0..64).for_each(|_| assert!(members.note(&other, 0, &mut touched)));
+            assert!(touched.is_empty());
+            (0..64).for_each(|bit| assert!(members.note(&last, bit, &mut touched)));
+            assert_eq!(touched, [id]);
+            members.slot(id).wants = 0;
+            began.elapsed()
+        };
+        (0..3).map(|_| once()).min().expect("it was done")
+    };
+    let (few, many) = (took(100), took(9_000));
+    assert!(many < few * 10, "{few:?} with 100, {many:?} with 9,000");
 }

@@ -11,6 +11,8 @@ mod list;
 mod members;
 mod no_socket;
 pub mod outbound;
+#[cfg(test)]
+mod rig;
 mod shard;
 mod stamp;
 pub mod subscriber;
@@ -46,8 +48,8 @@ pub struct Size {
     pub shards: usize,
     /// Bytes that the window keeps.
     pub window: usize,
-    /// After so many connections a shard lets other tasks run: new publishes then join its next batch, without which a
-    /// burst costs more than twice as much.
+    /// After so many connections, of one pass or of several, a shard lets other tasks run: new publishes then join its next
+    /// batch, without which a burst costs more than twice as much.
     pub stride: usize,
 }
 

@@ -8,6 +8,8 @@
 //! Locks are taken in the order connection, shard, window. Whoever appends holds the log's lock, and waits for none of the
 //! first two.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
@@ -16,7 +18,7 @@ use tokio::sync::Notify;
 use crate::hub::Hub;
 use crate::hub::connection::{Wire, Written};
 use crate::hub::entry::{Cursor, Message};
-use crate::hub::list::{BATCH_MESSAGES, Entry, Group, List};
+use crate::hub::list::{Addressee, BATCH_MESSAGES, Group, List};
 use crate::hub::members::{Members, SlotId};
 use crate::hub::stamp::Stamp;
 use crate::hub::window::Fetch;
@@ -26,7 +28,7 @@ use crate::name::{Pattern, TopicName};
 
 /// Bytes of payload in one batch, or one message.
 const BATCH_BYTES: usize = 64 << 10;
-/// After so many bytes a pass lets other tasks run, as it does after so many connections.
+/// After so many bytes a shard lets other tasks run, as it does after so many connections.
 const YIELD_BYTES: usize = 256 << 10;
 
 /// Connections that the processor is asked to fetch together: it waits for all of them as long as for one. Of more, the
@@ -51,19 +53,19 @@ pub(super) struct State {
     pass: Stamp,
     /// Where the batch of the running pass began.
     running: Option<Cursor>,
-    /// Whom the last messages of one topic went to: the next go there too, and a burst need not look at every member again,
-    /// which is cold memory for each. Whoever has left the shard may stay on the list, for a pass goes by who is not live;
-    /// who comes has to be on it.
-    listed: Option<Listed>,
-    /// That list, unless it is the running pass's.
-    list: List,
+    /// Whom the last messages of one topic went to. The next messages of that topic go by the same list, so that a burst need
+    /// not touch the cold memory of every member.
+    kept: Option<Kept>,
 }
 
-/// A list of everybody served by the shard who gets what is published to a topic for everybody.
-struct Listed {
+/// Everybody served by the shard who gets what is published to a topic for everybody. A member that left may stay on the list,
+/// because a pass skips who is not live; a member that joins must be on it.
+struct Kept {
     topic: TopicName,
     /// The pass that it was made for: what a slot says that it knows.
     made: Stamp,
+    /// Empty, or an older one, while a pass has it.
+    list: List,
 }
 
 /// What a pass uses again in the next one.
@@ -72,6 +74,15 @@ struct Scratch {
     touched: Vec<SlotId>,
     list: List,
     messages: Vec<Arc<Message>>,
+    turn: Turn,
+}
+
+/// What a shard has done since it last waited or let other tasks run: of one pass or of many, for a shard of few members has
+/// none that is long, and no end of them while messages keep coming.
+#[derive(Default, Clone, Copy)]
+struct Turn {
+    connections: usize,
+    bytes: usize,
 }
 
 /// A pass that has been prepared.
@@ -79,14 +90,13 @@ struct Pass {
     stamp: Stamp,
     /// Where its batch begins.
     start: Cursor,
-    /// Its list is the one that [`State::listed`] tells of, unless somebody has come or gone since.
-    lists: bool,
+    /// Its list is that of [`State::kept`], unless somebody has come or gone since.
+    keeps: bool,
 }
 
 impl Shard {
     pub(super) fn new(position: Cursor, stride: usize) -> Self {
-        let (members, list) = Default::default();
-        let state = State { members, position, pass: Stamp::START, running: None, listed: None, list };
+        let state = State { members: Members::default(), position, pass: Stamp::START, running: None, kept: None };
         Self { state: Mutex::new(state), news: Notify::new(), beats: AtomicU64::new(0), stride }
     }
 
@@ -125,7 +135,7 @@ impl Shard {
         tokio::task::unconstrained(async {
             let mut scratch = Scratch::default();
             loop {
-                self.news.notified().await;
+                self.wait(&mut scratch.turn).await;
                 self.beats.fetch_add(1, Ordering::Relaxed);
                 while self.pass(hub, &mut scratch).await {}
             }
@@ -133,13 +143,27 @@ impl Shard {
         .await;
     }
 
+    /// Waits for news; a turn ends where they have not come yet.
+    async fn wait(&self, turn: &mut Turn) {
+        let mut news = pin!(self.news.notified());
+        poll_fn(|cx| {
+            let polled = news.as_mut().poll(cx);
+            if polled.is_pending() {
+                *turn = Turn::default();
+            }
+            polled
+        })
+        .await;
+    }
+
     /// Serves one batch; `false` when there was none.
     async fn pass(&self, hub: &Hub, scratch: &mut Scratch) -> bool {
         let Some(pass) = self.prepare(hub, scratch) else { return false };
-        let Scratch { list, messages, .. } = scratch;
+        let Scratch { list, messages, turn: now, .. } = scratch;
+        let mut turn = *now;
         list.sort();
         let List { items, groups, .. } = &mut *list;
-        let (mut connections, mut bytes, mut last) = (0, 0, 0);
+        let mut last = 0;
         for (n, item) in items.iter().enumerate() {
             if n % AHEAD == 0 {
                 items[n..].iter().take(AHEAD).for_each(|item| item.connection.fetch());
@@ -148,33 +172,48 @@ impl Shard {
                 groups[last as usize].batch = None;
                 last = item.group;
             }
-            bytes += self.serve(item, &pass, &mut groups[item.group as usize], messages, hub.epoch());
-            connections += 1;
-            if connections >= self.stride || bytes >= YIELD_BYTES {
-                (connections, bytes) = (0, 0);
-                self.beats.fetch_add(1, Ordering::Relaxed);
-                tokio::task::yield_now().await;
+            turn.bytes += self.serve(item, &pass, &mut groups[item.group as usize], messages, hub.epoch());
+            turn.connections += 1;
+            if self.is_over(turn) {
+                turn = self.make_room().await;
             }
         }
+        // One that serves nobody counts as well: those who are far behind have the shard look at every message.
+        turn.connections += usize::from(items.is_empty());
+        if self.is_over(turn) {
+            turn = self.make_room().await;
+        }
+        *now = turn;
         list.end(messages);
         messages.clear();
-        self.state().end(list, pass.lists);
+        self.state().end(list, pass.keeps);
         list.clear();
         self.beats.fetch_add(1, Ordering::Relaxed);
         true
     }
 
+    fn is_over(&self, turn: Turn) -> bool {
+        turn.connections >= self.stride || turn.bytes >= YIELD_BYTES
+    }
+
+    /// Lets other tasks run, and begins a new turn.
+    async fn make_room(&self) -> Turn {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+        Turn::default()
+    }
+
     /// Takes a batch and decides who gets what of it.
     fn prepare(&self, hub: &Hub, scratch: &mut Scratch) -> Option<Pass> {
-        let Scratch { touched, list, messages } = scratch;
-        let mut lists = false;
+        let Scratch { touched, list, messages, .. } = scratch;
+        let mut keeps = false;
         let mut state = self.state();
         let start = state.position;
         let stamp = state.pass.next(hub.clock());
         match hub.window.after(start, BATCH_MESSAGES, BATCH_BYTES) {
             Fetch::Head => return None,
             // The whole shard is slower than the publishers: each member catches up by itself.
-            Fetch::Evicted(_) => {
+            Fetch::Left(_) => {
                 touched.extend(state.members.iter().filter(|(_, slot)| slot.is_live()).map(|(id, _)| id));
                 state.position = hub.window.head();
             }
@@ -187,13 +226,15 @@ impl Shard {
                 *messages = batch;
                 state.position.seq = messages.last().map_or(start.seq, |message| message.record.seq);
                 let topic = the_topic(messages);
-                if topic.is_some_and(|topic| state.listed.as_ref().is_some_and(|listed| listed.topic == *topic)) {
-                    lists = true;
-                    std::mem::swap(&mut state.list, list);
+                if let Some(kept) = state.kept.as_mut().filter(|kept| topic == Some(&kept.topic)) {
+                    keeps = true;
+                    std::mem::swap(&mut kept.list, list);
                     list.again(messages.len());
                 } else if let (true, Some(topic)) = (state.note(messages, touched), topic) {
-                    lists = true;
-                    state.listed = Some(Listed { topic: topic.clone(), made: stamp });
+                    keeps = true;
+                    // For its memory, which is used again.
+                    let list = state.kept.take().map(|kept| kept.list).unwrap_or_default();
+                    state.kept = Some(Kept { topic: topic.clone(), made: stamp, list });
                 }
             }
         }
@@ -201,15 +242,22 @@ impl Shard {
         state.running = Some(start);
         touched.drain(..).for_each(|id| {
             let slot = state.members.slot(id);
-            slot.known = if lists { Some(stamp) } else { slot.known };
+            slot.known = if keeps { Some(stamp) } else { slot.known };
             list.add(id, slot);
         });
-        Some(Pass { stamp, start, lists })
+        Some(Pass { stamp, start, keeps })
     }
 
     /// One non-blocking write of all that the connection wants from the batch; answers how many bytes that is. One that is
     /// to look for itself is given to its own task.
-    fn serve(&self, item: &Entry, pass: &Pass, group: &mut Group, messages: &[Arc<Message>], epoch: Epoch) -> usize {
+    fn serve(
+        &self,
+        item: &Addressee,
+        pass: &Pass,
+        group: &mut Group,
+        messages: &[Arc<Message>],
+        epoch: Epoch,
+    ) -> usize {
         let mut wire = item.connection.wire();
         if !wire.awaits(pass.stamp) {
             return 0;
@@ -250,7 +298,7 @@ impl Shard {
 
     /// Leaves a live connection to its own task, at this place or where it stood before the pass.
     #[cold]
-    fn give_up(&self, item: &Entry, wire: &mut Wire, pass: &Pass, at: Option<Cursor>) {
+    fn give_up(&self, item: &Addressee, wire: &mut Wire, pass: &Pass, at: Option<Cursor>) {
         item.connection.retire(wire);
         let mut state = self.state();
         state.members.set_live(item.id, false);
@@ -266,16 +314,15 @@ impl State {
         if cursor < head {
             return None;
         }
-        let slot = self.members.slot(id);
-        slot.joined_at = cursor;
-        // The list has nobody who wants the topic and was not live, and none who has got what its next pass is about.
-        if let Some(Listed { topic, made }) = &self.listed
-            && (cursor.seq > self.position.seq || slot.known != Some(*made))
+        self.members.slot(id).joined_at = cursor;
+        // Drops the list if the member wants the topic and is not on it, or has got what the shard has still to serve from it.
+        if let Some(Kept { topic, made, .. }) = &self.kept
+            && (cursor.seq > self.position.seq || self.members.slot(id).known != Some(*made))
         {
-            if slot.subscribes(topic) {
-                self.unlist();
+            if self.members.subscribes(id, topic) {
+                self.kept = None;
             } else {
-                slot.known = Some(*made);
+                self.members.slot(id).known = Some(*made);
             }
         }
         self.members.set_live(id, true);
@@ -294,28 +341,25 @@ impl State {
 
     /// Replaces what a member subscribes to that is not live.
     pub(super) fn index(&mut self, id: SlotId, subscriptions: Vec<Pattern>) {
-        self.unlist_with(id);
+        self.drop_list_of(id);
         self.members.index(id, subscriptions);
     }
 
     /// Takes a member out for good.
     pub(super) fn remove(&mut self, id: SlotId) {
-        self.unlist_with(id);
+        self.drop_list_of(id);
         self.members.remove(id);
     }
 
-    /// Lets the list go if the member may be on it, which then would keep its socket, or give it what it wants no more.
-    fn unlist_with(&mut self, id: SlotId) {
-        let slot = self.members.slot(id);
-        let known = slot.known.take();
-        if self.listed.as_ref().is_some_and(|listed| known == Some(listed.made) && slot.subscribes(&listed.topic)) {
-            self.unlist();
+    /// Drops the list if the member may be on it, which then would keep its socket, or give it what it wants no more.
+    fn drop_list_of(&mut self, id: SlotId) {
+        let known = self.members.slot(id).known.take();
+        if let Some(Kept { topic, made, .. }) = &self.kept
+            && known == Some(*made)
+            && self.members.subscribes(id, topic)
+        {
+            self.kept = None;
         }
-    }
-
-    fn unlist(&mut self) {
-        self.listed = None;
-        self.list.clear();
     }
 
     /// Notes who wants what of the messages; answers whether nobody was passed over.
@@ -328,10 +372,10 @@ impl State {
     }
 
     /// The running pass has served everybody on the list; leaves there what is not needed any more.
-    fn end(&mut self, list: &mut List, lists: bool) {
+    fn end(&mut self, list: &mut List, keeps: bool) {
         self.running = None;
-        if lists && self.listed.is_some() {
-            std::mem::swap(&mut self.list, list);
+        if let Some(kept) = self.kept.as_mut().filter(|_| keeps) {
+            std::mem::swap(&mut kept.list, list);
         }
     }
 }

@@ -1,149 +1,25 @@
+use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
-use std::task::{Context, Waker};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures::FutureExt;
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use proptest::prop_assert_eq;
-use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Scratch;
-use crate::close::Close;
-use crate::directory::Directory;
-use crate::hub::connection::NoSocket;
+use crate::hub::Hub;
+use crate::hub::connection::{Io, NoSocket};
 use crate::hub::entry::Mark;
-use crate::hub::subscriber::{Item, Subscriber};
-use crate::hub::{Hub, Size};
-use crate::message::{Epoch, Record, Seq};
-use crate::name::{Pattern, TopicName};
-use crate::notice::{After, Notice};
-use crate::plugin::{BoxFuture, Draft, Encoder, Follower, Page, Query, Receipt, Retention, Store, StoreError};
-use crate::schema::Payload;
-use crate::time::Time;
-
-/// A log that retains nothing: what is appended is told to the hub by hand.
-struct Nothing;
-
-impl Store for Nothing {
-    fn epoch(&self) -> Epoch {
-        Epoch(1)
-    }
-
-    fn head(&self) -> Seq {
-        0
-    }
-
-    fn append(&self, _: Vec<Draft>) -> BoxFuture<'_, Result<Vec<Receipt>, StoreError>> {
-        unreachable!("nobody publishes")
-    }
-
-    fn follow(&self, _: Arc<dyn Follower>) {}
-
-    fn read<'a>(&'a self, _: Query<'a>) -> BoxFuture<'a, Result<Page, StoreError>> {
-        unreachable!("the window has everything")
-    }
-
-    fn retain(&self, _: Directory<Retention>) {}
-
-    fn remember(&self, _: usize, _: Duration) {}
-
-    fn sweep(&self, _: Time) -> BoxFuture<'_, ()> {
-        Box::pin(std::future::ready(()))
-    }
-
-    fn retained(&self) -> Vec<(Pattern, usize)> {
-        Vec::new()
-    }
-}
-
-/// A message is its seq.
-struct Number;
-
-impl Encoder for Number {
-    fn slot(&self) -> usize {
-        0
-    }
-
-    fn message(&self, _: Epoch, record: &Record) -> Bytes {
-        Bytes::copy_from_slice(&record.seq.to_be_bytes())
-    }
-
-    fn notice(&self, _: &Notice) -> Result<Option<Bytes>, Close> {
-        Ok(None)
-    }
-}
-
-/// A hub with one shard that yields after each connection.
-fn hub() -> Arc<Hub> {
-    Hub::new(Arc::new(Nothing), Size { stride: 1, ..Size::default() }, Directory::default())
-}
-
-fn append(hub: &Hub, topics: &[&str]) {
-    let next = hub.head().seq + 1;
-    let record = |(seq, topic): (Seq, &&str)| {
-        let topic = TopicName::parse(topic).expect("a topic");
-        Arc::new(Record { seq, time: Time(0), topic, user: None, payload: Payload::from_log(vec![b'1'].into()) })
-    };
-    hub.appended(&(next..).zip(topics).map(record).collect::<Vec<_>>());
-}
-
-/// A member, what has arrived at its peer, and what it got.
-struct Member {
-    subscriber: Subscriber,
-    far: DuplexStream,
-    got: Vec<Seq>,
-}
-
-impl Member {
-    fn new(hub: &Arc<Hub>, topics: &[&str]) -> Self {
-        let (near, far) = duplex(1 << 16);
-        let mut member = Self { subscriber: hub.subscriber(near, &Number), far, got: Vec::new() };
-        member.subscribe(topics);
-        assert!(member.subscriber.join());
-        member
-    }
-
-    fn subscribe(&mut self, topics: &[&str]) {
-        let pattern = |topic: &&str| (Pattern::parse(topic).expect("a name"), After::Live);
-        self.subscriber.subscribe(topics.iter().map(pattern).collect(), None);
-    }
-
-    /// What was written to it.
-    fn read(&mut self) {
-        let mut bytes = [0; 8];
-        while self.far.read_exact(&mut bytes).now_or_never().is_some_and(|read| read.is_ok()) {
-            self.got.push(u64::from_be_bytes(bytes));
-        }
-    }
-
-    /// Taken back by its own task, which comes to the head.
-    fn catch_up(&mut self) {
-        self.subscriber.take_back();
-        self.read();
-        loop {
-            let pulled = self.subscriber.pull().now_or_never().expect("from the window").expect("it can be read");
-            if pulled.head {
-                return;
-            }
-            let messages = pulled.items.iter().filter_map(|(item, _)| match item {
-                Item::Message(message) => Some(message.record.seq),
-                _ => None,
-            });
-            self.got.extend(messages);
-            let all = pulled.items.len();
-            self.subscriber.settle(pulled, all);
-        }
-    }
-}
-
-fn poll<F: Future>(future: Pin<&mut F>) -> bool {
-    future.poll(&mut Context::from_waker(Waker::noop())).is_ready()
-}
+use crate::hub::rig::{Member, Number, append, hub, poll};
+use crate::name::Pattern;
+use crate::notice::After;
 
 fn serve(hub: &Hub, scratch: &mut Scratch) {
     let mut pass = pin!(hub.shards[0].pass(hub, scratch));
@@ -151,13 +27,13 @@ fn serve(hub: &Hub, scratch: &mut Scratch) {
 }
 
 fn is_listed(hub: &Hub) -> bool {
-    hub.shards[0].state().listed.is_some()
+    hub.shards[0].state().kept.is_some()
 }
 
 /// A list of 19,000 is made under this lock, and the log's was held by whoever waited for it: so all publishers were.
 #[test]
 fn no_publisher_waits_for_a_shard_and_what_it_published_is_served() {
-    let hub = hub();
+    let hub = hub(1);
     let mut member = Member::new(&hub, &["a"]);
     let state = hub.shards[0].state();
     let (done, is_done) = sync_channel(1);
@@ -178,7 +54,7 @@ fn no_publisher_waits_for_a_shard_and_what_it_published_is_served() {
 
 #[test]
 fn handing_over_many_members_yields_as_serving_them_does() {
-    let hub = hub();
+    let hub = hub(1);
     let mut members = [(); 3].map(|()| Member::new(&hub, &["a"]));
     let removed = vec![Pattern::parse("a").expect("a name")];
     let (changed, tokens) = Default::default();
@@ -192,10 +68,76 @@ fn handing_over_many_members_yields_as_serving_them_does() {
     assert!(poll(pass.as_mut()));
 }
 
+/// A socket beside which somebody publishes whenever something is written to it, so often.
+struct Busy {
+    hub: Arc<OnceLock<Arc<Hub>>>,
+    written: Arc<AtomicUsize>,
+}
+
+const TIMES: usize = 20;
+
+impl Io for Busy {}
+
+impl AsyncRead for Busy {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Busy {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.written.fetch_add(1, Ordering::Relaxed) < TIMES {
+            append(self.hub.get().expect("it was said"), &["a"]);
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Each pass counted for itself: a shard of few members never made room while a topic was busy, and an event stream that it
+/// had woken on its thread stood still for as long.
+#[test]
+fn a_shard_of_one_member_makes_room_too_while_messages_keep_coming() {
+    let hub = hub(4);
+    let (busy, written) = (Arc::new(OnceLock::new()), Arc::new(AtomicUsize::new(0)));
+    let mut member = hub.subscriber(Busy { hub: busy.clone(), written: written.clone() }, &Number);
+    assert!(busy.set(hub.clone()).is_ok());
+    member.subscribe(vec![(Pattern::parse("a").expect("a name"), After::Live)], None);
+    assert!(member.join());
+    append(&hub, &["a"]);
+    let mut run = pin!(hub.shards[0].run(&hub));
+    for turn in 1..=3 {
+        assert!(!poll(run.as_mut()));
+        assert_eq!(written.load(Ordering::Relaxed), 4 * turn);
+    }
+}
+
+/// Somebody far behind has the shard look at each message all the same.
+#[test]
+fn passes_that_serve_nobody_make_room_too() {
+    let (hub, mut scratch) = (hub(4), Scratch::default());
+    let mut member = Member::new(&hub, &["a"]);
+    member.subscriber.take_back();
+    for pass in 1..=8 {
+        append(&hub, &["a"]);
+        let mut nobodys = pin!(hub.shards[0].pass(&hub, &mut scratch));
+        let makes_room = !poll(nobodys.as_mut());
+        assert_eq!(makes_room, pass % 4 == 0, "pass {pass}");
+        assert!(!makes_room || poll(nobodys));
+    }
+}
+
 /// Ten thousand who wanted a different half of a batch each held a copy of theirs until all of them had been served.
 #[test]
 fn of_those_who_want_different_messages_the_bytes_of_one_group_are_held_at_a_time() {
-    let hub = hub();
+    let hub = hub(1);
     let wants: [&[&str]; 6] = [&["a"], &["b"], &["a", "b"], &["a"], &["b", "c"], &["b"]];
     let mut members = wants.map(|topics| Member::new(&hub, topics));
     append(&hub, &["a", "b", "a", "c"]);
@@ -221,7 +163,7 @@ fn of_those_who_want_different_messages_the_bytes_of_one_group_are_held_at_a_tim
 /// Whoever reads by HTTP leaves and comes again at each of its messages, and had the list made anew for all others.
 #[test]
 fn a_list_stays_while_those_who_are_on_it_leave_and_come_again() {
-    let (hub, mut scratch) = (hub(), Scratch::default());
+    let (hub, mut scratch) = (hub(1), Scratch::default());
     let [mut first, mut second] = [(); 2].map(|()| Member::new(&hub, &["a"]));
     append(&hub, &["a"]);
     serve(&hub, &mut scratch);
@@ -245,7 +187,7 @@ fn a_list_stays_while_those_who_are_on_it_leave_and_come_again() {
 
 #[test]
 fn a_list_goes_when_somebody_else_wants_the_topic_and_when_somebody_on_it_goes_or_subscribes() {
-    let (hub, mut scratch) = (hub(), Scratch::default());
+    let (hub, mut scratch) = (hub(1), Scratch::default());
     let (mut first, second) = (Member::new(&hub, &["a"]), Member::new(&hub, &["a"]));
     let mut listed = |what: &str| {
         // Whoever is ahead of the shard is passed over by the first of them.
@@ -274,7 +216,7 @@ fn a_list_goes_when_somebody_else_wants_the_topic_and_when_somebody_on_it_goes_o
 /// Nothing can be written to it, so that no bytes are made for it.
 #[test]
 fn whoever_has_no_socket_is_handed_over() {
-    let (hub, mut scratch) = (hub(), Scratch::default());
+    let (hub, mut scratch) = (hub(1), Scratch::default());
     let mut subscriber = hub.subscriber(NoSocket, &Number);
     subscriber.subscribe(vec![(Pattern::parse("a").expect("a name"), After::Live)], None);
     for pass in 0..2 {
@@ -324,16 +266,22 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Bytes that a socket takes: all there may be, or less than one message up to two and a half.
+fn room() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(1 << 16), 3..=20_usize]
+}
+
 proptest! {
     #[test]
     fn everybody_gets_each_message_once_in_order_whoever_comes_and_goes(
         steps in vec(step(), 1..120),
         stride in any::<bool>(),
+        rooms in [room(), room(), room(), room()],
     ) {
-        let hub = Hub::new(Arc::new(Nothing), Size { stride: 1 + usize::from(stride), ..Size::default() }, Directory::default());
+        let hub = hub(1 + usize::from(stride));
         let mut run = pin!(hub.shards[0].run(&hub));
-        let new = |topics: &[&'static str]| (Member::new(&hub, topics), topics.to_vec(), Vec::new());
-        let mut members: Vec<_> = (0..MEMBERS).map(|_| new(&["a"])).collect();
+        let new = |n: usize, topics: &[&'static str]| (Member::with_room(&hub, topics, rooms[n]), topics.to_vec(), Vec::new());
+        let mut members: Vec<_> = (0..MEMBERS).map(|n| new(n, &["a"])).collect();
         for step in steps {
             match step {
                 Step::Append(topics) => {
@@ -357,7 +305,7 @@ proptest! {
                     member.subscribe(&topics);
                     *wants = topics;
                 }
-                Step::Replace(n, topics) => members[n] = new(&topics),
+                Step::Replace(n, topics) => members[n] = new(n, &topics),
             }
         }
         for (mut member, _, expected) in members {
@@ -370,7 +318,7 @@ proptest! {
 /// Each was compared with each other one, three times: 8,000 of one command took seconds.
 #[test]
 fn what_a_command_costs_grows_as_the_list_that_it_names() {
-    let hub = hub();
+    let hub = hub(1);
     let took = |count: usize| {
         let names: Vec<String> = (0..count).map(|n| format!("t{n}")).collect();
         let list = || names.iter().map(|name| Pattern::parse(name).expect("a name"));
@@ -391,7 +339,7 @@ fn what_a_command_costs_grows_as_the_list_that_it_names() {
 /// What a peer takes between the two looks is missing from the sum alone: the rest wrapped, and everybody was dropped.
 #[test]
 fn who_is_dropped_may_have_held_more_than_is_held_by_now() {
-    let hub = hub();
+    let hub = hub(1);
     let slow = [(); 2].map(|()| hub.subscriber(NoSocket, &Number));
     slow.iter().for_each(|slow| slow.connection().hold(100));
     hub.outbound.change(150, 0);

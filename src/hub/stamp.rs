@@ -2,8 +2,8 @@
 
 use std::num::NonZeroU64;
 
-/// Bits below the time: the lowest for [`Stamp::joined`], the others for passes within a millisecond. Were there more, the
-/// next millisecond would lend them its numbers.
+/// Bits below the time: the lowest for [`Stamp::joined`], the others for passes within a millisecond. More passes than
+/// that take numbers of the next one.
 const BELOW: u32 = 20;
 
 /// What a live connection keeps of a pass: one number for which it was and when, because a delivery has room for no other.

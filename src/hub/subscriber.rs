@@ -57,8 +57,8 @@ struct Subscription {
 struct Replay {
     /// Up to here the store is read, whatever the window still has: a resumed subscriber gets what is retained.
     until: Seq,
-    /// What is shown to be gone was gone when it was asked for: the first page shows it, of all topics. What a later one
-    /// shows was let go while it was being read.
+    /// Until the first page has been read: what that shows as evicted, of any topic, was gone when it was asked for. What a later
+    /// page shows was evicted during the reading.
     asked: bool,
     /// Subscriptions from the earliest, whose first page has not been read, and the head when they were made.
     earliest: Vec<(Pattern, Seq)>,
@@ -85,7 +85,7 @@ pub struct Pulled {
     /// The cursor behind everything that was looked at.
     pub end: Cursor,
     /// There was nothing: the cursor is at the head.
-    pub head: bool,
+    pub at_head: bool,
 }
 
 impl Subscriber {
@@ -139,18 +139,19 @@ impl Subscriber {
             self.set_back(stood, oldest, head);
         }
         let replay = self.replay.get_or_insert_default();
+        // Also of one that has nothing to be set back over, because it has not come on yet.
+        replay.asked |= oldest < head;
         for ((pattern, after), floor) in list.into_iter().zip(floors) {
-            if after == After::Earliest && oldest < stood.seq {
+            if after == After::Earliest {
                 replay.earliest.push((pattern.clone(), head));
             }
             if floor.is_none() {
-                replay.tell(oldest, foreign(&pattern, after, epoch));
+                replay.schedule(oldest, foreign(&pattern, after, epoch));
             }
             self.subscriptions.push(Subscription { pattern, floor: floor.unwrap_or(0) });
         }
         if let Some(id) = synced {
-            self.told = head;
-            replay.tell(head, Notice::Synced { id, position: Position { epoch, seq: head } });
+            self.schedule_synced(head, id);
         }
         self.index();
     }
@@ -162,9 +163,16 @@ impl Subscriber {
         let passed = self.told < self.hub.addressed.load(Ordering::Relaxed);
         let due = passed && !self.subscriptions.is_empty() && self.is_live();
         if due {
-            self.subscribe(Vec::new(), Some(None));
+            self.take_back();
+            self.schedule_synced(self.hub.head().seq, None);
         }
         due
+    }
+
+    fn schedule_synced(&mut self, head: Seq, id: Option<CommandId>) {
+        self.told = head;
+        let position = Position { epoch: self.hub.epoch(), seq: head };
+        self.replay.get_or_insert_default().schedule(head, Notice::Synced { id, position });
     }
 
     /// Sets the cursor back, for one merged replay: what was subscribed before goes on from where it stood.
@@ -173,7 +181,6 @@ impl Subscriber {
         self.subscriptions.iter_mut().for_each(|s| s.floor = s.floor.max(stood.seq));
         let replay = self.replay.get_or_insert_default();
         replay.until = replay.until.max(bound);
-        replay.asked = true;
         self.cursor = Some(Cursor { seq: oldest, ..stood });
     }
 
@@ -250,7 +257,7 @@ impl Subscriber {
         let replay = self.replay.get_or_insert_default();
         for (item, _) in &items {
             if let Some((topics, to)) = item.evicted() {
-                replay.gaps.tell(topics, to);
+                replay.gaps.note_told(topics, to);
             }
         }
         for (item, cursor) in unsent {
@@ -258,7 +265,7 @@ impl Subscriber {
             if item.evicted().is_none()
                 && let Item::Notice(notice) = item
             {
-                replay.tell(cursor.seq, notice);
+                replay.schedule(cursor.seq, notice);
             }
         }
         replay.gaps.pass(cursor.seq);
@@ -365,7 +372,7 @@ impl Item {
 }
 
 impl Replay {
-    fn tell(&mut self, at: Seq, notice: Notice) {
+    fn schedule(&mut self, at: Seq, notice: Notice) {
         let place = self.due.partition_point(|(seq, _)| *seq <= at);
         self.due.insert(place, (at, notice));
     }

@@ -9,11 +9,11 @@ use crate::hub::entry::{Cursor, Mark, Message};
 use crate::lock::lock;
 use crate::message::Seq;
 
-/// Reloads that are remembered one by one; older ones become one. More than can come while a reader stands still for
-/// `limits.write_stall`, as files are looked at.
+/// Reloads that are remembered one by one; older ones become one. More than file events can bring within
+/// `limits.write_stall`, after which a reader that stands still is closed.
 const MARKS: usize = 1_024;
 /// Names in all marks together, beyond which older ones become one as well.
-const NAMES: usize = 65_536;
+const NAMES_IN_ALL: usize = 65_536;
 
 /// A bounded view of the log's end.
 pub struct Window {
@@ -26,7 +26,7 @@ struct Inner {
     limit: usize,
     head: Cursor,
     /// The last message that has left the window.
-    evicted: Seq,
+    left: Seq,
     /// The last reloads, in order, whether or not the window still reaches back to them: whoever reads from the store
     /// must not pass one unseen either.
     marks: VecDeque<Arc<Mark>>,
@@ -41,7 +41,7 @@ pub enum Fetch {
     /// These, in order; not necessarily all.
     Messages(Vec<Arc<Message>>),
     /// Messages up to this seq have left the window: ask the store for them.
-    Evicted(Seq),
+    Left(Seq),
     /// A reload took effect here, at or before the cursor's seq.
     Mark(Arc<Mark>),
 }
@@ -55,7 +55,7 @@ impl Window {
             bytes: 0,
             limit,
             head,
-            evicted: head.seq,
+            left: head.seq,
             marks: VecDeque::new(),
             names: 0,
         };
@@ -82,14 +82,15 @@ impl Window {
         (before, inner.head)
     }
 
-    /// Adds the mark of a reload behind everything that is there.
+    /// Adds the mark of a reload behind everything that is there. All appends and readers wait for `make`, which is to put
+    /// together only what is at hand.
     pub fn mark(&self, make: impl FnOnce(Seq) -> Mark) {
         let mut inner = lock(&self.inner);
         let mark = Arc::new(make(inner.head.seq));
         inner.head.generation = mark.generation;
         inner.names += mark.names();
         inner.marks.push_back(mark);
-        while inner.marks.len() > MARKS || (inner.names > NAMES && inner.marks.len() > 1) {
+        while inner.marks.len() > MARKS || (inner.names > NAMES_IN_ALL && inner.marks.len() > 1) {
             inner.join_oldest();
         }
     }
@@ -115,8 +116,8 @@ impl Window {
             return Fetch::Mark(mark.clone());
         }
         let until = mark.map_or(Seq::MAX, |mark| mark.seq);
-        if cursor.seq < inner.evicted {
-            return Fetch::Evicted(inner.evicted.min(until));
+        if cursor.seq < inner.left {
+            return Fetch::Left(inner.left.min(until));
         }
         if cursor.seq >= inner.head.seq {
             return Fetch::Head;
@@ -163,7 +164,7 @@ impl Inner {
         while self.bytes > self.limit && self.messages.len() > newest.max(1) {
             let Some(message) = self.messages.pop_front() else { break };
             self.bytes -= message.cost();
-            self.evicted = message.record.seq;
+            self.left = message.record.seq;
         }
     }
 }

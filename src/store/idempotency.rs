@@ -12,6 +12,10 @@ use crate::plugin::{Draft, IdempotencyKey, MAX_KEY, Receipt, StoreError};
 use crate::store::Settings;
 use crate::time::Time;
 
+/// Keys that are forgotten in a turn, and at each new one where there are too many, with everybody waiting who appends.
+const IN_A_TURN: usize = 1_000;
+const BY_A_KEY: usize = 2;
+
 /// What a key takes at most: in the table and in the order of time, which share its text and its topic's name.
 pub const KEY_BYTES: usize = in_table(size_of::<((IdempotencyKey, TopicName), Known)>())
     + in_list(size_of::<(Time, (IdempotencyKey, TopicName))>())
@@ -21,6 +25,8 @@ pub const KEY_BYTES: usize = in_table(size_of::<((IdempotencyKey, TopicName), Kn
 /// The idempotency keys of the last while, oldest first.
 pub(super) struct Keys {
     window: Duration,
+    /// What the window becomes as soon as no key is older than this; not longer.
+    shrinks_to: Duration,
     limit: usize,
     known: HashMap<(IdempotencyKey, TopicName), Known>,
     order: VecDeque<(Time, (IdempotencyKey, TopicName))>,
@@ -56,7 +62,8 @@ pub(super) struct Reused;
 
 impl Keys {
     pub(super) fn new(settings: &Settings) -> Self {
-        Self { window: settings.key_window, limit: settings.keys, known: HashMap::new(), order: VecDeque::new() }
+        let (window, limit) = (settings.key_window, settings.keys);
+        Self { window, shrinks_to: window, limit, known: HashMap::new(), order: VecDeque::new() }
     }
 
     pub(super) fn find(&self, draft: &Draft, digest: Option<Digest>) -> Result<Option<Receipt>, Reused> {
@@ -73,25 +80,42 @@ impl Keys {
         let id = (key.clone(), draft.topic.clone());
         self.order.push_back((receipt.time, id.clone()));
         self.known.insert(id, Known { receipt: Receipt { duplicate: true, ..receipt }, digest });
-        self.shrink();
-    }
-
-    pub(super) fn resize(&mut self, limit: usize, window: Duration) {
-        (self.limit, self.window) = (limit, window);
-        self.shrink();
-    }
-
-    fn shrink(&mut self) {
-        while self.known.len() > self.limit {
+        for _ in 0..BY_A_KEY.min(self.known.len().saturating_sub(self.limit)) {
             self.forget_oldest();
         }
+    }
+
+    /// Sets how many are remembered, and for how long. There may be millions too many then: they are forgotten in turns, of which
+    /// this is the first.
+    pub(super) fn resize(&mut self, limit: usize, window: Duration, now: Time) {
+        self.limit = limit;
+        self.window = self.window.max(window);
+        self.shrinks_to = window;
+        self.forget_some(now);
+    }
+
+    /// Forgets some of those that have aged, or that there are too many of since the last [`Keys::resize`]; answers whether there
+    /// may be more.
+    pub(super) fn forget_some(&mut self, now: Time) -> bool {
+        for _ in 0..IN_A_TURN {
+            if self.known.len() <= self.limit && !self.has_aged(now, self.shrinks_to) {
+                self.window = self.shrinks_to;
+                return false;
+            }
+            self.forget_oldest();
+        }
+        true
     }
 
     pub(super) fn expire(&mut self, now: Time) {
-        let window = i64::try_from(self.window.as_millis()).unwrap_or(i64::MAX);
-        while self.order.front().is_some_and(|(time, _)| now.0.saturating_sub(time.0) >= window) {
+        while self.has_aged(now, self.window) {
             self.forget_oldest();
         }
+    }
+
+    fn has_aged(&self, now: Time, window: Duration) -> bool {
+        let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
+        self.order.front().is_some_and(|(time, _)| now.0.saturating_sub(time.0) >= window)
     }
 
     /// The clock was set back to `now`: what was remembered by a time that has not come yet is as old as that.

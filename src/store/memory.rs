@@ -7,7 +7,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
-use ahash::AHashMap;
 use tokio::task::yield_now;
 
 use crate::config::keys;
@@ -18,6 +17,7 @@ use crate::name::{Pattern, TopicName};
 use crate::plugin::{BoxFuture, Draft, Follower, Page, Query, Receipt, Retention, Store, StoreError};
 use crate::store::idempotency::{Digests, Keys, Reused, same_key_twice};
 use crate::store::reading::read;
+use crate::store::ring::Rules;
 use crate::store::rings::Rings;
 use crate::store::{Kind, Settings};
 use crate::time::Time;
@@ -44,7 +44,7 @@ pub struct MemoryStore {
 pub(super) struct Log {
     pub(super) head: Seq,
     time: Time,
-    rules: Directory<Arc<Retention>>,
+    rules: Arc<Directory<Arc<Rules>>>,
     pub(super) rings: Rings,
     /// Concrete topics of each family that have a ring.
     families: HashMap<Arc<str>, usize>,
@@ -61,7 +61,7 @@ impl MemoryStore {
         let log = Log {
             head: 0,
             time: Time(0),
-            rules: Directory::default(),
+            rules: Arc::default(),
             rings: Rings::default(),
             families: HashMap::new(),
             keys: Keys::new(settings),
@@ -106,18 +106,20 @@ impl Store for MemoryStore {
 
     fn retain(&self, rules: Directory<Retention>) {
         // There may be thousands: they are made and dropped while nobody waits for the lock.
-        let rules = rules.map(Arc::new);
+        let rules = Arc::new(rules.map(|retention| Arc::new(Rules::new(retention))));
         let before = self.log().retain(rules);
         drop(before);
     }
 
     fn remember(&self, keys: usize, window: Duration) {
-        self.log().keys.resize(keys, window);
+        self.log().keys.resize(keys, window, Time::now());
     }
 
     fn sweep(&self, now: Time) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            self.log().keys.expire(now);
+            while self.log().keys.forget_some(now) {
+                yield_now().await;
+            }
             // There may be a hundred thousand rings: publishers wait for those of one block.
             for block in 0.. {
                 if !self.log().sweep(block, now) {
@@ -129,12 +131,9 @@ impl Store for MemoryStore {
     }
 
     fn retained(&self) -> Vec<(Pattern, usize)> {
-        let log = self.log();
-        let mut bytes: AHashMap<&str, (&Pattern, usize)> = AHashMap::new();
-        for (declared, ring) in log.rings.iter().filter_map(|ring| Some((ring.declared()?, ring))) {
-            bytes.entry(declared.as_str()).or_insert((declared, 0)).1 += ring.bytes();
-        }
-        bytes.into_values().map(|(declared, bytes)| (declared.clone(), bytes)).collect()
+        // Publishers wait for the lock, and not until all are listed.
+        let rules = self.log().rules.clone();
+        rules.iter().map(|rules| (rules.retention.declared.clone(), rules.bytes())).collect()
     }
 }
 
@@ -184,11 +183,18 @@ impl Log {
             if known.is_some() || self.rings.place(draft.topic.as_str()).is_some() {
                 continue;
             }
-            let Some(rules) = self.rules.resolve(&draft.topic).filter(|r| !r.declared.is_exact()) else { continue };
-            let fresh = new_topics.entry(rules.declared.as_str()).or_default();
+            let Some(Retention { declared, topics, .. }) =
+                self.rules.resolve(&draft.topic).map(|rules| &rules.retention)
+            else {
+                continue;
+            };
+            if declared.is_exact() {
+                continue;
+            }
+            let fresh = new_topics.entry(declared.as_str()).or_default();
             fresh.insert(&draft.topic);
-            let existing = self.families.get(rules.declared.as_str()).copied().unwrap_or(0);
-            if existing + fresh.len() > rules.topics {
+            let existing = self.families.get(declared.as_str()).copied().unwrap_or(0);
+            if existing + fresh.len() > *topics {
                 return Err(StoreError::FamilyFull(index));
             }
         }
@@ -204,8 +210,9 @@ impl Log {
         let record = record(topic.clone());
         match self.rules.resolve(&topic).cloned() {
             Some(rules) => {
-                if !rules.declared.is_exact() {
-                    *self.families.entry(rules.declared.as_str().into()).or_default() += 1;
+                let declared = &rules.retention.declared;
+                if !declared.is_exact() {
+                    *self.families.entry(declared.as_str().into()).or_default() += 1;
                 }
                 let place = self.rings.open(topic, rules);
                 self.rings.push(place, |_| record)
@@ -219,14 +226,15 @@ impl Log {
     }
 
     /// Answers what counted before.
-    fn retain(&mut self, rules: Directory<Arc<Retention>>) -> Directory<Arc<Retention>> {
+    fn retain(&mut self, rules: Arc<Directory<Arc<Rules>>>) -> Arc<Directory<Arc<Rules>>> {
         let before = std::mem::replace(&mut self.rules, rules);
         self.families.clear();
         let gone = self.rings.each(|ring, order| {
             let Some(rules) = self.rules.resolve(&ring.topic) else { return true };
             ring.retain(rules.clone(), order);
-            if !rules.declared.is_exact() {
-                *self.families.entry(rules.declared.as_str().into()).or_default() += 1;
+            let declared = &rules.retention.declared;
+            if !declared.is_exact() {
+                *self.families.entry(declared.as_str().into()).or_default() += 1;
             }
             false
         });
@@ -255,123 +263,5 @@ impl Log {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
-    use std::time::{Duration, Instant};
-
-    use super::{Digests, Log, MemoryStore};
-    use crate::name::{Pattern, TopicName};
-    use crate::plugin::{Draft, IdempotencyKey, Query, Receipt, Retention, Store};
-    use crate::schema::Payload;
-    use crate::store::Settings;
-    use crate::time::Time;
-
-    const MINUTE: i64 = 60_000;
-    const HOUR: i64 = 60 * MINUTE;
-
-    /// A log that keeps messages of `a` and of the family `f.{x}` for an hour, and keys for five minutes.
-    fn store() -> MemoryStore {
-        let store = MemoryStore::new(&Settings { key_window: Duration::from_secs(300), keys: 100 });
-        let age = Duration::from_secs(3_600);
-        let rules = ["a", "f.{x}"].map(|name| {
-            let declared = Pattern::parse(name).expect("a name");
-            (declared.clone(), Retention { count: 100, bytes: 1_000, age, declared, topics: 100_000 })
-        });
-        store.retain(rules.into_iter().collect());
-        store
-    }
-
-    fn draft(topic: &str) -> Draft {
-        let topic = TopicName::parse(topic).expect("a topic");
-        Draft { topic, user: None, payload: Payload::from_log("1".into()), key: None }
-    }
-
-    fn append(log: &mut Log, key: &str, now: i64) -> Receipt {
-        let key = IdempotencyKey { principal: "p".into(), key: key.into() };
-        append_all(log, vec![Draft { key: Some(key), ..draft("a") }], now)[0]
-    }
-
-    fn append_all(log: &mut Log, drafts: Vec<Draft>, now: i64) -> Vec<Receipt> {
-        let digests = Digests::of(&drafts);
-        log.append(drafts, &digests, Time(now)).expect("there is room").0
-    }
-
-    fn family(topics: usize) -> Vec<Draft> {
-        (0..topics).map(|n| draft(&format!("f.{n}"))).collect()
-    }
-
-    fn retained(log: &Log) -> Vec<u64> {
-        log.rings.order.after(0).map(|record| record.seq).collect()
-    }
-
-    fn sweep(log: &mut Log, now: i64) {
-        (0..).find(|block| !log.sweep(*block, Time(now)));
-    }
-
-    #[test]
-    fn a_clock_that_steps_back_a_little_is_waited_for_and_one_that_was_ahead_is_followed() {
-        let store = store();
-        let mut log = store.log();
-        let times = [10 * HOUR, 9 * HOUR + 59 * MINUTE, 10 * HOUR + 1, 8 * HOUR, 8 * HOUR + 1];
-        let got = times.map(|now| append(&mut log, &now.to_string(), now).time.0);
-        assert_eq!(got, [10 * HOUR, 10 * HOUR, 10 * HOUR + 1, 8 * HOUR, 8 * HOUR + 1]);
-    }
-
-    #[test]
-    fn what_was_appended_by_a_clock_that_was_ahead_ages_no_later_than_what_follows() {
-        let store = store();
-        let mut log = store.log();
-        for (key, now) in [("one", 10 * HOUR), ("ahead", 90 * HOUR), ("two", 10 * HOUR + 1), ("three", 10 * HOUR + 2)] {
-            append(&mut log, key, now);
-        }
-        sweep(&mut log, 11 * HOUR - 1);
-        assert_eq!(retained(&log), [1, 2, 3, 4]);
-        sweep(&mut log, 11 * HOUR);
-        assert_eq!(retained(&log), [2, 3, 4]);
-        sweep(&mut log, 11 * HOUR + 1);
-        assert_eq!(retained(&log), [4]);
-        assert!(!append(&mut log, "ahead", 11 * HOUR + 2).duplicate, "a key is not remembered beyond its window");
-    }
-
-    /// Each was compared with each other new one, and nobody published meanwhile: a quarter of a minute for 50,000.
-    #[test]
-    fn a_batch_of_new_topics_costs_about_as_much_as_one_of_known_ones() {
-        let store = store();
-        let mut log = store.log();
-        let mut took = || {
-            let began = Instant::now();
-            append_all(&mut log, family(20_000), HOUR);
-            began.elapsed()
-        };
-        let (new, known) = (took(), took());
-        assert!(new < known * 30, "{new:?} for new ones, {known:?} for known ones");
-    }
-
-    /// What it had evicted is known of its family alone. It opens anew while the reading is under way, where that has been
-    /// already.
-    #[test]
-    fn a_topic_that_opens_behind_the_back_of_a_reading_has_its_gap_told() {
-        let store = store();
-        let mut log = store.log();
-        append_all(&mut log, vec![draft("f.t")], 10 * HOUR);
-        append_all(&mut log, family(10_000), 10 * HOUR);
-        append_all(&mut log, vec![draft("f.t")], 12 * HOUR);
-        sweep(&mut log, 11 * HOUR);
-        sweep(&mut log, 13 * HOUR);
-        let family = Pattern::parse("f.*").expect("a pattern");
-        assert!(log.rings.evicted_of_families(&family) > 0, "ten thousand are remembered one by one");
-        drop(log);
-        let topics = ["f.t", "a.*"].map(|text| Pattern::parse(text).expect("a pattern"));
-        let mut read = pin!(store.read(Query { topics: &topics, after: 0, until: store.log().head, limit: 10 }));
-        let cx = &mut Context::from_waker(Waker::noop());
-        assert!(read.as_mut().poll(cx).is_pending(), "it has looked at one block of rings");
-        append_all(&mut store.log(), vec![draft("f.t")], 13 * HOUR);
-        let page = loop {
-            if let Poll::Ready(page) = read.as_mut().poll(cx) {
-                break page.expect("memory can be read");
-            }
-        };
-        assert_eq!(page.evicted, [(topics[0].clone(), 10_002)]);
-    }
-}
+#[path = "memory_tests.rs"]
+mod tests;

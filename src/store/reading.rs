@@ -65,12 +65,13 @@ fn exact(log: &Log, query: Query<'_>) -> Page {
     page
 }
 
-/// Adds what topics without a ring had evicted: their `own`, and that of their families. Those that only a wildcard
-/// reaches stand together as the wildcard, so that an answer is not longer than what exists.
+/// Adds what topics without a ring had evicted: their `own`, where they are remembered one by one, and else that of their
+/// families. Those that only a wildcard reaches stand together as the wildcard, so that an answer is not longer than what
+/// exists.
 fn push_forgotten(rings: &Rings, query: Query<'_>, own: impl Fn(&Pattern) -> Seq, evicted: &mut Vec<(Pattern, Seq)>) {
     for pattern in query.topics {
-        let has_ring = rings.place(pattern.as_str()).is_some();
-        let families = if has_ring { 0 } else { rings.evicted_of_families(pattern) };
+        let is_known = rings.find(pattern.as_str()).is_some();
+        let families = if is_known { 0 } else { rings.evicted_of_families(pattern) };
         let seq = families.max(own(pattern));
         if seq > query.after {
             evicted.push((pattern.clone(), seq));
@@ -199,7 +200,7 @@ impl Reading<'_> {
                     self.page.evicted.push((Pattern::from(&topic), seq));
                     continue;
                 }
-                for pattern in self.query.topics.iter().filter(|pattern| pattern.matches(&topic)) {
+                for pattern in self.topics.matching(&topic) {
                     let highest = together.entry(pattern).or_default();
                     *highest = seq.max(*highest);
                 }
@@ -228,8 +229,8 @@ impl Reading<'_> {
         Some((block, evicted.collect()))
     }
 
-    /// Something was evicted meanwhile, or has moved to another place: finds what was passed by before it stood there,
-    /// takes one of what was seen at two places, and takes out of the page what has gone.
+    /// Something was evicted meanwhile, or has moved to another block. Adds exact topics whose ring stands in a block by now
+    /// that was read before, keeps the higher seq of one that was seen twice, and drops the records that are told to be gone.
     fn look_again(&mut self) {
         let mut evicted: HashMap<Pattern, Seq> = HashMap::new();
         let mut note = |topics, seq: Seq| {
@@ -238,32 +239,43 @@ impl Reading<'_> {
         };
         self.page.evicted.drain(..).for_each(|(topics, seq)| note(topics, seq));
         let log = self.store.log();
-        for ring in self.topics.exact.iter().filter_map(|topic| log.rings.find(topic)) {
+        for ring in self.topics.exact.keys().filter_map(|topic| log.rings.find(topic)) {
             if ring.evicted() > self.query.after {
                 note(Pattern::from(&ring.topic), ring.evicted());
             }
         }
+        let is_told = |pattern: &Pattern, seq: Seq| evicted.get(pattern).is_some_and(|told| seq <= *told);
+        // A topic that was forgotten is told as a pattern, which is no word about those that are not.
+        let is_gone = |Record { topic, seq, .. }: &Record| {
+            log.rings.find(topic.as_str()).is_none_or(|ring| *seq <= ring.evicted())
+                && (is_told(&Pattern::from(topic), *seq)
+                    || self.topics.matching(topic).any(|pattern| is_told(pattern, *seq)))
+        };
+        self.page.records.retain(|record| !is_gone(record));
         drop(log);
-        let gone = |record: &Record| evicted.get(&Pattern::from(&record.topic)).is_some_and(|seq| record.seq <= *seq);
-        self.page.records.retain(|record| !gone(record));
         self.page.evicted.extend(evicted);
     }
 }
 
 /// The patterns of a query, to be asked for thousands of topics.
 struct Topics<'a> {
-    exact: HashSet<&'a str>,
+    exact: HashMap<&'a str, &'a Pattern>,
     wildcards: Vec<&'a Pattern>,
 }
 
 impl<'a> Topics<'a> {
     fn of(patterns: &'a [Pattern]) -> Self {
         let (exact, wildcards): (Vec<_>, Vec<_>) = patterns.iter().partition(|pattern| pattern.is_exact());
-        Self { exact: exact.into_iter().map(Pattern::as_str).collect(), wildcards }
+        Self { exact: exact.into_iter().map(|pattern| (pattern.as_str(), pattern)).collect(), wildcards }
+    }
+
+    fn matching(&self, topic: &TopicName) -> impl Iterator<Item = &'a Pattern> {
+        let wildcards = self.wildcards.iter().filter(|pattern| pattern.matches(topic));
+        self.exact.get(topic.as_str()).into_iter().chain(wildcards).copied()
     }
 
     fn any_matches(&self, topic: &TopicName) -> bool {
-        self.exact.contains(topic.as_str()) || self.wildcards.iter().any(|pattern| pattern.matches(topic))
+        self.exact.contains_key(topic.as_str()) || self.wildcards.iter().any(|pattern| pattern.matches(topic))
     }
 }
 

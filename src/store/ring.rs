@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::footprint::{allocated, in_list, in_table, text};
 use crate::message::{Record, Seq};
@@ -20,6 +21,14 @@ pub const RECORD_BYTES: usize = allocated(16 + size_of::<Record>())
 pub const TOPIC_BYTES: usize =
     text(MAX_NAME) + in_table(size_of::<(TopicName, usize)>()) + in_list(size_of::<Option<Ring>>());
 
+/// What topics of one declared name retain: all of them share it.
+pub(super) struct Rules {
+    pub(super) retention: Retention,
+    /// Bytes of payload that they retain now, so that no scrape of the metrics has to look at each. Changed only with the log's
+    /// lock held.
+    bytes: AtomicUsize,
+}
+
 /// The newest messages of a topic, bounded by count, bytes of payload and age.
 pub(super) struct Ring {
     /// All that it retains shares this one name.
@@ -28,35 +37,59 @@ pub(super) struct Ring {
     bytes: usize,
     evicted: Seq,
     /// `None` when the topic is forgotten: then it retains nothing, and only what it has let go is known.
-    retention: Option<Arc<Retention>>,
+    rules: Option<Arc<Rules>>,
+}
+
+impl Rules {
+    pub(super) fn new(retention: Retention) -> Self {
+        Self { retention, bytes: AtomicUsize::new(0) }
+    }
+
+    /// Bytes of payload retained now.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, bytes: usize) {
+        self.bytes.store(self.bytes() + bytes, Ordering::Relaxed);
+    }
+
+    fn sub(&self, bytes: usize) {
+        self.bytes.store(self.bytes() - bytes, Ordering::Relaxed);
+    }
 }
 
 impl Ring {
     /// A ring that retains nothing yet; everything up to `evicted` has been let go before.
     pub(super) fn new(topic: TopicName, evicted: Seq) -> Self {
-        Self { topic, records: VecDeque::new(), bytes: 0, evicted, retention: None }
+        Self { topic, records: VecDeque::new(), bytes: 0, evicted, rules: None }
     }
 
     /// Takes the newest message. What is retained of all topics is kept along: of everything that lets go here, too.
     pub(super) fn push(&mut self, record: Arc<Record>, order: &mut Order) {
-        self.bytes += record.payload.size();
+        let size = record.payload.size();
+        self.bytes += size;
+        self.rules.iter().for_each(|rules| rules.add(size));
         order.push(record.clone());
         self.records.push_back(record);
         self.shrink(order);
     }
 
-    /// Applies a retention that may be smaller than the last.
-    pub(super) fn retain(&mut self, retention: Arc<Retention>, order: &mut Order) {
-        self.retention = Some(retention);
+    /// Applies rules that may allow less than the last.
+    pub(super) fn retain(&mut self, rules: Arc<Rules>, order: &mut Order) {
+        rules.add(self.bytes);
+        if let Some(before) = self.rules.replace(rules) {
+            before.sub(self.bytes);
+        }
         self.shrink(order);
     }
 
-    /// Lets go everything, and what its retention was.
+    /// Lets go everything, and what its rules were.
     pub(super) fn forget(&mut self, order: &mut Order) {
-        self.retention = None;
         while !self.records.is_empty() {
             self.evict(order);
         }
+        self.rules = None;
         self.records = VecDeque::new();
     }
 
@@ -67,8 +100,8 @@ impl Ring {
 
     /// Lets go what has aged.
     pub(super) fn expire(&mut self, now: Time, order: &mut Order) {
-        let Some(retention) = &self.retention else { return };
-        let age = i64::try_from(retention.age.as_millis()).unwrap_or(i64::MAX);
+        let Some(rules) = &self.rules else { return };
+        let age = i64::try_from(rules.retention.age.as_millis()).unwrap_or(i64::MAX);
         let aged = |record: &Arc<Record>| now.0.saturating_sub(record.time.0) >= age;
         let gone = match (self.records.front(), self.records.back()) {
             // The clock was set back in between: whatever stands before something that has aged is older than that.
@@ -83,11 +116,11 @@ impl Ring {
 
     /// The declared name, unless the topic is forgotten.
     pub(super) fn declared(&self) -> Option<&Pattern> {
-        self.retention.as_deref().map(|retention| &retention.declared)
+        self.rules.as_deref().map(|rules| &rules.retention.declared)
     }
 
     pub(super) fn is_forgotten(&self) -> bool {
-        self.retention.is_none()
+        self.rules.is_none()
     }
 
     /// The highest seq that was let go.
@@ -104,11 +137,6 @@ impl Ring {
         self.records.is_empty()
     }
 
-    /// Bytes of payload retained.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// What is retained after a seq, in order.
     pub(super) fn after(&self, seq: Seq) -> impl Iterator<Item = &Arc<Record>> {
         let start = self.records.partition_point(|r| r.seq <= seq);
@@ -116,7 +144,8 @@ impl Ring {
     }
 
     fn shrink(&mut self, order: &mut Order) {
-        let (count, bytes) = self.retention.as_deref().map_or((0, 0), |r| (r.count, r.bytes));
+        let (count, bytes) =
+            self.rules.as_deref().map_or((0, 0), |rules| (rules.retention.count, rules.retention.bytes));
         while self.records.len() > count || self.bytes > bytes {
             self.evict(order);
         }
@@ -132,7 +161,9 @@ impl Ring {
 
     fn evict(&mut self, order: &mut Order) {
         if let Some(record) = self.records.pop_front() {
-            self.bytes -= record.payload.size();
+            let size = record.payload.size();
+            self.bytes -= size;
+            self.rules.iter().for_each(|rules| rules.sub(size));
             self.evicted = record.seq;
             order.remove(record.seq);
         }

@@ -12,9 +12,8 @@ use crate::footprint::text;
 use crate::message::{Record, Seq};
 use crate::name::{MAX_NAME, Pattern, TopicName};
 use crate::patterns::{Meter, Patterns};
-use crate::plugin::Retention;
 use crate::store::order::Order;
-use crate::store::ring::{Ring, TOPIC_BYTES};
+use crate::store::ring::{Ring, Rules, TOPIC_BYTES};
 
 /// Forgotten topics whose evictions are remembered one by one; beyond that, for their family as a whole.
 const MAX_FORGOTTEN: usize = 10_000;
@@ -59,11 +58,6 @@ impl Rings {
         self.places.get(topic).and_then(|place| self.ring(*place))
     }
 
-    /// Those that are not forgotten.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Ring> {
-        self.blocks.iter().flat_map(|block| block.rings.iter().flatten()).filter(|ring| !ring.is_forgotten())
-    }
-
     /// Places there are, with those that are free.
     pub(super) fn count(&self) -> usize {
         self.blocks.last().map_or(0, |last| (self.blocks.len() - 1) * BLOCK + last.rings.len())
@@ -97,7 +91,7 @@ impl Rings {
     }
 
     /// Opens the ring of a topic that has none; it remembers what the topic had evicted before.
-    pub(super) fn open(&mut self, topic: TopicName, retention: Arc<Retention>) -> usize {
+    pub(super) fn open(&mut self, topic: TopicName, rules: Arc<Rules>) -> usize {
         let place = match self.places.get(&topic) {
             Some(place) => {
                 self.forgotten -= 1;
@@ -108,7 +102,7 @@ impl Rings {
                 self.insert(Ring::new(topic, evicted))
             }
         };
-        self.change(place, |ring, order| ring.retain(retention, order));
+        self.change(place, |ring, order| ring.retain(rules, order));
         place
     }
 

@@ -52,7 +52,7 @@ impl Task {
                 return Err(Close::Internal.into());
             }
         };
-        if pulled.head {
+        if pulled.at_head {
             self.subscriber.settle(pulled, 0);
             return Ok(true);
         }
@@ -67,9 +67,9 @@ impl Task {
         let sent = self.write(&frames)?;
         delivery::count(&self.live, &pulled, sent);
         match frames.then {
-            Then::End(close) if sent == frames.all => return Err(close.into()),
+            Then::End(close) if sent == frames.sendable => return Err(close.into()),
             // Only once everything before it has been settled, so that it tells where the connection stands.
-            Then::Evaluate if frames.all == 0 => {
+            Then::Evaluate if frames.sendable == 0 => {
                 if let Some((Item::Mark(mark), _)) = pulled.items.first() {
                     self.evaluate(Some(&Arc::clone(mark)))?;
                     self.subscriber.settle(pulled, 1);
@@ -82,9 +82,9 @@ impl Task {
 
     /// Answers how many items are sent; the rest of the frame that was begun is kept.
     fn write(&mut self, frames: &Frames) -> Result<usize, Ending> {
-        let Some(batch) = frames.batch() else { return Ok(frames.all) };
+        let Some(batch) = frames.batch() else { return Ok(frames.sendable) };
         let mut cx = Context::from_waker(Waker::noop());
         let taken = self.subscriber.write(&mut cx, &batch)?;
-        Ok(frames.items(taken))
+        Ok(frames.items_in(taken))
     }
 }

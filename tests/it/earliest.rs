@@ -47,7 +47,7 @@ async fn read(subscriber: &mut Subscriber) -> Vec<Told> {
     let mut told = Vec::new();
     loop {
         let pulled = subscriber.pull().await.expect("memory can be read");
-        if pulled.head {
+        if pulled.at_head {
             return told;
         }
         told.extend(pulled.items.iter().filter_map(|(item, _)| match item {
@@ -111,5 +111,45 @@ async fn what_goes_while_it_is_being_read_is_told_as_lag() {
         let told = read(&mut subscriber).await;
         assert_eq!(told[0], Told::Gap(110, 500, GapReason::Lag), "{}", kind.config.name);
         assert_eq!(told.len(), 401);
+    }
+}
+
+/// Who had connected to an empty log had nothing behind it when it asked, however much lay before it: what had been gone before
+/// was told as if it had been too slow for it, and `on_lag` closed it.
+#[tokio::test]
+async fn what_was_gone_when_it_was_asked_for_is_no_lag_of_who_came_before_the_first_message() {
+    let settings = Settings { key_window: Duration::from_secs(300), keys: 1 };
+    for kind in KINDS {
+        for (after, before) in [(None, None), (Some(2), Some(Told::Gap(2, 5, GapReason::Retention)))] {
+            let store = (kind.build)(&settings);
+            let (topic, hub) = hub(&store, 4);
+            let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
+            publish(&store, 9).await;
+            let position = |seq| After::Position(Position { epoch: hub.epoch(), seq });
+            let after = after.map_or(After::Earliest, position);
+            subscriber.subscribe(vec![(topic, after)], None);
+            let told = read(&mut subscriber).await;
+            let expected: Vec<_> = before.into_iter().chain((6..=9).map(Told::Message)).collect();
+            assert_eq!(told, expected, "{}", kind.config.name);
+        }
+    }
+}
+
+/// Before that it had asked for nothing: what it was too slow for then is told as that.
+#[tokio::test]
+async fn what_goes_behind_a_window_that_had_it_all_is_lag() {
+    let settings = Settings { key_window: Duration::from_secs(300), keys: 1 };
+    for kind in KINDS {
+        let store = (kind.build)(&settings);
+        let (topic, hub) = hub(&store, 1);
+        let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
+        publish(&store, 2).await;
+        subscriber.subscribe(vec![(topic, After::Earliest)], None);
+        let pulled = subscriber.pull().await.expect("the window has it");
+        assert_eq!(pulled.items.len(), 2);
+        subscriber.settle(pulled, 1);
+        publish(&store, 7).await;
+        let told = read(&mut subscriber).await;
+        assert_eq!(told[0], Told::Gap(1, 6, GapReason::Lag), "{}", kind.config.name);
     }
 }

@@ -87,9 +87,10 @@ async fn a_reload_that_changes_nothing_that_is_retained_does_not_ask_for_it() {
     }
 }
 
-/// With many subscriptions a scrape took a tenth of a second, in which whoever was to be served by the same thread waited.
+/// With many subscriptions a scrape took a tenth of a second, in which whoever was to be served by the same thread waited. What
+/// it asks of the log is another test's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_scrape_holds_up_nobody() {
+async fn a_scrape_does_not_hold_up_the_thread_that_serves() {
     let snapshot = snapshot(|_| {});
     let (go, wait) = sync_channel(1);
     let store = Surrounded::new(Watch::new(Some(wait)));

@@ -3,6 +3,7 @@
 //! Notices come where they belong in the order of the log: a gap before what follows it, `synced` behind what it is
 //! about.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::hub::entry::{Cursor, Mark, Message};
@@ -10,8 +11,9 @@ use crate::hub::gaps::Gap;
 use crate::hub::subscriber::{Item, Pulled, Subscriber};
 use crate::hub::window::Fetch;
 use crate::message::{Position, Record, Seq};
-use crate::name::{Pattern, TopicName};
+use crate::name::Pattern;
 use crate::notice::{GapReason, Notice};
+use crate::patterns::Patterns;
 use crate::plugin::{Query, StoreError};
 
 /// Messages in one page of the store.
@@ -19,6 +21,17 @@ const PAGE: usize = 256;
 /// Messages of the window that are looked at in one pull, and bytes of payload in its answer.
 const PULL_MESSAGES: usize = 256;
 const PULL_BYTES: usize = 64 << 10;
+/// For more messages than these, and of more subscriptions, a tree of the subscriptions is made first: to add one to it costs
+/// as much as to compare it with so many topics.
+const FEW_MESSAGES: usize = 32;
+const FEW_SUBSCRIPTIONS: usize = 128;
+
+/// What a subscriber wants, to be asked for each message of one pull.
+enum Wanted {
+    Each,
+    /// Floors by patterns.
+    Tree(Patterns<Seq>),
+}
 
 impl Subscriber {
     /// What comes next, for one that is not live. After sending it, [`Self::settle`].
@@ -40,11 +53,11 @@ impl Subscriber {
         match self.hub.window.after(cursor, PULL_MESSAGES, PULL_BYTES) {
             Fetch::Head => {
                 let mut pulled = Pulled { end: cursor, ..Pulled::default() };
-                self.tell_due(cursor.seq, cursor, &mut pulled);
-                pulled.head = pulled.items.is_empty();
+                self.take_due(cursor.seq, cursor, &mut pulled);
+                pulled.at_head = pulled.items.is_empty();
                 Ok(pulled)
             }
-            Fetch::Evicted(seq) => self.pull_store(cursor, seq).await,
+            Fetch::Left(seq) => self.pull_store(cursor, seq).await,
             Fetch::Mark(mark) => Ok(self.pull_mark(cursor, mark)),
             Fetch::Messages(messages) => Ok(self.pull_window(cursor, messages)),
         }
@@ -52,15 +65,20 @@ impl Subscriber {
 
     fn pull_window(&mut self, mut cursor: Cursor, messages: Vec<Arc<Message>>) -> Pulled {
         let mut pulled = Pulled::default();
+        let wanted = self.wanted(messages.len());
+        if let Some(replay) = &mut self.replay {
+            // What is gone from here on was there when it was asked for.
+            (replay.asked, replay.earliest) = Default::default();
+        }
         for message in messages {
             let seq = message.record.seq;
-            self.tell_due(seq - 1, cursor, &mut pulled);
+            self.take_due(seq - 1, cursor, &mut pulled);
             cursor.seq = seq;
-            if self.wants(&message.record) {
+            if self.wants(&wanted, &message.record) {
                 pulled.items.push((Item::Message(message), cursor));
             }
         }
-        self.tell_due(cursor.seq, cursor, &mut pulled);
+        self.take_due(cursor.seq, cursor, &mut pulled);
         pulled.end = cursor;
         pulled
     }
@@ -68,7 +86,7 @@ impl Subscriber {
     /// A reload took effect where the cursor stands; what is due there comes before it.
     fn pull_mark(&mut self, cursor: Cursor, mark: Arc<Mark>) -> Pulled {
         let mut pulled = Pulled { end: mark.pass(cursor), ..Pulled::default() };
-        self.tell_due(cursor.seq, cursor, &mut pulled);
+        self.take_due(cursor.seq, cursor, &mut pulled);
         pulled.items.push((Item::Mark(mark), pulled.end));
         pulled
     }
@@ -80,27 +98,28 @@ impl Subscriber {
         let epoch = self.hub.epoch();
         let mut pulled = Pulled::default();
         let at = |seq: Seq| Cursor { seq, ..cursor };
-        self.tell_due(cursor.seq, cursor, &mut pulled);
+        self.take_due(cursor.seq, cursor, &mut pulled);
         let reason = self.reason(&page.evicted, until);
         for gap in self.gaps(cursor, page.evicted, until) {
             let [from, to] = [gap.from, gap.to].map(|seq| Position { epoch, seq });
             pulled.items.push((Item::Notice(Notice::Gap { topics: gap.topics, from, to, reason }), cursor));
         }
+        let wanted = self.wanted(page.records.len());
         for record in page.records {
             let seq = record.seq;
-            self.tell_due(seq - 1, at(seq - 1), &mut pulled);
-            if self.wants(&record) {
+            self.take_due(seq - 1, at(seq - 1), &mut pulled);
+            if self.wants(&wanted, &record) {
                 let topic = self.hub.topic(&record.topic);
                 pulled.items.push((Item::Message(Arc::new(Message::new(record, topic))), at(seq)));
             }
         }
-        self.tell_due(page.until, at(page.until), &mut pulled);
+        self.take_due(page.until, at(page.until), &mut pulled);
         pulled.end = at(page.until.max(cursor.seq));
         Ok(pulled)
     }
 
-    /// Why what a page shows to be gone up to a seq is. A reload that lies on the way has it end there, and what was asked for
-    /// behind that is gone for the same reason.
+    /// The reason of the gaps that a page shows up to a seq. A page ends at a reload's mark: evictions behind it belong to the
+    /// same request, so that `asked` stays for the next page.
     fn reason(&mut self, evicted: &[(Pattern, Seq)], until: Seq) -> GapReason {
         let Some(replay) = self.replay.as_mut().filter(|replay| replay.asked) else { return GapReason::Lag };
         let most = replay.until;
@@ -115,19 +134,37 @@ impl Subscriber {
         replay.gaps.due(evicted, subscriptions, cursor.seq, until)
     }
 
-    /// Tells what is due up to a seq.
-    fn tell_due(&mut self, seq: Seq, cursor: Cursor, pulled: &mut Pulled) {
+    /// Takes over what is due up to a seq.
+    fn take_due(&mut self, seq: Seq, cursor: Cursor, pulled: &mut Pulled) {
         let Some(replay) = self.replay.as_mut() else { return };
         let due = replay.due.partition_point(|(at, _)| *at <= seq);
         pulled.items.extend(replay.due.drain(..due).map(|(_, notice)| (Item::Notice(notice), cursor)));
     }
 
-    fn wants(&self, record: &Record) -> bool {
-        let addressed = record.user.as_ref().is_none_or(|user| Some(user) == self.user.as_ref());
-        addressed && self.subscribes(&record.topic, record.seq)
+    fn wanted(&self, messages: usize) -> Wanted {
+        if messages <= FEW_MESSAGES || self.subscriptions.len() <= FEW_SUBSCRIPTIONS {
+            return Wanted::Each;
+        }
+        let mut floors = Patterns::default();
+        self.subscriptions.iter().for_each(|s| floors.insert(s.pattern.clone(), s.floor));
+        Wanted::Tree(floors)
     }
 
-    fn subscribes(&self, topic: &TopicName, seq: Seq) -> bool {
-        self.subscriptions.iter().any(|s| seq > s.floor && s.pattern.matches(topic))
+    fn wants(&self, wanted: &Wanted, record: &Record) -> bool {
+        let Record { topic, user, seq, .. } = record;
+        let is_addressed = user.as_ref().is_none_or(|user| Some(user) == self.user.as_ref());
+        is_addressed
+            && match wanted {
+                Wanted::Each => self.subscriptions.iter().any(|s| *seq > s.floor && s.pattern.matches(topic)),
+                Wanted::Tree(floors) => floors.containing(topic.as_str(), |floor| above(*floor, *seq)).is_break(),
+            }
     }
 }
+
+fn above(floor: Seq, seq: Seq) -> ControlFlow<()> {
+    if seq > floor { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+#[cfg(test)]
+#[path = "pull_tests.rs"]
+mod tests;

@@ -77,7 +77,7 @@ impl Direct {
                     self.doing = Doing::Sending(self.subscriber.pull().await.expect("memory can be read"));
                 }
             }
-            Doing::Sending(pulled) if pulled.head => {
+            Doing::Sending(pulled) if pulled.at_head => {
                 self.subscriber.settle(pulled, 0);
                 self.doing = Doing::Joining;
             }
@@ -101,8 +101,8 @@ impl Direct {
             _ => {
                 let mut cx = Context::from_waker(Waker::noop());
                 let sent = match frames.batch() {
-                    None => frames.all,
-                    Some(batch) => frames.items(self.subscriber.write(&mut cx, &batch).expect("nobody hangs up")),
+                    None => frames.sendable,
+                    Some(batch) => frames.items_in(self.subscriber.write(&mut cx, &batch).expect("nobody hangs up")),
                 };
                 self.subscriber.settle(pulled, sent);
             }

@@ -1,0 +1,162 @@
+//! What tests of the hub have in common: a log, an encoding and members whose peers say what they got.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+
+use crate::close::Close;
+use crate::directory::Directory;
+use crate::hub::subscriber::{Item, Subscriber};
+use crate::hub::{Hub, Size};
+use crate::message::{Epoch, Record, Seq};
+use crate::name::{Pattern, TopicName};
+use crate::notice::{After, Notice};
+use crate::plugin::{BoxFuture, Draft, Encoder, Follower, Page, Query, Receipt, Retention, Store, StoreError};
+use crate::schema::Payload;
+use crate::time::Time;
+
+/// A log that retains nothing: what is appended is told to the hub by hand.
+pub(super) struct Nothing;
+
+impl Store for Nothing {
+    fn epoch(&self) -> Epoch {
+        Epoch(1)
+    }
+
+    fn head(&self) -> Seq {
+        0
+    }
+
+    fn append(&self, _: Vec<Draft>) -> BoxFuture<'_, Result<Vec<Receipt>, StoreError>> {
+        unreachable!("nobody publishes")
+    }
+
+    fn follow(&self, _: Arc<dyn Follower>) {}
+
+    fn read<'a>(&'a self, _: Query<'a>) -> BoxFuture<'a, Result<Page, StoreError>> {
+        unreachable!("the window has everything")
+    }
+
+    fn retain(&self, _: Directory<Retention>) {}
+
+    fn remember(&self, _: usize, _: Duration) {}
+
+    fn sweep(&self, _: Time) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn retained(&self) -> Vec<(Pattern, usize)> {
+        Vec::new()
+    }
+}
+
+/// A message is its seq.
+pub(super) struct Number;
+
+impl Encoder for Number {
+    fn slot(&self) -> usize {
+        0
+    }
+
+    fn message(&self, _: Epoch, record: &Record) -> Bytes {
+        Bytes::copy_from_slice(&record.seq.to_be_bytes())
+    }
+
+    fn notice(&self, _: &Notice) -> Result<Option<Bytes>, Close> {
+        Ok(None)
+    }
+}
+
+/// A hub with one shard that yields after so many connections.
+pub(super) fn hub(stride: usize) -> Arc<Hub> {
+    Hub::new(Arc::new(Nothing), Size { stride, ..Size::default() }, Directory::default())
+}
+
+pub(super) fn append(hub: &Hub, topics: &[&str]) {
+    let next = hub.head().seq + 1;
+    let record = |(seq, topic): (Seq, &&str)| {
+        let topic = TopicName::parse(topic).expect("a topic");
+        Arc::new(Record { seq, time: Time(0), topic, user: None, payload: Payload::from_log(vec![b'1'].into()) })
+    };
+    hub.appended(&(next..).zip(topics).map(record).collect::<Vec<_>>());
+}
+
+/// A member, what has arrived at its peer, and what it got.
+pub(super) struct Member {
+    pub(super) subscriber: Subscriber,
+    far: DuplexStream,
+    /// The beginning of a message whose rest is still to come.
+    begun: Vec<u8>,
+    pub(super) got: Vec<Seq>,
+}
+
+impl Member {
+    pub(super) fn new(hub: &Arc<Hub>, topics: &[&str]) -> Self {
+        Self::with_room(hub, topics, 1 << 16)
+    }
+
+    /// One whose socket takes so many bytes before its peer reads.
+    pub(super) fn with_room(hub: &Arc<Hub>, topics: &[&str], room: usize) -> Self {
+        let (near, far) = duplex(room);
+        let subscriber = hub.subscriber(near, &Number);
+        let mut member = Self { subscriber, far, begun: Vec::new(), got: Vec::new() };
+        member.subscribe(topics);
+        assert!(member.subscriber.join());
+        member
+    }
+
+    pub(super) fn subscribe(&mut self, topics: &[&str]) {
+        let pattern = |topic: &&str| (Pattern::parse(topic).expect("a name"), After::Live);
+        self.subscriber.subscribe(topics.iter().map(pattern).collect(), None);
+    }
+
+    /// What was written to it.
+    pub(super) fn read(&mut self) {
+        let mut bytes = [0; 64];
+        while let Some(Ok(n)) = self.far.read(&mut bytes).now_or_never() {
+            self.begun.extend_from_slice(&bytes[..n]);
+            let (messages, begun) = self.begun.as_chunks();
+            self.got.extend(messages.iter().map(|message| u64::from_be_bytes(*message)));
+            self.begun = begun.to_vec();
+        }
+    }
+
+    /// Taken back by its own task, which writes what is left over and comes to the head.
+    pub(super) fn catch_up(&mut self) {
+        self.subscriber.take_back();
+        self.read();
+        let cx = &mut Context::from_waker(Waker::noop());
+        while self
+            .subscriber
+            .connection()
+            .poll_rest(cx, || 0)
+            .map(|written| written.expect("its peer is there"))
+            .is_pending()
+        {
+            self.read();
+        }
+        self.read();
+        loop {
+            let pulled = self.subscriber.pull().now_or_never().expect("from the window").expect("it can be read");
+            if pulled.at_head {
+                return;
+            }
+            let messages = pulled.items.iter().filter_map(|(item, _)| match item {
+                Item::Message(message) => Some(message.record.seq),
+                _ => None,
+            });
+            self.got.extend(messages);
+            let all = pulled.items.len();
+            self.subscriber.settle(pulled, all);
+        }
+    }
+}
+
+pub(super) fn poll<F: Future>(future: Pin<&mut F>) -> bool {
+    future.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+}

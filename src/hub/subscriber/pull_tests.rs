@@ -1,0 +1,30 @@
+use std::time::Instant;
+
+use futures::FutureExt;
+
+use crate::hub::connection::NoSocket;
+use crate::hub::rig::{Number, append, hub};
+use crate::name::Pattern;
+use crate::notice::After;
+
+/// Each message of a page was compared with each subscription, in one go: of a hundred thousand for a third of a second.
+#[test]
+fn a_page_for_many_subscriptions_does_not_cost_as_many_comparisons_for_each_message() {
+    let took = |messages: usize| {
+        let hub = hub(1);
+        let mut subscriber = hub.subscriber(NoSocket, &Number);
+        let pattern = |n: usize| Pattern::parse(&format!("t{n}")).expect("a name");
+        subscriber.subscribe((0..9_000).map(|n| (pattern(n), After::Live)).collect(), None);
+        let topics: Vec<_> = (0..messages).map(|n| if n % 2 == 0 { "t8999" } else { "other" }).collect();
+        append(&hub, &topics);
+        let mut once = || {
+            let began = Instant::now();
+            let pulled = subscriber.pull().now_or_never().expect("from the window").expect("it can be read");
+            assert_eq!(pulled.items.len(), messages.div_ceil(2));
+            began.elapsed()
+        };
+        (0..3).map(|_| once()).min().expect("it was done")
+    };
+    let (one, many) = (took(1), took(256));
+    assert!(many < one * 100, "{one:?} for one message, {many:?} for 256");
+}

@@ -1,0 +1,228 @@
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use super::{Digests, Log, MemoryStore};
+use crate::name::{Pattern, TopicName};
+use crate::plugin::{Draft, IdempotencyKey, Page, Query, Receipt, Retention, Store};
+use crate::schema::Payload;
+use crate::store::Settings;
+use crate::time::Time;
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+
+/// A log that keeps messages of `a` and of the family `f.{x}` for an hour, and keys for five minutes.
+fn store() -> MemoryStore {
+    let store = MemoryStore::new(&Settings { key_window: Duration::from_secs(300), keys: 100 });
+    let age = Duration::from_secs(3_600);
+    let rules = ["a", "f.{x}"].map(|name| {
+        let declared = Pattern::parse(name).expect("a name");
+        (declared.clone(), Retention { count: 100, bytes: 1_000, age, declared, topics: 100_000 })
+    });
+    store.retain(rules.into_iter().collect());
+    store
+}
+
+fn draft(topic: &str) -> Draft {
+    let topic = TopicName::parse(topic).expect("a topic");
+    Draft { topic, user: None, payload: Payload::from_log("1".into()), key: None }
+}
+
+fn append(log: &mut Log, key: &str, now: i64) -> Receipt {
+    let key = IdempotencyKey { principal: "p".into(), key: key.into() };
+    append_all(log, vec![Draft { key: Some(key), ..draft("a") }], now)[0]
+}
+
+fn append_all(log: &mut Log, drafts: Vec<Draft>, now: i64) -> Vec<Receipt> {
+    let digests = Digests::of(&drafts);
+    log.append(drafts, &digests, Time(now)).expect("there is room").0
+}
+
+fn family(topics: usize) -> Vec<Draft> {
+    (0..topics).map(|n| draft(&format!("f.{n}"))).collect()
+}
+
+fn retained(log: &Log) -> Vec<u64> {
+    log.rings.order.after(0).map(|record| record.seq).collect()
+}
+
+fn patterns<const N: usize>(texts: [&str; N]) -> [Pattern; N] {
+    texts.map(|text| Pattern::parse(text).expect("a pattern"))
+}
+
+/// Reads to the end; between the first turn and the second something is done.
+fn read(store: &MemoryStore, topics: &[Pattern], after: u64, meanwhile: impl FnOnce(&mut Log)) -> Page {
+    let mut read = pin!(store.read(Query { topics, after, until: store.head(), limit: 1_000 }));
+    let cx = &mut Context::from_waker(Waker::noop());
+    let mut meanwhile = Some(meanwhile);
+    loop {
+        if let Poll::Ready(page) = read.as_mut().poll(cx) {
+            return page.expect("memory can be read");
+        }
+        if let Some(meanwhile) = meanwhile.take() {
+            meanwhile(&mut store.log());
+        }
+    }
+}
+
+fn sweep(log: &mut Log, now: i64) {
+    (0..).find(|block| !log.sweep(*block, Time(now)));
+}
+
+#[test]
+fn a_clock_that_steps_back_a_little_is_waited_for_and_one_that_was_ahead_is_followed() {
+    let store = store();
+    let mut log = store.log();
+    let times = [10 * HOUR, 9 * HOUR + 59 * MINUTE, 10 * HOUR + 1, 8 * HOUR, 8 * HOUR + 1];
+    let got = times.map(|now| append(&mut log, &now.to_string(), now).time.0);
+    assert_eq!(got, [10 * HOUR, 10 * HOUR, 10 * HOUR + 1, 8 * HOUR, 8 * HOUR + 1]);
+}
+
+#[test]
+fn what_was_appended_by_a_clock_that_was_ahead_ages_no_later_than_what_follows() {
+    let store = store();
+    let mut log = store.log();
+    for (key, now) in [("one", 10 * HOUR), ("ahead", 90 * HOUR), ("two", 10 * HOUR + 1), ("three", 10 * HOUR + 2)] {
+        append(&mut log, key, now);
+    }
+    sweep(&mut log, 11 * HOUR - 1);
+    assert_eq!(retained(&log), [1, 2, 3, 4]);
+    sweep(&mut log, 11 * HOUR);
+    assert_eq!(retained(&log), [2, 3, 4]);
+    sweep(&mut log, 11 * HOUR + 1);
+    assert_eq!(retained(&log), [4]);
+    assert!(!append(&mut log, "ahead", 11 * HOUR + 2).duplicate, "a key is not remembered beyond its window");
+}
+
+/// Each was compared with each other new one, and nobody published meanwhile: a quarter of a minute for 50,000.
+#[test]
+fn a_batch_of_new_topics_costs_about_as_much_as_one_of_known_ones() {
+    let store = store();
+    let mut log = store.log();
+    let mut took = || {
+        let began = Instant::now();
+        append_all(&mut log, family(20_000), HOUR);
+        began.elapsed()
+    };
+    let (new, known) = (took(), took());
+    assert!(new < known * 30, "{new:?} for new ones, {known:?} for known ones");
+}
+
+/// What it had evicted is known of its family alone. It opens anew while the reading is under way, where that has been
+/// already.
+#[test]
+fn a_topic_that_opens_behind_the_back_of_a_reading_has_its_gap_told() {
+    let store = store();
+    let mut log = store.log();
+    append_all(&mut log, vec![draft("f.t")], 10 * HOUR);
+    append_all(&mut log, family(10_000), 10 * HOUR);
+    append_all(&mut log, vec![draft("f.t")], 12 * HOUR);
+    sweep(&mut log, 11 * HOUR);
+    sweep(&mut log, 13 * HOUR);
+    let [family] = patterns(["f.*"]);
+    assert!(log.rings.evicted_of_families(&family) > 0, "ten thousand are remembered one by one");
+    drop(log);
+    let topics = patterns(["f.t", "a.*"]);
+    let page = read(&store, &topics, 0, |log| {
+        append_all(log, vec![draft("f.t")], 13 * HOUR);
+    });
+    assert_eq!(page.evicted, [(topics[0].clone(), 10_002)]);
+}
+
+/// What goes with its topic is told together with others, as the pattern that was asked for: the message stayed in the page
+/// all the same.
+#[test]
+fn a_message_whose_topic_goes_while_it_is_read_is_told_and_not_shown() {
+    for again in [false, true] {
+        let store = store();
+        append_all(&mut store.log(), vec![draft("f.t")], 10 * HOUR);
+        append_all(&mut store.log(), family(600), 11 * HOUR);
+        let topics = patterns(["f.*"]);
+        let page = read(&store, &topics, 0, |log| {
+            sweep(log, 11 * HOUR);
+            if again {
+                append_all(log, vec![draft("f.t")], 11 * HOUR);
+            }
+        });
+        let shown = page.records.iter().map(|record| record.seq).collect::<Vec<_>>();
+        assert_eq!(shown, (2..=601).collect::<Vec<_>>());
+        let told = if again { "f.t" } else { "f.*" };
+        assert_eq!(page.evicted, [(Pattern::parse(told).expect("a pattern"), 1)]);
+    }
+}
+
+/// Others of its family, of which there were too many, were taken for its own: it was told of their gaps for ever.
+#[test]
+fn a_topic_that_is_remembered_is_told_no_gaps_of_its_family() {
+    let store = store();
+    let mut log = store.log();
+    append_all(&mut log, vec![draft("f.t")], 10 * HOUR);
+    sweep(&mut log, 11 * HOUR);
+    append_all(&mut log, family(10_000), 11 * HOUR);
+    sweep(&mut log, 12 * HOUR);
+    let [family, topic, other] = patterns(["f.*", "f.t", "a.*"]);
+    assert!(log.rings.evicted_of_families(&family) > 0, "ten thousand are remembered one by one");
+    drop(log);
+    for topics in [vec![topic.clone()], vec![topic.clone(), other]] {
+        assert_eq!(read(&store, &topics, 1, |_| {}).evicted, [], "{topics:?}");
+        assert_eq!(read(&store, &topics, 0, |_| {}).evicted, [(topic.clone(), 1)], "{topics:?}");
+    }
+}
+
+/// It was summed up ring by ring at each scrape, with all publishers waiting.
+#[test]
+fn how_much_is_retained_is_known_without_a_look_at_each_topic() {
+    let took = |topics: usize| {
+        let store = store();
+        append_all(&mut store.log(), family(topics), HOUR);
+        let once = |_| {
+            let began = Instant::now();
+            let retained = store.retained();
+            assert!(retained.iter().any(|(name, bytes)| name.as_str() == "f.{x}" && *bytes == topics));
+            began.elapsed()
+        };
+        (0..5).map(once).min().expect("it was asked")
+    };
+    let (few, many) = (took(10), took(50_000));
+    assert!(many < few * 100, "{few:?} with ten topics, {many:?} with 50,000");
+}
+
+/// A reload that shrank `limits.idempotency_keys` had all publishers wait until the last of the surplus was gone.
+#[test]
+fn surplus_keys_are_forgotten_in_turns() {
+    let store = store();
+    store.remember(6_000, Duration::from_secs(300));
+    let mut log = store.log();
+    (0..6_000).for_each(|n| _ = append(&mut log, &n.to_string(), HOUR));
+    drop(log);
+    for (seconds, still_known, forgotten) in [(300, Some("3000"), "2999"), (1, None, "5999")] {
+        store.remember(3_000, Duration::from_secs(seconds));
+        assert!(append(&mut store.log(), "5999", HOUR).duplicate, "the newest is known");
+        let mut sweep = pin!(store.sweep(Time(HOUR + 2_000)));
+        let cx = &mut Context::from_waker(Waker::noop());
+        let turns = (1..).find(|_| sweep.as_mut().poll(cx).is_ready());
+        assert!(turns > Some(3), "{turns:?} turns");
+        let mut is_known = |key: &str| append(&mut store.log(), key, HOUR).duplicate;
+        assert!(still_known.is_none_or(&mut is_known) && !is_known(forgotten));
+    }
+}
+
+/// As many forgotten topics as are remembered, and as many names as somebody may subscribe to, were compared each with each.
+#[test]
+fn what_was_forgotten_is_found_among_many_names_without_a_look_at_each() {
+    let names: Vec<_> = family(9_000).iter().map(|draft| Pattern::from(&draft.topic)).collect();
+    let took = |is_forgotten: bool| {
+        let store = store();
+        if is_forgotten {
+            append_all(&mut store.log(), family(9_000), HOUR);
+            sweep(&mut store.log(), 3 * HOUR);
+        }
+        let began = Instant::now();
+        let page = read(&store, &names, 0, |_| {});
+        assert_eq!(page.evicted.len(), if is_forgotten { 9_000 } else { 0 });
+        began.elapsed()
+    };
+    let (without, with) = (took(false), took(true));
+    assert!(with < without * 30, "{without:?} when nothing was forgotten, {with:?} when everything was");
+}
