@@ -28,25 +28,22 @@ struct Checked {
 
 pub(super) fn check(path: &Path, format: Format, against: Option<&str>) -> ExitCode {
     let loaded = load(&Disk::new(path), &SchemaCache::default(), Time::now());
-    let (checked, unfound) = match against.map(Old::find) {
-        None => (alone(loaded), None),
-        Some(Ok(old)) => (compare(old, loaded), None),
-        Some(Err(why)) => (alone(loaded), Some(why)),
+    let checked = match against.map(Old::find) {
+        None => alone(loaded),
+        Some(Ok(old)) => compare(old, loaded),
+        Some(Err(why)) => {
+            if loaded.config.is_none() {
+                print_diagnostics(&loaded);
+            }
+            complain(&format!("relay: {why}\n"));
+            return ExitCode::FAILURE;
+        }
     };
-    if checked.config.is_some()
-        && let Some(why) = &unfound
-    {
-        complain(&format!("relay: {why}\n"));
-        return ExitCode::FAILURE;
-    }
     let printed = match format {
         Format::Human => human(path, &checked),
         Format::Json => print(&format!("{}\n", json(&checked, against.is_some()))),
         Format::Github => print(&github(&checked)),
     };
-    if let Some(why) = unfound {
-        complain(&format!("relay: {why}\n"));
-    }
     if checked.config.is_none() { ExitCode::from(BAD_CONFIG) } else { printed }
 }
 

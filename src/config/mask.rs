@@ -87,7 +87,7 @@ impl<'t> Scanner<'t> {
                 _ => match key(self.rest()) {
                     Some(Key { last, length, .. }) if self.rest()[length..].starts_with(['=', ':']) => {
                         self.at += length + 1;
-                        self.value(last);
+                        self.value(OPEN.contains(&last));
                     }
                     _ => self.hide_line(),
                 },
@@ -120,9 +120,8 @@ impl<'t> Scanner<'t> {
         true
     }
 
-    /// Passes the value of a key, or what of it comes before its first member or item.
-    fn value(&mut self, key: &str) {
-        let is_open = OPEN.contains(&key);
+    /// Passes a value, or what of it comes before its first member or item.
+    fn value(&mut self, is_open: bool) {
         self.at = self.skip(self.at, &BLANKS);
         let rest = self.rest();
         match rest.chars().next() {
@@ -131,8 +130,7 @@ impl<'t> Scanner<'t> {
             _ if QUOTES.iter().any(|quotes| rest.starts_with(quotes)) => self.hide_line(),
             Some('"' | '\'') => {
                 let length = text_length(rest);
-                let inner = rest[1..length].trim_end_matches(['"', '\'']);
-                if !is_open || !names_source(key, inner) {
+                if !is_open {
                     self.hidden.push(self.at..self.at + length);
                 }
                 self.at += length;
@@ -237,16 +235,6 @@ fn key(text: &str) -> Option<Key<'_>> {
             Some(next) => rest = next,
             None => return Some(Key { first, last: name, length: text.len() - rest.len() }),
         }
-    }
-}
-
-/// Whether the value of `env` or `file` can be seen to say where a secret is, and not what it is: a variable in capitals, a
-/// path with a directory or an extension. Of other keys nothing is asked.
-pub(super) fn names_source(key: &str, value: &str) -> bool {
-    match key {
-        "env" => value.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'),
-        "file" => value.contains(['/', '.']),
-        _ => true,
     }
 }
 

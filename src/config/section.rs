@@ -113,14 +113,6 @@ impl<'a> Section<'a> {
         Some(format!("[topics.{full:?}]"))
     }
 
-    /// Whether it is there only because of a header without quotes around a topic's dots, of which it is the beginning.
-    fn is_part_of_a_name(&self, table: &DeTable<'a>) -> bool {
-        let is_next_part = |(name, value): (&Spanned<Cow<'a, str>>, &Spanned<DeValue<'a>>)| {
-            self.key(name.get_ref()).is_none() && value.get_ref().as_table().is_some()
-        };
-        self.path == "topics.<name>" && !table.is_empty() && table.iter().all(is_next_part)
-    }
-
     pub(super) fn at(&self, bytes: Range<usize>) -> Span {
         Span { file: self.span.file, bytes }
     }
@@ -152,7 +144,7 @@ impl<'a> Section<'a> {
             Some(value) => Some((key, value.get_ref(), self.at(value.span()))),
             None => {
                 // What is no table has no keys that could be missing; that it is none has been reported.
-                if key.required() && self.table.is_some_and(|table| !self.is_part_of_a_name(table)) {
+                if key.required() && self.table.is_some() {
                     let fact =
                         ValueFact::MissingKey { key: key.name, table: keys::show_table(&self.shown), hint: hint(key) };
                     self.findings.report(fact, &self.span);

@@ -12,7 +12,6 @@ use crate::diagnostic::{Diagnostic, FileFact};
 
 /// The most syntax errors that are looked for in one file.
 const MAX_ERRORS: u8 = 26;
-const BLANKS: [char; 2] = [' ', '\t'];
 const DUPLICATE: &str = "duplicate key";
 /// How the parser begins to say that a key stands where an item of a list should.
 const OPEN_LIST: &str = "unexpected `=` in array";
@@ -26,7 +25,12 @@ pub(super) fn repair(mut text: String, file: usize) -> (String, Vec<Diagnostic>)
         let Some(first) = first_error(&text, &errors) else { break };
         let bytes = place(first);
         let broken = broken_lines(&text, bytes.start, first.message());
-        let detail = detail(&text[line_at(&text, bytes.start)], first.message(), bytes.is_empty());
+        let no_value = bytes.is_empty() && first.message().starts_with("string values must be quoted");
+        let detail = match unquoted_family(&text[line_at(&text, bytes.start)]) {
+            Some(header) => format!("a name with dots and braces stands in quotes: write `{header}`"),
+            None if no_value => "a value is missing after `=`".to_owned(),
+            None => first.message().to_owned(),
+        };
         if diagnostics.iter().filter_map(|d| d.place.as_ref()).any(|earlier| broken.contains(&earlier.bytes.start)) {
             break;
         }
@@ -50,8 +54,8 @@ pub(super) fn parse(text: &str, file: usize) -> (DeTable<'_>, Vec<Diagnostic>) {
         if twice.contains(&bytes.start) {
             continue;
         }
-        if is_header(&text[line_at(text, bytes.start)]) {
-            twice = bytes.start..table_end(text, bytes.end);
+        if text[line_at(text, bytes.start)].starts_with('[') {
+            twice = bytes.start..text[bytes.end..].find("\n[").map_or(text.len(), |at| bytes.end + at);
         }
         let key = text[bytes.clone()].trim_matches(['"', '\'']).to_owned();
         let first = first_of(&tree, text, &key, bytes.start);
@@ -75,28 +79,6 @@ fn unquoted_family(line: &str) -> Option<String> {
     (name.contains('{') && !name.contains(['"', '\'', '[', ']'])).then(|| format!("[topics.{name:?}]"))
 }
 
-/// What is wrong with a line. The usual slips are told in words that say what to write, all others in the parser's.
-fn detail(line: &str, message: &str, nothing_there: bool) -> String {
-    if let Some(header) = unquoted_family(line) {
-        return format!("a name with dots and braces stands in quotes: write `{header}`");
-    }
-    let (is, value) = (|start: &str| message.starts_with(start), line.split_once('=').map(|(_, value)| value.trim()));
-    let told = match value {
-        Some(_) if is("string values must be quoted") && nothing_there => "a value is missing after `=`",
-        Some(_) if is("string values must be quoted") || is("invalid float") => {
-            "a value that is no number, date, list, true or false is a text, and stands in quotes: `\"…\"`"
-        }
-        Some(_) if is("missing escaped value") => "`\\` begins an escape: write `/`, or `'…'` for a text as it stands",
-        Some(value) if is("invalid basic string") && value.starts_with('"') => "a text has no closing `\"`",
-        Some(value) if is("invalid literal string") && value.starts_with('\'') => "a text has no closing `'`",
-        Some(_) if is("missing opening quote") => "a text has no opening quote",
-        _ if is("invalid unquoted key") && line.trim_start().starts_with("//") => "a comment begins with `#`",
-        None if is("invalid unquoted key") && line.contains(':') => "between a key and its value stands `=`, not `:`",
-        _ => message,
-    };
-    told.to_owned()
-}
-
 fn place(error: &Error) -> Range<usize> {
     error.span().unwrap_or(0..0)
 }
@@ -116,7 +98,7 @@ fn broken_lines(text: &str, offset: usize, message: &str) -> Range<usize> {
     let mut end = line;
     while end.end < text.len() && !text[end.clone()].trim_start().starts_with([']', '}']) {
         let next = line_at(text, end.end + 1);
-        if begins_pair(&text[next.clone()]) || is_header(&text[next.clone()]) {
+        if begins_pair(&text[next.clone()]) || text[next.clone()].starts_with('[') {
             break;
         }
         end = next;
@@ -133,33 +115,11 @@ fn begins_pair(line: &str) -> bool {
 /// The same number of bytes without meaning. A header stays one, so that the keys below do not get into the table above.
 fn blank(text: &str, pass: u8) -> String {
     let (body, end) = text.split_at(text.trim_end_matches('\r').len());
-    let (indent, header) = body.split_at(body.len() - body.trim_start_matches(BLANKS).len());
-    if is_header(body) && header.len() > 2 && !body.contains('\n') {
-        let name = char::from(b'a' + pass % 26).to_string().repeat(header.len() - 2);
-        return format!("{indent}[{name}]{end}");
+    if body.starts_with('[') && body.len() > 2 && !body.contains('\n') {
+        let name = char::from(b'a' + pass % 26).to_string().repeat(body.len() - 2);
+        return format!("[{name}]{end}");
     }
     text.bytes().map(|b| if matches!(b, b'\n' | b'\r') { char::from(b) } else { ' ' }).collect()
-}
-
-/// Whether a line is the header of a table, or was to be one. An indented line may be an item of a list as well, whose
-/// items begin with quotes, digits or braces.
-pub(super) fn is_header(line: &str) -> bool {
-    let header = line.trim_start_matches(BLANKS);
-    let is_name = |name: &str| name.trim_start_matches('[').starts_with(|c: char| c.is_alphabetic());
-    header.strip_prefix('[').is_some_and(|name| header.len() == line.len() || is_name(name))
-}
-
-/// The end of the table in which a place is: of the line before the next header.
-pub(super) fn table_end(text: &str, place: usize) -> usize {
-    let mut end = line_at(text, place).end;
-    while end < text.len() {
-        let next = line_at(text, end + 1);
-        if is_header(&text[next.clone()]) {
-            break;
-        }
-        end = next.end;
-    }
-    end
 }
 
 /// The line of a place, without its end.
@@ -172,14 +132,14 @@ fn line_at(text: &str, offset: usize) -> Range<usize> {
 /// so that those are found by their text.
 fn first_of(tree: &DeTable<'_>, text: &str, key: &str, offset: usize) -> Option<Range<usize>> {
     let line = &text[line_at(text, offset)];
-    if is_header(line) {
+    if line.starts_with('[') {
         let at = if text.starts_with(line) { 0 } else { text.find(&format!("\n{line}"))? + 1 };
         return (at + line.len() < offset).then(|| at..at + line.len());
     }
     let mut earlier = Vec::new();
     keys_before(tree, key, offset, &mut earlier);
     let nearest = earlier.into_iter().max_by_key(|bytes| bytes.start)?;
-    (table_end(text, nearest.start) >= offset).then_some(nearest)
+    (!text[nearest.start..offset].contains("\n[")).then_some(nearest)
 }
 
 fn keys_before(tree: &DeTable<'_>, key: &str, offset: usize, found: &mut Vec<Range<usize>>) {

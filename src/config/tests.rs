@@ -21,11 +21,7 @@ fn decoded(files: &Memory) -> Decoded {
 
 /// What is said of a text, as `code: sentence`.
 fn said(text: &str) -> Vec<String> {
-    said_of(&Memory::new(text))
-}
-
-fn said_of(files: &Memory) -> Vec<String> {
-    let decoded = decoded(files);
+    let decoded = decoded(&Memory::new(text));
     decoded.diagnostics.iter().map(|d| format!("{}: {}", d.fact.about().code, d.fact)).collect()
 }
 
@@ -190,61 +186,6 @@ fn a_syntax_error_hides_nothing_but_its_consequences() {
             "unknown-key: unknown key `levle` in `[log]`",
         ]
     );
-}
-
-/// The table that TOML sees on the way had its own schema missed, and first.
-#[test]
-fn a_name_with_dots_without_quotes_is_one_mistake() {
-    let said = said("version = 1\n[topics.orders.eu]\nschema = \"any\"\n");
-    assert_eq!(said, ["unknown-key: unknown key `eu` in `[topics.orders]`"]);
-}
-
-#[test]
-fn usual_slips_are_told_with_what_to_write() {
-    let text = "a value that is no number, date, list, true or false is a text, and stands in quotes: `\"…\"`";
-    for (line, expected) in [
-        ("level = info", text),
-        ("level = “info”", text),
-        ("level = 10s", text),
-        ("level = 127.0.0.1:80", text),
-        ("level = [info]", text),
-        ("level =", "a value is missing after `=`"),
-        ("level = \"info", "a text has no closing `\"`"),
-        ("level = 'info", "a text has no closing `'`"),
-        ("level = any\"", "a text has no opening quote"),
-        ("level = \"a\\c\"", "`\\` begins an escape: write `/`, or `'…'` for a text as it stands"),
-        ("level: \"info\"", "between a key and its value stands `=`, not `:`"),
-        ("// level", "a comment begins with `#`"),
-        ("level \"info\"", "key with no value, expected `=`"),
-    ] {
-        assert_eq!(said(&format!("version = 1\n[log]\n{line}\n")), [format!("toml-syntax: {expected}")], "{line}");
-    }
-}
-
-/// Its keys were told to be unknown at the top of the file.
-#[test]
-fn an_indented_header_is_one() {
-    for indent in ["", "  ", "\t"] {
-        let said = said(&format!(
-            "version = 1\n{indent}[topics.cats\n{indent}schema = \"any\"\n{indent}colour = 1\n{indent}[log]\n\
-             {indent}levle = \"info\"\n"
-        ));
-        let expected = ["toml-syntax: unclosed table, expected `]`", "unknown-key: unknown key `levle` in `[log]`"];
-        assert_eq!(said, expected, "{indent:?}");
-    }
-}
-
-/// What is missing in a whole file was told only when another one had been mended.
-#[test]
-fn a_syntax_error_hides_nothing_of_other_files() {
-    let files = Memory::new("version = 1\ninclude = [\"a.toml\"]\n[topics.cats\nschema = \"any\"\n")
-        .with("a.toml", "[topics.dogs]\n[tokens.t]\npublish = [\"dogs\"]\n");
-    let expected = [
-        "toml-syntax: unclosed table, expected `]`",
-        "missing-key: `schema` is missing in `[topics.dogs]`",
-        "token-without-secret: token `t` has no secret",
-    ];
-    assert_eq!(said_of(&files), expected);
 }
 
 /// "unquoted keys cannot be empty", and nothing of quotes.

@@ -46,8 +46,7 @@ impl ChangeFact {
             Self::Unknown { whom: Whom::Publishers, .. } => About::error(
                 "compatibility-unknown",
                 "what cannot be proved counts as breaking: try it as `schema_next`, which may take its place once it has \
-                 refused none of 100 messages (then by SIGHUP or `POST /reload`, if no file changes any more), or set \
-                 `compatibility = \"none\"` in a save of its own",
+                 refused none of 100 messages, or set `compatibility = \"none\"` in a save of its own",
             ),
             Self::Unknown { whom: Whom::Subscribers, .. } => About::error(
                 "compatibility-unknown",

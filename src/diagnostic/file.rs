@@ -68,7 +68,10 @@ impl FileFact {
                 About::error("include-outside", "included files lie in relay.toml's directory or below it")
             }
             Self::IncludeEmpty { .. } => About::warning("include-empty", "check the path, or remove it from `include`"),
-            Self::IncludeUnreadable { error, .. } => About::error("include-unreadable", include_unreadable(error)),
+            Self::IncludeUnreadable { error: FileError::BadName, .. } => About::error("include-unreadable", RENAME),
+            Self::IncludeUnreadable { .. } => {
+                About::error("include-unreadable", "check the path: it is relative to relay.toml")
+            }
             Self::NotInInclude { .. } => {
                 About::error("not-in-include", "move it to relay.toml: included files may have `topics` and `tokens`")
             }
@@ -77,18 +80,6 @@ impl FileFact {
 }
 
 const RENAME: &str = "rename the file";
-
-/// What to do where an included file cannot be read.
-fn include_unreadable(error: &FileError) -> &'static str {
-    match error {
-        FileError::NotFound | FileError::Outside => "check the path: it is relative to relay.toml",
-        FileError::NotAFile => "name files: for all of a directory, `include = [\"topics.d/*.toml\"]`",
-        FileError::TooLarge(_) => "spread its topics and tokens over several files",
-        FileError::Denied(_) | FileError::BadName | FileError::NoDescriptor(_) | FileError::Other(_) => {
-            unreadable(error, false)
-        }
-    }
-}
 
 /// What to do where relay.toml itself cannot be read.
 fn unreadable(error: &FileError, in_force: bool) -> &'static str {

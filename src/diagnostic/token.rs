@@ -52,13 +52,11 @@ pub enum TokenFact {
         name: String,
     },
     BadSecretSource,
-    /// `None`: what stands in its place may be the secret.
     EnvUnset {
-        variable: Option<String>,
+        variable: String,
     },
-    /// `None`: what stands in its place may be the secret.
     SecretUnreadable {
-        path: Option<String>,
+        path: String,
         cause: String,
     },
     EmptySecret {
@@ -125,22 +123,10 @@ impl TokenFact {
                 "bad-secret-source",
                 "write `secret = { env = \"NAME\" }` or `secret = { file = \"/path\" }`",
             ),
-            Self::EnvUnset { variable: Some(_) } => {
-                About::error("env-unset", "set it for the server's process and for `relay check`")
-            }
-            Self::EnvUnset { variable: None } => About::error(
-                "env-unset",
-                "write the name of a variable, not the secret itself, which is not shown here; capitals, digits and `_` are \
-                 taken for a name",
-            ),
-            Self::SecretUnreadable { path: Some(_), .. } => {
+            Self::EnvUnset { .. } => About::error("env-unset", "set it for the server's process and for `relay check`"),
+            Self::SecretUnreadable { .. } => {
                 About::error("secret-unreadable", "check that the file is there and that the server's user may read it")
             }
-            Self::SecretUnreadable { path: None, .. } => About::error(
-                "secret-unreadable",
-                "write the path of a file, not the secret itself, which is not shown here; what has a `/` or a `.` is taken \
-                 for a path",
-            ),
             Self::EmptySecret { .. } => About::error("empty-secret", "make a secret with `relay token new`"),
             Self::UnusableSecret { .. } => {
                 About::error("unusable-secret", "use visible ASCII on one line (RFC 6750), as `relay token new` does")
@@ -186,14 +172,8 @@ impl fmt::Display for TokenFact {
             Self::TwoSecrets { name } => write!(f, "token `{name}` has both `sha256` and `secret`"),
             Self::PlainSecret { name } => write!(f, "the secret of token `{name}` is in the file in plain text"),
             Self::BadSecretSource => f.write_str("`secret` names either a variable or a file"),
-            Self::EnvUnset { variable: Some(name) } => write!(f, "the environment variable `{name}` is not set"),
-            Self::EnvUnset { variable: None } => f.write_str("`env` names no environment variable that is set"),
-            Self::SecretUnreadable { path: Some(path), cause } => {
-                write!(f, "cannot read the secret in `{path}`: {cause}")
-            }
-            Self::SecretUnreadable { path: None, cause } => {
-                write!(f, "cannot read the file that `file` names: {cause}")
-            }
+            Self::EnvUnset { variable } => write!(f, "the environment variable `{variable}` is not set"),
+            Self::SecretUnreadable { path, cause } => write!(f, "cannot read the secret in `{path}`: {cause}"),
             Self::EmptySecret { source } => write!(f, "the secret in `{source}` is empty"),
             Self::UnusableSecret { source } => {
                 write!(f, "the secret in `{source}` has characters that no `Authorization` header can carry")

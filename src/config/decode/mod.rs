@@ -157,12 +157,8 @@ fn sift(mut found: Vec<Diagnostic>, broken: Vec<Diagnostic>, sources: &Sources) 
     let syntax = broken.iter().filter(|d| matches!(d.fact, Fact::File(FileFact::Syntax { .. })));
     let shadows: Vec<Span> = syntax.filter_map(|d| shadow(d.place.as_ref()?, sources)).collect();
     if !shadows.is_empty() {
-        let is_consequence = |d: &Diagnostic| {
-            let Some(place) = &d.place else { return d.fact.is_absence() };
-            let mut of_file = shadows.iter().filter(|shadow| shadow.file == place.file);
-            of_file.any(|shadow| d.fact.is_absence() || shadow.bytes.contains(&place.bytes.start))
-        };
-        found.retain(|d| !is_consequence(d));
+        let shadowed = |span: &Span| shadows.iter().any(|s| s.file == span.file && s.bytes.contains(&span.bytes.start));
+        found.retain(|d| !d.fact.is_absence() && !d.place.as_ref().is_some_and(shadowed));
     }
     found.extend(broken);
     sort(&mut found);
@@ -173,8 +169,9 @@ fn sift(mut found: Vec<Diagnostic>, broken: Vec<Diagnostic>, sources: &Sources) 
 fn shadow(span: &Span, sources: &Sources) -> Option<Span> {
     let source = sources.get(span.file)?;
     let (line, _) = source.lines(&(span.bytes.start..span.bytes.start));
-    let is_header = syntax::is_header(source.text.get(line.clone())?);
-    let end = if is_header { syntax::table_end(&source.text, line.start) } else { line.end };
+    let header = source.text.get(line.clone())?.starts_with('[');
+    let rest = source.text.get(line.end..)?;
+    let end = if header { rest.find("\n[").map_or(source.text.len(), |at| line.end + at) } else { line.end };
     Some(Span { file: span.file, bytes: line.start..end + 1 })
 }
 

@@ -3,7 +3,6 @@
 use sha2::{Digest, Sha256};
 
 use super::{Context, Names};
-use crate::config::mask::names_source;
 use crate::config::model::{Span, TokenConfig};
 use crate::config::section::Section;
 use crate::diagnostic::TokenFact;
@@ -83,16 +82,15 @@ fn secret(name: &str, section: &Section<'_>, context: &Context<'_>) -> Option<[u
         (Some((variable, span)), None) if !section.has("file") => match context.reading.env(variable) {
             Some(value) => (value.into_bytes(), variable, span),
             None => {
-                let variable = names_source("env", variable).then(|| variable.to_owned());
-                findings.report(TokenFact::EnvUnset { variable }, &span);
+                findings.report(TokenFact::EnvUnset { variable: variable.to_owned() }, &span);
                 return None;
             }
         },
         (None, Some((path, span))) if !section.has("env") => match context.reading.secret(path) {
             Ok(bytes) => (bytes.to_vec(), path, span),
             Err(error) => {
-                let path = names_source("file", path).then(|| path.to_owned());
-                findings.report(TokenFact::SecretUnreadable { path, cause: error.to_string() }, &span);
+                let fact = TokenFact::SecretUnreadable { path: path.to_owned(), cause: error.to_string() };
+                findings.report(fact, &span);
                 return None;
             }
         },
