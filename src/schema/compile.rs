@@ -16,6 +16,7 @@ mod rules;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod used;
 
 pub use self::fault::{SchemaFault, SchemaFaultKind};
 
