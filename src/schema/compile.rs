@@ -19,6 +19,7 @@ mod tests;
 mod used;
 
 pub use self::fault::{SchemaFault, SchemaFaultKind};
+mod void;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

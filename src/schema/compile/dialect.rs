@@ -56,6 +56,17 @@ pub(super) fn ref_stands_alone(draft: Draft) -> bool {
 pub(super) fn definitions(draft: Draft) -> &'static str {
     if ref_stands_alone(draft) { "definitions" } else { "$defs" }
 }
+/// What a dialect is called in what is said of it.
+pub(super) fn name(draft: Draft) -> &'static str {
+    match draft {
+        Draft::Draft4 => "draft 4",
+        Draft::Draft6 => "draft 6",
+        Draft::Draft7 => "draft 7",
+        Draft::Draft201909 => "2019-09",
+        _ => "2020-12",
+    }
+}
+
 
 /// Every subschema of a schema object: the pointer to it from there, and its role.
 pub(super) fn subschemas(schema: &Map<String, Value>, draft: Draft) -> Vec<(String, &Value, Role)> {

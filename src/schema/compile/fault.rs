@@ -5,6 +5,10 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use jsonschema::Draft;
+
+use crate::schema::compile::dialect;
+
 /// Something wrong in a schema file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaFault {
@@ -57,6 +61,11 @@ pub enum SchemaFaultKind {
     UnknownKeyword {
         keyword: String,
         suggestion: String,
+    },
+    /// Allowed, and without the effect that it was written for.
+    VoidKeyword {
+        keyword: String,
+        why: Void,
     },
     InvalidUri {
         keyword: &'static str,
@@ -124,6 +133,49 @@ impl SchemaFaultKind {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unreadable { .. } => "schema-unreadable",
+/// Why a keyword has no effect where it stands. `dialect` is that of the schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Void {
+    /// Dialects have it from a later one on.
+    Newer { dialect: Draft, since: Draft },
+    /// Later dialects have something else for it.
+    Older { dialect: Draft, instead: &'static str },
+    /// What is beside a `$ref` counts from 2019-09 on.
+    BesideRef { dialect: Draft },
+    /// It is half of a condition.
+    WithoutIf,
+}
+
+impl Void {
+    fn help(self) -> Cow<'static, str> {
+        match self {
+            Self::Newer { since, .. } => {
+                let since = dialect::name(since);
+                format!("it is known from {since} on: name that in `$schema`, or leave `$schema` out for 2020-12")
+                    .into()
+            }
+            Self::Older { instead, .. } => {
+                format!("{instead} took its place: write that, or name the draft that it is meant for in `$schema`")
+                    .into()
+            }
+            Self::BesideRef { .. } => "move the `$ref` into an `allOf`, or name 2019-09 or 2020-12 in `$schema`".into(),
+            Self::WithoutIf => "add the `if` that it belongs to, or take it out".into(),
+        }
+    }
+}
+
+impl fmt::Display for Void {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Newer { dialect, .. } | Self::Older { dialect, .. } => {
+                write!(f, "has no effect in {}", dialect::name(*dialect))
+            }
+            Self::BesideRef { dialect } => write!(f, "has no effect beside `$ref` in {}", dialect::name(*dialect)),
+            Self::WithoutIf => f.write_str("has no effect without `if`"),
+        }
+    }
+}
+
             Self::TooLarge { .. } => "schema-too-large",
             Self::Syntax { .. } => "schema-syntax",
             Self::DuplicateKey { .. } => "schema-duplicate-key",
@@ -136,6 +188,7 @@ impl SchemaFaultKind {
             Self::RefUnreadable { .. } => "schema-ref-unreadable",
             Self::RefOutside { .. } => "schema-ref-outside",
             Self::RefRemote { .. } => "schema-ref-remote",
+            Self::VoidKeyword { .. } => "schema-void-keyword",
             Self::RefNowhere { .. } => "schema-ref-nowhere",
             Self::RefNotASchema { .. } => "schema-ref-not-a-schema",
             Self::RefCycle { .. } => "schema-ref-cycle",
@@ -152,7 +205,7 @@ impl SchemaFaultKind {
 
     /// Whether the schema can be used all the same.
     pub fn is_warning(&self) -> bool {
-        matches!(self, Self::UnknownKeyword { .. })
+        matches!(self, Self::UnknownKeyword { .. } | Self::VoidKeyword { .. })
     }
 
     /// What to do about it.
@@ -166,6 +219,7 @@ impl SchemaFaultKind {
     }
 
     fn advice(&self) -> &'static str {
+            Self::VoidKeyword { why, .. } => why.help(),
         match self {
             Self::Unreadable { .. } => "paths are relative to the directory of relay.toml",
             Self::TooLarge { .. } => "split it, or raise `limits.schema_size`",
@@ -177,14 +231,14 @@ impl SchemaFaultKind {
             Self::UnknownType { .. } => {
                 "write `array`, `boolean`, `integer`, `null`, `number`, `object` or `string`, or a list of them"
             }
-            Self::UnknownKeyword { .. } => "correct its spelling",
+            Self::UnknownKeyword { .. } | Self::VoidKeyword { .. } => "correct its spelling",
             Self::InvalidUri { .. } => "write a URI reference (RFC 3986)",
             Self::DuplicateId { .. } => "give each file an `$id` of its own, or none",
             Self::RefUnreadable { .. } => "references are relative to the file that they stand in",
             Self::RefOutside { .. } => "move the file below the directory of relay.toml",
             Self::RefRemote { .. } => "nothing is fetched: keep a copy beside this file and refer to it by its path",
             Self::RefNowhere { .. } | Self::RefNotASchema { .. } => "check the part after `#`",
-            Self::RefCycle { .. } => "take one of the references out: every value would be judged by itself",
+            Self::RefCycle { .. } => "take one of the references out: judging a value would never end",
             Self::Exponential { .. } => "refer to each definition once, for example with `enum` or nested properties",
             Self::RegexLookAround { .. } | Self::RegexBackReference { .. } => {
                 "patterns run in linear time: rewrite it as several patterns under `allOf` or `not`"
@@ -234,6 +288,7 @@ impl fmt::Display for SchemaFaultKind {
             }
             Self::RefUnreadable { target, why } => write!(f, "`{target}` cannot be read: {why}"),
             Self::RefOutside { target } => write!(f, "`{target}` leaves the directory of relay.toml"),
+            Self::VoidKeyword { keyword, why } => write!(f, "the keyword `{keyword}` {why}"),
             Self::RefRemote { target } => write!(f, "`{target}` is not one of the schema files"),
             Self::RefNowhere { target, file } => write!(f, "`{target}` names nothing in `{file}`"),
             Self::RefNotASchema { target, file } => write!(f, "`{target}` is in `{file}` but is not a schema"),

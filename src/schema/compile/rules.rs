@@ -29,6 +29,12 @@ const JUDGING: &[&str] = &[
     "propertyNames", "required", "then", "type", "unevaluatedItems", "unevaluatedProperties", "uniqueItems",
 ];
 
+/// Whether a keyword judges in some dialect by itself, and does not only hold or name what does.
+pub(super) fn is_judging(keyword: &str) -> bool {
+    let is_short = matches!(keyword, "if" | "not");
+    is_short || (JUDGING.contains(&keyword) && !keyword.starts_with('$') && keyword != "definitions")
+}
+
 /// Keywords of any dialect that may be near one of those, and are meant as they stand.
 #[rustfmt::skip]
 const OTHERS: &[&str] = &[

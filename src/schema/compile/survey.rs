@@ -10,7 +10,7 @@ use crate::schema::compile::dialect::{self, Role};
 use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::library::{Library, Node, Reference};
 use crate::schema::compile::pattern::Patterns;
-use crate::schema::compile::rules;
+use crate::schema::compile::{rules, void};
 
 /// Walks documents into a library.
 pub(super) struct Surveyor<'p> {
@@ -56,6 +56,7 @@ impl Surveyor<'_> {
             if !library.documents[document].known_good {
                 self.patterns.check(library, id, schema, draft);
                 rules::check_spelling(library, id, schema);
+                void::check(library, id, schema, draft);
             }
             self.below(library, id, schema, draft);
         }
