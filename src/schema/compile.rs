@@ -92,7 +92,7 @@ pub fn compile_all(files: &dyn Texts, roots: &[Arc<str>], limits: &SchemaLimits,
             compiled.schemas.insert(path, schema);
         }
     }
-    compiled.faults = library.faults;
+    compiled.faults = library.into_faults();
     compiled.faults.sort_by(|a, b| (&a.file, a.bytes.start, &a.pointer).cmp(&(&b.file, b.bytes.start, &b.pointer)));
     compiled.faults.dedup();
     compiled
