@@ -141,6 +141,10 @@ fn named(library: &mut Library<'_>, surveyor: &Surveyor<'_>, resource: usize, fr
     match value.pointer(&pointer) {
         None => Named::Nothing,
         Some(schema @ (Value::Object(_) | Value::Bool(_))) => {
+            // Nobody has looked at it yet, unless the walk from the root came by.
+            if !library.by_place.contains_key(&(document, pointer.clone())) {
+                library.documents[document].known_good = false;
+            }
             Named::Schema(surveyor.node(library, document, pointer, schema, &base, draft))
         }
         Some(_) => Named::Other,
