@@ -40,11 +40,15 @@ pub(super) fn detect(document: &Value) -> Result<Draft, String> {
     }
 }
 
-/// Whether the URI is that of a dialect's own schema or vocabulary, which the compiler has built in.
-pub(super) fn is_built_in(uri: &str) -> bool {
-    Draft::from_schema_uri(uri) != Draft::Unknown
-        || uri.starts_with("https://json-schema.org/draft/2020-12/meta/")
-        || uri.starts_with("https://json-schema.org/draft/2019-09/meta/")
+/// Whether the URI is that of a dialect's own schema or of one of its vocabularies, which the compiler has built in for
+/// schemas of that dialect.
+pub(super) fn is_built_in(uri: &str, draft: Draft) -> bool {
+    let vocabularies = match draft {
+        Draft::Draft201909 => "https://json-schema.org/draft/2019-09/meta/",
+        Draft::Draft202012 => "https://json-schema.org/draft/2020-12/meta/",
+        other => return Draft::from_schema_uri(uri) == other,
+    };
+    Draft::from_schema_uri(uri) == draft || uri.starts_with(vocabularies)
 }
 
 /// Before 2019-09 `$ref` made every keyword beside it void.
@@ -52,10 +56,6 @@ pub(super) fn ref_stands_alone(draft: Draft) -> bool {
     matches!(draft, Draft::Draft4 | Draft::Draft6 | Draft::Draft7)
 }
 
-/// The keyword under which definitions are kept.
-pub(super) fn definitions(draft: Draft) -> &'static str {
-    if ref_stands_alone(draft) { "definitions" } else { "$defs" }
-}
 /// What a dialect is called in what is said of it.
 pub(super) fn name(draft: Draft) -> &'static str {
     match draft {
@@ -67,6 +67,10 @@ pub(super) fn name(draft: Draft) -> &'static str {
     }
 }
 
+/// The keyword under which definitions are kept.
+pub(super) fn definitions(draft: Draft) -> &'static str {
+    if ref_stands_alone(draft) { "definitions" } else { "$defs" }
+}
 
 /// Every subschema of a schema object: the pointer to it from there, and its role.
 pub(super) fn subschemas(schema: &Map<String, Value>, draft: Draft) -> Vec<(String, &Value, Role)> {

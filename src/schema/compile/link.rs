@@ -78,7 +78,7 @@ fn node_of(library: &mut Library<'_>, surveyor: &Surveyor<'_>, reference: usize,
             (None, []) => Step::Wait,
         };
     }
-    if dialect::is_built_in(place) {
+    if dialect::is_built_in(place, library.nodes[from].draft) {
         return Step::Done;
     }
     let text = library.references[reference].text.clone();
