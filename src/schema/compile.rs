@@ -10,6 +10,8 @@ mod dialect;
 mod fault;
 mod flatten;
 mod library;
+#[cfg(test)]
+mod library_tests;
 mod link;
 mod pattern;
 mod rules;
@@ -17,9 +19,9 @@ mod survey;
 #[cfg(test)]
 mod tests;
 mod used;
+mod void;
 
 pub use self::fault::{SchemaFault, SchemaFaultKind};
-mod void;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -71,6 +71,11 @@ pub enum SchemaFaultKind {
         keyword: &'static str,
         uri: String,
     },
+    /// Two schemas of one file have one name.
+    NamedTwice {
+        keyword: &'static str,
+        name: String,
+    },
     /// Two files say that they are the same thing, and both are meant.
     DuplicateId {
         uri: String,
@@ -128,11 +133,6 @@ pub enum SchemaFaultKind {
     },
 }
 
-impl SchemaFaultKind {
-    /// The diagnostic's code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Unreadable { .. } => "schema-unreadable",
 /// Why a keyword has no effect where it stands. `dialect` is that of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Void {
@@ -176,6 +176,11 @@ impl fmt::Display for Void {
     }
 }
 
+impl SchemaFaultKind {
+    /// The diagnostic's code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "schema-unreadable",
             Self::TooLarge { .. } => "schema-too-large",
             Self::Syntax { .. } => "schema-syntax",
             Self::DuplicateKey { .. } => "schema-duplicate-key",
@@ -183,12 +188,12 @@ impl fmt::Display for Void {
             Self::UnknownDialect { .. } => "schema-unknown-dialect",
             Self::NotASchema { .. } | Self::UnknownType { .. } => "schema-invalid",
             Self::UnknownKeyword { .. } => "schema-unknown-keyword",
+            Self::VoidKeyword { .. } => "schema-void-keyword",
             Self::InvalidUri { .. } => "schema-invalid-uri",
-            Self::DuplicateId { .. } => "schema-duplicate-id",
+            Self::DuplicateId { .. } | Self::NamedTwice { .. } => "schema-duplicate-id",
             Self::RefUnreadable { .. } => "schema-ref-unreadable",
             Self::RefOutside { .. } => "schema-ref-outside",
             Self::RefRemote { .. } => "schema-ref-remote",
-            Self::VoidKeyword { .. } => "schema-void-keyword",
             Self::RefNowhere { .. } => "schema-ref-nowhere",
             Self::RefNotASchema { .. } => "schema-ref-not-a-schema",
             Self::RefCycle { .. } => "schema-ref-cycle",
@@ -214,12 +219,12 @@ impl fmt::Display for Void {
             Self::UnknownType { suggestion: Some(word), .. } | Self::UnknownKeyword { suggestion: word, .. } => {
                 format!("did you mean `{word}`?").into()
             }
+            Self::VoidKeyword { why, .. } => why.help(),
             known => known.advice().into(),
         }
     }
 
     fn advice(&self) -> &'static str {
-            Self::VoidKeyword { why, .. } => why.help(),
         match self {
             Self::Unreadable { .. } => "paths are relative to the directory of relay.toml",
             Self::TooLarge { .. } => "split it, or raise `limits.schema_size`",
@@ -234,6 +239,7 @@ impl fmt::Display for Void {
             Self::UnknownKeyword { .. } | Self::VoidKeyword { .. } => "correct its spelling",
             Self::InvalidUri { .. } => "write a URI reference (RFC 3986)",
             Self::DuplicateId { .. } => "give each file an `$id` of its own, or none",
+            Self::NamedTwice { .. } => "give each a name of its own: a reference may lead to one only",
             Self::RefUnreadable { .. } => "references are relative to the file that they stand in",
             Self::RefOutside { .. } => "move the file below the directory of relay.toml",
             Self::RefRemote { .. } => "nothing is fetched: keep a copy beside this file and refer to it by its path",
@@ -282,13 +288,16 @@ impl fmt::Display for SchemaFaultKind {
             Self::NotASchema { keyword, detail, .. } => write!(f, "not a valid schema: {detail} (`{keyword}`)"),
             Self::UnknownType { name, .. } => write!(f, "`{name}` is none of the seven types (`type`)"),
             Self::UnknownKeyword { keyword, .. } => write!(f, "the keyword `{keyword}` is unknown and has no effect"),
+            Self::VoidKeyword { keyword, why } => write!(f, "the keyword `{keyword}` {why}"),
             Self::InvalidUri { keyword, uri } => write!(f, "`{keyword}` is not a URI reference: `{uri}`"),
             Self::DuplicateId { uri, files: [one, other] } => {
                 write!(f, "both `{one}` and `{other}` have the `$id` `{uri}`")
             }
+            Self::NamedTwice { keyword, name } => {
+                write!(f, "another schema of this file has the `{keyword}` `{name}`, too")
+            }
             Self::RefUnreadable { target, why } => write!(f, "`{target}` cannot be read: {why}"),
             Self::RefOutside { target } => write!(f, "`{target}` leaves the directory of relay.toml"),
-            Self::VoidKeyword { keyword, why } => write!(f, "the keyword `{keyword}` {why}"),
             Self::RefRemote { target } => write!(f, "`{target}` is not one of the schema files"),
             Self::RefNowhere { target, file } => write!(f, "`{target}` names nothing in `{file}`"),
             Self::RefNotASchema { target, file } => write!(f, "`{target}` is in `{file}` but is not a schema"),

@@ -58,7 +58,7 @@ fn what_it_comes_to_only_by_a_definition_counts() {
     let (integer, string) = (schema(&root("integer")), schema(&root("string")));
     assert!(!integer.is_same(&string));
     assert!(matches!(publishers(&integer, &string), Side::No { .. }));
-    let given = crate::schema::tests::schema(integer.document());
+    let given = schema(integer.document());
     assert!(given.check_value(&json!(1)).is_ok() && given.check_value(&json!("x")).is_err(), "{}", integer.document());
 }
 
