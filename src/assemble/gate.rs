@@ -23,6 +23,7 @@ use crate::snapshot::Snapshot;
 /// What speaks against the change.
 pub fn examine(running: &Snapshot, next: &Snapshot, loaded: &Loaded) -> Vec<Diagnostic> {
     let mut found = restart_only(&running.config, &next.config, loaded);
+    found.extend(removed(&running.config, &next.config, loaded));
     let mut verdicts = Verdicts::default();
     for pair in successions(running, next) {
         let old = &running.config.topics[pair.old.config];
@@ -47,6 +48,19 @@ fn restart_only(old: &Config, new: &Config, loaded: &Loaded) -> Vec<Diagnostic> 
         (old != new).then(|| Diagnostic::new(ChangeFact::RestartOnly { key: key.to_owned(), old, new }, place))
     });
     changed.collect()
+}
+
+/// A promise is about schemas and does not outlast its topic: whoever takes one away is told that it was made.
+fn removed(old: &Config, new: &Config, loaded: &Loaded) -> Vec<Diagnostic> {
+    let promised = old.topics.iter().filter(|topic| topic.compatibility != Compatibility::None);
+    let gone = promised.filter(|topic| !new.topics.iter().any(|left| left.name.contains(&topic.name)));
+    // What is gone has no place; what was left of the topics may have one.
+    let place = loaded.keys.get("topics").or_else(|| loaded.keys.get("version"));
+    let fact = |topic: &TopicConfig| ChangeFact::Removes {
+        topic: topic.name.to_string(),
+        in_part: new.topics.iter().any(|left| left.name.overlaps(&topic.name)),
+    };
+    gone.map(|topic| Diagnostic::new(fact(topic), place.cloned())).collect()
 }
 
 /// Comparisons that were made: many topics may share a schema, and few ask for both sides.
