@@ -50,6 +50,8 @@ pub struct Section<'a> {
     path: &'static str,
     /// As the file says it: `topics.cats`.
     shown: String,
+    /// Whether it is the top of an included file.
+    is_included: bool,
     /// Where it begins.
     pub span: Span,
     /// Where to report.
@@ -57,10 +59,18 @@ pub struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    /// The top of a file.
+    /// The top of relay.toml.
     pub fn top(table: &'a DeTable<'a>, file: usize, findings: &'a Findings) -> Self {
         let span = Span { file, bytes: 0..0 };
         Self::open(Some(table), "", String::new(), span, findings)
+    }
+
+    /// The top of an included file.
+    pub fn included(table: &'a DeTable<'a>, file: usize, findings: &'a Findings) -> Self {
+        let span = Span { file, bytes: 0..0 };
+        let top = Self { table: Some(table), path: "", shown: String::new(), is_included: true, span, findings };
+        top.tell_unknown();
+        top
     }
 
     /// A table that is not there.
@@ -76,13 +86,17 @@ impl<'a> Section<'a> {
         span: Span,
         findings: &'a Findings,
     ) -> Self {
-        let section = Self { table, path, shown, span, findings };
-        for (name, value) in table.into_iter().flatten() {
-            if section.key(name.get_ref()).is_none() {
-                section.unknown(name, value.get_ref());
+        let section = Self { table, path, shown, is_included: false, span, findings };
+        section.tell_unknown();
+        section
+    }
+
+    fn tell_unknown(&self) {
+        for (name, value) in self.table.into_iter().flatten() {
+            if self.key(name.get_ref()).is_none() {
+                self.unknown(name, value.get_ref());
             }
         }
-        section
     }
 
     pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
@@ -90,9 +104,13 @@ impl<'a> Section<'a> {
     }
 
     fn unknown(&self, name: &Spanned<Cow<'a, str>>, value: &DeValue<'a>) {
-        let known: Vec<_> = keys::names(self.path).collect();
+        let has_place = |name: &&str| !self.is_included || keys::INCLUDABLE.contains(name);
+        let known: Vec<_> = keys::names(self.path).filter(has_place).collect();
         let suggestion = nearest(name.get_ref(), known.iter().copied());
-        let elsewhere = keys::tables_with(name.get_ref()).next().map(keys::show_table);
+        let elsewhere = keys::tables_with(name.get_ref()).next().map(|table| {
+            let is_here = has_place(&table.split('.').next().unwrap_or_default());
+            keys::show_table(table) + if is_here { "" } else { " of relay.toml" }
+        });
         let key = name.get_ref().to_string();
         let quoted = value.as_table().and_then(|table| self.meant(name.get_ref(), table));
         let table = keys::show_table(&self.shown);

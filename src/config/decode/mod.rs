@@ -15,7 +15,7 @@ use toml::de::DeTable;
 use super::check;
 use super::documents::{self, Document};
 use super::files::Reading;
-use super::keys::Kind;
+use super::keys::{INCLUDABLE, Kind};
 use super::model::{Config, Server, Span, StoreConfig};
 use super::section::{Findings, Section};
 use super::syntax;
@@ -105,7 +105,7 @@ fn parse<'a>(document: &'a Document, broken: &mut Vec<Diagnostic>) -> DeTable<'a
 fn include<'a>(tree: &'a DeTable<'a>, document: &Document, findings: &'a Findings) -> Section<'a> {
     let top = Section::top(tree, document.file, findings);
     for (key, span) in top.keys() {
-        if super::keys::find("", key).is_some() && !matches!(key, "topics" | "tokens") {
+        if super::keys::find("", key).is_some() && !INCLUDABLE.contains(&key) {
             findings.report(FileFact::NotInInclude { key: key.to_owned() }, &span);
         }
     }
