@@ -151,14 +151,17 @@ fn version(top: &Section<'_>) {
 }
 
 /// Puts everything in the order of the files, and leaves out what is only a consequence of a syntax error: what is said
-/// of the same line, or of the keys below a broken header, and what is said to be missing.
+/// of the same line, or of the keys below a broken header, and what is said to be missing in that file.
 fn sift(mut found: Vec<Diagnostic>, broken: Vec<Diagnostic>, sources: &Sources) -> Vec<Diagnostic> {
     // A key that appears twice hides nothing.
     let syntax = broken.iter().filter(|d| matches!(d.fact, Fact::File(FileFact::Syntax { .. })));
     let shadows: Vec<Span> = syntax.filter_map(|d| shadow(d.place.as_ref()?, sources)).collect();
     if !shadows.is_empty() {
-        let shadowed = |span: &Span| shadows.iter().any(|s| s.file == span.file && s.bytes.contains(&span.bytes.start));
-        found.retain(|d| !d.fact.is_absence() && !d.place.as_ref().is_some_and(shadowed));
+        let is_consequence = |d: &Diagnostic, span: &Span| {
+            let mut shadows = shadows.iter().filter(|shadow| shadow.file == span.file);
+            shadows.any(|shadow| d.fact.is_absence() || shadow.bytes.contains(&span.bytes.start))
+        };
+        found.retain(|d| !d.place.as_ref().is_some_and(|span| is_consequence(d, span)));
     }
     found.extend(broken);
     sort(&mut found);
