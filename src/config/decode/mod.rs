@@ -103,7 +103,7 @@ fn parse<'a>(document: &'a Document, broken: &mut Vec<Diagnostic>) -> DeTable<'a
 
 /// The top of an included file, in which only topics and tokens are allowed.
 fn include<'a>(tree: &'a DeTable<'a>, document: &Document, findings: &'a Findings) -> Section<'a> {
-    let top = Section::top(tree, document.file, findings);
+    let top = Section::included(tree, document.file, findings);
     for (key, span) in top.keys() {
         if super::keys::find("", key).is_some() && !INCLUDABLE.contains(&key) {
             findings.report(FileFact::NotInInclude { key: key.to_owned() }, &span);
@@ -172,9 +172,8 @@ fn sift(mut found: Vec<Diagnostic>, broken: Vec<Diagnostic>, sources: &Sources) 
 fn shadow(span: &Span, sources: &Sources) -> Option<Span> {
     let source = sources.get(span.file)?;
     let (line, _) = source.lines(&(span.bytes.start..span.bytes.start));
-    let header = source.text.get(line.clone())?.starts_with('[');
-    let rest = source.text.get(line.end..)?;
-    let end = if header { rest.find("\n[").map_or(source.text.len(), |at| line.end + at) } else { line.end };
+    let header = syntax::is_header(source.text.get(line.clone())?);
+    let end = if header { syntax::next_header(&source.text, line.end) } else { line.end };
     Some(Span { file: span.file, bytes: line.start..end + 1 })
 }
 
