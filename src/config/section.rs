@@ -131,6 +131,15 @@ impl<'a> Section<'a> {
         Some(format!("[topics.{full:?}]"))
     }
 
+    /// Whether it is there only because a topic's name behind it was not quoted, which has been reported.
+    fn is_part_of_a_name(&self) -> bool {
+        self.table.into_iter().flatten().any(|(name, value)| {
+            let name = name.get_ref();
+            let is_header = value.get_ref().as_table().is_some_and(|table| self.meant(name, table).is_some());
+            is_header && self.key(name).is_none() && nearest(name, keys::names(self.path)).is_none()
+        })
+    }
+
     pub(super) fn at(&self, bytes: Range<usize>) -> Span {
         Span { file: self.span.file, bytes }
     }
@@ -162,7 +171,7 @@ impl<'a> Section<'a> {
             Some(value) => Some((key, value.get_ref(), self.at(value.span()))),
             None => {
                 // What is no table has no keys that could be missing; that it is none has been reported.
-                if key.required() && self.table.is_some() {
+                if key.required() && self.table.is_some() && !self.is_part_of_a_name() {
                     let fact =
                         ValueFact::MissingKey { key: key.name, table: keys::show_table(&self.shown), hint: hint(key) };
                     self.findings.report(fact, &self.span);
@@ -204,8 +213,8 @@ impl<'a> Section<'a> {
                 Some(table) => Some(Self::open(Some(table), path, shown, span.clone(), self.findings)),
                 None => {
                     let found = found(value.get_ref());
-                    let fact =
-                        ValueFact::WrongType { key: shown, expected: Type::Table.expected(), found, doc: key.doc };
+                    let doc = "one table, under a header in single brackets";
+                    let fact = ValueFact::WrongType { key: shown, expected: Type::Table.expected(), found, doc };
                     self.findings.report(fact, &self.at(value.span()));
                     None
                 }

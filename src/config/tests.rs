@@ -200,6 +200,13 @@ fn a_broken_header_may_be_indented() {
     );
 }
 
+/// That the table before it has no schema was told first, of a table that nobody wrote.
+#[test]
+fn a_topic_without_quotes_is_told_once() {
+    let said = said("version = 1\n[topics.orders.eu]\nschema = \"any\"\n");
+    assert_eq!(said, ["unknown-key: unknown key `eu` in `[topics.orders]`"]);
+}
+
 /// What is missing in other files came up only when it was mended.
 #[test]
 fn a_syntax_error_hides_what_is_missing_in_its_own_file_only() {
