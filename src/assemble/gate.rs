@@ -99,8 +99,8 @@ impl Verdicts {
     }
 }
 
-/// Who has a say, and whether it is the last one. Without a promise to them, what new subscribers may get is nobody's
-/// business; a refused publisher is worth a word.
+/// Whose side is compared, and whether a break is an error. Without a promise to subscribers nothing is said of theirs; that
+/// publishers will be refused is at least a warning.
 fn concerned(compatibility: Compatibility) -> &'static [(Whom, bool)] {
     match compatibility {
         Compatibility::None => &[(Whom::Publishers, false)],

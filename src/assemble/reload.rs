@@ -37,7 +37,7 @@ use crate::time::Time;
 /// How many times files are read that change while they are read.
 const READS: usize = 3;
 /// How long publishes wait for appends that began before a commit; a store that hangs does not hold them up for longer.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE_AT_MOST: Duration = Duration::from_secs(1);
 
 /// The one who reloads.
 pub struct Reloader {
@@ -150,7 +150,7 @@ impl Reloader {
         let tells = || !dry_run && !self.live.drain.has_begun();
         match self.load(&state).await {
             Err(given_up) => (report.result, report.diagnostics) = given_up,
-            Ok((loaded, is_whole)) if !trigger.is_word() && (!is_whole || loaded.inputs.are_incomplete()) => {
+            Ok((loaded, is_whole)) if !trigger.is_asked_for() && (!is_whole || loaded.inputs.are_incomplete()) => {
                 return Looked::Unseen;
             }
             Ok((loaded, _)) => {
@@ -158,7 +158,7 @@ impl Reloader {
                     state.paths.clone_from(&loaded.read_paths);
                     state.inputs.clone_from(&loaded.inputs);
                 }
-                if !trigger.is_word() {
+                if !trigger.is_asked_for() {
                     if loaded.hash == running.hash {
                         state.refused = None;
                         self.recover(&report);
@@ -257,7 +257,7 @@ impl Reloader {
         let (plan, (prepared, pause)) = spawn_blocking(swap).await.expect("a commit does not panic");
         let mut pause = Some(pause);
         let mut settled = pin!(self.live.earlier_appends_ended());
-        if tokio::time::timeout(PATIENCE, &mut settled).await.is_err() {
+        if tokio::time::timeout(PAUSE_AT_MOST, &mut settled).await.is_err() {
             pause = None;
             settled.await;
         }

@@ -34,7 +34,7 @@ pub fn mask(text: &str) -> String {
 const MARK: char = '\u{feff}';
 /// What a private key begins with, and a certificate (RFC 7468).
 pub const PEM: &str = "-----BEGIN ";
-/// What a token has beside its secret, and the ways to one.
+/// Keys of a token whose values may be shown.
 const OPEN: [&str; 7] = ["publish", "subscribe", "register", "user", "not_after", "env", "file"];
 /// What ends a value, where no more of it can come.
 const ENDS: [char; 6] = [',', '}', ']', '#', '\r', '\n'];

@@ -194,7 +194,7 @@ impl fmt::Display for TokenFact {
             }
             Self::WeakSecret { name } => write!(f, "the secret of token `{name}` has less than 128 bits"),
             Self::SameSecret { name, other } => write!(f, "tokens `{name}` and `{other}` have the same secret"),
-            Self::BadNotAfter { value } => write!(f, "`{value}` is not a moment in time"),
+            Self::BadNotAfter { value } => write!(f, "`{value}` is not a date with time and offset"),
             Self::Expired { name, since } => write!(f, "token `{name}` has expired: its `not_after` is {since}"),
             Self::NoGrants { name } => write!(f, "token `{name}` grants nothing"),
             Self::BadPattern { pattern, why } => write!(f, "`{pattern}` is not a pattern: {why}"),

@@ -18,7 +18,8 @@ const MAX_RULES: usize = 16;
 /// The values of `type`.
 const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
 
-/// Keywords of any dialect that judge, or that lead to some that do; the shortest are near too much.
+/// Keywords of any dialect that judge, or that lead to some that do. Short ones (`if`, `not`, `id`) are left out: too
+/// many words are near them.
 #[rustfmt::skip]
 const JUDGING: &[&str] = &[
     "$anchor", "$defs", "$dynamicAnchor", "$dynamicRef", "$recursiveAnchor", "$recursiveRef", "$ref", "$schema",
