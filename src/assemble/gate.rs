@@ -125,12 +125,16 @@ fn was_tried(pair: &Succession<'_>, whom: Whom, side: &Side) -> bool {
     whom == Whom::Publishers && matches!(side, Side::Unknown { .. }) && pair.old.shadow.as_ref().is_some_and(tried)
 }
 
+/// The longest schema or value that is shown, in bytes of JSON text: nobody reads more, and it stands in the log.
+const SHOWN: usize = 4 << 10;
+
 fn broken(topics: &Pattern, whom: Whom, protected: bool, side: &Side) -> Option<ChangeFact> {
     let topic = topics.to_string();
     match side {
         Side::Yes => None,
         Side::No { lost, example } => {
-            let [lost, example] = [lost, example].map(|value| value.as_ref().map(|value| value.to_string()));
+            let shown = |value: &Value| Some(value.to_string()).filter(|text| text.len() <= SHOWN);
+            let [lost, example] = [lost, example].map(|value| value.as_ref().and_then(shown));
             Some(ChangeFact::Breaks { topic, whom, protected, lost, example })
         }
         Side::Unknown { why } => protected.then(|| ChangeFact::Unknown { topic, whom, why: why.clone() }),
@@ -148,5 +152,36 @@ fn place(fact: ChangeFact, new: &TopicConfig, loaded: &Loaded) -> Diagnostic {
             Diagnostic::new(fact, Span { file: *file, bytes: 0..1 }).related(new.schema_span.clone(), "used here")
         }
         None => Diagnostic::new(fact, new.schema_span.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value, json};
+
+    use super::examine;
+    use crate::assemble::{build, load};
+    use crate::config::files::Memory;
+    use crate::schema::compile::SchemaCache;
+    use crate::time::Time;
+
+    #[test]
+    fn what_a_change_loses_is_shown_if_somebody_may_read_it() {
+        let of = |members: usize, most: usize| {
+            let member = |i: usize| (format!("m{i}"), json!({"type": "string", "maxLength": i + most}));
+            let schema: Value =
+                json!({"type": "object", "properties": (0..members).map(member).collect::<Map<_, _>>()});
+            let toml = "version = 1\n[topics.x]\nschema = \"s\"\ncompatibility = \"full\"\n";
+            let files = Memory::new(toml).with("s", &schema.to_string());
+            let mut loaded = load(&files, &SchemaCache::default(), Time(0));
+            (build::snapshot(loaded.config.take().expect("a good configuration"), &loaded, None), loaded)
+        };
+        for (members, is_shown) in [(2, true), (50, false)] {
+            let ((old, _), (new, loaded)) = (of(members, 2), of(members, 1));
+            let found = examine(&old, &new, &loaded);
+            let help = found[0].fact.about().help.expect("what to do");
+            assert!(help.contains("for example: ") && help.len() < 5_000, "{help}");
+            assert_eq!(help.contains("no longer accepted: "), is_shown, "{help}");
+        }
     }
 }
