@@ -43,7 +43,7 @@ impl Grants {
     }
 }
 
-/// Whom a registration may be made for: one user, or `*` for everybody.
+/// Whom a registration may be made for: one user, those of one prefix, or everybody.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum UserPattern {
     /// Everybody.

@@ -58,8 +58,9 @@ impl Reloads {
             Outcome::Refused(_) => self.refused.fetch_add(1, Ordering::Relaxed),
             Outcome::Planned(_) | Outcome::Unchanged => return,
         };
-        self.recovered.store(false, Ordering::Relaxed);
+        // In this order, and read in the other: otherwise a refusal that was undone would be told again for a moment.
         self.last.store(Some(Arc::new(report)));
+        self.recovered.store(false, Ordering::Release);
     }
 
     /// Notes that the files are those of the configuration in force. Answers whether a refused change was undone by that.
@@ -81,7 +82,10 @@ impl Reloads {
 
     /// Why the files are not what is in force; `None` when they are, as far as is known.
     pub fn stale(&self) -> Option<String> {
-        let last = self.last().filter(|_| !self.recovered.load(Ordering::Relaxed))?;
+        if self.recovered.load(Ordering::Acquire) {
+            return None;
+        }
+        let last = self.last()?;
         let Outcome::Refused(_) = &last.result else { return None };
         Some(format!("the last reload was refused at {}: {}", last.at, in_short(&last.diagnostics)))
     }

@@ -1,4 +1,5 @@
-//! Long work behind everybody who serves: a thread of its own, which ends with it, for its priority cannot be raised again.
+//! Runs long work on a thread of its own with a lower priority. The thread ends with the work, for it could not raise its
+//! priority again.
 
 use tokio::sync::oneshot;
 

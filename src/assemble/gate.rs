@@ -23,6 +23,7 @@ use crate::snapshot::Snapshot;
 /// What speaks against the change.
 pub fn examine(running: &Snapshot, next: &Snapshot, loaded: &Loaded) -> Vec<Diagnostic> {
     let mut found = restart_only(&running.config, &next.config, loaded);
+    found.extend(removed(&running.config, &next.config, loaded));
     let mut verdicts = Verdicts::default();
     for pair in successions(running, next) {
         let old = &running.config.topics[pair.old.config];
@@ -47,6 +48,19 @@ fn restart_only(old: &Config, new: &Config, loaded: &Loaded) -> Vec<Diagnostic> 
         (old != new).then(|| Diagnostic::new(ChangeFact::RestartOnly { key: key.to_owned(), old, new }, place))
     });
     changed.collect()
+}
+
+/// A promise is about schemas and does not outlast its topic: whoever takes one away is told that it was made.
+fn removed(old: &Config, new: &Config, loaded: &Loaded) -> Vec<Diagnostic> {
+    let promised = old.topics.iter().filter(|topic| topic.compatibility != Compatibility::None);
+    let gone = promised.filter(|topic| !new.topics.iter().any(|left| left.name.contains(&topic.name)));
+    // What is gone has no place; what was left of the topics may have one.
+    let place = loaded.keys.get("topics").or_else(|| loaded.keys.get("version"));
+    let fact = |topic: &TopicConfig| ChangeFact::Removes {
+        topic: topic.name.to_string(),
+        in_part: new.topics.iter().any(|left| left.name.overlaps(&topic.name)),
+    };
+    gone.map(|topic| Diagnostic::new(fact(topic), place.cloned())).collect()
 }
 
 /// Comparisons that were made: many topics may share a schema, and few ask for both sides.
@@ -85,8 +99,8 @@ impl Verdicts {
     }
 }
 
-/// Who has a say, and whether it is the last one. Without a promise to them, what new subscribers may get is nobody's
-/// business; a refused publisher is worth a word.
+/// Whose side is compared, and whether a break is an error. Without a promise to subscribers nothing is said of theirs; that
+/// publishers will be refused is at least a warning.
 fn concerned(compatibility: Compatibility) -> &'static [(Whom, bool)] {
     match compatibility {
         Compatibility::None => &[(Whom::Publishers, false)],
@@ -111,12 +125,16 @@ fn was_tried(pair: &Succession<'_>, whom: Whom, side: &Side) -> bool {
     whom == Whom::Publishers && matches!(side, Side::Unknown { .. }) && pair.old.shadow.as_ref().is_some_and(tried)
 }
 
+/// The longest schema or value that is shown, in bytes of JSON text: nobody reads more, and it stands in the log.
+const SHOWN: usize = 4 << 10;
+
 fn broken(topics: &Pattern, whom: Whom, protected: bool, side: &Side) -> Option<ChangeFact> {
     let topic = topics.to_string();
     match side {
         Side::Yes => None,
         Side::No { lost, example } => {
-            let [lost, example] = [lost, example].map(|value| value.as_ref().map(|value| value.to_string()));
+            let shown = |value: &Value| Some(value.to_string()).filter(|text| text.len() <= SHOWN);
+            let [lost, example] = [lost, example].map(|value| value.as_ref().and_then(shown));
             Some(ChangeFact::Breaks { topic, whom, protected, lost, example })
         }
         Side::Unknown { why } => protected.then(|| ChangeFact::Unknown { topic, whom, why: why.clone() }),
@@ -134,5 +152,36 @@ fn place(fact: ChangeFact, new: &TopicConfig, loaded: &Loaded) -> Diagnostic {
             Diagnostic::new(fact, Span { file: *file, bytes: 0..1 }).related(new.schema_span.clone(), "used here")
         }
         None => Diagnostic::new(fact, new.schema_span.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value, json};
+
+    use super::examine;
+    use crate::assemble::{build, load};
+    use crate::config::files::Memory;
+    use crate::schema::compile::SchemaCache;
+    use crate::time::Time;
+
+    #[test]
+    fn what_a_change_loses_is_shown_if_somebody_may_read_it() {
+        let of = |members: usize, most: usize| {
+            let member = |i: usize| (format!("m{i}"), json!({"type": "string", "maxLength": i + most}));
+            let schema: Value =
+                json!({"type": "object", "properties": (0..members).map(member).collect::<Map<_, _>>()});
+            let toml = "version = 1\n[topics.x]\nschema = \"s\"\ncompatibility = \"full\"\n";
+            let files = Memory::new(toml).with("s", &schema.to_string());
+            let mut loaded = load(&files, &SchemaCache::default(), Time(0));
+            (build::snapshot(loaded.config.take().expect("a good configuration"), &loaded, None), loaded)
+        };
+        for (members, is_shown) in [(2, true), (50, false)] {
+            let ((old, _), (new, loaded)) = (of(members, 2), of(members, 1));
+            let found = examine(&old, &new, &loaded);
+            let help = found[0].fact.about().help.expect("what to do");
+            assert!(help.contains("for example: ") && help.len() < 5_000, "{help}");
+            assert_eq!(help.contains("no longer accepted: "), is_shown, "{help}");
+        }
     }
 }

@@ -5,6 +5,7 @@ pub mod build;
 pub mod gate;
 pub mod load;
 pub mod plan;
+mod refused;
 pub mod reload;
 mod schemas;
 mod succession;

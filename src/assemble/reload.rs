@@ -16,6 +16,7 @@ use tracing::{error, info};
 
 use crate::assemble::aside::aside;
 use crate::assemble::plan::Plan;
+use crate::assemble::refused::Refused;
 pub use crate::assemble::trigger::Trigger;
 use crate::assemble::{Loaded, build, gate, load};
 use crate::config::files::Inputs;
@@ -36,7 +37,7 @@ use crate::time::Time;
 /// How many times files are read that change while they are read.
 const READS: usize = 3;
 /// How long publishes wait for appends that began before a commit; a store that hangs does not hold them up for longer.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE_AT_MOST: Duration = Duration::from_secs(1);
 
 /// The one who reloads.
 pub struct Reloader {
@@ -54,8 +55,7 @@ struct State {
     keys: BTreeMap<String, Span>,
     /// Files in force whose last line has no end.
     unfinished: BTreeSet<Arc<str>>,
-    /// Of the files that were refused last, so that the same are not refused again at every look.
-    refused: Option<String>,
+    refused: Option<Refused>,
     paths: Vec<String>,
     /// What the last look read.
     inputs: Inputs,
@@ -119,9 +119,15 @@ impl Reloader {
         answered.await.ok()
     }
 
-    /// Whether the files are as the last look found them.
+    /// Whether the files are as the last look found them, and would come to the same.
     pub async fn are_unchanged(&self) -> bool {
-        let (path, inputs) = (self.path.clone(), self.state.lock().await.inputs.clone());
+        let (path, inputs) = {
+            let state = self.state.lock().await;
+            if state.refused.as_ref().is_some_and(Refused::is_outdated) {
+                return false;
+            }
+            (self.path.clone(), state.inputs.clone())
+        };
         // Where it cannot be told, a look tells.
         spawn_blocking(move || inputs.are_unchanged(&Disk::new(&path))).await.unwrap_or(false)
     }
@@ -144,7 +150,7 @@ impl Reloader {
         let tells = || !dry_run && !self.live.drain.has_begun();
         match self.load(&state).await {
             Err(given_up) => (report.result, report.diagnostics) = given_up,
-            Ok((loaded, is_whole)) if !trigger.is_word() && (!is_whole || loaded.inputs.are_incomplete()) => {
+            Ok((loaded, is_whole)) if !trigger.is_asked_for() && (!is_whole || loaded.inputs.are_incomplete()) => {
                 return Looked::Unseen;
             }
             Ok((loaded, _)) => {
@@ -152,13 +158,13 @@ impl Reloader {
                     state.paths.clone_from(&loaded.read_paths);
                     state.inputs.clone_from(&loaded.inputs);
                 }
-                if !trigger.is_word() {
+                if !trigger.is_asked_for() {
                     if loaded.hash == running.hash {
                         state.refused = None;
                         self.recover(&report);
                         return Looked::Done(report);
                     }
-                    if state.refused.as_ref() == Some(&loaded.hash) {
+                    if state.refused.as_ref().is_some_and(|refused| refused.would_be(&loaded.hash)) {
                         return Looked::Done(report);
                     }
                     if trusted != Some(&loaded.hash) && state.may_be_half(&running, &loaded) {
@@ -213,7 +219,7 @@ impl Reloader {
         let diagnostics = render::json(&loaded.diagnostics, &loaded.sources);
         let Some(Next { snapshot, plan }) = next else {
             if !dry_run {
-                state.refused = Some(loaded.hash);
+                state.refused = Some(Refused::new(loaded.hash.clone(), &loaded.diagnostics, running));
             }
             let text = render::human(&loaded.diagnostics, &loaded.sources, false);
             return (Outcome::Refused(text.trim_end().into()), diagnostics);
@@ -251,7 +257,7 @@ impl Reloader {
         let (plan, (prepared, pause)) = spawn_blocking(swap).await.expect("a commit does not panic");
         let mut pause = Some(pause);
         let mut settled = pin!(self.live.earlier_appends_ended());
-        if tokio::time::timeout(PATIENCE, &mut settled).await.is_err() {
+        if tokio::time::timeout(PAUSE_AT_MOST, &mut settled).await.is_err() {
             pause = None;
             settled.await;
         }

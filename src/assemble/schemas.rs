@@ -37,6 +37,7 @@ pub(super) fn compile(
         regex_size: config.limits.regex_size,
         json_depth: config.limits.json_depth,
     };
+    // More than is allowed, so that a file that is too large is told with its size.
     let texts = FileTexts { reading, limit: limits.schema_size.max(MAX_FILE) };
     let mut compiled = compile_all(&texts, &roots, &limits, cache);
     let mut numbers = HashMap::new();

@@ -56,7 +56,7 @@ pub fn untimely(tls: &Tls, now: Time) -> Option<ServerFact> {
             Some(ServerFact::ExpiredCertificate { path, since: moment(not_after).to_string() })
         }
         CertificateError::NotValidYetContext { not_before, .. } => {
-            Some(ServerFact::EarlyCertificate { path, until: moment(not_before).to_string() })
+            Some(ServerFact::EarlyCertificate { path, from: moment(not_before).to_string() })
         }
         _ => None,
     }

@@ -63,7 +63,7 @@ fn a_certificate_is_told_of_only_when_it_is_not_valid_now() {
     long_gone.not_before = date_time_ymd(2019, 1, 1);
     long_gone.not_after = date_time_ymd(2020, 1, 1);
     let over = "the certificate in `cert.pem` has expired: it was valid until 2027-01-01T00:00:00.000Z";
-    let early = "the certificate in `cert.pem` is not valid yet: it is from 2026-01-01T00:00:00.000Z";
+    let early = "the certificate in `cert.pem` is not valid before 2026-01-01T00:00:00.000Z";
     for (what, tls) in [
         ("of itself", signed_by_itself(&parameters(&["localhost"]))),
         ("of itself, without a name", signed_by_itself(&parameters(&[]))),

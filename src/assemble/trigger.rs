@@ -25,7 +25,7 @@ impl Trigger {
     }
 
     /// Whether a person asked: then it applies at once.
-    pub(super) fn is_word(self) -> bool {
+    pub(super) fn is_asked_for(self) -> bool {
         matches!(self, Self::Signal | Self::Request)
     }
 }

@@ -83,7 +83,7 @@ impl WorstCase {
     }
 }
 
-/// What was appended together last stays whole.
+/// The newest batch stays in the window even if it is larger than the window.
 fn window(limits: &Limits) -> u64 {
     let names = limits.batch * (MAX_NAME + MAX_USER);
     let last = 2 * (limits.body + names) + limits.batch * FIXED_BYTES;

@@ -28,23 +28,25 @@ struct Checked {
 
 pub(super) fn check(path: &Path, format: Format, against: Option<&str>) -> ExitCode {
     let loaded = load(&Disk::new(path), &SchemaCache::default(), Time::now());
-    let checked = match against.map(Old::find) {
-        None => alone(loaded),
-        Some(Ok(old)) => compare(old, loaded),
-        Some(Err(why)) => {
-            if loaded.config.is_none() {
-                print_diagnostics(&loaded);
-            }
-            complain(&format!("relay: {why}\n"));
-            return ExitCode::FAILURE;
-        }
+    let (checked, failed) = match against.map(Old::find) {
+        None => (alone(loaded), None),
+        Some(Ok(old)) => (compare(old, loaded), None),
+        Some(Err(why)) => (alone(loaded), Some(why)),
     };
-    let printed = match format {
-        Format::Human => human(path, &checked),
-        Format::Json => print(&format!("{}\n", json(&checked, against.is_some()))),
-        Format::Github => print(&github(&checked)),
-    };
-    if checked.config.is_none() { ExitCode::from(BAD_CONFIG) } else { printed }
+    let is_bad = checked.config.is_none();
+    let mut code = ExitCode::SUCCESS;
+    if is_bad || failed.is_none() {
+        code = match format {
+            Format::Human => human(path, &checked),
+            Format::Json => print(&format!("{}\n", json(&checked, against.is_some()))),
+            Format::Github => print(&github(&checked)),
+        };
+    }
+    if let Some(why) = failed {
+        complain(&format!("relay: {why}\n"));
+        code = ExitCode::FAILURE;
+    }
+    if is_bad { ExitCode::from(BAD_CONFIG) } else { code }
 }
 
 fn alone(mut loaded: Loaded) -> Checked {

@@ -11,7 +11,7 @@ use crate::name::Pattern;
 use crate::patterns::{Meter, Patterns};
 use crate::spelling::nearest;
 
-/// Grants for which a name is looked for that may have been meant: that is a look at every name.
+/// So many grants at most get a "did you mean": each is compared with every topic's name.
 const HINTS: usize = 20;
 
 /// Looks at the whole configuration at once. `is_whole` says that nothing was wrong before: what could not be read may be

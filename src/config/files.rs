@@ -107,7 +107,7 @@ impl Role {
     }
 }
 
-/// What stands between the names of a listing: no name has it, as it may have a line break.
+/// Separates the names of a listing: a file's name cannot hold it, but it can hold a line break.
 const BETWEEN: &str = "\0";
 
 type Answer = Result<Arc<[u8]>, FileError>;

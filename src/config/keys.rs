@@ -330,6 +330,9 @@ pub fn find(table: &str, name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name && key.table == table)
 }
 
+/// What included files may have.
+pub const INCLUDABLE: [&str; 2] = ["topics", "tokens"];
+
 /// The names that are known in a table.
 pub fn names(table: &str) -> impl Iterator<Item = &'static str> {
     KEYS.iter().filter(move |key| key.table == table).map(|key| key.name)

@@ -34,7 +34,7 @@ pub fn mask(text: &str) -> String {
 const MARK: char = '\u{feff}';
 /// What a private key begins with, and a certificate (RFC 7468).
 pub const PEM: &str = "-----BEGIN ";
-/// What a token has beside its secret, and the ways to one.
+/// Keys of a token whose values may be shown.
 const OPEN: [&str; 7] = ["publish", "subscribe", "register", "user", "not_after", "env", "file"];
 /// What ends a value, where no more of it can come.
 const ENDS: [char; 6] = [',', '}', ']', '#', '\r', '\n'];
@@ -87,7 +87,7 @@ impl<'t> Scanner<'t> {
                 _ => match key(self.rest()) {
                     Some(Key { last, length, .. }) if self.rest()[length..].starts_with(['=', ':']) => {
                         self.at += length + 1;
-                        self.value(OPEN.contains(&last));
+                        self.value(OPEN.contains(&last) && !is_misplaced(last, self.rest()));
                     }
                     _ => self.hide_line(),
                 },
@@ -236,6 +236,28 @@ fn key(text: &str) -> Option<Key<'_>> {
             None => return Some(Key { first, last: name, length: text.len() - rest.len() }),
         }
     }
+}
+
+/// Whether what is to name a variable or a file may be the secret itself: it is no such name.
+fn is_misplaced(key: &str, rest: &str) -> bool {
+    let text = rest.trim_start_matches(BLANKS);
+    let is_quoted = text.starts_with(['"', '\'']);
+    let name = if is_quoted { text[..text_length(text)].trim_matches(['"', '\'']) } else { "" };
+    match key {
+        "env" => !is_quoted || !is_variable(name),
+        "file" => !is_quoted || !is_path(name),
+        _ => false,
+    }
+}
+
+/// Whether a text can be meant for the name of an environment variable.
+pub fn is_variable(text: &str) -> bool {
+    !text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Whether a text is surely meant for a path: a secret without `/` and `.` is more usual than such a file.
+pub fn is_path(text: &str) -> bool {
+    text.contains(['/', '.'])
 }
 
 /// Whether this is `tokens`, or was to be.

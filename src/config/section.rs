@@ -50,6 +50,8 @@ pub struct Section<'a> {
     path: &'static str,
     /// As the file says it: `topics.cats`.
     shown: String,
+    /// Whether it is the top of an included file.
+    is_included: bool,
     /// Where it begins.
     pub span: Span,
     /// Where to report.
@@ -57,10 +59,18 @@ pub struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    /// The top of a file.
+    /// The top of relay.toml.
     pub fn top(table: &'a DeTable<'a>, file: usize, findings: &'a Findings) -> Self {
         let span = Span { file, bytes: 0..0 };
         Self::open(Some(table), "", String::new(), span, findings)
+    }
+
+    /// The top of an included file.
+    pub fn included(table: &'a DeTable<'a>, file: usize, findings: &'a Findings) -> Self {
+        let span = Span { file, bytes: 0..0 };
+        let top = Self { table: Some(table), path: "", shown: String::new(), is_included: true, span, findings };
+        top.tell_unknown();
+        top
     }
 
     /// A table that is not there.
@@ -76,13 +86,17 @@ impl<'a> Section<'a> {
         span: Span,
         findings: &'a Findings,
     ) -> Self {
-        let section = Self { table, path, shown, span, findings };
-        for (name, value) in table.into_iter().flatten() {
-            if section.key(name.get_ref()).is_none() {
-                section.unknown(name, value.get_ref());
+        let section = Self { table, path, shown, is_included: false, span, findings };
+        section.tell_unknown();
+        section
+    }
+
+    fn tell_unknown(&self) {
+        for (name, value) in self.table.into_iter().flatten() {
+            if self.key(name.get_ref()).is_none() {
+                self.unknown(name, value.get_ref());
             }
         }
-        section
     }
 
     pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
@@ -90,9 +104,13 @@ impl<'a> Section<'a> {
     }
 
     fn unknown(&self, name: &Spanned<Cow<'a, str>>, value: &DeValue<'a>) {
-        let known: Vec<_> = keys::names(self.path).collect();
+        let has_place = |name: &&str| !self.is_included || keys::INCLUDABLE.contains(name);
+        let known: Vec<_> = keys::names(self.path).filter(has_place).collect();
         let suggestion = nearest(name.get_ref(), known.iter().copied());
-        let elsewhere = keys::tables_with(name.get_ref()).next().map(keys::show_table);
+        let elsewhere = keys::tables_with(name.get_ref()).next().map(|table| {
+            let is_here = has_place(&table.split('.').next().unwrap_or_default());
+            keys::show_table(table) + if is_here { "" } else { " of relay.toml" }
+        });
         let key = name.get_ref().to_string();
         let quoted = value.as_table().and_then(|table| self.meant(name.get_ref(), table));
         let table = keys::show_table(&self.shown);
@@ -111,6 +129,15 @@ impl<'a> Section<'a> {
             table = inner;
         }
         Some(format!("[topics.{full:?}]"))
+    }
+
+    /// Whether it is there only because a topic's name behind it was not quoted, which has been reported.
+    fn is_part_of_a_name(&self) -> bool {
+        self.table.into_iter().flatten().any(|(name, value)| {
+            let name = name.get_ref();
+            let is_header = value.get_ref().as_table().is_some_and(|table| self.meant(name, table).is_some());
+            is_header && self.key(name).is_none() && nearest(name, keys::names(self.path)).is_none()
+        })
     }
 
     pub(super) fn at(&self, bytes: Range<usize>) -> Span {
@@ -144,7 +171,7 @@ impl<'a> Section<'a> {
             Some(value) => Some((key, value.get_ref(), self.at(value.span()))),
             None => {
                 // What is no table has no keys that could be missing; that it is none has been reported.
-                if key.required() && self.table.is_some() {
+                if key.required() && self.table.is_some() && !self.is_part_of_a_name() {
                     let fact =
                         ValueFact::MissingKey { key: key.name, table: keys::show_table(&self.shown), hint: hint(key) };
                     self.findings.report(fact, &self.span);
@@ -186,8 +213,8 @@ impl<'a> Section<'a> {
                 Some(table) => Some(Self::open(Some(table), path, shown, span.clone(), self.findings)),
                 None => {
                     let found = found(value.get_ref());
-                    let fact =
-                        ValueFact::WrongType { key: shown, expected: Type::Table.expected(), found, doc: key.doc };
+                    let doc = "one table, under a header in single brackets";
+                    let fact = ValueFact::WrongType { key: shown, expected: Type::Table.expected(), found, doc };
                     self.findings.report(fact, &self.at(value.span()));
                     None
                 }

@@ -12,6 +12,8 @@ use crate::diagnostic::{Diagnostic, FileFact};
 
 /// The most syntax errors that are looked for in one file.
 const MAX_ERRORS: u8 = 26;
+/// What may stand before a header.
+const BLANKS: [char; 2] = [' ', '\t'];
 const DUPLICATE: &str = "duplicate key";
 /// How the parser begins to say that a key stands where an item of a list should.
 const OPEN_LIST: &str = "unexpected `=` in array";
@@ -54,8 +56,8 @@ pub(super) fn parse(text: &str, file: usize) -> (DeTable<'_>, Vec<Diagnostic>) {
         if twice.contains(&bytes.start) {
             continue;
         }
-        if text[line_at(text, bytes.start)].starts_with('[') {
-            twice = bytes.start..text[bytes.end..].find("\n[").map_or(text.len(), |at| bytes.end + at);
+        if is_header(&text[line_at(text, bytes.start)]) {
+            twice = bytes.start..next_header(text, bytes.end);
         }
         let key = text[bytes.clone()].trim_matches(['"', '\'']).to_owned();
         let first = first_of(&tree, text, &key, bytes.start);
@@ -98,7 +100,7 @@ fn broken_lines(text: &str, offset: usize, message: &str) -> Range<usize> {
     let mut end = line;
     while end.end < text.len() && !text[end.clone()].trim_start().starts_with([']', '}']) {
         let next = line_at(text, end.end + 1);
-        if begins_pair(&text[next.clone()]) || text[next.clone()].starts_with('[') {
+        if begins_pair(&text[next.clone()]) || is_header(&text[next.clone()]) {
             break;
         }
         end = next;
@@ -112,12 +114,25 @@ fn begins_pair(line: &str) -> bool {
     line.split_once('=').is_some_and(|(name, _)| !name.starts_with(['{', ' ']) && name.chars().all(key))
 }
 
+/// Whether a line is a table's header, or was to be: also indented, where it cannot be the item of a list.
+pub(super) fn is_header(line: &str) -> bool {
+    let indented = line.trim_start_matches(BLANKS).strip_prefix('[');
+    line.starts_with('[') || indented.is_some_and(|name| name.starts_with(char::is_alphabetic) && !name.contains(','))
+}
+
+/// The end of the line before the next header behind a place, or the end of the text.
+pub(super) fn next_header(text: &str, from: usize) -> usize {
+    let mut ends = text[from..].match_indices('\n').map(|(at, _)| from + at);
+    ends.find(|at| is_header(&text[line_at(text, at + 1)])).unwrap_or(text.len())
+}
+
 /// The same number of bytes without meaning. A header stays one, so that the keys below do not get into the table above.
 fn blank(text: &str, pass: u8) -> String {
     let (body, end) = text.split_at(text.trim_end_matches('\r').len());
-    if body.starts_with('[') && body.len() > 2 && !body.contains('\n') {
-        let name = char::from(b'a' + pass % 26).to_string().repeat(body.len() - 2);
-        return format!("[{name}]{end}");
+    let header = body.trim_start_matches(BLANKS);
+    if is_header(body) && header.len() > 2 && !body.contains('\n') {
+        let name = char::from(b'a' + pass % 26).to_string().repeat(header.len() - 2);
+        return format!("{}[{name}]{end}", &body[..body.len() - header.len()]);
     }
     text.bytes().map(|b| if matches!(b, b'\n' | b'\r') { char::from(b) } else { ' ' }).collect()
 }
@@ -132,14 +147,14 @@ fn line_at(text: &str, offset: usize) -> Range<usize> {
 /// so that those are found by their text.
 fn first_of(tree: &DeTable<'_>, text: &str, key: &str, offset: usize) -> Option<Range<usize>> {
     let line = &text[line_at(text, offset)];
-    if line.starts_with('[') {
+    if is_header(line) {
         let at = if text.starts_with(line) { 0 } else { text.find(&format!("\n{line}"))? + 1 };
         return (at + line.len() < offset).then(|| at..at + line.len());
     }
     let mut earlier = Vec::new();
     keys_before(tree, key, offset, &mut earlier);
     let nearest = earlier.into_iter().max_by_key(|bytes| bytes.start)?;
-    (!text[nearest.start..offset].contains("\n[")).then_some(nearest)
+    (next_header(text, nearest.start) > offset).then_some(nearest)
 }
 
 fn keys_before(tree: &DeTable<'_>, key: &str, offset: usize, found: &mut Vec<Range<usize>>) {

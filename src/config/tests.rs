@@ -188,6 +188,36 @@ fn a_syntax_error_hides_nothing_but_its_consequences() {
     );
 }
 
+/// The keys below it were told to be unknown to the file.
+#[test]
+fn a_broken_header_may_be_indented() {
+    let said = said(
+        "version = 1\n  [topics.cats\n  schema = \"any\"\n  history = { count = 1 }\n\t[topics.dogs]\n\tshema = \"any\"\n",
+    );
+    assert_eq!(
+        said,
+        ["toml-syntax: unclosed table, expected `]`", "unknown-key: unknown key `shema` in `[topics.dogs]`",]
+    );
+}
+
+/// That the table before it has no schema was told first, of a table that nobody wrote.
+#[test]
+fn a_topic_without_quotes_is_told_once() {
+    let said = said("version = 1\n[topics.orders.eu]\nschema = \"any\"\n");
+    assert_eq!(said, ["unknown-key: unknown key `eu` in `[topics.orders]`"]);
+}
+
+/// What is missing in other files came up only when it was mended.
+#[test]
+fn a_syntax_error_hides_what_is_missing_in_its_own_file_only() {
+    let files = Memory::new("version = 1\ninclude = [\"a.toml\"]\n[topics.cats\n[tokens.shop]\n")
+        .with("a.toml", "[topics.dogs]\n[tokens.till]\npublish = [\"dogs\"]\n");
+    let said: Vec<_> = decoded(&files).diagnostics.iter().map(|d| d.fact.to_string()).collect();
+    let expected =
+        ["unclosed table, expected `]`", "`schema` is missing in `[topics.dogs]`", "token `till` has no secret"];
+    assert_eq!(said, expected);
+}
+
 /// "unquoted keys cannot be empty", and nothing of quotes.
 #[test]
 fn a_family_without_quotes_is_told_how_it_is_written() {
@@ -215,7 +245,7 @@ fn the_view_shows_no_digest() {
 }
 
 #[test]
-fn the_editors_schema_accepts_what_the_decoder_does_and_describes_every_key() {
+fn the_editors_schema_describes_every_key() {
     let schema = json_schema(STORES);
     assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
     assert_eq!(schema["required"], json!(["version"]));

@@ -5,8 +5,14 @@ use std::fmt;
 use super::About;
 
 /// Codes of this part.
-pub const CODES: &[&str] =
-    &["restart-only", "breaks-publishers", "breaks-subscribers", "breaking-change", "compatibility-unknown"];
+pub const CODES: &[&str] = &[
+    "restart-only",
+    "removes-protected-topic",
+    "breaks-publishers",
+    "breaks-subscribers",
+    "breaking-change",
+    "compatibility-unknown",
+];
 
 /// What is wrong with a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +20,8 @@ pub const CODES: &[&str] =
 pub enum ChangeFact {
     /// The server would have to be started again.
     RestartOnly { key: String, old: String, new: String },
+    /// A topic with `compatibility`, or some of such a family, would be gone.
+    Removes { topic: String, in_part: bool },
     /// What `compatibility` protects would break. `lost` is a schema, `example` a value, as JSON text.
     Breaks { topic: String, whom: Whom, protected: bool, lost: Option<String>, example: Option<String> },
     /// Whether it would break could not be found out.
@@ -35,6 +43,11 @@ impl ChangeFact {
             Self::RestartOnly { key, .. } => {
                 About::error("restart-only", format!("undo the change of `{key}`, or restart relay to apply it"))
             }
+            Self::Removes { .. } => About::warning(
+                "removes-protected-topic",
+                "`compatibility` is about schemas and ends with its topic: make sure that nobody publishes or subscribes \
+                 there any more",
+            ),
             Self::Breaks { whom, protected, lost, example, .. } => {
                 let help = breaks_help(*whom, *protected, lost.as_deref(), example.as_deref());
                 match (protected, whom) {
@@ -81,6 +94,10 @@ impl fmt::Display for ChangeFact {
         match self {
             Self::RestartOnly { key, old, new } => {
                 write!(f, "`{key}` cannot change while relay runs: it is `{old}` and would be `{new}`")
+            }
+            Self::Removes { topic, in_part } => {
+                let what = if *in_part { ["some topics of ", "are"] } else { ["", "is"] };
+                write!(f, "{}`{topic}` {} removed, which `compatibility` protects", what[0], what[1])
             }
             Self::Breaks { topic, whom: Whom::Publishers, .. } => {
                 write!(f, "the new schema of `{topic}` refuses messages that the old one accepts")

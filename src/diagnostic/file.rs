@@ -68,10 +68,7 @@ impl FileFact {
                 About::error("include-outside", "included files lie in relay.toml's directory or below it")
             }
             Self::IncludeEmpty { .. } => About::warning("include-empty", "check the path, or remove it from `include`"),
-            Self::IncludeUnreadable { error: FileError::BadName, .. } => About::error("include-unreadable", RENAME),
-            Self::IncludeUnreadable { .. } => {
-                About::error("include-unreadable", "check the path: it is relative to relay.toml")
-            }
+            Self::IncludeUnreadable { error, .. } => About::error("include-unreadable", not_included(error)),
             Self::NotInInclude { .. } => {
                 About::error("not-in-include", "move it to relay.toml: included files may have `topics` and `tokens`")
             }
@@ -79,7 +76,15 @@ impl FileFact {
     }
 }
 
-const RENAME: &str = "rename the file";
+/// What to do where an included file cannot be read.
+fn not_included(error: &FileError) -> &'static str {
+    match error {
+        FileError::NotFound => "check the path: it is relative to relay.toml",
+        FileError::NotAFile => "name files, `*` stands for part of a name: `topics.d/*.toml`",
+        FileError::TooLarge(_) => "divide it into several",
+        other => unreadable(other, false),
+    }
+}
 
 /// What to do where relay.toml itself cannot be read.
 fn unreadable(error: &FileError, in_force: bool) -> &'static str {
@@ -90,7 +95,7 @@ fn unreadable(error: &FileError, in_force: bool) -> &'static str {
         }
         FileError::Denied(_) => "let the user that relay runs as read the file, and enter the directories above it",
         FileError::NotAFile => "name the file itself with `--config`, and not its directory",
-        FileError::BadName => RENAME,
+        FileError::BadName => "rename the file",
         FileError::TooLarge(_) => "move topics and tokens to files of their own: `include = [\"topics.d/*.toml\"]`",
         FileError::NoDescriptor(_) => "raise the limit of open files (`ulimit -n`), and try again",
         FileError::Outside | FileError::Other(_) => "fix what the system reports, and try again",

@@ -13,6 +13,7 @@ pub const CODES: &[&str] = &[
     "schema-unknown-dialect",
     "schema-invalid",
     "schema-unknown-keyword",
+    "schema-void-keyword",
     "schema-invalid-uri",
     "schema-duplicate-id",
     "schema-ref-unreadable",

@@ -36,7 +36,7 @@ pub enum ServerFact {
     TlsUnreadable { path: String, cause: String },
     BadTls { why: String },
     ExpiredCertificate { path: String, since: String },
-    EarlyCertificate { path: String, until: String },
+    EarlyCertificate { path: String, from: String },
 }
 
 impl ServerFact {
@@ -107,7 +107,7 @@ impl fmt::Display for ServerFact {
                 write!(f, "`server.admin` and `server.listen` are both `{admin}`")
             }
             Self::SameListener { admin, listen } => {
-                write!(f, "`server.admin` is `{admin}`, which `server.listen`, `{listen}`, takes too")
+                write!(f, "`server.listen` (`{listen}`) would take the connections of `server.admin` (`{admin}`)")
             }
             Self::AdminExposed { value } => write!(f, "the admin listener `{value}` is not on loopback"),
             Self::BadOrigin { value } => write!(f, "`{value}` is not an origin"),
@@ -122,8 +122,8 @@ impl fmt::Display for ServerFact {
             Self::ExpiredCertificate { path, since } => {
                 write!(f, "the certificate in `{path}` has expired: it was valid until {since}")
             }
-            Self::EarlyCertificate { path, until } => {
-                write!(f, "the certificate in `{path}` is not valid yet: it is from {until}")
+            Self::EarlyCertificate { path, from } => {
+                write!(f, "the certificate in `{path}` is not valid before {from}")
             }
         }
     }

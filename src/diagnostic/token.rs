@@ -52,11 +52,13 @@ pub enum TokenFact {
         name: String,
     },
     BadSecretSource,
+    /// `None`: what stands there is no such name, and may be the secret itself.
     EnvUnset {
-        variable: String,
+        variable: Option<String>,
     },
+    /// `path` is `None` where it may be the secret itself.
     SecretUnreadable {
-        path: String,
+        path: Option<String>,
         cause: String,
     },
     EmptySecret {
@@ -99,6 +101,10 @@ pub enum TokenFact {
 const NAME: &str = "use 1 to 64 characters of A-Z, a-z, 0-9, `_`, `-` and `.`; `anonymous` and `unauthenticated` are what \
                     the log calls those without a token";
 
+const NO_VARIABLE: &str = "write a name of A-Z, a-z, 0-9 and `_`; if this is the secret itself, treat it as leaked";
+
+const NO_PATH: &str = "write a path with a `/` to have it shown; if this is the secret itself, treat it as leaked";
+
 impl TokenFact {
     pub(super) fn about(&self) -> About {
         match self {
@@ -123,7 +129,9 @@ impl TokenFact {
                 "bad-secret-source",
                 "write `secret = { env = \"NAME\" }` or `secret = { file = \"/path\" }`",
             ),
+            Self::EnvUnset { variable: None } => About::error("env-unset", NO_VARIABLE),
             Self::EnvUnset { .. } => About::error("env-unset", "set it for the server's process and for `relay check`"),
+            Self::SecretUnreadable { path: None, .. } => About::error("secret-unreadable", NO_PATH),
             Self::SecretUnreadable { .. } => {
                 About::error("secret-unreadable", "check that the file is there and that the server's user may read it")
             }
@@ -172,15 +180,21 @@ impl fmt::Display for TokenFact {
             Self::TwoSecrets { name } => write!(f, "token `{name}` has both `sha256` and `secret`"),
             Self::PlainSecret { name } => write!(f, "the secret of token `{name}` is in the file in plain text"),
             Self::BadSecretSource => f.write_str("`secret` names either a variable or a file"),
-            Self::EnvUnset { variable } => write!(f, "the environment variable `{variable}` is not set"),
-            Self::SecretUnreadable { path, cause } => write!(f, "cannot read the secret in `{path}`: {cause}"),
+            Self::EnvUnset { variable: Some(name) } => write!(f, "the environment variable `{name}` is not set"),
+            Self::EnvUnset { variable: None } => f.write_str("`secret.env` names no environment variable"),
+            Self::SecretUnreadable { path: Some(path), cause } => {
+                write!(f, "cannot read the secret in `{path}`: {cause}")
+            }
+            Self::SecretUnreadable { path: None, cause } => {
+                write!(f, "cannot read the file that `secret.file` names: {cause}")
+            }
             Self::EmptySecret { source } => write!(f, "the secret in `{source}` is empty"),
             Self::UnusableSecret { source } => {
                 write!(f, "the secret in `{source}` has characters that no `Authorization` header can carry")
             }
             Self::WeakSecret { name } => write!(f, "the secret of token `{name}` has less than 128 bits"),
             Self::SameSecret { name, other } => write!(f, "tokens `{name}` and `{other}` have the same secret"),
-            Self::BadNotAfter { value } => write!(f, "`{value}` is not a moment in time"),
+            Self::BadNotAfter { value } => write!(f, "`{value}` is not a date with time and offset"),
             Self::Expired { name, since } => write!(f, "token `{name}` has expired: its `not_after` is {since}"),
             Self::NoGrants { name } => write!(f, "token `{name}` grants nothing"),
             Self::BadPattern { pattern, why } => write!(f, "`{pattern}` is not a pattern: {why}"),

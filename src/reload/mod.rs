@@ -21,7 +21,7 @@ use crate::reload::watch::Watch;
 /// How long the files must be quiet before they are looked at.
 const QUIET: Duration = Duration::from_millis(250);
 /// After how long they are looked at even if they are never quiet.
-const PATIENCE: Duration = Duration::from_secs(2);
+const LATEST_LOOK: Duration = Duration::from_secs(2);
 /// How long a change that removes something must have stood still.
 const STABLE: Duration = Duration::from_secs(2);
 
@@ -82,7 +82,7 @@ impl Triggers {
 
     /// Waits until nothing happens any more, or somebody does not want to wait.
     async fn quiet(&mut self) -> Trigger {
-        let patience = Instant::now() + PATIENCE;
+        let patience = Instant::now() + LATEST_LOOK;
         loop {
             let quiet = (Instant::now() + QUIET).min(patience);
             tokio::select! {

@@ -13,7 +13,7 @@ use jsonschema::canonical::{CanonicalSchema, Containment};
 use serde_json::Value;
 
 use crate::schema::canon::guard;
-use crate::schema::{Schema, example};
+use crate::schema::{Schema, alternatives, example};
 
 /// What a change does to one side.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,8 +88,19 @@ fn covers(wide: &Schema, narrow: &Schema) -> Result<Containment, String> {
     guard(|| wide.covers(&narrow))?.map_err(|e| e.to_string())
 }
 
-/// What `narrow` accepts and `wide` does not.
+/// The most that a difference may take to write, in bytes of schema times the schemas in it.
+const DIFFERENCE: usize = 256 << 10;
+
+/// What `narrow` accepts and `wide` does not, where that is small enough to be of use: each member that differs gives an
+/// alternative that has all members.
 fn lost(wide: &Schema, narrow: &Schema) -> Option<Value> {
+    let costs = |schema: &Schema| {
+        let document = schema.canon.document()?;
+        Some(alternatives::schemas(document).saturating_mul(document.to_string().len()))
+    };
+    if costs(wide)?.max(costs(narrow)?) > DIFFERENCE {
+        return None;
+    }
     let (wide, narrow) = forms(wide, narrow).ok()?;
     let lost = guard(|| narrow.subtract(&wide).map(|lost| lost.to_json_schema())).ok()?.ok()?;
     (lost != Value::Bool(false)).then_some(lost)

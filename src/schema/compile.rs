@@ -10,12 +10,16 @@ mod dialect;
 mod fault;
 mod flatten;
 mod library;
+#[cfg(test)]
+mod library_tests;
 mod link;
 mod pattern;
 mod rules;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod used;
+mod void;
 
 pub use self::fault::{SchemaFault, SchemaFaultKind};
 
@@ -90,7 +94,7 @@ pub fn compile_all(files: &dyn Texts, roots: &[Arc<str>], limits: &SchemaLimits,
             compiled.schemas.insert(path, schema);
         }
     }
-    compiled.faults = library.faults;
+    compiled.faults = library.into_faults();
     compiled.faults.sort_by(|a, b| (&a.file, a.bytes.start, &a.pointer).cmp(&(&b.file, b.bytes.start, &b.pointer)));
     compiled.faults.dedup();
     compiled

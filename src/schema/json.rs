@@ -11,7 +11,7 @@ mod locate;
 pub(super) mod tests;
 mod tree;
 
-pub use self::locate::{Located, locate};
+pub use self::locate::{Located, locate, locate_all};
 pub use self::tree::{Iter, Members, Tree};
 
 use std::borrow::Cow;

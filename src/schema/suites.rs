@@ -26,6 +26,9 @@ const OWN_DIALECT: &str = "a `$schema` of one's own is refused by name rather th
 
 const LIMITS: SchemaLimits = SchemaLimits { schema_size: 1 << 20, regex_size: 1 << 20, json_depth: 64 };
 
+/// Warnings that its cases are about: nothing else in them is taken for a keyword without effect.
+const TOLD: [&str; 2] = ["has no effect without `if`", "has no effect beside `$ref` in draft 7"];
+
 /// One case's schema, and the suite's `remotes/` in place of what stands on http://localhost:1234/.
 struct Case<'a> {
     schema: &'a Value,
@@ -92,6 +95,10 @@ fn the_json_schema_test_suite_agrees() {
             for case in cases.as_array().unwrap() {
                 let name = format!("{draft}/{}: {}", file.file_stem().unwrap().to_string_lossy(), case["description"]);
                 let compiled = compile(&case["schema"], dialect, &folder.join("remotes"));
+                for fault in compiled.faults.iter().filter(|fault| fault.kind.is_warning()) {
+                    let told = fault.kind.to_string();
+                    assert!(TOLD.iter().any(|sentence| told.ends_with(sentence)), "{name}: {}: {told}", fault.pointer);
+                }
                 for test in case["tests"].as_array().unwrap() {
                     let answer = match compiled.schemas.get("schema.json") {
                         Some(schema) => Ok(accepts(schema, &test["data"])),

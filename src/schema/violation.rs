@@ -29,7 +29,13 @@ pub(super) fn sentence(error: &ValidationError<'_>) -> String {
         }
         Kind::AdditionalItems { limit } => format!("at most {} allowed here", count(*limit as u64, "item")),
         Kind::UnevaluatedItems { .. } => "it has items that are not allowed".to_owned(),
+        Kind::Enum { options } if list(options).iter().any(is_container) => {
+            format!("{} is none of the values of `enum`", got())
+        }
         Kind::Enum { options } => format!("{} is none of the allowed values {}", got(), short_list(options)),
+        Kind::Constant { expected_value } if is_container(expected_value) => {
+            format!("{} is not the value of `const`", got())
+        }
         Kind::Constant { expected_value } => format!("{} is expected, not {}", short(expected_value), got()),
         Kind::Minimum { limit } => format!("{} is less than {limit}", got()),
         Kind::Maximum { limit } => format!("{} is more than {limit}", got()),
@@ -149,8 +155,16 @@ fn names(list: &[String]) -> String {
     text
 }
 
+fn list(options: &Value) -> &[Value] {
+    options.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn is_container(value: &Value) -> bool {
+    value.is_array() || value.is_object()
+}
+
 fn short_list(options: &Value) -> String {
-    let options = options.as_array().map(Vec::as_slice).unwrap_or_default();
+    let options = list(options);
     let shown: Vec<String> = options.iter().take(NAMES).map(short).collect();
     let more = if options.len() > NAMES { format!(" and {} more", options.len() - NAMES) } else { String::new() };
     shown.join(", ") + &more

@@ -15,7 +15,7 @@ use crate::lock::lock;
 /// Bytes that wait to be written; at most as many are being written meanwhile. One line that is longer has its turn when
 /// nothing else waits.
 const ROOM: usize = 1 << 20;
-/// How long to wait when standard error is not to be waited for, as it is where somebody else has made it so.
+/// Pause before the next try where standard error is non-blocking, which another process that has it may have set.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The lines that wait. Clones are the same queue.

@@ -15,7 +15,7 @@ use toml::de::DeTable;
 use super::check;
 use super::documents::{self, Document};
 use super::files::Reading;
-use super::keys::Kind;
+use super::keys::{INCLUDABLE, Kind};
 use super::model::{Config, Server, Span, StoreConfig};
 use super::section::{Findings, Section};
 use super::syntax;
@@ -103,9 +103,9 @@ fn parse<'a>(document: &'a Document, broken: &mut Vec<Diagnostic>) -> DeTable<'a
 
 /// The top of an included file, in which only topics and tokens are allowed.
 fn include<'a>(tree: &'a DeTable<'a>, document: &Document, findings: &'a Findings) -> Section<'a> {
-    let top = Section::top(tree, document.file, findings);
+    let top = Section::included(tree, document.file, findings);
     for (key, span) in top.keys() {
-        if super::keys::find("", key).is_some() && !matches!(key, "topics" | "tokens") {
+        if super::keys::find("", key).is_some() && !INCLUDABLE.contains(&key) {
             findings.report(FileFact::NotInInclude { key: key.to_owned() }, &span);
         }
     }
@@ -151,14 +151,17 @@ fn version(top: &Section<'_>) {
 }
 
 /// Puts everything in the order of the files, and leaves out what is only a consequence of a syntax error: what is said
-/// of the same line, or of the keys below a broken header, and what is said to be missing.
+/// of the same line, or of the keys below a broken header, and what is said to be missing in that file.
 fn sift(mut found: Vec<Diagnostic>, broken: Vec<Diagnostic>, sources: &Sources) -> Vec<Diagnostic> {
     // A key that appears twice hides nothing.
     let syntax = broken.iter().filter(|d| matches!(d.fact, Fact::File(FileFact::Syntax { .. })));
     let shadows: Vec<Span> = syntax.filter_map(|d| shadow(d.place.as_ref()?, sources)).collect();
     if !shadows.is_empty() {
-        let shadowed = |span: &Span| shadows.iter().any(|s| s.file == span.file && s.bytes.contains(&span.bytes.start));
-        found.retain(|d| !d.fact.is_absence() && !d.place.as_ref().is_some_and(shadowed));
+        let is_consequence = |d: &Diagnostic, span: &Span| {
+            let mut shadows = shadows.iter().filter(|shadow| shadow.file == span.file);
+            shadows.any(|shadow| d.fact.is_absence() || shadow.bytes.contains(&span.bytes.start))
+        };
+        found.retain(|d| !d.place.as_ref().is_some_and(|span| is_consequence(d, span)));
     }
     found.extend(broken);
     sort(&mut found);
@@ -169,9 +172,8 @@ fn sift(mut found: Vec<Diagnostic>, broken: Vec<Diagnostic>, sources: &Sources) 
 fn shadow(span: &Span, sources: &Sources) -> Option<Span> {
     let source = sources.get(span.file)?;
     let (line, _) = source.lines(&(span.bytes.start..span.bytes.start));
-    let header = source.text.get(line.clone())?.starts_with('[');
-    let rest = source.text.get(line.end..)?;
-    let end = if header { rest.find("\n[").map_or(source.text.len(), |at| line.end + at) } else { line.end };
+    let header = syntax::is_header(source.text.get(line.clone())?);
+    let end = if header { syntax::next_header(&source.text, line.end) } else { line.end };
     Some(Span { file: span.file, bytes: line.start..end + 1 })
 }
 

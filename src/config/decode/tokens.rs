@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::{Context, Names};
+use crate::config::mask;
 use crate::config::model::{Span, TokenConfig};
 use crate::config::section::Section;
 use crate::diagnostic::TokenFact;
@@ -82,14 +83,16 @@ fn secret(name: &str, section: &Section<'_>, context: &Context<'_>) -> Option<[u
         (Some((variable, span)), None) if !section.has("file") => match context.reading.env(variable) {
             Some(value) => (value.into_bytes(), variable, span),
             None => {
-                findings.report(TokenFact::EnvUnset { variable: variable.to_owned() }, &span);
+                let variable = mask::is_variable(variable).then(|| variable.to_owned());
+                findings.report(TokenFact::EnvUnset { variable }, &span);
                 return None;
             }
         },
         (None, Some((path, span))) if !section.has("env") => match context.reading.secret(path) {
             Ok(bytes) => (bytes.to_vec(), path, span),
             Err(error) => {
-                let fact = TokenFact::SecretUnreadable { path: path.to_owned(), cause: error.to_string() };
+                let path = mask::is_path(path).then(|| path.to_owned());
+                let fact = TokenFact::SecretUnreadable { path, cause: error.to_string() };
                 findings.report(fact, &span);
                 return None;
             }

@@ -146,7 +146,7 @@ proptest! {
     #[test]
     fn a_schema_that_is_refused_as_empty_is_empty(document in document(), values in vec(value(), 24)) {
         let compiled = Files::of(&[("a.json", document.clone())]).compile(&["a.json"]);
-        if let [fault] = compiled.faults.as_slice() {
+        for fault in compiled.faults.iter().filter(|fault| !fault.kind.is_warning()) {
             prop_assert_eq!(fault.kind.code(), "schema-unsatisfiable");
             let validator = options::<SerdeJson>(1 << 20).build(&document).expect("a schema");
             let matching = values.iter().find(|value| validator.is_valid(value));

@@ -40,16 +40,31 @@ pub(super) fn detect(document: &Value) -> Result<Draft, String> {
     }
 }
 
-/// Whether the URI is that of a dialect's own schema or vocabulary, which the compiler has built in.
-pub(super) fn is_built_in(uri: &str) -> bool {
-    Draft::from_schema_uri(uri) != Draft::Unknown
-        || uri.starts_with("https://json-schema.org/draft/2020-12/meta/")
-        || uri.starts_with("https://json-schema.org/draft/2019-09/meta/")
+/// Whether the URI is that of a dialect's own schema or of one of its vocabularies, which the compiler has built in for
+/// schemas of that dialect.
+pub(super) fn is_built_in(uri: &str, draft: Draft) -> bool {
+    let vocabularies = match draft {
+        Draft::Draft201909 => "https://json-schema.org/draft/2019-09/meta/",
+        Draft::Draft202012 => "https://json-schema.org/draft/2020-12/meta/",
+        other => return Draft::from_schema_uri(uri) == other,
+    };
+    Draft::from_schema_uri(uri) == draft || uri.starts_with(vocabularies)
 }
 
 /// Before 2019-09 `$ref` made every keyword beside it void.
 pub(super) fn ref_stands_alone(draft: Draft) -> bool {
     matches!(draft, Draft::Draft4 | Draft::Draft6 | Draft::Draft7)
+}
+
+/// What a dialect is called in what is said of it.
+pub(super) fn name(draft: Draft) -> &'static str {
+    match draft {
+        Draft::Draft4 => "draft 4",
+        Draft::Draft6 => "draft 6",
+        Draft::Draft7 => "draft 7",
+        Draft::Draft201909 => "2019-09",
+        _ => "2020-12",
+    }
 }
 
 /// The keyword under which definitions are kept.

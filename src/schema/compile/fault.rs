@@ -5,6 +5,10 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use jsonschema::Draft;
+
+use crate::schema::compile::dialect;
+
 /// Something wrong in a schema file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaFault {
@@ -58,9 +62,19 @@ pub enum SchemaFaultKind {
         keyword: String,
         suggestion: String,
     },
+    /// Allowed, and without the effect that it was written for.
+    VoidKeyword {
+        keyword: String,
+        why: Void,
+    },
     InvalidUri {
         keyword: &'static str,
         uri: String,
+    },
+    /// Two schemas of one file have one name.
+    NamedTwice {
+        keyword: &'static str,
+        name: String,
     },
     /// Two files say that they are the same thing, and both are meant.
     DuplicateId {
@@ -119,6 +133,49 @@ pub enum SchemaFaultKind {
     },
 }
 
+/// Why a keyword has no effect where it stands. `dialect` is that of the schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Void {
+    /// Dialects have it from a later one on.
+    Newer { dialect: Draft, since: Draft },
+    /// Later dialects have something else for it.
+    Older { dialect: Draft, instead: &'static str },
+    /// What is beside a `$ref` counts from 2019-09 on.
+    BesideRef { dialect: Draft },
+    /// It is half of a condition.
+    WithoutIf,
+}
+
+impl Void {
+    fn help(self) -> Cow<'static, str> {
+        match self {
+            Self::Newer { since, .. } => {
+                let since = dialect::name(since);
+                format!("it is known from {since} on: name that in `$schema`, or leave `$schema` out for 2020-12")
+                    .into()
+            }
+            Self::Older { instead, .. } => {
+                format!("{instead} took its place: write that, or name the draft that it is meant for in `$schema`")
+                    .into()
+            }
+            Self::BesideRef { .. } => "move the `$ref` into an `allOf`, or name 2019-09 or 2020-12 in `$schema`".into(),
+            Self::WithoutIf => "add the `if` that it belongs to, or take it out".into(),
+        }
+    }
+}
+
+impl fmt::Display for Void {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Newer { dialect, .. } | Self::Older { dialect, .. } => {
+                write!(f, "has no effect in {}", dialect::name(*dialect))
+            }
+            Self::BesideRef { dialect } => write!(f, "has no effect beside `$ref` in {}", dialect::name(*dialect)),
+            Self::WithoutIf => f.write_str("has no effect without `if`"),
+        }
+    }
+}
+
 impl SchemaFaultKind {
     /// The diagnostic's code.
     pub fn code(&self) -> &'static str {
@@ -131,8 +188,9 @@ impl SchemaFaultKind {
             Self::UnknownDialect { .. } => "schema-unknown-dialect",
             Self::NotASchema { .. } | Self::UnknownType { .. } => "schema-invalid",
             Self::UnknownKeyword { .. } => "schema-unknown-keyword",
+            Self::VoidKeyword { .. } => "schema-void-keyword",
             Self::InvalidUri { .. } => "schema-invalid-uri",
-            Self::DuplicateId { .. } => "schema-duplicate-id",
+            Self::DuplicateId { .. } | Self::NamedTwice { .. } => "schema-duplicate-id",
             Self::RefUnreadable { .. } => "schema-ref-unreadable",
             Self::RefOutside { .. } => "schema-ref-outside",
             Self::RefRemote { .. } => "schema-ref-remote",
@@ -152,7 +210,7 @@ impl SchemaFaultKind {
 
     /// Whether the schema can be used all the same.
     pub fn is_warning(&self) -> bool {
-        matches!(self, Self::UnknownKeyword { .. })
+        matches!(self, Self::UnknownKeyword { .. } | Self::VoidKeyword { .. })
     }
 
     /// What to do about it.
@@ -161,6 +219,7 @@ impl SchemaFaultKind {
             Self::UnknownType { suggestion: Some(word), .. } | Self::UnknownKeyword { suggestion: word, .. } => {
                 format!("did you mean `{word}`?").into()
             }
+            Self::VoidKeyword { why, .. } => why.help(),
             known => known.advice().into(),
         }
     }
@@ -177,14 +236,15 @@ impl SchemaFaultKind {
             Self::UnknownType { .. } => {
                 "write `array`, `boolean`, `integer`, `null`, `number`, `object` or `string`, or a list of them"
             }
-            Self::UnknownKeyword { .. } => "correct its spelling",
+            Self::UnknownKeyword { .. } | Self::VoidKeyword { .. } => "correct its spelling",
             Self::InvalidUri { .. } => "write a URI reference (RFC 3986)",
             Self::DuplicateId { .. } => "give each file an `$id` of its own, or none",
+            Self::NamedTwice { .. } => "give each a name of its own: a reference may lead to one only",
             Self::RefUnreadable { .. } => "references are relative to the file that they stand in",
             Self::RefOutside { .. } => "move the file below the directory of relay.toml",
             Self::RefRemote { .. } => "nothing is fetched: keep a copy beside this file and refer to it by its path",
             Self::RefNowhere { .. } | Self::RefNotASchema { .. } => "check the part after `#`",
-            Self::RefCycle { .. } => "take one of the references out: every value would be judged by itself",
+            Self::RefCycle { .. } => "take one of the references out: judging a value would never end",
             Self::Exponential { .. } => "refer to each definition once, for example with `enum` or nested properties",
             Self::RegexLookAround { .. } | Self::RegexBackReference { .. } => {
                 "patterns run in linear time: rewrite it as several patterns under `allOf` or `not`"
@@ -228,9 +288,13 @@ impl fmt::Display for SchemaFaultKind {
             Self::NotASchema { keyword, detail, .. } => write!(f, "not a valid schema: {detail} (`{keyword}`)"),
             Self::UnknownType { name, .. } => write!(f, "`{name}` is none of the seven types (`type`)"),
             Self::UnknownKeyword { keyword, .. } => write!(f, "the keyword `{keyword}` is unknown and has no effect"),
+            Self::VoidKeyword { keyword, why } => write!(f, "the keyword `{keyword}` {why}"),
             Self::InvalidUri { keyword, uri } => write!(f, "`{keyword}` is not a URI reference: `{uri}`"),
             Self::DuplicateId { uri, files: [one, other] } => {
                 write!(f, "both `{one}` and `{other}` have the `$id` `{uri}`")
+            }
+            Self::NamedTwice { keyword, name } => {
+                write!(f, "another schema of this file has the `{keyword}` `{name}`, too")
             }
             Self::RefUnreadable { target, why } => write!(f, "`{target}` cannot be read: {why}"),
             Self::RefOutside { target } => write!(f, "`{target}` leaves the directory of relay.toml"),

@@ -1,4 +1,4 @@
-//! One document in place of several: every file that a schema reaches becomes a definition, every reference a local one.
+//! One document in place of several: what a schema uses of each file becomes a definition, every reference a local one.
 //!
 //! That is what is given to subscribers, who do not have the files, and what two versions of a schema are compared by:
 //! definitions are private to a document, so that a changed file never clashes with its old self.
@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::schema::canon::Flat;
 use crate::schema::compile::dialect;
 use crate::schema::compile::library::{Document, Library};
+use crate::schema::compile::used::Used;
 use crate::schema::json::escape;
 
 /// What a fragment cannot hold as it is (RFC 3986, section 3.5).
@@ -41,18 +42,20 @@ const DRAFT_4_NAME: &str = "id";
 /// # Errors
 /// Why there is none.
 pub(super) fn flatten(library: &Library<'_>, reached: &[usize]) -> Result<Flat, String> {
-    let documents: Vec<&Document> = reached.iter().map(|id| &library.documents[*id]).collect();
-    let Some(root) = documents.first() else { return Ok(Flat::any()) };
-    if documents.iter().flat_map(|d| &d.nodes).any(|node| library.nodes[*node].draft != root.draft) {
+    let Some(root) = reached.first().map(|id| &library.documents[*id]) else { return Ok(Flat::any()) };
+    let used = Used::of(library, reached);
+    if used.nodes().any(|node| library.nodes[node].draft != root.draft) {
         return Err("its parts are written in different dialects".to_owned());
     }
-    if documents.iter().all(|d| d.references.is_empty()) {
-        return Ok(Flat { document: root.value.clone(), root: String::new() });
+    let documents: Vec<usize> = reached.iter().copied().filter(|id| used.comes_to(*id)).collect();
+    let mut references = documents.iter().flat_map(|id| &library.documents[*id].references);
+    if !references.any(|id| used.has(library.references[*id].from)) {
+        return Ok(Flat { document: Arc::new(used.part(reached[0], root)), root: String::new() });
     }
     let keyword = dialect::definitions(root.draft);
     let mut files = Map::new();
-    for document in &documents {
-        files.insert(document.path.to_string(), localized(library, document, keyword)?);
+    for id in documents {
+        files.insert(library.documents[id].path.to_string(), localized(library, &used, id, keyword)?);
     }
     let mut flat = Map::new();
     if let Some(dialect) = root.value.get("$schema") {
@@ -70,17 +73,19 @@ fn local(keyword: &str, document: &Document, pointer: &str) -> String {
     format!("#{}", utf8_percent_encode(&place, FRAGMENT))
 }
 
-/// A file without names of its own, with local references.
-fn localized(library: &Library<'_>, document: &Document, keyword: &str) -> Result<Value, String> {
-    let mut file = (*document.value).clone();
-    for node in &document.nodes {
+/// What is used of a file, without names of its own, with local references.
+fn localized(library: &Library<'_>, used: &Used, id: usize, keyword: &str) -> Result<Value, String> {
+    let document = &library.documents[id];
+    let mut file = used.part(id, document);
+    for node in document.nodes.iter().filter(|node| used.has(**node)) {
         if let Some(Value::Object(schema)) = file.pointer_mut(&library.nodes[*node].pointer) {
             for name in NAMES.iter().chain((document.draft == Draft::Draft4).then_some(&DRAFT_4_NAME)) {
                 schema.shift_remove(*name);
             }
         }
     }
-    for reference in document.references.iter().map(|id| &library.references[*id]) {
+    let references = document.references.iter().map(|id| &library.references[*id]);
+    for reference in references.filter(|reference| used.has(reference.from)) {
         let Some(Value::Object(schema)) = file.pointer_mut(&library.nodes[reference.from].pointer) else { continue };
         let Some(target) = reference.target.map(|target| &library.nodes[target]) else {
             return Err(format!("it refers to `{}`", reference.text));

@@ -53,6 +53,8 @@ pub(super) struct Document {
     pub suspicious: bool,
     /// Of its text, and of the limits that decide what is wrong with it.
     pub fingerprint: [u8; 32],
+    /// Which of the faults are its own, and whether each is one of a key.
+    pub noted: Vec<(usize, bool)>,
     /// Whether what is checked without looking elsewhere is known to be right.
     pub known_good: bool,
     /// The schemas that stand in it.
@@ -189,6 +191,7 @@ impl<'a> Library<'a> {
             aliases: Vec::new(),
             faulty: false,
             suspicious: false,
+            noted: Vec::new(),
             fingerprint,
             known_good: self.good.contains(&fingerprint),
             nodes: Vec::new(),
@@ -198,21 +201,36 @@ impl<'a> Library<'a> {
 
     /// Notes a fault at a value of a document.
     pub(super) fn fault(&mut self, document: usize, pointer: String, kind: SchemaFaultKind) {
-        let bytes = json::locate(&self.documents[document].text, &pointer).map(|l| l.value);
-        self.note(document, pointer, bytes, kind);
+        self.note(document, false, pointer, kind);
     }
 
     /// Notes a fault at a key of a document.
     pub(super) fn fault_at_key(&mut self, document: usize, pointer: String, kind: SchemaFaultKind) {
-        let bytes = json::locate(&self.documents[document].text, &pointer).map(|l| l.key.unwrap_or(l.value));
-        self.note(document, pointer, bytes, kind);
+        self.note(document, true, pointer, kind);
     }
 
-    fn note(&mut self, document: usize, pointer: String, bytes: Option<Range<usize>>, kind: SchemaFaultKind) {
-        let Document { path, faulty, suspicious, .. } = &mut self.documents[document];
+    fn note(&mut self, document: usize, at_key: bool, pointer: String, kind: SchemaFaultKind) {
+        let Document { path, faulty, suspicious, noted, .. } = &mut self.documents[document];
         let marked = if kind.is_warning() { suspicious } else { faulty };
         *marked = true;
-        self.faults.push(SchemaFault { file: path.clone(), bytes: bytes.unwrap_or(0..0), pointer, kind });
+        noted.push((self.faults.len(), at_key));
+        self.faults.push(SchemaFault { file: path.clone(), bytes: 0..0, pointer, kind });
+    }
+
+    /// All faults, with their places: found at the end, for a search through the text for each would take minutes where
+    /// there are thousands.
+    pub(super) fn into_faults(mut self) -> Vec<SchemaFault> {
+        for document in self.documents.iter().filter(|document| !document.noted.is_empty()) {
+            let pointers = document.noted.iter().map(|(fault, _)| self.faults[*fault].pointer.clone()).collect();
+            let places = json::locate_all(&document.text, &pointers);
+            for (fault, at_key) in &document.noted {
+                let fault = &mut self.faults[*fault];
+                let place = places.get(&fault.pointer);
+                let key = place.and_then(|place| place.key.clone()).filter(|_| *at_key);
+                fault.bytes = key.or_else(|| place.map(|place| place.value.clone())).unwrap_or(0..0);
+            }
+        }
+        self.faults
     }
 }
 

@@ -78,7 +78,7 @@ fn node_of(library: &mut Library<'_>, surveyor: &Surveyor<'_>, reference: usize,
             (None, []) => Step::Wait,
         };
     }
-    if dialect::is_built_in(place) {
+    if dialect::is_built_in(place, library.nodes[from].draft) {
         return Step::Done;
     }
     let text = library.references[reference].text.clone();
@@ -141,6 +141,10 @@ fn named(library: &mut Library<'_>, surveyor: &Surveyor<'_>, resource: usize, fr
     match value.pointer(&pointer) {
         None => Named::Nothing,
         Some(schema @ (Value::Object(_) | Value::Bool(_))) => {
+            // Nobody has looked at it yet, unless the walk from the root came by.
+            if !library.by_place.contains_key(&(document, pointer.clone())) {
+                library.documents[document].known_good = false;
+            }
             Named::Schema(surveyor.node(library, document, pointer, schema, &base, draft))
         }
         Some(_) => Named::Other,

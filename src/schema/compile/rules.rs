@@ -18,7 +18,8 @@ const MAX_RULES: usize = 16;
 /// The values of `type`.
 const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
 
-/// Keywords of any dialect that judge, or that lead to some that do; the shortest are near too much.
+/// Keywords of any dialect that judge, or that lead to some that do. Short ones (`if`, `not`, `id`) are left out: too
+/// many words are near them.
 #[rustfmt::skip]
 const JUDGING: &[&str] = &[
     "$anchor", "$defs", "$dynamicAnchor", "$dynamicRef", "$recursiveAnchor", "$recursiveRef", "$ref", "$schema",
@@ -28,6 +29,12 @@ const JUDGING: &[&str] = &[
     "minProperties", "minimum", "multipleOf", "oneOf", "pattern", "patternProperties", "prefixItems", "properties",
     "propertyNames", "required", "then", "type", "unevaluatedItems", "unevaluatedProperties", "uniqueItems",
 ];
+
+/// Whether a keyword judges in some dialect by itself, and does not only hold or name what does.
+pub(super) fn is_judging(keyword: &str) -> bool {
+    let is_short = matches!(keyword, "if" | "not");
+    is_short || (JUDGING.contains(&keyword) && !keyword.starts_with('$') && keyword != "definitions")
+}
 
 /// Keywords of any dialect that may be near one of those, and are meant as they stand.
 #[rustfmt::skip]

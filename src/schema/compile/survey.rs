@@ -10,7 +10,7 @@ use crate::schema::compile::dialect::{self, Role};
 use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::library::{Library, Node, Reference};
 use crate::schema::compile::pattern::Patterns;
-use crate::schema::compile::rules;
+use crate::schema::compile::{rules, void};
 
 /// Walks documents into a library.
 pub(super) struct Surveyor<'p> {
@@ -56,6 +56,7 @@ impl Surveyor<'_> {
             if !library.documents[document].known_good {
                 self.patterns.check(library, id, schema, draft);
                 rules::check_spelling(library, id, schema);
+                void::check(library, id, schema, draft);
             }
             self.below(library, id, schema, draft);
         }
@@ -87,24 +88,27 @@ impl Surveyor<'_> {
                     let uri = text.to_owned();
                     library.fault(document, pointer, SchemaFaultKind::InvalidUri { keyword, uri });
                 }
-                Ok(_) if classic && text.starts_with('#') => self.anchor(library, id, &text[1..]),
+                Ok(_) if classic && text.starts_with('#') => self.anchor(library, id, keyword, &text[1..]),
                 Ok(own) => {
                     let own = own.as_str().split('#').next().unwrap_or_default().to_owned();
-                    library.resources.entry(own.clone()).or_default().push(id);
+                    let nodes = library.resources.entry(own.clone()).or_default();
+                    nodes.push(id);
+                    let nodes = nodes.clone();
+                    only_one(library, &nodes, keyword, text);
                     if let Ok(base) = uri::from_str(&own) {
                         library.nodes[id].base = Arc::new(base);
                     }
                 }
             }
         }
-        let anchors: &[&str] = match draft {
+        let anchors: &[&'static str] = match draft {
             Draft::Draft201909 => &["$anchor"],
             Draft::Draft202012 => &["$anchor", "$dynamicAnchor"],
             _ => &[],
         };
         for keyword in anchors {
             if let Some(name) = schema.get(*keyword).and_then(Value::as_str) {
-                self.anchor(library, id, name);
+                self.anchor(library, id, keyword, name);
                 if *keyword == "$dynamicAnchor" {
                     *library.dynamic.entry(name.to_owned()).or_default() += 1;
                 }
@@ -112,9 +116,12 @@ impl Surveyor<'_> {
         }
     }
 
-    fn anchor(&self, library: &mut Library<'_>, id: usize, name: &str) {
+    fn anchor(&self, library: &mut Library<'_>, id: usize, keyword: &'static str, name: &str) {
         let base = library.nodes[id].base.as_str().to_owned();
-        library.anchors.entry((base, name.to_owned())).or_default().push(id);
+        let nodes = library.anchors.entry((base, name.to_owned())).or_default();
+        nodes.push(id);
+        let nodes = nodes.clone();
+        only_one(library, &nodes, keyword, name);
     }
 
     fn below(&self, library: &mut Library<'_>, id: usize, schema: &Map<String, Value>, draft: Draft) {
@@ -128,6 +135,17 @@ impl Surveyor<'_> {
                 library.nodes[id].same.push(child);
             }
         }
+    }
+}
+
+/// In one document a name stands for one node: of two the compiler takes the last, and references lead to the first. The
+/// last of the nodes is the one that has got the name now.
+fn only_one(library: &mut Library<'_>, nodes: &[usize], keyword: &'static str, name: &str) {
+    let Some((id, others)) = nodes.split_last() else { return };
+    let document = library.nodes[*id].document;
+    if others.iter().any(|other| other != id && library.nodes[*other].document == document) {
+        let pointer = format!("{}/{keyword}", library.nodes[*id].pointer);
+        library.fault(document, pointer, SchemaFaultKind::NamedTwice { keyword, name: name.to_owned() });
     }
 }
 

@@ -295,7 +295,7 @@ fn what_is_given_to_subscribers_stands_by_itself() {
     let files = Files::of(&[
         (
             "schemas/a b.json",
-            json!({"title": "A", "properties": {"at": {"$ref": "c.json#/$defs/p%25"}, "self": {"$ref": "#"}}}),
+            json!({"title": "A", "properties": {"at": {"$ref": "c.json#/$defs/p%25"}, "of": {"$ref": "c.json#/$defs/q"}, "self": {"$ref": "#"}}}),
         ),
         (
             "schemas/c.json",
@@ -311,7 +311,7 @@ fn what_is_given_to_subscribers_stands_by_itself() {
         &json!({
             "$ref": "#/$defs/schemas~1a%20b.json",
             "$defs": {
-                "schemas/a b.json": {"title": "A", "properties": {"at": {"$ref": "#/$defs/schemas~1c.json/$defs/p%25"}, "self": {"$ref": "#/$defs/schemas~1a%20b.json"}}},
+                "schemas/a b.json": {"title": "A", "properties": {"at": {"$ref": "#/$defs/schemas~1c.json/$defs/p%25"}, "of": {"$ref": "#/$defs/schemas~1c.json/$defs/q"}, "self": {"$ref": "#/$defs/schemas~1a%20b.json"}}},
                 "schemas/c.json": {"$defs": {"p%": {"type": "number"}, "q": {"$ref": "#/$defs/schemas~1c.json/$defs/p%25"}}},
             },
         })

@@ -1,9 +1,10 @@
 //! Where in a JSON text a pointer points, so that a diagnostic can show the place.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crate::schema::json::compact::end_of_string;
-use crate::schema::json::unescape;
+use crate::schema::json::{escape, unescape};
 
 /// The place of what a pointer names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,62 @@ pub fn locate(text: &str, pointer: &str) -> Option<Located> {
         here = child(text, here.value.start, &unescape(step))?;
     }
     Some(here)
+}
+
+/// Finds what each of the pointers names, by one walk through a text that is JSON.
+pub fn locate_all(text: &str, pointers: &HashSet<String>) -> HashMap<String, Located> {
+    let mut found = HashMap::new();
+    let mut walk = Walk { text: text.as_bytes(), pointers, place: String::new(), found: &mut found };
+    let start = blank(walk.text, 0);
+    walk.value(start, None);
+    found
+}
+
+struct Walk<'w> {
+    text: &'w [u8],
+    pointers: &'w HashSet<String>,
+    place: String,
+    found: &'w mut HashMap<String, Located>,
+}
+
+impl Walk<'_> {
+    /// One past the value that starts at `at`. As deep as the text is nested, which was read with a limit.
+    fn value(&mut self, start: usize, key: Option<Range<usize>>) -> usize {
+        let is_object = self.text.get(start) == Some(&b'{');
+        let end = match self.text.get(start) {
+            Some(b'{' | b'[') => self.members(blank(self.text, start + 1), is_object),
+            _ => end_of_value(self.text, start),
+        };
+        if self.pointers.contains(&self.place) {
+            self.found.insert(self.place.clone(), Located { key, value: start..end });
+        }
+        end
+    }
+
+    /// One past the object or array whose first member starts at `at`.
+    fn members(&mut self, mut at: usize, is_object: bool) -> usize {
+        let above = self.place.len();
+        let mut index = 0;
+        while !matches!(self.text.get(at), None | Some(b'}' | b']')) {
+            let key = is_object.then(|| at..end_of_string(self.text, at));
+            let name = match &key {
+                Some(key) => serde_json::from_slice(&self.text[key.clone()]).unwrap_or_default(),
+                None => index.to_string(),
+            };
+            if let Some(key) = &key {
+                at = blank(self.text, blank(self.text, key.end) + 1);
+            }
+            self.place.push('/');
+            self.place.push_str(&escape(&name));
+            at = blank(self.text, self.value(at, key));
+            self.place.truncate(above);
+            if self.text.get(at) == Some(&b',') {
+                at = blank(self.text, at + 1);
+            }
+            index += 1;
+        }
+        (at + 1).min(self.text.len())
+    }
 }
 
 /// The member or item that `step` names in the value that starts at `at`.

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use proptest::strategy::{Just, Strategy};
 use serde_json::{Value, json};
 
 use crate::problem::Refusal;
-use crate::schema::json::{Fault, MAX_DEPTH, Tree, locate, parse};
+use crate::schema::json::{Fault, MAX_DEPTH, Tree, locate, locate_all, parse};
 use crate::schema::suites::suite;
 
 fn read(text: &str) -> Result<(Value, String), Fault> {
@@ -267,8 +268,10 @@ proptest! {
     fn every_place_of_a_value_is_found(value in value()) {
         let text = serde_json::to_string_pretty(&value).unwrap();
         let mut places = vec![(String::new(), &value)];
+        let mut all = HashMap::new();
         while let Some((pointer, value)) = places.pop() {
             let found = locate(&text, &pointer).unwrap();
+            all.insert(pointer.clone(), found.clone());
             prop_assert_eq!(&serde_json::from_str::<Value>(&text[found.value]).unwrap(), value);
             match value {
                 Value::Object(members) => places.extend(members.iter().map(|(k, v)| (format!("{pointer}/{}", super::escape(k)), v))),
@@ -276,5 +279,6 @@ proptest! {
                 _ => {}
             }
         }
+        prop_assert_eq!(locate_all(&text, &all.keys().cloned().collect()), all);
     }
 }

@@ -224,12 +224,12 @@ fn another_file_is_compared_with() {
     assert!(code == Some(78) && out.ends_with(",\"plan\":null}\n"), "{out}");
     place.write("old/relay.toml", "version = 2\n");
     let (code, _, err) = said(&check(&place, "relay.toml", "old/relay.toml"));
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(78));
     assert!(err.starts_with("error[unsupported-version]"), "its own, too: {err}");
     let other = "relay: the configuration to compare with is itself invalid\nerror[unsupported-version]";
     assert!(err.contains(other), "{err}");
     let (code, _, err) = said(&check(&place, "relay.toml", "http://127.0.0.1:1"));
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(78));
     assert!(err.contains("\nrelay: cannot ask `http://127.0.0.1:1` for its configuration: "), "{err}");
 }
 
@@ -255,4 +255,17 @@ fn what_is_no_name_of_a_running_relay_is_told_how_it_is_written() {
         let (code, _, err) = said(&check(&place, "relay.toml", against));
         assert_eq!((code, err), (Some(1), format!("relay: {why}\n")));
     }
+}
+
+/// It ended with 1, as if nothing was known of the file, and a program that had asked for JSON got none.
+#[test]
+fn a_bad_file_is_told_in_the_form_that_was_asked_for_though_nobody_can_be_asked() {
+    let place = Place::new();
+    place.write("relay.toml", "version = 1\n[topics.dogs]\nshema = \"any\"\n");
+    let mut relay = Command::new(env!("CARGO_BIN_EXE_relay"));
+    let args = ["check", "--format", "json", "--against", "nowhere.toml"];
+    let (code, out, err) = said(&relay.current_dir(&place.0).args(args).output().expect("relay starts"));
+    let told: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, &told["diagnostics"][0]["code"], &told["plan"]), (Some(78), &"missing-key".into(), &().into()));
+    assert!(err.starts_with("relay: the configuration to compare with is itself invalid\n"), "{err}");
 }

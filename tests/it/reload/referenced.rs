@@ -9,7 +9,8 @@ const DRAFT_7: &str = r#""$schema": "http://json-schema.org/draft-07/schema#""#;
 
 /// Schemas of which there is no document to compare: of `p` each refers to `lib.json`, whose `{}` stands for a change.
 fn forms() -> [(&'static str, String, String); 3] {
-    let bound_late = r##"{"$dynamicAnchor": "node", "properties": {"p": {"$ref": "lib.json"}}, "$defs": {"x": {"$dynamicRef": "#node"}}}"##;
+    let bound_late =
+        r##"{"$dynamicAnchor": "node", "properties": {"p": {"$ref": "lib.json"}, "x": {"$dynamicRef": "#node"}}}"##;
     [
         (
             "dialects are mixed",
@@ -68,6 +69,37 @@ async fn a_change_in_a_file_that_is_referred_to_is_told_and_passes_no_promise() 
         let told = reader.json().await;
         assert_eq!((&told["type"], &told["topic"]), (&json!("topic_changed"), &json!("cats")), "{form}: {told}");
     }
+}
+
+/// A definition that was added to a shared file was a change of all topics whose schemas refer to another of it, and a
+/// promise was refused for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_definition_of_a_shared_file_changes_only_the_topics_that_use_it() {
+    let config = config(
+        "schema = \"cats.json\"\ncompatibility = \"full\"\n[topics.dogs]\nschema = \"dogs.json\"\n[topics.birds]\nschema = \"any\"",
+    );
+    let shared = |more: Value| json!({"$defs": {"cat": {"type": "object"}, "dog": more}}).to_string();
+    let late = json!({"if": {"anyOf": [{"required": ["a"]}, true]}, "then": true, "unevaluatedProperties": false});
+    let (before, after) = (shared(json!({"type": "object"})), shared(late));
+    let site = Site::start(&[
+        ("relay.toml", config.as_str()),
+        ("cats.json", r#"{"properties": {"p": {"$ref": "lib.json#/$defs/cat"}}}"#),
+        ("dogs.json", r#"{"$ref": "lib.json#/$defs/dog"}"#),
+        ("lib.json", &before),
+    ])
+    .await;
+    let mut reader = site.subscriber("all").await;
+    reader.subscribe("cats").await;
+    site.place.write("lib.json", &after);
+    let report = site.reload().await;
+    assert_eq!(
+        (report.status, &report.json()["plan"]),
+        (200, &json!({"schemas_changed": ["dogs"]})),
+        "{}",
+        report.json()
+    );
+    assert_eq!(site.post("/publish/cats", "all", r#"{"p":{}}"#).await.status, 200);
+    assert_eq!(reader.json().await["type"], "message", "no `topic_changed` before it");
 }
 
 /// What was tried went on as it had been compiled, under the counts of what it was.

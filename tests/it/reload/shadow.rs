@@ -94,6 +94,28 @@ async fn a_shadow_that_has_refused_nothing_is_the_way_out_of_what_cannot_be_prov
     site.change(&promoted).await;
 }
 
+/// It stayed refused for ever, for the files were what had been refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_refused_for_want_of_a_trial_is_looked_at_again_after_it() {
+    let fixture = |side: &str| {
+        let path = format!("tests/config/change/compatibility-unknown/{side}/schemas/cat.json");
+        std::fs::read_to_string(path).expect("it is there")
+    };
+    let promised = |schemas: &str| {
+        config(&format!("{schemas}\ncompatibility = \"publishers\"")) + "[limits]\nreload_poll = \"1 s\"\n"
+    };
+    let tried = promised("schema = \"old.json\"\nschema_next = \"new.json\"");
+    let files = [("relay.toml", tried.as_str()), ("old.json", &fixture("old")), ("new.json", &fixture("new"))];
+    let site = Site::watched(&files).await;
+    site.place.write("relay.toml", &promised("schema = \"new.json\""));
+    site.until("a refusal", |site| site.live.reloads.stale().is_some()).await;
+    for _ in 0..100 {
+        assert_eq!(site.post("/publish/cats", "all", "\"abc\"").await.status, 200);
+    }
+    // It is noted a moment after it is in force.
+    site.until("a reload", |site| site.live.snapshot().generation == 2 && site.live.reloads.stale().is_none()).await;
+}
+
 /// A schema is timed whether it refuses or is only tried: what is published is neither refused nor kept waiting for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schema_that_is_too_slow_is_not_tried_for_a_while() {

@@ -1,0 +1,84 @@
+//! Faults by the thousand, documents that were good, names that stand for two things, and what is built in.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::schema::compile::{Compiled, SchemaCache, compile_all};
+use crate::schema::tests::{Files, LIMITS};
+
+/// `code pointer`, one for each fault.
+fn codes(compiled: &Compiled) -> Vec<String> {
+    compiled.faults.iter().map(|fault| format!("{} {}", fault.kind.code(), fault.pointer)).collect()
+}
+
+/// The text was searched from its beginning for each of them: 4,000 took a quarter of a minute, at each reload.
+#[test]
+fn thousands_of_faults_are_placed_in_time() {
+    let property = |i: usize| (format!("p{i}"), json!({"type": "integer", "format": "int32", "maxlenght": i}));
+    let properties: serde_json::Map<_, _> = (0..8_000).map(property).collect();
+    let files = Files::of(&[("a.json", json!({ "properties": properties }))]);
+    let start = Instant::now();
+    let compiled = files.compile(&["a.json"]);
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert_eq!(compiled.faults.len(), 16_000);
+    let text = &files.0["a.json"];
+    for fault in &compiled.faults {
+        assert!(["\"int32\"", "\"maxlenght\""].contains(&&text[fault.bytes.clone()]), "{}", fault.pointer);
+    }
+}
+
+/// A file was good for ever by what had been looked at: where a later reference led into it, a reload found other faults than
+/// `relay check`, or none.
+#[test]
+fn a_good_file_is_looked_at_where_a_new_reference_leads() {
+    let library = json!({"x-u": {"pattern": "(", "format": "bogus"}, "x-w": {"maxlenght": 3}, "type": "object"});
+    let with = |root: Value| Files::of(&[("a.json", root), ("lib.json", library.clone())]);
+    let roots: [Arc<str>; 1] = ["a.json".into()];
+    let first = compile_all(&with(json!({"$ref": "lib.json"})), &roots, &LIMITS, &SchemaCache::default());
+    assert_eq!(first.faults, []);
+    for target in ["lib.json#/x-u", "lib.json#/x-w"] {
+        let files = with(json!({"anyOf": [{"$ref": "lib.json"}, {"$ref": target}]}));
+        let anew = compile_all(&files, &roots, &LIMITS, &SchemaCache::default());
+        assert!(!anew.faults.is_empty());
+        assert_eq!(codes(&compile_all(&files, &roots, &LIMITS, &first.cache)), codes(&anew), "{target}");
+    }
+}
+
+/// The compiler took the last of them, and comparisons the first: a change that breaks publishers passed every promise.
+#[test]
+fn a_name_stands_for_one_schema_of_a_file() {
+    let draft_7 = "http://json-schema.org/draft-07/schema#";
+    for (document, expected) in [
+        (json!({"$ref": "#x", "$defs": {"a": {"$anchor": "x"}, "b": {"$anchor": "x"}}}), "/$defs/b/$anchor"),
+        (json!({"$defs": {"a": {"$dynamicAnchor": "x"}, "b": {"$anchor": "x"}}}), "/$defs/b/$anchor"),
+        (json!({"$defs": {"a": {"$id": "x"}, "b": {"$id": "x"}}}), "/$defs/b/$id"),
+        (json!({"$schema": draft_7, "definitions": {"a": {"$id": "#x"}, "b": {"$id": "#x"}}}), "/definitions/b/$id"),
+    ] {
+        let compiled = Files::of(&[("a.json", document)]).compile(&["a.json"]);
+        assert_eq!(codes(&compiled), [format!("schema-duplicate-id {expected}")]);
+    }
+    let apart = json!({"$defs": {"a": {"$anchor": "x", "$dynamicAnchor": "x"}, "b": {"$id": "b", "$anchor": "x"}}});
+    assert_eq!(codes(&Files::of(&[("a.json", apart)]).compile(&["a.json"])), [""; 0]);
+}
+
+/// That of another dialect was refused in the library's words, at the beginning of the file.
+#[test]
+fn the_meta_schema_of_its_own_dialect_is_built_in() {
+    let schemas = [
+        "http://json-schema.org/draft-04/schema#",
+        "http://json-schema.org/draft-06/schema#",
+        "http://json-schema.org/draft-07/schema#",
+        "https://json-schema.org/draft/2019-09/schema",
+        "https://json-schema.org/draft/2020-12/schema",
+    ];
+    for dialect in schemas {
+        for target in schemas {
+            let document = json!({"$schema": dialect, "properties": {"a": {"$ref": target}}});
+            let compiled = Files::of(&[("a.json", document)]).compile(&["a.json"]);
+            let expected: &[&str] = if dialect == target { &[] } else { &["schema-ref-remote /properties/a/$ref"] };
+            assert_eq!(codes(&compiled), expected, "{dialect} {target}");
+        }
+    }
+}
