@@ -200,8 +200,11 @@ fn misnamed(against: &str) -> Option<String> {
     }
     let port = against.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.split('/').next());
     let is_address = port.flatten().is_some_and(|port| port.parse::<u16>().is_ok());
-    (is_address && !against.starts_with("unix:") && !Path::new(against).exists())
-        .then(|| format!("there is no file `{against}`; if a relay runs there, {expected}"))
+    let is_absent = !against.starts_with("unix:") && !Path::new(against).exists();
+    is_absent.then(|| match is_address {
+        true => format!("there is no file `{against}`; if a relay runs there, {expected}"),
+        false => format!("there is no file `{against}` to compare with"),
+    })
 }
 
 /// Asks a running relay for its configuration.

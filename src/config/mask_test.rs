@@ -39,7 +39,7 @@ fn of_a_token_is_shown_what_is_known_to_be_no_secret() {
         ("a.env = \"X\"\n'file' = \"/y\" # z", "a.env = \"X\"\n'file' = \"/y\" # *"),
         ("a.env = \"s3cr3t-x\", file = 'abc'", "a.env = \"********\", file = '***'"),
         ("env = \u{e9}a\u{e9}\nfile = X", "env = \u{b7}*\u{b7}\nfile = *"),
-        ("env = \"0abc\"\nfile = \"a.b\"", "env = \"****\"\nfile = \"a.b\""),
+        ("env = \"aBC0\"\nfile = \"a.b\"", "env = \"****\"\nfile = \"a.b\""),
         ("user = \"u\" secert = \"abc\"", "user = \"u\" *********\"***\""),
         ("not_after = 2027-01-01T00:00:00Z # y", "not_after = 2027-01-01T00:00:00Z # *"),
         ("not_after = 2027-01-01 00:00:00Z", "not_after = 2027-01-01 00:00:00Z"),

@@ -27,12 +27,7 @@ pub(super) fn repair(mut text: String, file: usize) -> (String, Vec<Diagnostic>)
         let Some(first) = first_error(&text, &errors) else { break };
         let bytes = place(first);
         let broken = broken_lines(&text, bytes.start, first.message());
-        let no_value = bytes.is_empty() && first.message().starts_with("string values must be quoted");
-        let detail = match unquoted_family(&text[line_at(&text, bytes.start)]) {
-            Some(header) => format!("a name with dots and braces stands in quotes: write `{header}`"),
-            None if no_value => "a value is missing after `=`".to_owned(),
-            None => first.message().to_owned(),
-        };
+        let detail = detail(&text[line_at(&text, bytes.start)], first.message(), bytes.is_empty());
         if diagnostics.iter().filter_map(|d| d.place.as_ref()).any(|earlier| broken.contains(&earlier.bytes.start)) {
             break;
         }
@@ -79,6 +74,28 @@ fn first_error<'e>(text: &str, errors: &'e [Error]) -> Option<&'e Error> {
 fn unquoted_family(line: &str) -> Option<String> {
     let name = line.trim().strip_prefix("[topics.")?.strip_suffix(']')?;
     (name.contains('{') && !name.contains(['"', '\'', '[', ']'])).then(|| format!("[topics.{name:?}]"))
+}
+
+/// What is wrong with a line. The usual slips are told in words that say what to write, all others in the parser's.
+fn detail(line: &str, message: &str, nothing_there: bool) -> String {
+    if let Some(header) = unquoted_family(line) {
+        return format!("a name with dots and braces stands in quotes: write `{header}`");
+    }
+    let (is, value) = (|start: &str| message.starts_with(start), line.split_once('=').map(|(_, value)| value.trim()));
+    let told = match value {
+        Some(_) if is("string values must be quoted") && nothing_there => "a value is missing after `=`",
+        Some(_) if is("string values must be quoted") || is("invalid float") => {
+            "a value that is no number, date, list, true or false is a text, and stands in quotes: `\"…\"`"
+        }
+        Some(_) if is("missing escaped value") => "`\\` begins an escape: write `/`, or `'…'` for a text as it stands",
+        Some(value) if is("invalid basic string") && value.starts_with('"') => "a text has no closing `\"`",
+        Some(value) if is("invalid literal string") && value.starts_with('\'') => "a text has no closing `'`",
+        Some(_) if is("missing opening quote") => "a text has no opening quote",
+        _ if is("invalid unquoted key") && line.trim_start().starts_with("//") => "a comment begins with `#`",
+        None if is("invalid unquoted key") && line.contains(':') => "between a key and its value stands `=`, not `:`",
+        _ => message,
+    };
+    told.to_owned()
 }
 
 fn place(error: &Error) -> Range<usize> {

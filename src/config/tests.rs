@@ -188,6 +188,28 @@ fn a_syntax_error_hides_nothing_but_its_consequences() {
     );
 }
 
+#[test]
+fn usual_slips_are_told_with_what_to_write() {
+    let text = "a value that is no number, date, list, true or false is a text, and stands in quotes: `\"…\"`";
+    for (line, expected) in [
+        ("level = info", text),
+        ("level = “info”", text),
+        ("level = 10s", text),
+        ("level = 127.0.0.1:80", text),
+        ("level = [info]", text),
+        ("level =", "a value is missing after `=`"),
+        ("level = \"info", "a text has no closing `\"`"),
+        ("level = 'info", "a text has no closing `'`"),
+        ("level = any\"", "a text has no opening quote"),
+        ("level = \"a\\c\"", "`\\` begins an escape: write `/`, or `'…'` for a text as it stands"),
+        ("level: \"info\"", "between a key and its value stands `=`, not `:`"),
+        ("// level", "a comment begins with `#`"),
+        ("level \"info\"", "key with no value, expected `=`"),
+    ] {
+        assert_eq!(said(&format!("version = 1\n[log]\n{line}\n")), [format!("toml-syntax: {expected}")], "{line}");
+    }
+}
+
 /// The keys below it were told to be unknown to the file.
 #[test]
 fn a_broken_header_may_be_indented() {

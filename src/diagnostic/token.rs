@@ -101,7 +101,8 @@ pub enum TokenFact {
 const NAME: &str = "use 1 to 64 characters of A-Z, a-z, 0-9, `_`, `-` and `.`; `anonymous` and `unauthenticated` are what \
                     the log calls those without a token";
 
-const NO_VARIABLE: &str = "write a name of A-Z, a-z, 0-9 and `_`; if this is the secret itself, treat it as leaked";
+const NO_VARIABLE: &str =
+    "write a name of A-Z, 0-9 and `_` to have it shown; if this is the secret itself, treat it as leaked";
 
 const NO_PATH: &str = "write a path with a `/` to have it shown; if this is the secret itself, treat it as leaked";
 
@@ -181,7 +182,7 @@ impl fmt::Display for TokenFact {
             Self::PlainSecret { name } => write!(f, "the secret of token `{name}` is in the file in plain text"),
             Self::BadSecretSource => f.write_str("`secret` names either a variable or a file"),
             Self::EnvUnset { variable: Some(name) } => write!(f, "the environment variable `{name}` is not set"),
-            Self::EnvUnset { variable: None } => f.write_str("`secret.env` names no environment variable"),
+            Self::EnvUnset { variable: None } => f.write_str("`secret.env` names no environment variable that is set"),
             Self::SecretUnreadable { path: Some(path), cause } => {
                 write!(f, "cannot read the secret in `{path}`: {cause}")
             }

@@ -115,6 +115,9 @@ fn no_slip_of_the_pen_shows_a_secret() {
     let mut shown = 0;
     for slip in [
         "[tokens.a]\nsecert = \"hunter2\"",
+        "[tokens.a]\nsecret = { env = \"hunter2\" }",
+        "[tokens.a]\nsecret = { file = \"hunter2\" }",
+        "[tokens.a.secret]\nenv = 'hunter2'",
         "[tokens.a.secret]\nvalue = \"hunter2\"",
         "[tokens]\nshop = \"hunter2\"",
         "[tokens.a]\nsecret: \"hunter2\"",
