@@ -4,6 +4,7 @@
 //! The running file's `compatibility` decides, so that loosening it and breaking a schema are two saves.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -15,6 +16,7 @@ use crate::config::view::settings;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::change::{ChangeFact, Whom};
 use crate::name::Pattern;
+use crate::patterns::{Meter, Patterns};
 use crate::schema::Schema;
 use crate::schema::compat::{self, Side};
 use crate::shadow::Shadow;
@@ -52,13 +54,17 @@ fn restart_only(old: &Config, new: &Config, loaded: &Loaded) -> Vec<Diagnostic> 
 
 /// A promise is about schemas and does not outlast its topic: whoever takes one away is told that it was made.
 fn removed(old: &Config, new: &Config, loaded: &Loaded) -> Vec<Diagnostic> {
+    // A tree, for there may be thousands on either side.
+    let mut left = Patterns::default();
+    new.topics.iter().for_each(|topic| left.insert(topic.name.clone(), ()));
+    let found = |_: &()| ControlFlow::Break(());
     let promised = old.topics.iter().filter(|topic| topic.compatibility != Compatibility::None);
-    let gone = promised.filter(|topic| !new.topics.iter().any(|left| left.name.contains(&topic.name)));
+    let gone = promised.filter(|topic| left.containing(&topic.name.canonical(), found).is_continue());
     // What is gone has no place; what was left of the topics may have one.
     let place = loaded.keys.get("topics").or_else(|| loaded.keys.get("version"));
     let fact = |topic: &TopicConfig| ChangeFact::Removes {
         topic: topic.name.to_string(),
-        in_part: new.topics.iter().any(|left| left.name.overlaps(&topic.name)),
+        in_part: left.overlapping(&topic.name.canonical(), &mut Meter(usize::MAX), found).is_break(),
     };
     gone.map(|topic| Diagnostic::new(fact(topic), place.cloned())).collect()
 }

@@ -1,8 +1,8 @@
 //! The part of a subscriber that its shard and its own task share: the write half, and who may write now.
 //!
-//! Behind one small lock, held for non-blocking calls of the socket only, and while the shard's is taken behind it. While a connection is live its shard writes
-//! messages and its task only short replies; while it is behind its task alone writes. Whoever cannot write all keeps
-//! the rest of the one frame that was begun, and the cursor behind it.
+//! Behind one small lock, held for non-blocking calls of the socket only, and while the shard's is taken behind it. While
+//! a connection is live its shard writes messages and its task only short replies; while it is behind its task alone
+//! writes. Whoever cannot write all keeps the rest of the one frame that was begun, and the cursor behind it.
 //!
 //! A fan-out finds each connection cold in the processor's caches, and waits for every line of it that it reads. So the
 //! order of the fields is given, and a test holds what a delivery needs to one line.
