@@ -40,7 +40,7 @@ fn a_directory_is_not_taken_for_a_file_that_is_not_there() {
     for (path, shown) in [(".", "./"), ("..", "../"), ("/", "/")] {
         let expected = format!(
             "config-unreadable at null:null:null: cannot read `{shown}`: it is not a regular file; \
-             name the file itself with `--config`, and not its directory"
+             name a file with `--config`, not a directory or a pipe: it is read again at each reload"
         );
         assert_eq!(told(&check(&Disk::new(Path::new(path)))), [expected]);
     }
