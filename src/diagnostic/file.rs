@@ -94,7 +94,9 @@ fn unreadable(error: &FileError, in_force: bool) -> &'static str {
             "name the file with `--config`, or write one: README, \"Five minutes\", begins with a small one"
         }
         FileError::Denied(_) => "let the user that relay runs as read the file, and enter the directories above it",
-        FileError::NotAFile => "name a file with `--config`, not a directory or a pipe: it is read again at each reload",
+        FileError::NotAFile => {
+            "name a file with `--config`, not a directory or a pipe: it is read again at each reload"
+        }
         FileError::BadName => "rename the file",
         FileError::TooLarge(_) => "move topics and tokens to files of their own: `include = [\"topics.d/*.toml\"]`",
         FileError::NoDescriptor(_) => "raise the limit of open files (`ulimit -n`), and try again",

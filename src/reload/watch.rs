@@ -84,8 +84,9 @@ impl Watch {
                 self.watcher.as_mut().map(|w| w.watch(&unshared_path(&directory), RecursiveMode::NonRecursive));
             match watched {
                 Some(Ok(())) => grown = true,
-                Some(Err(error)) => {
+                Some(Err(mut error)) => {
                     self.watched.remove(&directory);
+                    error.paths = vec![directory];
                     // Found a moment ago, and gone since: what has come in its place is to be looked for.
                     let is_gone = matches!(error.kind, ErrorKind::PathNotFound);
                     grown |= is_gone;

@@ -219,7 +219,11 @@ fn why_relay_toml_cannot_be_read_is_the_systems_word_and_the_advice_fits_it() {
             "there is no such file",
             "name the file with `--config`, or write one: README, \"Five minutes\", begins with a small one",
         ),
-        ("tests/config", "it is not a regular file", "name a file with `--config`, not a directory or a pipe: it is read again at each reload"),
+        (
+            "tests/config",
+            "it is not a regular file",
+            "name a file with `--config`, not a directory or a pipe: it is read again at each reload",
+        ),
         (&long, "File name too long (os error 36)", "fix what the system reports, and try again"),
     ] {
         let loaded = load_file(Path::new(path));
