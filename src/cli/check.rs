@@ -121,7 +121,7 @@ fn overview(config: &Config, schemas: usize) -> String {
         ("registrations", worst.registrations, limits.registrations.to_string()),
         ("idempotency keys", worst.keys, limits.idempotency_keys.to_string()),
     ];
-    for (what, bytes, note) in rows {
+    for (what, bytes, note) in rows.into_iter().filter(|(_, bytes, _)| *bytes > 0) {
         let note = if note.is_empty() { note } else { format!(" ({note})") };
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {what:<20} {:>10}{note}", about(bytes));

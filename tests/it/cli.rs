@@ -34,6 +34,9 @@ fn a_good_configuration_is_summed_up_on_standard_output() {
         \x20 registrations           185 KiB (50)\n\
         \x20 idempotency keys       99.6 MiB (100000)\n"
     );
+    // Without families there is no row for them.
+    let output = relay(&["check", "--config", "tests/config/ok/smallest.toml"]);
+    assert!(!text(&output.stdout).contains("history of families"), "{}", text(&output.stdout));
 }
 
 #[test]
