@@ -262,6 +262,16 @@ fn where_no_relay_runs_is_told() {
     }
 }
 
+/// It waited without end, and without a word.
+#[test]
+fn what_listens_and_does_not_answer_is_told() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", silent.local_addr().expect("an address"));
+    let output = program().args(["bench", &url, "--topic", "cats"]).output().expect("relay starts");
+    let expected = format!("relay: `{url}` accepts connections and has not answered within 10 s: is it a relay's?\n");
+    assert_eq!((output.status.code(), told(&output)), (Some(1), expected.as_str()));
+}
+
 #[test]
 fn a_limit_of_descriptors_that_is_too_small_is_told_before_anything_is_done() {
     let mut shell = Command::new("sh");

@@ -23,9 +23,11 @@ mod show;
 mod websocket;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime;
+use tokio::time::timeout;
 
 pub(super) use arguments::Arguments;
 
@@ -40,6 +42,8 @@ use crate::server::descriptors;
 
 /// Descriptors that are needed besides those of subscribers and publishers.
 const BESIDES: usize = 32;
+/// How long the relay may take to say what a topic takes.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest token, in bytes.
 const MAX_TOKEN: usize = 8 << 10;
 
@@ -80,7 +84,8 @@ fn measure(arguments: &Arguments) -> Result<Report, String> {
         let token = token.as_ref().map(ExposeSecret::expose_secret);
         let target = Target::find(&arguments.url, arguments.ca.as_deref(), token).await;
         let target = target.map_err(|why| unfound(&arguments.url, why))?;
-        let work = Work::prepare(arguments, &mut Requests::open(&target).await?).await?;
+        let preparing = async { Work::prepare(arguments, &mut Requests::open(&target).await?).await };
+        let work = timeout(PATIENCE, preparing).await.map_err(|_| silent(&arguments.url))??;
         conduct(arguments, target, work).await
     });
     // Threads of a run that was given up need not be waited for.
@@ -101,6 +106,10 @@ fn unfound(url: &str, why: Unfound) -> String {
         Unfound::Unreachable(error) => format!("cannot connect to `{url}` ({error}): is a relay running there?"),
         Unfound::Unfit(why) => why,
     }
+}
+
+fn silent(url: &str) -> String {
+    format!("`{url}` accepts connections and has not answered within {} s: is it a relay's?", PATIENCE.as_secs())
 }
 
 fn token(arguments: &Arguments) -> Result<Option<SecretString>, String> {
