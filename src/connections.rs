@@ -13,6 +13,9 @@ pub const OVER: usize = 64;
 /// The most connections when `limits.connections` does not say.
 const MOST: usize = 65_536;
 
+/// Fewer connections than this, where `limits.connections` does not say how many, are hardly what is meant.
+const FEW: usize = 1_000;
+
 /// The places of one listener.
 #[derive(Default)]
 pub struct Connections(Arc<Places>);
@@ -64,6 +67,12 @@ impl Connections {
                 allowed,
                 "there are descriptors for fewer connections than `limits.connections` asks for: raise the limit of open \
                  files (`LimitNOFILE=` in systemd, `ulimit -n`), or lower `limits.connections`"
+            );
+        } else if asked.is_none() && allowed < FEW {
+            warn!(
+                allowed,
+                "there are descriptors for few connections only: raise the limit of open files (`LimitNOFILE=` in systemd, \
+                 `ulimit -n`), or say by `limits.connections` that so few are meant"
             );
         }
         self.0.left.notify_one();

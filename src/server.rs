@@ -23,7 +23,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -37,7 +36,6 @@ use crate::plugin::Protocol;
 use crate::server::http_socket::HttpSocket;
 use crate::server::listener::Listener;
 use crate::server::socket::Socket;
-use crate::telemetry::logs;
 use crate::time::Time;
 
 /// Connections to the admin listener; they are among the descriptors that `limits.connections` leaves.
@@ -93,33 +91,6 @@ pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'s
         Ok(()) => info!("drained"),
         Err(tasks) => warn!(?tasks, "the drain took longer than `limits.drain` allows; ending all the same"),
     }
-}
-
-/// Begins the drain at the first SIGTERM or SIGINT; at the second it ends the process at once.
-///
-/// # Errors
-/// The signals cannot be listened to.
-pub fn listen_to_signals(live: &Arc<Live>) -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let drain = live.drain.clone();
-    // Not a task of the drain: it must outlive it, and ends with the process.
-    live.drain.detach("signals", async move {
-        for first in [true, false] {
-            let name = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            };
-            if first {
-                info!(signal = name, "draining; a second signal ends relay at once");
-                drain.begin();
-            } else {
-                warn!(signal = name, "ending at once");
-                logs::exit(1);
-            }
-        }
-    });
-    Ok(())
 }
 
 /// Lets the log forget what has aged.

@@ -6,6 +6,7 @@ mod check;
 mod completions;
 mod requests;
 mod run;
+mod signals;
 mod target;
 mod token;
 

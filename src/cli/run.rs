@@ -5,10 +5,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use tokio::runtime::Runtime;
 use tracing::{error, info};
 
 use crate::assemble::reload::Reloader;
 use crate::assemble::{self, build, load};
+use crate::cli::signals::Signals;
 use crate::cli::{BAD_CONFIG, complain, print_diagnostics};
 use crate::config::model::Listen;
 use crate::diagnostic::render;
@@ -24,6 +26,15 @@ use crate::time::Time;
 
 /// Loads the configuration and, if it is good, runs the server until it is told to stop.
 pub(super) fn run(config: &Path) -> ExitCode {
+    // One shard for each worker: more would only contend for the same processors.
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let (runtime, signals) = match start(workers) {
+        Ok(started) => started,
+        Err(error) => {
+            complain(&format!("relay: cannot start: {error}\n"));
+            return ExitCode::FAILURE;
+        }
+    };
     let loaded = load(&Disk::new(config), &SchemaCache::default(), Time::now());
     let Some(valid) = loaded.config.clone() else {
         print_diagnostics(&loaded);
@@ -38,16 +49,11 @@ pub(super) fn run(config: &Path) -> ExitCode {
     let _last = LastWord;
     panics::log_places();
     descriptors::raise();
-    // One shard for each worker: more would only contend for the same processors.
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
-    let served = runtime.and_then(|runtime| {
-        runtime.block_on(async {
-            let live = build::live(build::snapshot(valid, &loaded, None), workers);
-            live.supervisor.connect();
-            let reloader = Arc::new(Reloader::new(config.to_owned(), live.clone(), Some(logs), loaded));
-            serve(live, reloader).await
-        })
+    let served = runtime.block_on(async {
+        let live = build::live(build::snapshot(valid, &loaded, None), workers);
+        live.supervisor.connect();
+        let reloader = Arc::new(Reloader::new(config.to_owned(), live.clone(), Some(logs), loaded));
+        serve(live, reloader, signals).await
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -56,6 +62,13 @@ pub(super) fn run(config: &Path) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The workers, and the signals, which a worker obeys from now on.
+fn start(workers: usize) -> io::Result<(Runtime, Signals)> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
+    let signals = runtime.block_on(async { Signals::listen() })?;
+    Ok((runtime, signals))
 }
 
 /// However the server ends, also by a panic: what it has logged is written first.
@@ -67,7 +80,7 @@ impl Drop for LastWord {
     }
 }
 
-async fn serve(live: Arc<Live>, reloader: Arc<Reloader>) -> io::Result<()> {
+async fn serve(live: Arc<Live>, reloader: Arc<Reloader>, signals: Signals) -> io::Result<()> {
     let snapshot = live.snapshot();
     let server = &snapshot.config.server;
     let public = bind("server.listen", &server.listen).await?;
@@ -75,9 +88,7 @@ async fn serve(live: Arc<Live>, reloader: Arc<Reloader>) -> io::Result<()> {
         Some(listen) => Some(bind("server.admin", listen).await?),
         None => None,
     };
-    server::listen_to_signals(&live)?;
-    // Whoever reads that relay runs may send SIGHUP at once.
-    let watching = reload::run(reloader.clone(), live.clone());
+    let watching = reload::run(signals.serve(live.drain.clone()), reloader.clone(), live.clone());
     info!(
         listen = %public.address(),
         admin = admin.as_ref().map(|admin| admin.address().to_string()),
@@ -94,14 +105,23 @@ async fn serve(live: Arc<Live>, reloader: Arc<Reloader>) -> io::Result<()> {
 
 async fn bind(key: &str, listen: &Listen) -> io::Result<Listener> {
     Listener::bind(listen).await.map_err(|error| {
-        let remedy = match (error.kind(), listen) {
-            (io::ErrorKind::AddrInUse, _) => "free it or change",
-            (io::ErrorKind::AddrNotAvailable, _) => "this machine has no such address, change",
-            (io::ErrorKind::NotFound, Listen::Unix(_)) => "make its directory or change",
-            (io::ErrorKind::PermissionDenied, Listen::Unix(_)) => "let relay write to its directory or change",
-            (io::ErrorKind::PermissionDenied, Listen::Tcp(_)) => "let relay bind ports below 1024 or change",
-            _ => "change",
-        };
-        io::Error::new(error.kind(), format!("cannot listen on `{listen}` ({error}): {remedy} `{key}`"))
+        let remedy = remedy(&error, listen, key);
+        io::Error::new(error.kind(), format!("cannot listen on `{listen}` ({error}): {remedy}"))
     })
+}
+
+fn remedy(error: &io::Error, listen: &Listen, key: &str) -> String {
+    if descriptors::are_used_up(error) {
+        return "raise the limit of open files (`ulimit -n`)".to_owned();
+    }
+    let first = match (error.kind(), listen) {
+        (io::ErrorKind::AddrInUse, _) => "free it or change",
+        (io::ErrorKind::AlreadyExists, _) => "remove it or change",
+        (io::ErrorKind::AddrNotAvailable, _) => "this machine has no such address, change",
+        (io::ErrorKind::NotFound, Listen::Unix(_)) => "make its directory or change",
+        (io::ErrorKind::PermissionDenied, Listen::Unix(_)) => "let relay write to its directory or change",
+        (io::ErrorKind::PermissionDenied, Listen::Tcp(_)) => "let relay bind ports below 1024 or change",
+        _ => "change",
+    };
+    format!("{first} `{key}`")
 }

@@ -44,7 +44,8 @@ impl ServerFact {
         match self {
             Self::BadListen { .. } => About::error(
                 "bad-listen",
-                "write an address and a port, `127.0.0.1:8000` or `[::1]:8000`, or a socket, `unix:/run/relay/relay.sock`",
+                "write an address and a port, `127.0.0.1:8000` or `[::1]:8000`, or the absolute path of a socket, \
+                 `unix:/run/relay/relay.sock`",
             ),
             Self::LongSocket { .. } => About::error(
                 "bad-listen",

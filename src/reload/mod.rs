@@ -10,7 +10,7 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::debug;
 
@@ -25,16 +25,13 @@ const LATEST_LOOK: Duration = Duration::from_secs(2);
 /// How long a change that removes something must have stood still.
 const STABLE: Duration = Duration::from_secs(2);
 
-/// Reloads whenever there is a reason to, until the drain begins. SIGHUP is listened to from the call on: until then
-/// it ends the process.
-pub fn run(reloader: Arc<Reloader>, live: Arc<Live>) -> impl Future<Output = ()> {
-    run_with(Watch::new(), reloader, live)
+/// Reloads whenever there is a reason to, SIGHUP among them, until the drain begins.
+pub fn run(hangup: Signal, reloader: Arc<Reloader>, live: Arc<Live>) -> impl Future<Output = ()> {
+    run_with(Watch::new(), hangup, reloader, live)
 }
 
-fn run_with(watch: Watch, reloader: Arc<Reloader>, live: Arc<Live>) -> impl Future<Output = ()> {
-    let hangup = signal(SignalKind::hangup()).inspect_err(|error| tracing::warn!(%error, "cannot listen to SIGHUP"));
-    let triggers = Triggers { watch, hangup: hangup.ok(), hinted: false, suspect: None };
-    keep_up(triggers, reloader, live)
+fn run_with(watch: Watch, hangup: Signal, reloader: Arc<Reloader>, live: Arc<Live>) -> impl Future<Output = ()> {
+    keep_up(Triggers { watch, hangup, hinted: false, suspect: None }, reloader, live)
 }
 
 async fn keep_up(mut triggers: Triggers, reloader: Arc<Reloader>, live: Arc<Live>) {
@@ -54,7 +51,7 @@ async fn keep_up(mut triggers: Triggers, reloader: Arc<Reloader>, live: Arc<Live
 
 struct Triggers {
     watch: Watch,
-    hangup: Option<Signal>,
+    hangup: Signal,
     /// Something has happened since the last look, or may have.
     hinted: bool,
     /// Something that looks half written: its hash, and since when it has stood still.
@@ -69,7 +66,7 @@ impl Triggers {
         }
         tokio::select! {
             biased;
-            () = hung_up(&mut self.hangup) => Trigger::Signal,
+            _ = self.hangup.recv() => Trigger::Signal,
             () = self.watch.event() => {
                 // Remembered, for whoever waits for this may go on with something else.
                 self.hinted = true;
@@ -87,7 +84,7 @@ impl Triggers {
             let quiet = (Instant::now() + QUIET).min(patience);
             tokio::select! {
                 biased;
-                () = hung_up(&mut self.hangup) => return Trigger::Signal,
+                _ = self.hangup.recv() => return Trigger::Signal,
                 heard = timeout_at(quiet, self.watch.event()) => {
                     if heard.is_err() {
                         return Trigger::File;
@@ -130,14 +127,5 @@ impl Triggers {
                 _ => Some((hash, Instant::now())),
             },
         };
-    }
-}
-
-async fn hung_up(hangup: &mut Option<Signal>) {
-    match hangup {
-        Some(hangup) => {
-            hangup.recv().await;
-        }
-        None => std::future::pending().await,
     }
 }

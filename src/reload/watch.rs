@@ -102,7 +102,7 @@ impl Watch {
 
     fn complain(&mut self, error: &notify::Error) {
         if !std::mem::replace(&mut self.warned, true) {
-            warn!(%error, "cannot watch files; changes are found by looking every `limits.reload_poll`");
+            warn!(%error, "cannot watch files: changes are found only every `limits.reload_poll`, by SIGHUP and by `POST /reload`");
         }
     }
 }

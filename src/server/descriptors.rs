@@ -1,5 +1,8 @@
 //! How many files and sockets the process may have open.
 
+use std::io;
+
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors that are kept for everything else: files, the admin listener, the connections over the limit.
@@ -20,4 +23,9 @@ pub fn limit() -> Option<usize> {
 /// How many connections there is room for, one at the least.
 pub fn room() -> usize {
     limit().map_or(usize::MAX, |descriptors| descriptors.saturating_sub(RESERVED).max(1))
+}
+
+/// Whether something failed because the process, or the system, has no descriptor left.
+pub fn are_used_up(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }

@@ -115,9 +115,13 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 
 /// Removes the socket of a process that ended without doing so. One that answers is left: then binding fails.
 async fn remove_stale(path: &Path) -> io::Result<()> {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    if is_socket && UnixStream::connect(path).await.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) {
-        std::fs::remove_file(path)?;
+    match std::fs::symlink_metadata(path) {
+        Ok(file) if !file.file_type().is_socket() => {
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, "what is there is not a socket"))
+        }
+        Ok(_) if UnixStream::connect(path).await.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) => {
+            std::fs::remove_file(path)
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }

@@ -238,6 +238,18 @@ fn a_refused_change_that_is_undone_is_a_line_of_the_log() {
     }
 }
 
+/// It served a single connection, and said so as if that was meant.
+#[test]
+fn hardly_any_descriptors_are_warned_of() {
+    let place = Place::new("few");
+    let mut relay = Relay::start_as(with_descriptors(300), &place.write("relay.toml", &config("127.0.0.1:0")));
+    let warning = relay.wait_for("WARN");
+    let expected = " WARN relay::connections: there are descriptors for few connections only: raise the limit of open files \
+                    (`LimitNOFILE=` in systemd, `ulimit -n`), or say by `limits.connections` that so few are meant \
+                    allowed=44\n";
+    assert!(warning.ends_with(expected), "{warning}");
+}
+
 #[test]
 fn a_port_that_is_taken_is_told() {
     let place = Place::new("taken");
@@ -269,7 +281,9 @@ fn a_port_that_is_taken_is_told() {
 fn what_cannot_be_listened_on_is_told_with_what_to_do() {
     let place = Place::new("listen");
     let nowhere = format!("unix:{}", place.0.join("nowhere/relay.sock").display());
+    let plain = format!("unix:{}", place.write("plain", "").display());
     for (listen, says) in [
+        (&*plain, "what is there is not a socket): remove it or change"),
         (&*nowhere, "No such file or directory (os error 2)): make its directory or change"),
         ("192.0.2.1:1", "Cannot assign requested address (os error 99)): this machine has no such address, change"),
     ] {

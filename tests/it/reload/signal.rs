@@ -1,5 +1,6 @@
 //! The program itself, told by SIGHUP, and what the terminal then shows.
 
+use std::fs;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,50 @@ fn a_person_reloads_by_signal_and_is_told_what_came_of_it() {
     let (code, rest) = relay.end();
     assert_eq!(code, Some(0));
     assert!(!rest.contains("drain"), "nothing but errors is logged now: {rest}");
+}
+
+/// Waits until the process listens to this signal, which is long before it has loaded so many schemas.
+fn start_slowly(place: &Place, signal: u32) -> Relay {
+    let mut text = config("info", "cats");
+    fs::create_dir_all(place.0.join("schemas")).expect("a directory");
+    for n in 0..60 {
+        let members: Vec<String> =
+            (0..30).map(|m| format!("\"m{m}\":{{\"pattern\":\"^[a-z]{{{m},{n}99}}$\"}}")).collect();
+        place.write(&format!("schemas/{n}.json"), &format!("{{\"properties\":{{{}}}}}", members.join(",")));
+        text += &format!("[topics.t{n}]\nschema = \"schemas/{n}.json\"\n");
+    }
+    let relay = Relay::start(&place.write("relay.toml", &text));
+    let began = Instant::now();
+    loop {
+        let status = fs::read_to_string(format!("/proc/{}/status", relay.pid())).expect("it runs");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a mask").trim();
+        if u64::from_str_radix(caught, 16).expect("hexadecimal") & (1 << (signal - 1)) != 0 {
+            return relay;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "it does not listen to {signal}");
+        std::thread::yield_now();
+    }
+}
+
+/// In a container it has the id 1, to which the kernel does not deliver what it does not listen to.
+#[test]
+fn a_signal_to_end_is_obeyed_while_it_loads() {
+    let place = Place::new("early-end");
+    let relay = start_slowly(&place, 15);
+    relay.signal("TERM");
+    assert_eq!(relay.end(), (Some(0), "relay: SIGTERM: ended before it served\n".to_owned()));
+}
+
+#[test]
+fn a_signal_to_reload_does_not_end_it_while_it_loads() {
+    let place = Place::new("early-hangup");
+    let mut relay = start_slowly(&place, 1);
+    relay.signal("HUP");
+    relay.wait_for("relay is running");
+    let line = relay.wait_for("nothing to reload");
+    assert!(line.contains("trigger=\"signal\""), "{line}");
+    relay.signal("TERM");
+    assert_eq!(relay.end().0, Some(0));
 }
 
 /// Whoever asks is not kept waiting by what else is written beside relay.toml.

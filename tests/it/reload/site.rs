@@ -15,6 +15,7 @@ use relay::schema::compile::SchemaCache;
 use relay::time::Time;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::peer::Answer;
 use crate::rig::{Rig, call, spawn};
@@ -97,7 +98,8 @@ impl Site {
 
     /// Begins to watch the files.
     pub fn watch(&self) {
-        spawn(reload::run(self.reloader.clone(), self.live.clone()));
+        let hangup = signal(SignalKind::hangup()).expect("a signal");
+        spawn(reload::run(hangup, self.reloader.clone(), self.live.clone()));
     }
 
     /// `POST /reload`.

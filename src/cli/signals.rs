@@ -1,0 +1,64 @@
+//! The signals that `relay run` obeys: SIGTERM and SIGINT end it, SIGHUP reloads.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use crate::cli::complain;
+use crate::drain::Drain;
+use crate::telemetry::logs;
+
+/// Signals that are listened to.
+///
+/// From before the configuration is loaded, which may take seconds: without a handler SIGHUP would end the process, and a
+/// process with id 1, as that of a container, would not be told of SIGTERM at all.
+pub(super) struct Signals {
+    hangup: Signal,
+    serving: oneshot::Sender<Drain>,
+}
+
+impl Signals {
+    /// Listens. Until [`Self::serve`] the first SIGTERM or SIGINT ends the process.
+    ///
+    /// # Errors
+    /// The signals cannot be listened to.
+    pub(super) fn listen() -> io::Result<Self> {
+        let hangup = signal(SignalKind::hangup())?;
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        let (serving, served) = oneshot::channel();
+        // The server's own drain is not there yet, and does not wait for this task, which ends with the process.
+        Drain::default().detach("signals", obey(terminate, interrupt, served));
+        Ok(Self { hangup, serving })
+    }
+
+    /// From now on the first SIGTERM or SIGINT begins the drain, and the second ends the process at once. Answers SIGHUP,
+    /// also where it has come already.
+    pub(super) fn serve(self, drain: Drain) -> Signal {
+        // Nobody is there to take it only while the process ends.
+        let _ = self.serving.send(drain);
+        self.hangup
+    }
+}
+
+async fn obey(mut terminate: Signal, mut interrupt: Signal, mut served: oneshot::Receiver<Drain>) {
+    let mut next = async || {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    };
+    let name = next().await;
+    let Ok(drain) = served.try_recv() else {
+        // There is no log yet.
+        complain(&format!("relay: {name}: ended before it served\n"));
+        logs::exit(0);
+    };
+    info!(signal = name, "draining; a second signal ends relay at once");
+    drain.begin();
+    let name = next().await;
+    warn!(signal = name, "ending at once");
+    logs::exit(1);
+}
