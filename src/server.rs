@@ -91,7 +91,7 @@ pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'s
     live.supervisor.stopping();
     match ending::end(&live).await {
         Ok(()) => info!("drained"),
-        Err(tasks) => warn!(?tasks, "the drain took longer than `limits.drain` allows; ending all the same"),
+        Err(tasks) => warn!(?tasks, "the drain took longer than `limits.drain`; exiting anyway"),
     }
 }
 
@@ -114,7 +114,7 @@ pub fn listen_to_signals(live: &Arc<Live>) -> io::Result<()> {
                 info!(signal = name, "draining; a second signal ends relay at once");
                 drain.begin();
             } else {
-                warn!(signal = name, "ending at once");
+                warn!(signal = name, "second signal: exiting at once");
                 logs::exit(1);
             }
         }
