@@ -372,7 +372,14 @@ fn every_problem_close_code_command_and_notice_is_in_the_tables() {
 #[test]
 fn their_links_lead_somewhere() {
     let mut seen = 0;
-    let others = ["ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md", "bench/README.md", "tests/README.md"];
+    let others = [
+        "ARCHITECTURE.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "bench/README.md",
+        "tests/README.md",
+        "examples/client/README.md",
+    ];
     for document in pages().into_iter().chain(others.map(str::to_owned)) {
         let text = read(&document);
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
