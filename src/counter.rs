@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that many threads change and one now and then reads.
+/// A counter that many threads change and a scrape reads occasionally.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 

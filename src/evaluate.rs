@@ -64,7 +64,7 @@ impl Remaining {
         remaining
     }
 
-    /// What to tell of those that cannot be followed, to one who stands at this position.
+    /// The notices about what cannot be followed any more, for a subscriber at this position.
     pub fn told(&self, position: Position) -> impl Iterator<Item = Notice> {
         let notice = move |(topics, reason): &(Pattern, UnsubscribedReason)| Notice::Unsubscribed {
             topics: topics.clone(),

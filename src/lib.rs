@@ -1,4 +1,4 @@
-//! Relay: validated JSON in over HTTP, out to WebSocket and SSE subscribers.
+//! Relay, a real-time message relay: takes JSON over HTTP, validates it, delivers it over WebSocket and SSE.
 //!
 //! `ARCHITECTURE.md` has the map.
 

@@ -28,7 +28,7 @@ const NOBODY: u64 = u64::MAX;
 /// The running server, whatever its configuration is at the moment.
 pub struct Live {
     current: ArcSwap<Snapshot>,
-    /// Of the current snapshot, from a moment before it is that.
+    /// Generation of the current snapshot, set just before that snapshot is swapped in.
     generation: AtomicU64,
     /// The generation whose judgement the log takes now, or [`NOBODY`].
     admitted: AtomicU64,

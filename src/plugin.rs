@@ -103,7 +103,7 @@ pub struct IdempotencyKey {
 pub struct Receipt {
     /// Where.
     pub seq: Seq,
-    /// Since when.
+    /// When it was appended.
     pub time: Time,
     /// It was there already, under the same idempotency key.
     pub duplicate: bool,
@@ -217,7 +217,7 @@ pub trait Authenticator: Send + Sync {
 /// Why a credential does not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthError {
-    /// Nobody's.
+    /// It belongs to no token.
     Unknown,
     /// Past its `not_after`.
     Expired,

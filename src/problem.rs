@@ -2,6 +2,7 @@
 //! notices alike. HTTP status codes are decided here and nowhere else.
 
 mod batch;
+mod credential;
 
 use std::fmt;
 use std::time::Duration;
@@ -222,9 +223,9 @@ impl Refusal {
 
     fn row(&self) -> (&'static str, u16, &'static str) {
         match self {
-            Self::MalformedJson { .. } => ("malformed-json", 400, "The body is not JSON"),
+            Self::MalformedJson { .. } => ("malformed-json", 400, "The text is not acceptable JSON"),
             Self::DuplicateKey { .. } => ("duplicate-key", 400, "An object has the same key twice"),
-            Self::BadRequest(_) => ("bad-request", 400, "The request is not understood"),
+            Self::BadRequest(_) => ("bad-request", 400, "The request is invalid"),
             Self::Unauthenticated { .. } | Self::AnonymousSocket | Self::NotBearer | Self::UnknownRegistration => {
                 ("unauthenticated", 401, "A valid token is needed")
             }
@@ -232,7 +233,7 @@ impl Refusal {
             Self::Forbidden { .. } | Self::ForbiddenUser { .. } => ("forbidden", 403, "The token does not allow this"),
             Self::OriginDenied { .. } => ("origin-denied", 403, "The page's origin is not allowed"),
             Self::UnknownTopic { .. } => ("unknown-topic", 404, "The topic is not declared"),
-            Self::NotFound | Self::NoRegistration => ("not-found", 404, "There is nothing here"),
+            Self::NotFound | Self::NoRegistration => ("not-found", 404, "Not found"),
             Self::MethodNotAllowed { .. } => ("method-not-allowed", 405, "The method is not allowed here"),
             Self::Timeout { .. } => ("timeout", 408, "The request took too long"),
             Self::UpgradeRequired => ("upgrade-required", 426, "A WebSocket upgrade is needed"),
@@ -242,7 +243,7 @@ impl Refusal {
             Self::TooMany { .. } => ("too-many", 413, "The list is too long"),
             Self::UriTooLong { .. } => ("uri-too-long", 414, "The request target is too long"),
             Self::UnsupportedMediaType { .. } => ("unsupported-media-type", 415, "The content type is not supported"),
-            Self::UnknownHost { .. } => ("unknown-host", 421, "The Host is not served here"),
+            Self::UnknownHost { .. } => ("unknown-host", 421, "This host name is not served here"),
             Self::ValidationFailed { .. } => {
                 ("validation-failed", 422, "The payload does not match its topic's schema")
             }
@@ -251,26 +252,6 @@ impl Refusal {
             Self::Overloaded { .. } => ("overloaded", 503, "The server is at a limit"),
             Self::Draining { .. } => ("draining", 503, "The server is shutting down"),
             Self::Internal { .. } => ("internal", 500, "Internal error"),
-        }
-    }
-
-    /// The sentence of what is wrong with a credential, or with what is one; of nothing else.
-    fn of_credential(&self) -> &'static str {
-        match self {
-            Self::Unauthenticated { wrong: true } => {
-                "unknown token: check that it is spelled correctly and still in relay.toml"
-            }
-            Self::AnonymousSocket => {
-                "anonymous callers may not do this: reconnect and send `auth` as the first message, or a bearer token \
-                 with the upgrade request"
-            }
-            Self::NotBearer => "only bearer tokens are accepted: send `Authorization: Bearer <token>`",
-            Self::TokenExpired => "the token is past its `not_after`: use its successor",
-            Self::UnknownRegistration => {
-                "unknown registration: it was deleted or has expired, or the server was restarted; register again"
-            }
-            Self::NoRegistration => "unknown registration: it was deleted or has expired, or the server was restarted",
-            _ => "anonymous callers may not do this: send `Authorization: Bearer <token>`",
         }
     }
 
@@ -311,7 +292,7 @@ fn again(wait: Duration) -> String {
     format!("try again in {} s", seconds(wait))
 }
 
-/// Whoever waits for so many has waited long enough.
+/// Whole seconds, rounded up and at least 1, for `Retry-After`.
 fn seconds(wait: Duration) -> u64 {
     u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
 }
@@ -355,7 +336,7 @@ impl fmt::Display for Refusal {
             Self::UriTooLong { bytes } => {
                 write!(f, "the request target is longer than `limits.uri` allows ({bytes} bytes)")
             }
-            Self::UnsupportedMediaType { expected } => write!(f, "send `Content-Type: {expected}` and no encoding"),
+            Self::UnsupportedMediaType { expected } => write!(f, "send `Content-Type: {expected}`, uncompressed"),
             Self::UnknownHost { host, listed } => unknown_host(f, host, *listed),
             Self::ValidationFailed { topic, violations, more } => count(f, violations.len(), *more, topic),
             Self::Batch(items) => match items.as_slice() {
@@ -366,9 +347,7 @@ impl fmt::Display for Refusal {
                 write!(f, "over `limits.{}`: {}", limit.name(), again(*retry_after))
             }
             Self::Overloaded { what, retry_after } => write!(f, "{what}: {}", again(*retry_after)),
-            Self::Draining { .. } => {
-                f.write_str("the server is shutting down: send the request to another instance, or retry")
-            }
+            Self::Draining { retry_after } => write!(f, "the server is shutting down: {}", again(*retry_after)),
             Self::Internal { id } => write!(f, "the cause is in the server's log under id `{id}`"),
         }
     }
@@ -376,6 +355,7 @@ impl fmt::Display for Refusal {
 
 fn origin_denied(f: &mut fmt::Formatter<'_>, origin: &str, listed: bool) -> fmt::Result {
     let what = match listed {
+        true if origin == "null" => "this server, and `null` cannot be allowed: serve them over HTTP",
         true => "this server: add it to `server.allowed_origins`",
         false => "the admin listener, whatever `server.allowed_origins` says: call it without a browser",
     };

@@ -121,7 +121,7 @@ impl Rates {
     }
 }
 
-/// The refusal of who is over a rate.
+/// The refusal for a caller that exceeds a rate.
 pub fn limited(limit: Rate) -> Refusal {
     Refusal::RateLimited { limit, retry_after: Duration::from_secs(1) }
 }

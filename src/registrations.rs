@@ -144,7 +144,7 @@ impl Registrations {
         lock(&self.0).ttl = ttl;
     }
 
-    /// The registration of this id, if there is one; its seat stays whose it is. The text is a secret.
+    /// The registration of this id, if there is one, without taking its seat. The id is a secret.
     pub fn find(&self, id: &str, now: Instant) -> Option<Arc<Registration>> {
         let id = parse(id)?;
         let entries = lock(&self.0);

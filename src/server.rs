@@ -89,7 +89,7 @@ pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'s
     live.supervisor.stopping();
     match ending::end(&live).await {
         Ok(()) => info!("drained"),
-        Err(tasks) => warn!(?tasks, "the drain took longer than `limits.drain` allows; ending all the same"),
+        Err(tasks) => warn!(?tasks, "the drain took longer than `limits.drain`; exiting anyway"),
     }
 }
 

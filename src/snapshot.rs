@@ -62,7 +62,8 @@ impl Snapshot {
         self.topics.get(name).map(|rules| &**rules)
     }
 
-    /// Whether some topic of the pattern is what this name stands for: one that is declared beside a family is none of it.
+    /// Whether any topic of the pattern belongs to this declared name. An exact topic beside a family does not belong to
+    /// the family.
     pub fn reaches(&self, pattern: &Pattern, name: &Pattern) -> bool {
         let beside = |topic| self.declared(&Pattern::from(&topic)).is_some();
         pattern.overlaps(name) && (name.is_exact() || !pattern.only_common(name).is_some_and(beside))

@@ -288,7 +288,10 @@ impl Reloader {
         let was_stale = self.live.reloads.recovered();
         if was_stale {
             let (trigger, generation) = (report.trigger, report.generation);
-            info!(trigger, generation, "the files match the running configuration again; nothing is refused any more");
+            info!(
+                trigger,
+                generation, "the files match the running configuration again; the refused change was undone"
+            );
             if !self.live.drain.has_begun() {
                 self.live.supervisor.ready(None);
             }
@@ -390,6 +393,6 @@ pub fn examine(running: &Snapshot, mut loaded: Loaded) -> (Loaded, Option<Next>)
 /// A reload that could not be judged is refused, and ends nothing else.
 fn given_up(cause: String) -> Verdict {
     let message = "relay could not judge the configuration: the log says why";
-    error!(cause, "a reload was given up");
+    error!(cause, "a reload was abandoned");
     (Outcome::Refused(message.into()), json!([{"code": "internal", "severity": "error", "message": message}]))
 }

@@ -128,7 +128,7 @@ impl Old {
             let _ = writeln!(text, "  {topic}: {}", progress(told, rules.is_some_and(|rules| self.is_held_to(rules))));
         }
         if self.told.is_some() {
-            text.push_str("  secrets of tokens are not told by a running relay, and were not compared\n");
+            text.push_str("  token secrets were not compared: a running relay does not disclose them\n");
         }
         text
     }

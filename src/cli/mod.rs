@@ -24,11 +24,11 @@ use crate::diagnostic::render;
 /// The configuration is bad: `EX_CONFIG` of sysexits.h.
 const BAD_CONFIG: u8 = 78;
 
-/// A real-time relay: validated JSON in over HTTP, out to WebSocket and SSE subscribers
+/// A real-time message relay: takes JSON over HTTP, validates it, delivers it over WebSocket and SSE
 #[derive(Debug, Parser)]
 #[command(name = "relay", version, about)]
 struct Cli {
-    /// The configuration file, of `run` and `check`
+    /// Configuration file, read by `run` and `check`
     #[arg(long, short, global = true, value_name = "FILE", default_value = "relay.toml")]
     config: PathBuf,
     #[command(subcommand)]
@@ -39,13 +39,13 @@ struct Cli {
 enum Command {
     /// Run the server (what `relay` alone does)
     Run,
-    /// Check the configuration exactly as a start or a reload would; exits with 78 when it is bad
+    /// Check the configuration as a start or a reload would; exits with 78 if it is invalid
     Check {
         /// Output format; diagnostics of `human` go to standard error, everything else to standard output
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
-        /// Also judge the change from another relay.toml, or from what runs behind this admin listener
-        /// (`http://127.0.0.1:8001` or `unix:/run/relay/admin.sock`), as a reload would; sends nothing of the file
+        /// Also say what a reload would do that replaces this other relay.toml, or what runs behind this admin listener
+        /// (`http://127.0.0.1:8001` or `unix:/run/relay/admin.sock`); nothing of your files is sent
         #[arg(long, value_name = "FILE|URL")]
         against: Option<String>,
     },
@@ -69,7 +69,7 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum TokenCommand {
-    /// Make a secret of 256 random bits; it is printed once, with the lines of relay.toml that let it in
+    /// Generate a secret of 256 random bits and print it, with the lines for relay.toml that accept it
     New {
         /// The token's name in relay.toml
         #[arg(default_value = "NAME")]

@@ -59,6 +59,6 @@ async fn obey(mut terminate: Signal, mut interrupt: Signal, mut served: oneshot:
     info!(signal = name, "draining; a second signal ends relay at once");
     drain.begin();
     let name = next().await;
-    warn!(signal = name, "ending at once");
+    warn!(signal = name, "second signal: exiting at once");
     logs::exit(1);
 }

@@ -120,7 +120,7 @@ pub const KEYS: &[Key] = &[
         "trusted_proxies",
         Type::Texts,
         "[]",
-        "addresses and networks whose `X-Forwarded-For` names the caller",
+        "addresses and networks whose `X-Forwarded-For` (the caller) and `X-Forwarded-Proto` are believed",
     ),
     key("server", "public_url", Type::Text, "from the request's Host", "base of the URLs that `/register` gives out"),
     key("server", "tls", Type::Table, "plain", "certificate and key of `server.listen`, reloaded like everything else"),
@@ -140,7 +140,7 @@ pub const KEYS: &[Key] = &[
         "schema",
         Type::Text,
         REQUIRED,
-        "JSON Schema of its messages, a path relative to relay.toml; `any` accepts every JSON that is not always refused",
+        "JSON Schema of its messages, a path relative to relay.toml; `any` accepts any JSON",
     ),
     key(
         TOPIC,
@@ -170,7 +170,7 @@ pub const KEYS: &[Key] = &[
         "compatibility",
         Type::Choice(&["none", "publishers", "subscribers", "full"]),
         "none",
-        "whom a reload must not break by another schema; `none` only warns",
+        "whom a change of schema must not break; with `none`, breaking publishers is only a warning",
     ),
     key(
         TOPIC,
@@ -229,7 +229,7 @@ pub const KEYS: &[Key] = &[
         "time of silence after which a connection is pinged",
     ),
     key("limits", "pong_timeout", Type::Duration(10, HOUR), "10 s", "time for a sign of life after a ping"),
-    key("limits", "write_stall", Type::Duration(10, HOUR), "30 s", "time that a write may make no progress"),
+    key("limits", "write_stall", Type::Duration(10, HOUR), "30 s", "longest time that a write may go without progress"),
     key(
         "limits",
         "subscriptions",
@@ -320,7 +320,7 @@ pub const KEYS: &[Key] = &[
         "reload_poll",
         Type::Duration(0, DAY),
         "5 s",
-        "time between comparisons of the files, beside file events; `0 s` is off",
+        "time between comparisons of the files, in addition to file events; `0 s` switches them off",
     ),
     key("store", "kind", Type::Text, "memory", "where messages are kept"),
 ];

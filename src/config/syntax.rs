@@ -85,14 +85,14 @@ fn detail(line: &str, message: &str, nothing_there: bool) -> String {
     let told = match value {
         Some(_) if is("string values must be quoted") && nothing_there => "a value is missing after `=`",
         Some(_) if is("string values must be quoted") || is("invalid float") => {
-            "a value that is no number, date, list, true or false is a text, and stands in quotes: `\"…\"`"
+            "a value that is not a number, date, list, true or false must be quoted: `\"…\"`"
         }
         Some(_) if is("missing escaped value") => "`\\` begins an escape: write `/`, or `'…'` for a text as it stands",
         Some(value) if is("invalid basic string") && value.starts_with('"') => "a text has no closing `\"`",
         Some(value) if is("invalid literal string") && value.starts_with('\'') => "a text has no closing `'`",
         Some(_) if is("missing opening quote") => "a text has no opening quote",
         _ if is("invalid unquoted key") && line.trim_start().starts_with("//") => "a comment begins with `#`",
-        None if is("invalid unquoted key") && line.contains(':') => "between a key and its value stands `=`, not `:`",
+        None if is("invalid unquoted key") && line.contains(':') => "write `=`, not `:`, between a key and its value",
         _ => message,
     };
     told.to_owned()

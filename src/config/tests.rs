@@ -190,7 +190,7 @@ fn a_syntax_error_hides_nothing_but_its_consequences() {
 
 #[test]
 fn usual_slips_are_told_with_what_to_write() {
-    let text = "a value that is no number, date, list, true or false is a text, and stands in quotes: `\"…\"`";
+    let text = "a value that is not a number, date, list, true or false must be quoted: `\"…\"`";
     for (line, expected) in [
         ("level = info", text),
         ("level = “info”", text),
@@ -202,7 +202,7 @@ fn usual_slips_are_told_with_what_to_write() {
         ("level = 'info", "a text has no closing `'`"),
         ("level = any\"", "a text has no opening quote"),
         ("level = \"a\\c\"", "`\\` begins an escape: write `/`, or `'…'` for a text as it stands"),
-        ("level: \"info\"", "between a key and its value stands `=`, not `:`"),
+        ("level: \"info\"", "write `=`, not `:`, between a key and its value"),
         ("// level", "a comment begins with `#`"),
         ("level \"info\"", "key with no value, expected `=`"),
     ] {

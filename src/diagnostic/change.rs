@@ -63,8 +63,8 @@ impl ChangeFact {
             ),
             Self::Unknown { whom: Whom::Subscribers, .. } => About::error(
                 "compatibility-unknown",
-                "what cannot be proved counts as breaking: change less at once, or set `compatibility = \"none\"` in a \
-                 save of its own",
+                "what cannot be proved counts as breaking: change less at once, or first save `compatibility = \"none\"` \
+                 alone",
             ),
         }
     }
@@ -83,7 +83,7 @@ fn breaks_help(whom: Whom, protected: bool, lost: Option<&str>, example: Option<
         help.push_str(&format!("for example: {example}\n"));
     }
     help.push_str(match protected {
-        true => "keep to what `compatibility` promises, or set it to \"none\" in a save of its own first",
+        true => "make a compatible change, or first save `compatibility = \"none\"` alone and then this change",
         false => "set `compatibility` on the topic to have such a change refused",
     });
     help
@@ -97,7 +97,7 @@ impl fmt::Display for ChangeFact {
             }
             Self::Removes { topic, in_part } => {
                 let what = if *in_part { ["some topics of ", "are"] } else { ["", "is"] };
-                write!(f, "{}`{topic}` {} removed, which `compatibility` protects", what[0], what[1])
+                write!(f, "{}`{topic}` {} removed, although `compatibility` is set", what[0], what[1])
             }
             Self::Breaks { topic, whom: Whom::Publishers, .. } => {
                 write!(f, "the new schema of `{topic}` refuses messages that the old one accepts")

@@ -65,7 +65,7 @@ impl FileFact {
                 "write a path relative to relay.toml, with `*` in its last part only, such as `topics.d/*.toml`",
             ),
             Self::IncludeOutside { .. } => {
-                About::error("include-outside", "included files lie in relay.toml's directory or below it")
+                About::error("include-outside", "move the file into relay.toml's directory or below it")
             }
             Self::IncludeEmpty { .. } => About::warning("include-empty", "check the path, or remove it from `include`"),
             Self::IncludeUnreadable { error, .. } => About::error("include-unreadable", not_included(error)),

@@ -66,7 +66,7 @@ impl Diagnostic {
         self
     }
 
-    /// The same where a configuration is in force already: it is not one that has yet to be found.
+    /// Marks a missing relay.toml as one that was there: a configuration is in force, so the help is to put it back.
     pub fn in_force(&mut self) {
         if let Fact::File(FileFact::Unreadable { in_force, .. }) = &mut self.fact {
             *in_force = true;

@@ -49,7 +49,7 @@ impl ServerFact {
             ),
             Self::LongSocket { .. } => About::error(
                 "bad-listen",
-                "the system takes no longer one: write a shorter path, `unix:/run/relay/relay.sock`",
+                "the operating system allows no longer path: write a shorter one, such as `unix:/run/relay/relay.sock`",
             ),
             Self::SameListener { .. } => About::error(
                 "same-listener",
@@ -91,7 +91,7 @@ impl ServerFact {
             ),
             Self::EarlyCertificate { .. } => About::warning(
                 "early-certificate",
-                "clients refuse it until then: use one that is valid now, or look whether the clock here is right",
+                "clients refuse it until then: use one that is valid now, or check this machine's clock",
             ),
         }
     }
@@ -102,7 +102,7 @@ impl fmt::Display for ServerFact {
         match self {
             Self::BadListen { value } => write!(f, "`{value}` is not an address to listen on"),
             Self::LongSocket { value, bytes, most } => {
-                write!(f, "the path of the socket `{value}` has {bytes} bytes, and may have {most}")
+                write!(f, "the path of the socket `{value}` has {bytes} bytes; at most {most} are allowed")
             }
             Self::SameListener { admin, listen } if admin == listen => {
                 write!(f, "`server.admin` and `server.listen` are both `{admin}`")
@@ -114,7 +114,7 @@ impl fmt::Display for ServerFact {
             Self::BadOrigin { value } => write!(f, "`{value}` is not an origin"),
             Self::BadHost { value } => write!(f, "`{value}` is not a valid Host header value"),
             Self::BadProxy { value } => write!(f, "`{value}` is neither an address nor a network"),
-            Self::BadPublicUrl { value } => write!(f, "`{value}` is not a base for URLs"),
+            Self::BadPublicUrl { value } => write!(f, "`{value}` is not a base URL"),
             Self::WindowBelowBody { window, body } => {
                 write!(f, "`limits.window` ({window}) is below `limits.body` ({body})")
             }

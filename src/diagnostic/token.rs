@@ -98,8 +98,8 @@ pub enum TokenFact {
     },
 }
 
-const NAME: &str = "use 1 to 64 characters of A-Z, a-z, 0-9, `_`, `-` and `.`; `anonymous` and `unauthenticated` are what \
-                    the log calls those without a token";
+const NAME: &str = "use 1 to 64 characters of A-Z, a-z, 0-9, `_`, `-` and `.`; `anonymous` and `unauthenticated` are \
+                    reserved: the log uses them for callers without a token";
 
 const NO_VARIABLE: &str =
     "write a name of A-Z, 0-9 and `_` to have it shown; if this is the secret itself, treat it as leaked";
@@ -193,7 +193,7 @@ impl fmt::Display for TokenFact {
             Self::UnusableSecret { source } => {
                 write!(f, "the secret in `{source}` has characters that no `Authorization` header can carry")
             }
-            Self::WeakSecret { name } => write!(f, "the secret of token `{name}` has less than 128 bits"),
+            Self::WeakSecret { name } => write!(f, "the secret of token `{name}` is shorter than 128 bits"),
             Self::SameSecret { name, other } => write!(f, "tokens `{name}` and `{other}` have the same secret"),
             Self::BadNotAfter { value } => write!(f, "`{value}` is not a date with time and offset"),
             Self::Expired { name, since } => write!(f, "token `{name}` has expired: its `not_after` is {since}"),

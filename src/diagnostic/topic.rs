@@ -80,7 +80,7 @@ impl TopicFact {
             Self::Overlap { sample, .. } => About::error(
                 "overlapping-topics",
                 format!(
-                    "`{sample}` would be a topic of both: make two families differ in a segment that both spell out"
+                    "`{sample}` would belong to both: give the two families different fixed segments in the same place"
                 ),
             ),
             Self::Unreachable { .. } => About::warning(
@@ -92,14 +92,14 @@ impl TopicFact {
                 "write a path relative to relay.toml, such as `schemas/cat.json`, or `any` to accept all JSON",
             ),
             Self::SchemaOutside { .. } => {
-                About::error("schema-outside", "schemas lie in relay.toml's directory or below it")
+                About::error("schema-outside", "move the schema into relay.toml's directory or below it")
             }
             Self::HistoryBelowBody { .. } => About::error(
                 "history-below-body",
                 "the history must be able to hold any single message: raise `history.bytes` or lower `limits.body`",
             ),
             Self::BadExample => About::error("bad-example", "write `valid = …` or `invalid = …`, one for each example"),
-            Self::NotJson { .. } => About::error("not-json", "write what JSON can hold"),
+            Self::NotJson { .. } => About::error("not-json", "write a value that JSON can represent"),
             Self::ExampleRefused { why, .. } => {
                 About::error("example-refused", format!("fix the example or the schema: {}", why.join("; ")))
             }

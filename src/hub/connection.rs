@@ -77,8 +77,8 @@ struct Cold {
     fallen: Option<Cursor>,
     /// What is left of the frame or reply that was begun.
     rest: Vec<u8>,
-    /// So much of its front has left. It is cut off when it is half: each time would move all of a large frame for every
-    /// little that a slow peer takes.
+    /// How many bytes at its front have been written. They are cut off when they are half of it: each time would move all of
+    /// a large frame for every little that a slow peer takes.
     left: usize,
     /// Bytes may still lie in a TLS layer, at most [`LAYER`].
     unflushed: bool,

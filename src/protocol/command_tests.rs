@@ -218,7 +218,7 @@ fn a_refusal_on_the_wire() {
         str::from_utf8(&written::notice(&notice)).expect("it is UTF-8"),
         concat!(
             r#"{"type":"error","id":1,"problem":{"type":"urn:relay:problem:bad-request","#,
-            r#""title":"The request is not understood","status":400,"#,
+            r#""title":"The request is invalid","status":400,"#,
             r#""detail":"unknown type `subscrib`, did you mean `subscribe`?"}}"#
         )
     );

@@ -19,7 +19,7 @@ pub(super) async fn run(live: Arc<Live>) {
         let now = live.hub.beats();
         let stuck = before.as_ref().is_some_and(|before: &Vec<u64>| before.iter().zip(&now).any(|(a, b)| a == b));
         if stuck {
-            error!("a shard of the fan-out does not run; the supervisor is not told that the server is alive");
+            error!("a fan-out shard is stuck: not telling the supervisor that the server is alive");
         } else {
             live.supervisor.alive();
         }

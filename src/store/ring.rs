@@ -93,7 +93,7 @@ impl Ring {
         self.records = VecDeque::new();
     }
 
-    /// One that never was here has been let go.
+    /// A message that was never stored here counts as evicted.
     pub(super) fn miss(&mut self, seq: Seq) {
         self.evicted = seq.max(self.evicted);
     }

@@ -48,7 +48,7 @@ impl Logs {
             let _ = QUEUE.set(queue);
         }
         if let Err(error) = started {
-            warn!(%error, "there is no thread for the log: whoever logs waits for standard error");
+            warn!(%error, "cannot start the log's thread: log calls now wait for standard error");
         }
         if rust_log.is_some() && !logs.fixed {
             warn!(
@@ -103,7 +103,7 @@ fn told_as_json(lost: u64) -> Vec<u8> {
 fn told(json: bool, lost: u64) -> Vec<u8> {
     let page = Queue::default();
     let (subscriber, _) = build(&Log { json, level: "warn".into() }, None, writer(&page));
-    with_default(subscriber, || warn!(lines = lost, "lines of the log were lost: standard error did not take them"));
+    with_default(subscriber, || warn!(lines = lost, "log lines were lost: standard error was not read fast enough"));
     page.take()
 }
 
@@ -246,7 +246,7 @@ mod tests {
     fn lost_lines_are_told_in_the_format_of_the_log() {
         let text = String::from_utf8(told(false, 7)).expect("text");
         let expected =
-            " WARN relay::telemetry::logs: lines of the log were lost: standard error did not take them lines=7\n";
+            " WARN relay::telemetry::logs: log lines were lost: standard error was not read fast enough lines=7\n";
         assert!(text.ends_with(expected), "{text}");
         let line: Value = serde_json::from_slice(&told(true, 7)).expect("one line of JSON");
         assert_eq!((&line["level"], &line["lines"]), (&"WARN".into(), &7.into()));

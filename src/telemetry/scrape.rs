@@ -65,7 +65,7 @@ impl Collector for Everything {
 fn reloads(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     let (committed, refused) = live.reloads.counts();
     let results = [([("result", "committed")], committed), ([("result", "refused")], refused)];
-    page.counters("reloads", "Reloads, by result", results)?;
+    page.counters("reloads", "Reloads, committed or refused", results)?;
     let fresh = u64::from(live.reloads.stale().is_none());
     page.gauge("last_reload_successful", "0 while the last change of the files is refused", fresh)?;
     let snapshot = live.snapshot();
@@ -140,7 +140,9 @@ fn fuses(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     type Read = fn(&Fuse) -> u64;
     let counters: [(&str, &str, Read); 2] = [
         ("validations_slow", "Validations over `limits.validation_budget`", |fuse| fuse.counts.slow.get()),
-        ("topic_rests", "Times that a topic was paused because of them", |fuse| fuse.counts.blown.get()),
+        ("topic_rests", "Times that publishing to a topic was paused because its validations were too slow", |fuse| {
+            fuse.counts.blown.get()
+        }),
     ];
     for (name, help, read) in counters {
         page.counters(name, help, fuses.iter().map(|(topic, fuse)| ([("topic", *topic)], read(fuse))))?;
@@ -194,14 +196,14 @@ fn connections(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
             live.hub.behind.get(),
         ),
         ("outbound_bytes", "Bytes that slow readers have not taken", live.hub.outbound.held() as u64),
-        ("unidentified", "WebSockets that have to authenticate and have not yet", live.strangers.count() as u64),
+        ("unidentified", "WebSockets that still have to authenticate", live.strangers.count() as u64),
         ("registrations", "Registrations", live.registrations.count() as u64),
     ] {
         page.gauge(name, help, value)?;
     }
     let outbound = &live.hub.outbound;
     let shed = [([("step", "refuse")], outbound.refused.get()), ([("step", "drop")], outbound.dropped.get())];
-    page.counters("shed", "Subscribers and large answers refused or dropped to keep `limits.outbound`", shed)
+    page.counters("shed", "Subscribers and large answers refused or dropped to stay within `limits.outbound`", shed)
 }
 
 fn requests(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {

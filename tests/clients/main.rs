@@ -1,4 +1,4 @@
-//! Clients that are not ours: a browser, curl, Python's `websockets`, and nginx in between. The server is the program
+//! Clients that are not ours: a browser, curl, Python's `websockets`, Node, and nginx in between. The server is the program
 //! itself.
 //!
 //! A runner of its own, because the usual one cannot say that a test was skipped: one whose program is not installed is
@@ -26,6 +26,7 @@ struct Test {
 
 const CHROMIUM: &[&str] = &["chromium", "--version"];
 const CURL: &[&str] = &["curl", "--version"];
+const NODE: &[&str] = &["node", "--experimental-websocket", "-e", "if (!globalThis.WebSocket) process.exit(1)"];
 const NGINX: &[&str] = &["nginx", "-v"];
 const WEBSOCKETS: &[&str] = &["python3", "-c", "import websockets.sync.client"];
 
@@ -59,6 +60,12 @@ const TESTS: &[Test] = &[
         needs: WEBSOCKETS,
         install: "pip install websockets",
         run: command_line::python,
+    },
+    Test {
+        name: "the_client_to_copy_comes_back_without_loss",
+        needs: NODE,
+        install: "Node 20 or newer",
+        run: command_line::node,
     },
     Test {
         name: "nginx_with_its_defaults_passes_streams_and_long_polls",

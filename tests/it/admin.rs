@@ -138,7 +138,7 @@ async fn it_is_not_ready_once_it_drains() {
     rig.live.drain.begin();
     kept.send("\r\n").await;
     let answer = kept.answer().await.expect("an answer");
-    let detail = "the server is shutting down: send the request to another instance, or retry";
+    let detail = "the server is shutting down: try again in 1 s";
     assert_eq!(answer.problem(), (503, "draining".into(), detail.into()));
     assert_eq!(answer.header("connection"), "close");
     rig.end().await;

@@ -176,8 +176,8 @@ fn what_is_refused_is_told_word_for_word() {
         ),
         (
             "--topic secrets",
-            "relay: `GET /topics/secrets` was refused: 401 unauthenticated: anonymous callers may not do this: send \
-             `Authorization: Bearer <token>`\n"
+            "relay: `GET /topics/secrets` was refused: 401 unauthenticated: anonymous callers have no grant for this: check the \
+             name, or send `Authorization: Bearer <token>`\n"
                 .to_owned(),
         ),
         (

@@ -137,8 +137,8 @@ fn a_name_that_no_token_can_have_gets_no_secret() {
         let shown = name.replace('\u{1}', "\\u{1}");
         let expected = format!(
             "error[bad-token-name]: `{shown}` is not a token name\n |\n \
-             = help: use 1 to 64 characters of A-Z, a-z, 0-9, `_`, `-` and `.`; `anonymous` and `unauthenticated` are what \
-             the log calls those without a token\n"
+             = help: use 1 to 64 characters of A-Z, a-z, 0-9, `_`, `-` and `.`; `anonymous` and `unauthenticated` are \
+             reserved: the log uses them for callers without a token\n"
         );
         assert_eq!(text(&output.stderr).trim_end(), expected.trim_end());
     }
@@ -196,16 +196,16 @@ fn help_says_what_an_argument_is_and_what_it_excludes() {
         (
             ["check", "--help"],
             vec![
-                "The configuration file, of `run` and `check`",
+                "Configuration file, read by `run` and `check`",
                 "Output format; diagnostics of `human` go to standard error, everything else to standard output",
             ],
         ),
         (
             ["bench", "--help"],
             vec![
-                "Publish so many messages, instead of --duration",
+                "Publish N messages, instead of --duration",
                 "Publish for so long, instead of --messages [default: 10s]",
-                "Maximum number of messages that some subscriber has not received yet [default: --publishers]",
+                "Maximum number of messages in flight: published, but not received by all subscribers yet [default: --publishers]",
             ],
         ),
     ] {

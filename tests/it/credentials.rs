@@ -66,8 +66,8 @@ async fn an_anonymous_websocket_is_told_how_to_show_a_token() {
         assert_eq!((&problem["status"], &problem["type"]), (&json!(401), &json!("urn:relay:problem:unauthenticated")));
         assert_eq!(
             problem["detail"],
-            "anonymous callers may not do this: reconnect and send `auth` as the first message, or a bearer token \
-             with the upgrade request"
+            "anonymous callers have no grant for this: check the name, or reconnect and send `auth` as the first \
+             message or a bearer token with the upgrade request"
         );
     }
 }

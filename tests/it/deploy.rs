@@ -1,5 +1,5 @@
 //! What is deployed: no container engine and no systemd run here, so the files are read and held against what they must
-//! say. The configuration in the manifest is loaded.
+//! say. The configuration in the manifest is loaded. The unit has been run by hand (tests/README.md).
 
 use std::fs;
 use std::path::Path;
@@ -136,6 +136,43 @@ fn the_manifest_runs_it_as_nobody_with_probes_and_time_to_drain() {
     let mebibytes: u64 = memory.strip_suffix("Mi").and_then(|n| n.parse().ok()).expect("so many Mi");
     let worst = WorstCase::of(&config).total() >> 20;
     assert!(worst < mebibytes, "{worst} MiB at worst are more than {memory}");
+}
+
+/// An alert on a metric or a label that does not exist never fires. A test of the documents holds that page against a scrape.
+#[test]
+fn alerts_are_on_metrics_that_there_are() {
+    let documents = YamlLoader::load_from_str(&read("deploy/alerts.yml")).expect("YAML");
+    let page = read("docs/operating.md");
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `relay_")).collect();
+    let rules = documents[0]["groups"][0]["rules"].as_vec().expect("rules");
+    let mut seen = 0;
+    for rule in rules {
+        let text = |key: &str| rule["annotations"][key].as_str().unwrap_or_else(|| panic!("{key} of {rule:?}"));
+        let (expression, summary) = (rule["expr"].as_str().expect("an expression"), text("summary"));
+        assert!(!text("description").is_empty() && rule["alert"].as_str().is_some(), "{rule:?}");
+        let words: Vec<&str> = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+        let metrics: Vec<&str> = words.iter().copied().filter(|word| word.starts_with("relay_")).collect();
+        assert!(metrics.len() == 1 || metrics.len() == 2 || expression.starts_with("up{"), "{expression}");
+        for metric in metrics {
+            seen += 1;
+            let metric = metric.trim_end_matches("_bucket");
+            let row = rows.iter().find(|row| row.starts_with(&format!("| `{metric}` | ")));
+            let row = row.unwrap_or_else(|| panic!("`{metric}` is no metric of docs/operating.md"));
+            for label in labels(expression, summary) {
+                assert!(row.contains(&format!("`{label}`")), "{expression}: `{metric}` has no label `{label}`");
+            }
+        }
+    }
+    assert!(seen >= 12, "only {seen} metrics");
+}
+
+/// The labels by which an expression groups and selects, and that its text shows; `le` is of every histogram.
+fn labels<'a>(expression: &'a str, text: &'a str) -> Vec<&'a str> {
+    let grouped = expression.split("by (").skip(1).filter_map(|rest| rest.split(')').next());
+    let grouped = grouped.flat_map(|list| list.split(", ")).filter(|label| *label != "le");
+    let selected = expression.split('{').skip(1).filter_map(|rest| rest.split('=').next());
+    let shown = text.split("$labels.").skip(1).filter_map(|rest| rest.split(' ').next());
+    grouped.chain(selected).chain(shown).collect()
 }
 
 #[test]

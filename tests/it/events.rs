@@ -79,7 +79,12 @@ async fn refusals_come_before_the_stream_with_their_status() {
         ("/events", "", 400, "name at least one topic: `/events?topic=…`"),
         ("/events?topic=cats&afer=1", "", 400, "unknown parameter `afer`: this call takes `topic`, `after`"),
         ("/events?topic=a..b", "", 400, "`a..b` is not a topic: a name or a segment of it is empty"),
-        ("/events?topic=orders.eu", "", 401, "anonymous callers may not do this: send `Authorization: Bearer <token>`"),
+        (
+            "/events?topic=orders.eu",
+            "",
+            401,
+            "anonymous callers have no grant for this: check the name, or send `Authorization: Bearer <token>`",
+        ),
         ("/events?topic=cats", orders, 403, "this credential has no grant to subscribe to `cats`"),
         ("/events?topic=dogs", ALL, 404, "relay.toml declares no topic `dogs` and no family that covers it"),
         (

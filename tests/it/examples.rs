@@ -9,6 +9,14 @@ use crate::tour::{Tour, blocks, copy, has};
 /// Set-ups that `tests/clients` runs, because they take a browser.
 const ELSEWHERE: &[&str] = &["dashboard"];
 
+/// The one with programs in other languages.
+const CLIENT: &str = "client";
+
+fn has_client() -> bool {
+    let websocket = ["--experimental-websocket", "-e", "if (!globalThis.WebSocket) process.exit(1)"];
+    has("python3", &["--version"]) && has("node", &websocket)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_example_does_what_its_readme_says() {
     if !has("curl", &["--version"]) {
@@ -19,6 +27,9 @@ async fn every_example_does_what_its_readme_says() {
         let path = entry.expect("an entry").path();
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
         if ELSEWHERE.contains(&name.as_str()) {
+            continue;
+        }
+        if name == CLIENT && !has_client() {
             continue;
         }
         replay(&name, &path).await;

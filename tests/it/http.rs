@@ -157,7 +157,7 @@ async fn who_may_publish_where() {
             401,
             "unauthenticated",
             "Bearer",
-            "anonymous callers may not do this: send `Authorization: Bearer <token>`",
+            "anonymous callers have no grant for this: check the name, or send `Authorization: Bearer <token>`",
         ),
         (
             "/publish/cats",
@@ -217,8 +217,8 @@ async fn who_may_publish_where() {
 #[tokio::test]
 async fn only_json_in_utf_8_and_unencoded_can_be_published() {
     let rig = Rig::start(|_| {}).await;
-    let one = "send `Content-Type: application/json` and no encoding";
-    let many = "send `Content-Type: application/json` or `application/x-ndjson` and no encoding";
+    let one = "send `Content-Type: application/json`, uncompressed";
+    let many = "send `Content-Type: application/json` or `application/x-ndjson`, uncompressed";
     for (path, headers, expected) in [
         ("/publish/cats", "Content-Type: application/json; charset=UTF-8\r\n", None),
         ("/publish/cats", "Content-Type: application/vnd.cat+json\r\nContent-Encoding: identity\r\n", None),

@@ -24,7 +24,11 @@ async fn foreign_origins_are_refused_and_allowed_ones_may_read() {
         if allowed {
             assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, origin));
         } else {
-            let detail = format!("pages of `{origin}` may not call this server: add it to `server.allowed_origins`");
+            let what = match origin {
+                "null" => "this server, and `null` cannot be allowed: serve them over HTTP",
+                _ => "this server: add it to `server.allowed_origins`",
+            };
+            let detail = format!("pages of `{origin}` may not call {what}");
             assert_eq!(answer.problem(), (403, "origin-denied".into(), detail));
             assert_eq!(answer.header("access-control-allow-origin"), "");
         }

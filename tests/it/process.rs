@@ -74,7 +74,7 @@ async fn a_second_signal_ends_it_at_once() {
     relay.signal("INT");
     let (code, log) = relay.end();
     assert_eq!(code, Some(1), "{log}");
-    assert!(log.contains("ending at once") && began.elapsed() < Duration::from_secs(5), "{log}");
+    assert!(log.contains("second signal: exiting at once") && began.elapsed() < Duration::from_secs(5), "{log}");
 }
 
 #[tokio::test]
@@ -231,8 +231,9 @@ fn a_refused_change_that_is_undone_is_a_line_of_the_log() {
         if signal {
             relay.signal("HUP");
         }
-        let line = relay.wait_for("nothing is refused any more");
-        let expected = " INFO relay::assemble::reload: the files match the running configuration again; nothing is refused any more trigger=";
+        let line = relay.wait_for("the refused change was undone");
+        let expected = " INFO relay::assemble::reload: the files match the running configuration again; the refused change \
+                        was undone trigger=";
         assert!(line.contains(expected) && line.ends_with(" generation=1\n"), "{line}");
         assert!(!signal || line.contains(trigger), "{line}");
     }

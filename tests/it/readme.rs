@@ -98,6 +98,45 @@ async fn what_the_pages_show_goes_as_they_say() {
     }
 }
 
+/// What may stand in a label, as the source writes it.
+#[test]
+fn the_labels_of_metrics_are_told_with_their_values() {
+    let page = read(OPERATING);
+    let row = |label: &str| {
+        let mut rows = section(&page, "Metrics").lines();
+        rows.find(|line| line.starts_with(&format!("| `{label}` | "))).unwrap_or_else(|| panic!("no row for `{label}`"))
+    };
+    let holds = |label: &str, value: &str| assert!(row(label).contains(&format!("`{value}`")), "{label}: {value}");
+    let stats = read("src/telemetry/stats.rs");
+    let routes = stats.split("const ROUTES").nth(1).expect("the routes").split("];").next().expect("an end");
+    let routes: Vec<&str> = routes.split('"').skip(1).step_by(2).collect();
+    assert!(routes.len() >= 15, "{routes:?}");
+    routes.iter().for_each(|route| holds("route", route));
+    let scrape = read("src/telemetry/scrape.rs");
+    let mut labels = BTreeSet::new();
+    for pair in scrape.split("(\"").skip(1) {
+        // `("step", "drop")` has a value, `("topic", name)` none that is known here.
+        let Some((label, rest)) = pair.split_once("\", ") else { continue };
+        let literal = rest.strip_prefix('"').and_then(|rest| rest.split_once("\")]"));
+        if let Some((value, _)) = literal.filter(|(value, _)| !value.is_empty() && !value.contains('"')) {
+            holds(label, value);
+            labels.insert(label);
+        }
+    }
+    assert_eq!(labels, BTreeSet::from(["result", "step"]));
+    let mut tasks = 0;
+    for file in ["src/server.rs", "src/cli/run.rs", "src/assemble/reload.rs", "src/http/upgrade.rs"] {
+        let text = read(file);
+        for call in ["drain.spawn(\"", "drain.detach(\"", "clone().spawn(\""] {
+            for task in text.split(call).skip(1).filter_map(|rest| rest.split('"').next()) {
+                tasks += 1;
+                holds("task", task);
+            }
+        }
+    }
+    assert!(tasks >= 10, "only {tasks} tasks");
+}
+
 /// Its figures are of another machine, so that only what stands around them is compared, and of a longer run.
 #[test]
 fn what_it_measures_is_measured_and_shown_like_that() {
@@ -333,7 +372,14 @@ fn every_problem_close_code_command_and_notice_is_in_the_tables() {
 #[test]
 fn their_links_lead_somewhere() {
     let mut seen = 0;
-    let others = ["ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md", "bench/README.md", "tests/README.md"];
+    let others = [
+        "ARCHITECTURE.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "bench/README.md",
+        "tests/README.md",
+        "examples/client/README.md",
+    ];
     for document in pages().into_iter().chain(others.map(str::to_owned)) {
         let text = read(&document);
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

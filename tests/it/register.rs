@@ -37,7 +37,8 @@ async fn who_may_register_whom_for_what() {
             json!({"user_id": 1}),
             401,
             "unauthenticated",
-            "anonymous callers may not do this: send `Authorization: Bearer <token>`".to_owned(),
+            "anonymous callers have no grant for this: check the name, or send `Authorization: Bearer <token>`"
+                .to_owned(),
         ),
         ("secret-none", json!({"user_id": 1}), 403, "forbidden", forbidden("register connections for user `1`")),
         ("secret-one", json!({"user_id": 2}), 403, "forbidden", forbidden("register connections for user `2`")),

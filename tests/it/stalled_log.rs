@@ -91,7 +91,7 @@ async fn what_the_log_has_lost_is_told_and_counted() {
         line.contains("were lost")
     });
     let expected = format!(
-        " WARN relay::telemetry::logs: lines of the log were lost: standard error did not take them lines={lost}\n"
+        " WARN relay::telemetry::logs: log lines were lost: standard error was not read fast enough lines={lost}\n"
     );
     assert!(told.ends_with(&expected), "{told}");
     assert_eq!(seen.get() + lost, REFUSED);

@@ -116,8 +116,8 @@ impl Tour {
             "console" => self.console(&block.text),
             "websocket" => self.websocket(&block.text).await,
             "log" => self.log(&block.text),
-            // How it is started, what only a browser, a proxy or a supervisor runs, and files.
-            "sh" | "js" | "nginx" | "ini" | "toml" | "json" => return false,
+            // How it is started, what only a browser, a proxy, a supervisor or Prometheus runs, and files.
+            "sh" | "js" | "ini" | "nginx" | "caddyfile" | "promql" | "yaml" | "toml" | "json" => return false,
             other => panic!("nobody replays a block of `{other}`"),
         }
         true

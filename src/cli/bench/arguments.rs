@@ -21,8 +21,8 @@ pub(in crate::cli) struct Arguments {
     /// The topic to publish to and to subscribe to [default: the first that GET /topics shows]
     #[arg(long, value_name = "NAME")]
     pub(super) topic: Option<String>,
-    /// Spread messages and subscribers over so many topics: what stands in braces in --topic, as in `orders.{region}`,
-    /// becomes 0, 1 and so on
+    /// Spread messages and subscribers over N topics: the braces in --topic, as in `orders.{region}`, are replaced by 0, 1
+    /// and so on
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(super) topics: u32,
     /// How many subscribers, each of one topic; 0 measures publishing alone
@@ -31,7 +31,7 @@ pub(in crate::cli) struct Arguments {
     /// How subscribers connect
     #[arg(long, value_enum, default_value_t = Transport::Ws)]
     pub(super) transport: Transport,
-    /// Publish so many messages, instead of --duration
+    /// Publish N messages, instead of --duration
     #[arg(long, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) messages: Option<u64>,
     /// Publish for so long, instead of --messages [default: 10s]
@@ -40,10 +40,10 @@ pub(in crate::cli) struct Arguments {
     /// Publish for so long before anything is measured
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
     pub(super) warmup: Duration,
-    /// Messages a second; 0 is as fast as the window lets
+    /// Messages per second; 0 is as fast as --window allows
     #[arg(long, value_name = "R", default_value_t = 0)]
     pub(super) rate: u32,
-    /// Maximum number of messages that some subscriber has not received yet [default: --publishers]
+    /// Maximum number of messages in flight: published, but not received by all subscribers yet [default: --publishers]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(super) window: Option<u32>,
     /// Connections that publish, one message at a time
@@ -61,8 +61,8 @@ pub(in crate::cli) struct Arguments {
     /// The file that holds the token
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
-    /// Authorities in PEM to trust for `https://`, instead of the system's; a certificate that signed itself is good only
-    /// if it is not marked as an authority, as those of `openssl req -x509` are
+    /// Certificate authorities (PEM) to trust for `https://` instead of the system's. A self-signed certificate works only
+    /// if it is not marked as an authority; `openssl req -x509` marks it
     #[arg(long, value_name = "FILE")]
     pub(super) ca: Option<PathBuf>,
     /// Threads that read for the subscribers [default: half of the processors]

@@ -244,8 +244,10 @@ impl SchemaFaultKind {
             Self::RefOutside { .. } => "move the file below the directory of relay.toml",
             Self::RefRemote { .. } => "nothing is fetched: keep a copy beside this file and refer to it by its path",
             Self::RefNowhere { .. } | Self::RefNotASchema { .. } => "check the part after `#`",
-            Self::RefCycle { .. } => "take one of the references out: judging a value would never end",
-            Self::Exponential { .. } => "refer to each definition once, for example with `enum` or nested properties",
+            Self::RefCycle { .. } => "remove one of the references: validating a value would never end",
+            Self::Exponential { .. } => {
+                "do not use one definition in several branches: write `enum` or nested properties"
+            }
             Self::RegexLookAround { .. } | Self::RegexBackReference { .. } => {
                 "patterns run in linear time: rewrite it as several patterns under `allOf` or `not`"
             }
@@ -286,7 +288,7 @@ impl fmt::Display for SchemaFaultKind {
             Self::UnknownDialect { uri } => write!(f, "`$schema` names no known dialect: `{uri}`"),
             Self::NotASchema { keyword, detail, .. } if keyword.is_empty() => write!(f, "not a valid schema: {detail}"),
             Self::NotASchema { keyword, detail, .. } => write!(f, "not a valid schema: {detail} (`{keyword}`)"),
-            Self::UnknownType { name, .. } => write!(f, "`{name}` is none of the seven types (`type`)"),
+            Self::UnknownType { name, .. } => write!(f, "`{name}` is not a type of JSON Schema (`type`)"),
             Self::UnknownKeyword { keyword, .. } => write!(f, "the keyword `{keyword}` is unknown and has no effect"),
             Self::VoidKeyword { keyword, why } => write!(f, "the keyword `{keyword}` {why}"),
             Self::InvalidUri { keyword, uri } => write!(f, "`{keyword}` is not a URI reference: `{uri}`"),
@@ -310,8 +312,12 @@ impl fmt::Display for SchemaFaultKind {
             Self::Exponential { steps, limit } => {
                 write!(f, "validating one value would take {steps} steps; {limit} are allowed")
             }
-            Self::RegexLookAround { pattern } => write!(f, "`{pattern}` looks ahead or behind"),
-            Self::RegexBackReference { pattern } => write!(f, "`{pattern}` refers back to a group"),
+            Self::RegexLookAround { pattern } => {
+                write!(f, "`{pattern}` uses look-ahead or look-behind, which is not supported")
+            }
+            Self::RegexBackReference { pattern } => {
+                write!(f, "`{pattern}` uses a back-reference, which is not supported")
+            }
             Self::RegexTooBig { pattern, limit } => {
                 write!(f, "`{pattern}` needs more memory than `limits.regex_size` allows ({limit} bytes)")
             }

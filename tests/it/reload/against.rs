@@ -39,7 +39,7 @@ async fn a_running_relay_is_asked_and_not_touched() {
     }
     let url = format!("http://{}", site.admin);
     let tried = "  cats: `schemas/next.json` would have refused none of 2 messages: wait for 100 before promoting it\n  \
-                 secrets of tokens are not told by a running relay, and were not compared\n";
+                 token secrets were not compared: a running relay does not disclose them\n";
 
     let (code, out, err) = said(&check(&site.place, "relay.toml", &url));
     assert_eq!((code, err.as_str()), (Some(0), ""));
@@ -151,7 +151,7 @@ async fn what_callers_may_do_is_compared_with_a_running_relay() {
         assert_eq!((code, err.as_str()), (Some(0), ""));
         out.split_once("generation 1:\n").expect("what would change").1.to_owned()
     };
-    let rest = "  secrets of tokens are not told by a running relay, and were not compared\n";
+    let rest = "  token secrets were not compared: a running relay does not disclose them\n";
     assert_eq!(change(), format!("  nothing would change\n{rest}"));
     let user = format!("{all}\nuser = \"u\"");
     let tokens = [token("a", all), token("b", "publish = [\"cats\"]"), token("d", all), token("e", &user)];
@@ -185,7 +185,7 @@ async fn the_certificate_of_a_running_relay_is_compared_by_its_digest() {
         assert_eq!((code, err.as_str()), (Some(0), ""));
         let change = out.split_once("generation 1:\n").expect("what would change").1;
         change
-            .strip_suffix("  secrets of tokens are not told by a running relay, and were not compared\n")
+            .strip_suffix("  token secrets were not compared: a running relay does not disclose them\n")
             .expect("it says so")
             .to_owned()
     };

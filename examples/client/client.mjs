@@ -1,0 +1,99 @@
+// Follows topics of a relay and reconnects by itself: the recipe of docs/websocket.md, for browsers and for Node 22 or
+// newer.
+
+const PING = 20_000;       // how often to say something
+const SILENCE = 45_000;    // nothing at all for so long: the connection is dead
+const LONGEST = 30_000;    // between two attempts
+
+// `from`: "earliest" for all that is retained, null for live messages only. What it calls:
+//   message({topic, id, time, data})      once for each message, in order
+//   gap({topic, from, to, reason})        messages may have been missed: load the state anew from its source
+//   ended({topic, reason})                a topic is over; without a `topic` everything is, and nothing is tried again
+// Answers a function that stops it.
+export function follow(url, topics, {message, gap, ended = console.error, token, from = "earliest"}) {
+    const last = Object.fromEntries(topics.map(topic => [topic, from]));
+    const patterns = topics.map(topic => [topic, matcher(topic)]);
+    let wait = 1000;
+    let stop;
+
+    function connect() {
+        const socket = new WebSocket(url, "relay.v1");
+        let silence, again, delay;
+        const ping = setInterval(() => socket.readyState === WebSocket.OPEN && socket.send("ping"), PING);
+        const send = command => socket.send(JSON.stringify(command));
+        // One command for all topics, so that one position covers them all.
+        const subscribe = () => send({type: "subscribe", id: "subscribe", topics: last});
+        const leave = () => {
+            clearInterval(ping);
+            clearTimeout(silence);
+            clearTimeout(again);
+            socket.onmessage = socket.onclose = null;
+            socket.close();
+        };
+        const lost = () => {
+            leave();
+            again = setTimeout(connect, delay ?? wait * (0.5 + Math.random() / 2));
+            stop = () => clearTimeout(again);
+            wait = Math.min(2 * wait, LONGEST);
+        };
+        const over = reason => {
+            leave();
+            ended({reason});
+        };
+        const heard = () => {
+            clearTimeout(silence);
+            silence = setTimeout(lost, SILENCE);
+        };
+        const on = {
+            hello: () => token ? send({type: "auth", id: "auth", token}) : subscribe(),
+            ok: ({id}) => id === "auth" && subscribe(),
+            message: notice => {
+                const of = patterns.filter(([topic, pattern]) => topic in last && pattern.test(notice.topic));
+                const fresh = of.filter(([topic]) => isAfter(notice.id, last[topic]));
+                fresh.forEach(([topic]) => { last[topic] = notice.id; });
+                if (fresh.length > 0) message(notice);
+            },
+            synced: ({position}) => {
+                wait = 1000;
+                for (const topic in last) last[topic] = position;
+            },
+            gap,
+            unsubscribed: notice => {
+                delete last[notice.topic];
+                ended(notice);
+                if (Object.keys(last).length === 0) leave();
+            },
+            goaway: ({reconnect_after_ms}) => { delay = reconnect_after_ms; },
+            error: ({problem}) => {
+                if (problem.retry_after) again = setTimeout(subscribe, 1000 * problem.retry_after);
+                else over(problem.detail);
+            },
+        };
+        socket.onmessage = ({data}) => {
+            heard();
+            if (data === "pong") return;
+            const notice = JSON.parse(data);
+            on[notice.type]?.(notice);
+        };
+        // 4000 to 4099 will not succeed unchanged.
+        socket.onclose = ({code, reason}) => code >= 4000 && code < 4100 ? over(`${code} ${reason}`) : lost();
+        stop = leave;
+        heard();
+    }
+
+    connect();
+    return () => stop();
+}
+
+// Whether an id lies behind a position. Ids of two epochs cannot be compared: the other log is a new one.
+function isAfter(id, position) {
+    const [epoch, seq] = id.split("-");
+    const [before, until] = (position ?? "").split("-");
+    return epoch !== before || Number(seq) > Number(until);
+}
+
+// `*` and a `{name}` are one segment, a last `**` one or more.
+function matcher(topic) {
+    const segment = text => text === "**" ? ".+" : text === "*" || text.startsWith("{") ? "[^.]+" : text;
+    return new RegExp(`^${topic.split(".").map(segment).join("\\.")}$`);
+}

@@ -1,0 +1,54 @@
+"""Publishes to a relay with Python's standard library: python3 publish.py TOPIC JSON [KEY].
+
+What got no answer may be published or not. Repeated with the same key it is published once. `RELAY` is the URL of the relay,
+`TOKEN` the token."""
+
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+
+
+class Refused(Exception):
+    """Relay refuses the message: `problem` has `type`, `detail` and perhaps `errors`."""
+
+    def __init__(self, problem):
+        super().__init__(problem["detail"])
+        self.problem = problem
+
+
+def publish(topic, data, *, token, key=None, base="http://127.0.0.1:8000", attempts=5):
+    """Publishes `data` and returns the id of the message."""
+    request = urllib.request.Request(
+        f"{base}/publish/{topic}", method="POST", data=json.dumps(data).encode(),
+        headers={"Content-Type": "application/json", "Authorization": f"Bearer {token}",
+                 "Idempotency-Key": f'"{key or uuid.uuid4()}"'})
+    for attempt in range(attempts):
+        wait = 0.5 * 2 ** attempt
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return json.load(answer)["id"]
+        except urllib.error.HTTPError as error:
+            text = error.read()
+            problem = json.loads(text) if text else {"detail": f"{error.code} {error.reason}"}
+            wait = problem.get("retry_after")
+            if wait is None or attempt == attempts - 1:
+                raise Refused(problem) from None
+        except OSError:
+            if attempt == attempts - 1:
+                raise
+        time.sleep(wait)
+
+
+if __name__ == "__main__":
+    topic, text, *key = sys.argv[1:]
+    base = os.environ.get("RELAY", "http://127.0.0.1:8000")
+    try:
+        print(publish(topic, json.loads(text), token=os.environ["TOKEN"], key=key[0] if key else None, base=base))
+    except Refused as refused:
+        sys.exit(f"refused: {refused}")
+    except OSError as error:
+        sys.exit(f"no answer: {error}")

@@ -1,0 +1,26 @@
+//! What is said to who has no credential that counts: each sentence says where a right one goes, and none says whether a
+//! topic exists.
+
+use crate::problem::Refusal;
+
+impl Refusal {
+    /// The `detail` of a refusal that concerns a credential; it is not asked for any other.
+    pub(super) fn of_credential(&self) -> &'static str {
+        match self {
+            Self::Unauthenticated { wrong: true } => {
+                "unknown token: check that it is spelled correctly and still in relay.toml"
+            }
+            Self::AnonymousSocket => {
+                "anonymous callers have no grant for this: check the name, or reconnect and send `auth` as the first \
+                 message or a bearer token with the upgrade request"
+            }
+            Self::NotBearer => "only bearer tokens are accepted: send `Authorization: Bearer <token>`",
+            Self::TokenExpired => "the token is past its `not_after`: use its successor",
+            Self::UnknownRegistration => {
+                "unknown registration: it was deleted or has expired, or the server was restarted; register again"
+            }
+            Self::NoRegistration => "unknown registration: it was deleted or has expired, or the server was restarted",
+            _ => "anonymous callers have no grant for this: check the name, or send `Authorization: Bearer <token>`",
+        }
+    }
+}
