@@ -6,6 +6,7 @@
 pub mod check;
 pub mod decode;
 pub mod documents;
+mod duplicates;
 pub mod editor;
 pub mod files;
 mod json;

@@ -205,6 +205,8 @@ fn usual_slips_are_told_with_what_to_write() {
         ("level: \"info\"", "between a key and its value stands `=`, not `:`"),
         ("// level", "a comment begins with `#`"),
         ("level \"info\"", "key with no value, expected `=`"),
+        ("level = \"\"\"\ninfo\"\n", "a text over several lines has no closing `\"\"\"`"),
+        ("level = '''\ninfo'", "a text over several lines has no closing `'''`"),
     ] {
         assert_eq!(said(&format!("version = 1\n[log]\n{line}\n")), [format!("toml-syntax: {expected}")], "{line}");
     }
