@@ -15,7 +15,7 @@ use crate::schema::compile::library::Library;
 use crate::schema::compile::pattern::Patterns;
 use crate::schema::json::Tree;
 use crate::schema::judge::{Judge, Parts};
-use crate::schema::{Schema, example};
+use crate::schema::{Schema, example, violation};
 
 /// The documents that a root reaches, itself first; `None` when something is wrong in one of them.
 pub(super) fn reach(library: &Library<'_>, root: usize) -> Option<Vec<usize>> {
@@ -68,7 +68,7 @@ pub(super) fn build(
         Ok(Ok(validator)) => validator,
         refused => {
             let (pointer, detail) = match refused {
-                Ok(Err(e)) => (place_of(&e, &library.documents[root].value), e.to_string()),
+                Ok(Err(e)) => (place_of(&e, &library.documents[root].value), violation::sentence(&e)),
                 _ => (String::new(), "the compiler of schemas gave up".to_owned()),
             };
             library.fault(root, pointer, SchemaFaultKind::Uncompilable { detail });
@@ -107,10 +107,12 @@ fn parts(library: &Library<'_>, reached: &[usize]) -> Parts {
     }
 }
 
-/// The compiler's place, where it is one of the root's document.
+/// The compiler's place, where it is one of the root's document. What breaks the rules of its own dialect is an instance
+/// of the schema that these rules are, and that schema's places are of no use to anybody.
 fn place_of(error: &ValidationError<'_>, root: &Value) -> String {
-    let pointer = error.schema_path().as_str();
-    if root.pointer(pointer).is_some() { pointer.to_owned() } else { String::new() }
+    let places = [error.instance_path().as_str(), error.schema_path().as_str()];
+    let place = places.into_iter().find(|place| !place.is_empty() && root.pointer(place).is_some());
+    place.unwrap_or_default().to_owned()
 }
 
 /// What stands under each URI: a file, and a place in it.

@@ -158,6 +158,10 @@ impl<'a> Library<'a> {
             return Err(fault(0..0, "", kind));
         }
         let tree = json::read(text.as_bytes(), self.limits.json_depth).map_err(|why| match why {
+            Fault::Syntax { detail, .. } if detail == json::MARKED => {
+                let detail = "a byte order mark: save the file as UTF-8 without one".to_owned();
+                fault(one_char(&text, 1, 1), "", SchemaFaultKind::Syntax { detail })
+            }
             Fault::Syntax { line, column, detail } => {
                 fault(one_char(&text, line, column), "", SchemaFaultKind::Syntax { detail })
             }

@@ -65,11 +65,16 @@ impl Surveyor<'_> {
 
     /// A resource that stands inside of a document may name a dialect of its own.
     fn dialect(&self, library: &mut Library<'_>, id: usize, schema: &Map<String, Value>, draft: Draft) -> Draft {
-        let inner =
-            schema.get("$schema").and_then(Value::as_str).map_or(draft, |uri| match Draft::from_schema_uri(uri) {
-                Draft::Unknown => draft,
-                inner => inner,
-            });
+        let inner = match schema.get("$schema").and_then(Value::as_str).map(|uri| (uri, Draft::from_schema_uri(uri))) {
+            None => draft,
+            Some((uri, Draft::Unknown)) => {
+                let (document, pointer) =
+                    (library.nodes[id].document, format!("{}/$schema", library.nodes[id].pointer));
+                library.fault(document, pointer, SchemaFaultKind::UnknownDialect { uri: uri.to_owned() });
+                draft
+            }
+            Some((_, inner)) => inner,
+        };
         library.nodes[id].draft = inner;
         inner
     }
