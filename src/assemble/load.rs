@@ -46,10 +46,14 @@ pub struct Loaded {
 impl Loaded {
     /// Writes what was found into the log, where it is no reason not to run.
     pub fn log_warnings(&self) {
-        if !self.diagnostics.is_empty() {
-            let text = render::human(&self.diagnostics, &self.sources, false);
-            warn!(diagnostics = %format_args!("\n{text}"), "the configuration has warnings");
-        }
+        log_warnings(&render::human(&self.diagnostics, &self.sources, false));
+    }
+}
+
+/// The same of diagnostics that are written out already.
+pub(super) fn log_warnings(text: &str) {
+    if !text.is_empty() {
+        warn!(diagnostics = %format_args!("\n{text}"), "the configuration has warnings");
     }
 }
 

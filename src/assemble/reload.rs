@@ -15,13 +15,14 @@ use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
 use crate::assemble::aside::aside;
+use crate::assemble::load::log_warnings;
 use crate::assemble::plan::Plan;
 use crate::assemble::refused::Refused;
 pub use crate::assemble::trigger::Trigger;
 use crate::assemble::{Loaded, build, gate, load};
 use crate::config::files::Inputs;
 use crate::config::model::{Config, Span, TokenConfig};
-use crate::diagnostic::{Diagnostic, any_error, render};
+use crate::diagnostic::{any_error, render};
 use crate::directory::Directory;
 use crate::files::Disk;
 use crate::hub::entry::Mark;
@@ -197,11 +198,10 @@ impl Reloader {
             let disk = Disk::new(&path);
             let mut reads = 0;
             loop {
-                let mut loaded = load(&disk, &cache, Time::now());
+                let loaded = load(&disk, &cache, Time::now());
                 let is_whole = loaded.inputs.are_unchanged(&disk);
                 reads += 1;
                 if is_whole || reads == READS {
-                    loaded.diagnostics.iter_mut().for_each(Diagnostic::in_force);
                     return (loaded, is_whole);
                 }
             }
@@ -212,23 +212,28 @@ impl Reloader {
 
     async fn judge(&self, state: &mut State, running: &Arc<Snapshot>, loaded: Loaded, dry_run: bool) -> Verdict {
         let before = running.clone();
-        let (mut loaded, next) = match aside(move || examine(&before, loaded)).await {
+        // Thousands of diagnostics take as long to write out as they took to find.
+        let examined = aside(move || {
+            let (loaded, next) = examine(&before, loaded);
+            let diagnostics = render::json(&loaded.diagnostics, &loaded.sources);
+            let text = render::human(&loaded.diagnostics, &loaded.sources, false);
+            (loaded, next, diagnostics, text)
+        });
+        let (mut loaded, next, diagnostics, text) = match examined.await {
             Ok(examined) => examined,
             Err(cause) => return given_up(cause),
         };
-        let diagnostics = render::json(&loaded.diagnostics, &loaded.sources);
         let Some(Next { snapshot, plan }) = next else {
             if !dry_run {
                 state.refused = Some(Refused::new(loaded.hash.clone(), &loaded.diagnostics, running));
             }
-            let text = render::human(&loaded.diagnostics, &loaded.sources, false);
             return (Outcome::Refused(text.trim_end().into()), diagnostics);
         };
         let is_new = loaded.hash != running.hash;
         if dry_run {
             return (if is_new { Outcome::Planned(plan.to_json()) } else { Outcome::Unchanged }, diagnostics);
         }
-        loaded.log_warnings();
+        log_warnings(&text);
         let mut outcome = Outcome::Unchanged;
         if is_new {
             outcome = Outcome::Committed(plan.to_json());

@@ -25,7 +25,7 @@ pub(super) fn main(reading: &Reading<'_>, sources: &mut Sources, findings: &Find
     match reading.main() {
         Ok(bytes) => document(&reading.shown(reading.main_name()), &bytes, sources, findings),
         Err(error) => {
-            let fact = FileFact::Unreadable { path: reading.shown(reading.main_name()), error, in_force: false };
+            let fact = FileFact::Unreadable { path: reading.shown(reading.main_name()), error };
             findings.add(Diagnostic::new(fact, None));
             None
         }

@@ -306,3 +306,32 @@ fn names_that_nothing_meets_cost_no_look_at_each_other() {
     let (few, many) = (took(400), took(4_000));
     assert!(many < few * 40, "{few:?} for 400, {many:?} for 4,000");
 }
+
+/// "is not a date with time and offset", of one that is.
+#[test]
+fn a_date_before_1970_is_a_date() {
+    let said = said(
+        "version = 1\n[topics.x]\nschema = \"any\"\n[tokens.t]\nsecret = { env = \"S\" }\npublish = [\"x\"]\n\
+         not_after = 1960-01-01T00:00:00Z\n",
+    );
+    assert!(said[1].starts_with("expired-token: ") && said[1].contains("1960-01-01T00:00:00.000Z"), "{said:?}");
+}
+
+/// 0 is what most people write for no limit.
+#[test]
+fn a_rate_that_is_none_is_told_the_word_for_that() {
+    let help = |line: &str| {
+        let decoded = decoded(&Memory::new(&format!("version = 1\n[limits]\n{line}\n")));
+        decoded.diagnostics[0].fact.about().help
+    };
+    assert_eq!(help("publish_rate = 0"), "write a value from 1 to 10000000, or `\"off\"`");
+    assert_eq!(help("batch = 0"), "write a value from 1 to 100000");
+}
+
+/// The file was taken for the word, and whoever compared with what runs was told of a break.
+#[test]
+fn a_file_named_any_is_not_the_word() {
+    let text = "version = 1\n[topics.x]\nschema = \"./any\"\n[anonymous]\npublish = [\"x\"]\n";
+    let config = good(&Memory::new(text));
+    assert_eq!(view(&config)["topics"]["x"]["schema"], "./any");
+}

@@ -120,7 +120,8 @@ impl<'a> Section<'a> {
     }
 
     fn out_of_range<T>(&self, name: &str, value: String, min: String, max: String, span: &Span) -> Option<T> {
-        self.findings.report(ValueFact::OutOfRange { key: self.path_of(name), value, min, max }, span);
+        let or_off = self.key(name).is_some_and(|key| matches!(key.kind, Type::Rate(_)));
+        self.findings.report(ValueFact::OutOfRange { key: self.path_of(name), value, min, max, or_off }, span);
         None
     }
 
@@ -154,11 +155,9 @@ impl<'a> Section<'a> {
         let (key, value, span) = self.get(name)?;
         let DeValue::Datetime(moment) = value else { return self.wrong_type(key, value, &span) };
         let text = moment.to_string();
-        let parsed =
-            text.parse::<jiff::Timestamp>().ok().and_then(|at| Some(at.as_millisecond()).filter(|ms| *ms >= 0));
-        match parsed {
-            Some(ms) => Some((Time(ms), span)),
-            None => {
+        match text.parse::<jiff::Timestamp>() {
+            Ok(at) => Some((Time(at.as_millisecond()), span)),
+            Err(_) => {
                 self.findings.report(TokenFact::BadNotAfter { value: text }, &span);
                 None
             }

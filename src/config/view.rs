@@ -76,6 +76,8 @@ fn topic(topic: &TopicConfig) -> Value {
     let history = &topic.history;
     let source = |schema: &SchemaSource| match schema {
         SchemaSource::Any => "any".to_owned(),
+        // Without it the name of the file would be the word for no schema.
+        SchemaSource::File(path) if &**path == "any" => "./any".to_owned(),
         SchemaSource::File(path) => path.to_string(),
     };
     let mut object = json!({
