@@ -12,7 +12,6 @@ use crate::schema::canon::{Canon, Emptiness};
 use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::flatten::flatten;
 use crate::schema::compile::library::Library;
-use crate::schema::compile::pattern::Patterns;
 use crate::schema::json::Tree;
 use crate::schema::judge::{Judge, Parts};
 use crate::schema::{Schema, example, violation};
@@ -54,16 +53,11 @@ pub(super) fn fingerprint(library: &Library<'_>, reached: &[usize]) -> [u8; 32] 
 }
 
 /// Compiles a root whose documents are without fault.
-pub(super) fn build(
-    library: &mut Library<'_>,
-    reached: &[usize],
-    patterns: &Patterns,
-    fingerprint: [u8; 32],
-) -> Option<Arc<Schema>> {
+pub(super) fn build(library: &mut Library<'_>, reached: &[usize], fingerprint: [u8; 32]) -> Option<Arc<Schema>> {
     let root = reached[0];
     let parts = parts(library, reached);
     // The compiler is not ours: its panic is a fault of the schema, not the end of a running server.
-    let built = catch_unwind(AssertUnwindSafe(|| parts.build(patterns.options())));
+    let built = catch_unwind(AssertUnwindSafe(|| parts.build(library.patterns.options())));
     let validator = match built {
         Ok(Ok(validator)) => validator,
         refused => {
