@@ -1,7 +1,8 @@
 //! Texts without their secrets, for diagnostics to show.
 //!
-//! A secret is as easily under a mistyped key, behind a `:` or in a comment as where it belongs. So of a table that is a
-//! token's, or could be meant for one, is shown only what is known to be none. Works on text that does not parse.
+//! A secret is as easily under a mistyped key, behind a `:` or in a comment as where it belongs. So in a token's table, or
+//! one that may be a misspelt one, everything is masked that is not known to be harmless. Works on text that does not
+//! parse.
 
 use std::ops::Range;
 
@@ -248,6 +249,10 @@ fn key(text: &str) -> Option<Key<'_>> {
         };
         let (name, behind) = rest.split_at(length);
         let name = if is_quoted { name.get(1..length - 1)? } else { name };
+        if let (0, Some(first)) = (length, first) {
+            // Nothing follows its last dot: what was meant is known by its first name all the same.
+            return Some(Key { first, last: "", is_one: false, length: text.len() - rest.len() });
+        }
         if length == 0 || (is_quoted && !rest[..length].ends_with(&rest[..1])) {
             return None;
         }

@@ -69,6 +69,7 @@ fn a_token_is_known_wherever_it_stands() {
             "[limits]\nbatch = 1 # a\ntokens: { a: { x: \"abc\" } }",
             "[limits]\nbatch = 1 # a\ntokens: { a: { x: \"***\" } }",
         ),
+        ("tokens.a.\nx = \"abc\"", "*********\nx = \"***\""),
         ("[tokens.a] # abc\nx = 1", "[tokens.a] # ***\nx = *"),
         ("[tokens.a] x = \"abc\"", "[tokens.a] ****\"***\""),
         ("[tokens.a\nx = \"abc\"", "[tokens.a\nx = \"***\""),
