@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::config::files::{FileError, MAX_FILE, Reading};
+use crate::config::files::{Access, FileError, MAX_FILE};
 use crate::config::model::{Config, Example, SchemaSource, Span, TopicConfig};
+use crate::config::reading::Reading;
 use crate::diagnostic::{Diagnostic, Fact, FileFact, Sources, TopicFact};
 use crate::problem::Violation;
 use crate::schema::Schema;
@@ -59,14 +60,14 @@ struct FileTexts<'a> {
 impl FileTexts<'_> {
     /// What can be shown of a file that was read and is not UTF-8, and where that begins.
     fn not_utf8(&self, path: &str) -> Option<(Arc<str>, usize)> {
-        let bytes = self.reading.read(path, self.limit).ok()?;
+        let bytes = self.reading.read(Access::Inside, path, self.limit).ok()?;
         let at = str::from_utf8(&bytes).err()?.valid_up_to();
         Some((String::from_utf8_lossy(&bytes).into(), at))
     }
 
     /// Who writes `Any`, and has no such file, means the word.
     fn unreadable(&self, file: &str, why: &str) -> Fact {
-        let is_missing = self.reading.read(file, self.limit).err() == Some(FileError::NotFound);
+        let is_missing = self.reading.read(Access::Inside, file, self.limit).err() == Some(FileError::NotFound);
         match is_missing && file.eq_ignore_ascii_case("any") {
             true => TopicFact::BadSchemaPath { path: file.to_owned() }.into(),
             false => SchemaFaultKind::Unreadable { why: format!("cannot read the schema `{file}`: {why}") }.into(),
@@ -76,7 +77,7 @@ impl FileTexts<'_> {
 
 impl Texts for FileTexts<'_> {
     fn read(&self, path: &str) -> Result<Arc<str>, String> {
-        let bytes = self.reading.read(path, self.limit).map_err(|error| error.to_string())?;
+        let bytes = self.reading.read(Access::Inside, path, self.limit).map_err(|error| error.to_string())?;
         str::from_utf8(&bytes).map(Arc::from).map_err(|error| {
             let line = bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
             format!("it is not UTF-8, from line {line} on")

@@ -21,7 +21,7 @@ use crate::config::files::{Files, Memory};
 use crate::config::model::Config;
 use crate::config::view::{settings, to_toml, view};
 use crate::diagnostic::{Diagnostic, render};
-use crate::files::Disk;
+use crate::disk::Disk;
 use crate::name::Pattern;
 use crate::schema::compile::SchemaCache;
 use crate::shadow::ENOUGH;

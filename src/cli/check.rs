@@ -13,7 +13,7 @@ use crate::assemble::worst_case::WorstCase;
 use crate::assemble::{Loaded, load};
 use crate::config::model::Config;
 use crate::diagnostic::render;
-use crate::files::Disk;
+use crate::disk::Disk;
 use crate::schema::compile::SchemaCache;
 use crate::time::Time;
 

@@ -7,9 +7,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use super::{complain, print};
-use crate::config::files::hex;
 use crate::config::model::TokenConfig;
 use crate::diagnostic::{Diagnostic, Sources, TokenFact, render};
+use crate::hex::hex;
 
 /// The exit code of a command line that cannot be carried out, as clap's own.
 const USAGE: u8 = 2;

@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::files::{FileError, MAX_FILE, Reading};
+use super::files::{Access, FileError, MAX_FILE};
 use super::mask::mask;
 use super::model::Span;
+use super::reading::Reading;
 use super::section::{Findings, Placed};
 use super::syntax::repair;
 use crate::diagnostic::{Diagnostic, FileFact, Sources};
@@ -53,7 +54,7 @@ pub(super) fn included(
             Err(fact) => findings.report(fact, span),
         }
     }
-    let read = |(path, span): (String, &Span)| match reading.read(&path, MAX_FILE) {
+    let read = |(path, span): (String, &Span)| match reading.read(Access::Inside, &path, MAX_FILE) {
         Ok(bytes) => document(&reading.shown(&path), &bytes, sources, findings),
         Err(FileError::Outside) => {
             findings.report(FileFact::IncludeOutside { pattern: path }, span);

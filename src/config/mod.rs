@@ -13,6 +13,7 @@ mod json;
 pub mod keys;
 mod mask;
 pub mod model;
+pub mod reading;
 pub mod reference;
 mod section;
 mod syntax;

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::files::hex;
 use super::model::{Compatibility, Config, Limits, OnLag, SchemaSource, Server, TokenConfig, TopicConfig};
 use super::{show_duration, show_size};
+use crate::hex::hex;
 use crate::principal::{Grants, UserPattern};
 
 /// Stands for every secret and digest.

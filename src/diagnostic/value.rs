@@ -55,12 +55,6 @@ pub enum ValueFact {
     UnsupportedVersion {
         found: u64,
     },
-    UnknownKind {
-        table: String,
-        kind: String,
-        known: Vec<&'static str>,
-        suggestion: Option<String>,
-    },
 }
 
 const VERSION: &str = "this relay reads `version = 1`";
@@ -96,9 +90,6 @@ impl ValueFact {
                 About::error("out-of-range", format!("write a value from {min} to {max}{off}"))
             }
             Self::UnsupportedVersion { .. } => About::error("unsupported-version", VERSION),
-            Self::UnknownKind { known, suggestion, .. } => {
-                About::error("unknown-kind", did_you_mean(suggestion.as_ref(), || format!("write {}", one_of(known))))
-            }
         }
     }
 }
@@ -116,7 +107,6 @@ impl fmt::Display for ValueFact {
             Self::UnsupportedVersion { found } => {
                 write!(f, "`version = {found}` is not a version that this relay knows")
             }
-            Self::UnknownKind { table, kind, .. } => write!(f, "`{kind}` is not a kind of `{table}`"),
         }
     }
 }

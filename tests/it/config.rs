@@ -13,7 +13,7 @@ use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
 use relay::assemble::{Loaded, load};
 use relay::config::files::{MAX_FILE, Memory};
 use relay::diagnostic::{Diagnostic, any_error, render};
-use relay::files::Disk;
+use relay::disk::Disk;
 use relay::schema::compile::SchemaCache;
 use relay::time::Time;
 use serde_json::json;
@@ -268,14 +268,14 @@ fn a_link_out_of_the_directory_is_not_followed_and_one_inside_is() {
     fs::remove_dir_all(&directory).expect("the directory is ours");
     let said: Vec<_> = loaded.diagnostics.iter().map(|d| d.fact.to_string()).collect();
     assert_eq!(said, ["cannot read the schema `dog.json`: it lies outside relay.toml's directory"]);
-    assert_eq!(loaded.read_paths, ["cat.json", "dog.json", "relay.toml"]);
+    assert_eq!(loaded.inputs.paths(), ["cat.json", "dog.json", "relay.toml"]);
 }
 
 #[test]
 fn what_has_not_changed_is_not_compiled_again() {
     let path = Path::new("tests/config/ok/include/relay.toml");
     let first = load_file(path);
-    let second = load(&Disk::new(path), &first.cache, Time::now());
+    let second = load(&Disk::new(path), &first.remembered.cache, Time::now());
     assert_eq!(first.hash, second.hash);
     assert_eq!(first.schemas.len(), 2);
     for (file, schema) in &first.schemas {
@@ -346,7 +346,7 @@ fn five_thousand_topics_over_500_schemas_are_checked_within_a_second() {
     let loaded = load_file(&directory.join("relay.toml"));
     let first = begin.elapsed();
     let begin = Instant::now();
-    let again = load(&Disk::new(&directory.join("relay.toml")), &loaded.cache, Time::now());
+    let again = load(&Disk::new(&directory.join("relay.toml")), &loaded.remembered.cache, Time::now());
     let second = begin.elapsed();
     fs::remove_dir_all(&directory).expect("the directory is ours");
     println!("first load {first:?}, with its cache {second:?}");

@@ -8,7 +8,7 @@ use std::path::Path;
 use relay::assemble::reload::examine;
 use relay::assemble::{build, load};
 use relay::diagnostic::{any_error, render};
-use relay::files::Disk;
+use relay::disk::Disk;
 use relay::schema::compile::SchemaCache;
 use relay::time::Time;
 
