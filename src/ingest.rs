@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tracing::warn;
 
+use crate::background;
 use crate::fuse::{Admitted, Fuse};
 use crate::live::Live;
 use crate::message::Position;
@@ -24,7 +25,6 @@ use crate::schema::json::{self, Json};
 use crate::schema::{Payload, Refused};
 use crate::shadow::Shadow;
 use crate::snapshot::{Snapshot, TopicRules};
-use crate::worker::off_the_worker;
 
 /// One message that somebody wants to publish.
 #[derive(Clone)]
@@ -239,7 +239,7 @@ fn apply_schema(snapshot: &Snapshot, rules: &TopicRules, json: Json<'_>) -> Resu
 fn timed<T>(fuse: &Fuse, budget: Duration, work: impl FnOnce() -> T) -> Result<(T, Option<Duration>), Duration> {
     let began = Instant::now();
     let how = fuse.admit(began)?;
-    let result = if how == Admitted::Freely { work() } else { off_the_worker(work) };
+    let result = if how == Admitted::Freely { work() } else { background::in_place(work) };
     let ended = Instant::now();
     let took = ended - began;
     Ok((result, fuse.note(how, took, budget, ended).then_some(took)))

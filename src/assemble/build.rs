@@ -51,7 +51,7 @@ pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> S
         (topic.name.clone(), Arc::new(rules))
     });
     let topics = topics.collect();
-    // Whoever connects again resumes the session that it had.
+    // The `ServerConfig` is kept, and with it the cache of TLS sessions: clients that reconnect can resume.
     let same_tls = before.filter(|b| b.config.server.tls == config.server.tls).map(|b| b.tls.clone());
     let anonymous =
         Principal { token: None, user: None, grants: config.anonymous.clone(), not_after: None, fingerprint: 0 };
@@ -60,9 +60,7 @@ pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> S
         hash: loaded.hash.clone(),
         loaded_at: Time::now(),
         topics,
-        tls: same_tls.unwrap_or_else(|| {
-            config.server.tls.as_ref().map(|files| tls::build(files).expect("the load has built it"))
-        }),
+        tls: same_tls.unwrap_or_else(|| loaded.tls.clone()),
         certificate_expires: config.server.tls.as_ref().and_then(tls::expires),
         auth: auth::build(&config.tokens),
         anonymous: Arc::new(anonymous),
@@ -107,7 +105,7 @@ pub fn sized(snapshot: Snapshot, size: Size) -> Arc<Live> {
 }
 
 fn open(config: &Config) -> Arc<dyn Store> {
-    let kind = store::KINDS.iter().find(|kind| kind.config.name == config.store.kind);
+    let kind = store::KINDS.iter().find(|kind| kind.name == config.store.kind);
     let settings = Settings { key_window: config.limits.idempotency_window, keys: config.limits.idempotency_keys };
     (kind.expect("the check knows the same kinds").build)(&settings)
 }

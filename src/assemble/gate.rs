@@ -45,8 +45,8 @@ fn restart_only(old: &Config, new: &Config, loaded: &Loaded) -> Vec<Diagnostic> 
     };
     let changed = RESTART_ONLY.into_iter().filter_map(|key| {
         let (old, new) = (value(&old, key), value(&new, key));
-        // A key that was taken out has no place; what stood around it may have one.
-        let place = loaded.keys.get(key).or_else(|| loaded.keys.get(key.split('.').next()?)).cloned();
+        let table = key.split('.').next().unwrap_or_default();
+        let place = first_there(loaded, &[key, table]);
         (old != new).then(|| Diagnostic::new(ChangeFact::RestartOnly { key: key.to_owned(), old, new }, place))
     });
     changed.collect()
@@ -54,19 +54,24 @@ fn restart_only(old: &Config, new: &Config, loaded: &Loaded) -> Vec<Diagnostic> 
 
 /// A promise is about schemas and does not outlast its topic: whoever takes one away is told that it was made.
 fn removed(old: &Config, new: &Config, loaded: &Loaded) -> Vec<Diagnostic> {
-    // A tree, for there may be thousands on either side.
+    // `Patterns` and not two loops: with thousands of topics on each side those took minutes.
     let mut left = Patterns::default();
     new.topics.iter().for_each(|topic| left.insert(topic.name.clone(), ()));
     let found = |_: &()| ControlFlow::Break(());
     let promised = old.topics.iter().filter(|topic| topic.compatibility != Compatibility::None);
     let gone = promised.filter(|topic| left.containing(&topic.name.canonical(), found).is_continue());
-    // What is gone has no place; what was left of the topics may have one.
-    let place = loaded.keys.get("topics").or_else(|| loaded.keys.get("version"));
+    let place = first_there(loaded, &["topics"]);
     let fact = |topic: &TopicConfig| ChangeFact::Removes {
         topic: topic.name.to_string(),
         in_part: left.overlapping(&topic.name.canonical(), &mut Meter(usize::MAX), found).is_break(),
     };
-    gone.map(|topic| Diagnostic::new(fact(topic), place.cloned())).collect()
+    gone.map(|topic| Diagnostic::new(fact(topic), place.clone())).collect()
+}
+
+/// Where the first of these keys stands that is there: what was taken out of a file has no place, what stood around it
+/// may have one, and `version` has to be there.
+fn first_there(loaded: &Loaded, keys: &[&str]) -> Option<Span> {
+    keys.iter().chain(&["version"]).find_map(|key| loaded.remembered.keys.get(*key)).cloned()
 }
 
 /// Comparisons that were made: many topics may share a schema, and few ask for both sides.
@@ -140,10 +145,21 @@ fn broken(topics: &Pattern, whom: Whom, protected: bool, side: &Side) -> Option<
         Side::Yes => None,
         Side::No { lost, example } => {
             let shown = |value: &Value| Some(value.to_string()).filter(|text| text.len() <= SHOWN);
-            let [lost, example] = [lost, example].map(|value| value.as_ref().and_then(shown));
+            // Of a recursive schema the difference refers to definitions whose names nobody has written.
+            let lost = lost.as_ref().filter(|lost| !refers(lost)).and_then(shown);
+            let example = example.as_ref().and_then(shown);
             Some(ChangeFact::Breaks { topic, whom, protected, lost, example })
         }
         Side::Unknown { why } => protected.then(|| ChangeFact::Unknown { topic, whom, why: why.clone() }),
+    }
+}
+
+/// Whether a schema refers to another one. A member of a value may be called so, too: that schema is then not shown.
+fn refers(schema: &Value) -> bool {
+    match schema {
+        Value::Object(members) => members.contains_key("$ref") || members.values().any(refers),
+        Value::Array(items) => items.iter().any(refers),
+        _ => false,
     }
 }
 
@@ -166,9 +182,10 @@ mod tests {
     use serde_json::{Map, Value, json};
 
     use super::examine;
-    use crate::assemble::{build, load};
+    use crate::assemble::{Loaded, build, load};
     use crate::config::files::Memory;
     use crate::schema::compile::SchemaCache;
+    use crate::snapshot::Snapshot;
     use crate::time::Time;
 
     #[test]
@@ -178,16 +195,46 @@ mod tests {
             let schema: Value =
                 json!({"type": "object", "properties": (0..members).map(member).collect::<Map<_, _>>()});
             let toml = "version = 1\n[topics.x]\nschema = \"s\"\ncompatibility = \"full\"\n";
-            let files = Memory::new(toml).with("s", &schema.to_string());
-            let mut loaded = load(&files, &SchemaCache::default(), Time(0));
-            (build::snapshot(loaded.config.take().expect("a good configuration"), &loaded, None), loaded)
+            loaded(&Memory::new(toml).with("s", &schema.to_string()))
         };
         for (members, is_shown) in [(2, true), (50, false)] {
             let ((old, _), (new, loaded)) = (of(members, 2), of(members, 1));
             let found = examine(&old, &new, &loaded);
-            let help = found[0].fact.about().help.expect("what to do");
+            let help = found[0].fact.about().help;
             assert!(help.contains("for example: ") && help.len() < 5_000, "{help}");
             assert_eq!(help.contains("no longer accepted: "), is_shown, "{help}");
+        }
+    }
+
+    fn loaded(files: &Memory) -> (Snapshot, Loaded) {
+        let mut loaded = load(files, &SchemaCache::default(), Time(0));
+        (build::snapshot(loaded.config.take().expect("a good configuration"), &loaded, None), loaded)
+    }
+
+    /// A kilobyte of references to what nobody has written stood before the example that says it all.
+    #[test]
+    fn of_a_recursive_schema_only_the_example_is_shown() {
+        let of = |most: usize| {
+            let schema = json!({"properties": {"l": {"$ref": "#"}, "v": {"type": "integer", "maximum": most}}});
+            let toml = "version = 1\n[topics.x]\nschema = \"s\"\ncompatibility = \"full\"\n";
+            loaded(&Memory::new(toml).with("s", &schema.to_string()))
+        };
+        let ((old, _), (new, loaded)) = (of(6), of(5));
+        let found = examine(&old, &new, &loaded);
+        let help = found[0].fact.about().help;
+        assert!(help.starts_with("for example: ") && !help.contains("$ref"), "{help}");
+    }
+
+    /// Without the table around the key there was no place at all.
+    #[test]
+    fn what_was_taken_out_has_a_place_all_the_same() {
+        let rest = "[topics.x]\nschema = \"any\"\n";
+        let (old, _) = loaded(&Memory::new(&format!("version = 1\n[server]\nlisten = \"127.0.0.1:1\"\n{rest}")));
+        for (text, place) in [("version = 1\n", 0..7), ("version = 1\n[server]\nallowed_origins = []\n", 13..19)] {
+            let (new, loaded) = loaded(&Memory::new(&format!("{text}{rest}")));
+            let found = examine(&old, &new, &loaded);
+            let places: Vec<_> = found.iter().map(|d| d.place.clone().map(|span| span.bytes)).collect();
+            assert_eq!(places, [Some(place)]);
         }
     }
 }

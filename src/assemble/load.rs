@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use super::{schemas, stores, tls};
+use super::{schemas, tls};
 use crate::config::decode::{self, decode};
-use crate::config::files::{Files, Inputs, Reading};
+use crate::config::files::Files;
 use crate::config::model::{Config, Span};
+use crate::config::reading::{Inputs, Reading};
 use crate::diagnostic::{Diagnostic, ServerFact, Sources, any_error, render};
 use crate::schema::Schema;
 use crate::schema::compile::SchemaCache;
@@ -22,34 +23,43 @@ pub struct Loaded {
     pub config: Option<Config>,
     /// The schemas of its topics, by file.
     pub schemas: HashMap<Arc<str>, Arc<Schema>>,
-    /// For the next load, which then need not compile what has not changed.
-    pub cache: SchemaCache,
+    /// The certificate and key of `[server.tls]`, made ready.
+    pub tls: Option<tls::Ready>,
+    /// What the next load is to know of this one, if it is put in force.
+    pub remembered: Remembered,
     /// Everything that is wrong or suspicious, in the order of the files.
     pub diagnostics: Vec<Diagnostic>,
     /// The texts that the diagnostics point into, secrets masked.
     pub sources: Sources,
     /// The number in `sources` of each schema file that a topic names.
     pub files: HashMap<Arc<str>, usize>,
-    /// Every key that the files have, dotted, and where it stands: what a half-written file lacks.
-    pub keys: BTreeMap<String, Span>,
-    /// Files whose last line has no end, which a half-written file looks like too.
-    pub unfinished: BTreeSet<Arc<str>>,
     /// What was read, for looking whether it is still the same.
     pub inputs: Inputs,
     /// SHA-256 over everything that was read, in hex.
     pub hash: String,
-    /// What a change of which may change the configuration: files that were read or tried and directories that were
-    /// listed, relative to relay.toml's directory unless absolute.
-    pub read_paths: Vec<String>,
+}
+
+/// What is remembered from one load to the next.
+pub struct Remembered {
+    /// What has not changed need not be compiled again.
+    pub cache: SchemaCache,
+    /// Every key that the files have, dotted, and where it stands: what a half-written file lacks.
+    pub keys: BTreeMap<String, Span>,
+    /// Files whose last line has no end, which a half-written file looks like too.
+    pub unfinished: BTreeSet<Arc<str>>,
 }
 
 impl Loaded {
     /// Writes what was found into the log, where it is no reason not to run.
     pub fn log_warnings(&self) {
-        if !self.diagnostics.is_empty() {
-            let text = render::human(&self.diagnostics, &self.sources, false);
-            warn!(diagnostics = %format_args!("\n{text}"), "the configuration has warnings");
-        }
+        log_warnings(&render::human(&self.diagnostics, &self.sources, false));
+    }
+}
+
+/// The same of diagnostics that are written out already.
+pub(super) fn log_warnings(text: &str) {
+    if !text.is_empty() {
+        warn!(diagnostics = %format_args!("\n{text}"), "the configuration has warnings");
     }
 }
 
@@ -57,12 +67,16 @@ impl Loaded {
 /// the validity of tokens and of the certificate is compared with.
 pub fn load(files: &dyn Files, cache: &SchemaCache, now: Time) -> Loaded {
     let reading = Reading::new(files);
-    let decoded = decode(&reading, &stores(), now);
+    let decoded = decode(&reading, now);
     let (config, mut diagnostics, mut sources) = (decoded.config, decoded.diagnostics, decoded.sources);
     let (compiled, files) = schemas::compile(&config, &reading, cache, &mut sources, &mut diagnostics);
+    let mut tls_config = None;
     if let Some(tls) = &config.server.tls {
         let wrong = match tls::build(tls) {
-            Ok(_) => tls::untimely(tls, now),
+            Ok(ready) => {
+                tls_config = Some(ready);
+                tls::validity_warning(tls, now)
+            }
             Err(why) => Some(ServerFact::BadTls { why }),
         };
         diagnostics.extend(wrong.map(|fact| Diagnostic::new(fact, tls.span.clone())));
@@ -72,14 +86,12 @@ pub fn load(files: &dyn Files, cache: &SchemaCache, now: Time) -> Loaded {
     Loaded {
         config: (!any_error(&diagnostics)).then_some(config),
         schemas: compiled.schemas,
-        cache: compiled.cache,
+        tls: tls_config,
         diagnostics,
         sources,
         files,
-        keys: decoded.keys,
-        unfinished: decoded.unfinished,
+        remembered: Remembered { cache: compiled.cache, keys: decoded.keys, unfinished: decoded.unfinished },
         inputs: reading.inputs(),
         hash: reading.hash(),
-        read_paths: reading.paths(),
     }
 }

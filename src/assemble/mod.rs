@@ -1,7 +1,7 @@
 //! From files to what a server runs on: the one place that puts configuration, schemas and kinds together.
 
-pub(crate) mod aside;
 pub mod build;
+mod commit;
 pub mod gate;
 pub mod load;
 pub mod plan;
@@ -15,15 +15,22 @@ pub mod worst_case;
 
 pub use self::load::{Loaded, load};
 
-use crate::config::keys::Kind;
 use crate::plugin::Protocol;
 use crate::protocol;
-use crate::store;
 
 /// The WebSocket subprotocols; the first is spoken where none is offered.
 pub const PROTOCOLS: &[&dyn Protocol] = protocol::KINDS;
 
-/// The kinds of store that are built in, as the configuration knows them.
-pub fn stores() -> Vec<Kind> {
-    store::KINDS.iter().map(|kind| kind.config).collect()
+#[cfg(test)]
+mod tests {
+    use crate::config::keys::{self, Type};
+    use crate::store;
+
+    /// The table of keys is below the stores, and so cannot ask for their names.
+    #[test]
+    fn every_kind_of_store_can_be_written() {
+        let names: Vec<_> = store::KINDS.iter().map(|kind| kind.name).collect();
+        let key = keys::find("store", "kind").expect("the key");
+        assert!(matches!(key.value, Type::Choice(choices) if choices == names), "{:?}, {names:?}", key.value);
+    }
 }

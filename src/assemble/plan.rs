@@ -58,7 +58,7 @@ impl Plan {
                 continue;
             };
             let was = &old.config.topics[*index];
-            // What it is judged by may have another name, or be what was tried before, which its other schema says already.
+            // Another schema, or a `schema_next` that was promoted, is already in `schemas_changed`.
             let is_schema_alike = changed.contains(topic.name.as_str())
                 || (was.schema == topic.schema && tried_alike(old, new, &topic.name));
             if !(is_schema_alike && alike(was, topic)) {

@@ -1,7 +1,7 @@
 //! What was refused last, so that the same files are not refused again at every look.
 //!
-//! A verdict depends on the files, and in one case on more: what could not be proved to be good for publishers may be put in
-//! force once it was tried on enough messages, and nothing says so but their number.
+//! A refusal for `compatibility-unknown` can lapse without any change of the files: when `schema_next` has passed its
+//! hundredth message. So it is asked at each poll.
 
 use std::sync::Arc;
 

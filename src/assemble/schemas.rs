@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::config::files::{FileError, MAX_FILE, Reading};
+use crate::config::files::{Access, FileError, MAX_FILE};
 use crate::config::model::{Config, Example, SchemaSource, Span, TopicConfig};
+use crate::config::reading::Reading;
 use crate::diagnostic::{Diagnostic, Fact, FileFact, Sources, TopicFact};
 use crate::problem::Violation;
 use crate::schema::Schema;
@@ -40,16 +41,15 @@ pub(super) fn compile(
     // More than is allowed, so that a file that is too large is told with its size.
     let texts = FileTexts { reading, limit: limits.schema_size.max(MAX_FILE) };
     let mut compiled = compile_all(&texts, &roots, &limits, cache);
-    let mut numbers = HashMap::new();
+    let mut shown = Shown { texts, numbers: HashMap::new(), sources };
     for fault in std::mem::take(&mut compiled.faults) {
         let named_at = named.get(&fault.file).copied();
-        diagnostics.push(explain(fault, named_at, &texts, &mut numbers, sources));
+        diagnostics.push(shown.explain(fault, named_at));
     }
-    for root in roots {
-        let text = texts.read(&root).unwrap_or_default();
-        numbers.entry(root.clone()).or_insert_with(|| sources.add(texts.reading.shown(&root), text));
+    for root in &roots {
+        shown.number(root);
     }
-    (compiled, numbers)
+    (compiled, shown.numbers)
 }
 
 struct FileTexts<'a> {
@@ -60,14 +60,14 @@ struct FileTexts<'a> {
 impl FileTexts<'_> {
     /// What can be shown of a file that was read and is not UTF-8, and where that begins.
     fn not_utf8(&self, path: &str) -> Option<(Arc<str>, usize)> {
-        let bytes = self.reading.read(path, self.limit).ok()?;
+        let bytes = self.reading.read(Access::Inside, path, self.limit).ok()?;
         let at = str::from_utf8(&bytes).err()?.valid_up_to();
         Some((String::from_utf8_lossy(&bytes).into(), at))
     }
 
     /// Who writes `Any`, and has no such file, means the word.
     fn unreadable(&self, file: &str, why: &str) -> Fact {
-        let is_missing = self.reading.read(file, self.limit).err() == Some(FileError::NotFound);
+        let is_missing = self.reading.read(Access::Inside, file, self.limit).err() == Some(FileError::NotFound);
         match is_missing && file.eq_ignore_ascii_case("any") {
             true => TopicFact::BadSchemaPath { path: file.to_owned() }.into(),
             false => SchemaFaultKind::Unreadable { why: format!("cannot read the schema `{file}`: {why}") }.into(),
@@ -77,7 +77,7 @@ impl FileTexts<'_> {
 
 impl Texts for FileTexts<'_> {
     fn read(&self, path: &str) -> Result<Arc<str>, String> {
-        let bytes = self.reading.read(path, self.limit).map_err(|error| error.to_string())?;
+        let bytes = self.reading.read(Access::Inside, path, self.limit).map_err(|error| error.to_string())?;
         str::from_utf8(&bytes).map(Arc::from).map_err(|error| {
             let line = bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
             format!("it is not UTF-8, from line {line} on")
@@ -85,27 +85,44 @@ impl Texts for FileTexts<'_> {
     }
 }
 
-/// A fault at its place in the schema file, or where the file is named when it has no text.
-fn explain(
-    fault: SchemaFault,
-    named_at: Option<&Span>,
-    texts: &FileTexts<'_>,
-    numbers: &mut HashMap<Arc<str>, usize>,
-    sources: &mut Sources,
-) -> Diagnostic {
-    let (text, fact, bytes): (_, Fact, _) = match fault.kind {
-        SchemaFaultKind::Unreadable { why } => match texts.not_utf8(&fault.file) {
-            Some((text, at)) => (text, FileFact::NotUtf8.into(), at..at),
-            None => return Diagnostic::new(texts.unreadable(&fault.file, &why), named_at.cloned()),
-        },
-        kind => (texts.read(&fault.file).unwrap_or_default(), kind.into(), fault.bytes),
-    };
-    let file =
-        *numbers.entry(fault.file.clone()).or_insert_with(|| sources.add(texts.reading.shown(&fault.file), text));
-    let diagnostic = Diagnostic::new(fact, Span { file, bytes });
-    match named_at {
-        Some(span) => diagnostic.related(span.clone(), "used here"),
-        None => diagnostic,
+/// The schema files that diagnostics point into.
+struct Shown<'a> {
+    texts: FileTexts<'a>,
+    /// What spans know each by.
+    numbers: HashMap<Arc<str>, usize>,
+    sources: &'a mut Sources,
+}
+
+impl Shown<'_> {
+    /// The number of a file, whose text is read and copied when it is first asked for: a file may have thousands of
+    /// faults.
+    fn number(&mut self, file: &Arc<str>) -> usize {
+        if let Some(number) = self.numbers.get(file) {
+            return *number;
+        }
+        let text = match self.texts.not_utf8(file) {
+            Some((text, _)) => text,
+            None => self.texts.read(file).unwrap_or_default(),
+        };
+        let number = self.sources.add(self.texts.reading.shown(file), text);
+        self.numbers.insert(file.clone(), number);
+        number
+    }
+
+    /// A fault at its place in the schema file, or where the file is named when it has no text.
+    fn explain(&mut self, fault: SchemaFault, named_at: Option<&Span>) -> Diagnostic {
+        let (fact, bytes): (Fact, _) = match fault.kind {
+            SchemaFaultKind::Unreadable { why } => match self.texts.not_utf8(&fault.file) {
+                Some((_, at)) => (FileFact::NotUtf8.into(), at..at),
+                None => return Diagnostic::new(self.texts.unreadable(&fault.file, &why), named_at.cloned()),
+            },
+            kind => (kind.into(), fault.bytes),
+        };
+        let diagnostic = Diagnostic::new(fact, Span { file: self.number(&fault.file), bytes });
+        match named_at {
+            Some(span) => diagnostic.related(span.clone(), "used here"),
+            None => diagnostic,
+        }
     }
 }
 

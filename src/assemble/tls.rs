@@ -16,11 +16,14 @@ use crate::config::model::Tls;
 use crate::diagnostic::ServerFact;
 use crate::time::Time;
 
+/// A certificate and its key as a listener takes them.
+pub type Ready = Arc<ServerConfig>;
+
 /// Checks that both can be read and belong together.
 ///
 /// # Errors
 /// What is wrong, in words that do not quote the key.
-pub fn build(tls: &Tls) -> Result<Arc<ServerConfig>, String> {
+pub fn build(tls: &Tls) -> Result<Ready, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&tls.cert_pem).collect();
     let chain = chain.map_err(|error| format!("`{}` {}", tls.cert, why(&error)))?;
     if chain.is_empty() {
@@ -49,7 +52,7 @@ pub fn build(tls: &Tls) -> Result<Arc<ServerConfig>, String> {
 
 /// That the server's own certificate has expired, or is not valid yet. Those that signed it are not looked at: one of them
 /// may have expired where clients know another way.
-pub fn untimely(tls: &Tls, now: Time) -> Option<ServerFact> {
+pub fn validity_warning(tls: &Tls, now: Time) -> Option<ServerFact> {
     let path = tls.cert.clone();
     match judge(tls, now)? {
         CertificateError::ExpiredContext { not_after, .. } => {
@@ -62,7 +65,8 @@ pub fn untimely(tls: &Tls, now: Time) -> Option<ServerFact> {
     }
 }
 
-/// When the server's own certificate expires.
+/// When the server's own certificate expires: a verifier is asked about the end of time, in place of a parser of X.509 for
+/// one field.
 pub fn expires(tls: &Tls) -> Option<Time> {
     match judge(tls, Time(i64::MAX))? {
         CertificateError::ExpiredContext { not_after, .. } => Some(moment(not_after)),

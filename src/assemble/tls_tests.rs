@@ -3,7 +3,7 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd};
 use secrecy::SecretSlice;
 
-use super::{build, expires, untimely};
+use super::{build, expires, validity_warning};
 use crate::config::model::{Span, Tls};
 use crate::time::Time;
 
@@ -52,7 +52,7 @@ fn signed_by(authority: CertificateParams, parameters: &CertificateParams, whole
 }
 
 fn said(tls: &Tls, now: i64) -> Option<String> {
-    untimely(tls, Time(now)).map(|fact| fact.to_string())
+    validity_warning(tls, Time(now)).map(|fact| fact.to_string())
 }
 
 #[test]

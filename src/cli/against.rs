@@ -21,7 +21,7 @@ use crate::config::files::{Files, Memory};
 use crate::config::model::Config;
 use crate::config::view::{settings, to_toml, view};
 use crate::diagnostic::{Diagnostic, render};
-use crate::files::Disk;
+use crate::disk::Disk;
 use crate::name::Pattern;
 use crate::schema::compile::SchemaCache;
 use crate::shadow::ENOUGH;
@@ -112,7 +112,7 @@ impl Old {
     }
 
     /// The same for people, and what is being tried.
-    pub(super) fn describe(&self, plan: &Value) -> String {
+    pub(super) fn describe(&self, plan: &Value, next: &Config) -> String {
         let mut text = format!("against {}:\n", self.name);
         for (what, names) in plan.as_object().into_iter().flatten() {
             let names: Vec<&str> = names.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -127,7 +127,10 @@ impl Old {
             let rules = Pattern::parse(topic).ok().and_then(|name| self.snapshot.declared(&name));
             let _ = writeln!(text, "  {topic}: {}", progress(told, rules.is_some_and(|rules| self.is_held_to(rules))));
         }
-        if self.told.is_some() {
+        let has_tokens = |told: &Value| {
+            !next.tokens.is_empty() || told["tokens"].as_object().is_some_and(|tokens| !tokens.is_empty())
+        };
+        if self.told.as_ref().is_some_and(has_tokens) {
             text.push_str("  token secrets were not compared: a running relay does not disclose them\n");
         }
         text

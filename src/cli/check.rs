@@ -13,7 +13,7 @@ use crate::assemble::worst_case::WorstCase;
 use crate::assemble::{Loaded, load};
 use crate::config::model::Config;
 use crate::diagnostic::render;
-use crate::files::Disk;
+use crate::disk::Disk;
 use crate::schema::compile::SchemaCache;
 use crate::time::Time;
 
@@ -28,25 +28,36 @@ struct Checked {
 
 pub(super) fn check(path: &Path, format: Format, against: Option<&str>) -> ExitCode {
     let loaded = load(&Disk::new(path), &SchemaCache::default(), Time::now());
-    let (checked, failed) = match against.map(Old::find) {
-        None => (alone(loaded), None),
-        Some(Ok(old)) => (compare(old, loaded), None),
-        Some(Err(why)) => (alone(loaded), Some(why)),
+    let old = match against.map(Old::find).transpose() {
+        Ok(old) => old,
+        Err(why) => return not_compared(path, format, &alone(loaded), &why),
     };
+    let is_compared = old.is_some();
+    let checked = match old {
+        Some(old) => compare(old, loaded),
+        None => alone(loaded),
+    };
+    let code = tell(path, format, &checked, is_compared);
+    if checked.config.is_none() { ExitCode::from(BAD_CONFIG) } else { code }
+}
+
+/// Says why there was nothing to compare with, and of the files only what is wrong with them.
+fn not_compared(path: &Path, format: Format, checked: &Checked, why: &str) -> ExitCode {
     let is_bad = checked.config.is_none();
-    let mut code = ExitCode::SUCCESS;
-    if is_bad || failed.is_none() {
-        code = match format {
-            Format::Human => human(path, &checked),
-            Format::Json => print(&format!("{}\n", json(&checked, against.is_some()))),
-            Format::Github => print(&github(&checked)),
-        };
+    if is_bad {
+        // Its code is that of the output, and less than what is wrong.
+        tell(path, format, checked, true);
     }
-    if let Some(why) = failed {
-        complain(&format!("relay: {why}\n"));
-        code = ExitCode::FAILURE;
+    complain(&format!("relay: {why}\n"));
+    if is_bad { ExitCode::from(BAD_CONFIG) } else { ExitCode::FAILURE }
+}
+
+fn tell(path: &Path, format: Format, checked: &Checked, is_compared: bool) -> ExitCode {
+    match format {
+        Format::Human => human(path, checked),
+        Format::Json => print(&format!("{}\n", json(checked, is_compared))),
+        Format::Github => print(&github(checked)),
     }
-    if is_bad { ExitCode::from(BAD_CONFIG) } else { code }
 }
 
 fn alone(mut loaded: Loaded) -> Checked {
@@ -58,9 +69,9 @@ fn compare(mut old: Old, loaded: Loaded) -> Checked {
         old.suppose(config);
     }
     let (loaded, mut next) = examine(&old.snapshot, loaded);
-    let plan = next.as_mut().map(|next| old.plan(next));
-    let change = plan.map(|plan| {
-        let text = old.describe(&plan);
+    let change = next.as_mut().map(|next| {
+        let plan = old.plan(next);
+        let text = old.describe(&plan, &next.snapshot.config);
         (plan, text)
     });
     Checked { loaded, config: next.map(|next| next.snapshot.config), change }

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::assemble::{self, Loaded};
+use crate::assemble::Loaded;
 use crate::config::{editor, reference};
 use crate::diagnostic::render;
 
@@ -94,7 +94,7 @@ pub fn main() -> ExitCode {
     match cli.command.unwrap_or(Command::Run) {
         Command::Run => run::run(&cli.config),
         Command::Check { format, against } => check::check(&cli.config, format, against.as_deref()),
-        Command::Schema => print(&format!("{:#}\n", editor::json_schema(&assemble::stores()))),
+        Command::Schema => print(&format!("{:#}\n", editor::json_schema())),
         Command::Token(TokenCommand::New { name }) => token::new(&name),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Completions { shell } => completions::print_script(shell),

@@ -14,7 +14,7 @@ use crate::cli::signals::Signals;
 use crate::cli::{BAD_CONFIG, complain, print_diagnostics};
 use crate::config::model::Listen;
 use crate::diagnostic::render;
-use crate::files::Disk;
+use crate::disk::Disk;
 use crate::live::Live;
 use crate::reload;
 use crate::schema::compile::SchemaCache;

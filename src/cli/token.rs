@@ -1,16 +1,15 @@
 //! `relay token new`
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use super::print;
-use crate::config::files::hex;
+use super::{complain, print};
 use crate::config::model::TokenConfig;
 use crate::diagnostic::{Diagnostic, Sources, TokenFact, render};
+use crate::hex::hex;
 
 /// The exit code of a command line that cannot be carried out, as clap's own.
 const USAGE: u8 = 2;
@@ -19,13 +18,12 @@ const USAGE: u8 = 2;
 pub(super) fn new(name: &str) -> ExitCode {
     if !TokenConfig::may_be_called(name) {
         let fact = TokenFact::BadName { name: name.to_owned() };
-        let told = render::human(&[Diagnostic::new(fact, None)], &Sources::default(), false);
-        let _ = write!(std::io::stderr(), "{told}");
+        complain(&render::human(&[Diagnostic::new(fact, None)], &Sources::default(), false));
         return ExitCode::from(USAGE);
     }
     let mut random = [0; 32];
     if let Err(error) = getrandom::fill(&mut random) {
-        let _ = writeln!(std::io::stderr(), "relay: the system has no random bytes to give: {error}");
+        complain(&format!("relay: the system has no random bytes to give: {error}\n"));
         return ExitCode::FAILURE;
     }
     let secret = URL_SAFE_NO_PAD.encode(random);

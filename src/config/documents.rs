@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::files::{FileError, MAX_FILE, Reading};
+use super::files::{Access, FileError, MAX_FILE};
 use super::mask::mask;
 use super::model::Span;
+use super::reading::Reading;
 use super::section::{Findings, Placed};
 use super::syntax::repair;
 use crate::diagnostic::{Diagnostic, FileFact, Sources};
@@ -25,7 +26,7 @@ pub(super) fn main(reading: &Reading<'_>, sources: &mut Sources, findings: &Find
     match reading.main() {
         Ok(bytes) => document(&reading.shown(reading.main_name()), &bytes, sources, findings),
         Err(error) => {
-            let fact = FileFact::Unreadable { path: reading.shown(reading.main_name()), error, in_force: false };
+            let fact = FileFact::Unreadable { path: reading.shown(reading.main_name()), error };
             findings.add(Diagnostic::new(fact, None));
             None
         }
@@ -53,7 +54,7 @@ pub(super) fn included(
             Err(fact) => findings.report(fact, span),
         }
     }
-    let read = |(path, span): (String, &Span)| match reading.read(&path, MAX_FILE) {
+    let read = |(path, span): (String, &Span)| match reading.read(Access::Inside, &path, MAX_FILE) {
         Ok(bytes) => document(&reading.shown(&path), &bytes, sources, findings),
         Err(FileError::Outside) => {
             findings.report(FileFact::IncludeOutside { pattern: path }, span);

@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{KEYS, Key, Kind, Type};
+use super::keys::{KEYS, Key, Type};
 use super::units::{DURATION_UNITS, SIZE_UNITS};
 
 /// The schema of a whole relay.toml; also right for an included file, except that it asks for `version`.
-pub fn json_schema(stores: &[Kind]) -> Value {
-    let mut schema = table("", stores);
+pub fn json_schema() -> Value {
+    let mut schema = table("");
     let head = json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "relay.toml",
@@ -20,9 +20,9 @@ pub fn json_schema(stores: &[Kind]) -> Value {
     schema
 }
 
-fn table(path: &str, stores: &[Kind]) -> Value {
+fn table(path: &str) -> Value {
     let keys: Vec<&Key> = KEYS.iter().filter(|key| key.table == path).collect();
-    let properties: Map<_, _> = keys.iter().map(|key| (key.name.to_owned(), property(key, stores))).collect();
+    let properties: Map<_, _> = keys.iter().map(|key| (key.name.to_owned(), property(key))).collect();
     let required: Vec<_> = keys.iter().filter(|key| key.required()).map(|key| key.name).collect();
     let mut schema = json!({"type": "object", "additionalProperties": false, "properties": properties});
     if !required.is_empty() {
@@ -32,7 +32,6 @@ fn table(path: &str, stores: &[Kind]) -> Value {
         "topics.<name>.examples" => schema["oneOf"] = one_of(&["valid", "invalid"]),
         "tokens.<name>" => schema["oneOf"] = one_of(&["sha256", "secret"]),
         "tokens.<name>.secret" => schema["oneOf"] = one_of(&["env", "file"]),
-        "store" => return store(&schema, stores),
         _ => {}
     }
     schema
@@ -42,20 +41,9 @@ fn one_of(names: &[&str]) -> Value {
     names.iter().map(|name| json!({"required": [name]})).collect()
 }
 
-/// Each kind says what it is.
-fn store(common: &Value, kinds: &[Kind]) -> Value {
-    let alternative = |kind: &Kind| {
-        let mut schema = common.clone();
-        schema["description"] = json!(kind.doc);
-        schema["properties"]["kind"]["const"] = json!(kind.name);
-        schema
-    };
-    json!({"oneOf": kinds.iter().map(alternative).collect::<Vec<_>>()})
-}
-
-fn property(key: &Key, stores: &[Kind]) -> Value {
+fn property(key: &Key) -> Value {
     let path = key.path();
-    let mut schema = match key.kind {
+    let mut schema = match key.value {
         Type::Text => json!({"type": "string"}),
         Type::Choice(words) => json!({"enum": words}),
         Type::Count(..) if key.name == "version" => json!({"const": 1}),
@@ -70,9 +58,9 @@ fn property(key: &Key, stores: &[Kind]) -> Value {
         // Editors hand a TOML date over as text.
         Type::Time => json!({"type": "string", "format": "date-time"}),
         Type::Json => json!({}),
-        Type::Table => table(&path, stores),
-        Type::Named => json!({"type": "object", "additionalProperties": table(&format!("{path}.<name>"), stores)}),
-        Type::Tables => json!({"type": "array", "items": table(&path, stores)}),
+        Type::Table => table(&path),
+        Type::Named => json!({"type": "object", "additionalProperties": table(&format!("{path}.<name>"))}),
+        Type::Tables => json!({"type": "array", "items": table(&path)}),
     };
     schema["description"] = json!(key.doc);
     if let Some(default) = key.default_value() {

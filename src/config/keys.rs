@@ -13,9 +13,9 @@ pub struct Key {
     /// Its name in the table.
     pub name: &'static str,
     /// What its value is.
-    pub kind: Type,
-    /// What it is when it is absent, as it would be written or in words; empty: nothing.
-    pub default: &'static str,
+    pub value: Type,
+    /// What counts where it is absent.
+    pub default: Absent,
     /// What it is for, in one sentence without a full stop.
     pub doc: &'static str,
 }
@@ -49,17 +49,18 @@ pub enum Type {
     Tables,
 }
 
-/// A kind of store.
-#[derive(Debug, Clone, Copy)]
-pub struct Kind {
-    /// The value of `kind`.
-    pub name: &'static str,
-    /// What it is, in one line.
-    pub doc: &'static str,
+/// What counts where a key is absent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Absent {
+    /// It must be there.
+    Required,
+    /// Nothing.
+    Nothing,
+    /// This value, as it would be written.
+    Value(&'static str),
+    /// What is said here in words.
+    Words(&'static str),
 }
-
-/// The default of a key that must be there.
-pub const REQUIRED: &str = "required";
 
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
@@ -68,8 +69,19 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-const fn key(table: &'static str, name: &'static str, kind: Type, default: &'static str, doc: &'static str) -> Key {
-    Key { table, name, kind, default, doc }
+/// A key whose default is written as in a file; `""` is none.
+const fn key(table: &'static str, name: &'static str, value: Type, default: &'static str, doc: &'static str) -> Key {
+    let default = if default.is_empty() { Absent::Nothing } else { Absent::Value(default) };
+    Key { table, name, value, default, doc }
+}
+
+const fn required(table: &'static str, name: &'static str, doc: &'static str) -> Key {
+    Key { table, name, value: Type::Text, default: Absent::Required, doc }
+}
+
+/// A key whose default only words can tell.
+const fn told(table: &'static str, name: &'static str, value: Type, words: &'static str, doc: &'static str) -> Key {
+    Key { table, name, value, default: Absent::Words(words), doc }
 }
 
 const TOP: &str = "";
@@ -84,7 +96,7 @@ pub const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 
 /// Every key, table by table.
 pub const KEYS: &[Key] = &[
-    key(TOP, "version", Type::Count(0, u64::MAX), REQUIRED, "the version of this format: `1`"),
+    Key { value: Type::Count(0, u64::MAX), ..required(TOP, "version", "the version of this format: `1`") },
     key(TOP, "include", Type::Texts, "[]", "further files with topics and tokens, such as `topics.d/*.toml`"),
     key(TOP, "server", Type::Table, "", "where the server listens and whom it trusts"),
     key(TOP, "log", Type::Table, "", "how the server logs"),
@@ -108,7 +120,7 @@ pub const KEYS: &[Key] = &[
         "[]",
         "origins of browser pages that may call; the server's own is always allowed, over TLS only as `https://`",
     ),
-    key(
+    told(
         "server",
         "allowed_hosts",
         Type::Texts,
@@ -122,10 +134,16 @@ pub const KEYS: &[Key] = &[
         "[]",
         "addresses and networks whose `X-Forwarded-For` (the caller) and `X-Forwarded-Proto` are believed",
     ),
-    key("server", "public_url", Type::Text, "from the request's Host", "base of the URLs that `/register` gives out"),
-    key("server", "tls", Type::Table, "plain", "certificate and key of `server.listen`, reloaded like everything else"),
-    key("server.tls", "cert", Type::Text, REQUIRED, "file with the certificate chain in PEM, the server's own first"),
-    key("server.tls", "key", Type::Text, REQUIRED, "file with its private key in PEM"),
+    told("server", "public_url", Type::Text, "from the request's Host", "base of the URLs that `/register` gives out"),
+    told(
+        "server",
+        "tls",
+        Type::Table,
+        "plain",
+        "certificate and key of `server.listen`, reloaded like everything else",
+    ),
+    required("server.tls", "cert", "file with the certificate chain in PEM, the server's own first"),
+    required("server.tls", "key", "file with its private key in PEM"),
     key("log", "format", Type::Choice(&["human", "json"]), "human", "lines for people, or JSON for programs"),
     key(
         "log",
@@ -135,13 +153,7 @@ pub const KEYS: &[Key] = &[
         "the most detailed level that is logged; `RUST_LOG` overrides it",
     ),
     key(TOPIC, "description", Type::Text, "", "what the topic is, for people"),
-    key(
-        TOPIC,
-        "schema",
-        Type::Text,
-        REQUIRED,
-        "JSON Schema of its messages, a path relative to relay.toml; `any` accepts any JSON",
-    ),
+    required(TOPIC, "schema", "JSON Schema of its messages, a path relative to relay.toml; `any` accepts any JSON"),
     key(
         TOPIC,
         "schema_next",
@@ -237,7 +249,7 @@ pub const KEYS: &[Key] = &[
         "128",
         "number of subscriptions of one connection; a pattern is one",
     ),
-    key(
+    told(
         "limits",
         "connections",
         Type::Count(1, 10_000_000),
@@ -322,7 +334,7 @@ pub const KEYS: &[Key] = &[
         "5 s",
         "time between comparisons of the files, in addition to file events; `0 s` switches them off",
     ),
-    key("store", "kind", Type::Text, "memory", "where messages are kept"),
+    key("store", "kind", Type::Choice(&["memory"]), "memory", "where messages are kept"),
 ];
 
 /// The key of this name in this table.
@@ -356,38 +368,16 @@ impl Key {
 
     /// The default as a value; `None` where it is nothing or is said in words.
     pub fn default_value(&self) -> Option<Value> {
-        match self.kind {
-            Type::Count(..) => self.default.parse::<u64>().ok().map(Value::from),
-            Type::Texts => (self.default == "[]").then(|| json!([])),
-            Type::Text if self.default.contains(' ') => None,
-            Type::Text | Type::Choice(_) | Type::Size(..) | Type::Duration(..) | Type::Rate(_) => {
-                (!self.default.is_empty() && !self.required()).then(|| json!(self.default))
-            }
-            _ => None,
-        }
+        let Absent::Value(text) = self.default else { return None };
+        Some(match self.value {
+            Type::Count(..) => json!(text.parse::<u64>().expect("the table writes a number as a file does")),
+            Type::Texts => json!([]),
+            _ => json!(text),
+        })
     }
 
     /// Whether it must be there.
     pub fn required(&self) -> bool {
-        self.default == REQUIRED
-    }
-}
-
-impl Type {
-    /// What is to be written, with an article.
-    pub fn expected(self) -> &'static str {
-        match self {
-            Self::Text | Self::Choice(_) => "text",
-            Self::Count(..) => "a whole number",
-            Self::Size(..) => "a size such as `\"64 KiB\"`",
-            Self::Duration(..) => "a duration such as `\"10 s\"`",
-            Self::Rate(_) => "a whole number a second, or `\"off\"`",
-            Self::Texts => "a list of texts",
-            Self::Time => "a date and time with offset, such as `2027-01-01T00:00:00Z`",
-            Self::Json => "a value",
-            Self::Table => "a table",
-            Self::Named => "a table of tables",
-            Self::Tables => "a list of tables",
-        }
+        self.default == Absent::Required
     }
 }

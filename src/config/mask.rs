@@ -1,7 +1,8 @@
 //! Texts without their secrets, for diagnostics to show.
 //!
-//! A secret is as easily under a mistyped key, behind a `:` or in a comment as where it belongs. So of a table that is a
-//! token's, or could be meant for one, is shown only what is known to be none. Works on text that does not parse.
+//! A secret is as easily under a mistyped key, behind a `:` or in a comment as where it belongs. So in a token's table, or
+//! one that may be a misspelt one, everything is masked that is not known to be harmless. Works on text that does not
+//! parse.
 
 use std::ops::Range;
 
@@ -17,8 +18,13 @@ pub fn mask(text: &str) -> String {
     scanner.pem();
     scanner.run(start);
     let mut is_hidden = vec![false; text.len()];
+    // Ranges overlap, in a text of thousands of secrets each to the end: each byte is filled once.
+    scanner.hidden.sort_by_key(|range| range.start);
+    let mut filled = 0;
     for range in scanner.hidden {
-        is_hidden[range].fill(true);
+        let start = range.start.max(filled).min(range.end);
+        is_hidden[start..range.end].fill(true);
+        filled = filled.max(range.end);
     }
     let shown = |(at, c): (usize, char)| match c.len_utf8() {
         _ if !is_hidden[at] || "\"'\r\n".contains(c) => c,
@@ -53,11 +59,16 @@ impl<'t> Scanner<'t> {
     /// Hides what follows `secret =` and `sha256 =`, wherever that is, unless it is a table.
     fn named(&mut self) {
         for word in ["secret", "sha256"] {
+            // Looked for once for each line: one line may have thousands of them.
+            let mut end_of_line = 0;
             for (at, _) in self.text.match_indices(word) {
                 let value = self.skip(at + word.len(), &[' ', '\t', '"', '\'']);
                 if self.text[value..].starts_with(['=', ':']) {
                     let value = self.skip(value + 1, &BLANKS);
-                    self.hidden.push(value..value + secret_length(&self.text[value..]));
+                    if value > end_of_line {
+                        end_of_line = self.text[value..].find('\n').map_or(self.text.len(), |end| value + end);
+                    }
+                    self.hidden.push(value..value + secret_length(&self.text[value..], end_of_line - value));
                 }
             }
         }
@@ -65,10 +76,15 @@ impl<'t> Scanner<'t> {
 
     /// Hides keys that are written out where a file is to be named; without an end, all that follows may be of it.
     fn pem(&mut self) {
+        let mut hidden = 0;
         for (at, _) in self.text.match_indices(PEM) {
+            if at < hidden {
+                continue;
+            }
             let end = self.text[at..].find("-----END ").map_or(self.text.len(), |end| at + end);
             let rest = &self.text[end..];
-            self.hidden.push(at..end + rest.find(['"', '\'', '\n']).unwrap_or(rest.len()));
+            hidden = end + rest.find(['"', '\'', '\n']).unwrap_or(rest.len());
+            self.hidden.push(at..hidden);
         }
     }
 
@@ -101,6 +117,11 @@ impl<'t> Scanner<'t> {
         let line = self.rest().trim_start_matches(BLANKS);
         let Some(inner) = line.strip_prefix("[[").or_else(|| line.strip_prefix('[')) else { return false };
         let Some(key) = key(inner) else { return false };
+        // `["…"]` in a token may be the list in which a secret was written on a line of its own.
+        let is_item = key.is_one && inner.trim_start_matches(BLANKS).starts_with(['"', '\'']);
+        if self.is_token && is_item && keys::find("", key.first).is_none() {
+            return false;
+        }
         let behind = &inner[key.length..];
         let end = behind.strip_prefix("]]").or_else(|| behind.strip_prefix(']'));
         let end = end.map(|end| end.trim_start_matches(BLANKS));
@@ -210,6 +231,8 @@ impl<'t> Scanner<'t> {
 struct Key<'t> {
     first: &'t str,
     last: &'t str,
+    /// Whether it has no dots.
+    is_one: bool,
     length: usize,
 }
 
@@ -226,14 +249,19 @@ fn key(text: &str) -> Option<Key<'_>> {
         };
         let (name, behind) = rest.split_at(length);
         let name = if is_quoted { name.get(1..length - 1)? } else { name };
+        if let (0, Some(first)) = (length, first) {
+            // Nothing follows its last dot: what was meant is known by its first name all the same.
+            return Some(Key { first, last: "", is_one: false, length: text.len() - rest.len() });
+        }
         if length == 0 || (is_quoted && !rest[..length].ends_with(&rest[..1])) {
             return None;
         }
+        let is_one = first.is_none();
         let first = *first.get_or_insert(name);
         rest = behind.trim_start_matches(BLANKS);
         match rest.strip_prefix('.') {
             Some(next) => rest = next,
-            None => return Some(Key { first, last: name, length: text.len() - rest.len() }),
+            None => return Some(Key { first, last: name, is_one, length: text.len() - rest.len() }),
         }
     }
 }
@@ -281,8 +309,7 @@ fn text_length(text: &str) -> usize {
     text.len()
 }
 
-fn secret_length(rest: &str) -> usize {
-    let end_of_line = rest.find('\n').unwrap_or(rest.len());
+fn secret_length(rest: &str, end_of_line: usize) -> usize {
     for quotes in QUOTES {
         if let Some(inner) = rest.strip_prefix(quotes) {
             return inner.find(quotes).map_or(rest.len(), |end| end + 2 * quotes.len());

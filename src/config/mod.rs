@@ -6,12 +6,14 @@
 pub mod check;
 pub mod decode;
 pub mod documents;
+mod duplicates;
 pub mod editor;
 pub mod files;
 mod json;
 pub mod keys;
 mod mask;
 pub mod model;
+pub mod reading;
 pub mod reference;
 mod section;
 mod syntax;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::keys::{KEYS, REQUIRED, Type};
+use super::keys::{Absent, KEYS, Type};
 use super::units::{show_duration, show_size};
 
 /// The reference of all keys as a Markdown table, for docs/configuration.md.
@@ -11,20 +11,21 @@ pub fn markdown() -> String {
     let mut text = String::from("| key | value | default | what it is |\n|---|---|---|---|\n");
     for key in KEYS {
         let default = match key.default {
-            REQUIRED => format!("*{REQUIRED}*"),
-            literal if key.default_value().is_some() => format!("`{literal}`"),
-            words => words.to_owned(),
+            Absent::Required => "*required*".to_owned(),
+            Absent::Nothing => String::new(),
+            Absent::Value(text) => format!("`{text}`"),
+            Absent::Words(words) => words.to_owned(),
         };
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "| `{}` | {} | {default} | {} |", key.path(), values(key.kind), key.doc);
+        let _ = writeln!(text, "| `{}` | {} | {default} | {} |", key.path(), values(key.value), key.doc);
     }
     text
 }
 
 /// What a value may be, in words.
-fn values(kind: Type) -> String {
+fn values(value: Type) -> String {
     let milliseconds = |ms: u64| show_duration(Duration::from_millis(ms));
-    match kind {
+    match value {
         Type::Text => "text".to_owned(),
         Type::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         Type::Count(0, u64::MAX) => "number".to_owned(),

@@ -131,7 +131,8 @@ impl<'a> Section<'a> {
         Some(format!("[topics.{full:?}]"))
     }
 
-    /// Whether it is there only because a topic's name behind it was not quoted, which has been reported.
+    /// `[topics.orders.eu]` is to TOML a table `orders` with a table `eu` in it; that `eu` is no key has been reported, so
+    /// `orders` is not also told to lack a `schema`.
     fn is_part_of_a_name(&self) -> bool {
         self.table.into_iter().flatten().any(|(name, value)| {
             let name = name.get_ref();
@@ -184,7 +185,7 @@ impl<'a> Section<'a> {
     pub(super) fn wrong_type<T>(&self, key: &Key, value: &DeValue<'_>, span: &Span) -> Option<T> {
         let fact = ValueFact::WrongType {
             key: self.path_of(key.name),
-            expected: key.kind.expected(),
+            expected: expected(key.value),
             found: found(value),
             doc: key.doc,
         };
@@ -214,7 +215,7 @@ impl<'a> Section<'a> {
                 None => {
                     let found = found(value.get_ref());
                     let doc = "one table, under a header in single brackets";
-                    let fact = ValueFact::WrongType { key: shown, expected: Type::Table.expected(), found, doc };
+                    let fact = ValueFact::WrongType { key: shown, expected: expected(Type::Table), found, doc };
                     self.findings.report(fact, &self.at(value.span()));
                     None
                 }
@@ -240,7 +241,7 @@ impl<'a> Section<'a> {
     /// The table of keys that describes what is under this key: `topics` → `topics.<name>`.
     fn child_path(&self, name: &str) -> &'static str {
         let key = keys::find(self.path, name).expect("every key that is decoded is described");
-        let path = if key.kind == Type::Named { format!("{}.<name>", key.path()) } else { key.path() };
+        let path = if key.value == Type::Named { format!("{}.<name>", key.path()) } else { key.path() };
         keys::KEYS.iter().map(|key| key.table).find(|table| *table == path).expect("every table has keys")
     }
 }
@@ -256,6 +257,23 @@ fn hint(key: &Key) -> &'static str {
 fn quoted(name: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { format!("{name:?}") }
+}
+
+/// What is to be written, with an article.
+fn expected(value: Type) -> &'static str {
+    match value {
+        Type::Text | Type::Choice(_) => "text",
+        Type::Count(..) => "a whole number",
+        Type::Size(..) => "a size such as `\"64 KiB\"`",
+        Type::Duration(..) => "a duration such as `\"10 s\"`",
+        Type::Rate(_) => "a whole number a second, or `\"off\"`",
+        Type::Texts => "a list of texts",
+        Type::Time => "a date and time with offset, such as `2027-01-01T00:00:00Z`",
+        Type::Json => "a value",
+        Type::Table => "a table",
+        Type::Named => "a table of tables",
+        Type::Tables => "a list of tables",
+    }
 }
 
 pub(super) fn found(value: &DeValue<'_>) -> &'static str {

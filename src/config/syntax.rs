@@ -5,8 +5,9 @@
 
 use std::ops::Range;
 
-use toml::de::{DeTable, DeValue, Error};
+use toml::de::{DeTable, Error};
 
+use super::duplicates;
 use super::model::Span;
 use crate::diagnostic::{Diagnostic, FileFact};
 
@@ -25,9 +26,11 @@ pub(super) fn repair(mut text: String, file: usize) -> (String, Vec<Diagnostic>)
         let (_, mut errors) = DeTable::parse_recoverable(&text);
         errors.retain(|error| error.message() != DUPLICATE);
         let Some(first) = first_error(&text, &errors) else { break };
-        let bytes = place(first);
-        let broken = broken_lines(&text, bytes.start, first.message());
-        let detail = detail(&text[line_at(&text, bytes.start)], first.message(), bytes.is_empty());
+        let (bytes, broken, detail) = explain(&text, first);
+        // The same error at the same place is never news, also where the place is empty.
+        if diagnostics.last().and_then(|d| d.place.as_ref()).is_some_and(|earlier| earlier.bytes == bytes) {
+            break;
+        }
         if diagnostics.iter().filter_map(|d| d.place.as_ref()).any(|earlier| broken.contains(&earlier.bytes.start)) {
             break;
         }
@@ -43,23 +46,40 @@ pub(super) fn parse(text: &str, file: usize) -> (DeTable<'_>, Vec<Diagnostic>) {
     let (tree, mut errors) = DeTable::parse_recoverable(text);
     let tree = tree.into_inner();
     errors.retain(|error| error.message() == DUPLICATE);
-    errors.sort_by_key(|error| place(error).start);
-    let mut diagnostics = Vec::new();
-    // Of a table that appears twice, its keys that do so too are not told.
-    let mut twice = 0..0;
-    for bytes in errors.iter().map(place).filter(|bytes| text.get(bytes.clone()).is_some()) {
-        if twice.contains(&bytes.start) {
-            continue;
-        }
-        if is_header(&text[line_at(text, bytes.start)]) {
-            twice = bytes.start..next_header(text, bytes.end);
-        }
-        let key = text[bytes.clone()].trim_matches(['"', '\'']).to_owned();
-        let first = first_of(&tree, text, &key, bytes.start);
-        let diagnostic = Diagnostic::new(FileFact::DuplicateKey { key }, Span { file, bytes });
-        diagnostics.push(first.into_iter().fold(diagnostic, |d, bytes| d.related(Span { file, bytes }, "first here")));
-    }
+    let mut places: Vec<_> = errors.iter().map(place).filter(|bytes| text.get(bytes.clone()).is_some()).collect();
+    places.sort_by_key(|bytes| bytes.start);
+    let diagnostics = duplicates::explain(&tree, text, file, &places);
     (tree, diagnostics)
+}
+
+/// The place of an error, the lines that it makes unreadable, and what is wrong.
+fn explain(text: &str, error: &Error) -> (Range<usize>, Range<usize>, String) {
+    let (bytes, message) = (place(error), error.message());
+    if let Some(opening) = unclosed_lines(text, bytes.start, message) {
+        let detail = format!("a text over several lines has no closing `{}`", &text[opening.clone()]);
+        return (opening.clone(), line_at(text, opening.start).start..text.len(), detail);
+    }
+    let detail = detail(&text[line_at(text, bytes.start)], message, bytes.is_empty());
+    let broken = broken_lines(text, bytes.start, message);
+    (bytes, broken, detail)
+}
+
+/// The opening of a text over several lines that has no end. It is told at the end of the file, but nothing behind the
+/// opening can be another one, or that would be its closing.
+fn unclosed_lines(text: &str, end: usize, message: &str) -> Option<Range<usize>> {
+    let quote = match message.strip_prefix("invalid multi-line ")? {
+        kind if kind.starts_with("basic") => '"',
+        _ => '\'',
+    };
+    if !text[end..].trim().is_empty() {
+        return None;
+    }
+    let quotes = quote.to_string().repeat(3);
+    let is_escaped = |at: usize| quote == '"' && text[..at].ends_with('\\');
+    let (at, _) = text[..end].rmatch_indices(&quotes).find(|(at, _)| !is_escaped(*at))?;
+    // A text may begin with quotes of its own.
+    let start = text[..at].trim_end_matches(quote).len();
+    Some(start..start + quotes.len())
 }
 
 /// The first error; of those on its line, the one that says that a list was left open explains the others.
@@ -158,34 +178,4 @@ fn blank(text: &str, pass: u8) -> String {
 fn line_at(text: &str, offset: usize) -> Range<usize> {
     let start = text[..offset].rfind('\n').map_or(0, |at| at + 1);
     start..text[start..].find('\n').map_or(text.len(), |at| start + at)
-}
-
-/// Where a key stood first that stands again at `offset`. A parser that goes on has merged the tables of equal headers,
-/// so that those are found by their text.
-fn first_of(tree: &DeTable<'_>, text: &str, key: &str, offset: usize) -> Option<Range<usize>> {
-    let line = &text[line_at(text, offset)];
-    if is_header(line) {
-        let at = if text.starts_with(line) { 0 } else { text.find(&format!("\n{line}"))? + 1 };
-        return (at + line.len() < offset).then(|| at..at + line.len());
-    }
-    let mut earlier = Vec::new();
-    keys_before(tree, key, offset, &mut earlier);
-    let nearest = earlier.into_iter().max_by_key(|bytes| bytes.start)?;
-    (next_header(text, nearest.start) > offset).then_some(nearest)
-}
-
-fn keys_before(tree: &DeTable<'_>, key: &str, offset: usize, found: &mut Vec<Range<usize>>) {
-    for (name, value) in tree {
-        if *name.get_ref() == key && name.span().start < offset {
-            found.push(name.span());
-        }
-        match value.get_ref() {
-            DeValue::Table(table) => keys_before(table, key, offset, found),
-            DeValue::Array(items) => {
-                let tables = items.iter().filter_map(|item| item.get_ref().as_table());
-                tables.for_each(|table| keys_before(table, key, offset, found));
-            }
-            _ => {}
-        }
-    }
 }

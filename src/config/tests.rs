@@ -6,17 +6,17 @@ use serde_json::json;
 
 use super::decode::{Decoded, decode};
 use super::editor::json_schema;
-use super::files::{Memory, Reading};
-use super::keys::{KEYS, Key, Kind, Type, find};
+use super::files::Memory;
+use super::keys::{KEYS, Key, Type, find};
 use super::model::{Compatibility, Config, Limits, Listen, OnLag, SchemaSource, Server};
+use super::reading::Reading;
 use super::reference::markdown;
 use super::view::{MASKED, view};
+use crate::hex::hex;
 use crate::time::Time;
 
-const STORES: &[Kind] = &[Kind { name: "memory", doc: "" }, Kind { name: "disk", doc: "" }];
-
 fn decoded(files: &Memory) -> Decoded {
-    decode(&Reading::new(files), STORES, Time(0))
+    decode(&Reading::new(files), Time(0))
 }
 
 /// What is said of a text, as `code: sentence`.
@@ -47,7 +47,7 @@ fn with_value(key: &Key, value: &str) -> String {
 #[test]
 fn the_decoder_asks_for_every_key_of_the_table() {
     let mut seen = 0;
-    for key in KEYS.iter().filter(|key| key.kind != Type::Json) {
+    for key in KEYS.iter().filter(|key| key.value != Type::Json) {
         // No key is true or false.
         let said = said(&with_value(key, "true"));
         let path = key.path().replace("<name>", "x");
@@ -120,7 +120,7 @@ fn a_secret_is_the_same_wherever_it_comes_from() {
         let text = format!("version = 1\n[topics.x]\nschema = \"any\"\n[tokens.t]\n{source}\npublish = [\"x\"]\n");
         let mut files = Memory::new(&text).with("/s", &format!("{secret}\r\n"));
         files.env.insert("S".to_owned(), secret.to_owned());
-        assert_eq!(super::files::hex(&good(&files).tokens[0].digest), digest, "{source}");
+        assert_eq!(hex(&good(&files).tokens[0].digest), digest, "{source}");
     }
 }
 
@@ -137,11 +137,10 @@ fn a_store_is_of_a_kind_that_is_there() {
     let store = |lines: &str| {
         format!("version = 1\n[topics.x]\nschema = \"any\"\n[anonymous]\npublish = [\"x\"]\n[store]\n{lines}\n")
     };
-    assert_eq!(good(&Memory::new(&store("kind = \"disk\""))).store.kind, "disk");
     assert_eq!(good(&Memory::new(&store(""))).store.kind, "memory");
     assert_eq!(
-        said(&store("kind = \"dsik\"\npath = \"/var\"")),
-        ["unknown-kind: `dsik` is not a kind of `store`", "unknown-key: unknown key `path` in `[store]`"]
+        said(&store("kind = \"memroy\"\npath = \"/var\"")),
+        ["bad-choice: `memroy` is not a value of `store.kind`", "unknown-key: unknown key `path` in `[store]`"]
     );
 }
 
@@ -153,16 +152,16 @@ fn an_included_file_is_read_once_and_relay_toml_never_includes_itself() {
     .with("a.toml", "[topics.x]\nschema = \"any\"\n")
     .with("b.txt", "no");
     let reading = Reading::new(&files);
-    let decoded = decode(&reading, STORES, Time(0));
+    let decoded = decode(&reading, Time(0));
     assert_eq!((decoded.diagnostics.len(), decoded.config.topics.len()), (0, 1));
-    assert_eq!(reading.paths(), ["", "a.toml", "relay.toml"]);
+    assert_eq!(reading.inputs().paths(), ["", "a.toml", "relay.toml"]);
 }
 
 #[test]
 fn the_hash_changes_with_every_file_that_is_read_and_with_no_other() {
     let hash = |files: &Memory| {
         let reading = Reading::new(files);
-        decode(&reading, STORES, Time(0));
+        decode(&reading, Time(0));
         reading.hash()
     };
     let files =
@@ -205,6 +204,8 @@ fn usual_slips_are_told_with_what_to_write() {
         ("level: \"info\"", "write `=`, not `:`, between a key and its value"),
         ("// level", "a comment begins with `#`"),
         ("level \"info\"", "key with no value, expected `=`"),
+        ("level = \"\"\"\ninfo\"\n", "a text over several lines has no closing `\"\"\"`"),
+        ("level = '''\ninfo'", "a text over several lines has no closing `'''`"),
     ] {
         assert_eq!(said(&format!("version = 1\n[log]\n{line}\n")), [format!("toml-syntax: {expected}")], "{line}");
     }
@@ -268,7 +269,7 @@ fn the_view_shows_no_digest() {
 
 #[test]
 fn the_editors_schema_describes_every_key() {
-    let schema = json_schema(STORES);
+    let schema = json_schema();
     assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
     assert_eq!(schema["required"], json!(["version"]));
     let text = schema.to_string();
@@ -288,19 +289,31 @@ fn the_reference_has_a_row_for_every_key() {
     assert!(reference.lines().all(|line| line.matches('|').count() == 5), "{reference}");
 }
 
-/// Each name was compared with each other one, and a hint looked for behind each grant: 3,000 topics that were renamed took a
-/// minute, in which no other reload was looked at.
+/// "is not a date with time and offset", of one that is.
 #[test]
-fn names_that_nothing_meets_cost_no_look_at_each_other() {
-    let took = |names: usize| {
-        let topics: String = (0..names).map(|n| format!("[topics.\"t-{n}-new.{{x}}\"]\nschema = \"any\"\n")).collect();
-        let grants: String = (0..names).map(|n| format!("\"t-{n}-old.*\", ")).collect();
-        let text = format!("version = 1\n{topics}[anonymous]\npublish = [{grants}]\n");
-        let began = std::time::Instant::now();
-        let decoded = decoded(&Memory::new(&text));
-        assert_eq!(decoded.diagnostics.len(), 2 * names);
-        began.elapsed()
+fn a_date_before_1970_is_a_date() {
+    let said = said(
+        "version = 1\n[topics.x]\nschema = \"any\"\n[tokens.t]\nsecret = { env = \"S\" }\npublish = [\"x\"]\n\
+         not_after = 1960-01-01T00:00:00Z\n",
+    );
+    assert!(said[1].starts_with("expired-token: ") && said[1].contains("1960-01-01T00:00:00.000Z"), "{said:?}");
+}
+
+/// 0 is what most people write for no limit.
+#[test]
+fn a_rate_that_is_none_is_told_the_word_for_that() {
+    let help = |line: &str| {
+        let decoded = decoded(&Memory::new(&format!("version = 1\n[limits]\n{line}\n")));
+        decoded.diagnostics[0].fact.about().help
     };
-    let (few, many) = (took(400), took(4_000));
-    assert!(many < few * 40, "{few:?} for 400, {many:?} for 4,000");
+    assert_eq!(help("publish_rate = 0"), "write a value from 1 to 10000000, or `\"off\"`");
+    assert_eq!(help("batch = 0"), "write a value from 1 to 100000");
+}
+
+/// The file was taken for the word, and whoever compared with what runs was told of a break.
+#[test]
+fn a_file_named_any_is_not_the_word() {
+    let text = "version = 1\n[topics.x]\nschema = \"./any\"\n[anonymous]\npublish = [\"x\"]\n";
+    let config = good(&Memory::new(text));
+    assert_eq!(view(&config)["topics"]["x"]["schema"], "./any");
 }

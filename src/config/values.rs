@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::json::to_json;
-use super::keys::Type;
+use super::keys::{Absent, Type};
 use super::model::Span;
 use super::section::{Placed, Section, found};
 use super::units::{parse_duration, parse_size, show_duration, show_size};
@@ -28,7 +28,7 @@ impl<'a> Section<'a> {
     /// One of the texts that the key allows.
     pub fn choice(&self, name: &'static str) -> Option<&'a str> {
         let (text, span) = self.text(name)?;
-        let choices = match self.key(name)?.kind {
+        let choices = match self.key(name)?.value {
             Type::Choice(choices) => choices,
             _ => return Some(text),
         };
@@ -56,7 +56,7 @@ impl<'a> Section<'a> {
     pub fn count(&self, name: &'static str) -> Option<Placed<u64>> {
         let (key, value, span) = self.get(name)?;
         let Some(number) = integer(value) else { return self.wrong_type(key, value, &span) };
-        let range = match key.kind {
+        let range = match key.value {
             Type::Count(min, max) => min..=max,
             Type::Rate(max) => 1..=max,
             _ => return self.wrong_type(key, value, &span),
@@ -93,7 +93,7 @@ impl<'a> Section<'a> {
             },
             _ => None,
         };
-        let (Some(bytes), Type::Size(min, max)) = (bytes, key.kind) else { return self.wrong_type(key, value, &span) };
+        let (Some(bytes), Type::Size(min, max)) = (bytes, key.value) else { return self.wrong_type(key, value, &span) };
         if !(min..=max).contains(&bytes) {
             return self.out_of_range(name, shown(value), show_size(min), show_size(max), &span);
         }
@@ -108,7 +108,7 @@ impl<'a> Section<'a> {
             DeValue::Integer(_) => None,
             _ => return self.wrong_type(key, value, &span),
         };
-        let (Some(duration), Type::Duration(min, max)) = (parsed, key.kind) else {
+        let (Some(duration), Type::Duration(min, max)) = (parsed, key.value) else {
             self.findings.report(ValueFact::BadDuration { key: self.path_of(name), value: shown(value) }, &span);
             return None;
         };
@@ -120,7 +120,8 @@ impl<'a> Section<'a> {
     }
 
     fn out_of_range<T>(&self, name: &str, value: String, min: String, max: String, span: &Span) -> Option<T> {
-        self.findings.report(ValueFact::OutOfRange { key: self.path_of(name), value, min, max }, span);
+        let or_off = self.key(name).is_some_and(|key| matches!(key.value, Type::Rate(_)));
+        self.findings.report(ValueFact::OutOfRange { key: self.path_of(name), value, min, max, or_off }, span);
         None
     }
 
@@ -146,7 +147,11 @@ impl<'a> Section<'a> {
     }
 
     fn default<T>(&self, name: &str, read: impl Fn(&str) -> Option<T>) -> T {
-        self.key(name).and_then(|key| read(key.default)).expect("the table of keys writes a default as a file does")
+        let default = self.key(name).and_then(|key| match key.default {
+            Absent::Value(text) => read(text),
+            _ => None,
+        });
+        default.expect("the table of keys writes a default as a file does")
     }
 
     /// A point in time.
@@ -154,21 +159,23 @@ impl<'a> Section<'a> {
         let (key, value, span) = self.get(name)?;
         let DeValue::Datetime(moment) = value else { return self.wrong_type(key, value, &span) };
         let text = moment.to_string();
-        let parsed =
-            text.parse::<jiff::Timestamp>().ok().and_then(|at| Some(at.as_millisecond()).filter(|ms| *ms >= 0));
-        match parsed {
-            Some(ms) => Some((Time(ms), span)),
-            None => {
+        match text.parse::<jiff::Timestamp>() {
+            Ok(at) => Some((Time(at.as_millisecond()), span)),
+            Err(_) => {
                 self.findings.report(TokenFact::BadNotAfter { value: text }, &span);
                 None
             }
         }
     }
 
-    /// Where the key's value stands, if that is text.
-    pub fn text_at(&self, name: &str) -> Option<Span> {
-        let value = self.table?.get(name)?;
-        value.get_ref().is_str().then(|| self.at(value.span()))
+    /// Where the key's value stands, whatever it is.
+    pub fn place(&self, name: &str) -> Option<Span> {
+        Some(self.at(self.table?.get(name)?.span()))
+    }
+
+    /// Whether the key's value is text.
+    pub fn is_text(&self, name: &str) -> bool {
+        self.table.and_then(|table| table.get(name)).is_some_and(|value| value.get_ref().is_str())
     }
 
     /// Whatever JSON can hold.

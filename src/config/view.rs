@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::files::hex;
 use super::model::{Compatibility, Config, Limits, OnLag, SchemaSource, Server, TokenConfig, TopicConfig};
 use super::{show_duration, show_size};
+use crate::hex::hex;
 use crate::principal::{Grants, UserPattern};
 
 /// Stands for every secret and digest.
@@ -76,6 +76,8 @@ fn topic(topic: &TopicConfig) -> Value {
     let history = &topic.history;
     let source = |schema: &SchemaSource| match schema {
         SchemaSource::Any => "any".to_owned(),
+        // Without it the name of the file would be the word for no schema.
+        SchemaSource::File(path) if &**path == "any" => "./any".to_owned(),
         SchemaSource::File(path) => path.to_string(),
     };
     let mut object = json!({

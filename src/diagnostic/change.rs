@@ -4,16 +4,6 @@ use std::fmt;
 
 use super::About;
 
-/// Codes of this part.
-pub const CODES: &[&str] = &[
-    "restart-only",
-    "removes-protected-topic",
-    "breaks-publishers",
-    "breaks-subscribers",
-    "breaking-change",
-    "compatibility-unknown",
-];
-
 /// What is wrong with a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]

@@ -5,58 +5,25 @@ use std::fmt;
 use super::About;
 use crate::config::files::FileError;
 
-/// Codes of this part.
-pub const CODES: &[&str] = &[
-    "config-unreadable",
-    "not-utf8",
-    "toml-syntax",
-    "duplicate-key",
-    "bad-include",
-    "include-outside",
-    "include-empty",
-    "include-unreadable",
-    "not-in-include",
-];
-
 /// What is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]
 pub enum FileFact {
-    /// `in_force`: what it said is, and goes on.
-    Unreadable {
-        path: String,
-        error: FileError,
-        in_force: bool,
-    },
+    Unreadable { path: String, error: FileError },
     NotUtf8,
-    Syntax {
-        detail: String,
-    },
-    DuplicateKey {
-        key: String,
-    },
-    BadInclude {
-        pattern: String,
-    },
-    IncludeOutside {
-        pattern: String,
-    },
-    IncludeEmpty {
-        pattern: String,
-    },
-    IncludeUnreadable {
-        path: String,
-        error: FileError,
-    },
-    NotInInclude {
-        key: String,
-    },
+    Syntax { detail: String },
+    DuplicateKey { key: String },
+    BadInclude { pattern: String },
+    IncludeOutside { pattern: String },
+    IncludeEmpty { pattern: String },
+    IncludeUnreadable { path: String, error: FileError },
+    NotInInclude { key: String },
 }
 
 impl FileFact {
     pub(super) fn about(&self) -> About {
         match self {
-            Self::Unreadable { error, in_force, .. } => About::error("config-unreadable", unreadable(error, *in_force)),
+            Self::Unreadable { error, .. } => About::error("config-unreadable", unreadable(error)),
             Self::NotUtf8 => About::error("not-utf8", "save the file as UTF-8"),
             Self::Syntax { .. } => About::error("toml-syntax", "the file is TOML 1.1: https://toml.io"),
             Self::DuplicateKey { .. } => About::error("duplicate-key", "keep one of them"),
@@ -82,16 +49,16 @@ fn not_included(error: &FileError) -> &'static str {
         FileError::NotFound => "check the path: it is relative to relay.toml",
         FileError::NotAFile => "name files, `*` stands for part of a name: `topics.d/*.toml`",
         FileError::TooLarge(_) => "divide it into several",
-        other => unreadable(other, false),
+        other => unreadable(other),
     }
 }
 
 /// What to do where relay.toml itself cannot be read.
-fn unreadable(error: &FileError, in_force: bool) -> &'static str {
+fn unreadable(error: &FileError) -> &'static str {
     match error {
-        FileError::NotFound if in_force => "put the file back: until then the configuration in force stays as it is",
         FileError::NotFound => {
-            "name the file with `--config`, or write one: README, \"Five minutes\", begins with a small one"
+            "name the file with `--config`, or write one: README, \"Five minutes\", begins with a small one; a relay that \
+             runs keeps its configuration until the file is back"
         }
         FileError::Denied(_) => "let the user that relay runs as read the file, and enter the directories above it",
         FileError::NotAFile => {
@@ -107,7 +74,7 @@ fn unreadable(error: &FileError, in_force: bool) -> &'static str {
 impl fmt::Display for FileFact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable { path, error, .. } => write!(f, "cannot read `{path}`: {error}"),
+            Self::Unreadable { path, error } => write!(f, "cannot read `{path}`: {error}"),
             Self::NotUtf8 => f.write_str("the file is not UTF-8"),
             Self::Syntax { detail } => f.write_str(detail),
             Self::DuplicateKey { key } => write!(f, "`{key}` appears twice in the same table"),

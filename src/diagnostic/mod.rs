@@ -27,12 +27,6 @@ pub use self::value::ValueFact;
 use crate::config::model::Span;
 use crate::schema::compile::SchemaFaultKind;
 
-/// Every code that the files alone can give, in no order. Each has a fixture in `tests/config/bad`; those of
-/// [`change::CODES`] have theirs in `tests/config/change`.
-pub fn codes() -> impl Iterator<Item = &'static str> {
-    [file::CODES, value::CODES, server::CODES, topic::CODES, token::CODES, schema::CODES].into_iter().flatten().copied()
-}
-
 /// One thing that is wrong, or suspicious, and where.
 #[derive(Debug, Clone)]
 pub struct Diagnostic {
@@ -64,13 +58,6 @@ impl Diagnostic {
     pub fn related(mut self, span: Span, label: &'static str) -> Self {
         self.related.push(Related { span, label });
         self
-    }
-
-    /// Marks a missing relay.toml as one that was there: a configuration is in force, so the help is to put it back.
-    pub fn in_force(&mut self) {
-        if let Fact::File(FileFact::Unreadable { in_force, .. }) = &mut self.fact {
-            *in_force = true;
-        }
     }
 
     /// Whether the configuration cannot be used.
@@ -110,16 +97,16 @@ pub struct About {
     /// How bad it is.
     pub severity: Severity,
     /// What to do.
-    pub help: Option<String>,
+    pub help: String,
 }
 
 impl About {
     fn error(code: &'static str, help: impl Into<String>) -> Self {
-        Self { code, severity: Severity::Error, help: Some(help.into()) }
+        Self { code, severity: Severity::Error, help: help.into() }
     }
 
     fn warning(code: &'static str, help: impl Into<String>) -> Self {
-        Self { code, severity: Severity::Warning, help: Some(help.into()) }
+        Self { code, severity: Severity::Warning, help: help.into() }
     }
 }
 
@@ -239,36 +226,5 @@ impl From<TokenFact> for Fact {
 impl From<SchemaFaultKind> for Fact {
     fn from(fault: SchemaFaultKind) -> Self {
         Self::Schema(fault)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::{change, codes, file, schema, server, token, topic, value};
-
-    /// `schema-ref-not-a-schema` was missing in the table: a debug build panicked, and nobody missed its fixture.
-    #[test]
-    fn every_code_that_is_written_stands_in_its_table() {
-        let parts = [
-            (include_str!("file.rs"), file::CODES),
-            (include_str!("value.rs"), value::CODES),
-            (include_str!("server.rs"), server::CODES),
-            (include_str!("topic.rs"), topic::CODES),
-            (include_str!("token.rs"), token::CODES),
-            (include_str!("change.rs"), change::CODES),
-            (include_str!("../schema/compile/fault.rs"), schema::CODES),
-        ];
-        let mut seen = 0;
-        for (text, table) in parts {
-            let marks = ["About::error(", "About::warning(", " => \"schema-", " => (\"schema-"];
-            let behind = |mark| text.match_indices(mark).map(move |(at, _)| &text[at..]);
-            let written = marks.into_iter().flat_map(behind).filter_map(|text| text.split('"').nth(1));
-            let written: BTreeSet<&str> = written.collect();
-            assert_eq!(written, table.iter().copied().collect(), "written, and in the table");
-            seen += written.len();
-        }
-        assert_eq!(seen, codes().count() + change::CODES.len());
     }
 }

@@ -3,11 +3,11 @@
 use std::fmt::Write;
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, normalize_untrusted_str};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
 use serde_json::{Value, json};
 
 use super::sources::Source;
-use super::{Diagnostic, Severity, Sources};
+use super::{Diagnostic, Related, Severity, Sources};
 use crate::config::model::Span;
 
 /// For people: each with its lines of source, in colour if wanted.
@@ -49,8 +49,7 @@ pub fn github(diagnostics: &[Diagnostic], sources: &Sources) -> String {
             let (source, start, _) = place;
             format!("file={},line={},col={},", property(&source.path), start.line, start.column)
         });
-        let help = about.help.map_or(String::new(), |help| format!("\nhelp: {help}"));
-        let message = escape(&format!("{}{help}", sentence(diagnostic)));
+        let message = escape(&format!("{}\nhelp: {}", sentence(diagnostic), about.help));
         // Writing to a String cannot fail.
         let _ = writeln!(text, "::{} {place}title={}::{message}", about.severity.as_str(), about.code);
     }
@@ -94,44 +93,69 @@ fn group<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Group<'a> {
         Severity::Warning => Level::WARNING,
     };
     let mut group = Group::with_title(level.primary_title(sentence(diagnostic)).id(about.code));
-    let place = diagnostic.place.as_ref();
-    if let Some((span, source)) = place.and_then(|span| Some((span, sources.get(span.file)?))) {
-        let beside: Vec<_> = diagnostic.related.iter().filter(|related| related.span.file == span.file).collect();
+    let (beside, elsewhere): (Vec<&Related>, Vec<&Related>) =
+        diagnostic.related.iter().partition(|related| are_near(diagnostic.place.as_ref(), &related.span, sources));
+    if let Some((span, source)) = diagnostic.place.as_ref().and_then(|span| Some((span, sources.get(span.file)?))) {
         let all = beside.iter().map(|related| &related.span).chain([span]);
-        let (snippet, lines) = snippet(source, all);
-        let mut snippet = snippet.annotation(AnnotationKind::Primary.span(within(source, span, &lines)));
-        for related in beside {
-            let bytes = within(source, &related.span, &lines);
-            snippet = snippet.annotation(AnnotationKind::Context.span(bytes).label(related.label));
-        }
-        group = group.element(snippet);
+        group = match snippet(source, all) {
+            Some((snippet, lines)) => {
+                let snippet = snippet.annotation(AnnotationKind::Primary.span(within(source, span, &lines)));
+                group.element(beside.into_iter().fold(snippet, |snippet, related| {
+                    let bytes = within(source, &related.span, &lines);
+                    snippet.annotation(AnnotationKind::Context.span(bytes).label(related.label))
+                }))
+            }
+            None => group.element(origin(span, source, sources)),
+        };
     }
-    for related in &diagnostic.related {
-        let elsewhere = place.is_none_or(|span| span.file != related.span.file);
-        if let (true, Some(source)) = (elsewhere, sources.get(related.span.file)) {
-            let (snippet, lines) = snippet(source, [&related.span]);
-            let bytes = within(source, &related.span, &lines);
-            group = group.element(snippet.annotation(AnnotationKind::Context.span(bytes).label(related.label)));
-        }
+    for related in elsewhere {
+        let Some(source) = sources.get(related.span.file) else { continue };
+        group = match snippet(source, [&related.span]) {
+            Some((snippet, lines)) => {
+                let bytes = within(source, &related.span, &lines);
+                group.element(snippet.annotation(AnnotationKind::Context.span(bytes).label(related.label)))
+            }
+            None => group.element(origin(&related.span, source, sources)).element(Level::NOTE.message(related.label)),
+        };
     }
-    match about.help {
-        Some(help) => group.element(Level::HELP.message(normalize_untrusted_str(&help))),
-        None => group,
+    group.element(Level::HELP.message(normalize_untrusted_str(&about.help)))
+}
+
+/// The longest text that is shown at once, in bytes. Nobody reads a longer line, and the renderer goes through all of what
+/// it is given: with a long text thousands of diagnostics would take minutes.
+const SHOWN: usize = 8 << 10;
+
+/// Whether two places of one file are shown at once.
+fn are_near(place: Option<&Span>, other: &Span, sources: &Sources) -> bool {
+    let Some((place, source)) = place.and_then(|span| Some((span, sources.get(span.file)?))) else { return false };
+    place.file == other.file && shown_lines(source, [place, other]).0.len() <= SHOWN / 2
+}
+
+/// A place without its line.
+fn origin<'a>(span: &Span, source: &'a Source, sources: &Sources) -> Origin<'a> {
+    let origin = Origin::path(&*source.path);
+    match sources.locate(span) {
+        Some((_, start, _)) => origin.line(start.line).char_column(start.column),
+        None => origin,
     }
 }
 
-/// Only the lines that are pointed at: with the whole text, many diagnostics of a large file would take long.
+/// Only the lines that are pointed at, and not the whole text; `None` where they are too long.
 fn snippet<'a, 's>(
     source: &'a Source,
     spans: impl IntoIterator<Item = &'s Span>,
-) -> (Snippet<'a, annotate_snippets::Annotation<'a>>, Range<usize>) {
+) -> Option<(Snippet<'a, annotate_snippets::Annotation<'a>>, Range<usize>)> {
+    let (lines, number) = shown_lines(source, spans);
+    let text = source.text.get(lines.clone()).filter(|text| text.len() <= SHOWN)?;
+    Some((Snippet::source(text).line_start(number).path(&*source.path), lines))
+}
+
+fn shown_lines<'s>(source: &Source, spans: impl IntoIterator<Item = &'s Span>) -> (Range<usize>, usize) {
     let (start, end) = spans.into_iter().fold((usize::MAX, 0), |(start, end), span| {
         let first = first_line(source, span);
         (start.min(first.start), end.max(first.end))
     });
-    let (lines, number) = source.lines(&(start..end));
-    let text = source.text.get(lines.clone()).unwrap_or_default();
-    (Snippet::source(text).line_start(number).path(&*source.path), lines)
+    source.lines(&(start..end))
 }
 
 /// The span without what follows its first line, counted from where the lines begin.
@@ -158,4 +182,31 @@ fn escape(text: &str) -> String {
 
 fn property(text: &str) -> String {
     escape(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::human;
+    use crate::config::model::Span;
+    use crate::diagnostic::{Diagnostic, FileFact, Sources};
+
+    /// The renderer goes through the whole line: 3,000 diagnostics of a line of 24 KB took more than half a minute.
+    #[test]
+    fn of_a_line_that_nobody_reads_only_the_place_is_shown() {
+        let mut sources = Sources::default();
+        let (lines, long) = (".\n".repeat(10_000), "x".repeat(10_000));
+        let (lines, long) = (sources.add("lines", lines), sources.add("long", long));
+        let told = |file: usize, at: usize, first: usize| {
+            let fact = FileFact::DuplicateKey { key: "a".into() };
+            let diagnostic = Diagnostic::new(fact, Span { file, bytes: at..at + 1 });
+            human(&[diagnostic.related(Span { file, bytes: first..first + 1 }, "first here")], &sources, false)
+        };
+        let text = told(long, 5_000, 4_000);
+        assert!(text.contains("--> long:1:5001\n") && text.contains("long:1:4001\n"), "{text}");
+        assert!(text.len() < 1_000 && text.contains("first here"), "{text}");
+        // What is far away is shown by itself, without what lies between.
+        let text = told(lines, 19_000, 0);
+        assert!(text.contains("--> lines:9501:1\n") && text.contains("lines:1:1\n"), "{text}");
+        assert!(text.len() < 1_000 && text.contains("- first here"), "{text}");
+    }
 }

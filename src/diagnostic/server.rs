@@ -4,22 +4,6 @@ use std::fmt;
 
 use super::About;
 
-/// Codes of this part.
-pub const CODES: &[&str] = &[
-    "bad-listen",
-    "same-listener",
-    "admin-exposed",
-    "bad-origin",
-    "bad-host",
-    "bad-proxy",
-    "bad-public-url",
-    "window-below-body",
-    "tls-unreadable",
-    "bad-tls",
-    "expired-certificate",
-    "early-certificate",
-];
-
 /// What is wrong with the server's own settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]

@@ -16,7 +16,15 @@ pub struct Source {
     /// Its text. Bytes of secrets are masked one by one, so that places stay where they are.
     pub text: Arc<str>,
     line_starts: Arc<[usize]>,
+    /// How many characters stand before each [`STEP`] bytes: a line may be megabytes long, and have a diagnostic in each
+    /// hundred, so that its characters are not counted from its beginning.
+    characters: Arc<[usize]>,
 }
+
+/// Bytes between two places of which it is known how many characters stand before them.
+const STEP: usize = 1 << 10;
+/// The byte order mark, which is no character of the first line.
+const MARK: char = '\u{feff}';
 
 /// A place as people count: lines and columns from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +40,13 @@ impl Sources {
     pub fn add(&mut self, path: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> usize {
         let text = text.into();
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        self.0.push(Source { path: path.into(), text, line_starts });
+        let mut before = 0;
+        let counts = text.as_bytes().chunks(STEP).map(|bytes| {
+            before += characters(bytes);
+            before
+        });
+        let characters = std::iter::once(0).chain(counts).collect();
+        self.0.push(Source { path: path.into(), text, line_starts, characters });
         self.0.len() - 1
     }
 
@@ -52,8 +66,14 @@ impl Source {
     fn position(&self, offset: usize) -> LineColumn {
         let offset = offset.min(self.text.len());
         let index = self.line_starts.partition_point(|start| *start <= offset) - 1;
-        let before = self.text.get(self.line_starts[index]..offset).unwrap_or_default();
-        LineColumn { line: index + 1, column: before.chars().filter(|c| *c != '\u{feff}').count() + 1 }
+        let before = self.characters_before(offset) - self.characters_before(self.line_starts[index]);
+        let is_marked = index == 0 && offset > 0 && self.text.starts_with(MARK);
+        LineColumn { line: index + 1, column: before - usize::from(is_marked) + 1 }
+    }
+
+    fn characters_before(&self, offset: usize) -> usize {
+        let step = offset / STEP;
+        self.characters[step] + characters(&self.text.as_bytes()[step * STEP..offset])
     }
 
     /// The lines that contain these bytes, as a range of the text, and the number of the first, from 1.
@@ -61,8 +81,14 @@ impl Source {
         let line = |offset: usize| self.line_starts.partition_point(|start| *start <= offset.min(self.text.len())) - 1;
         let (first, last) = (line(bytes.start), line(bytes.end.max(bytes.start)));
         let end = self.line_starts.get(last + 1).map_or(self.text.len(), |next| next - 1);
-        (self.line_starts[first]..end, first + 1)
+        let text = &self.text[self.line_starts[first]..end];
+        (self.line_starts[first]..end - usize::from(text.ends_with('\r')), first + 1)
     }
+}
+
+/// The characters that begin in these bytes of UTF-8.
+fn characters(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }
 
 #[cfg(test)]
@@ -80,5 +106,32 @@ mod tests {
         }
         let (lines, number) = sources.get(file).expect("the file is there").lines(&(7..8));
         assert_eq!((lines, number), (7..8, 2));
+    }
+
+    /// The end of a line that ends as on Windows was shown as a character of it.
+    #[test]
+    fn neither_a_mark_nor_the_end_of_a_line_counts() {
+        let mut sources = Sources::default();
+        let file = sources.add("a.toml", "\u{feff}a = 1\r\nb\r\n");
+        for (at, line, column) in [(0, 1, 1), (3, 1, 1), (4, 1, 2), (10, 2, 1)] {
+            let (_, start, _) = sources.locate(&Span { file, bytes: at..at }).expect("the file is there");
+            assert_eq!(start, LineColumn { line, column }, "{at}");
+        }
+        let source = sources.get(file).expect("the file is there");
+        assert_eq!([source.lines(&(3..4)), source.lines(&(10..11))], [(0..8, 1), (10..11, 2)]);
+    }
+
+    /// Each column was counted from the beginning of its line: 5,000 diagnostics of one line took half a minute.
+    #[test]
+    fn a_column_of_a_long_line_is_found_from_a_place_nearby() {
+        let mut sources = Sources::default();
+        let text = "é".repeat(5_000);
+        let file = sources.add("a.json", text.as_str());
+        for at in [0, 2, 1022, 1024, 1026, 9_998, 10_000] {
+            let (_, start, _) = sources.locate(&Span { file, bytes: at..at }).expect("the file is there");
+            assert_eq!(start, LineColumn { line: 1, column: at / 2 + 1 }, "{at}");
+        }
+        let source = sources.get(file).expect("the file is there");
+        assert_eq!(source.characters.len(), 11, "one count for each step, and the first");
     }
 }

@@ -4,29 +4,6 @@ use std::fmt;
 
 use super::{About, did_you_mean};
 
-/// Codes of this part.
-pub const CODES: &[&str] = &[
-    "bad-token-name",
-    "duplicate-token",
-    "bad-digest",
-    "token-without-secret",
-    "two-secrets",
-    "plain-secret",
-    "bad-secret-source",
-    "env-unset",
-    "secret-unreadable",
-    "empty-secret",
-    "unusable-secret",
-    "weak-secret",
-    "same-secret",
-    "bad-not-after",
-    "expired-token",
-    "token-without-grants",
-    "bad-pattern",
-    "bad-user",
-    "grant-matches-nothing",
-];
-
 /// What is wrong with a token or with grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]

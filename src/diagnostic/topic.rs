@@ -4,22 +4,6 @@ use std::fmt;
 
 use super::About;
 
-/// Codes of this part.
-pub const CODES: &[&str] = &[
-    "no-topics",
-    "bad-topic-name",
-    "duplicate-topic",
-    "overlapping-topics",
-    "unreachable-topic",
-    "bad-schema-path",
-    "schema-outside",
-    "history-below-body",
-    "bad-example",
-    "not-json",
-    "example-refused",
-    "example-accepted",
-];
-
 /// What is wrong with a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]

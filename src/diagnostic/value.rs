@@ -4,19 +4,6 @@ use std::fmt;
 
 use super::{About, did_you_mean, one_of};
 
-/// Codes of this part.
-pub const CODES: &[&str] = &[
-    "unknown-key",
-    "missing-key",
-    "wrong-type",
-    "bad-choice",
-    "bad-size",
-    "bad-duration",
-    "out-of-range",
-    "unsupported-version",
-    "unknown-kind",
-];
-
 /// What is wrong with a key or the form of its value. `key` is the whole path, `topics.cats.schema`,
 /// but for one that is unknown or missing, whose table is told beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,15 +49,11 @@ pub enum ValueFact {
         value: String,
         min: String,
         max: String,
+        /// Whether `"off"` may stand there, too.
+        or_off: bool,
     },
     UnsupportedVersion {
         found: u64,
-    },
-    UnknownKind {
-        table: String,
-        kind: String,
-        known: Vec<&'static str>,
-        suggestion: Option<String>,
     },
 }
 
@@ -102,13 +85,11 @@ impl ValueFact {
                 "write text with a unit, ms, s, min, h or d: `\"250 ms\"`, `\"10 s\"` or `\"1 h\"`",
             ),
             Self::OutOfRange { key, .. } if key == "version" => About::error("out-of-range", VERSION),
-            Self::OutOfRange { min, max, .. } => {
-                About::error("out-of-range", format!("write a value from {min} to {max}"))
+            Self::OutOfRange { min, max, or_off, .. } => {
+                let off = if *or_off { ", or `\"off\"`" } else { "" };
+                About::error("out-of-range", format!("write a value from {min} to {max}{off}"))
             }
             Self::UnsupportedVersion { .. } => About::error("unsupported-version", VERSION),
-            Self::UnknownKind { known, suggestion, .. } => {
-                About::error("unknown-kind", did_you_mean(suggestion.as_ref(), || format!("write {}", one_of(known))))
-            }
         }
     }
 }
@@ -126,7 +107,6 @@ impl fmt::Display for ValueFact {
             Self::UnsupportedVersion { found } => {
                 write!(f, "`version = {found}` is not a version that this relay knows")
             }
-            Self::UnknownKind { table, kind, .. } => write!(f, "`{kind}` is not a kind of `{table}`"),
         }
     }
 }

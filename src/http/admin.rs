@@ -10,6 +10,7 @@ use warp::reply::Response;
 use warp::{Filter, path};
 
 use crate::assemble::reload::{Reloader, Trigger};
+use crate::background;
 use crate::config::view::view;
 use crate::http::call::{Call, Methods, call};
 use crate::http::{answer, routes};
@@ -19,14 +20,13 @@ use crate::reloads::Outcome;
 use crate::snapshot::TopicRules;
 use crate::telemetry::scrape::{MEDIA_TYPE, Scraper};
 use crate::telemetry::stats::Route;
-use crate::worker::off_the_worker;
 
 /// Everything under `server.admin`. Refusals and what no route takes are answered too.
 pub fn routes(live: &Arc<Live>, reloader: Option<Arc<Reloader>>) -> BoxedFilter<(Response,)> {
     let scraper = Arc::new(Scraper::new(live.clone()));
     let metrics = path!("metrics")
         .and(call(Route::Metrics, Methods::GetAndHead))
-        .map(move |_: Arc<Call>| answer::typed(StatusCode::OK, MEDIA_TYPE, off_the_worker(|| scraper.text())));
+        .map(move |_: Arc<Call>| answer::typed(StatusCode::OK, MEDIA_TYPE, background::in_place(|| scraper.text())));
     let config = path!("config")
         .and(call(Route::Config, Methods::GetAndHead))
         .map(|call: Arc<Call>| answer::either(config(&call)));

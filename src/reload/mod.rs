@@ -14,7 +14,7 @@ use tokio::signal::unix::Signal;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::debug;
 
-use crate::assemble::reload::{Looked, Reloader, Trigger};
+use crate::assemble::reload::{Look, Reloader, Trigger};
 use crate::live::Live;
 use crate::reload::watch::Watch;
 
@@ -115,14 +115,14 @@ impl Triggers {
         }
         let trusted = self.suspect.as_ref().filter(|(_, since)| since.elapsed() >= STABLE).map(|(hash, _)| &**hash);
         self.suspect = match reloader.look(trigger, false, trusted).await {
-            Looked::Done(_) => None,
-            Looked::Unseen => {
+            Look::Done(_) => None,
+            Look::Unstable => {
                 debug!("the configuration could not be looked at as a whole; trying again");
                 // What has happened is still to be looked at, also where nobody looks now and then.
                 self.hinted = true;
                 self.suspect.take()
             }
-            Looked::Suspicious(hash) => match self.suspect.take() {
+            Look::HalfWritten(hash) => match self.suspect.take() {
                 Some((before, since)) if before == hash => Some((hash, since)),
                 _ => Some((hash, Instant::now())),
             },

@@ -10,7 +10,7 @@ use super::run_with;
 use super::watch::Watch;
 use crate::assemble::reload::Reloader;
 use crate::assemble::{build, load};
-use crate::files::Disk;
+use crate::disk::Disk;
 use crate::live::Live;
 use crate::schema::compile::SchemaCache;
 use crate::time::Time;

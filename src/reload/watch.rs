@@ -14,7 +14,7 @@ use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Wat
 use tokio::sync::Notify;
 use tracing::warn;
 
-use crate::assemble::aside::aside;
+use crate::background;
 
 /// Links that are followed for one path; more are a loop.
 const MAX_HOPS: usize = 40;
@@ -59,7 +59,7 @@ impl Watch {
     /// so that something may have happened there unseen.
     pub(super) async fn set(&mut self, files: Vec<PathBuf>) -> bool {
         // It asks the disk for each file, and a disk may be far away. Where there is no thread, what is watched stays.
-        let Ok(wanted) = aside(move || directories(&files)).await else { return false };
+        let Ok(wanted) = background::on_own_thread(move || directories(&files)).await else { return false };
         self.watch(wanted)
     }
 
@@ -107,8 +107,9 @@ impl Watch {
     }
 }
 
-/// The directory by a path of which its parent does not tell. By its usual one the library hears twice that a directory
-/// has gone, from itself and from its parent, lets go of it for the one, and warns that the other is not watched.
+/// The directory by a path of which its parent does not tell. notify reports the removal of a directory both by its own
+/// watch and by its parent's; it forgets the watch at the first and warns at the second. Under a path with `..` only the
+/// first comes.
 fn unshared_path(directory: &Path) -> PathBuf {
     directory.file_name().map_or_else(|| directory.to_owned(), |name| directory.join("..").join(name))
 }

@@ -18,15 +18,38 @@ const SIZE: usize = 128 << 10;
 /// A document without references to others.
 #[derive(Clone)]
 pub(super) struct Flat {
+    /// For people: what it takes from each file stands under the file's path.
     pub document: Arc<Value>,
-    /// Where in it the schema's own file stands (RFC 6901).
-    pub root: String,
+    /// The same under numbers, so that a file that is moved changes nothing.
+    pub numbered: Arc<Value>,
+    /// That without what judges nothing, such as descriptions: what is compared.
+    pub judged: Arc<Value>,
+    /// Where in the numbered ones each file stands (RFC 6901), the schema's own first, and what it is called.
+    pub places: Vec<(String, Arc<str>)>,
 }
 
 impl Flat {
     /// The one that allows anything.
     pub(super) fn any() -> Self {
-        Self { document: Arc::new(Value::Bool(true)), root: String::new() }
+        Self::alone(Value::Bool(true), Value::Bool(true), "any".into())
+    }
+
+    /// What stands in one file, and refers to nothing.
+    pub(super) fn alone(document: Value, judged: Value, file: Arc<str>) -> Self {
+        let document = Arc::new(document);
+        Self { numbered: document.clone(), document, judged: Arc::new(judged), places: vec![(String::new(), file)] }
+    }
+
+    /// The place as people know it: of the schema's own file by itself, of another with the file's path.
+    fn shown(&self, pointer: &str) -> String {
+        let below = |(place, _): &&(String, Arc<str>)| {
+            pointer.strip_prefix(place.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        match self.places.iter().position(|at| below(&at)).map(|index| (index, &self.places[index])) {
+            None => pointer.to_owned(),
+            Some((0, (place, _))) => pointer[place.len()..].to_owned(),
+            Some((_, (place, file))) => format!("{file}#{}", &pointer[place.len()..]),
+        }
     }
 }
 
@@ -68,7 +91,8 @@ impl Canon {
     /// # Errors
     /// Why there is none.
     pub(super) fn form_in(&self, draft: Draft) -> Result<CanonicalSchema, String> {
-        let flat = &*self.flat.as_ref().map_err(Clone::clone)?.document;
+        let whole = self.flat.as_ref().map_err(Clone::clone)?;
+        let flat = &*whole.judged;
         if draft != self.draft && !flat.is_boolean() {
             return Err("the two are written in different dialects".to_owned());
         }
@@ -86,21 +110,24 @@ impl Canon {
         let form = guard(|| self.options(draft).canonicalize(flat))?.map_err(|e| e.to_string())?;
         match form.view() {
             CanonicalView::Raw(raw) => {
-                let place = raw.pointer.as_deref().unwrap_or_default();
-                let place = place.strip_prefix(self.root()).unwrap_or(place);
+                let place = whole.shown(raw.pointer.as_deref().unwrap_or_default());
                 Err(format!("it uses keywords that cannot be compared, at `{place}`"))
             }
             _ => Ok(form),
         }
     }
 
-    /// The document that is compared, where there is one.
+    /// All that the schema says, under no file's name, where one document can say it.
     pub(super) fn document(&self) -> Option<&Value> {
-        self.flat.as_ref().ok().map(|flat| &*flat.document)
+        self.flat.as_ref().ok().map(|flat| &*flat.numbered)
     }
 
-    fn root(&self) -> &str {
-        self.flat.as_ref().map_or("", |flat| &flat.root)
+    /// Whether both judge by the same words: they may describe themselves otherwise.
+    pub(super) fn judges_alike(&self, other: &Self) -> bool {
+        match (&self.flat, &other.flat) {
+            (Ok(own), Ok(its)) => own.judged == its.judged && self.draft == other.draft,
+            _ => false,
+        }
     }
 
     /// Whether it is proven that nothing matches.
@@ -122,15 +149,16 @@ impl Canon {
 
     fn why_empty(&self) -> String {
         let Ok(flat) = &self.flat else { return String::new() };
-        let prepared = guard(|| self.options(self.draft).prepare(&flat.document).and_then(|d| d.unsatisfiable()));
-        let reason = prepared.ok().and_then(Result::ok).and_then(|mut reasons| reasons.remove(&flat.root));
+        let prepared = guard(|| self.options(self.draft).prepare(&flat.judged).and_then(|d| d.unsatisfiable()));
+        let root = flat.places.first().map_or("", |(place, _)| place);
+        let reason = prepared.ok().and_then(Result::ok).and_then(|mut reasons| reasons.remove(root));
         let causes = match reason {
             Some(UnsatisfiableReason::Literal) => return "it is `false`".to_owned(),
             Some(UnsatisfiableReason::Empty(cause)) => vec![cause],
             Some(UnsatisfiableReason::Conflict(causes)) => causes,
             None => Vec::new(),
         };
-        let parts: Vec<String> = causes.iter().flat_map(|cause| parts(cause, &flat.root)).collect();
+        let parts: Vec<String> = causes.iter().flat_map(|cause| parts(cause, flat)).collect();
         match parts.as_slice() {
             [] => "its parts contradict each other".to_owned(),
             [one] => format!("nothing matches {one}"),
@@ -158,9 +186,9 @@ fn any(document: &Value, test: &impl Fn(&str, &Value) -> bool) -> bool {
 }
 
 /// The keywords of a cause, or the subschema that it is.
-fn parts(cause: &canonical::Cause, root: &str) -> Vec<String> {
-    let place = cause.pointer.strip_prefix(root).unwrap_or(&cause.pointer);
-    match (place, cause.keywords.as_slice()) {
+fn parts(cause: &canonical::Cause, flat: &Flat) -> Vec<String> {
+    let place = flat.shown(&cause.pointer);
+    match (place.as_str(), cause.keywords.as_slice()) {
         (place, []) => vec![format!("`{place}`")],
         ("", keywords) => keywords.iter().map(|keyword| format!("`{keyword}`")).collect(),
         (place, keywords) => keywords.iter().map(|keyword| format!("`{place}/{keyword}`")).collect(),
@@ -173,4 +201,24 @@ fn parts(cause: &canonical::Cause, root: &str) -> Vec<String> {
 /// It panicked.
 pub(super) fn guard<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|_| "the comparison failed inside".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Flat;
+
+    #[test]
+    fn a_place_is_told_with_its_file() {
+        let places = vec![("/$defs/0".to_owned(), "s.json".into()), ("/$defs/1".to_owned(), "lib/part.json".into())];
+        let flat = Flat { places, ..Flat::any() };
+        for (pointer, shown) in [
+            ("/$defs/0/not", "/not"),
+            ("/$defs/0", ""),
+            ("/$defs/1/items", "lib/part.json#/items"),
+            ("/$defs/10/items", "/$defs/10/items"),
+        ] {
+            assert_eq!(flat.shown(pointer), shown);
+        }
+        assert_eq!(Flat::any().shown("/not"), "/not");
+    }
 }

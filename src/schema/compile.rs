@@ -28,8 +28,7 @@ use std::sync::Arc;
 
 use crate::schema::Schema;
 use crate::schema::compile::library::Library;
-use crate::schema::compile::pattern::Patterns;
-use crate::schema::compile::survey::Surveyor;
+use crate::schema::compile::pattern::RegexChecker;
 
 /// Where the texts of schema files come from.
 pub trait Texts {
@@ -73,11 +72,10 @@ pub struct Compiled {
 /// Loads, checks and compiles the named schema files and all that they refer to. A root whose text and whose
 /// references' texts are what they were when `cache` was made comes back as the same [`Schema`].
 pub fn compile_all(files: &dyn Texts, roots: &[Arc<str>], limits: &SchemaLimits, cache: &SchemaCache) -> Compiled {
-    let patterns = Patterns::new(limits.regex_size);
-    let surveyor = Surveyor { patterns: &patterns };
-    let mut library = Library::new(files, limits, &cache.good);
-    let roots = load_roots(&mut library, &surveyor, roots);
-    link::link(&mut library, &surveyor);
+    let patterns = RegexChecker::new(limits.regex_size);
+    let mut library = Library::new(files, limits, &patterns, &cache.good);
+    let roots = load_roots(&mut library, roots);
+    library.link();
     cost::check(&mut library);
     for document in 0..library.documents.len() {
         rules::check(&mut library, document);
@@ -89,7 +87,7 @@ pub fn compile_all(files: &dyn Texts, roots: &[Arc<str>], limits: &SchemaLimits,
         let Some(reached) = build::reach(&library, root) else { continue };
         let fingerprint = build::fingerprint(&library, &reached);
         let known = cache.schemas.get(&fingerprint).cloned();
-        if let Some(schema) = known.or_else(|| build::build(&mut library, &reached, &patterns, fingerprint)) {
+        if let Some(schema) = known.or_else(|| build::build(&mut library, &reached, fingerprint)) {
             compiled.cache.schemas.insert(fingerprint, schema.clone());
             compiled.schemas.insert(path, schema);
         }
@@ -101,13 +99,13 @@ pub fn compile_all(files: &dyn Texts, roots: &[Arc<str>], limits: &SchemaLimits,
 }
 
 /// Loads each root once, in a fixed order.
-fn load_roots(library: &mut Library<'_>, surveyor: &Surveyor<'_>, roots: &[Arc<str>]) -> Vec<(Arc<str>, usize)> {
+fn load_roots(library: &mut Library<'_>, roots: &[Arc<str>]) -> Vec<(Arc<str>, usize)> {
     let mut seen = HashSet::new();
     let mut loaded = Vec::new();
     for path in roots.iter().filter(|path| seen.insert(Arc::clone(path))) {
         match library.load(path) {
             Ok(Some(document)) => {
-                surveyor.document(library, document);
+                library.survey(document);
                 loaded.push((path.clone(), document));
             }
             Ok(None) => {}

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use tokio::task::yield_now;
 
-use crate::config::keys;
 use crate::directory::Directory;
 use crate::lock::lock;
 use crate::message::{Epoch, Record, Seq};
@@ -22,14 +21,8 @@ use crate::store::rings::Rings;
 use crate::store::{Kind, Settings};
 use crate::time::Time;
 
-/// The kind.
-pub const KIND: Kind = Kind {
-    config: keys::Kind {
-        name: "memory",
-        doc: "in this process's memory: a restart begins a new log, and says so by a new epoch",
-    },
-    build: |settings| Arc::new(MemoryStore::new(settings)),
-};
+/// In this process's memory: a restart begins a new log, and says so by a new epoch.
+pub const KIND: Kind = Kind { name: "memory", build: |settings| Arc::new(MemoryStore::new(settings)) };
 
 /// A clock that steps back by no more than so many milliseconds is waited for, so that times follow the order of the log.
 const STEP_BACK: i64 = 60_000;

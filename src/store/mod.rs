@@ -14,13 +14,12 @@ pub use self::rings::FORGOTTEN_BYTES;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::keys;
 use crate::plugin::Store;
 
 /// One kind of store, as `[store] kind = "…"` names it.
 pub struct Kind {
-    /// Its name in the configuration, and what it is.
-    pub config: keys::Kind,
+    /// Its name in the configuration.
+    pub name: &'static str,
     /// Opens a log of this kind.
     pub build: fn(&Settings) -> Arc<dyn Store>,
 }

@@ -38,9 +38,9 @@ impl Logs {
     /// Starts to log to standard error, for the whole process. `RUST_LOG` wins over the level of the configuration.
     pub fn start(log: &Log) -> Self {
         let rust_log = env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
-        let told = if log.json { told_as_json } else { told_to_people };
+        let json = log.json;
         let queue = Queue::default();
-        let started = queue.write_to(io::stderr(), told);
+        let started = queue.write_to(io::stderr(), move |lost| told(json, lost));
         let writer = if started.is_ok() { writer(&queue) } else { BoxMakeWriter::new(io::stderr) };
         let (subscriber, logs) = build(log, rust_log.as_deref(), writer);
         // It fails when the process logs already, which is as good.
@@ -89,14 +89,6 @@ pub fn dropped() -> u64 {
 fn writer(queue: &Queue) -> BoxMakeWriter {
     let queue = queue.clone();
     BoxMakeWriter::new(move || queue.clone())
-}
-
-fn told_to_people(lost: u64) -> Vec<u8> {
-    told(false, lost)
-}
-
-fn told_as_json(lost: u64) -> Vec<u8> {
-    told(true, lost)
 }
 
 /// By a log of its own, which lets it pass whatever level is logged, and ahead of the lines that have come since.

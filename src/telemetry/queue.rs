@@ -53,7 +53,11 @@ impl Queue {
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub fn write_to(&self, sink: impl Write + Send + 'static, told: fn(u64) -> Vec<u8>) -> io::Result<()> {
+    pub fn write_to(
+        &self,
+        sink: impl Write + Send + 'static,
+        told: impl Fn(u64) -> Vec<u8> + Send + 'static,
+    ) -> io::Result<()> {
         let queue = self.clone();
         // Not of the runtime: it writes what is said before that starts and after it has ended.
         thread::Builder::new().name("log".into()).spawn(move || queue.write_all(sink, told)).map(drop)
@@ -93,7 +97,7 @@ impl Queue {
         std::mem::take(&mut lock(&self.0.waiting).lines).text
     }
 
-    fn write_all(&self, mut sink: impl Write, told: fn(u64) -> Vec<u8>) {
+    fn write_all(&self, mut sink: impl Write, told: impl Fn(u64) -> Vec<u8>) {
         loop {
             let batch = self.next();
             let mut start = 0;

@@ -81,7 +81,7 @@ async fn what_goes_between_the_subscribe_and_its_first_page_is_told() {
             Told::Message(12),
             Told::Message(13),
         ];
-        assert_eq!(told, expected, "{}", kind.config.name);
+        assert_eq!(told, expected, "{}", kind.name);
     }
 }
 
@@ -105,11 +105,11 @@ async fn what_goes_while_it_is_being_read_is_told_as_lag() {
             Item::Notice(Notice::Gap { from, to, reason, .. }) => (from.seq, to.seq, *reason),
             _ => panic!("a gap comes first"),
         };
-        assert_eq!(first, (10, 100, GapReason::Retention), "{}", kind.config.name);
+        assert_eq!(first, (10, 100, GapReason::Retention), "{}", kind.name);
         subscriber.settle(page, 11);
         publish(&store, 400).await;
         let told = read(&mut subscriber).await;
-        assert_eq!(told[0], Told::Gap(110, 500, GapReason::Lag), "{}", kind.config.name);
+        assert_eq!(told[0], Told::Gap(110, 500, GapReason::Lag), "{}", kind.name);
         assert_eq!(told.len(), 401);
     }
 }
@@ -130,7 +130,7 @@ async fn what_was_gone_when_it_was_asked_for_is_no_lag_of_who_came_before_the_fi
             subscriber.subscribe(vec![(topic, after)], None);
             let told = read(&mut subscriber).await;
             let expected: Vec<_> = before.into_iter().chain((6..=9).map(Told::Message)).collect();
-            assert_eq!(told, expected, "{}", kind.config.name);
+            assert_eq!(told, expected, "{}", kind.name);
         }
     }
 }
@@ -150,6 +150,6 @@ async fn what_goes_behind_a_window_that_had_it_all_is_lag() {
         subscriber.settle(pulled, 1);
         publish(&store, 7).await;
         let told = read(&mut subscriber).await;
-        assert_eq!(told[0], Told::Gap(1, 6, GapReason::Lag), "{}", kind.config.name);
+        assert_eq!(told[0], Told::Gap(1, 6, GapReason::Lag), "{}", kind.name);
     }
 }

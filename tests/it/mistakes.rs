@@ -8,7 +8,7 @@ use std::path::Path;
 use relay::assemble::{Loaded, load};
 use relay::config::files::{Files, Memory};
 use relay::diagnostic::render;
-use relay::files::Disk;
+use relay::disk::Disk;
 use relay::schema::compile::SchemaCache;
 use relay::time::Time;
 

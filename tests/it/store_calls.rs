@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use relay::assemble::reload::{Reloader, Trigger};
 use relay::assemble::{PROTOCOLS, build, load};
-use relay::files::Disk;
+use relay::disk::Disk;
 use relay::hub::{Hub, Size};
 use relay::live::Live;
 use relay::plugin::Store;

@@ -25,7 +25,7 @@ fn stores() -> Vec<(&'static str, Arc<dyn Store>)> {
         .map(|kind| {
             let store = (kind.build)(&SETTINGS);
             store.retain(rules(&[("a", 10, 1_000), ("f.{x}", 10, 1_000)]));
-            (kind.config.name, store)
+            (kind.name, store)
         })
         .collect();
     assert!(!stores.is_empty());

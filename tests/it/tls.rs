@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use relay::assemble::reload::{Reloader, Trigger};
 use relay::assemble::{build, load};
-use relay::files::Disk;
+use relay::disk::Disk;
 use relay::hub::connection::LAYER;
 use relay::reloads::Outcome;
 use relay::schema::compile::SchemaCache;

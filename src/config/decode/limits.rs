@@ -6,9 +6,8 @@ use crate::config::units::show_size;
 use crate::diagnostic::ServerFact;
 
 pub(super) fn limits(section: &Section<'_>) -> Limits {
-    let (body, window) = (section.size("body"), section.size("window"));
     let limits = Limits {
-        body: body.as_ref().map_or_else(|| section.default_size("body"), |(bytes, _)| *bytes),
+        body: section.size_or_default("body"),
         batch: section.count_or_default("batch"),
         frame: section.size_or_default("frame"),
         header: section.size_or_default("header"),
@@ -24,7 +23,7 @@ pub(super) fn limits(section: &Section<'_>) -> Limits {
         connections: section.count("connections").and_then(|(n, _)| usize::try_from(n).ok()),
         send_buffer: section.size_or_default("send_buffer"),
         outbound: section.size_or_default("outbound"),
-        window: window.as_ref().map_or_else(|| section.default_size("window"), |(bytes, _)| *bytes),
+        window: section.size_or_default("window"),
         family_topics: section.count_or_default("family_topics"),
         idempotency_keys: section.count_or_default("idempotency_keys"),
         idempotency_window: section.duration_or_default("idempotency_window"),
@@ -42,7 +41,7 @@ pub(super) fn limits(section: &Section<'_>) -> Limits {
         reload_poll: section.duration_or_default("reload_poll"),
     };
     if limits.window < limits.body {
-        let span = window.or(body).map_or(section.span.clone(), |(_, span)| span);
+        let span = section.place("window").or_else(|| section.place("body")).unwrap_or(section.span.clone());
         let (window, body) = (show_size(limits.window as u64), show_size(limits.body as u64));
         section.findings.report(ServerFact::WindowBelowBody { window, body }, &span);
     }

@@ -14,14 +14,14 @@ use toml::de::DeTable;
 
 use super::check;
 use super::documents::{self, Document};
-use super::files::Reading;
-use super::keys::{INCLUDABLE, Kind};
-use super::model::{Config, Server, Span, StoreConfig};
+use super::keys::INCLUDABLE;
+use super::model::{Config, Span, StoreConfig};
+use super::reading::Reading;
 use super::section::{Findings, Section};
 use super::syntax;
 use crate::diagnostic::{Diagnostic, Fact, FileFact, Sources, ValueFact};
 use crate::name::Pattern;
-use crate::spelling::nearest;
+use crate::patterns::Meter;
 use crate::time::Time;
 
 /// What came of the files.
@@ -50,15 +50,14 @@ pub(super) struct Names {
 /// Everything that is read once for the whole configuration while it is being decoded.
 struct Context<'a> {
     reading: &'a Reading<'a>,
-    stores: &'a [Kind],
     now: Time,
 }
 
-/// Reads and decodes relay.toml and what it includes. `stores` are the kinds that `[store]` may name.
-pub fn decode(reading: &Reading<'_>, stores: &[Kind], now: Time) -> Decoded {
+/// Reads and decodes relay.toml and what it includes.
+pub fn decode(reading: &Reading<'_>, now: Time) -> Decoded {
     let findings = Findings::default();
     let mut sources = Sources::default();
-    let context = Context { reading, stores, now };
+    let context = Context { reading, now };
     let mut config = Config::default();
     let mut broken = Vec::new();
     let mut keys = BTreeMap::new();
@@ -78,11 +77,18 @@ pub fn decode(reading: &Reading<'_>, stores: &[Kind], now: Time) -> Decoded {
         let open = std::iter::once(&main).chain(&documents).filter(ends);
         unfinished = open.filter_map(|document| Some(sources.get(document.file)?.path.clone())).collect();
         let included = trees.iter().zip(&documents).map(|(tree, document)| include(tree, document, &findings));
-        let names = fill(&mut config, &top, included.collect(), &context);
+        let names;
+        (config, names) = fill(&top, included.collect(), &context);
         let is_whole = broken.is_empty() && !findings.any_error();
-        check::across(&config, &names, &top.span, is_whole, &findings);
+        check::cross_checks(&config, &names, &top.span, is_whole, &findings, &mut Meter(usize::MAX));
     }
-    Decoded { config, diagnostics: sift(findings.into_inner(), broken, &sources), sources, keys, unfinished }
+    Decoded {
+        config,
+        diagnostics: drop_consequences(findings.into_inner(), broken, &sources),
+        sources,
+        keys,
+        unfinished,
+    }
 }
 
 fn collect_keys(table: &DeTable<'_>, file: usize, prefix: &str, keys: &mut BTreeMap<String, Span>) {
@@ -112,15 +118,17 @@ fn include<'a>(tree: &'a DeTable<'a>, document: &Document, findings: &'a Finding
     top
 }
 
-fn fill(config: &mut Config, top: &Section<'_>, included: Vec<Section<'_>>, context: &Context<'_>) -> Names {
+fn fill(top: &Section<'_>, included: Vec<Section<'_>>, context: &Context<'_>) -> (Config, Names) {
     let mut names = Names::default();
     version(top);
-    let section = top.table("server");
-    config.server = Server { tls: tls::tls(&section, context), ..server::server(&section) };
-    config.log = server::log(&top.table("log"));
-    config.limits = limits::limits(&top.table("limits"));
-    config.anonymous = tokens::grants(&top.table("anonymous"), &mut names);
-    config.store = store(&top.table("store"), context.stores);
+    let mut config = Config {
+        server: server::server(&top.table("server"), context),
+        log: server::log(&top.table("log")),
+        limits: limits::limits(&top.table("limits")),
+        anonymous: tokens::grants(&top.table("anonymous"), &mut names),
+        store: store(&top.table("store")),
+        ..Config::default()
+    };
     for file in std::iter::once(top).chain(&included) {
         for (name, span, section) in file.named("topics") {
             config.topics.extend(section.and_then(|s| topics::topic(name, span, &s, &config.limits, &mut names)));
@@ -129,18 +137,11 @@ fn fill(config: &mut Config, top: &Section<'_>, included: Vec<Section<'_>>, cont
             config.tokens.extend(section.and_then(|s| tokens::token(name, span, &s, context, &mut names)));
         }
     }
-    names
+    (config, names)
 }
 
-fn store(section: &Section<'_>, kinds: &[Kind]) -> StoreConfig {
-    let Some((kind, span)) = section.text("kind") else { return StoreConfig::default() };
-    let known: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
-    if !known.contains(&kind) {
-        let suggestion = nearest(kind, known.iter().copied());
-        let fact = ValueFact::UnknownKind { table: "store".to_owned(), kind: kind.to_owned(), known, suggestion };
-        section.findings.report(fact, &span);
-    }
-    StoreConfig { kind: kind.to_owned() }
+fn store(section: &Section<'_>) -> StoreConfig {
+    section.choice("kind").map_or_else(StoreConfig::default, |kind| StoreConfig { kind: kind.to_owned() })
 }
 
 fn version(top: &Section<'_>) {
@@ -150,9 +151,9 @@ fn version(top: &Section<'_>) {
     }
 }
 
-/// Puts everything in the order of the files, and leaves out what is only a consequence of a syntax error: what is said
-/// of the same line, or of the keys below a broken header, and what is said to be missing in that file.
-fn sift(mut found: Vec<Diagnostic>, broken: Vec<Diagnostic>, sources: &Sources) -> Vec<Diagnostic> {
+/// Drops what only follows from a syntax error: anything on the same line, anything below a broken header, and any "is
+/// missing" of the same file. Then sorts.
+fn drop_consequences(mut found: Vec<Diagnostic>, broken: Vec<Diagnostic>, sources: &Sources) -> Vec<Diagnostic> {
     // A key that appears twice hides nothing.
     let syntax = broken.iter().filter(|d| matches!(d.fact, Fact::File(FileFact::Syntax { .. })));
     let shadows: Vec<Span> = syntax.filter_map(|d| shadow(d.place.as_ref()?, sources)).collect();

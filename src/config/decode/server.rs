@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::config::decode::Context;
+use crate::config::decode::tls::tls;
 use crate::config::model::{Listen, Log, Server, Span};
 use crate::config::section::{Placed, Section};
 use crate::diagnostic::ServerFact;
@@ -19,7 +21,7 @@ pub(super) fn log(section: &Section<'_>) -> Log {
     }
 }
 
-pub(super) fn server(section: &Section<'_>) -> Server {
+pub(super) fn server(section: &Section<'_>, context: &Context<'_>) -> Server {
     let default = Server::default();
     let text = |name| section.text(name);
     let (listen_written, admin_written) = (text("listen"), text("admin"));
@@ -52,7 +54,7 @@ pub(super) fn server(section: &Section<'_>) -> Server {
             }
             base
         }),
-        tls: None,
+        tls: tls(section, context),
     }
 }
 

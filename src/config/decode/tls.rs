@@ -5,6 +5,7 @@ use std::sync::Arc;
 use secrecy::SecretSlice;
 
 use crate::config::decode::Context;
+use crate::config::files::{Access, MAX_FILE};
 use crate::config::mask::PEM;
 use crate::config::model::Tls;
 use crate::config::section::Section;
@@ -29,7 +30,7 @@ fn read(section: &Section<'_>, name: &'static str, context: &Context<'_>) -> Opt
         section.findings.report(ServerFact::BadTls { why }, &span);
         return None;
     }
-    match context.reading.secret(path) {
+    match context.reading.read(Access::Anywhere, path, MAX_FILE) {
         Ok(bytes) => Some((path.to_owned(), bytes)),
         Err(error) => {
             let (path, cause) = (path.to_owned(), error.to_string());

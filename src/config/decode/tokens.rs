@@ -3,10 +3,12 @@
 use sha2::{Digest, Sha256};
 
 use super::{Context, Names};
+use crate::config::files::{Access, MAX_FILE};
 use crate::config::mask;
 use crate::config::model::{Span, TokenConfig};
 use crate::config::section::Section;
 use crate::diagnostic::TokenFact;
+use crate::hex::from_hex;
 use crate::name::{Pattern, UserId};
 use crate::principal::{Grants, UserPattern};
 
@@ -66,7 +68,7 @@ fn secret_digest(name: &str, span: &Span, section: &Section<'_>, context: &Conte
             return digest;
         }
         (false, true) => {
-            if let Some(span) = section.text_at("secret") {
+            if let Some(span) = section.place("secret").filter(|_| section.is_text("secret")) {
                 section.findings.report(TokenFact::PlainSecret { name: owned() }, &span);
                 return None;
             }
@@ -88,15 +90,17 @@ fn secret(name: &str, section: &Section<'_>, context: &Context<'_>) -> Option<[u
                 return None;
             }
         },
-        (None, Some((path, span))) if !section.has("env") => match context.reading.secret(path) {
-            Ok(bytes) => (bytes.to_vec(), path, span),
-            Err(error) => {
-                let path = mask::is_path(path).then(|| path.to_owned());
-                let fact = TokenFact::SecretUnreadable { path, cause: error.to_string() };
-                findings.report(fact, &span);
-                return None;
+        (None, Some((path, span))) if !section.has("env") => {
+            match context.reading.read(Access::Anywhere, path, MAX_FILE) {
+                Ok(bytes) => (bytes.to_vec(), path, span),
+                Err(error) => {
+                    let path = mask::is_path(path).then(|| path.to_owned());
+                    let fact = TokenFact::SecretUnreadable { path, cause: error.to_string() };
+                    findings.report(fact, &span);
+                    return None;
+                }
             }
-        },
+        }
         _ => {
             // A value of the wrong type has been reported.
             if section.has("env") == section.has("file") {
@@ -141,13 +145,6 @@ fn bits(secret: &[u8]) -> f64 {
         f64::log2(94.0)
     };
     drawn.count() as f64 * each
-}
-
-fn from_hex(text: &str) -> Option<[u8; 32]> {
-    let digits: Vec<u8> =
-        text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<_>>()?;
-    let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
-    if digits.len() == 64 { bytes.try_into().ok() } else { None }
 }
 
 /// What a token or anybody may do.
@@ -202,7 +199,7 @@ fn literal(text: &str) -> Result<UserId, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ENOUGH_BITS, bits, from_hex};
+    use super::{ENOUGH_BITS, bits};
 
     #[test]
     fn a_secret_is_weak_under_128_bits() {
@@ -213,14 +210,6 @@ mod tests {
             ["0123456789abcdef0123456789abcdef", "2c5ea4c0-4067-11e9-8bad-9b1deb4d3b7d", "kQ9xkQ9xkQ9xkQ9xkQ9xkQ"]
         {
             assert!(bits(strong.as_bytes()) >= ENOUGH_BITS, "{strong}");
-        }
-    }
-
-    #[test]
-    fn a_digest_is_64_hex_digits() {
-        assert_eq!(from_hex(&"0fF0".repeat(16)), Some([0x0f, 0xf0].repeat(16).try_into().expect("32 bytes")));
-        for bad in ["", "0", &"0".repeat(63), &"0".repeat(65), &"g".repeat(64), &"é".repeat(64)] {
-            assert_eq!(from_hex(bad), None);
         }
     }
 }

@@ -159,3 +159,47 @@ fn what_a_change_of_many_members_loses_is_shown_by_an_example_only() {
         assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     }
 }
+
+/// A corrected typo in a description was refused as not to be compared, where the schema was large or had many alternatives.
+#[test]
+fn what_only_describes_is_never_compared() {
+    let either = |i: usize| json!({"anyOf": [{"required": [format!("a{i}")]}, {"required": [format!("b{i}")]}]});
+    let alternatives = json!({"type": "object", "allOf": (0..6).map(either).collect::<Value>()});
+    let member = |i: usize| (format!("member-{i}"), json!({"type": "string", "description": "x".repeat(100)}));
+    let large = json!({"type": "object", "properties": (0..1_500).map(member).collect::<serde_json::Map<_, _>>()});
+    let condition = json!({"if": {"anyOf": [{"required": ["a"]}]}, "unevaluatedProperties": false});
+    let recursive = json!({"properties": {"l": {"$ref": "#"}}});
+    let yes = Verdict { publishers: Side::Yes, subscribers: Side::Yes };
+    for plain in [alternatives, large, condition, recursive] {
+        let mut described = plain.clone();
+        described["description"] = json!("A cat");
+        described["$comment"] = json!("and a remark");
+        let (plain, described) = (schema(&plain), schema(&described));
+        assert_eq!(compare(&plain, &described), yes);
+        assert!(!plain.is_same(&described), "subscribers are told of the new words");
+    }
+    // A property may have the name of such a keyword.
+    let named = |of: &str| schema(&json!({"properties": {"description": {"type": of}}}));
+    assert_eq!(words(&compare(&named("string"), &named("integer"))), "publishers no, subscribers no");
+    // What stands in a value is no keyword either.
+    let value = |of: &str| schema(&json!({"const": {"title": of}}));
+    assert_eq!(words(&compare(&value("a"), &value("b"))), "publishers no, subscribers no");
+}
+
+/// Definitions were called after their files: the same schema under another path was another one, and could not be compared
+/// where it is recursive.
+#[test]
+fn a_file_that_is_moved_changes_nothing() {
+    let tree = || json!({"properties": {"l": {"$ref": "#"}, "n": {"type": "integer"}}});
+    let alone = |path: &str| Files::of(&[(path, tree())]).compile(&[path]).schemas.remove(path).expect("a schema");
+    let shared = |path: &str| {
+        let root = json!({"properties": {"a": {"$ref": path}, "b": {"$ref": "z.json"}}});
+        let files = Files::of(&[("s.json", root), (path, tree()), ("z.json", json!({"type": "string"}))]);
+        files.compile(&["s.json"]).schemas.remove("s.json").expect("a schema")
+    };
+    for (old, new) in [(alone("s.json"), alone("t/t.json")), (shared("defs.json"), shared("common.json"))] {
+        assert!(old.is_same(&new));
+        assert_eq!(compare(&old, &new), Verdict { publishers: Side::Yes, subscribers: Side::Yes });
+        assert_ne!(old.document(), new.document(), "subscribers see the paths");
+    }
+}

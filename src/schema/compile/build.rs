@@ -12,10 +12,9 @@ use crate::schema::canon::{Canon, Emptiness};
 use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::flatten::flatten;
 use crate::schema::compile::library::Library;
-use crate::schema::compile::pattern::Patterns;
 use crate::schema::json::Tree;
 use crate::schema::judge::{Judge, Parts};
-use crate::schema::{Schema, example};
+use crate::schema::{Schema, example, violation};
 
 /// The documents that a root reaches, itself first; `None` when something is wrong in one of them.
 pub(super) fn reach(library: &Library<'_>, root: usize) -> Option<Vec<usize>> {
@@ -54,21 +53,16 @@ pub(super) fn fingerprint(library: &Library<'_>, reached: &[usize]) -> [u8; 32] 
 }
 
 /// Compiles a root whose documents are without fault.
-pub(super) fn build(
-    library: &mut Library<'_>,
-    reached: &[usize],
-    patterns: &Patterns,
-    fingerprint: [u8; 32],
-) -> Option<Arc<Schema>> {
+pub(super) fn build(library: &mut Library<'_>, reached: &[usize], fingerprint: [u8; 32]) -> Option<Arc<Schema>> {
     let root = reached[0];
     let parts = parts(library, reached);
     // The compiler is not ours: its panic is a fault of the schema, not the end of a running server.
-    let built = catch_unwind(AssertUnwindSafe(|| parts.build(patterns.options())));
+    let built = catch_unwind(AssertUnwindSafe(|| parts.build(library.patterns.options())));
     let validator = match built {
         Ok(Ok(validator)) => validator,
         refused => {
             let (pointer, detail) = match refused {
-                Ok(Err(e)) => (place_of(&e, &library.documents[root].value), e.to_string()),
+                Ok(Err(e)) => (place_of(&e, &library.documents[root].value), violation::sentence(&e)),
                 _ => (String::new(), "the compiler of schemas gave up".to_owned()),
             };
             library.fault(root, pointer, SchemaFaultKind::Uncompilable { detail });
@@ -107,10 +101,12 @@ fn parts(library: &Library<'_>, reached: &[usize]) -> Parts {
     }
 }
 
-/// The compiler's place, where it is one of the root's document.
+/// The compiler's place, where it is one of the root's document. What breaks the rules of its own dialect is an instance
+/// of the schema that these rules are, and that schema's places are of no use to anybody.
 fn place_of(error: &ValidationError<'_>, root: &Value) -> String {
-    let pointer = error.schema_path().as_str();
-    if root.pointer(pointer).is_some() { pointer.to_owned() } else { String::new() }
+    let places = [error.instance_path().as_str(), error.schema_path().as_str()];
+    let place = places.into_iter().find(|place| !place.is_empty() && root.pointer(place).is_some());
+    place.unwrap_or_default().to_owned()
 }
 
 /// What stands under each URI: a file, and a place in it.

@@ -3,6 +3,7 @@
 //! That is what is given to subscribers, who do not have the files, and what two versions of a schema are compared by:
 //! definitions are private to a document, so that a changed file never clashes with its old self.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jsonschema::Draft;
@@ -11,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::schema::canon::Flat;
 use crate::schema::compile::dialect;
-use crate::schema::compile::library::{Document, Library};
+use crate::schema::compile::library::Library;
 use crate::schema::compile::used::Used;
 use crate::schema::json::escape;
 
@@ -37,6 +38,10 @@ const NAMES: [&str; 5] = ["$id", "$anchor", "$dynamicAnchor", "$recursiveAnchor"
 /// The same in draft 4; in others it is a word without a meaning.
 const DRAFT_4_NAME: &str = "id";
 
+/// What describes a schema and judges nothing, in any dialect.
+const ANNOTATIONS: [&str; 8] =
+    ["title", "description", "$comment", "default", "examples", "deprecated", "readOnly", "writeOnly"];
+
 /// The document that says by itself what the first of `reached` says with the others.
 ///
 /// # Errors
@@ -50,54 +55,93 @@ pub(super) fn flatten(library: &Library<'_>, reached: &[usize]) -> Result<Flat, 
     let documents: Vec<usize> = reached.iter().copied().filter(|id| used.comes_to(*id)).collect();
     let mut references = documents.iter().flat_map(|id| &library.documents[*id].references);
     if !references.any(|id| used.has(library.references[*id].from)) {
-        return Ok(Flat { document: Arc::new(used.part(reached[0], root)), root: String::new() });
+        let document = used.part(reached[0], root);
+        let mut judged = document.clone();
+        take_out(&ANNOTATIONS, library, &used, reached[0], &mut judged);
+        return Ok(Flat::alone(document, judged, root.path.clone()));
     }
     let keyword = dialect::definitions(root.draft);
-    let mut files = Map::new();
-    for id in documents {
-        files.insert(library.documents[id].path.to_string(), localized(library, &used, id, keyword)?);
-    }
-    let mut flat = Map::new();
-    if let Some(dialect) = root.value.get("$schema") {
-        flat.insert("$schema".to_owned(), dialect.clone());
-    }
-    flat.insert("$ref".to_owned(), local(keyword, root, "").into());
-    flat.insert(keyword.to_owned(), Value::Object(files));
-    let root = format!("/{keyword}/{}", escape(&root.path));
-    Ok(Flat { document: Arc::new(Value::Object(flat)), root })
+    let by_path = documents.iter().map(|id| (*id, library.documents[*id].path.to_string())).collect();
+    // In the order in which references lead to them.
+    let by_number = documents.iter().enumerate().map(|(number, id)| (*id, number.to_string())).collect();
+    let numbered = Bundle { library, used: &used, keyword, names: by_number };
+    let place = |id: &usize| (format!("/{keyword}/{}", numbered.names[id]), library.documents[*id].path.clone());
+    Ok(Flat {
+        document: Arc::new(Bundle { names: by_path, ..numbered.clone() }.of(&documents, &[])?),
+        numbered: Arc::new(numbered.of(&documents, &[])?),
+        judged: Arc::new(numbered.of(&documents, &ANNOTATIONS)?),
+        places: documents.iter().map(place).collect(),
+    })
 }
 
-/// A reference to a place in a file that is a definition.
-fn local(keyword: &str, document: &Document, pointer: &str) -> String {
-    let place = format!("/{keyword}/{}{pointer}", escape(&document.path));
-    format!("#{}", utf8_percent_encode(&place, FRAGMENT))
-}
-
-/// What is used of a file, without names of its own, with local references.
-fn localized(library: &Library<'_>, used: &Used, id: usize, keyword: &str) -> Result<Value, String> {
-    let document = &library.documents[id];
-    let mut file = used.part(id, document);
-    for node in document.nodes.iter().filter(|node| used.has(**node)) {
+/// Takes keywords out of each schema of a file that is used.
+fn take_out(keywords: &[&str], library: &Library<'_>, used: &Used, id: usize, file: &mut Value) {
+    for node in library.documents[id].nodes.iter().filter(|node| used.has(**node)) {
         if let Some(Value::Object(schema)) = file.pointer_mut(&library.nodes[*node].pointer) {
-            for name in NAMES.iter().chain((document.draft == Draft::Draft4).then_some(&DRAFT_4_NAME)) {
-                schema.shift_remove(*name);
+            keywords.iter().for_each(|keyword| drop(schema.shift_remove(*keyword)));
+        }
+    }
+}
+
+/// How several files become one document.
+#[derive(Clone)]
+struct Bundle<'a> {
+    library: &'a Library<'a>,
+    used: &'a Used,
+    /// Under which the files stand.
+    keyword: &'static str,
+    /// The name of each file's definition.
+    names: HashMap<usize, String>,
+}
+
+impl Bundle<'_> {
+    /// The document, without some keywords.
+    fn of(&self, documents: &[usize], without: &[&str]) -> Result<Value, String> {
+        let root = documents[0];
+        let mut files = Map::new();
+        for id in documents {
+            files.insert(self.names[id].clone(), self.localized(*id, without)?);
+        }
+        let mut whole = Map::new();
+        if let Some(dialect) = self.library.documents[root].value.get("$schema") {
+            whole.insert("$schema".to_owned(), dialect.clone());
+        }
+        whole.insert("$ref".to_owned(), self.local(root, "").into());
+        whole.insert(self.keyword.to_owned(), Value::Object(files));
+        Ok(Value::Object(whole))
+    }
+
+    /// A reference to a place in a file that is a definition.
+    fn local(&self, document: usize, pointer: &str) -> String {
+        let place = format!("/{}/{}{pointer}", self.keyword, escape(&self.names[&document]));
+        format!("#{}", utf8_percent_encode(&place, FRAGMENT))
+    }
+
+    /// What is used of a file, without names of its own, with local references.
+    fn localized(&self, id: usize, without: &[&str]) -> Result<Value, String> {
+        let Self { library, used, .. } = self;
+        let document = &library.documents[id];
+        let mut file = used.part(id, document);
+        take_out(&NAMES, library, used, id, &mut file);
+        if document.draft == Draft::Draft4 {
+            take_out(&[DRAFT_4_NAME], library, used, id, &mut file);
+        }
+        take_out(without, library, used, id, &mut file);
+        let references = document.references.iter().map(|id| &library.references[*id]);
+        for reference in references.filter(|reference| used.has(reference.from)) {
+            let from = &library.nodes[reference.from].pointer;
+            let Some(Value::Object(schema)) = file.pointer_mut(from) else { continue };
+            let Some(target) = reference.target.map(|target| &library.nodes[target]) else {
+                return Err(format!("it refers to `{}`", reference.text));
+            };
+            if reference.keyword != "$ref" && (schema.contains_key("$ref") || binds_late(library, &reference.text)) {
+                return Err(format!("`{}` is bound late", reference.keyword));
             }
+            schema.shift_remove(reference.keyword);
+            schema.insert("$ref".to_owned(), self.local(target.document, &target.pointer).into());
         }
+        Ok(file)
     }
-    let references = document.references.iter().map(|id| &library.references[*id]);
-    for reference in references.filter(|reference| used.has(reference.from)) {
-        let Some(Value::Object(schema)) = file.pointer_mut(&library.nodes[reference.from].pointer) else { continue };
-        let Some(target) = reference.target.map(|target| &library.nodes[target]) else {
-            return Err(format!("it refers to `{}`", reference.text));
-        };
-        if reference.keyword != "$ref" && (schema.contains_key("$ref") || binds_late(library, &reference.text)) {
-            return Err(format!("`{}` is bound late", reference.keyword));
-        }
-        schema.shift_remove(reference.keyword);
-        let target = local(keyword, &library.documents[target.document], &target.pointer);
-        schema.insert("$ref".to_owned(), target.into());
-    }
-    Ok(file)
 }
 
 /// Whether what the reference names depends on the way that led to it.

@@ -13,6 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::schema::compile::fault::{SchemaFault, SchemaFaultKind};
+use crate::schema::compile::pattern::RegexChecker;
 use crate::schema::compile::{SchemaLimits, Texts, dialect};
 use crate::schema::json::{self, Fault};
 
@@ -87,6 +88,8 @@ pub(super) struct Reference {
 pub(super) struct Library<'a> {
     pub files: &'a dyn Texts,
     pub limits: &'a SchemaLimits,
+    /// Checks regular expressions and formats.
+    pub patterns: &'a RegexChecker,
     good: &'a HashSet<[u8; 32]>,
     pub documents: Vec<Document>,
     /// `None`: it was tried, and is wrong.
@@ -104,10 +107,16 @@ pub(super) struct Library<'a> {
 }
 
 impl<'a> Library<'a> {
-    pub(super) fn new(files: &'a dyn Texts, limits: &'a SchemaLimits, good: &'a HashSet<[u8; 32]>) -> Self {
+    pub(super) fn new(
+        files: &'a dyn Texts,
+        limits: &'a SchemaLimits,
+        patterns: &'a RegexChecker,
+        good: &'a HashSet<[u8; 32]>,
+    ) -> Self {
         Self {
             files,
             limits,
+            patterns,
             good,
             documents: Vec::new(),
             by_path: HashMap::new(),
@@ -158,6 +167,10 @@ impl<'a> Library<'a> {
             return Err(fault(0..0, "", kind));
         }
         let tree = json::read(text.as_bytes(), self.limits.json_depth).map_err(|why| match why {
+            Fault::Syntax { detail, .. } if detail == json::MARKED => {
+                let detail = "a byte order mark: save the file as UTF-8 without one".to_owned();
+                fault(one_char(&text, 1, 1), "", SchemaFaultKind::Syntax { detail })
+            }
             Fault::Syntax { line, column, detail } => {
                 fault(one_char(&text, line, column), "", SchemaFaultKind::Syntax { detail })
             }
@@ -197,6 +210,11 @@ impl<'a> Library<'a> {
             nodes: Vec::new(),
             references: Vec::new(),
         })
+    }
+
+    /// The document of a node, and where in it the node stands.
+    pub(super) fn place(&self, node: usize) -> (usize, String) {
+        (self.nodes[node].document, self.nodes[node].pointer.clone())
     }
 
     /// Notes a fault at a value of a document.

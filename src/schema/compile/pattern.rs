@@ -13,12 +13,12 @@ use crate::schema::json::escape;
 use crate::schema::judge;
 
 /// Compiles patterns with the linear engine, each text once.
-pub(super) struct Patterns {
+pub(super) struct RegexChecker {
     limit: usize,
     cache: PatternCache,
 }
 
-impl Patterns {
+impl RegexChecker {
     pub(super) fn new(limit: usize) -> Self {
         Self { limit, cache: PatternCache::new() }
     }
@@ -30,7 +30,7 @@ impl Patterns {
 
     /// Checks `pattern`, `patternProperties` and `format` of one schema object.
     pub(super) fn check(&self, library: &mut Library<'_>, node: usize, schema: &Map<String, Value>, draft: Draft) {
-        let (document, place) = (library.nodes[node].document, library.nodes[node].pointer.clone());
+        let (document, place) = library.place(node);
         if let Some(Value::String(pattern)) = schema.get("pattern")
             && let Some(kind) = self.fault_of(pattern)
         {
@@ -139,13 +139,13 @@ fn beyond_linear(pattern: &str) -> Option<Beyond> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Beyond, Patterns, beyond_linear};
+    use super::{Beyond, RegexChecker, beyond_linear};
     use crate::schema::compile::SchemaFaultKind;
 
     /// A pattern with counts that is not taken for another reason was told to need more memory than it may.
     #[test]
     fn what_is_too_big_is_told_from_what_is_not_taken() {
-        let patterns = Patterns::new(1 << 16);
+        let patterns = RegexChecker::new(1 << 16);
         for pattern in [r"^(a{1000}){100}$", r"^(\p{L}{40}x){40}$", r"^[{1}]{9}(\p{L}\u{41}){999,}?$"] {
             let kind = SchemaFaultKind::RegexTooBig { pattern: pattern.to_owned(), limit: 1 << 16 };
             assert_eq!(patterns.fault_of(pattern), Some(kind));

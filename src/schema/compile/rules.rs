@@ -108,7 +108,7 @@ fn idiom(keyword: &str, value: &Value) -> Option<&'static str> {
 
 /// Warns of keywords of one schema object that are nearly known.
 pub(super) fn check_spelling(library: &mut Library<'_>, node: usize, schema: &Map<String, Value>) {
-    let (document, place) = (library.nodes[node].document, library.nodes[node].pointer.clone());
+    let (document, place) = library.place(node);
     for keyword in schema.keys().filter(|keyword| !JUDGING.contains(&keyword.as_str())) {
         if OTHERS.contains(&keyword.as_str()) || keyword.starts_with("x-") {
             continue;

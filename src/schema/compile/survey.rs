@@ -9,23 +9,16 @@ use serde_json::{Map, Value};
 use crate::schema::compile::dialect::{self, Role};
 use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::library::{Library, Node, Reference};
-use crate::schema::compile::pattern::Patterns;
 use crate::schema::compile::{rules, void};
 
-/// Walks documents into a library.
-pub(super) struct Surveyor<'p> {
-    /// Checks regular expressions and formats.
-    pub patterns: &'p Patterns,
-}
-
-impl Surveyor<'_> {
+impl Library<'_> {
     /// Walks a whole document.
-    pub(super) fn document(&self, library: &mut Library<'_>, document: usize) -> usize {
-        let (value, draft) = (library.documents[document].value.clone(), library.documents[document].draft);
-        let base = Arc::new(library.documents[document].base.clone());
-        let root = self.node(library, document, String::new(), &value, &base, draft);
+    pub(super) fn survey(&mut self, document: usize) -> usize {
+        let (value, draft) = (self.documents[document].value.clone(), self.documents[document].draft);
+        let base = Arc::new(self.documents[document].base.clone());
+        let root = self.node(document, String::new(), &value, &base, draft);
         let own = base.as_str().to_owned();
-        let same = library.resources.entry(own).or_default();
+        let same = self.resources.entry(own).or_default();
         if !same.contains(&root) {
             same.push(root);
         }
@@ -34,69 +27,73 @@ impl Surveyor<'_> {
 
     /// Walks the schema at `pointer`, which stands in a resource with that base and dialect; once.
     pub(super) fn node(
-        &self,
-        library: &mut Library<'_>,
+        &mut self,
         document: usize,
         pointer: String,
         schema: &Value,
         base: &Arc<Uri<String>>,
         draft: Draft,
     ) -> usize {
-        if let Some(known) = library.by_place.get(&(document, pointer.clone())) {
+        if let Some(known) = self.by_place.get(&(document, pointer.clone())) {
             return *known;
         }
-        let id = library.nodes.len();
-        library.by_place.insert((document, pointer.clone()), id);
-        library.documents[document].nodes.push(id);
-        library.nodes.push(Node { document, pointer, draft, base: base.clone(), same: Vec::new() });
+        let id = self.nodes.len();
+        self.by_place.insert((document, pointer.clone()), id);
+        self.documents[document].nodes.push(id);
+        self.nodes.push(Node { document, pointer, draft, base: base.clone(), same: Vec::new() });
         if let Value::Object(schema) = schema {
-            let draft = self.dialect(library, id, schema, draft);
-            self.names(library, id, schema, draft);
-            refer(library, id, schema, draft);
-            if !library.documents[document].known_good {
-                self.patterns.check(library, id, schema, draft);
-                rules::check_spelling(library, id, schema);
-                void::check(library, id, schema, draft);
+            let draft = self.dialect(id, schema, draft);
+            self.names(id, schema, draft);
+            refer(self, id, schema, draft);
+            if !self.documents[document].known_good {
+                let patterns = self.patterns;
+                patterns.check(self, id, schema, draft);
+                rules::check_spelling(self, id, schema);
+                void::check(self, id, schema, draft);
             }
-            self.below(library, id, schema, draft);
+            self.below(id, schema, draft);
         }
         id
     }
 
     /// A resource that stands inside of a document may name a dialect of its own.
-    fn dialect(&self, library: &mut Library<'_>, id: usize, schema: &Map<String, Value>, draft: Draft) -> Draft {
-        let inner =
-            schema.get("$schema").and_then(Value::as_str).map_or(draft, |uri| match Draft::from_schema_uri(uri) {
-                Draft::Unknown => draft,
-                inner => inner,
-            });
-        library.nodes[id].draft = inner;
+    fn dialect(&mut self, id: usize, schema: &Map<String, Value>, draft: Draft) -> Draft {
+        let inner = match schema.get("$schema").and_then(Value::as_str).map(|uri| (uri, Draft::from_schema_uri(uri))) {
+            None => draft,
+            Some((uri, Draft::Unknown)) => {
+                let (document, pointer) = (self.nodes[id].document, format!("{}/$schema", self.nodes[id].pointer));
+                self.fault(document, pointer, SchemaFaultKind::UnknownDialect { uri: uri.to_owned() });
+                draft
+            }
+            Some((_, inner)) => inner,
+        };
+        self.nodes[id].draft = inner;
         inner
     }
 
-    fn names(&self, library: &mut Library<'_>, id: usize, schema: &Map<String, Value>, draft: Draft) {
+    fn names(&mut self, id: usize, schema: &Map<String, Value>, draft: Draft) {
         let classic = dialect::ref_stands_alone(draft);
         if classic && schema.contains_key("$ref") {
             return;
         }
         let keyword = if draft == Draft::Draft4 { "id" } else { "$id" };
         if let Some(text) = schema.get(keyword).and_then(Value::as_str) {
-            match uri::resolve_against(&library.nodes[id].base.borrow(), text) {
+            match uri::resolve_against(&self.nodes[id].base.borrow(), text) {
                 Err(_) => {
-                    let Node { document, pointer, .. } = &library.nodes[id];
+                    let Node { document, pointer, .. } = &self.nodes[id];
                     let (document, pointer) = (*document, format!("{pointer}/{keyword}"));
                     let uri = text.to_owned();
-                    library.fault(document, pointer, SchemaFaultKind::InvalidUri { keyword, uri });
+                    self.fault(document, pointer, SchemaFaultKind::InvalidUri { keyword, uri });
                 }
-                Ok(_) if classic && text.starts_with('#') => self.anchor(library, id, keyword, &text[1..]),
+                Ok(_) if classic && text.starts_with('#') => self.anchor(id, keyword, &text[1..]),
                 Ok(own) => {
                     let own = own.as_str().split('#').next().unwrap_or_default().to_owned();
-                    let nodes = library.resources.entry(own.clone()).or_default();
+                    let nodes = self.resources.entry(own.clone()).or_default();
                     nodes.push(id);
                     let nodes = nodes.clone();
-                    only_one(library, &nodes, keyword, text);
+                    only_one(self, &nodes, keyword, text);
                     if let Ok(base) = uri::from_str(&own) {
-                        library.nodes[id].base = Arc::new(base);
+                        self.nodes[id].base = Arc::new(base);
                     }
                 }
             }
@@ -108,31 +105,31 @@ impl Surveyor<'_> {
         };
         for keyword in anchors {
             if let Some(name) = schema.get(*keyword).and_then(Value::as_str) {
-                self.anchor(library, id, keyword, name);
+                self.anchor(id, keyword, name);
                 if *keyword == "$dynamicAnchor" {
-                    *library.dynamic.entry(name.to_owned()).or_default() += 1;
+                    *self.dynamic.entry(name.to_owned()).or_default() += 1;
                 }
             }
         }
     }
 
-    fn anchor(&self, library: &mut Library<'_>, id: usize, keyword: &'static str, name: &str) {
-        let base = library.nodes[id].base.as_str().to_owned();
-        let nodes = library.anchors.entry((base, name.to_owned())).or_default();
+    fn anchor(&mut self, id: usize, keyword: &'static str, name: &str) {
+        let base = self.nodes[id].base.as_str().to_owned();
+        let nodes = self.anchors.entry((base, name.to_owned())).or_default();
         nodes.push(id);
         let nodes = nodes.clone();
-        only_one(library, &nodes, keyword, name);
+        only_one(self, &nodes, keyword, name);
     }
 
-    fn below(&self, library: &mut Library<'_>, id: usize, schema: &Map<String, Value>, draft: Draft) {
+    fn below(&mut self, id: usize, schema: &Map<String, Value>, draft: Draft) {
         let (document, pointer, base) = {
-            let node = &library.nodes[id];
+            let node = &self.nodes[id];
             (node.document, node.pointer.clone(), node.base.clone())
         };
         for (place, value, role) in dialect::subschemas(schema, draft) {
-            let child = self.node(library, document, format!("{pointer}{place}"), value, &base, draft);
+            let child = self.node(document, format!("{pointer}{place}"), value, &base, draft);
             if role == Role::Same {
-                library.nodes[id].same.push(child);
+                self.nodes[id].same.push(child);
             }
         }
     }

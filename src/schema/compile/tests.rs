@@ -40,6 +40,11 @@ fn a_file_that_is_no_json() {
         "{\n  \"type\": \"object\",\n  \"$defs\": {\"a\": 1, \"b\": {},\n \"a\": 2}}",
         "a.json:4:2 \"a\" [schema-duplicate-key] the key `a` appears twice in this object",
     );
+    // The words were those for a caller: "send UTF-8 without one".
+    check_one(
+        "\u{feff}{}",
+        "a.json:1:1 \u{feff} [schema-syntax] not JSON: a byte order mark: save the file as UTF-8 without one",
+    );
     let deep = "{\"not\":".repeat(65) + "true" + &"}".repeat(65);
     check_one(&deep, "a.json:1:449 { [schema-too-deep] nested deeper than `limits.json_depth` allows (64)");
     let large = format!("{{\"title\": \"{}\"}}", "x".repeat(1 << 20));
@@ -375,4 +380,19 @@ fn unchanged_schemas_are_the_very_same() {
     let limits = SchemaLimits { regex_size: 1 << 19, ..LIMITS };
     let limited = compile_all(&files, &roots, &limits, &changed.cache);
     assert!(!Arc::ptr_eq(&changed.schemas["b.json"], &limited.schemas["b.json"]));
+}
+
+/// What breaks the rules of a dialect inside was told at the first character of the file, in words of the compiler.
+#[test]
+fn a_part_in_another_dialect_is_told_with_its_place() {
+    check_one(
+        r#"{"properties": {"a": {"$schema": "http://json-schema.org/draft-04/schema#", "exclusiveMinimum": "x"}}}"#,
+        "a.json:1:97 \"x\" [schema-uncompilable] a number is expected, not a string",
+    );
+    // It was taken for the dialect outside without a word.
+    check_one(
+        r#"{"properties": {"a": {"$schema": "https://example.com/foo"}}}"#,
+        "a.json:1:34 \"https://example.com/foo\" [schema-unknown-dialect] `$schema` names no known dialect: \
+         `https://example.com/foo`",
+    );
 }

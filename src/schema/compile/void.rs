@@ -36,7 +36,7 @@ const REPLACED: [(&str, &str); 2] = [("$recursiveRef", "`$dynamicRef`"), ("addit
 
 /// Warns of the keywords of one schema object that have no effect there.
 pub(super) fn check(library: &mut Library<'_>, node: usize, schema: &Map<String, Value>, draft: Draft) {
-    let (document, place) = (library.nodes[node].document, library.nodes[node].pointer.clone());
+    let (document, place) = library.place(node);
     for keyword in schema.keys() {
         if let Some(why) = why(keyword, schema, draft) {
             let kind = SchemaFaultKind::VoidKeyword { keyword: keyword.clone(), why };

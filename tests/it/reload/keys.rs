@@ -60,7 +60,7 @@ async fn every_key_is_live_or_refused_by_name() {
     let (mut live, mut refused) = (0, Vec::new());
     for key in KEYS.iter().filter(|key| matches!(key.table, "server" | "log" | "limits" | "store")) {
         let path = key.path();
-        if key.kind == Type::Table {
+        if key.value == Type::Table {
             continue;
         }
         if path == "store.kind" {
@@ -68,7 +68,7 @@ async fn every_key_is_live_or_refused_by_name() {
             refused.push(path);
             continue;
         }
-        let text = with(&path, &another(&path, key.kind));
+        let text = with(&path, &another(&path, key.value));
         site.place.write("relay.toml", &text);
         let answer = call(site.admin, "POST /reload HTTP/1.1\r\n", "").await;
         let report = answer.json();

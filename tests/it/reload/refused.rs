@@ -50,8 +50,8 @@ async fn a_bad_file_of_every_kind_changes_nothing() {
     assert_eq!(site.live.reloads.counts(), (0, seen));
     assert!(Path::new("tests/config/bad").is_dir());
     fs::remove_file(site.place.0.join("relay.toml")).expect("it is there");
-    let help = "put the file back: until then the configuration in force stays as it is";
-    assert_eq!(site.reload().await.json()["diagnostics"][0]["help"], help);
+    let help = site.reload().await.json()["diagnostics"][0]["help"].to_string();
+    assert!(help.contains("a relay that runs keeps its configuration until the file is back"), "{help}");
     site.change(&good).await;
     assert!(Arc::ptr_eq(&running, &site.live.snapshot()), "it is what runs already");
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use relay::assemble::reload::Reloader;
 use relay::assemble::{PROTOCOLS, build, load};
-use relay::files::Disk;
+use relay::disk::Disk;
 use relay::name::TopicName;
 use relay::reload;
 use relay::schema::compile::SchemaCache;

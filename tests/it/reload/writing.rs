@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use relay::assemble::reload::{Looked, Trigger};
+use relay::assemble::reload::{Look, Trigger};
 use relay::reloads::Outcome;
 
 use super::site::{HEAD, Place, Site, token, with_topics};
@@ -240,16 +240,16 @@ async fn no_beginning_of_a_file_is_taken_for_the_file() {
     for end in 0..next.len() {
         site.place.write("relay.toml", &next[..end]);
         match site.reloader.look(Trigger::File, false, None).await {
-            Looked::Suspicious(_) => {}
-            Looked::Unseen => panic!("there are descriptors"),
-            Looked::Done(report) => {
+            Look::HalfWritten(_) => {}
+            Look::Unstable => panic!("there are descriptors"),
+            Look::Done(report) => {
                 assert!(matches!(report.result, Outcome::Refused(_)), "{end}: {:?}", &next[..end]);
             }
         }
     }
     assert!(std::sync::Arc::ptr_eq(&running, &site.live.snapshot()));
     site.place.write("relay.toml", &next);
-    assert!(matches!(site.reloader.look(Trigger::File, false, None).await, Looked::Done(_)));
+    assert!(matches!(site.reloader.look(Trigger::File, false, None).await, Look::Done(_)));
     assert_eq!(site.live.snapshot().config.limits.subscriptions, 120);
 }
 
@@ -265,9 +265,9 @@ async fn an_included_file_without_an_end_excuses_no_other() {
     let next = main(120);
     let cut = next.strip_suffix("20\n").expect("the last line");
     site.place.write("relay.toml", cut);
-    assert!(matches!(site.reloader.look(Trigger::File, false, None).await, Looked::Suspicious(_)));
+    assert!(matches!(site.reloader.look(Trigger::File, false, None).await, Look::HalfWritten(_)));
     site.place.write("relay.toml", &next);
-    assert!(matches!(site.reloader.look(Trigger::File, false, None).await, Looked::Done(_)));
+    assert!(matches!(site.reloader.look(Trigger::File, false, None).await, Look::Done(_)));
     assert_eq!(site.live.snapshot().config.limits.subscriptions, 120);
 }
 

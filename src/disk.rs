@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::config::files::{FileError, Files, MAX_FILE};
+use crate::config::files::{Access, FileError, Files};
 
 /// A relay.toml on the disk and what lies around it.
 #[derive(Debug, Clone)]
@@ -46,18 +46,15 @@ impl Disk {
 }
 
 impl Files for Disk {
-    fn read(&self, path: &str, limit: usize) -> Result<Vec<u8>, FileError> {
-        read(&self.inside(path)?, limit)
-    }
-
-    fn main(&self) -> Result<Vec<u8>, FileError> {
-        let path = self.resolve(&self.name);
-        fs::metadata(&path).map_err(|error| missing(&self.name, error))?;
-        read(&path, MAX_FILE)
-    }
-
-    fn secret(&self, path: &str) -> Result<Vec<u8>, FileError> {
-        read(&self.resolve(path), MAX_FILE)
+    fn read(&self, access: Access, path: &str, limit: usize) -> Result<Vec<u8>, FileError> {
+        let place = match access {
+            Access::Inside => self.inside(path)?,
+            Access::Main | Access::Anywhere => self.resolve(path),
+        };
+        if access == Access::Main {
+            fs::metadata(&place).map_err(|error| missing(path, error))?;
+        }
+        read(&place, limit)
     }
 
     fn list(&self, directory: &str) -> Result<Vec<String>, FileError> {

@@ -1,0 +1,54 @@
+use std::time::{Duration, Instant};
+
+use crate::config::syntax;
+
+/// The places of what stands twice, each with where it stood first, as lines from 1.
+fn twice(text: &str) -> Vec<(usize, Option<usize>)> {
+    let (_, diagnostics) = syntax::parse(text, 0);
+    let line = |at: usize| 1 + text[..at].matches('\n').count();
+    let lines = diagnostics.iter().map(|d| {
+        let place = d.place.as_ref().expect("a place");
+        (line(place.bytes.start), d.related.first().map(|first| line(first.span.bytes.start)))
+    });
+    lines.collect()
+}
+
+/// The first header was looked for as a line of text: it was found in a description, and not where it had a comment or
+/// was indented.
+#[test]
+fn a_header_is_found_where_it_is_one() {
+    for (text, expected) in [
+        ("[topics.d]\na = 1\n[topics.d]\n", (3, Some(1))),
+        ("[topics.c]\nd = \"\"\"\n[topics.d]\n\"\"\"\n[topics.d]\n[topics.d]\n", (6, Some(5))),
+        ("[topics.c]\nd = [\n[\"a\"]\n]\n[\"a\"]\n[\"a\"]\n", (6, Some(5))),
+        ("[topics.c]   # one\n[topics.c]\n", (2, Some(1))),
+        ("[topics.c]\n[topics.c] # two\n", (2, Some(1))),
+        ("[topics.\"a # b\"]\n[topics.\"a # c\"]\n[topics.\"a # c\"]\n", (3, Some(2))),
+        ("[topics.\"c\"]\r\n  [topics . \"c\" ]\r\n", (2, Some(1))),
+        ("a = 1\n[topics.c]\na = 1\nb = 2\na = 3\n", (5, Some(3))),
+        ("a = { b = 1, b = 2 }\n", (1, Some(1))),
+        ("[topics]\nc = 1\n[topics.c]\n", (3, None)),
+    ] {
+        assert_eq!(twice(text), [expected], "{text}");
+    }
+}
+
+/// For each key the text was searched for the next header: 20,000 keys took more than a minute.
+#[test]
+fn thousands_that_stand_twice_are_told_in_one_walk() {
+    let took = |keys: usize| {
+        let text: String = (0..keys).map(|n| format!("k{n} = 1\nk{n} = 2\n")).collect();
+        let best = (0..3).map(|_| {
+            let began = Instant::now();
+            assert_eq!(twice_count(&text), keys);
+            began.elapsed()
+        });
+        best.min().unwrap_or(Duration::MAX)
+    };
+    let (few, many) = (took(500), took(8_000));
+    assert!(many < few * 64, "{few:?} for 500, {many:?} for 8,000");
+}
+
+fn twice_count(text: &str) -> usize {
+    syntax::parse(text, 0).1.len()
+}
