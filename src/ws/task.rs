@@ -258,7 +258,13 @@ impl Task {
         } else if std::mem::take(&mut self.holding_back) {
             return Poll::Ready(Next::Pump);
         } else {
-            match self.subscriber.connection().poll_rest(cx, || self.live.hub.clock()) {
+            let Self { live, vitals, subscriber, .. } = self;
+            let taken = || {
+                let now = live.hub.clock();
+                vitals.heard(now);
+                now
+            };
+            match subscriber.connection().poll_rest(cx, taken) {
                 Poll::Ready(Ok(())) => {
                     self.answering = false;
                     return Poll::Ready(Next::Pump);

@@ -1,7 +1,8 @@
 //! Signs of life, and what is due when they fail to come.
 //!
-//! Any inbound byte and any progress of a write is life; only a connection that shows neither is pinged. Times are
-//! milliseconds of the hub's clock.
+//! Only what comes from the peer is life: an inbound byte, or that the kernel takes some of what was unsent, for which its
+//! peer must have acknowledged something. That the kernel takes a delivery says nothing: it does so for a while for a peer
+//! that is gone. Times are milliseconds of the hub's clock.
 
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ impl Vitals {
         Self { opened: now, heard: now, pinged: None, commands: (0, 0), stranger: None }
     }
 
-    /// A byte has arrived.
+    /// A byte has arrived, or some of what was unsent has left.
     pub(super) fn heard(&mut self, now: u64) {
         self.heard = now;
         self.pinged = None;
@@ -50,10 +51,6 @@ impl Vitals {
         }
         self.commands.1 += 1;
         self.commands.1 <= limit
-    }
-
-    fn last(&self, connection: &Connection) -> u64 {
-        self.heard.max(connection.progress())
     }
 
     /// How long until the next look.
@@ -99,14 +96,13 @@ impl Vitals {
         let credential = principal.map(|principal| (principal.lasts(), Vital::End(Close::TokenExpired)));
         let stranger = self.stranger.as_ref();
         let stranger = stranger.map(|_| (from(self.opened, limits.auth_timeout), Vital::End(Close::AuthTimeout)));
-        let last = self.last(connection);
         let sign = match self.pinged {
             // A socket that takes nothing would not take a ping either.
             _ if connection.has_rest() => {
                 (from(connection.progress().max(self.opened), limits.write_stall), Vital::Stalled)
             }
-            Some(pinged) if pinged >= last => (from(pinged, limits.pong_timeout), Vital::End(Close::NoSignOfLife)),
-            _ => (from(last, limits.ping_interval), Vital::Ping),
+            Some(pinged) => (from(pinged, limits.pong_timeout), Vital::End(Close::NoSignOfLife)),
+            None => (from(self.heard, limits.ping_interval), Vital::Ping),
         };
         // The end of a credential says more than that there was no sign of life.
         let sooner = |first: (Duration, Vital), next: (Duration, Vital)| if next.0 <= first.0 { next } else { first };
