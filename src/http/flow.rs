@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 use futures::task::AtomicWaker;
 
 use crate::close::Close;
+use crate::hub::answer::Answer;
 use crate::hub::connection::Connection;
-use crate::hub::subscriber::Subscriber;
 use crate::lock::lock;
 
 /// Shared by a connection's socket, which knows, and the answer, which asks.
@@ -53,15 +53,15 @@ enum Stage {
 /// For whom it is held.
 #[derive(Default)]
 pub enum Holder {
-    /// For none that counts.
+    /// Nobody's: not counted in `limits.outbound`.
     #[default]
     Nobody,
     /// A stream, until it has ended.
     Stream(Arc<Connection>),
-    /// One answer: a subscriber of nothing, so that it is counted and dropped as they are.
-    Answer(Subscriber),
-    /// An answer that is counted, and stays until its peer has taken it or has stood still for `limits.write_stall`. It is
-    /// no member of a shard, so that `Hub::shed` does not pick it.
+    /// One answer that can be asked for again, and is the first to be cut.
+    Answer(Answer),
+    /// An answer that is counted, and stays until its peer has taken it or has stood still for `limits.write_stall`: the hub does
+    /// not know it, so that `Hub::shed` does not pick it.
     MustDeliver(Arc<Connection>),
 }
 
@@ -70,7 +70,7 @@ impl Holder {
         match self {
             Self::Nobody => None,
             Self::Stream(connection) | Self::MustDeliver(connection) => Some(connection),
-            Self::Answer(subscriber) => Some(subscriber.connection()),
+            Self::Answer(answer) => Some(answer.connection()),
         }
     }
 }

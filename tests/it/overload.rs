@@ -222,6 +222,35 @@ async fn of_those_at_one_message_whoever_takes_nothing_goes_first() {
     rig.end().await;
 }
 
+/// An answer that can be asked for again was made at the head, so that every subscriber that was behind stood further back,
+/// and was dropped in its place: strangers with GETs kept subscribers out.
+#[tokio::test]
+async fn an_answer_that_can_be_asked_for_again_is_cut_before_a_subscriber_is_dropped() {
+    let rig = Rig::start(|config| {
+        config.anonymous = grants(&["cats"], &["cats"], &[]);
+        config.limits.outbound = 4 * BUDGET;
+    })
+    .await;
+    assert_eq!(rig.post("/publish/cats", "", "1").await.status, 200);
+    let (slow, _far) = duplex(64);
+    let mut subscriber = rig.live.hub.subscriber(slow, &RelayV1);
+    subscriber.reply(&mut Context::from_waker(Waker::noop()), &[b'x'; 1_000]);
+    let body = format!("\"{}\"", "x".repeat(200 << 10));
+    for _ in 0..4 {
+        assert_eq!(rig.post("/publish/cats", "", &body).await.status, 200);
+    }
+    let outbound = &rig.live.hub.outbound;
+    let held = outbound.held();
+    let mut peer = Peer::new(narrow(rig.public).await);
+    peer.send("GET /history/cats HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    until("an answer is held", || outbound.held() > held + (100 << 10)).await;
+    assert_eq!(rig.live.hub.shed(outbound.held() - 1), 1);
+    assert_eq!(subscriber.connection().ending(), None);
+    until("the answer is cut", || outbound.held() == held).await;
+    drop(peer);
+    rig.end().await;
+}
+
 /// A WebSocket whose peer will send nothing more.
 async fn silent(rig: &Rig) -> Peer<TcpStream> {
     let mut peer = rig.connect().await;
