@@ -78,9 +78,6 @@ impl<S> HttpSocket<S> {
 
     /// Ready when a header has been waited for too long.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.flow.expects_no_request() {
-            return Poll::Ready(());
-        }
         let due = self.waits_since + self.header_timeout;
         let overdue = self.overdue.get_or_insert_with(|| Box::pin(sleep_until(due)));
         loop {
@@ -150,6 +147,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for HttpSocket<S> {
         let read = Pin::new(&mut this.socket).poll_read(cx, buf);
         if read.is_ready() || !this.flow.is_waiting() {
             return read;
+        }
+        // Only a read waits for a request: behind an answer hyper ends the connection by itself, and lingers.
+        if this.flow.expects_no_request() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         this.poll_overdue(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -290,6 +291,26 @@ mod tests {
         })
         .await;
         assert_eq!(began.elapsed(), HEADER, "it is woken");
+    }
+
+    /// It was taken for a header that is not waited for any more: the socket was dropped with the rest of the request unread, and
+    /// the reset overtook the answer.
+    #[tokio::test(start_paused = true)]
+    async fn the_last_answer_of_a_drain_is_no_error_however_long_it_took() {
+        let (near, mut far) = duplex(64);
+        let flow = Flow::default();
+        let mut near = HttpSocket::new(near, HEADER, Duration::from_secs(30), flow.clone());
+        let mut byte = [0];
+        assert!(tokio::time::timeout(Duration::from_secs(1), near.read(&mut byte)).await.is_err(), "not yet");
+        far.write_all(b"x").await.expect("there is room");
+        near.read_exact(&mut byte).await.expect("a request");
+        flow.request_came();
+        tokio::time::sleep(HEADER + Duration::from_secs(2)).await;
+        flow.expect_no_request();
+        flow.answer_came();
+        near.write_all(b"503").await.expect("there is room");
+        near.flush().await.expect("all of it has left");
+        assert_eq!(near.read(&mut byte).await.expect_err("no request is waited for").kind(), ErrorKind::TimedOut);
     }
 
     #[tokio::test]
