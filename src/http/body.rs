@@ -58,15 +58,20 @@ pub struct Arrived {
     pub principal: Arc<Principal>,
 }
 
-/// Waits for a body of the expected media types. Who calls is asked before it is read, so that a stranger's body is not,
-/// and asked again if the configuration has changed meanwhile: a request is judged by what is in force when it is whole.
+/// Waits for a body of the expected media types. A stranger's is not read: `caller` is what [`Call::identify`] has said, and
+/// it is asked again if the configuration has changed meanwhile: a request is judged by what is in force when it is whole.
 ///
 /// # Errors
 /// 415 or 413 by what is announced, 401 or 429 by who calls, and what can go wrong while the body is read.
-pub async fn arrive(call: &Call, body: impl TryStream<Ok: Buf>, expected: Expected) -> Result<Arrived, Refusal> {
+pub async fn arrive(
+    call: &Call,
+    caller: Result<Arc<Principal>, Refusal>,
+    body: impl TryStream<Ok: Buf>,
+    expected: Expected,
+) -> Result<Arrived, Refusal> {
     let before = &call.snapshot;
     let media = announce(call, &before.config.limits, expected)?;
-    let principal = call.identify(before).await?;
+    let principal = caller?;
     // An anonymous caller without a grant is told so whatever it says; it used to send all of its body first.
     if principal.token.is_none() && principal.grants.is_empty() {
         return Err(Refusal::Unauthenticated { wrong: false });

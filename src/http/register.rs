@@ -56,7 +56,8 @@ async fn try_unregister(id: &str, call: &Call) -> Result<Response, Refusal> {
 
 async fn try_register(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
     Params::none(&call.uri)?;
-    let Arrived { body, snapshot, principal, .. } = arrive(call, body, Expected::Json).await?;
+    let Arrived { body, snapshot, principal, .. } =
+        arrive(call, call.identify(&call.snapshot).await, body, Expected::Json).await?;
     let Request { user_id, topics } = parse(&body, snapshot.config.limits.json_depth)?;
     let topics = distinct(topics.iter().map(|text| query::topics(text)).collect::<Result<Vec<_>, _>>()?);
     let most = snapshot.config.limits.subscriptions;

@@ -191,7 +191,7 @@ impl Task {
         match ingest::publish(&self.live, snapshot, publisher, &publication).await {
             Ok(message) => self.tell(&Notice::Ok { id, message: Some(message) }),
             Err(refusal) => {
-                log_refused(publication.topic.as_str(), principal.name(), self.peer, &refusal);
+                log_refused(publication.topic.as_str(), Some(&principal), self.peer, &refusal);
                 let refusal = match refusal {
                     // In the command, which may have such a member too.
                     Refusal::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer: format!("/data{pointer}") },
