@@ -69,7 +69,7 @@ pub struct Hub {
     window: Window,
     shards: Box<[Arc<Shard>]>,
     next: AtomicUsize,
-    /// The newest message that is for one user only.
+    /// The newest message that is for one user only. See [`Hub::others_passed`].
     addressed: AtomicU64,
     topics: ArcSwap<Directory<Arc<Topic>>>,
     answers: Mutex<Answers>,
@@ -215,6 +215,12 @@ impl Hub {
         }
         self.outbound.dropped.add(shed as u64);
         shed
+    }
+
+    /// Whether messages for one user only stand behind a seq. A reader that stays there, because none of them was for it, would
+    /// be told a gap once they are evicted: so it is given a newer position, by [`Subscriber::refresh_position`] or in an answer.
+    pub fn others_passed(&self, since: Seq) -> bool {
+        since < self.addressed.load(Ordering::Relaxed)
     }
 
     /// What is subscribed to now, with how often, for the metrics. Several entries may be the same.

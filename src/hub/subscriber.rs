@@ -8,7 +8,6 @@ mod pull;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Context;
 
 use crate::footprint::in_list;
@@ -156,12 +155,10 @@ impl Subscriber {
         self.index();
     }
 
-    /// Has `synced` told once more where messages for other users have passed since it was told last. Whoever resumed from
-    /// before them would be told a gap as soon as they are evicted, although none of them was for this one. Answers
-    /// whether there is something to tell; never so for one that is not live, which comes to its own `synced`.
+    /// Has `synced` told once more where [`Hub::others_passed`] since it was told last. Answers whether there is something to
+    /// tell; never so for one that is not live, which comes to its own `synced`.
     pub fn refresh_position(&mut self) -> bool {
-        let passed = self.told < self.hub.addressed.load(Ordering::Relaxed);
-        let due = passed && !self.subscriptions.is_empty() && self.is_live();
+        let due = self.hub.others_passed(self.told) && !self.subscriptions.is_empty() && self.is_live();
         if due {
             self.take_back();
             self.schedule_synced(self.hub.head().seq, None);
