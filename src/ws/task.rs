@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -210,13 +211,14 @@ impl Task {
             // A command, or a reload, may have brought something nearer: the end of a credential, for one.
             self.hasten(timer.as_mut());
             // A peer that never stops sending keeps `poll_next` from its timer.
-            if timer.deadline() <= Instant::now() {
-                if let Err(ending) = self.look() {
-                    return ending;
-                }
-                timer.as_mut().reset(self.due());
-            }
-            let next = poll_fn(|cx| self.poll_next(cx, timer.as_mut())).await;
+            let next = match timer.deadline() <= Instant::now() {
+                true => self.tick(timer.as_mut()),
+                false => None,
+            };
+            let next = match next {
+                Some(next) => next,
+                None => poll_fn(|cx| self.poll_next(cx, timer.as_mut())).await,
+            };
             let done = match next {
                 Next::Arrived => Ok(()),
                 Next::Pump => Box::pin(self.pump()).await,
@@ -284,12 +286,8 @@ impl Task {
             }
         }
         while timer.as_mut().poll(cx).is_ready() {
-            if let Err(ending) = self.look() {
-                return Poll::Ready(Next::End(ending));
-            }
-            timer.as_mut().reset(self.due());
-            if self.subscriber.refresh_position() {
-                return Poll::Ready(Next::Pump);
+            if let Some(next) = self.tick(timer.as_mut()) {
+                return Poll::Ready(next);
             }
         }
         Poll::Pending
@@ -368,25 +366,39 @@ impl Task {
         }
     }
 
-    fn due(&self) -> Instant {
-        let clock = self.live.hub.clock();
-        let principal = self.principal.as_deref();
+    fn next_vital(&self) -> (Duration, Vital) {
         let snapshot = self.live.snapshot();
-        let wait = self.vitals.due(&snapshot.config.limits, clock, self.subscriber.connection(), principal);
-        Instant::now() + wait
+        let clock = self.live.hub.clock();
+        self.vitals.next(&snapshot.config.limits, clock, self.subscriber.connection(), self.principal.as_deref())
     }
 
-    /// Looks after the connection when it is time to.
-    fn look(&mut self) -> Result<(), Ending> {
-        let snapshot = self.live.snapshot();
-        let clock = self.live.hub.clock();
-        let principal = self.principal.as_deref();
-        match self.vitals.look(&snapshot.config.limits, clock, self.subscriber.connection(), principal) {
-            Vital::Well => Ok(()),
-            Vital::Ping => self.send(frame::frame(Opcode::Ping, b"")),
-            Vital::End(close) => Err(close.into()),
-            Vital::Stalled => Err(Ending::Gone("nothing could be written for `limits.write_stall`")),
+    fn due(&self) -> Instant {
+        // The timer's resolution; and a look that finds nothing must not spin.
+        Instant::now() + self.next_vital().0 + Duration::from_millis(1)
+    }
+
+    /// Looks after the connection, which it is time to, and sets the timer anew; answers what else is to be done.
+    fn tick(&mut self, timer: Pin<&mut Sleep>) -> Option<Next> {
+        let now = self.live.hub.clock();
+        let done = match self.next_vital() {
+            (wait, _) if !wait.is_zero() => Ok(()),
+            (_, Vital::Ping) => {
+                self.vitals.pinged(now);
+                self.send(frame::frame(Opcode::Ping, b""))
+            }
+            (_, Vital::End(close)) => Err(close.into()),
+            (_, Vital::Stalled) => Err(Ending::Gone("nothing could be written for `limits.write_stall`")),
+        };
+        timer.reset(self.due());
+        if let Err(ending) = done {
+            return Some(Next::End(ending));
         }
+        let may_be_told = self.vitals.may_be_told(&self.live.snapshot().config.limits, now);
+        if !may_be_told || !self.subscriber.refresh_position() {
+            return None;
+        }
+        self.vitals.told(now);
+        Some(Next::Pump)
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) struct Vitals {
     opened: u64,
     heard: u64,
     pinged: Option<u64>,
+    /// When it was last told its position, because messages for others had passed it by.
+    told: u64,
     /// The second in which the last command came, and how many came in it.
     commands: (u32, u32),
     /// Its place among those that have not said who they are. Boxed: few have one, and none for long.
@@ -25,7 +27,6 @@ pub(super) struct Vitals {
 
 /// What to do.
 pub(super) enum Vital {
-    Well,
     Ping,
     End(Close),
     Stalled,
@@ -33,7 +34,7 @@ pub(super) enum Vital {
 
 impl Vitals {
     pub(super) fn new(now: u64) -> Self {
-        Self { opened: now, heard: now, pinged: None, commands: (0, 0), stranger: None }
+        Self { opened: now, heard: now, pinged: None, told: now, commands: (0, 0), stranger: None }
     }
 
     /// A byte has arrived, or some of what was unsent has left.
@@ -53,39 +54,23 @@ impl Vitals {
         self.commands.1 <= limit
     }
 
-    /// How long until the next look.
-    pub(super) fn due(
-        &self,
-        limits: &Limits,
-        now: u64,
-        connection: &Connection,
-        principal: Option<&Principal>,
-    ) -> Duration {
-        let (wait, _) = self.next(limits, now, connection, principal);
-        // The timer's resolution; and a look that finds nothing must not spin.
-        wait + Duration::from_millis(1)
+    /// A ping was sent.
+    pub(super) fn pinged(&mut self, now: u64) {
+        self.pinged = Some(now);
     }
 
-    /// Looks.
-    pub(super) fn look(
-        &mut self,
-        limits: &Limits,
-        now: u64,
-        connection: &Connection,
-        principal: Option<&Principal>,
-    ) -> Vital {
-        let (wait, vital) = self.next(limits, now, connection, principal);
-        if !wait.is_zero() {
-            return Vital::Well;
-        }
-        if let Vital::Ping = vital {
-            self.pinged = Some(now);
-        }
-        vital
+    /// Whether the peer may be told its position again, which it is at most once in `limits.ping_interval`.
+    pub(super) fn may_be_told(&self, limits: &Limits, now: u64) -> bool {
+        u128::from(now.saturating_sub(self.told)) >= limits.ping_interval.as_millis()
+    }
+
+    /// It was told its position.
+    pub(super) fn told(&mut self, now: u64) {
+        self.told = now;
     }
 
     /// What is due next, and in how long.
-    fn next(
+    pub(super) fn next(
         &self,
         limits: &Limits,
         now: u64,

@@ -1,6 +1,6 @@
 //! Gaps: whom they end, where they count, and what waits behind them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use relay::close::Close;
 use relay::config::model::OnLag;
@@ -139,5 +139,38 @@ async fn what_passes_a_reader_by_is_no_gap_when_it_comes_back() {
     let mut stream = events(&format!("&after={passed}")).await;
     assert_eq!(stream.expect("message").await["data"], 4);
     drop((subscriber, stream));
+    rig.end().await;
+}
+
+/// It came with each look at the connection, also with that for the answer to a ping.
+#[tokio::test]
+async fn a_reader_is_told_its_position_no_more_often_than_it_is_pinged() {
+    let interval = Duration::from_millis(200);
+    let rig = Rig::start(|config| {
+        config.anonymous = grants(&[], &["cats"], &[]);
+        config.limits.ping_interval = interval;
+        config.limits.pong_timeout = interval / 2;
+    })
+    .await;
+    let mut subscriber = Subscriber::open(rig.public).await;
+    subscriber.subscribe("cats").await;
+    let publishing = async {
+        loop {
+            let envelope = json!({"topic": "cats", "user_id": "somebody", "data": 1}).to_string();
+            assert_eq!(rig.post("/publish", "secret-all", &envelope).await.status, 200);
+        }
+    };
+    let began = Instant::now();
+    let reading = async {
+        for _ in 0..6 {
+            assert_eq!(subscriber.json().await["type"], "synced");
+        }
+    };
+    tokio::select! {
+        () = reading => {}
+        () = publishing => unreachable!("it goes on"),
+    }
+    // The first may come at once.
+    assert!(began.elapsed() >= interval * 5, "6 within {:?}", began.elapsed());
     rig.end().await;
 }
