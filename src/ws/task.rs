@@ -28,6 +28,7 @@ use crate::notice::Notice;
 use crate::plugin::Protocol;
 use crate::principal::Principal;
 use crate::registrations::Seat;
+use crate::ws::command::Incoming;
 use crate::ws::ending::Ending;
 use crate::ws::vitals::{Vital, Vitals};
 
@@ -65,15 +66,10 @@ pub struct Task {
     pub(super) malformed: u8,
     pub(super) peer: IpAddr,
     pub(super) id: Uuid,
-    /// How it has ended before it began, if it has.
-    ended_early: Option<Ending>,
     inbound: Inbound,
     /// What was read and not carried out yet.
     pub(super) arrived: VecDeque<Arrived>,
-    /// An answer may lie behind what the socket did not take.
-    pub(super) answering: bool,
-    /// An answer waits for what is pulled next, to go out with it.
-    pub(super) holding_back: bool,
+    pub(super) answer: Answer,
     /// The peer has broken the framing: nothing it sends makes sense any more.
     pub(super) deaf: bool,
     /// The newest ping that could not be answered yet: of several only that is (RFC 6455, section 5.5.3).
@@ -82,24 +78,20 @@ pub struct Task {
     _permit: Permit,
 }
 
-/// A whole message of a peer.
-pub(super) enum Message {
-    Text(Box<str>),
-    Binary(Box<[u8]>),
-}
-
-impl Message {
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Text(text) => text.as_bytes(),
-            Self::Binary(bytes) => bytes,
-        }
-    }
+/// What became of the answer to the last command.
+#[derive(PartialEq)]
+pub(super) enum Answer {
+    /// There is none, or it has left.
+    None,
+    /// It waits for what is pulled next, to go out with it.
+    GoesWithNext,
+    /// It may lie behind what the socket did not take.
+    Unsent,
 }
 
 /// Something a peer has sent.
 pub(super) enum Arrived {
-    Message(Message),
+    Message(Incoming),
     Ping(Bytes),
     Close(Option<u16>),
     Violation(Close),
@@ -136,10 +128,8 @@ impl Task {
             malformed: 0,
             peer,
             id: Uuid::new_v4(),
-            ended_early: None,
             arrived: VecDeque::new(),
-            answering: false,
-            holding_back: false,
+            answer: Answer::None,
             deaf: false,
             pong: None,
             _permit: permit,
@@ -148,20 +138,13 @@ impl Task {
 
     /// Serves the connection to its end.
     pub async fn run(mut self: Box<Self>) {
-        let ending = match self.ended_early.take() {
-            Some(ending) => ending,
-            None => self.converse().await,
-        };
+        let ending = self.converse().await;
         // Boxed, as is all that is done once or seldom: the future of an idle connection holds a place for the largest.
         Box::pin(self.end(ending)).await;
     }
 
     /// Says hello, to whoever it is; what came behind the upgrade request is taken.
-    pub(super) fn begin(&mut self, caller: Result<Caller, Close>, head: &[u8]) {
-        self.ended_early = self.try_begin(caller, head).err();
-    }
-
-    fn try_begin(&mut self, caller: Result<Caller, Close>, head: &[u8]) -> Result<(), Ending> {
+    pub(super) fn begin(&mut self, caller: Result<Caller, Close>, head: &[u8]) -> Result<(), Ending> {
         let snapshot = self.live.snapshot();
         let limits = &snapshot.config.limits;
         let hello = Notice::Hello {
@@ -171,16 +154,13 @@ impl Task {
             commands: limits.commands,
             generation: snapshot.generation,
         };
+        let mut registered = Vec::new();
         match caller? {
             Caller::Known(principal) => self.become_principal(principal)?,
             Caller::Registered(principal, seat) => {
-                let topics = seat.registration.topics.clone();
+                registered.clone_from(&seat.registration.topics);
                 self.seat = Some(seat);
                 self.become_principal(principal)?;
-                self.tell(&hello)?;
-                self.take_up(&topics)?;
-                self.parse(&mut head.to_vec());
-                return Ok(());
             }
             Caller::Unknown if snapshot.admits_anonymous() => {
                 self.principal = Some(snapshot.anonymous.clone());
@@ -191,6 +171,7 @@ impl Task {
             }
         }
         self.tell(&hello)?;
+        self.take_up(&registered)?;
         self.parse(&mut head.to_vec());
         Ok(())
     }
@@ -198,7 +179,7 @@ impl Task {
     async fn converse(&mut self) -> Ending {
         let mut timer = pin!(sleep_until(self.due()));
         loop {
-            while !self.answering
+            while self.answer == Answer::None
                 && let Some(arrived) = self.arrived.pop_front()
             {
                 if let Err(ending) = self.handle(arrived).await {
@@ -211,11 +192,8 @@ impl Task {
             // A command, or a reload, may have brought something nearer: the end of a credential, for one.
             self.hasten(timer.as_mut());
             // A peer that never stops sending keeps `poll_next` from its timer.
-            let next = match timer.deadline() <= Instant::now() {
-                true => self.tick(timer.as_mut()),
-                false => None,
-            };
-            let next = match next {
+            let ticked = if timer.deadline() <= Instant::now() { self.tick(timer.as_mut()) } else { None };
+            let next = match ticked {
                 Some(next) => next,
                 None => poll_fn(|cx| self.poll_next(cx, timer.as_mut())).await,
             };
@@ -256,8 +234,9 @@ impl Task {
             return Poll::Ready(Next::End(close.into()));
         }
         if self.subscriber.is_live() {
-            self.answering = false;
-        } else if std::mem::take(&mut self.holding_back) {
+            self.answer = Answer::None;
+        } else if self.answer == Answer::GoesWithNext {
+            self.answer = Answer::Unsent;
             return Poll::Ready(Next::Pump);
         } else {
             let Self { live, vitals, subscriber, .. } = self;
@@ -268,14 +247,14 @@ impl Task {
             };
             match subscriber.connection().poll_rest(cx, taken) {
                 Poll::Ready(Ok(())) => {
-                    self.answering = false;
+                    self.answer = Answer::None;
                     return Poll::Ready(Next::Pump);
                 }
                 Poll::Ready(Err(dead)) => return Poll::Ready(Next::End(dead.into())),
                 Poll::Pending => self.hasten(timer.as_mut()),
             }
         }
-        if !self.answering {
+        if self.answer == Answer::None {
             if !self.arrived.is_empty() {
                 return Poll::Ready(Next::Arrived);
             }
@@ -316,10 +295,10 @@ impl Task {
         loop {
             let arrived = match self.inbound.next(&mut bytes) {
                 Ok(None) => return,
-                Ok(Some(Item::Text(text))) => Arrived::Message(Message::Text(text.into())),
+                Ok(Some(Item::Text(text))) => Arrived::Message(Incoming::Text(text.into())),
                 Ok(Some(Item::Ping(payload))) => Arrived::Ping(Bytes::copy_from_slice(&payload)),
                 Ok(Some(Item::Pong(_))) => continue,
-                Ok(Some(Item::Binary(bytes))) => Arrived::Message(Message::Binary(bytes.into())),
+                Ok(Some(Item::Binary(bytes))) => Arrived::Message(Incoming::Binary(bytes.into())),
                 Ok(Some(Item::Close(code))) => Arrived::Close(code),
                 Err(close) => Arrived::Violation(close),
             };
@@ -354,7 +333,9 @@ impl Task {
         // Only tried: on a full socket the next poll waits, with a waker of its own.
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let written = self.subscriber.reply(&mut cx, &bytes);
-        self.answering |= matches!(written, Written::Part(_));
+        if matches!(written, Written::Part(_)) && self.answer == Answer::None {
+            self.answer = Answer::Unsent;
+        }
         if written == Written::Broken { Err(Dead.into()) } else { Ok(()) }
     }
 
