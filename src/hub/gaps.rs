@@ -29,8 +29,8 @@ pub(super) struct Gap {
 }
 
 impl Gaps {
-    /// Remembers what is gone already and these subscriptions, each with the head when it was made, were never promised:
-    /// nothing that came after it was made, whatever has gone by the time its first page is read.
+    /// A subscription from `earliest` is promised what was retained when it was made. What had been evicted by then, at most up to
+    /// the head of that moment, is no gap.
     pub(super) fn forgive(&mut self, earliest: Vec<(Pattern, Seq)>, evicted: &[(Pattern, Seq)]) {
         let mut made = Patterns::default();
         for (subscription, head) in earliest {

@@ -64,7 +64,7 @@ struct Kept {
     topic: TopicName,
     /// The pass that it was made for: what a slot says that it knows.
     made: Stamp,
-    /// Empty, or an older one, while a pass has it.
+    /// While a pass serves it, it is in that pass's [`Scratch`], and this is spare memory.
     list: List,
 }
 
@@ -77,12 +77,19 @@ struct Scratch {
     turn: Turn,
 }
 
-/// What a shard has done since it last waited or let other tasks run: of one pass or of many, for a shard of few members has
-/// none that is long, and no end of them while messages keep coming.
-#[derive(Default, Clone, Copy)]
+/// What a shard has done since it last waited or let other tasks run, summed over passes: a shard of few members has only short
+/// ones, but may have them without end.
+#[derive(Default)]
 struct Turn {
     connections: usize,
     bytes: usize,
+}
+
+impl Turn {
+    /// Whether it is the turn of others, where a shard lets them run after so many connections.
+    fn is_over(&self, stride: usize) -> bool {
+        self.connections >= stride || self.bytes >= YIELD_BYTES
+    }
 }
 
 /// A pass that has been prepared.
@@ -159,8 +166,7 @@ impl Shard {
     /// Serves one batch; `false` when there was none.
     async fn pass(&self, hub: &Hub, scratch: &mut Scratch) -> bool {
         let Some(pass) = self.prepare(hub, scratch) else { return false };
-        let Scratch { list, messages, turn: now, .. } = scratch;
-        let mut turn = *now;
+        let Scratch { list, messages, turn, .. } = scratch;
         list.sort();
         let List { items, groups, .. } = &mut *list;
         let mut last = 0;
@@ -174,26 +180,21 @@ impl Shard {
             }
             turn.bytes += self.serve(item, &pass, &mut groups[item.group as usize], messages, hub.epoch());
             turn.connections += 1;
-            if self.is_over(turn) {
-                turn = self.make_room().await;
+            if turn.is_over(self.stride) {
+                *turn = self.make_room().await;
             }
         }
         // One that serves nobody counts as well: those who are far behind have the shard look at every message.
         turn.connections += usize::from(items.is_empty());
-        if self.is_over(turn) {
-            turn = self.make_room().await;
+        if turn.is_over(self.stride) {
+            *turn = self.make_room().await;
         }
-        *now = turn;
         list.end(messages);
         messages.clear();
         self.state().end(list, pass.keeps);
         list.clear();
         self.beats.fetch_add(1, Ordering::Relaxed);
         true
-    }
-
-    fn is_over(&self, turn: Turn) -> bool {
-        turn.connections >= self.stride || turn.bytes >= YIELD_BYTES
     }
 
     /// Lets other tasks run, and begins a new turn.
@@ -214,7 +215,7 @@ impl Shard {
             Fetch::Head => return None,
             // The whole shard is slower than the publishers: each member catches up by itself.
             Fetch::Left(_) => {
-                touched.extend(state.members.iter().filter(|(_, slot)| slot.is_live()).map(|(id, _)| id));
+                touched.extend(state.members.iter().filter(|(_, slot)| slot.live).map(|(id, _)| id));
                 state.position = hub.window.head();
             }
             // Whom the reload affects has got everything before it, and looks before it gets anything behind it.
@@ -266,12 +267,12 @@ impl Shard {
             if !messages.is_empty() {
                 item.connection.progressed(pass.stamp.served_at());
             }
-            self.give_up(item, &mut wire, pass, None);
+            self.give_up(item, &mut wire, None);
             drop(wire);
             item.connection.wake();
             return 0;
         }
-        let batch = group.batch(messages, pass.start, epoch);
+        let batch = group.batch(messages, epoch);
         let len = batch.bytes().len();
         match wire.send(batch.bytes()) {
             Written::All => {
@@ -280,16 +281,16 @@ impl Shard {
                 return len;
             }
             Written::Part(n) => {
-                let cut = batch.cut(n);
-                self.give_up(item, &mut wire, pass, cut.map(|(_, _, cursor)| cursor));
-                item.connection.progressed(pass.stamp.served_at());
-                if let Some((rest, frames, _)) = cut {
+                let begun = batch.cut(n).map(|(rest, frames)| {
                     wire.keep(rest);
-                    group.count(messages, frames);
-                }
+                    frames
+                });
+                let behind = begun.map(|frames| group.sent(messages, frames, pass.start));
+                self.give_up(item, &mut wire, behind);
+                item.connection.progressed(pass.stamp.served_at());
             }
             // Its task finds out by itself.
-            Written::Broken => self.give_up(item, &mut wire, pass, None),
+            Written::Broken => self.give_up(item, &mut wire, None),
         }
         drop(wire);
         item.connection.wake();
@@ -298,11 +299,9 @@ impl Shard {
 
     /// Leaves a live connection to its own task, at this place or where it stood before the pass.
     #[cold]
-    fn give_up(&self, item: &Addressee, wire: &mut Wire, pass: &Pass, at: Option<Cursor>) {
-        item.connection.retire(wire);
-        let mut state = self.state();
-        state.members.set_live(item.id, false);
-        let stood = pass.start.max(state.members.slot(item.id).joined_at);
+    fn give_up(&self, item: &Addressee, wire: &mut Wire, at: Option<Cursor>) {
+        let Some(stamp) = item.connection.retire(wire) else { return };
+        let stood = self.state().leave(item.id, stamp);
         wire.fall(at.unwrap_or(stood));
     }
 }
@@ -325,7 +324,7 @@ impl State {
                 self.members.slot(id).known = Some(*made);
             }
         }
-        self.members.set_live(id, true);
+        self.members.slot(id).live = true;
         Some(self.pass.joined())
     }
 
@@ -335,8 +334,9 @@ impl State {
             Some(start) if stamp != self.pass => start,
             _ => self.position,
         };
-        self.members.set_live(id, false);
-        at.max(self.members.slot(id).joined_at)
+        let slot = self.members.slot(id);
+        slot.live = false;
+        at.max(slot.joined_at)
     }
 
     /// Replaces what a member subscribes to that is not live.

@@ -56,8 +56,7 @@ struct Subscription {
 struct Replay {
     /// Up to here the store is read, whatever the window still has: a resumed subscriber gets what is retained.
     until: Seq,
-    /// Until the first page has been read: what that shows as evicted, of any topic, was gone when it was asked for. What a later
-    /// page shows was evicted during the reading.
+    /// True from a subscribe until its first page is read. Gaps on that page have reason `retention`, on later pages `lag`.
     asked: bool,
     /// Subscriptions from the earliest, whose first page has not been read, and the head when they were made.
     earliest: Vec<(Pattern, Seq)>,
@@ -138,14 +137,14 @@ impl Subscriber {
             self.set_back(stood, oldest, head);
         }
         let replay = self.replay.get_or_insert_default();
-        // Also of one that has nothing to be set back over, because it has not come on yet.
+        // Even where the cursor need not go back: a subscriber that has read nothing yet may stand at or before `oldest` already.
         replay.asked |= oldest < head;
         for ((pattern, after), floor) in list.into_iter().zip(floors) {
-            if after == After::Earliest {
-                replay.earliest.push((pattern.clone(), head));
-            }
-            if floor.is_none() {
-                replay.schedule(oldest, foreign(&pattern, after, epoch));
+            match (after, floor) {
+                (After::Earliest, _) => replay.earliest.push((pattern.clone(), head)),
+                // Before everything: then comes what this log has, from its beginning.
+                (_, None) => replay.schedule(0, foreign(&pattern, after, epoch)),
+                _ => {}
             }
             self.subscriptions.push(Subscription { pattern, floor: floor.unwrap_or(0) });
         }
@@ -307,7 +306,7 @@ impl Subscriber {
                 wire.keep(batch.first());
                 1
             }
-            Written::Part(n) => batch.cut(n - held.len()).map_or(0, |(rest, frames, _)| {
+            Written::Part(n) => batch.cut(n - held.len()).map_or(0, |(rest, frames)| {
                 wire.keep(rest);
                 frames
             }),

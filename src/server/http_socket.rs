@@ -43,7 +43,7 @@ pub struct HttpSocket<S> {
     header_timeout: Duration,
     /// Since when the header of a request is waited for, when one is.
     waits_since: Instant,
-    /// Due no later than the header.
+    /// Fires at or before the header's deadline, and is then moved to it: a timer reset for each request costs more.
     overdue: Option<Pin<Box<Sleep>>>,
     write_stall: Duration,
     /// A write makes no progress: how long it may still take.

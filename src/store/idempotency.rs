@@ -26,7 +26,7 @@ pub const KEY_BYTES: usize = in_table(size_of::<((IdempotencyKey, TopicName), Kn
 /// The idempotency keys of the last while, oldest first.
 pub(super) struct Keys {
     window: Duration,
-    /// What the window becomes as soon as no key is older than this; not longer.
+    /// The window of the newest configuration where that is shorter: in force once the older keys have been forgotten, in turns.
     shrinks_to: Duration,
     limit: usize,
     known: HashMap<(IdempotencyKey, TopicName), Known>,
