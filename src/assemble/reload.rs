@@ -256,7 +256,7 @@ impl Reloader {
         };
         let (plan, (prepared, pause)) = spawn_blocking(swap).await.expect("a commit does not panic");
         let mut pause = Some(pause);
-        let mut settled = pin!(self.live.earlier_appends_ended());
+        let mut settled = pin!(self.live.appending.turn());
         if tokio::time::timeout(PAUSE_AT_MOST, &mut settled).await.is_err() {
             pause = None;
             settled.await;

@@ -141,7 +141,7 @@ async fn read(body: impl TryStream<Ok: Buf>, limits: &Limits, live: &Live) -> Re
     tokio::select! {
         biased;
         read = tokio::time::timeout(time, reading) => read.unwrap_or(Err(Refusal::Timeout { limit: "body_timeout" })),
-        () = live.sealed() => Err(Refusal::Draining { retry_after: Duration::from_secs(1) }),
+        () = live.appending.sealed() => Err(Refusal::Draining { retry_after: Duration::from_secs(1) }),
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) async fn end(live: &Live) -> Result<(), BTreeMap<&'static str, usize>
     sleep(GRACE.min(within / 4)).await;
     live.drain.answered(within / 4).await;
     // A store that does not answer must not keep the subscribers.
-    let _ = timeout(within / 8, live.seal()).await;
+    let _ = timeout(within / 8, live.appending.seal()).await;
     let connections = live.hub.connections();
     let group = group(connections.len(), (until - Instant::now()) / 2);
     for (n, connections) in connections.chunks(group).enumerate() {
