@@ -77,18 +77,18 @@ async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
     // One that began before a reload and subscribed behind it is answered with what there is.
     let interrupted = !call.live().is_current(snapshot);
     let wait = if interrupted { Duration::ZERO } else { wait.min(principal.lasts()) };
-    if !wait.is_zero() {
-        call.link.flow.idle();
-    }
     let resumes = match after {
         After::Position(position) if position.epoch == call.live().hub.epoch() => Some(position.seq),
         _ => None,
     };
     let mut page = Page { limit, resumes, ..Page::default() };
-    // What cannot be read is not asked for again.
-    tokio::time::timeout(wait, page.wait(call, &mut subscriber)).await.unwrap_or(Ok(()))?;
-    // Its shard may not have come yet to what is in the log; and there will be no later request when the server ends.
-    subscriber.take_back();
+    if !wait.is_zero() {
+        call.link.flow.idle();
+        // What cannot be read is not asked for again.
+        tokio::time::timeout(wait, page.wait(call, &mut subscriber)).await.unwrap_or(Ok(()))?;
+        // Its shard may not have come yet to what is in the log; and there will be no later request when the server ends.
+        subscriber.take_back();
+    }
     page.fill(call, &mut subscriber).await?;
     Ok(page.answer(call, &topics, subscriber.position()))
 }
