@@ -158,7 +158,7 @@ impl Flow {
     /// So many bytes were handed over.
     pub fn hand_over(&self, bytes: usize) {
         if let Some(connection) = lock(&self.0.holder).connection() {
-            connection.hold(bytes);
+            connection.set_http_bytes(bytes);
         }
         self.0.held.store(true, Ordering::Release);
     }
@@ -180,7 +180,7 @@ impl Flow {
             if let Holder::Stream(connection) = &*holder
                 && !self.is(Stage::Answered)
             {
-                connection.hold(0);
+                connection.set_http_bytes(0);
             } else {
                 let answer = std::mem::take(&mut *holder);
                 // It takes other locks to go.
@@ -197,7 +197,7 @@ impl Flow {
     }
 
     /// Ready when everything has left.
-    pub fn poll_left(&self, cx: &Context<'_>) -> Poll<()> {
+    pub fn poll_flushed(&self, cx: &Context<'_>) -> Poll<()> {
         self.0.stream.register(cx.waker());
         if self.0.held.load(Ordering::Acquire) { Poll::Pending } else { Poll::Ready(()) }
     }

@@ -142,7 +142,7 @@ impl Events {
         {
             return Poll::Ready(Next::End(close));
         }
-        std::task::ready!(self.flow.poll_left(cx));
+        std::task::ready!(self.flow.poll_flushed(cx));
         // A reader gets what was acknowledged before the server ends.
         if ending.is_some() {
             self.subscriber.take_back();

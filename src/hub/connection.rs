@@ -188,16 +188,16 @@ impl Connection {
         }
     }
 
-    /// Says how many bytes were handed over elsewhere for this connection and have not left.
-    pub fn hold(&self, bytes: usize) {
+    /// Says how many bytes were handed over to HTTP for this connection and have not left.
+    pub fn set_http_bytes(&self, bytes: usize) {
         let mut wire = self.wire();
         wire.cold.outside = bytes;
         wire.cold.account();
     }
 
     /// Says how many bytes its task remembers of gaps that were told to a peer that is behind.
-    pub(super) fn remember(&self, bytes: usize) {
-        self.wire().remember(bytes);
+    pub(super) fn set_gap_bytes(&self, bytes: usize) {
+        self.wire().set_gap_bytes(bytes);
     }
 
     /// Bytes that it holds because its peer has not taken them.
@@ -322,8 +322,8 @@ impl Wire {
         rest
     }
 
-    /// As [`Connection::remember`].
-    pub(super) fn remember(&mut self, bytes: usize) {
+    /// As [`Connection::set_gap_bytes`].
+    pub(super) fn set_gap_bytes(&mut self, bytes: usize) {
         if self.cold.remembered != bytes {
             self.cold.remembered = bytes;
             self.cold.account();

@@ -214,7 +214,7 @@ impl Shard {
         match hub.window.after(start, BATCH_MESSAGES, BATCH_BYTES) {
             Fetch::Head => return None,
             // The whole shard is slower than the publishers: each member catches up by itself.
-            Fetch::Left(_) => {
+            Fetch::BeforeWindow(_) => {
                 touched.extend(state.members.iter().filter(|(_, slot)| slot.live).map(|(id, _)| id));
                 state.position = hub.window.head();
             }

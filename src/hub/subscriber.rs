@@ -56,10 +56,6 @@ struct Subscription {
 struct Replay {
     /// Up to here the store is read, whatever the window still has: a resumed subscriber gets what is retained.
     until: Seq,
-    /// True from a subscribe until its first page is read. Gaps on that page have reason `retention`, on later pages `lag`.
-    asked: bool,
-    /// Subscriptions from the earliest, whose first page has not been read, and the head when they were made.
-    earliest: Vec<(Pattern, Seq)>,
     gaps: Gaps,
     /// What to tell when the cursor comes to a seq, in order.
     due: Vec<(Seq, Notice)>,
@@ -138,10 +134,10 @@ impl Subscriber {
         }
         let replay = self.replay.get_or_insert_default();
         // Even where the cursor need not go back: a subscriber that has read nothing yet may stand at or before `oldest` already.
-        replay.asked |= oldest < head;
+        replay.gaps.ask(oldest < head);
         for ((pattern, after), floor) in list.into_iter().zip(floors) {
             match (after, floor) {
-                (After::Earliest, _) => replay.earliest.push((pattern.clone(), head)),
+                (After::Earliest, _) => replay.gaps.ask_earliest(pattern.clone(), head),
                 // Before everything: then comes what this log has, from its beginning.
                 (_, None) => replay.schedule(0, foreign(&pattern, after, epoch)),
                 _ => {}
@@ -191,7 +187,6 @@ impl Subscriber {
     fn forget(&mut self, patterns: &HashSet<Pattern>) {
         self.subscriptions.retain(|s| !patterns.contains(&s.pattern));
         let Some(replay) = self.replay.as_mut() else { return };
-        replay.earliest.retain(|(p, _)| !patterns.contains(p));
         replay.due.retain(|(_, notice)| !matches!(notice, Notice::Gap { topics, .. } if patterns.contains(topics)));
         replay.gaps.forget(patterns);
     }
@@ -257,15 +252,14 @@ impl Subscriber {
             }
         }
         for (item, cursor) in unsent {
-            replay.asked |= matches!(item, Item::Notice(Notice::Gap { reason: GapReason::Retention, .. }));
-            if item.evicted().is_none()
-                && let Item::Notice(notice) = item
-            {
-                replay.schedule(cursor.seq, notice);
+            match item {
+                Item::Notice(Notice::Gap { reason, .. }) if item.evicted().is_some() => replay.gaps.unsent(reason),
+                Item::Notice(notice) => replay.schedule(cursor.seq, notice),
+                Item::Message(_) | Item::Mark(_) => {}
             }
         }
         replay.gaps.pass(cursor.seq);
-        self.connection.remember(replay.gaps.bytes());
+        self.connection.set_gap_bytes(replay.gaps.bytes());
     }
 
     /// Gives it to the shard; `false` when something new has come meanwhile or something is left to write.
@@ -280,7 +274,7 @@ impl Subscriber {
         wire.live = Some(pass);
         self.cursor = None;
         if self.replay.take().is_some() {
-            wire.remember(0);
+            wire.set_gap_bytes(0);
         }
         self.hub.behind.sub(1);
         true

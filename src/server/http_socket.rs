@@ -220,15 +220,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpSocket<S> {
             let shut = Pin::new(&mut this.socket).poll_shutdown(cx);
             ready!(this.watch(cx, shut))?;
         }
-        let (time, left) = this.ending.get_or_insert_with(|| (Box::pin(sleep(LINGER)), MOST));
+        let (time, remaining) = this.ending.get_or_insert_with(|| (Box::pin(sleep(LINGER)), MOST));
         let mut ignored = [0; 4096];
-        while *left > 0 && time.as_mut().poll(cx).is_pending() {
+        while *remaining > 0 && time.as_mut().poll(cx).is_pending() {
             let mut buf = ReadBuf::new(&mut ignored);
             // The peer's end, in whichever way, is what this waits for.
             if ready!(Pin::new(&mut this.socket).poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
                 break;
             }
-            *left = left.saturating_sub(buf.filled().len());
+            *remaining = remaining.saturating_sub(buf.filled().len());
         }
         Poll::Ready(Ok(()))
     }
@@ -343,7 +343,7 @@ mod tests {
         near.write_all(b"1234").await.expect("there is room");
         near.flush().await.expect("nothing to flush");
         let cx = Context::from_waker(Waker::noop());
-        assert!(flow.poll_left(&cx).is_ready());
+        assert!(flow.poll_flushed(&cx).is_ready());
         let mut writing = Box::pin(near.write_all(b"56789abcdef"));
         for _ in 0..2 {
             let late = tokio::time::timeout(Duration::from_secs(29), &mut writing).await;
