@@ -17,9 +17,9 @@ use crate::rates::Rates;
 use crate::registrations::Registrations;
 use crate::reloads::Reloads;
 use crate::snapshot::Snapshot;
-use crate::strangers::Strangers;
 use crate::supervisor::Supervisor;
 use crate::telemetry::stats::Stats;
+use crate::unauthenticated::Unauthenticated;
 
 /// The running server, whatever its configuration is at the moment.
 pub struct Live {
@@ -41,7 +41,7 @@ pub struct Live {
     /// How often callers publish and connect.
     pub rates: Rates,
     /// Places for connections that have not said who they are.
-    pub strangers: Strangers,
+    pub unauthenticated: Unauthenticated,
     /// What came of the reloads so far.
     pub reloads: Reloads,
     /// Who started the process.
@@ -70,7 +70,7 @@ impl Live {
             failures: Failures::default(),
             stats: Stats::default(),
             rates: Rates::default(),
-            strangers: Strangers::default(),
+            unauthenticated: Unauthenticated::default(),
             reloads: Reloads::default(),
             supervisor: Supervisor::default(),
         }

@@ -47,7 +47,7 @@ impl Expected {
 }
 
 /// A request of which everything is there.
-pub struct Arrived {
+pub struct Whole {
     /// The body.
     pub body: Bytes,
     /// What it is.
@@ -68,7 +68,7 @@ pub async fn arrive(
     caller: Result<Arc<Principal>, Refusal>,
     body: impl TryStream<Ok: Buf>,
     expected: Expected,
-) -> Result<Arrived, Refusal> {
+) -> Result<Whole, Refusal> {
     let before = &call.snapshot;
     let media = announce(call, &before.config.limits, expected)?;
     let principal = caller?;
@@ -78,11 +78,11 @@ pub async fn arrive(
     }
     let body = read(body, &before.config.limits, call.live()).await?;
     if call.live().is_current(before) {
-        return Ok(Arrived { body, media, snapshot: before.clone(), principal });
+        return Ok(Whole { body, media, snapshot: before.clone(), principal });
     }
     let snapshot = call.live().snapshot();
     let principal = call.identify(&snapshot).await?;
-    Ok(Arrived { body, media, snapshot, principal })
+    Ok(Whole { body, media, snapshot, principal })
 }
 
 /// Checks what can be told before the body: its media type, its encoding, its announced length.

@@ -11,7 +11,7 @@ use serde_json::json;
 use warp::http::StatusCode;
 use warp::reply::Response;
 
-use crate::http::body::{Arrived, Expected, arrive};
+use crate::http::body::{Expected, Whole, arrive};
 use crate::http::call::Call;
 use crate::http::envelope::Envelopes;
 use crate::http::query::Params;
@@ -54,7 +54,7 @@ async fn publish_one(topic: &str, call: &Call, body: impl TryStream<Ok: Buf>) ->
     Params::none(&call.uri).map_err(|refusal| early(Some(&topic), refusal))?;
     let key = credential::idempotency_key(&call.headers).map_err(|refusal| early(Some(&topic), refusal))?;
     let arrived = arrive(call, caller, body, Expected::Json).await.map_err(|refusal| early(Some(&topic), refusal))?;
-    let Arrived { body, principal, snapshot, .. } = arrived;
+    let Whole { body, principal, snapshot, .. } = arrived;
     let publication = Publication { topic, user: None, body, key };
     match ingest::publish(call.live(), snapshot, publisher(call, &principal), &publication).await {
         Ok(id) => Ok(receipt(&publication.topic, id)),
@@ -71,7 +71,7 @@ async fn publish_envelopes(call: &Call, body: impl TryStream<Ok: Buf>) -> Result
     let read = read_envelopes(call, caller, body).await;
     let (arrived, envelopes) = read.map_err(|refusal| refused_early(call, known.as_deref(), None, refusal))?;
     let Envelopes { publications, single, places } = envelopes;
-    let Arrived { principal, snapshot, .. } = arrived;
+    let Whole { principal, snapshot, .. } = arrived;
     let published = ingest::publish_batch(call.live(), snapshot, publisher(call, &principal), &publications).await;
     let epoch = call.live().hub.epoch();
     let id = |receipt: &Receipt| Position { epoch, seq: receipt.seq };
@@ -97,7 +97,7 @@ async fn read_envelopes(
     call: &Call,
     caller: Result<Arc<Principal>, Refusal>,
     body: impl TryStream<Ok: Buf>,
-) -> Result<(Arrived, Envelopes), Refusal> {
+) -> Result<(Whole, Envelopes), Refusal> {
     Params::none(&call.uri)?;
     let key = credential::idempotency_key(&call.headers)?;
     let arrived = arrive(call, caller, body, Expected::JsonOrLines).await?;

@@ -190,7 +190,11 @@ fn connections(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
         ),
         ("subscribers_behind", "Subscribers that are behind", live.hub.behind.get()),
         ("outbound_bytes", "Bytes that slow readers have not taken", live.hub.outbound.held() as u64),
-        ("unidentified", "WebSockets that have to authenticate and have not yet", live.strangers.count() as u64),
+        (
+            "unidentified",
+            "WebSockets that hold a place of `limits.unauthenticated`",
+            live.unauthenticated.count() as u64,
+        ),
         ("registrations", "Registrations", live.registrations.count() as u64),
     ] {
         page.gauge(name, help, value)?;

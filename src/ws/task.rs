@@ -166,8 +166,8 @@ impl Task {
                 self.principal = Some(snapshot.anonymous.clone());
             }
             Caller::Unknown => {
-                let place = self.live.strangers.enter(limits.unauthenticated, self.peer);
-                self.vitals.stranger = Some(Box::new(place.ok_or(Close::OverCapacity)?));
+                let place = self.live.unauthenticated.enter(limits.unauthenticated, self.peer);
+                self.vitals.place = Some(Box::new(place.ok_or(Close::OverCapacity)?));
             }
         }
         self.tell(&hello)?;

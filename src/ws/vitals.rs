@@ -10,7 +10,7 @@ use crate::close::Close;
 use crate::config::model::Limits;
 use crate::hub::connection::Connection;
 use crate::principal::Principal;
-use crate::strangers::Stranger;
+use crate::unauthenticated::Place;
 
 /// The signs of one connection.
 pub(super) struct Vitals {
@@ -22,7 +22,7 @@ pub(super) struct Vitals {
     /// The second in which the last command came, and how many came in it.
     commands: (u32, u32),
     /// Its place among those that have not said who they are. Boxed: few have one, and none for long.
-    pub(super) stranger: Option<Box<Stranger>>,
+    pub(super) place: Option<Box<Place>>,
 }
 
 /// What to do.
@@ -34,7 +34,7 @@ pub(super) enum Vital {
 
 impl Vitals {
     pub(super) fn new(now: u64) -> Self {
-        Self { opened: now, heard: now, pinged: None, told: now, commands: (0, 0), stranger: None }
+        Self { opened: now, heard: now, pinged: None, told: now, commands: (0, 0), place: None }
     }
 
     /// A byte has arrived, or some of what was unsent has left.
@@ -79,8 +79,8 @@ impl Vitals {
     ) -> (Duration, Vital) {
         let from = |start: u64, wait: Duration| wait.saturating_sub(Duration::from_millis(now.saturating_sub(start)));
         let credential = principal.map(|principal| (principal.lasts(), Vital::End(Close::TokenExpired)));
-        let stranger = self.stranger.as_ref();
-        let stranger = stranger.map(|_| (from(self.opened, limits.auth_timeout), Vital::End(Close::AuthTimeout)));
+        let place = self.place.as_ref();
+        let unauthenticated = place.map(|_| (from(self.opened, limits.auth_timeout), Vital::End(Close::AuthTimeout)));
         let sign = match self.pinged {
             // A socket that takes nothing would not take a ping either.
             _ if connection.has_rest() => {
@@ -91,6 +91,6 @@ impl Vitals {
         };
         // The end of a credential says more than that there was no sign of life.
         let sooner = |first: (Duration, Vital), next: (Duration, Vital)| if next.0 <= first.0 { next } else { first };
-        [stranger, credential].into_iter().flatten().fold(sign, sooner)
+        [unauthenticated, credential].into_iter().flatten().fold(sign, sooner)
     }
 }
