@@ -52,7 +52,7 @@ pub(super) struct Slot {
     subscriptions: Vec<Pattern>,
     /// Stamp of the kept list that is right about this member: it is on it, or does not want its topic. `None` after each change
     /// of its subscriptions.
-    pub(super) known: Option<Stamp>,
+    pub(super) agrees_with: Option<Stamp>,
     /// The shard serves it, and not its own task.
     pub(super) live: bool,
     /// Where it stood when it came to be served by the shard: it has got everything up to there.
@@ -74,7 +74,7 @@ impl Members {
             principal: None,
             has_socket,
             subscriptions: Vec::new(),
-            known: None,
+            agrees_with: None,
             live: false,
             joined_at: Cursor::default(),
             wants: 0,

@@ -8,6 +8,7 @@ pub mod batch;
 pub mod connection;
 pub mod entry;
 mod gaps;
+mod kept;
 mod list;
 mod members;
 mod no_socket;

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use crate::hub::Hub;
 use crate::hub::connection::{Wire, Written};
 use crate::hub::entry::{Cursor, Message};
+use crate::hub::kept::Kept;
 use crate::hub::list::{Addressee, BATCH_MESSAGES, Group, List};
 use crate::hub::members::{Members, SlotId};
 use crate::hub::stamp::Stamp;
@@ -53,19 +54,7 @@ pub(super) struct State {
     pass: Stamp,
     /// Where the batch of the running pass began.
     running: Option<Cursor>,
-    /// Whom the last messages of one topic went to. The next messages of that topic go by the same list, so that a burst need
-    /// not touch the cold memory of every member.
-    kept: Option<Kept>,
-}
-
-/// Everybody served by the shard who gets what is published to a topic for everybody. A member that left may stay on the list,
-/// because a pass skips who is not live; a member that joins must be on it.
-struct Kept {
-    topic: TopicName,
-    /// The pass that it was made for: what a slot says that it knows.
-    made: Stamp,
-    /// While a pass serves it, it is in that pass's [`Scratch`], and this is spare memory.
-    list: List,
+    kept: Kept,
 }
 
 /// What a pass uses again in the next one.
@@ -103,7 +92,8 @@ struct Pass {
 
 impl Shard {
     pub(super) fn new(position: Cursor, stride: usize) -> Self {
-        let state = State { members: Members::default(), position, pass: Stamp::START, running: None, kept: None };
+        let state =
+            State { members: Members::default(), position, pass: Stamp::START, running: None, kept: Kept::default() };
         Self { state: Mutex::new(state), news: Notify::new(), beats: AtomicU64::new(0), stride }
     }
 
@@ -227,15 +217,12 @@ impl Shard {
                 *messages = batch;
                 state.position.seq = messages.last().map_or(start.seq, |message| message.record.seq);
                 let topic = the_topic(messages);
-                if let Some(kept) = state.kept.as_mut().filter(|kept| topic == Some(&kept.topic)) {
+                if state.kept.take_for(topic, list) {
                     keeps = true;
-                    std::mem::swap(&mut kept.list, list);
                     list.again(messages.len());
                 } else if let (true, Some(topic)) = (state.note(messages, touched), topic) {
                     keeps = true;
-                    // For its memory, which is used again.
-                    let list = state.kept.take().map(|kept| kept.list).unwrap_or_default();
-                    state.kept = Some(Kept { topic: topic.clone(), made: stamp, list });
+                    state.kept.begin(topic.clone(), stamp);
                 }
             }
         }
@@ -243,7 +230,7 @@ impl Shard {
         state.running = Some(start);
         touched.drain(..).for_each(|id| {
             let slot = state.members.slot(id);
-            slot.known = if keeps { Some(stamp) } else { slot.known };
+            slot.agrees_with = if keeps { Some(stamp) } else { slot.agrees_with };
             list.add(id, slot);
         });
         Some(Pass { stamp, start, keeps })
@@ -314,16 +301,7 @@ impl State {
             return None;
         }
         self.members.slot(id).joined_at = cursor;
-        // Drops the list if the member wants the topic and is not on it, or has got what the shard has still to serve from it.
-        if let Some(Kept { topic, made, .. }) = &self.kept
-            && (cursor.seq > self.position.seq || self.members.slot(id).known != Some(*made))
-        {
-            if self.members.subscribes(id, topic) {
-                self.kept = None;
-            } else {
-                self.members.slot(id).known = Some(*made);
-            }
-        }
+        self.kept.joined(id, &mut self.members, cursor.seq > self.position.seq);
         self.members.slot(id).live = true;
         Some(self.pass.joined())
     }
@@ -341,25 +319,14 @@ impl State {
 
     /// Replaces what a member subscribes to that is not live.
     pub(super) fn index(&mut self, id: SlotId, subscriptions: Vec<Pattern>) {
-        self.drop_list_of(id);
+        self.kept.left(id, &mut self.members);
         self.members.index(id, subscriptions);
     }
 
     /// Takes a member out for good.
     pub(super) fn remove(&mut self, id: SlotId) {
-        self.drop_list_of(id);
+        self.kept.left(id, &mut self.members);
         self.members.remove(id);
-    }
-
-    /// Drops the list if the member may be on it, which then would keep its socket, or give it what it wants no more.
-    fn drop_list_of(&mut self, id: SlotId) {
-        let known = self.members.slot(id).known.take();
-        if let Some(Kept { topic, made, .. }) = &self.kept
-            && known == Some(*made)
-            && self.members.subscribes(id, topic)
-        {
-            self.kept = None;
-        }
     }
 
     /// Notes who wants what of the messages; answers whether nobody was passed over.
@@ -374,8 +341,8 @@ impl State {
     /// The running pass has served everybody on the list; leaves there what is not needed any more.
     fn end(&mut self, list: &mut List, keeps: bool) {
         self.running = None;
-        if let Some(kept) = self.kept.as_mut().filter(|_| keeps) {
-            std::mem::swap(&mut kept.list, list);
+        if keeps {
+            self.kept.take_back(list);
         }
     }
 }
