@@ -1,11 +1,13 @@
 //! From what a subscriber pulled to the bytes of one write, for every transport.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::close::Close;
 use crate::config::model::OnLag;
 use crate::hub::batch::Batch;
-use crate::hub::entry::Cursor;
+use crate::hub::entry::Mark;
 use crate::hub::subscriber::{Item, Pulled};
 use crate::live::Live;
 use crate::name::Pattern;
@@ -13,48 +15,40 @@ use crate::notice::{GapReason, Notice};
 use crate::plugin::Encoder;
 use crate::snapshot::Snapshot;
 
-/// What was pulled, as far as it can be sent in one write.
-#[derive(Default)]
-pub struct Frames {
-    bytes: Vec<(Bytes, Cursor)>,
-    /// For each frame, how many items are sent when it is.
-    items_behind: Vec<usize>,
-    /// How many items can be sent before something else must be done.
-    pub sendable: usize,
-    /// What that is.
-    pub then: Then,
-}
-
-/// What comes behind the frames.
-#[derive(Default, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// What will be pulled next.
-    #[default]
-    GoOn,
-    /// The item behind says that a reload took effect.
-    Evaluate,
-    /// The item behind cannot be told.
+/// What is to be done with what was pulled.
+pub enum Step {
+    /// Send as much of it as stands before the next mark and can be told.
+    Send(Frames),
+    /// A reload took effect where the cursor stands: evaluate what is subscribed, and settle that one item.
+    Evaluate(Arc<Mark>),
+    /// What comes next cannot be told.
     End(Close),
 }
 
-impl Frames {
+/// What was pulled, as far as it can be sent in one write.
+#[derive(Default)]
+pub struct Frames {
+    bytes: Vec<Bytes>,
+    /// For each frame, how many items are sent when it is.
+    items_behind: Vec<usize>,
+    /// How many items can be sent.
+    pub sendable: usize,
+}
+
+impl Step {
     /// Encodes items until there are `most` bytes of them, or something else must be done.
     pub fn new(live: &Live, encoder: &dyn Encoder, pulled: &Pulled, most: usize) -> Self {
-        let mut frames = Self::default();
+        let mut frames = Frames::default();
         let mut size = 0;
-        for (item, cursor) in &pulled.items {
+        for (item, _) in &pulled.items {
             let bytes = match item {
                 Item::Message(message) => Some(message.encoded(encoder, live.hub.epoch()).clone()),
-                Item::Mark(_) => {
-                    frames.then = Then::Evaluate;
-                    break;
-                }
+                Item::Mark(mark) if frames.sendable == 0 => return Self::Evaluate(mark.clone()),
+                Item::Mark(_) => break,
                 Item::Notice(notice) => match tellable(&live.snapshot(), encoder, notice) {
                     Ok(bytes) => bytes,
-                    Err(close) => {
-                        frames.then = Then::End(close);
-                        break;
-                    }
+                    Err(close) if frames.sendable == 0 => return Self::End(close),
+                    Err(_) => break,
                 },
             };
             size += bytes.as_ref().map_or(0, Bytes::len);
@@ -63,16 +57,18 @@ impl Frames {
             }
             frames.sendable += 1;
             if let Some(bytes) = bytes {
-                frames.bytes.push((bytes, *cursor));
+                frames.bytes.push(bytes);
                 frames.items_behind.push(frames.sendable);
             }
         }
-        frames
+        Self::Send(frames)
     }
+}
 
+impl Frames {
     /// The frames for one write; `None` when there is nothing to write.
     pub fn batch(&self) -> Option<Batch> {
-        let batch = Batch::new(self.bytes.iter().map(|(bytes, cursor)| (bytes, *cursor)));
+        let batch = Batch::new(self.bytes.iter());
         (!batch.is_empty()).then_some(batch)
     }
 

@@ -1,4 +1,5 @@
-//! The fuse of one topic: a schema that takes too long, again and again, is not asked any more for a while.
+//! The fuse of one topic: a schema that takes too long, again and again, is not asked any more for a while. Others call it a
+//! circuit breaker: closed, open, and half-open while one is tried.
 //!
 //! A validation cannot be interrupted. So each is timed; [`STRIKES`] validations over the budget, each less than [`FORGET`]
 //! after the one before, blow the fuse: publishes are refused. After [`REST`] one is let through as a trial, and decides whether the

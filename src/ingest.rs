@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tracing::warn;
 
+use crate::appending::Entry;
 use crate::background;
 use crate::fuse::{Admitted, Fuse};
 use crate::live::Live;
@@ -113,24 +114,19 @@ async fn publish_all(
 ) -> Result<Published, Refusal> {
     let mut judged = judge_all(&snapshot, principal, publications)?;
     loop {
-        // From here until the ticket is dropped a reload waits before it marks its place in the log.
-        let ticket = live.appending();
-        if live.is_sealed() {
-            return Err(Refusal::Draining { retry_after: Duration::from_secs(1) });
-        }
-        if live.admits(&snapshot) {
-            let Judged { drafts, tried } = judged;
-            let receipts = append(live, drafts).await?;
-            return Ok(Published { receipts, tried, budget: snapshot.config.limits.validation_budget });
-        }
-        drop(ticket);
-        let newest = live.snapshot();
-        if newest.generation == snapshot.generation {
-            live.publishing_resumed().await;
-        } else {
-            snapshot = newest;
-            judged = judge_all(&snapshot, principal, publications)?;
-        }
+        // While the ticket lives a reload waits before it marks its place in the log.
+        let _ticket = match live.appending.enter(snapshot.generation).await {
+            Entry::In(ticket) => ticket,
+            Entry::Sealed => return Err(Refusal::Draining { retry_after: Duration::from_secs(1) }),
+            Entry::Outdated => {
+                snapshot = live.snapshot();
+                judged = judge_all(&snapshot, principal, publications)?;
+                continue;
+            }
+        };
+        let Judged { drafts, tried } = judged;
+        let receipts = append(live, drafts).await?;
+        return Ok(Published { receipts, tried, budget: snapshot.config.limits.validation_budget });
     }
 }
 

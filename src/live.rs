@@ -1,14 +1,13 @@
 //! What lives across all configurations: the current snapshot, the log, the hub, the registrations.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
 use tracing::error;
 use uuid::Uuid;
 
-use crate::appending::{Appending, Ticket};
+use crate::appending::Appending;
 use crate::connections::Connections;
 use crate::drain::Drain;
 use crate::hub::Hub;
@@ -18,22 +17,15 @@ use crate::rates::Rates;
 use crate::registrations::Registrations;
 use crate::reloads::Reloads;
 use crate::snapshot::Snapshot;
-use crate::strangers::Strangers;
 use crate::supervisor::Supervisor;
 use crate::telemetry::stats::Stats;
-
-/// While publishing is paused the log takes nobody's messages.
-const NOBODY: u64 = u64::MAX;
+use crate::unauthenticated::Unauthenticated;
 
 /// The running server, whatever its configuration is at the moment.
 pub struct Live {
     current: ArcSwap<Snapshot>,
     /// Generation of the current snapshot, set just before that snapshot is swapped in.
     generation: AtomicU64,
-    /// The generation whose judgement the log takes now, or [`NOBODY`].
-    admitted: AtomicU64,
-    /// Wakes whoever waits for publishing to go on.
-    resumed: Notify,
     /// The log's end and everybody who follows it.
     pub hub: Arc<Hub>,
     /// The owner of all tasks, and the signal that ends them.
@@ -49,15 +41,13 @@ pub struct Live {
     /// How often callers publish and connect.
     pub rates: Rates,
     /// Places for connections that have not said who they are.
-    pub strangers: Strangers,
+    pub unauthenticated: Unauthenticated,
     /// What came of the reloads so far.
     pub reloads: Reloads,
     /// Who started the process.
     pub supervisor: Supervisor,
-    appending: Appending,
-    sealed: AtomicBool,
-    /// Wakes whoever waits for that.
-    sealing: Notify,
+    /// The gate of the log.
+    pub appending: Appending,
 }
 
 /// The pause between a commit and the mark in the log that says where it took effect: publishes wait. It ends when this
@@ -71,8 +61,7 @@ impl Live {
         registrations.keep_for(snapshot.config.limits.registration_ttl);
         Self {
             generation: AtomicU64::new(snapshot.generation),
-            admitted: AtomicU64::new(snapshot.generation),
-            resumed: Notify::new(),
+            appending: Appending::new(snapshot.generation),
             current: ArcSwap::from_pointee(snapshot),
             hub,
             drain: Drain::default(),
@@ -81,12 +70,9 @@ impl Live {
             failures: Failures::default(),
             stats: Stats::default(),
             rates: Rates::default(),
-            strangers: Strangers::default(),
+            unauthenticated: Unauthenticated::default(),
             reloads: Reloads::default(),
             supervisor: Supervisor::default(),
-            appending: Appending::default(),
-            sealed: AtomicBool::new(false),
-            sealing: Notify::new(),
         }
     }
 
@@ -98,60 +84,17 @@ impl Live {
     /// Puts another configuration in force, at once and for everybody. Publishes wait until what this answers is dropped,
     /// when the log knows where it took effect.
     pub fn commit(self: &Arc<Self>, snapshot: Arc<Snapshot>) -> PublishPause {
-        self.admitted.store(NOBODY, Ordering::SeqCst);
-        self.generation.store(snapshot.generation, Ordering::SeqCst);
+        let generation = snapshot.generation;
+        self.appending.close();
+        self.generation.store(generation, Ordering::SeqCst);
         self.current.store(snapshot);
+        self.appending.follow(generation);
         PublishPause(self.clone())
-    }
-
-    /// Waits until every append has ended that was judged by a configuration before the one in force.
-    pub async fn earlier_appends_ended(&self) {
-        self.appending.turn().await;
-    }
-
-    /// Waits until publishing is not paused.
-    pub async fn publishing_resumed(&self) {
-        let resumed = self.resumed.notified();
-        if self.admitted.load(Ordering::SeqCst) == NOBODY {
-            resumed.await;
-        }
     }
 
     /// Whether this is the configuration in force; cheaper than [`Self::snapshot`].
     pub fn is_current(&self, snapshot: &Snapshot) -> bool {
         self.generation.load(Ordering::SeqCst) == snapshot.generation
-    }
-
-    /// Whether what this configuration has judged may be appended. Asked with a ticket in hand, so that the next reload
-    /// waits for whoever was told yes.
-    pub fn admits(&self, snapshot: &Snapshot) -> bool {
-        self.admitted.load(Ordering::SeqCst) == snapshot.generation
-    }
-
-    /// Counts an append in; while the ticket lives, no change of a topic is announced to subscribers.
-    pub fn appending(&self) -> Ticket<'_> {
-        self.appending.enter()
-    }
-
-    /// Ends publishing: when this answers, the log has its last message.
-    pub async fn seal(&self) {
-        self.sealed.store(true, Ordering::SeqCst);
-        self.sealing.notify_waiters();
-        self.earlier_appends_ended().await;
-    }
-
-    /// Resolves when nothing is published any more.
-    pub async fn sealed(&self) {
-        let sealing = self.sealing.notified();
-        if !self.is_sealed() {
-            sealing.await;
-        }
-    }
-
-    /// Whether nothing is published any more. Asked with a ticket in hand, so that [`Live::seal`] waits for whoever was
-    /// told no.
-    pub fn is_sealed(&self) -> bool {
-        self.sealed.load(Ordering::SeqCst)
     }
 
     /// Logs a cause under a new id and makes the refusal that names the id.
@@ -164,8 +107,6 @@ impl Live {
 
 impl Drop for PublishPause {
     fn drop(&mut self) {
-        let Self(live) = self;
-        live.admitted.store(live.generation.load(Ordering::SeqCst), Ordering::SeqCst);
-        live.resumed.notify_waiters();
+        self.0.appending.open();
     }
 }

@@ -195,7 +195,8 @@ pub trait Protocol: Encoder {
     fn command(&self, text: &str) -> Result<Command, BadCommand>;
 
     /// Reads one binary message of a subscriber, as [`Protocol::command`] reads text. `None` for a protocol of text alone:
-    /// a binary message then ends the connection with 1003.
+    /// a binary message then ends the connection with 1003. No protocol of Relay reads them so far: the echo of the conformance
+    /// suite does.
     fn binary_command(&self) -> Option<ReadBinary> {
         None
     }

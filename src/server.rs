@@ -121,7 +121,9 @@ async fn accept_all(
     let mut failures = AcceptFailures::default();
     let admit = |socket: Socket, peer, permit| {
         let snapshot = live.snapshot();
-        if let Err(error) = socket.tune(snapshot.config.limits.send_buffer) {
+        let limits = &snapshot.config.limits;
+        // Twice, so that whoever takes nothing is let go by what knows why, and says so.
+        if let Err(error) = socket.tune(limits.send_buffer, limits.write_stall * 2) {
             return debug!(%error, "a connection ended before it was served");
         }
         let tls = snapshot.tls.clone().filter(|_| door.side() == Side::Public);

@@ -39,7 +39,7 @@ pub(super) async fn commit(
     };
     let (plan, (prepared, pause)) = spawn_blocking(swap).await.expect("a commit does not panic");
     let mut pause = Some(pause);
-    let mut settled = pin!(live.earlier_appends_ended());
+    let mut settled = pin!(live.appending.turn());
     if tokio::time::timeout(PAUSE_AT_MOST, &mut settled).await.is_err() {
         pause = None;
         settled.await;

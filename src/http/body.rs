@@ -47,7 +47,7 @@ impl Expected {
 }
 
 /// A request of which everything is there.
-pub struct Arrived {
+pub struct Whole {
     /// The body.
     pub body: Bytes,
     /// What it is.
@@ -58,26 +58,31 @@ pub struct Arrived {
     pub principal: Arc<Principal>,
 }
 
-/// Waits for a body of the expected media types. Who calls is asked before it is read, so that a stranger's body is not,
-/// and asked again if the configuration has changed meanwhile: a request is judged by what is in force when it is whole.
+/// Waits for a body of the expected media types. A stranger's is not read: `caller` is what [`Call::identify`] has said, and
+/// it is asked again if the configuration has changed meanwhile: a request is judged by what is in force when it is whole.
 ///
 /// # Errors
 /// 415 or 413 by what is announced, 401 or 429 by who calls, and what can go wrong while the body is read.
-pub async fn arrive(call: &Call, body: impl TryStream<Ok: Buf>, expected: Expected) -> Result<Arrived, Refusal> {
+pub async fn arrive(
+    call: &Call,
+    caller: Result<Arc<Principal>, Refusal>,
+    body: impl TryStream<Ok: Buf>,
+    expected: Expected,
+) -> Result<Whole, Refusal> {
     let before = &call.snapshot;
     let media = announce(call, &before.config.limits, expected)?;
-    let principal = call.identify(before).await?;
+    let principal = caller?;
     // An anonymous caller without a grant is told so whatever it says; it used to send all of its body first.
     if principal.token.is_none() && principal.grants.is_empty() {
         return Err(Refusal::Unauthenticated { wrong: false });
     }
     let body = read(body, &before.config.limits, call.live()).await?;
     if call.live().is_current(before) {
-        return Ok(Arrived { body, media, snapshot: before.clone(), principal });
+        return Ok(Whole { body, media, snapshot: before.clone(), principal });
     }
     let snapshot = call.live().snapshot();
     let principal = call.identify(&snapshot).await?;
-    Ok(Arrived { body, media, snapshot, principal })
+    Ok(Whole { body, media, snapshot, principal })
 }
 
 /// Checks what can be told before the body: its media type, its encoding, its announced length.
@@ -136,7 +141,7 @@ async fn read(body: impl TryStream<Ok: Buf>, limits: &Limits, live: &Live) -> Re
     tokio::select! {
         biased;
         read = tokio::time::timeout(time, reading) => read.unwrap_or(Err(Refusal::Timeout { limit: "body_timeout" })),
-        () = live.sealed() => Err(Refusal::Draining { retry_after: Duration::from_secs(1) }),
+        () = live.appending.sealed() => Err(Refusal::Draining { retry_after: Duration::from_secs(1) }),
     }
 }
 

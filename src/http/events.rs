@@ -70,23 +70,17 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
     let asked = distinct(query.all("topic").map(query::topics).collect::<Result<Vec<_>, _>>()?);
     let after = after(&call.headers, &query)?;
     let caller = call.identify(snapshot).await?;
-    let (principal, registered) = match registration {
-        Some(id) => {
-            let registered = call.live().registrations.find(id, Instant::now()).ok_or(Refusal::UnknownRegistration)?;
-            let principal = registered.principal(snapshot, Time::now()).map_err(refused)?;
-            (principal, Some(registered))
-        }
-        None => (caller, None),
+    let registrations = &call.live().registrations;
+    let find = |id| registrations.find(id, Instant::now()).ok_or(Refusal::UnknownRegistration);
+    let registered = registration.map(find).transpose()?;
+    let principal = match &registered {
+        Some(registered) => registered.principal(snapshot, Time::now()).map_err(refused)?,
+        None => caller,
     };
     let remaining = topics(snapshot, &principal, registered.as_deref(), asked)?;
     // Only now: whoever has the seat would be sent away by a request that is refused.
-    let seat = match registration {
-        Some(id) => {
-            let (_, seat) = call.live().registrations.attach(id, snapshot, Instant::now()).map_err(refused)?;
-            Some(Box::new(seat))
-        }
-        None => None,
-    };
+    let attach = |id| registrations.attach(id, snapshot, Instant::now()).map_err(refused);
+    let seat = registration.map(attach).transpose()?.map(|(_, seat)| Box::new(seat));
     let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse);
     subscriber.identify(&principal);
     let position = begins(after, &mut subscriber);

@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 use futures::task::AtomicWaker;
 
 use crate::close::Close;
+use crate::hub::answer::Answer;
 use crate::hub::connection::Connection;
-use crate::hub::subscriber::Subscriber;
 use crate::lock::lock;
 
 /// Shared by a connection's socket, which knows, and the answer, which asks.
@@ -53,15 +53,15 @@ enum Stage {
 /// For whom it is held.
 #[derive(Default)]
 pub enum Holder {
-    /// For none that counts.
+    /// Nobody's: not counted in `limits.outbound`.
     #[default]
     Nobody,
     /// A stream, until it has ended.
     Stream(Arc<Connection>),
-    /// One answer: a subscriber of nothing, so that it is counted and dropped as they are.
-    Answer(Subscriber),
-    /// An answer that is counted, and stays until its peer has taken it or has stood still for `limits.write_stall`. It is
-    /// no member of a shard, so that `Hub::shed` does not pick it.
+    /// One answer that can be asked for again, and is the first to be cut.
+    Answer(Answer),
+    /// An answer that is counted, and stays until its peer has taken it or has stood still for `limits.write_stall`: the hub does
+    /// not know it, so that `Hub::shed` does not pick it.
     MustDeliver(Arc<Connection>),
 }
 
@@ -70,7 +70,7 @@ impl Holder {
         match self {
             Self::Nobody => None,
             Self::Stream(connection) | Self::MustDeliver(connection) => Some(connection),
-            Self::Answer(subscriber) => Some(subscriber.connection()),
+            Self::Answer(answer) => Some(answer.connection()),
         }
     }
 }
@@ -158,7 +158,7 @@ impl Flow {
     /// So many bytes were handed over.
     pub fn hand_over(&self, bytes: usize) {
         if let Some(connection) = lock(&self.0.holder).connection() {
-            connection.hold(bytes);
+            connection.set_http_bytes(bytes);
         }
         self.0.held.store(true, Ordering::Release);
     }
@@ -180,7 +180,7 @@ impl Flow {
             if let Holder::Stream(connection) = &*holder
                 && !self.is(Stage::Answered)
             {
-                connection.hold(0);
+                connection.set_http_bytes(0);
             } else {
                 let answer = std::mem::take(&mut *holder);
                 // It takes other locks to go.
@@ -197,7 +197,7 @@ impl Flow {
     }
 
     /// Ready when everything has left.
-    pub fn poll_left(&self, cx: &Context<'_>) -> Poll<()> {
+    pub fn poll_flushed(&self, cx: &Context<'_>) -> Poll<()> {
         self.0.stream.register(cx.waker());
         if self.0.held.load(Ordering::Acquire) { Poll::Pending } else { Poll::Ready(()) }
     }

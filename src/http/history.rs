@@ -21,7 +21,7 @@ use crate::http::call::Call;
 use crate::http::query::{self, Params};
 use crate::hub::connection::NoSocket;
 use crate::hub::subscriber::{Item, Subscriber};
-use crate::message::Position;
+use crate::message::{Position, Seq};
 use crate::name::Pattern;
 use crate::notice::{After, GapReason, Notice};
 use crate::plugin::StoreError;
@@ -56,6 +56,8 @@ struct Page {
     others: Option<(GapReason, Position, Position)>,
     count: usize,
     limit: usize,
+    /// Where in this log it goes on.
+    resumes: Option<Seq>,
     /// A reload took effect: the next request is judged by what is in force then.
     interrupted: bool,
 }
@@ -75,14 +77,18 @@ async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
     // One that began before a reload and subscribed behind it is answered with what there is.
     let interrupted = !call.live().is_current(snapshot);
     let wait = if interrupted { Duration::ZERO } else { wait.min(principal.lasts()) };
+    let resumes = match after {
+        After::Position(position) if position.epoch == call.live().hub.epoch() => Some(position.seq),
+        _ => None,
+    };
+    let mut page = Page { limit, resumes, ..Page::default() };
     if !wait.is_zero() {
         call.link.flow.idle();
+        // What cannot be read is not asked for again.
+        tokio::time::timeout(wait, page.wait(call, &mut subscriber)).await.unwrap_or(Ok(()))?;
+        // Its shard may not have come yet to what is in the log; and there will be no later request when the server ends.
+        subscriber.take_back();
     }
-    let mut page = Page { limit, ..Page::default() };
-    // What cannot be read is not asked for again.
-    tokio::time::timeout(wait, page.wait(call, &mut subscriber)).await.unwrap_or(Ok(()))?;
-    // Its shard may not have come yet to what is in the log; and there will be no later request when the server ends.
-    subscriber.take_back();
     page.fill(call, &mut subscriber).await?;
     Ok(page.answer(call, &topics, subscriber.position()))
 }
@@ -175,8 +181,13 @@ impl Page {
         for part in [&b"{\"messages\":["[..], &self.messages, b"],\"gaps\":[", &self.gaps, b"]"] {
             body.extend_from_slice(part);
         }
-        // Weak: the position moves with other topics too, and an older one says the same.
-        let tag = Sha256::digest(&body).iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>();
+        // Weak: the position moves with other topics too, and an older one says the same, unless something passed by that was
+        // for others: a poller that gets nothing is not to stay before that.
+        let mut digest = Sha256::new_with_prefix(&body);
+        if self.is_empty() && self.resumes.is_some_and(|seq| call.live().hub.others_passed(seq)) {
+            digest.update(position.to_string());
+        }
+        let tag = digest.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>();
         let strong = format!("\"{tag}\"");
         let tag = format!("W/{strong}");
         let known = call.headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());

@@ -45,11 +45,11 @@ use crate::assemble::reload::Reloader;
 use crate::connections::Permit;
 use crate::http::call::Call;
 use crate::http::flow::{Flow, Holder};
+use crate::hub::answer::Answer;
 use crate::hub::connection::{Connection, NoSocket};
 use crate::live::Live;
 use crate::plugin::Protocol;
 use crate::problem::Refusal;
-use crate::protocol::sse::Sse;
 use crate::telemetry::panics;
 use crate::telemetry::stats::Route;
 
@@ -208,7 +208,7 @@ fn account_large_answer(call: &Call, response: &mut Response) {
         });
     } else {
         let holder = match repeatable {
-            true => Holder::Answer(hub.subscriber(NoSocket, &Sse)),
+            true => Holder::Answer(Answer::new(hub.clone())),
             false => Holder::MustDeliver(Connection::new(NoSocket, hub.outbound.clone())),
         };
         call.link.flow.keep(holder, bytes);

@@ -11,7 +11,7 @@ use serde_json::json;
 use warp::http::StatusCode;
 use warp::reply::Response;
 
-use crate::http::body::{Arrived, Expected, arrive};
+use crate::http::body::{Expected, Whole, arrive};
 use crate::http::call::Call;
 use crate::http::envelope::Envelopes;
 use crate::http::query::Params;
@@ -47,28 +47,31 @@ pub async fn validate(topic: String, call: Arc<Call>, body: impl TryStream<Ok: B
 }
 
 async fn publish_one(topic: &str, call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
-    let topic = parse_topic(topic).map_err(|refusal| refused_early(call, None, refusal))?;
-    Params::none(&call.uri).map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
-    let key = credential::idempotency_key(&call.headers);
-    let key = key.map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
-    let arrived =
-        arrive(call, body, Expected::Json).await.map_err(|refusal| refused_early(call, Some(&topic), refusal))?;
-    let Arrived { body, principal, snapshot, .. } = arrived;
+    let caller = call.identify(&call.snapshot).await;
+    let known = caller.as_ref().ok().cloned();
+    let early = |topic: Option<&TopicName>, refusal| refused_early(call, known.as_deref(), topic, refusal);
+    let topic = parse_topic(topic).map_err(|refusal| early(None, refusal))?;
+    Params::none(&call.uri).map_err(|refusal| early(Some(&topic), refusal))?;
+    let key = credential::idempotency_key(&call.headers).map_err(|refusal| early(Some(&topic), refusal))?;
+    let arrived = arrive(call, caller, body, Expected::Json).await.map_err(|refusal| early(Some(&topic), refusal))?;
+    let Whole { body, principal, snapshot, .. } = arrived;
     let publication = Publication { topic, user: None, body, key };
     match ingest::publish(call.live(), snapshot, publisher(call, &principal), &publication).await {
         Ok(id) => Ok(receipt(&publication.topic, id)),
         Err(refusal) => {
-            log_refused(publication.topic.as_str(), principal.name(), call.peer, &refusal);
+            log_refused(publication.topic.as_str(), Some(&principal), call.peer, &refusal);
             Err(refusal)
         }
     }
 }
 
 async fn publish_envelopes(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
-    let (arrived, envelopes) =
-        read_envelopes(call, body).await.map_err(|refusal| refused_early(call, None, refusal))?;
+    let caller = call.identify(&call.snapshot).await;
+    let known = caller.as_ref().ok().cloned();
+    let read = read_envelopes(call, caller, body).await;
+    let (arrived, envelopes) = read.map_err(|refusal| refused_early(call, known.as_deref(), None, refusal))?;
     let Envelopes { publications, single, places } = envelopes;
-    let Arrived { principal, snapshot, .. } = arrived;
+    let Whole { principal, snapshot, .. } = arrived;
     let published = ingest::publish_batch(call.live(), snapshot, publisher(call, &principal), &publications).await;
     let epoch = call.live().hub.epoch();
     let id = |receipt: &Receipt| Position { epoch, seq: receipt.seq };
@@ -83,17 +86,21 @@ async fn publish_envelopes(call: &Call, body: impl TryStream<Ok: Buf>) -> Result
         }
         Err(refusal) => {
             let topic = publications.get(refusal.first_index()).map_or("", |publication| publication.topic.as_str());
-            log_refused(topic, principal.name(), call.peer, &refusal);
+            log_refused(topic, Some(&principal), call.peer, &refusal);
             let refusal = places.place(refusal);
             Err(if single { refusal.only() } else { refusal })
         }
     }
 }
 
-async fn read_envelopes(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<(Arrived, Envelopes), Refusal> {
+async fn read_envelopes(
+    call: &Call,
+    caller: Result<Arc<Principal>, Refusal>,
+    body: impl TryStream<Ok: Buf>,
+) -> Result<(Whole, Envelopes), Refusal> {
     Params::none(&call.uri)?;
     let key = credential::idempotency_key(&call.headers)?;
-    let arrived = arrive(call, body, Expected::JsonOrLines).await?;
+    let arrived = arrive(call, caller, body, Expected::JsonOrLines).await?;
     let mut envelopes = envelope::read(&arrived.body, arrived.media, &arrived.snapshot.config.limits)?;
     if let Some(key) = key {
         envelopes.take_key(key)?;
@@ -105,17 +112,17 @@ fn publisher<'a>(call: &Call, principal: &'a Principal) -> Publisher<'a> {
     Publisher { principal, peer: call.peer }
 }
 
-/// A publish was refused before there was something to judge.
-fn refused_early(call: &Call, topic: Option<&TopicName>, refusal: Refusal) -> Refusal {
+/// A publish was refused before there was something to judge; the line in the log says whose it was, if that is known.
+fn refused_early(call: &Call, known: Option<&Principal>, topic: Option<&TopicName>, refusal: Refusal) -> Refusal {
     ingest::count_refused(call.live(), topic, &refusal);
-    log_refused(topic.map_or("", TopicName::as_str), "", call.peer, &refusal);
+    log_refused(topic.map_or("", TopicName::as_str), known, call.peer, &refusal);
     refusal
 }
 
 async fn judge_one(topic: &str, call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
     let topic = parse_topic(topic)?;
     Params::none(&call.uri)?;
-    let arrived = arrive(call, body, Expected::Json).await?;
+    let arrived = arrive(call, call.identify(&call.snapshot).await, body, Expected::Json).await?;
     let publication = Publication { topic, user: None, body: arrived.body, key: None };
     ingest::validate(call.live(), &arrived.snapshot, publisher(call, &arrived.principal), &publication)?;
     Ok(answer::json(StatusCode::OK, &json!({"valid": true})))

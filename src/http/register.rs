@@ -12,7 +12,7 @@ use warp::reply::Response;
 
 use crate::evaluate;
 use crate::http::answer;
-use crate::http::body::{Arrived, Expected, arrive};
+use crate::http::body::{Expected, Whole, arrive};
 use crate::http::call::Call;
 use crate::http::query::{self, Params};
 use crate::name::{Pattern, UserId, distinct};
@@ -56,7 +56,8 @@ async fn try_unregister(id: &str, call: &Call) -> Result<Response, Refusal> {
 
 async fn try_register(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
     Params::none(&call.uri)?;
-    let Arrived { body, snapshot, principal, .. } = arrive(call, body, Expected::Json).await?;
+    let Whole { body, snapshot, principal, .. } =
+        arrive(call, call.identify(&call.snapshot).await, body, Expected::Json).await?;
     let Request { user_id, topics } = parse(&body, snapshot.config.limits.json_depth)?;
     let topics = distinct(topics.iter().map(|text| query::topics(text)).collect::<Result<Vec<_>, _>>()?);
     let most = snapshot.config.limits.subscriptions;

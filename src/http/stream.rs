@@ -18,12 +18,12 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{error, info};
 
 use crate::close::Close;
-use crate::delivery::{self, Frames, Then};
+use crate::delivery::{self, Step};
 use crate::evaluate;
 use crate::http::call::Call;
 use crate::http::flow::Flow;
 use crate::hub::entry::Mark;
-use crate::hub::subscriber::{Item, Pulled, Subscriber};
+use crate::hub::subscriber::Subscriber;
 use crate::live::Live;
 use crate::notice::Notice;
 use crate::plugin::Encoder;
@@ -52,8 +52,8 @@ pub struct Events {
 enum Stage {
     /// This is told first, to one who was let in by the configuration of this generation.
     Begins(Vec<Notice>, u64),
-    /// Nobody has looked yet whether that generation is still the newest: it may have been subscribed under another, whose
-    /// mark lies behind already.
+    /// It was subscribed, judged by this generation. If another was committed before the subscription stood, the mark of that lies
+    /// behind the cursor and will never be pulled: judge once more.
     LetIn(u64),
     Goes,
     Ended(Close),
@@ -142,7 +142,7 @@ impl Events {
         {
             return Poll::Ready(Next::End(close));
         }
-        std::task::ready!(self.flow.poll_left(cx));
+        std::task::ready!(self.flow.poll_flushed(cx));
         // A reader gets what was acknowledged before the server ends.
         if ending.is_some() {
             self.subscriber.take_back();
@@ -174,24 +174,19 @@ impl Events {
             self.subscriber.join();
             return Ok(None);
         }
-        let frames = Frames::new(&self.live, &Sse, &pulled, CHUNK);
-        match frames.then {
-            Then::End(close) if frames.sendable == 0 => Err(close),
-            Then::Evaluate if frames.sendable == 0 => self.evaluate(pulled),
-            _ => {
+        match Step::new(&self.live, &Sse, &pulled, CHUNK) {
+            Step::Send(frames) => {
                 delivery::count(&self.live, &pulled, frames.sendable);
                 self.subscriber.settle(pulled, frames.sendable);
                 Ok(frames.batch().map(|batch| batch.bytes().clone()))
             }
+            Step::Evaluate(mark) => {
+                let chunk = self.judge(Some(&mark))?;
+                self.subscriber.settle(pulled, 1);
+                Ok(chunk)
+            }
+            Step::End(close) => Err(close),
         }
-    }
-
-    fn evaluate(&mut self, pulled: Pulled) -> Result<Option<Bytes>, Close> {
-        let Some((Item::Mark(mark), _)) = pulled.items.first() else { return Ok(None) };
-        let mark = Arc::clone(mark);
-        let chunk = self.judge(Some(&mark))?;
-        self.subscriber.settle(pulled, 1);
-        Ok(chunk)
     }
 
     /// Looks at everything under the newest configuration; answers what to tell.

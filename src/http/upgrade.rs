@@ -88,7 +88,7 @@ async fn open(live: Arc<Live>, pending: OnUpgrade, opening: Opening) -> Option<B
     match upgraded.downcast::<TokioIo<HttpSocket<Socket>>>() {
         Ok(parts) => {
             let (socket, answer) = parts.io.into_inner().into_parts();
-            Some(ws::open(live, Upgraded { socket, answer, head: parts.read_buf }, opening).await)
+            ws::open(live, Upgraded { socket, answer, head: parts.read_buf }, opening).await
         }
         Err(_) => unreachable!("the accept loop serves sockets of this type only"),
     }

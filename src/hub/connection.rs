@@ -58,7 +58,7 @@ pub struct Connection<I: ?Sized = dyn Io> {
     ending: OnceLock<Close>,
     /// Where in the log it stood when its task last came on.
     stands: AtomicU64,
-    /// See [`Connection::progress`]; of a live connection, up to when it last became so.
+    /// As of when its own task last served it; a live connection's newer time is in its stamp. See [`Connection::progress`].
     progress: AtomicU64,
     wire: Mutex<Wire<I>>,
 }
@@ -75,11 +75,11 @@ pub(super) struct Wire<I: ?Sized = dyn Io> {
 struct Cold {
     /// The shard has given it up at this cursor; its task has not noticed yet.
     fallen: Option<Cursor>,
-    /// What is left of the frame or reply that was begun.
+    /// The frame or reply that was begun, or what remains of it.
     rest: Vec<u8>,
-    /// How many bytes at its front have been written. They are cut off when they are half of it: each time would move all of
-    /// a large frame for every little that a slow peer takes.
-    left: usize,
+    /// Bytes of `rest` already sent. Removed once they are more than half: removing them after each write would move a large frame
+    /// for every few bytes.
+    sent: usize,
     /// Bytes may still lie in a TLS layer, at most [`LAYER`].
     unflushed: bool,
     /// What was handed over elsewhere and has not left, in bytes.
@@ -108,7 +108,7 @@ impl Connection {
         let cold = Cold {
             fallen: None,
             rest: Vec::new(),
-            left: 0,
+            sent: 0,
             unflushed: false,
             outside: 0,
             remembered: 0,
@@ -188,16 +188,16 @@ impl Connection {
         }
     }
 
-    /// Says how many bytes were handed over elsewhere for this connection and have not left.
-    pub fn hold(&self, bytes: usize) {
+    /// Says how many bytes were handed over to HTTP for this connection and have not left.
+    pub fn set_http_bytes(&self, bytes: usize) {
         let mut wire = self.wire();
         wire.cold.outside = bytes;
         wire.cold.account();
     }
 
     /// Says how many bytes its task remembers of gaps that were told to a peer that is behind.
-    pub(super) fn remember(&self, bytes: usize) {
-        self.wire().remember(bytes);
+    pub(super) fn set_gap_bytes(&self, bytes: usize) {
+        self.wire().set_gap_bytes(bytes);
     }
 
     /// Bytes that it holds because its peer has not taken them.
@@ -316,14 +316,14 @@ impl Wire {
     pub(super) fn release(&mut self) -> Vec<u8> {
         let mut rest = std::mem::take(&mut self.cold.rest);
         if rest.capacity() > 0 {
-            rest.drain(..std::mem::take(&mut self.cold.left));
+            rest.drain(..std::mem::take(&mut self.cold.sent));
             self.cold.account();
         }
         rest
     }
 
-    /// As [`Connection::remember`].
-    pub(super) fn remember(&mut self, bytes: usize) {
+    /// As [`Connection::set_gap_bytes`].
+    pub(super) fn set_gap_bytes(&mut self, bytes: usize) {
         if self.cold.remembered != bytes {
             self.cold.remembered = bytes;
             self.cold.account();
@@ -336,7 +336,7 @@ impl Wire {
 
     /// Bytes that were kept; what a TLS layer holds counts as one.
     fn unsent(&self) -> usize {
-        self.cold.rest.len() - self.cold.left + usize::from(self.cold.unflushed)
+        self.cold.rest.len() - self.cold.sent + usize::from(self.cold.unflushed)
     }
 
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Dead>> {
@@ -344,17 +344,17 @@ impl Wire {
             return Poll::Ready(Ok(()));
         }
         let mut rest = std::mem::take(&mut self.cold.rest);
-        let mut left = std::mem::take(&mut self.cold.left);
+        let mut sent = std::mem::take(&mut self.cold.sent);
         self.cold.unflushed = false;
-        let written = match self.write(cx, &rest[left..]) {
+        let written = match self.write(cx, &rest[sent..]) {
             Written::All => Poll::Ready(Ok(())),
             Written::Broken => Poll::Ready(Err(Dead)),
             Written::Part(n) => {
-                left += n;
-                if left > rest.len() / 2 {
-                    rest.drain(..std::mem::take(&mut left));
+                sent += n;
+                if sent > rest.len() / 2 {
+                    rest.drain(..std::mem::take(&mut sent));
                 }
-                (self.cold.rest, self.cold.left) = (rest, left);
+                (self.cold.rest, self.cold.sent) = (rest, sent);
                 Poll::Pending
             }
         };

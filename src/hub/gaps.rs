@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 
 use crate::message::Seq;
 use crate::name::Pattern;
+use crate::notice::GapReason;
 use crate::patterns::{Meter, Patterns};
 
 /// What has been told, and what need not be. Nothing of what the cursor has passed is kept.
@@ -18,6 +19,10 @@ pub(super) struct Gaps {
     told: HashMap<Pattern, Seq>,
     /// For a subscription from the earliest: what was gone of a topic before it asked.
     forgiven: HashMap<(Pattern, Pattern), Seq>,
+    /// True from a subscribe until its first page is read. Gaps on that page have reason `retention`, on later pages `lag`.
+    asked: bool,
+    /// Subscriptions from the earliest, whose first page has not been read, and the head when they were made.
+    earliest: Vec<(Pattern, Seq)>,
 }
 
 /// One gap, as seqs: from exclusive, to inclusive.
@@ -29,9 +34,45 @@ pub(super) struct Gap {
 }
 
 impl Gaps {
-    /// Remembers what is gone already and these subscriptions, each with the head when it was made, were never promised:
-    /// nothing that came after it was made, whatever has gone by the time its first page is read.
-    pub(super) fn forgive(&mut self, earliest: Vec<(Pattern, Seq)>, evicted: &[(Pattern, Seq)]) {
+    /// Something is subscribed to, from a place before the head if it says so.
+    pub(super) fn ask(&mut self, is_older: bool) {
+        self.asked |= is_older;
+    }
+
+    /// A subscription from the earliest, with the head at which it is made.
+    pub(super) fn ask_earliest(&mut self, subscription: Pattern, head: Seq) {
+        self.earliest.push((subscription, head));
+    }
+
+    /// The cursor is in the window: what is gone from here on was there when it was asked for.
+    pub(super) fn reached_window(&mut self) {
+        (self.asked, self.earliest) = Default::default();
+    }
+
+    /// A gap of this reason was not told after all: the next page shows it again.
+    pub(super) fn unsent(&mut self, reason: GapReason) {
+        self.asked |= reason == GapReason::Retention;
+    }
+
+    /// The gaps to tell, in order, by what a page says was evicted, and their reason. `subscriptions` are patterns with floors,
+    /// `after` is the cursor, `until` is how far this page goes, and `most` how far the reading from the store does: a page ends
+    /// at a reload's mark, and what was evicted behind that belongs to the same request.
+    pub(super) fn of_page<'s>(
+        &mut self,
+        evicted: Vec<(Pattern, Seq)>,
+        subscriptions: impl Iterator<Item = (&'s Pattern, Seq)>,
+        (after, until, most): (Seq, Seq, Seq),
+    ) -> (Vec<Gap>, GapReason) {
+        let reason = if self.asked { GapReason::Retention } else { GapReason::Lag };
+        self.asked &= evicted.iter().any(|(_, seq)| *seq.min(&most) > until);
+        let earliest = std::mem::take(&mut self.earliest);
+        self.forgive(earliest, &evicted);
+        (self.due(evicted, subscriptions, after, until), reason)
+    }
+
+    /// A subscription from `earliest` is promised what was retained when it was made. What had been evicted by then, at most up to
+    /// the head of that moment, is no gap.
+    fn forgive(&mut self, earliest: Vec<(Pattern, Seq)>, evicted: &[(Pattern, Seq)]) {
         let mut made = Patterns::default();
         for (subscription, head) in earliest {
             made.insert(subscription.clone(), (subscription, head));
@@ -46,6 +87,7 @@ impl Gaps {
 
     /// Subscriptions begin anew or have ended: what they were told is no longer known to them.
     pub(super) fn forget(&mut self, subscriptions: &HashSet<Pattern>) {
+        self.earliest.retain(|(subscription, _)| !subscriptions.contains(subscription));
         if self.told.is_empty() && self.forgiven.is_empty() {
             return;
         }
@@ -77,10 +119,8 @@ impl Gaps {
             + self.forgiven.capacity() * size_of::<((Pattern, Pattern), Seq)>()
     }
 
-    /// The gaps to tell, in order, by what a page says was evicted: once for each topic. `subscriptions` are their patterns
-    /// and floors, `after` is the cursor, `until` is how far the reading from the store goes: behind it the window has what
-    /// the topic has let go.
-    pub(super) fn due<'s>(
+    /// One gap for each topic at most: behind `until` the window or the next page has what the topic has let go.
+    fn due<'s>(
         &self,
         evicted: Vec<(Pattern, Seq)>,
         subscriptions: impl Iterator<Item = (&'s Pattern, Seq)>,

@@ -48,7 +48,7 @@ impl List {
     /// Adds a member that gets what it has noted; nothing, if it is to look for itself.
     pub(super) fn add(&mut self, id: SlotId, slot: &mut Slot) {
         let wants = std::mem::take(&mut slot.wants);
-        if slot.is_live() {
+        if slot.live {
             let group = self.group(slot.encoder, if slot.has_socket { wants } else { 0 });
             self.items.push(Addressee { connection: slot.connection.clone(), id, group });
         }
@@ -101,15 +101,21 @@ impl List {
 }
 
 impl Group {
-    /// What its members get of a batch that begins at `start`.
-    pub(super) fn batch(&mut self, messages: &[Arc<Message>], start: Cursor, epoch: Epoch) -> &Batch {
+    /// What its members get of these messages.
+    pub(super) fn batch(&mut self, messages: &[Arc<Message>], epoch: Epoch) -> &Batch {
         let Self { encoder, wants, batch, .. } = self;
-        batch.get_or_insert_with(|| put_together(wanted(messages, *wants), *encoder, start, epoch))
+        batch.get_or_insert_with(|| put_together(wanted(messages, *wants), *encoder, epoch))
     }
 
-    /// Counts one delivery of each of the first so many messages.
-    pub(super) fn count(&self, messages: &[Arc<Message>], frames: usize) {
-        wanted(messages, self.wants).take(frames).for_each(|message| count(message, 1));
+    /// A member got the first so many of its frames only: counts them, and answers the cursor behind them, in a batch that
+    /// begins at `start`.
+    pub(super) fn sent(&self, messages: &[Arc<Message>], frames: usize, start: Cursor) -> Cursor {
+        let mut behind = start;
+        for message in wanted(messages, self.wants).take(frames) {
+            count(message, 1);
+            behind.seq = message.record.seq;
+        }
+        behind
     }
 }
 
@@ -119,14 +125,8 @@ fn wanted(messages: &[Arc<Message>], wants: u64) -> impl Iterator<Item = &Arc<Me
 
 /// Once for many deliveries: kept out of the path of each.
 #[cold]
-fn put_together<'a>(
-    messages: impl Iterator<Item = &'a Arc<Message>>,
-    encoder: &dyn Encoder,
-    start: Cursor,
-    epoch: Epoch,
-) -> Batch {
-    let frame = |m: &'a Arc<Message>| (m.encoded(encoder, epoch), Cursor { seq: m.record.seq, ..start });
-    let frames: Vec<_> = messages.map(frame).collect();
+fn put_together<'a>(messages: impl Iterator<Item = &'a Arc<Message>>, encoder: &dyn Encoder, epoch: Epoch) -> Batch {
+    let frames: Vec<_> = messages.map(|message| message.encoded(encoder, epoch)).collect();
     Batch::new(frames.into_iter())
 }
 

@@ -50,11 +50,11 @@ pub(super) struct Slot {
     /// What it gets can be written to it; else it is to look for itself.
     pub(super) has_socket: bool,
     subscriptions: Vec<Pattern>,
-    /// The list, by the pass that it was made for, that this member is known to agree with: it is on it, or does not want its
-    /// topic. Forgotten at each change of what it subscribes to.
-    pub(super) known: Option<Stamp>,
+    /// Stamp of the kept list that is right about this member: it is on it, or does not want its topic. `None` after each change
+    /// of its subscriptions.
+    pub(super) agrees_with: Option<Stamp>,
     /// The shard serves it, and not its own task.
-    live: bool,
+    pub(super) live: bool,
     /// Where it stood when it came to be served by the shard: it has got everything up to there.
     pub(super) joined_at: Cursor,
     /// Which messages of the batch that is being prepared it wants.
@@ -74,7 +74,7 @@ impl Members {
             principal: None,
             has_socket,
             subscriptions: Vec::new(),
-            known: None,
+            agrees_with: None,
             live: false,
             joined_at: Cursor::default(),
             wants: 0,
@@ -92,11 +92,6 @@ impl Members {
         self.identify(id, None);
         self.slots[id as usize] = None;
         self.free.push(id);
-    }
-
-    /// Has the member served by the shard, or by its own task.
-    pub(super) fn set_live(&mut self, id: SlotId, live: bool) {
-        self.slot(id).live = live;
     }
 
     pub(super) fn slot(&mut self, id: SlotId) -> &mut Slot {
@@ -237,13 +232,6 @@ impl Members {
             self.exact.iter().filter(|(topic, _)| of_them(topic)).for_each(|(_, ids)| note(ids));
         }
         Some(named)
-    }
-}
-
-impl Slot {
-    /// Whether the shard serves it, and not its own task.
-    pub(super) fn is_live(&self) -> bool {
-        self.live
     }
 }
 

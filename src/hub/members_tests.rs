@@ -50,7 +50,7 @@ fn member(members: &mut Members, token: Option<&str>, subscriptions: Vec<Pattern
     let principal = Principal { token, user: None, grants, not_after: None, fingerprint: 0 };
     members.identify(id, Some(Arc::new(principal)));
     members.index(id, subscriptions);
-    members.set_live(id, true);
+    members.slot(id).live = true;
     id
 }
 

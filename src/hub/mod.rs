@@ -3,10 +3,12 @@
 //! The store tells of every append; the hub keeps the newest in the window and wakes the shards that have somebody who
 //! wants them.
 
+pub mod answer;
 pub mod batch;
 pub mod connection;
 pub mod entry;
 mod gaps;
+mod kept;
 mod list;
 mod members;
 mod no_socket;
@@ -20,8 +22,8 @@ pub mod topic;
 pub mod window;
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -29,6 +31,7 @@ use arc_swap::ArcSwap;
 use crate::close::Close;
 use crate::counter::Counter;
 use crate::directory::Directory;
+use crate::hub::answer::Answers;
 use crate::hub::connection::{Connection, Io};
 use crate::hub::entry::{Cursor, Mark, Message};
 use crate::hub::outbound::Outbound;
@@ -36,6 +39,7 @@ use crate::hub::shard::Shard;
 use crate::hub::subscriber::Subscriber;
 use crate::hub::topic::Topic;
 use crate::hub::window::Window;
+use crate::lock::lock;
 use crate::message::{Epoch, Record, Seq};
 use crate::name::{Pattern, TopicName};
 use crate::plugin::{Encoder, Follower, Store};
@@ -66,9 +70,10 @@ pub struct Hub {
     window: Window,
     shards: Box<[Arc<Shard>]>,
     next: AtomicUsize,
-    /// The newest message that is for one user only.
+    /// The newest message that is for one user only. See [`Hub::others_passed`].
     addressed: AtomicU64,
     topics: ArcSwap<Directory<Arc<Topic>>>,
+    answers: Mutex<Answers>,
     /// Subscribers that are not live now.
     pub behind: Counter,
     /// What their peers have not taken.
@@ -87,6 +92,7 @@ impl Hub {
             next: AtomicUsize::new(0),
             addressed: AtomicU64::new(0),
             topics: ArcSwap::from_pointee(topics),
+            answers: Mutex::default(),
             behind: Counter::default(),
             outbound: Arc::default(),
             started: Instant::now(),
@@ -177,7 +183,7 @@ impl Hub {
         }
     }
 
-    /// Every connection that there is now.
+    /// Every subscriber's connection that there is now.
     pub fn connections(&self) -> Vec<Arc<Connection>> {
         let mut all = Vec::new();
         for shard in &self.shards {
@@ -186,17 +192,20 @@ impl Hub {
         all
     }
 
-    /// Drops subscribers until everything that is held is within the budget: those that are the furthest behind first, and
-    /// of several at one place whoever has taken nothing for longest. Answers how many.
+    /// Drops holders until everything that is held is within the budget: answers that can be asked for again, the oldest first,
+    /// then subscribers, those that are the furthest behind first, and of several at one place whoever has taken nothing for
+    /// longest. Answers how many.
     pub fn shed(&self, budget: usize) -> usize {
-        let holders = self.connections().into_iter().map(|connection| (connection.held(), connection));
-        let (mut holders, going): (Vec<_>, Vec<_>) =
-            holders.filter(|(bytes, _)| *bytes > 0).partition(|(_, connection)| connection.ending().is_none());
+        let mut subscribers = self.connections();
+        subscribers.retain(|connection| connection.held() > 0);
+        subscribers.sort_by_cached_key(|connection| (connection.last_position(), connection.progress()));
+        let answers: Vec<_> = lock(&self.answers).all.values().cloned().collect();
+        let holders = answers.into_iter().chain(subscribers).map(|connection| (connection.held(), connection));
+        let (holders, going): (Vec<_>, Vec<_>) = holders.partition(|(_, connection)| connection.ending().is_none());
         let going: usize = going.iter().map(|(bytes, _)| bytes).sum();
         let mut held = self.outbound.held().saturating_sub(going);
         let mut shed = 0;
-        holders.sort_by_cached_key(|(_, connection)| (connection.last_position(), connection.progress()));
-        for (bytes, connection) in holders {
+        for (bytes, connection) in holders.into_iter().filter(|(bytes, _)| *bytes > 0) {
             if held <= budget {
                 break;
             }
@@ -207,6 +216,12 @@ impl Hub {
         }
         self.outbound.dropped.add(shed as u64);
         shed
+    }
+
+    /// Whether messages for one user only stand behind a seq. A reader that stays there, because none of them was for it, would
+    /// be told a gap once they are evicted: so it is given a newer position, by [`Subscriber::refresh_position`] or in an answer.
+    pub fn others_passed(&self, since: Seq) -> bool {
+        since < self.addressed.load(Ordering::Relaxed)
     }
 
     /// What is subscribed to now, with how often, for the metrics. Several entries may be the same.

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use crate::hub::Hub;
 use crate::hub::connection::{Wire, Written};
 use crate::hub::entry::{Cursor, Message};
+use crate::hub::kept::Kept;
 use crate::hub::list::{Addressee, BATCH_MESSAGES, Group, List};
 use crate::hub::members::{Members, SlotId};
 use crate::hub::stamp::Stamp;
@@ -53,19 +54,7 @@ pub(super) struct State {
     pass: Stamp,
     /// Where the batch of the running pass began.
     running: Option<Cursor>,
-    /// Whom the last messages of one topic went to. The next messages of that topic go by the same list, so that a burst need
-    /// not touch the cold memory of every member.
-    kept: Option<Kept>,
-}
-
-/// Everybody served by the shard who gets what is published to a topic for everybody. A member that left may stay on the list,
-/// because a pass skips who is not live; a member that joins must be on it.
-struct Kept {
-    topic: TopicName,
-    /// The pass that it was made for: what a slot says that it knows.
-    made: Stamp,
-    /// Empty, or an older one, while a pass has it.
-    list: List,
+    kept: Kept,
 }
 
 /// What a pass uses again in the next one.
@@ -77,12 +66,19 @@ struct Scratch {
     turn: Turn,
 }
 
-/// What a shard has done since it last waited or let other tasks run: of one pass or of many, for a shard of few members has
-/// none that is long, and no end of them while messages keep coming.
-#[derive(Default, Clone, Copy)]
+/// What a shard has done since it last waited or let other tasks run, summed over passes: a shard of few members has only short
+/// ones, but may have them without end.
+#[derive(Default)]
 struct Turn {
     connections: usize,
     bytes: usize,
+}
+
+impl Turn {
+    /// Whether it is the turn of others, where a shard lets them run after so many connections.
+    fn is_over(&self, stride: usize) -> bool {
+        self.connections >= stride || self.bytes >= YIELD_BYTES
+    }
 }
 
 /// A pass that has been prepared.
@@ -96,7 +92,8 @@ struct Pass {
 
 impl Shard {
     pub(super) fn new(position: Cursor, stride: usize) -> Self {
-        let state = State { members: Members::default(), position, pass: Stamp::START, running: None, kept: None };
+        let state =
+            State { members: Members::default(), position, pass: Stamp::START, running: None, kept: Kept::default() };
         Self { state: Mutex::new(state), news: Notify::new(), beats: AtomicU64::new(0), stride }
     }
 
@@ -159,8 +156,7 @@ impl Shard {
     /// Serves one batch; `false` when there was none.
     async fn pass(&self, hub: &Hub, scratch: &mut Scratch) -> bool {
         let Some(pass) = self.prepare(hub, scratch) else { return false };
-        let Scratch { list, messages, turn: now, .. } = scratch;
-        let mut turn = *now;
+        let Scratch { list, messages, turn, .. } = scratch;
         list.sort();
         let List { items, groups, .. } = &mut *list;
         let mut last = 0;
@@ -174,26 +170,21 @@ impl Shard {
             }
             turn.bytes += self.serve(item, &pass, &mut groups[item.group as usize], messages, hub.epoch());
             turn.connections += 1;
-            if self.is_over(turn) {
-                turn = self.make_room().await;
+            if turn.is_over(self.stride) {
+                *turn = self.make_room().await;
             }
         }
         // One that serves nobody counts as well: those who are far behind have the shard look at every message.
         turn.connections += usize::from(items.is_empty());
-        if self.is_over(turn) {
-            turn = self.make_room().await;
+        if turn.is_over(self.stride) {
+            *turn = self.make_room().await;
         }
-        *now = turn;
         list.end(messages);
         messages.clear();
         self.state().end(list, pass.keeps);
         list.clear();
         self.beats.fetch_add(1, Ordering::Relaxed);
         true
-    }
-
-    fn is_over(&self, turn: Turn) -> bool {
-        turn.connections >= self.stride || turn.bytes >= YIELD_BYTES
     }
 
     /// Lets other tasks run, and begins a new turn.
@@ -213,8 +204,8 @@ impl Shard {
         match hub.window.after(start, BATCH_MESSAGES, BATCH_BYTES) {
             Fetch::Head => return None,
             // The whole shard is slower than the publishers: each member catches up by itself.
-            Fetch::Left(_) => {
-                touched.extend(state.members.iter().filter(|(_, slot)| slot.is_live()).map(|(id, _)| id));
+            Fetch::BeforeWindow(_) => {
+                touched.extend(state.members.iter().filter(|(_, slot)| slot.live).map(|(id, _)| id));
                 state.position = hub.window.head();
             }
             // Whom the reload affects has got everything before it, and looks before it gets anything behind it.
@@ -226,15 +217,12 @@ impl Shard {
                 *messages = batch;
                 state.position.seq = messages.last().map_or(start.seq, |message| message.record.seq);
                 let topic = the_topic(messages);
-                if let Some(kept) = state.kept.as_mut().filter(|kept| topic == Some(&kept.topic)) {
+                if state.kept.take_for(topic, list) {
                     keeps = true;
-                    std::mem::swap(&mut kept.list, list);
                     list.again(messages.len());
                 } else if let (true, Some(topic)) = (state.note(messages, touched), topic) {
                     keeps = true;
-                    // For its memory, which is used again.
-                    let list = state.kept.take().map(|kept| kept.list).unwrap_or_default();
-                    state.kept = Some(Kept { topic: topic.clone(), made: stamp, list });
+                    state.kept.begin(topic.clone(), stamp);
                 }
             }
         }
@@ -242,7 +230,7 @@ impl Shard {
         state.running = Some(start);
         touched.drain(..).for_each(|id| {
             let slot = state.members.slot(id);
-            slot.known = if keeps { Some(stamp) } else { slot.known };
+            slot.agrees_with = if keeps { Some(stamp) } else { slot.agrees_with };
             list.add(id, slot);
         });
         Some(Pass { stamp, start, keeps })
@@ -266,12 +254,12 @@ impl Shard {
             if !messages.is_empty() {
                 item.connection.progressed(pass.stamp.served_at());
             }
-            self.give_up(item, &mut wire, pass, None);
+            self.give_up(item, &mut wire, None);
             drop(wire);
             item.connection.wake();
             return 0;
         }
-        let batch = group.batch(messages, pass.start, epoch);
+        let batch = group.batch(messages, epoch);
         let len = batch.bytes().len();
         match wire.send(batch.bytes()) {
             Written::All => {
@@ -280,16 +268,16 @@ impl Shard {
                 return len;
             }
             Written::Part(n) => {
-                let cut = batch.cut(n);
-                self.give_up(item, &mut wire, pass, cut.map(|(_, _, cursor)| cursor));
-                item.connection.progressed(pass.stamp.served_at());
-                if let Some((rest, frames, _)) = cut {
+                let begun = batch.cut(n).map(|(rest, frames)| {
                     wire.keep(rest);
-                    group.count(messages, frames);
-                }
+                    frames
+                });
+                let behind = begun.map(|frames| group.sent(messages, frames, pass.start));
+                self.give_up(item, &mut wire, behind);
+                item.connection.progressed(pass.stamp.served_at());
             }
             // Its task finds out by itself.
-            Written::Broken => self.give_up(item, &mut wire, pass, None),
+            Written::Broken => self.give_up(item, &mut wire, None),
         }
         drop(wire);
         item.connection.wake();
@@ -298,11 +286,9 @@ impl Shard {
 
     /// Leaves a live connection to its own task, at this place or where it stood before the pass.
     #[cold]
-    fn give_up(&self, item: &Addressee, wire: &mut Wire, pass: &Pass, at: Option<Cursor>) {
-        item.connection.retire(wire);
-        let mut state = self.state();
-        state.members.set_live(item.id, false);
-        let stood = pass.start.max(state.members.slot(item.id).joined_at);
+    fn give_up(&self, item: &Addressee, wire: &mut Wire, at: Option<Cursor>) {
+        let Some(stamp) = item.connection.retire(wire) else { return };
+        let stood = self.state().leave(item.id, stamp);
         wire.fall(at.unwrap_or(stood));
     }
 }
@@ -315,17 +301,8 @@ impl State {
             return None;
         }
         self.members.slot(id).joined_at = cursor;
-        // Drops the list if the member wants the topic and is not on it, or has got what the shard has still to serve from it.
-        if let Some(Kept { topic, made, .. }) = &self.kept
-            && (cursor.seq > self.position.seq || self.members.slot(id).known != Some(*made))
-        {
-            if self.members.subscribes(id, topic) {
-                self.kept = None;
-            } else {
-                self.members.slot(id).known = Some(*made);
-            }
-        }
-        self.members.set_live(id, true);
+        self.kept.joined(id, &mut self.members, cursor.seq > self.position.seq);
+        self.members.slot(id).live = true;
         Some(self.pass.joined())
     }
 
@@ -335,31 +312,21 @@ impl State {
             Some(start) if stamp != self.pass => start,
             _ => self.position,
         };
-        self.members.set_live(id, false);
-        at.max(self.members.slot(id).joined_at)
+        let slot = self.members.slot(id);
+        slot.live = false;
+        at.max(slot.joined_at)
     }
 
     /// Replaces what a member subscribes to that is not live.
     pub(super) fn index(&mut self, id: SlotId, subscriptions: Vec<Pattern>) {
-        self.drop_list_of(id);
+        self.kept.left(id, &mut self.members);
         self.members.index(id, subscriptions);
     }
 
     /// Takes a member out for good.
     pub(super) fn remove(&mut self, id: SlotId) {
-        self.drop_list_of(id);
+        self.kept.left(id, &mut self.members);
         self.members.remove(id);
-    }
-
-    /// Drops the list if the member may be on it, which then would keep its socket, or give it what it wants no more.
-    fn drop_list_of(&mut self, id: SlotId) {
-        let known = self.members.slot(id).known.take();
-        if let Some(Kept { topic, made, .. }) = &self.kept
-            && known == Some(*made)
-            && self.members.subscribes(id, topic)
-        {
-            self.kept = None;
-        }
     }
 
     /// Notes who wants what of the messages; answers whether nobody was passed over.
@@ -374,8 +341,8 @@ impl State {
     /// The running pass has served everybody on the list; leaves there what is not needed any more.
     fn end(&mut self, list: &mut List, keeps: bool) {
         self.running = None;
-        if let Some(kept) = self.kept.as_mut().filter(|_| keeps) {
-            std::mem::swap(&mut kept.list, list);
+        if keeps {
+            self.kept.take_back(list);
         }
     }
 }

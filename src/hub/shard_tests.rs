@@ -341,7 +341,7 @@ fn what_a_command_costs_grows_as_the_list_that_it_names() {
 fn who_is_dropped_may_have_held_more_than_is_held_by_now() {
     let hub = hub(1);
     let slow = [(); 2].map(|()| hub.subscriber(NoSocket, &Number));
-    slow.iter().for_each(|slow| slow.connection().hold(100));
+    slow.iter().for_each(|slow| slow.connection().set_http_bytes(100));
     hub.outbound.change(150, 0);
     assert_eq!(hub.shed(10), 1);
 }

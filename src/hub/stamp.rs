@@ -21,7 +21,8 @@ impl Stamp {
         Self(NonZeroU64::new(now << BELOW).map_or(next, |now| now.max(next)))
     }
 
-    /// For whoever came when this pass had begun: it need not be served by it, and has not been.
+    /// For a connection that joins during this pass: above it, so that the pass skips it; below the next one. The low bit says that
+    /// nothing was written.
     pub(super) fn joined(self) -> Self {
         Self(self.0 | 1)
     }

@@ -8,7 +8,6 @@ mod pull;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Context;
 
 use crate::footprint::in_list;
@@ -57,11 +56,6 @@ struct Subscription {
 struct Replay {
     /// Up to here the store is read, whatever the window still has: a resumed subscriber gets what is retained.
     until: Seq,
-    /// Until the first page has been read: what that shows as evicted, of any topic, was gone when it was asked for. What a later
-    /// page shows was evicted during the reading.
-    asked: bool,
-    /// Subscriptions from the earliest, whose first page has not been read, and the head when they were made.
-    earliest: Vec<(Pattern, Seq)>,
     gaps: Gaps,
     /// What to tell when the cursor comes to a seq, in order.
     due: Vec<(Seq, Notice)>,
@@ -139,14 +133,14 @@ impl Subscriber {
             self.set_back(stood, oldest, head);
         }
         let replay = self.replay.get_or_insert_default();
-        // Also of one that has nothing to be set back over, because it has not come on yet.
-        replay.asked |= oldest < head;
+        // Even where the cursor need not go back: a subscriber that has read nothing yet may stand at or before `oldest` already.
+        replay.gaps.ask(oldest < head);
         for ((pattern, after), floor) in list.into_iter().zip(floors) {
-            if after == After::Earliest {
-                replay.earliest.push((pattern.clone(), head));
-            }
-            if floor.is_none() {
-                replay.schedule(oldest, foreign(&pattern, after, epoch));
+            match (after, floor) {
+                (After::Earliest, _) => replay.gaps.ask_earliest(pattern.clone(), head),
+                // Before everything: then comes what this log has, from its beginning.
+                (_, None) => replay.schedule(0, foreign(&pattern, after, epoch)),
+                _ => {}
             }
             self.subscriptions.push(Subscription { pattern, floor: floor.unwrap_or(0) });
         }
@@ -156,12 +150,10 @@ impl Subscriber {
         self.index();
     }
 
-    /// Has `synced` told once more where messages for other users have passed since it was told last. Whoever resumed from
-    /// before them would be told a gap as soon as they are evicted, although none of them was for this one. Answers
-    /// whether there is something to tell; never so for one that is not live, which comes to its own `synced`.
+    /// Has `synced` told once more where [`Hub::others_passed`] since it was told last. Answers whether there is something to
+    /// tell; never so for one that is not live, which comes to its own `synced`.
     pub fn refresh_position(&mut self) -> bool {
-        let passed = self.told < self.hub.addressed.load(Ordering::Relaxed);
-        let due = passed && !self.subscriptions.is_empty() && self.is_live();
+        let due = self.hub.others_passed(self.told) && !self.subscriptions.is_empty() && self.is_live();
         if due {
             self.take_back();
             self.schedule_synced(self.hub.head().seq, None);
@@ -195,7 +187,6 @@ impl Subscriber {
     fn forget(&mut self, patterns: &HashSet<Pattern>) {
         self.subscriptions.retain(|s| !patterns.contains(&s.pattern));
         let Some(replay) = self.replay.as_mut() else { return };
-        replay.earliest.retain(|(p, _)| !patterns.contains(p));
         replay.due.retain(|(_, notice)| !matches!(notice, Notice::Gap { topics, .. } if patterns.contains(topics)));
         replay.gaps.forget(patterns);
     }
@@ -261,15 +252,14 @@ impl Subscriber {
             }
         }
         for (item, cursor) in unsent {
-            replay.asked |= matches!(item, Item::Notice(Notice::Gap { reason: GapReason::Retention, .. }));
-            if item.evicted().is_none()
-                && let Item::Notice(notice) = item
-            {
-                replay.schedule(cursor.seq, notice);
+            match item {
+                Item::Notice(Notice::Gap { reason, .. }) if item.evicted().is_some() => replay.gaps.unsent(reason),
+                Item::Notice(notice) => replay.schedule(cursor.seq, notice),
+                Item::Message(_) | Item::Mark(_) => {}
             }
         }
         replay.gaps.pass(cursor.seq);
-        self.connection.remember(replay.gaps.bytes());
+        self.connection.set_gap_bytes(replay.gaps.bytes());
     }
 
     /// Gives it to the shard; `false` when something new has come meanwhile or something is left to write.
@@ -284,7 +274,7 @@ impl Subscriber {
         wire.live = Some(pass);
         self.cursor = None;
         if self.replay.take().is_some() {
-            wire.remember(0);
+            wire.set_gap_bytes(0);
         }
         self.hub.behind.sub(1);
         true
@@ -310,7 +300,7 @@ impl Subscriber {
                 wire.keep(batch.first());
                 1
             }
-            Written::Part(n) => batch.cut(n - held.len()).map_or(0, |(rest, frames, _)| {
+            Written::Part(n) => batch.cut(n - held.len()).map_or(0, |(rest, frames)| {
                 wire.keep(rest);
                 frames
             }),

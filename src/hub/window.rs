@@ -26,7 +26,7 @@ struct Inner {
     limit: usize,
     head: Cursor,
     /// The last message that has left the window.
-    left: Seq,
+    dropped: Seq,
     /// The last reloads, in order, whether or not the window still reaches back to them: whoever reads from the store
     /// must not pass one unseen either.
     marks: VecDeque<Arc<Mark>>,
@@ -41,7 +41,7 @@ pub enum Fetch {
     /// These, in order; not necessarily all.
     Messages(Vec<Arc<Message>>),
     /// Messages up to this seq have left the window: ask the store for them.
-    Left(Seq),
+    BeforeWindow(Seq),
     /// A reload took effect here, at or before the cursor's seq.
     Mark(Arc<Mark>),
 }
@@ -55,7 +55,7 @@ impl Window {
             bytes: 0,
             limit,
             head,
-            left: head.seq,
+            dropped: head.seq,
             marks: VecDeque::new(),
             names: 0,
         };
@@ -116,8 +116,8 @@ impl Window {
             return Fetch::Mark(mark.clone());
         }
         let until = mark.map_or(Seq::MAX, |mark| mark.seq);
-        if cursor.seq < inner.left {
-            return Fetch::Left(inner.left.min(until));
+        if cursor.seq < inner.dropped {
+            return Fetch::BeforeWindow(inner.dropped.min(until));
         }
         if cursor.seq >= inner.head.seq {
             return Fetch::Head;
@@ -141,8 +141,8 @@ impl Inner {
         self.marks.get(self.marks.partition_point(|mark| mark.generation <= cursor.generation))
     }
 
-    /// Where the first message behind a seq stands, if there is one. Few logs leave seqs out, so that mostly it stands as many
-    /// from the end as it is from the head: a search would read a dozen messages that nobody has read for long.
+    /// Where the first message behind a seq stands, if there is one. Seqs are mostly dense, so that the distance to the head is
+    /// the index from the end; a binary search would touch a dozen cold messages.
     fn place_after(&self, seq: Seq) -> usize {
         let behind = usize::try_from(self.head.seq - seq).unwrap_or(usize::MAX);
         let guess = self.messages.len().saturating_sub(behind);
@@ -164,7 +164,7 @@ impl Inner {
         while self.bytes > self.limit && self.messages.len() > newest.max(1) {
             let Some(message) = self.messages.pop_front() else { break };
             self.bytes -= message.cost();
-            self.left = message.record.seq;
+            self.dropped = message.record.seq;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How a name comes along with the segments of one node.
+//! How far a name matches the label of one node.
 
 use crate::name::{segments, split_first};
 

@@ -28,17 +28,17 @@ pub(super) async fn end(live: &Live) -> Result<(), BTreeMap<&'static str, usize>
     sleep(GRACE.min(within / 4)).await;
     live.drain.answered(within / 4).await;
     // A store that does not answer must not keep the subscribers.
-    let _ = timeout(within / 8, live.seal()).await;
-    let connections = live.hub.connections();
+    let _ = timeout(within / 8, live.appending.seal()).await;
+    let mut connections = live.hub.connections();
     let group = group(connections.len(), (until - Instant::now()) / 2);
-    for (n, connections) in connections.chunks(group).enumerate() {
-        if n > 0 {
-            sleep(STEP).await;
+    loop {
+        // Let go at once: with the last who knows it goes a socket, whose peer is waiting for that.
+        connections.drain(..group.min(connections.len())).for_each(|connection| connection.end(Close::Draining));
+        if connections.is_empty() {
+            break;
         }
-        connections.iter().for_each(|connection| connection.end(Close::Draining));
+        sleep(STEP).await;
     }
-    // With the last of them goes a socket, whose peer is waiting for that.
-    drop(connections);
     live.drain.ended(until - Instant::now()).await
 }
 

@@ -43,7 +43,7 @@ pub struct HttpSocket<S> {
     header_timeout: Duration,
     /// Since when the header of a request is waited for, when one is.
     waits_since: Instant,
-    /// Due no later than the header.
+    /// Fires at or before the header's deadline, and is then moved to it: a timer reset for each request costs more.
     overdue: Option<Pin<Box<Sleep>>>,
     write_stall: Duration,
     /// A write makes no progress: how long it may still take.
@@ -78,9 +78,6 @@ impl<S> HttpSocket<S> {
 
     /// Ready when a header has been waited for too long.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.flow.expects_no_request() {
-            return Poll::Ready(());
-        }
         let due = self.waits_since + self.header_timeout;
         let overdue = self.overdue.get_or_insert_with(|| Box::pin(sleep_until(due)));
         loop {
@@ -151,6 +148,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for HttpSocket<S> {
         if read.is_ready() || !this.flow.is_waiting() {
             return read;
         }
+        // Only a read waits for a request: behind an answer hyper ends the connection by itself, and lingers.
+        if this.flow.expects_no_request() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         this.poll_overdue(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -219,15 +220,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpSocket<S> {
             let shut = Pin::new(&mut this.socket).poll_shutdown(cx);
             ready!(this.watch(cx, shut))?;
         }
-        let (time, left) = this.ending.get_or_insert_with(|| (Box::pin(sleep(LINGER)), MOST));
+        let (time, remaining) = this.ending.get_or_insert_with(|| (Box::pin(sleep(LINGER)), MOST));
         let mut ignored = [0; 4096];
-        while *left > 0 && time.as_mut().poll(cx).is_pending() {
+        while *remaining > 0 && time.as_mut().poll(cx).is_pending() {
             let mut buf = ReadBuf::new(&mut ignored);
             // The peer's end, in whichever way, is what this waits for.
             if ready!(Pin::new(&mut this.socket).poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
                 break;
             }
-            *left = left.saturating_sub(buf.filled().len());
+            *remaining = remaining.saturating_sub(buf.filled().len());
         }
         Poll::Ready(Ok(()))
     }
@@ -292,6 +293,26 @@ mod tests {
         assert_eq!(began.elapsed(), HEADER, "it is woken");
     }
 
+    /// It was taken for a header that is not waited for any more: the socket was dropped with the rest of the request unread, and
+    /// the reset overtook the answer.
+    #[tokio::test(start_paused = true)]
+    async fn the_last_answer_of_a_drain_is_no_error_however_long_it_took() {
+        let (near, mut far) = duplex(64);
+        let flow = Flow::default();
+        let mut near = HttpSocket::new(near, HEADER, Duration::from_secs(30), flow.clone());
+        let mut byte = [0];
+        assert!(tokio::time::timeout(Duration::from_secs(1), near.read(&mut byte)).await.is_err(), "not yet");
+        far.write_all(b"x").await.expect("there is room");
+        near.read_exact(&mut byte).await.expect("a request");
+        flow.request_came();
+        tokio::time::sleep(HEADER + Duration::from_secs(2)).await;
+        flow.expect_no_request();
+        flow.answer_came();
+        near.write_all(b"503").await.expect("there is room");
+        near.flush().await.expect("all of it has left");
+        assert_eq!(near.read(&mut byte).await.expect_err("no request is waited for").kind(), ErrorKind::TimedOut);
+    }
+
     #[tokio::test]
     async fn the_answer_to_an_upgrade_is_for_the_other_protocol_to_write() {
         let (near, mut far) = duplex(64);
@@ -322,7 +343,7 @@ mod tests {
         near.write_all(b"1234").await.expect("there is room");
         near.flush().await.expect("nothing to flush");
         let cx = Context::from_waker(Waker::noop());
-        assert!(flow.poll_left(&cx).is_ready());
+        assert!(flow.poll_flushed(&cx).is_ready());
         let mut writing = Box::pin(near.write_all(b"56789abcdef"));
         for _ in 0..2 {
             let late = tokio::time::timeout(Duration::from_secs(29), &mut writing).await;

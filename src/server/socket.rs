@@ -28,14 +28,23 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Sends what is written at once, and lets the kernel hold so many bytes of it.
+    /// Sends what is written at once, lets the kernel hold so many bytes of it, and gives a TCP peer up that has acknowledged
+    /// none of it for `unacknowledged`: an event stream has no other sign of a reader that is gone.
     ///
     /// # Errors
     /// The connection has ended.
-    pub fn tune(&self, send_buffer: usize) -> io::Result<()> {
+    pub fn tune(&self, send_buffer: usize, unacknowledged: Duration) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => {
                 stream.set_nodelay(true)?;
+                #[cfg(target_os = "linux")]
+                {
+                    let millis = u32::try_from(unacknowledged.as_millis()).unwrap_or(u32::MAX);
+                    // A kernel that only resembles Linux may not know it.
+                    _ = rustix::net::sockopt::set_tcp_user_timeout(stream, millis);
+                }
+                #[cfg(not(target_os = "linux"))]
+                let _ = unacknowledged;
                 SockRef::from(stream).set_send_buffer_size(send_buffer)
             }
             Self::Unix(stream) => SockRef::from(stream).set_send_buffer_size(send_buffer),

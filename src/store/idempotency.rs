@@ -12,7 +12,8 @@ use crate::plugin::{Draft, IdempotencyKey, MAX_KEY, Receipt, StoreError};
 use crate::store::Settings;
 use crate::time::Time;
 
-/// Keys that are forgotten in a turn, and at each new one where there are too many, with everybody waiting who appends.
+/// Keys that are forgotten in a turn, and at each append or new one where some have aged or are too many, with everybody
+/// waiting who appends.
 const IN_A_TURN: usize = 1_000;
 const BY_A_KEY: usize = 2;
 
@@ -26,7 +27,7 @@ pub const KEY_BYTES: usize = in_table(size_of::<((IdempotencyKey, TopicName), Kn
 /// The idempotency keys of the last while, oldest first.
 pub(super) struct Keys {
     window: Duration,
-    /// What the window becomes as soon as no key is older than this; not longer.
+    /// The window of the newest configuration where that is shorter: in force once the older keys have been forgotten, in turns.
     shrinks_to: Duration,
     limit: usize,
     known: HashMap<(IdempotencyKey, TopicName), Known>,
@@ -67,10 +68,11 @@ impl Keys {
         Self { window, shrinks_to: window, limit, known: HashMap::new(), order: VecDeque::new() }
     }
 
-    pub(super) fn find(&self, draft: &Draft, digest: Option<Digest>) -> Result<Option<Receipt>, Reused> {
+    pub(super) fn find(&self, draft: &Draft, digest: Option<Digest>, now: Time) -> Result<Option<Receipt>, Reused> {
         let Some((key, digest)) = draft.key.as_ref().zip(digest) else { return Ok(None) };
         match self.known.get(&(key.clone(), draft.topic.clone())) {
             None => Ok(None),
+            Some(known) if has_aged(known.receipt.time, now, self.window) => Ok(None),
             Some(known) if known.digest == digest => Ok(Some(known.receipt)),
             Some(_) => Err(Reused),
         }
@@ -99,7 +101,7 @@ impl Keys {
     /// may be more.
     pub(super) fn forget_some(&mut self, now: Time) -> bool {
         for _ in 0..IN_A_TURN {
-            if self.known.len() <= self.limit && !self.has_aged(now, self.shrinks_to) {
+            if self.known.len() <= self.limit && !self.oldest_has_aged(now, self.shrinks_to) {
                 self.window = self.shrinks_to;
                 return false;
             }
@@ -108,27 +110,38 @@ impl Keys {
         true
     }
 
+    /// Forgets a few of those that have aged, which [`Keys::find`] does not find any more.
     pub(super) fn expire(&mut self, now: Time) {
-        while self.has_aged(now, self.window) {
+        for _ in 0..BY_A_KEY {
+            if !self.oldest_has_aged(now, self.window) {
+                return;
+            }
             self.forget_oldest();
         }
     }
 
-    fn has_aged(&self, now: Time, window: Duration) -> bool {
-        let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
-        self.order.front().is_some_and(|(time, _)| now.0.saturating_sub(time.0) >= window)
+    fn oldest_has_aged(&self, now: Time, window: Duration) -> bool {
+        self.order.front().is_some_and(|(time, _)| has_aged(*time, now, window))
     }
 
     /// The clock was set back to `now`: what was remembered by a time that has not come yet is as old as that.
     pub(super) fn set_back(&mut self, now: Time) {
         self.order.iter_mut().for_each(|(time, _)| *time = now.min(*time));
+        self.known.values_mut().for_each(|known| known.receipt.time = now.min(known.receipt.time));
     }
 
     fn forget_oldest(&mut self) {
-        if let Some((_, id)) = self.order.pop_front() {
+        let Some((time, id)) = self.order.pop_front() else { return };
+        // One that had aged may have been remembered anew meanwhile.
+        if self.known.get(&id).is_some_and(|known| known.receipt.time <= time) {
             self.known.remove(&id);
         }
     }
+}
+
+fn has_aged(time: Time, now: Time, window: Duration) -> bool {
+    let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
+    now.0.saturating_sub(time.0) >= window
 }
 
 fn digest(draft: &Draft) -> Digest {

@@ -143,7 +143,7 @@ impl Log {
         let mut records = Vec::with_capacity(drafts.len());
         for (index, draft) in drafts.into_iter().enumerate() {
             let digest = digests.get(index);
-            if let Ok(Some(receipt)) = self.keys.find(&draft, digest) {
+            if let Ok(Some(receipt)) = self.keys.find(&draft, digest, time) {
                 receipts.push(receipt);
                 continue;
             }
@@ -172,7 +172,8 @@ impl Log {
         self.keys.expire(self.time);
         let mut new_topics: HashMap<&str, HashSet<&TopicName>> = HashMap::new();
         for (index, draft) in drafts.iter().enumerate() {
-            let known = self.keys.find(draft, digests.get(index)).map_err(|Reused| StoreError::KeyReused(index))?;
+            let known =
+                self.keys.find(draft, digests.get(index), self.time).map_err(|Reused| StoreError::KeyReused(index))?;
             if known.is_some() || self.rings.place(draft.topic.as_str()).is_some() {
                 continue;
             }

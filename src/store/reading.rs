@@ -37,7 +37,7 @@ pub(super) async fn read(store: &MemoryStore, query: Query<'_>) -> Page {
     }
     reading.evicted().await;
     if store.log().rings.changes() != before {
-        reading.look_again();
+        reading.look_again().await;
     }
     reading.page
 }
@@ -231,29 +231,47 @@ impl Reading<'_> {
 
     /// Something was evicted meanwhile, or has moved to another block. Adds exact topics whose ring stands in a block by now
     /// that was read before, keeps the higher seq of one that was seen twice, and drops the records that are told to be gone.
-    fn look_again(&mut self) {
+    async fn look_again(&mut self) {
         let mut evicted: HashMap<Pattern, Seq> = HashMap::new();
         let mut note = |topics, seq: Seq| {
             let highest = evicted.entry(topics).or_default();
             *highest = seq.max(*highest);
         };
         self.page.evicted.drain(..).for_each(|(topics, seq)| note(topics, seq));
-        let log = self.store.log();
-        for ring in self.topics.exact.keys().filter_map(|topic| log.rings.find(topic)) {
-            if ring.evicted() > self.query.after {
-                note(Pattern::from(&ring.topic), ring.evicted());
-            }
+        let exact: Vec<&str> = self.topics.exact.keys().copied().collect();
+        for topics in exact.chunks(TURN) {
+            self.evicted_of(topics).into_iter().for_each(|(topics, seq)| note(topics, seq));
+            yield_now().await;
         }
         let is_told = |pattern: &Pattern, seq: Seq| evicted.get(pattern).is_some_and(|told| seq <= *told);
         // A topic that was forgotten is told as a pattern, which is no word about those that are not.
-        let is_gone = |Record { topic, seq, .. }: &Record| {
-            log.rings.find(topic.as_str()).is_none_or(|ring| *seq <= ring.evicted())
-                && (is_told(&Pattern::from(topic), *seq)
-                    || self.topics.matching(topic).any(|pattern| is_told(pattern, *seq)))
+        let is_told = |Record { topic, seq, .. }: &Record| {
+            is_told(&Pattern::from(topic), *seq) || self.topics.matching(topic).any(|pattern| is_told(pattern, *seq))
         };
-        self.page.records.retain(|record| !is_gone(record));
-        drop(log);
+        let mut kept = Vec::with_capacity(self.page.records.len());
+        for records in std::mem::take(&mut self.page.records).chunks(TURN) {
+            let gone = self.have_gone(records);
+            let records = records.iter().zip(gone).filter(|(record, gone)| !(*gone && is_told(record)));
+            kept.extend(records.map(|(record, _)| record.clone()));
+            yield_now().await;
+        }
+        self.page.records = kept;
         self.page.evicted.extend(evicted);
+    }
+
+    /// What these exact topics have let go behind the place from which it is read.
+    fn evicted_of(&self, topics: &[&str]) -> Vec<(Pattern, Seq)> {
+        let log = self.store.log();
+        let rings = topics.iter().filter_map(|topic| log.rings.find(topic));
+        let evicted = rings.filter(|ring| ring.evicted() > self.query.after);
+        evicted.map(|ring| (Pattern::from(&ring.topic), ring.evicted())).collect()
+    }
+
+    /// For each of the records whether it is retained no longer.
+    fn have_gone(&self, records: &[Arc<Record>]) -> Vec<bool> {
+        let log = self.store.log();
+        let ring = |record: &Record| log.rings.find(record.topic.as_str());
+        records.iter().map(|record| ring(record).is_none_or(|ring| record.seq <= ring.evicted())).collect()
     }
 }
 

@@ -19,15 +19,19 @@ fn store(messages: usize, count: usize) -> MemoryStore {
     let rules = Retention { count, bytes: 1_000, age, declared: declared.clone(), topics: TOPICS };
     store.retain([(declared, rules)].into_iter().collect::<Directory<_>>());
     for _ in 0..messages {
-        let drafts = (0..TOPICS).map(|n| Draft {
-            topic: TopicName::parse(&format!("f.{}.{n}", n % 100)).expect("a topic"),
-            user: None,
-            payload: Payload::from_log("1".into()),
-            key: None,
-        });
-        drop(store.append(drafts.collect()));
+        append(&store, (0..TOPICS).map(|n| format!("f.{}.{n}", n % 100)));
     }
     store
+}
+
+fn append(store: &MemoryStore, topics: impl Iterator<Item = String>) {
+    let draft = |topic: String| Draft {
+        topic: TopicName::parse(&topic).expect("a topic"),
+        user: None,
+        payload: Payload::from_log("1".into()),
+        key: None,
+    };
+    drop(store.append(topics.map(draft).collect()));
 }
 
 /// Answers in how many turns.
@@ -37,10 +41,19 @@ fn page(store: &MemoryStore, topics: &str, after: u64, limit: usize) -> (usize, 
 }
 
 fn poll(store: &MemoryStore, query: Query<'_>) -> (usize, Page) {
+    poll_beside(store, query, || ())
+}
+
+/// Does something behind the first turn.
+fn poll_beside(store: &MemoryStore, query: Query<'_>, beside: impl FnOnce()) -> (usize, Page) {
     let mut read = pin!(store.read(query));
+    let mut beside = Some(beside);
     for turns in 1.. {
         if let Poll::Ready(page) = read.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             return (turns, page.expect("memory can be read"));
+        }
+        if let Some(beside) = beside.take() {
+            beside();
         }
     }
     unreachable!("it ends")
@@ -105,4 +118,16 @@ fn the_families_of_many_patterns_are_looked_through_in_turns() {
     let one = poll(&store, Query { topics: &topics[..1], after: 0, until: store.head(), limit: 1 }).0;
     let all = poll(&store, Query { topics: &topics, after: 0, until: store.head(), limit: 1 }).0;
     assert!(all >= one + 7, "{all} turns, {one} for one pattern");
+}
+
+/// All of them were looked up in one go, with all publishers waiting, once anything had gone meanwhile.
+#[test]
+fn many_exact_topics_are_looked_at_again_in_turns_too() {
+    let store = store(1, 1);
+    let topics: Vec<_> = (0..9_000).map(|n| Pattern::parse(&format!("f.{}.{n}", n % 100)).expect("a topic")).collect();
+    let query = Query { topics: &topics, after: 0, until: store.head(), limit: 10 };
+    let (without, _) = poll(&store, query);
+    let (with, page) = poll_beside(&store, query, || append(&store, ["f.0.0".to_owned()].into_iter()));
+    assert_eq!(page.evicted, [(topics[0].clone(), 1)]);
+    assert!(with >= without + 9_000 / 256, "{with} turns, {without} when nothing has gone");
 }

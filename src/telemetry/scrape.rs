@@ -190,13 +190,13 @@ fn connections(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
             "Connections that are let in: `limits.connections`, or what the descriptors allow",
             allowed as u64,
         ),
-        (
-            "subscribers_behind",
-            "Subscribers that are behind, and large answers that are being read",
-            live.hub.behind.get(),
-        ),
+        ("subscribers_behind", "Subscribers that are behind", live.hub.behind.get()),
         ("outbound_bytes", "Bytes that slow readers have not taken", live.hub.outbound.held() as u64),
-        ("unidentified", "WebSockets that still have to authenticate", live.strangers.count() as u64),
+        (
+            "unidentified",
+            "WebSockets that hold a place of `limits.unauthenticated`",
+            live.unauthenticated.count() as u64,
+        ),
         ("registrations", "Registrations", live.registrations.count() as u64),
     ] {
         page.gauge(name, help, value)?;

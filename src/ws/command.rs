@@ -13,67 +13,85 @@ use crate::identify::identify;
 use crate::ingest::{self, Publication, Publisher};
 use crate::name::{Pattern, TopicName};
 use crate::notice::{After, CommandId, Notice};
+use crate::principal::Principal;
 use crate::problem::{Rate, Refusal};
 use crate::schema::json::line_and_column;
 use crate::snapshot::Snapshot;
 use crate::telemetry::log_refused;
 use crate::ws::ending::Ending;
-use crate::ws::task::{MAX_MALFORMED, Message, Task};
+use crate::ws::task::{Answer, MAX_MALFORMED, Task};
 
 /// So many commands may wait for their `synced`, whatever `limits.subscriptions` is: whoever sets his cursor back again and
 /// again is never told one.
 const UNSYNCED: usize = 16;
 
+/// A whole message of a peer.
+pub(super) enum Incoming {
+    Text(Box<str>),
+    Binary(Box<[u8]>),
+}
+
+impl Incoming {
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+}
+
 impl Task {
     /// Carries out one message of the peer.
-    pub(super) async fn command(&mut self, message: Message) -> Result<(), Ending> {
+    pub(super) async fn command(&mut self, incoming: Incoming) -> Result<(), Ending> {
         let snapshot = self.live.snapshot();
         if !self.vitals.admits_command(self.live.hub.clock(), snapshot.config.limits.commands) {
             return Err(Close::RateLimited(Rate::Commands).into());
         }
         let may_authenticate = std::mem::take(&mut self.may_authenticate);
-        let read = match &message {
-            Message::Text(text) => self.protocol.command(text),
-            Message::Binary(bytes) => self.protocol.binary_command().ok_or(Close::UnsupportedData)?(bytes),
+        let read = match &incoming {
+            Incoming::Text(text) => self.protocol.command(text),
+            Incoming::Binary(bytes) => self.protocol.binary_command().ok_or(Close::UnsupportedData)?(bytes),
         };
         let Command { id, kind } = match read {
             Ok(command) => command,
             Err(bad) => return self.malformed(bad),
         };
         if let CommandKind::Auth(token) = kind {
-            if may_authenticate {
-                return self.authenticate(id, &token).await;
-            }
-            let is_somebody = self.seat.is_some() || self.principal.as_ref().is_some_and(|p| p.token.is_some());
-            let why = match is_somebody {
-                true => "this connection is authenticated already",
-                false => "`auth` must be the first message",
+            return match may_authenticate {
+                true => self.authenticate(id, &token).await,
+                false => self.refuse_late_credential(id),
             };
-            return self.refuse(id, Refusal::BadRequest(why.into()));
-        }
-        if self.principal.is_none() {
-            return Err(Close::Unauthenticated.into());
         }
         // The place in the log where a reload took effect may be far away for a slow reader; what it may ask for is not.
         self.renew(&snapshot)?;
+        let principal = self.principal.clone().ok_or(Close::Unauthenticated)?;
         match kind {
-            CommandKind::Auth(_) => Ok(()),
-            CommandKind::Subscribe(list) => self.subscribe(&snapshot, id, list),
+            CommandKind::Auth(_) => unreachable!("it is answered above"),
+            CommandKind::Subscribe(list) => self.subscribe(&snapshot, &principal, id, list),
             CommandKind::Unsubscribe(patterns) => self.unsubscribe(id, &patterns),
-            CommandKind::Replace(patterns) => self.replace(&snapshot, patterns),
+            CommandKind::Replace(patterns) => self.replace(&snapshot, &principal, patterns),
             CommandKind::Publish { topic, body, at } => {
-                self.publish(snapshot, id, topic, body, (message.as_bytes(), at)).await
+                self.publish(snapshot, &principal, id, (topic, body), (incoming.as_bytes(), at)).await
             }
             CommandKind::Ping => self.tell(&Notice::Pong { id }),
             CommandKind::PingText => self.tell(&Notice::PongText),
         }
     }
 
+    fn refuse_late_credential(&mut self, id: Option<CommandId>) -> Result<(), Ending> {
+        let is_somebody = self.seat.is_some() || self.principal.as_ref().is_some_and(|p| p.token.is_some());
+        let why = match is_somebody {
+            true => "this connection is authenticated already",
+            false => "`auth` must be the first message",
+        };
+        self.refuse(id, Refusal::BadRequest(why.into()))
+    }
+
     /// Tells a notice together with what is pulled next.
     fn tell_with_next(&mut self, notice: &Notice) -> Result<(), Ending> {
         if let Some(bytes) = self.protocol.notice(notice)? {
             self.subscriber.hold_back(bytes);
-            (self.answering, self.holding_back) = (true, true);
+            self.answer = Answer::GoesWithNext;
         }
         Ok(())
     }
@@ -107,6 +125,7 @@ impl Task {
     fn subscribe(
         &mut self,
         snapshot: &Snapshot,
+        principal: &Principal,
         id: Option<CommandId>,
         list: Vec<(Pattern, After)>,
     ) -> Result<(), Ending> {
@@ -116,7 +135,7 @@ impl Task {
             let others = self.subscriber.subscriptions().filter(|pattern| !asked.contains(pattern)).count();
             others + asked.len() <= snapshot.config.limits.subscriptions
         };
-        if let Err(refusal) = self.may_subscribe(snapshot, list.iter().map(|(pattern, _)| pattern), fits) {
+        if let Err(refusal) = may_subscribe(snapshot, principal, list.iter().map(|(pattern, _)| pattern), fits) {
             return self.refuse(id, refusal);
         }
         let most = snapshot.config.limits.subscriptions.max(UNSYNCED);
@@ -140,9 +159,9 @@ impl Task {
     }
 
     /// What stays subscribed goes on as it was; what is new is live.
-    fn replace(&mut self, snapshot: &Snapshot, patterns: Vec<Pattern>) -> Result<(), Ending> {
+    fn replace(&mut self, snapshot: &Snapshot, principal: &Principal, patterns: Vec<Pattern>) -> Result<(), Ending> {
         let fits = patterns.len() <= snapshot.config.limits.subscriptions;
-        if let Err(refusal) = self.may_subscribe(snapshot, patterns.iter(), fits) {
+        if let Err(refusal) = may_subscribe(snapshot, principal, patterns.iter(), fits) {
             return self.refuse(None, refusal);
         }
         let (gone, new) = {
@@ -158,40 +177,20 @@ impl Task {
         self.judge_again()
     }
 
-    fn may_subscribe<'a>(
-        &self,
-        snapshot: &Snapshot,
-        patterns: impl Iterator<Item = &'a Pattern>,
-        fits: bool,
-    ) -> Result<(), Refusal> {
-        if !fits {
-            let most = snapshot.config.limits.subscriptions;
-            return Err(Refusal::TooMany { what: "the list of subscriptions", limit: "subscriptions", most });
-        }
-        let Some(principal) = self.principal.as_deref() else {
-            return Err(Refusal::Unauthenticated { wrong: false });
-        };
-        for pattern in patterns {
-            admit(snapshot, principal, pattern)?;
-        }
-        Ok(())
-    }
-
     async fn publish(
         &mut self,
         snapshot: Arc<Snapshot>,
+        principal: &Principal,
         id: Option<CommandId>,
-        topic: TopicName,
-        body: Box<str>,
+        (topic, body): (TopicName, Box<str>),
         (command, at): (&[u8], usize),
     ) -> Result<(), Ending> {
-        let Some(principal) = self.principal.clone() else { return Ok(()) };
         let publication = Publication { topic, user: None, body: Bytes::from(String::from(body)), key: None };
-        let publisher = Publisher { principal: &principal, peer: self.peer };
+        let publisher = Publisher { principal, peer: self.peer };
         match ingest::publish(&self.live, snapshot, publisher, &publication).await {
             Ok(message) => self.tell(&Notice::Ok { id, message: Some(message) }),
             Err(refusal) => {
-                log_refused(publication.topic.as_str(), principal.name(), self.peer, &refusal);
+                log_refused(publication.topic.as_str(), Some(principal), self.peer, &refusal);
                 let refusal = match refusal {
                     // In the command, which may have such a member too.
                     Refusal::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer: format!("/data{pointer}") },
@@ -201,4 +200,17 @@ impl Task {
             }
         }
     }
+}
+
+fn may_subscribe<'a>(
+    snapshot: &Snapshot,
+    principal: &Principal,
+    mut patterns: impl Iterator<Item = &'a Pattern>,
+    fits: bool,
+) -> Result<(), Refusal> {
+    if !fits {
+        let most = snapshot.config.limits.subscriptions;
+        return Err(Refusal::TooMany { what: "the list of subscriptions", limit: "subscriptions", most });
+    }
+    patterns.try_for_each(|pattern| admit(snapshot, principal, pattern))
 }

@@ -18,7 +18,7 @@ impl Task {
         self.subscriber.identify(&principal);
         self.principal = Some(principal);
         self.may_authenticate = false;
-        self.vitals.stranger = None;
+        self.vitals.place = None;
         self.generation = 0;
         self.renew(&self.live.snapshot())
     }

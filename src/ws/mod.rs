@@ -24,8 +24,8 @@ use crate::ws::opening::{Opening, Upgraded};
 use crate::ws::task::Caller;
 pub use crate::ws::task::Task;
 
-/// Opens one WebSocket: what comes back serves it.
-pub async fn open(live: Arc<Live>, upgraded: Upgraded<impl Io + 'static>, opening: Opening) -> Box<Task> {
+/// Opens one WebSocket: what comes back serves it; `None` where it has ended already.
+pub async fn open(live: Arc<Live>, upgraded: Upgraded<impl Io + 'static>, opening: Opening) -> Option<Box<Task>> {
     let caller = match opening.refused {
         _ if !live.hub.outbound.admits(live.snapshot().config.limits.outbound) => Err(Close::OverCapacity),
         Some(close) => Err(close),
@@ -38,8 +38,11 @@ pub async fn open(live: Arc<Live>, upgraded: Upgraded<impl Io + 'static>, openin
         subscriber.connection().end(Close::Draining);
     }
     let mut task = Box::new(Task::new(live, subscriber, opening.protocol, opening.peer, opening.permit));
-    task.begin(caller, &upgraded.head);
-    task
+    if let Err(ending) = task.begin(caller, &upgraded.head) {
+        task.end(ending).await;
+        return None;
+    }
+    Some(task)
 }
 
 /// Who the connection is as far as the upgrade tells: by its registration, by its bearer, or not yet.

@@ -1,15 +1,14 @@
 //! Serving a connection that is behind: one step from the cursor towards the head.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use tokio::time::timeout;
 use tracing::error;
 
 use crate::close::Close;
-use crate::delivery::{self, Frames, Then};
-use crate::hub::subscriber::{Item, Pulled};
+use crate::delivery::{self, Frames, Step};
+use crate::hub::subscriber::Pulled;
 use crate::ws::ending::{CLOSE_WAIT, Ending};
 use crate::ws::task::Task;
 
@@ -63,19 +62,17 @@ impl Task {
     }
 
     fn deliver(&mut self, pulled: Pulled) -> Result<(), Ending> {
-        let frames = Frames::new(&self.live, self.protocol, &pulled, WRITE);
-        let sent = self.write(&frames)?;
-        delivery::count(&self.live, &pulled, sent);
-        match frames.then {
-            Then::End(close) if sent == frames.sendable => return Err(close.into()),
-            // Only once everything before it has been settled, so that it tells where the connection stands.
-            Then::Evaluate if frames.sendable == 0 => {
-                if let Some((Item::Mark(mark), _)) = pulled.items.first() {
-                    self.evaluate(Some(&Arc::clone(mark)))?;
-                    self.subscriber.settle(pulled, 1);
-                }
+        match Step::new(&self.live, self.protocol, &pulled, WRITE) {
+            Step::Send(frames) => {
+                let sent = self.write(&frames)?;
+                delivery::count(&self.live, &pulled, sent);
+                self.subscriber.settle(pulled, sent);
             }
-            _ => self.subscriber.settle(pulled, sent),
+            Step::Evaluate(mark) => {
+                self.evaluate(Some(&mark))?;
+                self.subscriber.settle(pulled, 1);
+            }
+            Step::End(close) => return Err(close.into()),
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -27,6 +28,7 @@ use crate::notice::Notice;
 use crate::plugin::Protocol;
 use crate::principal::Principal;
 use crate::registrations::Seat;
+use crate::ws::command::Incoming;
 use crate::ws::ending::Ending;
 use crate::ws::vitals::{Vital, Vitals};
 
@@ -64,15 +66,10 @@ pub struct Task {
     pub(super) malformed: u8,
     pub(super) peer: IpAddr,
     pub(super) id: Uuid,
-    /// How it has ended before it began, if it has.
-    ended_early: Option<Ending>,
     inbound: Inbound,
     /// What was read and not carried out yet.
     pub(super) arrived: VecDeque<Arrived>,
-    /// An answer may lie behind what the socket did not take.
-    pub(super) answering: bool,
-    /// An answer waits for what is pulled next, to go out with it.
-    pub(super) holding_back: bool,
+    pub(super) answer: Answer,
     /// The peer has broken the framing: nothing it sends makes sense any more.
     pub(super) deaf: bool,
     /// The newest ping that could not be answered yet: of several only that is (RFC 6455, section 5.5.3).
@@ -81,24 +78,20 @@ pub struct Task {
     _permit: Permit,
 }
 
-/// A whole message of a peer.
-pub(super) enum Message {
-    Text(Box<str>),
-    Binary(Box<[u8]>),
-}
-
-impl Message {
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Text(text) => text.as_bytes(),
-            Self::Binary(bytes) => bytes,
-        }
-    }
+/// What became of the answer to the last command.
+#[derive(PartialEq)]
+pub(super) enum Answer {
+    /// There is none, or it has left.
+    None,
+    /// It waits for what is pulled next, to go out with it.
+    GoesWithNext,
+    /// It may lie behind what the socket did not take.
+    Unsent,
 }
 
 /// Something a peer has sent.
 pub(super) enum Arrived {
-    Message(Message),
+    Message(Incoming),
     Ping(Bytes),
     Close(Option<u16>),
     Violation(Close),
@@ -135,10 +128,8 @@ impl Task {
             malformed: 0,
             peer,
             id: Uuid::new_v4(),
-            ended_early: None,
             arrived: VecDeque::new(),
-            answering: false,
-            holding_back: false,
+            answer: Answer::None,
             deaf: false,
             pong: None,
             _permit: permit,
@@ -147,20 +138,13 @@ impl Task {
 
     /// Serves the connection to its end.
     pub async fn run(mut self: Box<Self>) {
-        let ending = match self.ended_early.take() {
-            Some(ending) => ending,
-            None => self.converse().await,
-        };
+        let ending = self.converse().await;
         // Boxed, as is all that is done once or seldom: the future of an idle connection holds a place for the largest.
         Box::pin(self.end(ending)).await;
     }
 
     /// Says hello, to whoever it is; what came behind the upgrade request is taken.
-    pub(super) fn begin(&mut self, caller: Result<Caller, Close>, head: &[u8]) {
-        self.ended_early = self.try_begin(caller, head).err();
-    }
-
-    fn try_begin(&mut self, caller: Result<Caller, Close>, head: &[u8]) -> Result<(), Ending> {
+    pub(super) fn begin(&mut self, caller: Result<Caller, Close>, head: &[u8]) -> Result<(), Ending> {
         let snapshot = self.live.snapshot();
         let limits = &snapshot.config.limits;
         let hello = Notice::Hello {
@@ -170,26 +154,24 @@ impl Task {
             commands: limits.commands,
             generation: snapshot.generation,
         };
+        let mut registered = Vec::new();
         match caller? {
             Caller::Known(principal) => self.become_principal(principal)?,
             Caller::Registered(principal, seat) => {
-                let topics = seat.registration.topics.clone();
+                registered.clone_from(&seat.registration.topics);
                 self.seat = Some(seat);
                 self.become_principal(principal)?;
-                self.tell(&hello)?;
-                self.take_up(&topics)?;
-                self.parse(&mut head.to_vec());
-                return Ok(());
             }
             Caller::Unknown if snapshot.admits_anonymous() => {
                 self.principal = Some(snapshot.anonymous.clone());
             }
             Caller::Unknown => {
-                let place = self.live.strangers.enter(limits.unauthenticated, self.peer);
-                self.vitals.stranger = Some(Box::new(place.ok_or(Close::OverCapacity)?));
+                let place = self.live.unauthenticated.enter(limits.unauthenticated, self.peer);
+                self.vitals.place = Some(Box::new(place.ok_or(Close::OverCapacity)?));
             }
         }
         self.tell(&hello)?;
+        self.take_up(&registered)?;
         self.parse(&mut head.to_vec());
         Ok(())
     }
@@ -197,7 +179,7 @@ impl Task {
     async fn converse(&mut self) -> Ending {
         let mut timer = pin!(sleep_until(self.due()));
         loop {
-            while !self.answering
+            while self.answer == Answer::None
                 && let Some(arrived) = self.arrived.pop_front()
             {
                 if let Err(ending) = self.handle(arrived).await {
@@ -210,13 +192,11 @@ impl Task {
             // A command, or a reload, may have brought something nearer: the end of a credential, for one.
             self.hasten(timer.as_mut());
             // A peer that never stops sending keeps `poll_next` from its timer.
-            if timer.deadline() <= Instant::now() {
-                if let Err(ending) = self.look() {
-                    return ending;
-                }
-                timer.as_mut().reset(self.due());
-            }
-            let next = poll_fn(|cx| self.poll_next(cx, timer.as_mut())).await;
+            let ticked = if timer.deadline() <= Instant::now() { self.tick(timer.as_mut()) } else { None };
+            let next = match ticked {
+                Some(next) => next,
+                None => poll_fn(|cx| self.poll_next(cx, timer.as_mut())).await,
+            };
             let done = match next {
                 Next::Arrived => Ok(()),
                 Next::Pump => Box::pin(self.pump()).await,
@@ -254,20 +234,27 @@ impl Task {
             return Poll::Ready(Next::End(close.into()));
         }
         if self.subscriber.is_live() {
-            self.answering = false;
-        } else if std::mem::take(&mut self.holding_back) {
+            self.answer = Answer::None;
+        } else if self.answer == Answer::GoesWithNext {
+            self.answer = Answer::Unsent;
             return Poll::Ready(Next::Pump);
         } else {
-            match self.subscriber.connection().poll_rest(cx, || self.live.hub.clock()) {
+            let Self { live, vitals, subscriber, .. } = self;
+            let taken = || {
+                let now = live.hub.clock();
+                vitals.heard(now);
+                now
+            };
+            match subscriber.connection().poll_rest(cx, taken) {
                 Poll::Ready(Ok(())) => {
-                    self.answering = false;
+                    self.answer = Answer::None;
                     return Poll::Ready(Next::Pump);
                 }
                 Poll::Ready(Err(dead)) => return Poll::Ready(Next::End(dead.into())),
                 Poll::Pending => self.hasten(timer.as_mut()),
             }
         }
-        if !self.answering {
+        if self.answer == Answer::None {
             if !self.arrived.is_empty() {
                 return Poll::Ready(Next::Arrived);
             }
@@ -278,12 +265,8 @@ impl Task {
             }
         }
         while timer.as_mut().poll(cx).is_ready() {
-            if let Err(ending) = self.look() {
-                return Poll::Ready(Next::End(ending));
-            }
-            timer.as_mut().reset(self.due());
-            if self.subscriber.refresh_position() {
-                return Poll::Ready(Next::Pump);
+            if let Some(next) = self.tick(timer.as_mut()) {
+                return Poll::Ready(next);
             }
         }
         Poll::Pending
@@ -312,10 +295,10 @@ impl Task {
         loop {
             let arrived = match self.inbound.next(&mut bytes) {
                 Ok(None) => return,
-                Ok(Some(Item::Text(text))) => Arrived::Message(Message::Text(text.into())),
+                Ok(Some(Item::Text(text))) => Arrived::Message(Incoming::Text(text.into())),
                 Ok(Some(Item::Ping(payload))) => Arrived::Ping(Bytes::copy_from_slice(&payload)),
                 Ok(Some(Item::Pong(_))) => continue,
-                Ok(Some(Item::Binary(bytes))) => Arrived::Message(Message::Binary(bytes.into())),
+                Ok(Some(Item::Binary(bytes))) => Arrived::Message(Incoming::Binary(bytes.into())),
                 Ok(Some(Item::Close(code))) => Arrived::Close(code),
                 Err(close) => Arrived::Violation(close),
             };
@@ -350,7 +333,9 @@ impl Task {
         // Only tried: on a full socket the next poll waits, with a waker of its own.
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let written = self.subscriber.reply(&mut cx, &bytes);
-        self.answering |= matches!(written, Written::Part(_));
+        if matches!(written, Written::Part(_)) && self.answer == Answer::None {
+            self.answer = Answer::Unsent;
+        }
         if written == Written::Broken { Err(Dead.into()) } else { Ok(()) }
     }
 
@@ -362,25 +347,39 @@ impl Task {
         }
     }
 
-    fn due(&self) -> Instant {
-        let clock = self.live.hub.clock();
-        let principal = self.principal.as_deref();
+    fn next_vital(&self) -> (Duration, Vital) {
         let snapshot = self.live.snapshot();
-        let wait = self.vitals.due(&snapshot.config.limits, clock, self.subscriber.connection(), principal);
-        Instant::now() + wait
+        let clock = self.live.hub.clock();
+        self.vitals.next(&snapshot.config.limits, clock, self.subscriber.connection(), self.principal.as_deref())
     }
 
-    /// Looks after the connection when it is time to.
-    fn look(&mut self) -> Result<(), Ending> {
-        let snapshot = self.live.snapshot();
-        let clock = self.live.hub.clock();
-        let principal = self.principal.as_deref();
-        match self.vitals.look(&snapshot.config.limits, clock, self.subscriber.connection(), principal) {
-            Vital::Well => Ok(()),
-            Vital::Ping => self.send(frame::frame(Opcode::Ping, b"")),
-            Vital::End(close) => Err(close.into()),
-            Vital::Stalled => Err(Ending::Gone("nothing could be written for `limits.write_stall`")),
+    fn due(&self) -> Instant {
+        // The timer's resolution; and a look that finds nothing must not spin.
+        Instant::now() + self.next_vital().0 + Duration::from_millis(1)
+    }
+
+    /// Looks after the connection, which it is time to, and sets the timer anew; answers what else is to be done.
+    fn tick(&mut self, timer: Pin<&mut Sleep>) -> Option<Next> {
+        let now = self.live.hub.clock();
+        let done = match self.next_vital() {
+            (wait, _) if !wait.is_zero() => Ok(()),
+            (_, Vital::Ping) => {
+                self.vitals.pinged(now);
+                self.send(frame::frame(Opcode::Ping, b""))
+            }
+            (_, Vital::End(close)) => Err(close.into()),
+            (_, Vital::Stalled) => Err(Ending::Gone("nothing could be written for `limits.write_stall`")),
+        };
+        timer.reset(self.due());
+        if let Err(ending) = done {
+            return Some(Next::End(ending));
         }
+        let may_be_told = self.vitals.may_be_told(&self.live.snapshot().config.limits, now);
+        if !may_be_told || !self.subscriber.refresh_position() {
+            return None;
+        }
+        self.vitals.told(now);
+        Some(Next::Pump)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Signs of life, and what is due when they fail to come.
 //!
-//! Any inbound byte and any progress of a write is life; only a connection that shows neither is pinged. Times are
-//! milliseconds of the hub's clock.
+//! Only what comes from the peer is life: an inbound byte, or that the kernel takes some of what was unsent, for which its
+//! peer must have acknowledged something. That the kernel takes a delivery says nothing: it does so for a while for a peer
+//! that is gone. Times are milliseconds of the hub's clock.
 
 use std::time::Duration;
 
@@ -9,22 +10,23 @@ use crate::close::Close;
 use crate::config::model::Limits;
 use crate::hub::connection::Connection;
 use crate::principal::Principal;
-use crate::strangers::Stranger;
+use crate::unauthenticated::Place;
 
 /// The signs of one connection.
 pub(super) struct Vitals {
     opened: u64,
     heard: u64,
     pinged: Option<u64>,
+    /// When it was last told its position, because messages for others had passed it by.
+    told: u64,
     /// The second in which the last command came, and how many came in it.
     commands: (u32, u32),
     /// Its place among those that have not said who they are. Boxed: few have one, and none for long.
-    pub(super) stranger: Option<Box<Stranger>>,
+    pub(super) place: Option<Box<Place>>,
 }
 
 /// What to do.
 pub(super) enum Vital {
-    Well,
     Ping,
     End(Close),
     Stalled,
@@ -32,10 +34,10 @@ pub(super) enum Vital {
 
 impl Vitals {
     pub(super) fn new(now: u64) -> Self {
-        Self { opened: now, heard: now, pinged: None, commands: (0, 0), stranger: None }
+        Self { opened: now, heard: now, pinged: None, told: now, commands: (0, 0), place: None }
     }
 
-    /// A byte has arrived.
+    /// A byte has arrived, or some of what was unsent has left.
     pub(super) fn heard(&mut self, now: u64) {
         self.heard = now;
         self.pinged = None;
@@ -52,43 +54,23 @@ impl Vitals {
         self.commands.1 <= limit
     }
 
-    fn last(&self, connection: &Connection) -> u64 {
-        self.heard.max(connection.progress())
+    /// A ping was sent.
+    pub(super) fn pinged(&mut self, now: u64) {
+        self.pinged = Some(now);
     }
 
-    /// How long until the next look.
-    pub(super) fn due(
-        &self,
-        limits: &Limits,
-        now: u64,
-        connection: &Connection,
-        principal: Option<&Principal>,
-    ) -> Duration {
-        let (wait, _) = self.next(limits, now, connection, principal);
-        // The timer's resolution; and a look that finds nothing must not spin.
-        wait + Duration::from_millis(1)
+    /// Whether the peer may be told its position again, which it is at most once in `limits.ping_interval`.
+    pub(super) fn may_be_told(&self, limits: &Limits, now: u64) -> bool {
+        u128::from(now.saturating_sub(self.told)) >= limits.ping_interval.as_millis()
     }
 
-    /// Looks.
-    pub(super) fn look(
-        &mut self,
-        limits: &Limits,
-        now: u64,
-        connection: &Connection,
-        principal: Option<&Principal>,
-    ) -> Vital {
-        let (wait, vital) = self.next(limits, now, connection, principal);
-        if !wait.is_zero() {
-            return Vital::Well;
-        }
-        if let Vital::Ping = vital {
-            self.pinged = Some(now);
-        }
-        vital
+    /// It was told its position.
+    pub(super) fn told(&mut self, now: u64) {
+        self.told = now;
     }
 
     /// What is due next, and in how long.
-    fn next(
+    pub(super) fn next(
         &self,
         limits: &Limits,
         now: u64,
@@ -97,19 +79,18 @@ impl Vitals {
     ) -> (Duration, Vital) {
         let from = |start: u64, wait: Duration| wait.saturating_sub(Duration::from_millis(now.saturating_sub(start)));
         let credential = principal.map(|principal| (principal.lasts(), Vital::End(Close::TokenExpired)));
-        let stranger = self.stranger.as_ref();
-        let stranger = stranger.map(|_| (from(self.opened, limits.auth_timeout), Vital::End(Close::AuthTimeout)));
-        let last = self.last(connection);
+        let place = self.place.as_ref();
+        let unauthenticated = place.map(|_| (from(self.opened, limits.auth_timeout), Vital::End(Close::AuthTimeout)));
         let sign = match self.pinged {
             // A socket that takes nothing would not take a ping either.
             _ if connection.has_rest() => {
                 (from(connection.progress().max(self.opened), limits.write_stall), Vital::Stalled)
             }
-            Some(pinged) if pinged >= last => (from(pinged, limits.pong_timeout), Vital::End(Close::NoSignOfLife)),
-            _ => (from(last, limits.ping_interval), Vital::Ping),
+            Some(pinged) => (from(pinged, limits.pong_timeout), Vital::End(Close::NoSignOfLife)),
+            None => (from(self.heard, limits.ping_interval), Vital::Ping),
         };
         // The end of a credential says more than that there was no sign of life.
         let sooner = |first: (Duration, Vital), next: (Duration, Vital)| if next.0 <= first.0 { next } else { first };
-        [stranger, credential].into_iter().flatten().fold(sign, sooner)
+        [unauthenticated, credential].into_iter().flatten().fold(sign, sooner)
     }
 }

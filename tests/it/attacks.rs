@@ -226,7 +226,7 @@ async fn the_unauthenticated_are_few_and_short_lived() {
     .await;
     let mut first = open(&rig).await;
     let mut second = open(&rig).await;
-    while rig.live.strangers.count() < 2 {
+    while rig.live.unauthenticated.count() < 2 {
         tokio::task::yield_now().await;
     }
     assert_eq!(attack(&rig, b"").await.code, Some(4100), "one too many");
@@ -236,7 +236,7 @@ async fn the_unauthenticated_are_few_and_short_lived() {
         assert_eq!(Heard::read(&peer.rest().await).code, Some(4008), "nothing was said in time");
     }
     drop((first, second));
-    while rig.live.strangers.count() > 0 {
+    while rig.live.unauthenticated.count() > 0 {
         tokio::task::yield_now().await;
     }
     for (bytes, code) in [
@@ -279,7 +279,7 @@ async fn one_network_takes_half_of_the_places_of_the_unauthenticated() {
         }
     }
     held.remove(0).send(r#"{"type":"auth","token":"secret-all"}"#).await;
-    while rig.live.strangers.count() == 4 {
+    while rig.live.unauthenticated.count() == 4 {
         tokio::task::yield_now().await;
     }
     assert_eq!(Subscriber::connect(&url, &[("x-forwarded-for", "2001:db8::3")]).await.json().await["type"], "hello");
@@ -293,7 +293,7 @@ async fn who_never_stops_talking_does_not_outlive_its_time() {
     let mut peer = open(&rig).await;
     let pings = frame(0x89, b"").repeat(10_000);
     let began = Instant::now();
-    while rig.live.strangers.count() > 0 && peer.try_send(&pings).await.is_ok() {
+    while rig.live.unauthenticated.count() > 0 && peer.try_send(&pings).await.is_ok() {
         assert!(began.elapsed() < Duration::from_secs(10), "it is still there");
     }
     nobody_is_connected(&rig).await;

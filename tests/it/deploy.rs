@@ -257,3 +257,26 @@ fn every_limit_is_in_the_document_with_its_default_and_is_reached_by_a_test() {
     assert_eq!(seen, REACHED_BY.len());
     assert!(seen > 30, "{seen}");
 }
+
+/// Limits that no key sets: where each stands in the sources, and what the document says of it.
+const FIXED: &[(&str, &str, &str)] = &[
+    ("src/connections.rs", "OVER: usize = 64;", "64 connections over `connections`"),
+    ("src/server.rs", "ADMIN_CONNECTIONS: usize = 64;", "64 to the admin listener"),
+    ("src/server.rs", "READ_BUFFER: usize = 64 << 10;", "64 KiB for the read buffer of a request"),
+    ("src/server/http_socket.rs", "LINGER: Duration = Duration::from_secs(1);", "1 s or 8 MiB of a refused request"),
+    ("src/server/http_socket.rs", "MOST: usize = 8 << 20;", "1 s or 8 MiB of a refused request"),
+    ("src/ws/task.rs", "MAX_MALFORMED: u8 = 10;", "10 malformed commands"),
+    ("src/ws/ending.rs", "CLOSE_WAIT: Duration = Duration::from_secs(5);", "5 s for a close to be answered"),
+    ("src/schema/mod.rs", "MAX_VIOLATIONS: usize = 16;", "16 violations reported for one payload"),
+    ("src/http/history.rs", "MAX_GAPS: usize = 1_000;", "1,000 gaps reported one by one"),
+    ("src/rates.rs", "MAX_KEYS: usize = 65_536;", "65,536 callers told apart within one second"),
+];
+
+#[test]
+fn fixed_limits_are_in_the_document_as_they_are_in_the_sources() {
+    let text = read("docs/hardening.md");
+    for (source, constant, said) in FIXED {
+        assert!(read(source).contains(constant), "{source} has another `{constant}`: mend it here and in the document");
+        assert!(text.contains(said), "the document does not say `{said}`");
+    }
+}

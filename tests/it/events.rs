@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use relay::config::model::OnLag;
 use serde_json::json;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::event_stream::EventStream;
-use crate::rig::{Rig, grants, token};
+use crate::rig::{Rig, grants, token, until};
 
 const ALL: &str = "Authorization: Bearer secret-all\r\n";
 
@@ -290,4 +290,24 @@ async fn a_stream_over_the_rate_of_connections_is_told_to_come_back() {
         }
     }
     assert!(sent_away >= 1, "4 in at most a few seconds");
+}
+
+/// Nobody answers a heartbeat, and what the kernel takes says nothing of whoever it is for: a reader that was gone stayed until
+/// the kernel gave it up, after a quarter of an hour.
+#[tokio::test]
+async fn a_reader_that_acknowledges_nothing_is_let_go_though_nothing_is_unsent_here() {
+    let rig = Rig::start(|config| config.limits.write_stall = Duration::from_millis(300)).await;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4 << 10).expect("a small buffer");
+    let socket = socket.connect(rig.public).await.expect("the server listens");
+    let mut stream = EventStream::open(socket, "/events?topic=cats", ALL).await;
+    assert_eq!(stream.event().await.name, "synced");
+    let body = format!("\"{}\"", "x".repeat(14 << 10));
+    for _ in 0..4 {
+        assert_eq!(rig.post("/publish/cats", "secret-all", &body).await.status, 200);
+    }
+    until("the kernel has all of it", || rig.live.hub.outbound.held() == 0).await;
+    until("it is let go", || rig.live.connections.open() == 0).await;
+    drop(stream);
+    rig.end().await;
 }

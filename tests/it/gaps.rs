@@ -1,10 +1,10 @@
 //! Gaps: whom they end, where they count, and what waits behind them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use relay::close::Close;
 use relay::config::model::OnLag;
-use relay::delivery::{Frames, Then};
+use relay::delivery::Step;
 use relay::hub::entry::Cursor;
 use relay::hub::subscriber::{Item, Pulled};
 use relay::message::Position;
@@ -22,18 +22,20 @@ use crate::subscriber::Subscriber;
 /// disconnected for them.
 #[tokio::test]
 async fn a_slow_reader_of_a_pattern_is_disconnected_where_its_family_says_so() {
-    for (topics, on_lag, then) in [
-        ("orders.*", OnLag::Disconnect, Then::End(Close::Lagging)),
-        ("orders.eu", OnLag::Disconnect, Then::End(Close::Lagging)),
-        ("orders.*", OnLag::Gap, Then::GoOn),
-        ("**", OnLag::Disconnect, Then::GoOn),
+    for (topics, on_lag, ends) in [
+        ("orders.*", OnLag::Disconnect, true),
+        ("orders.eu", OnLag::Disconnect, true),
+        ("orders.*", OnLag::Gap, false),
+        ("**", OnLag::Disconnect, false),
     ] {
         let rig = Rig::start(|config| config.topics[1].on_lag = on_lag).await;
         let at = |seq| Position { epoch: rig.live.hub.epoch(), seq };
         let topics = Pattern::parse(topics).expect("a pattern");
         let gap = Notice::Gap { topics: topics.clone(), from: at(1), to: at(2), reason: GapReason::Lag };
         let pulled = Pulled { items: vec![(Item::Notice(gap), Cursor::default())], ..Pulled::default() };
-        assert_eq!(Frames::new(&rig.live, &RelayV1, &pulled, 1_000).then, then, "{topics}");
+        let step = Step::new(&rig.live, &RelayV1, &pulled, 1_000);
+        assert_eq!(matches!(step, Step::End(Close::Lagging)), ends, "{topics}");
+        assert_eq!(matches!(step, Step::Send(_)), !ends, "{topics}");
         rig.end().await;
     }
 }
@@ -139,5 +141,38 @@ async fn what_passes_a_reader_by_is_no_gap_when_it_comes_back() {
     let mut stream = events(&format!("&after={passed}")).await;
     assert_eq!(stream.expect("message").await["data"], 4);
     drop((subscriber, stream));
+    rig.end().await;
+}
+
+/// It came with each look at the connection, also with that for the answer to a ping.
+#[tokio::test]
+async fn a_reader_is_told_its_position_no_more_often_than_it_is_pinged() {
+    let interval = Duration::from_millis(200);
+    let rig = Rig::start(|config| {
+        config.anonymous = grants(&[], &["cats"], &[]);
+        config.limits.ping_interval = interval;
+        config.limits.pong_timeout = interval / 2;
+    })
+    .await;
+    let mut subscriber = Subscriber::open(rig.public).await;
+    subscriber.subscribe("cats").await;
+    let publishing = async {
+        loop {
+            let envelope = json!({"topic": "cats", "user_id": "somebody", "data": 1}).to_string();
+            assert_eq!(rig.post("/publish", "secret-all", &envelope).await.status, 200);
+        }
+    };
+    let began = Instant::now();
+    let reading = async {
+        for _ in 0..6 {
+            assert_eq!(subscriber.json().await["type"], "synced");
+        }
+    };
+    tokio::select! {
+        () = reading => {}
+        () = publishing => unreachable!("it goes on"),
+    }
+    // The first may come at once.
+    assert!(began.elapsed() >= interval * 5, "6 within {:?}", began.elapsed());
     rig.end().await;
 }

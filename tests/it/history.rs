@@ -159,6 +159,36 @@ async fn what_is_known_already_is_not_sent_again() {
     rig.end().await;
 }
 
+/// It was told 304, and so stayed before the messages for somebody else, whose eviction was a gap for it in the end.
+#[tokio::test]
+async fn a_poller_comes_on_while_messages_for_others_pass_it_by() {
+    let rig = Rig::start(|config| config.topics[0].history.count = 2).await;
+    publish(&rig, "cats", 1..=1).await;
+    let poll = async |after: &str, tag: &str| {
+        let head = format!(
+            "GET /history/cats?after={after} HTTP/1.1\r\nAuthorization: Bearer secret-all\r\nIf-None-Match: {tag}\r\n"
+        );
+        rig.call(&head, "").await
+    };
+    let first = poll(&rig.id(1), "\"x\"").await;
+    assert_eq!((first.status, first.json()["position"].clone()), (200, json!(rig.id(1))));
+    let tag = first.header("etag");
+    assert_eq!(poll(&rig.id(1), tag).await.status, 304);
+    for cat in 2..=4 {
+        let envelope = json!({"topic": "cats", "user_id": "somebody", "data": cat}).to_string();
+        assert_eq!(rig.post("/publish", "secret-all", &envelope).await.status, 200);
+    }
+    let passed = poll(&rig.id(2), tag).await;
+    assert_eq!((passed.status, numbers(&passed)), (200, vec![]));
+    assert_eq!(passed.json()["position"], rig.id(4));
+    assert_eq!(poll(&rig.id(4), passed.header("etag")).await.status, 200, "it stands elsewhere now");
+    assert_eq!(poll(&rig.id(4), tag).await.status, 304);
+    publish(&rig, "cats", 5..=5).await;
+    let next = poll(&rig.id(4), tag).await;
+    assert_eq!((numbers(&next), next.json()["gaps"].clone()), (vec![5], json!([])));
+    rig.end().await;
+}
+
 #[tokio::test]
 async fn a_long_poll_ends_with_its_token() {
     let rig = Rig::start(|config| {

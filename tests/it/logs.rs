@@ -98,9 +98,44 @@ async fn a_refused_publish_is_one_line() {
         refused(&page, "192.0.2.77"),
         [
             json!({"level": "INFO", "problem": "validation-failed", "topic": "sightings", "principal": "all", "items": 2}),
-            json!({"level": "INFO", "problem": "unauthenticated", "topic": "cats", "principal": "", "items": 1}),
+            json!({"level": "INFO", "problem": "unauthenticated", "topic": "cats", "principal": "unauthenticated", "items": 1}),
         ]
     );
+}
+
+/// A service whose requests were refused before there was something to judge had lines without its name.
+#[tokio::test]
+async fn the_line_of_a_request_that_is_refused_says_who_it_was() {
+    let page = log_everything();
+    let rig = Rig::start(|config| {
+        config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)];
+        config.limits.body = 16;
+    })
+    .await;
+    let large = format!("\"{}\"", "x".repeat(100));
+    let chunked = format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
+    for (path, media, how, body, status) in [
+        ("/publish/cats", "application/json", "Transfer-Encoding: chunked\r\n", chunked.as_str(), 413),
+        ("/publish/cats", "application/json", "", &large, 413),
+        ("/publish/cats", "text/plain", "", "1", 415),
+        ("/publish/a..b", "application/json", "", "1", 400),
+        ("/publish/cats?x=1", "application/json", "", "1", 400),
+        ("/publish", "application/json", "", "{}", 400),
+    ] {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media}\r\n{how}");
+        let length = if how.is_empty() { format!("Content-Length: {}\r\n", body.len()) } else { String::new() };
+        for (secret, peer) in [("all", "192.0.2.82"), ("none", "192.0.2.83")] {
+            let mut socket = rig.connect().await;
+            let who = format!("Authorization: Bearer secret-{secret}\r\nX-Forwarded-For: {peer}\r\n");
+            socket.send(format!("{head}{length}{who}\r\n{body}")).await;
+            let answer = socket.answer().await.expect("an answer");
+            assert!(secret == "none" || answer.status == status, "{path}: {}", answer.json());
+        }
+    }
+    for (peer, principal) in [("192.0.2.82", "all"), ("192.0.2.83", "unauthenticated")] {
+        let lines = lines(&page, "a publish was refused", peer, &["principal"]);
+        assert_eq!(lines, vec![json!({ "principal": principal }); 6]);
+    }
 }
 
 /// The line named the topic of the first message of the list, whichever was refused.

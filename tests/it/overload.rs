@@ -222,24 +222,84 @@ async fn of_those_at_one_message_whoever_takes_nothing_goes_first() {
     rig.end().await;
 }
 
+/// An answer that can be asked for again was made at the head, so that every subscriber that was behind stood further back,
+/// and was dropped in its place: strangers with GETs kept subscribers out.
 #[tokio::test]
-async fn a_peer_that_answers_no_ping_is_closed() {
+async fn an_answer_that_can_be_asked_for_again_is_cut_before_a_subscriber_is_dropped() {
     let rig = Rig::start(|config| {
-        config.anonymous = grants(&[], &["cats"], &[]);
-        config.limits.ping_interval = Duration::from_millis(20);
-        config.limits.pong_timeout = Duration::from_millis(20);
+        config.anonymous = grants(&["cats"], &["cats"], &[]);
+        config.limits.outbound = 4 * BUDGET;
     })
     .await;
+    assert_eq!(rig.post("/publish/cats", "", "1").await.status, 200);
+    let (slow, _far) = duplex(64);
+    let mut subscriber = rig.live.hub.subscriber(slow, &RelayV1);
+    subscriber.reply(&mut Context::from_waker(Waker::noop()), &[b'x'; 1_000]);
+    let body = format!("\"{}\"", "x".repeat(200 << 10));
+    for _ in 0..4 {
+        assert_eq!(rig.post("/publish/cats", "", &body).await.status, 200);
+    }
+    let outbound = &rig.live.hub.outbound;
+    let held = outbound.held();
+    let mut peer = Peer::new(narrow(rig.public).await);
+    peer.send("GET /history/cats HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    until("an answer is held", || outbound.held() > held + (100 << 10)).await;
+    assert_eq!(rig.live.hub.shed(outbound.held() - 1), 1);
+    assert_eq!(subscriber.connection().ending(), None);
+    until("the answer is cut", || outbound.held() == held).await;
+    drop(peer);
+    rig.end().await;
+}
+
+/// A WebSocket whose peer will send nothing more.
+async fn silent(rig: &Rig) -> Peer<TcpStream> {
     let mut peer = rig.connect().await;
-    peer.send(format!(
+    // With the handshake comes a masked frame: a subscription to `cats`.
+    let mut frame = vec![0x81, 0x80 | 39, 0, 0, 0, 0];
+    frame.extend_from_slice(br#"{"type":"subscribe", "topics":["cats"]}"#);
+    let handshake = format!(
         "GET /ws HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
         rig.public
-    ))
-    .await;
-    let heard = peer.rest().await;
+    );
+    peer.send([handshake.as_bytes(), &frame].concat()).await;
+    peer
+}
+
+async fn start_impatient() -> Rig {
+    Rig::start(|config| {
+        config.anonymous = grants(&["cats"], &["cats"], &[]);
+        config.limits.ping_interval = Duration::from_millis(20);
+        config.limits.pong_timeout = Duration::from_millis(20);
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_peer_that_answers_no_ping_is_closed() {
+    let rig = start_impatient().await;
+    let heard = silent(&rig).await.rest().await;
     let has = |bytes: &[u8]| heard.windows(bytes.len()).any(|window| window == bytes);
     assert!(has(&[0x89, 0]), "a ping: {:?}", String::from_utf8_lossy(&heard));
     assert!(has(&4201_u16.to_be_bytes()) && has(b"no sign of life"), "{:?}", String::from_utf8_lossy(&heard));
+    rig.end().await;
+}
+
+/// What the kernel took for it counted as its sign of life, so that the busiest topics kept their dead subscribers.
+#[tokio::test]
+async fn a_peer_that_answers_no_ping_is_closed_however_much_is_sent_to_it() {
+    let rig = start_impatient().await;
+    let mut silent = silent(&rig).await;
+    let publishing = async {
+        loop {
+            assert_eq!(rig.post("/publish/cats", "", "1").await.status, 200);
+        }
+    };
+    let heard = tokio::select! {
+        heard = silent.rest() => heard,
+        () = publishing => unreachable!("it goes on"),
+    };
+    let has = |bytes: &[u8]| heard.windows(bytes.len()).any(|window| window == bytes);
+    assert!(has(br#""type":"message""#) && has(&4201_u16.to_be_bytes()), "{:?}", String::from_utf8_lossy(&heard));
     rig.end().await;
 }

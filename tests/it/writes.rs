@@ -71,7 +71,7 @@ async fn subscribe(rig: &Rig) -> (Subscriber<DuplexStream>, Writes) {
     let socket = Noting(far, writes.clone());
     let upgraded = Upgraded { socket, answer: ANSWER.into(), head: Bytes::new() };
     let task = ws::open(rig.live.clone(), upgraded, opening).await;
-    rig.live.drain.spawn("websocket", task.run());
+    rig.live.drain.spawn("websocket", task.expect("it is let in").run());
     let mut answer = [0; ANSWER.len()];
     near.read_exact(&mut answer).await.expect("an answer");
     assert_eq!(answer, ANSWER.as_bytes());

@@ -57,7 +57,7 @@ impl Subscriber {
                 pulled.at_head = pulled.items.is_empty();
                 Ok(pulled)
             }
-            Fetch::Left(seq) => self.pull_store(cursor, seq).await,
+            Fetch::BeforeWindow(seq) => self.pull_store(cursor, seq).await,
             Fetch::Mark(mark) => Ok(self.pull_mark(cursor, mark)),
             Fetch::Messages(messages) => Ok(self.pull_window(cursor, messages)),
         }
@@ -67,8 +67,7 @@ impl Subscriber {
         let mut pulled = Pulled::default();
         let wanted = self.wanted(messages.len());
         if let Some(replay) = &mut self.replay {
-            // What is gone from here on was there when it was asked for.
-            (replay.asked, replay.earliest) = Default::default();
+            replay.gaps.reached_window();
         }
         for message in messages {
             let seq = message.record.seq;
@@ -99,8 +98,8 @@ impl Subscriber {
         let mut pulled = Pulled::default();
         let at = |seq: Seq| Cursor { seq, ..cursor };
         self.take_due(cursor.seq, cursor, &mut pulled);
-        let reason = self.reason(&page.evicted, until);
-        for gap in self.gaps(cursor, page.evicted, until) {
+        let (gaps, reason) = self.gaps(cursor, page.evicted, until);
+        for gap in gaps {
             let [from, to] = [gap.from, gap.to].map(|seq| Position { epoch, seq });
             pulled.items.push((Item::Notice(Notice::Gap { topics: gap.topics, from, to, reason }), cursor));
         }
@@ -118,20 +117,10 @@ impl Subscriber {
         Ok(pulled)
     }
 
-    /// The reason of the gaps that a page shows up to a seq. A page ends at a reload's mark: evictions behind it belong to the
-    /// same request, so that `asked` stays for the next page.
-    fn reason(&mut self, evicted: &[(Pattern, Seq)], until: Seq) -> GapReason {
-        let Some(replay) = self.replay.as_mut().filter(|replay| replay.asked) else { return GapReason::Lag };
-        let most = replay.until;
-        replay.asked = evicted.iter().any(|(_, seq)| *seq.min(&most) > until);
-        GapReason::Retention
-    }
-
-    fn gaps(&mut self, cursor: Cursor, evicted: Vec<(Pattern, Seq)>, until: Seq) -> Vec<Gap> {
+    fn gaps(&mut self, cursor: Cursor, evicted: Vec<(Pattern, Seq)>, until: Seq) -> (Vec<Gap>, GapReason) {
         let replay = self.replay.get_or_insert_default();
-        replay.gaps.forgive(std::mem::take(&mut replay.earliest), &evicted);
         let subscriptions = self.subscriptions.iter().map(|s| (&s.pattern, s.floor));
-        replay.gaps.due(evicted, subscriptions, cursor.seq, until)
+        replay.gaps.of_page(evicted, subscriptions, (cursor.seq, until, replay.until))
     }
 
     /// Takes over what is due up to a seq.

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use relay::delivery::{Frames, Then};
+use relay::delivery::Step;
 use relay::evaluate;
-use relay::hub::subscriber::{Item, Pulled, Subscriber};
+use relay::hub::subscriber::{Pulled, Subscriber};
 use relay::live::Live;
 use relay::name::Pattern;
 use relay::notice::{After, Notice};
@@ -89,16 +89,15 @@ impl Direct {
     }
 
     fn send(&mut self, pulled: Pulled) {
-        let frames = Frames::new(&self.live, &RelayV1, &pulled, usize::MAX);
-        match (frames.then, pulled.items.first()) {
-            (Then::Evaluate, Some((Item::Mark(mark), _))) => {
-                let mark = mark.clone();
+        match Step::new(&self.live, &RelayV1, &pulled, usize::MAX) {
+            Step::Evaluate(mark) => {
                 let snapshot = self.live.snapshot();
                 let told = evaluate::evaluate(&snapshot, &self.principal, &mut self.subscriber, Some(&mark));
                 told.iter().for_each(|notice| self.tell(notice));
                 self.subscriber.settle(pulled, 1);
             }
-            _ => {
+            Step::End(close) => unreachable!("it tells everything: {close:?}"),
+            Step::Send(frames) => {
                 let mut cx = Context::from_waker(Waker::noop());
                 let sent = match frames.batch() {
                     None => frames.sendable,

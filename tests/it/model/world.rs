@@ -205,8 +205,13 @@ impl World {
                 };
                 let live = self.live.clone();
                 let upgraded = Upgraded { socket: far, answer: Vec::new(), head: Bytes::new() };
-                let task = ws::open(live.clone(), upgraded, opening).await;
-                live.drain.spawn("websocket", task.run());
+                let opened = Box::pin(ws::open(live.clone(), upgraded, opening));
+                live.drain.spawn("websocket", async move {
+                    // One that is refused has said goodbye by then.
+                    if let Some(task) = opened.await {
+                        task.run().await;
+                    }
+                });
                 Box::new(near)
             }
             Reach::Tcp(rig) => {

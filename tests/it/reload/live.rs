@@ -207,7 +207,7 @@ async fn the_notice_of_a_new_shape_stands_between_the_last_of_the_old_and_the_fi
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_hangs_holds_up_publishes_for_a_second_of_a_reload_and_no_longer() {
     let site = Arc::new(Site::start(&[("relay.toml", &with_topics(&["cats"]))]).await);
-    let hangs = site.live.appending();
+    let hangs = site.live.appending.enter(site.live.snapshot().generation).await;
     site.place.write("relay.toml", &with_topics(&["cats", "dogs"]));
     let asked = site.clone();
     let reload = spawn(async move { asked.reload().await.status });
