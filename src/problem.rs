@@ -67,6 +67,8 @@ pub enum Refusal {
         pointer: String,
     },
     BadRequest(String),
+    /// A body of which there is no end to be found, so that nothing can follow it.
+    BrokenBody,
     /// `wrong`: a credential was shown and is not known; otherwise none was shown.
     Unauthenticated {
         wrong: bool,
@@ -225,7 +227,7 @@ impl Refusal {
         match self {
             Self::MalformedJson { .. } => ("malformed-json", 400, "The text is not acceptable JSON"),
             Self::DuplicateKey { .. } => ("duplicate-key", 400, "An object has the same key twice"),
-            Self::BadRequest(_) => ("bad-request", 400, "The request is invalid"),
+            Self::BadRequest(_) | Self::BrokenBody => ("bad-request", 400, "The request is invalid"),
             Self::Unauthenticated { .. } | Self::AnonymousSocket | Self::NotBearer | Self::UnknownRegistration => {
                 ("unauthenticated", 401, "A valid token is needed")
             }
@@ -303,6 +305,7 @@ impl fmt::Display for Refusal {
             Self::MalformedJson { line, column, detail } => write!(f, "line {line}, column {column}: {detail}"),
             Self::DuplicateKey { pointer } => write!(f, "the key at `{pointer}` appears twice: keep one of them"),
             Self::BadRequest(detail) => f.write_str(detail),
+            Self::BrokenBody => f.write_str("the body ended early, or its chunks are not what RFC 9112 says"),
             Self::Unauthenticated { .. }
             | Self::AnonymousSocket
             | Self::NotBearer

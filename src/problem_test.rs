@@ -13,6 +13,7 @@ fn one_of_each() -> Vec<Refusal> {
         Refusal::MalformedJson { line: 1, column: 2, detail: "x".into() },
         Refusal::DuplicateKey { pointer: "/a".into() },
         Refusal::BadRequest("x".into()),
+        Refusal::BrokenBody,
         Refusal::Unauthenticated { wrong: true },
         Refusal::TokenExpired,
         Refusal::UnknownRegistration,
@@ -55,6 +56,7 @@ fn each_problem_has_a_row() {
             Refusal::MalformedJson { .. }
             | Refusal::DuplicateKey { .. }
             | Refusal::BadRequest(_)
+            | Refusal::BrokenBody
             | Refusal::Unauthenticated { .. }
             | Refusal::TokenExpired
             | Refusal::UnknownRegistration

@@ -97,7 +97,7 @@ fn belongings(refusal: &Refusal, headers: &mut HeaderMap) {
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         }
         // The rest of the body is not read, so nothing can follow it.
-        Refusal::TooLarge { .. } | Refusal::Timeout { .. } => {
+        Refusal::TooLarge { .. } | Refusal::Timeout { .. } | Refusal::BrokenBody => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         _ => {}

@@ -118,9 +118,7 @@ async fn read(body: impl TryStream<Ok: Buf>, limits: &Limits, live: &Live) -> Re
         let mut first = Bytes::new();
         let mut all = BytesMut::new();
         while let Some(chunk) = poll_fn(|cx| body.as_mut().try_poll_next(cx)).await {
-            let mut chunk = chunk.map_err(|_| {
-                Refusal::BadRequest("the body ended early, or its chunks are not what RFC 9112 says".into())
-            })?;
+            let mut chunk = chunk.map_err(|_| Refusal::BrokenBody)?;
             if first.len().max(all.len()) + chunk.remaining() > most {
                 return Err(too_large(limits));
             }

@@ -39,6 +39,18 @@ async fn bodies_over_the_limit_are_refused_before_they_are_read() {
     assert_eq!(rig.payloads().await, [format!("\"{}\"", "a".repeat(98))]);
 }
 
+/// The connection ends behind it, and whoever keeps connections took it for one to send the next request on.
+#[tokio::test]
+async fn a_body_without_an_end_ends_the_connection_and_says_so() {
+    let rig = Rig::start(|_| {}).await;
+    let mut peer = rig.connect().await;
+    peer.send(format!("POST /publish/cats HTTP/1.1\r\n{TOKEN}Transfer-Encoding: chunked\r\n\r\nzz\r\n")).await;
+    let answer = peer.answer().await.expect("an answer");
+    let detail = "the body ended early, or its chunks are not what RFC 9112 says";
+    assert_eq!((answer.problem(), answer.header("connection")), ((400, "bad-request".into(), detail.into()), "close"));
+    assert!(peer.rest().await.is_empty());
+}
+
 /// The answer to a large body that is refused early must reach a peer that is still sending: closing a socket with
 /// unread bytes in it resets the connection, and the reset overtakes the answer.
 #[tokio::test]

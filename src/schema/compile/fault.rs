@@ -226,7 +226,9 @@ impl SchemaFaultKind {
 
     fn advice(&self) -> &'static str {
         match self {
-            Self::Unreadable { .. } => "paths are relative to the directory of relay.toml",
+            Self::Unreadable { .. } => {
+                "check the path, which is relative to the directory of relay.toml, and who may read the file"
+            }
             Self::TooLarge { .. } => "split it, or raise `limits.schema_size`",
             Self::Syntax { .. } => "a schema file is one JSON text in UTF-8",
             Self::DuplicateKey { .. } => "keep one of them",
@@ -240,7 +242,9 @@ impl SchemaFaultKind {
             Self::InvalidUri { .. } => "write a URI reference (RFC 3986)",
             Self::DuplicateId { .. } => "give each file an `$id` of its own, or none",
             Self::NamedTwice { .. } => "give each a name of its own: a reference may lead to one only",
-            Self::RefUnreadable { .. } => "references are relative to the file that they stand in",
+            Self::RefUnreadable { .. } => {
+                "check the path, which is relative to the file with the reference, and who may read it"
+            }
             Self::RefOutside { .. } => "move the file below the directory of relay.toml",
             Self::RefRemote { .. } => "nothing is fetched: keep a copy beside this file and refer to it by its path",
             Self::RefNowhere { .. } | Self::RefNotASchema { .. } => "check the part after `#`",
