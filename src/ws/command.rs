@@ -65,6 +65,10 @@ impl Task {
         // The place in the log where a reload took effect may be far away for a slow reader; what it may ask for is not.
         self.renew(&snapshot)?;
         let principal = self.principal.clone().ok_or(Close::Unauthenticated)?;
+        // The timer goes by another clock than the credential, which may have been set, or gone on while the machine slept.
+        if principal.lasts().is_zero() {
+            return Err(Close::TokenExpired.into());
+        }
         match kind {
             CommandKind::Auth(_) => unreachable!("it is answered above"),
             CommandKind::Subscribe(list) => self.subscribe(&snapshot, &principal, id, list),
