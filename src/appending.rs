@@ -73,7 +73,8 @@ impl Appending {
                 return Entry::In(ticket);
             }
             drop(ticket);
-            if self.newest.load(Ordering::SeqCst) != generation {
+            // A later one than the newest is about to be followed.
+            if self.newest.load(Ordering::SeqCst) > generation {
                 return Entry::Outdated;
             }
             let opened = self.opened.notified();
@@ -201,6 +202,7 @@ mod tests {
         appending.close();
         let mut early = Box::pin(appending.enter(1));
         assert!((&mut early).now_or_never().is_none());
+        assert!(appending.enter(2).now_or_never().is_none(), "it is ahead of the gate, and not outdated");
         appending.follow(2);
         assert!(matches!(appending.enter(1).await, Entry::Outdated), "it may be judged anew meanwhile");
         let mut new = Box::pin(appending.enter(2));

@@ -37,6 +37,14 @@ impl Connections {
     /// There are descriptors for so many, whatever `limits.connections` asks for.
     pub fn make_room(&self, room: usize, asked: Option<usize>) {
         self.0.room.store(room, Ordering::Release);
+        let allowed = self.allowed(asked);
+        if asked.is_none() && allowed < FEW {
+            warn!(
+                allowed,
+                "there are descriptors for few connections only: raise the limit of open files (`LimitNOFILE=` in systemd, \
+                 `ulimit -n`), or say by `limits.connections` that so few are meant"
+            );
+        }
         self.look_again(asked);
     }
 
@@ -67,12 +75,6 @@ impl Connections {
                 allowed,
                 "there are descriptors for fewer connections than `limits.connections` asks for: raise the limit of open \
                  files (`LimitNOFILE=` in systemd, `ulimit -n`), or lower `limits.connections`"
-            );
-        } else if asked.is_none() && allowed < FEW {
-            warn!(
-                allowed,
-                "there are descriptors for few connections only: raise the limit of open files (`LimitNOFILE=` in systemd, \
-                 `ulimit -n`), or say by `limits.connections` that so few are meant"
             );
         }
         self.0.left.notify_one();

@@ -122,7 +122,7 @@ async fn accept_all(
     let admit = |socket: Socket, peer, permit| {
         let snapshot = live.snapshot();
         let limits = &snapshot.config.limits;
-        // Twice, so that whoever takes nothing is let go by what knows why, and says so.
+        // Twice, so that whoever takes nothing of what is unsent here is let go by what knows why, and says so.
         if let Err(error) = socket.tune(limits.send_buffer, limits.write_stall * 2) {
             return debug!(%error, "a connection ended before it was served");
         }

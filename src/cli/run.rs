@@ -26,6 +26,8 @@ use crate::time::Time;
 
 /// Loads the configuration and, if it is good, runs the server until it is told to stop.
 pub(super) fn run(config: &Path) -> ExitCode {
+    // Dropped last: what a drain has cut says so while the runtime is dropped.
+    let _last = LastWord;
     // One shard for each worker: more would only contend for the same processors.
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let (runtime, signals) = match start(workers) {
@@ -46,7 +48,6 @@ pub(super) fn run(config: &Path) -> ExitCode {
         true => loaded.log_warnings(),
         false => print_diagnostics(&loaded),
     }
-    let _last = LastWord;
     panics::log_places();
     descriptors::raise();
     let served = runtime.block_on(async {

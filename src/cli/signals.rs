@@ -52,7 +52,7 @@ async fn obey(mut terminate: Signal, mut interrupt: Signal, mut served: oneshot:
     };
     let name = next().await;
     let Ok(drain) = served.try_recv() else {
-        // There is no log yet.
+        // There is no log while it loads.
         complain(&format!("relay: {name}: ended before it served\n"));
         logs::exit(0);
     };

@@ -237,7 +237,7 @@ impl Drop for Events {
         };
         let lost = match self.flow.has_stalled() {
             true => "nothing could be written for `limits.write_stall`",
-            false => "the peer has hung up",
+            false => "the peer is gone",
         };
         info!(
             peer = %self.peer,

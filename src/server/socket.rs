@@ -28,8 +28,9 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Sends what is written at once, lets the kernel hold so many bytes of it, and gives a TCP peer up that has acknowledged
-    /// none of it for `unacknowledged`: an event stream has no other sign of a reader that is gone.
+    /// Sends what is written at once, lets the kernel hold so many bytes of it, and gives a TCP peer up that for `unacknowledged`
+    /// has acknowledged, or found room for, none of it: an event stream has no other sign of a reader that is gone. Less than
+    /// 5 s would cut whoever is out of reach for a moment, and more than 15 minutes is longer than the kernel waits by itself.
     ///
     /// # Errors
     /// The connection has ended.
@@ -39,7 +40,8 @@ impl Socket {
                 stream.set_nodelay(true)?;
                 #[cfg(target_os = "linux")]
                 {
-                    let millis = u32::try_from(unacknowledged.as_millis()).unwrap_or(u32::MAX);
+                    let (least, most) = (Duration::from_secs(5), Duration::from_secs(15 * 60));
+                    let millis = unacknowledged.clamp(least, most).as_millis() as u32;
                     // A kernel that only resembles Linux may not know it.
                     _ = rustix::net::sockopt::set_tcp_user_timeout(stream, millis);
                 }

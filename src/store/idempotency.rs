@@ -16,6 +16,8 @@ use crate::time::Time;
 /// waiting who appends.
 const IN_A_TURN: usize = 1_000;
 const BY_A_KEY: usize = 2;
+/// At how many entries it looks for them.
+const LOOKS_BY_A_KEY: usize = 8;
 
 /// What a key takes at most: in the table and in the order of time, which share its text and its topic's name.
 /// Measured with both of 255 bytes: 816.
@@ -83,8 +85,13 @@ impl Keys {
         let id = (key.clone(), draft.topic.clone());
         self.order.push_back((receipt.time, id.clone()));
         self.known.insert(id, Known { receipt: Receipt { duplicate: true, ..receipt }, digest });
-        for _ in 0..BY_A_KEY.min(self.known.len().saturating_sub(self.limit)) {
-            self.forget_oldest();
+        // An entry whose key was remembered anew frees nothing, and does not count.
+        let mut forgotten = 0;
+        for _ in 0..LOOKS_BY_A_KEY {
+            if forgotten == BY_A_KEY || self.known.len() <= self.limit {
+                return;
+            }
+            forgotten += usize::from(self.forget_oldest());
         }
     }
 
@@ -130,12 +137,11 @@ impl Keys {
         self.known.values_mut().for_each(|known| known.receipt.time = now.min(known.receipt.time));
     }
 
-    fn forget_oldest(&mut self) {
-        let Some((time, id)) = self.order.pop_front() else { return };
+    /// Takes the oldest entry out; answers whether a key was forgotten by that.
+    fn forget_oldest(&mut self) -> bool {
+        let Some((time, id)) = self.order.pop_front() else { return false };
         // One that had aged may have been remembered anew meanwhile.
-        if self.known.get(&id).is_some_and(|known| known.receipt.time <= time) {
-            self.known.remove(&id);
-        }
+        self.known.get(&id).is_some_and(|known| known.receipt.time <= time) && self.known.remove(&id).is_some()
     }
 }
 

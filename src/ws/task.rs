@@ -248,7 +248,11 @@ impl Task {
             match subscriber.connection().poll_rest(cx, taken) {
                 Poll::Ready(Ok(())) => {
                     self.answer = Answer::None;
-                    return Poll::Ready(Next::Pump);
+                    // However long it has to catch up: what it says meanwhile tells that it lives.
+                    return Poll::Ready(match self.poll_read(cx) {
+                        Poll::Ready(Err(ending)) => Next::End(ending),
+                        Poll::Ready(Ok(())) | Poll::Pending => Next::Pump,
+                    });
                 }
                 Poll::Ready(Err(dead)) => return Poll::Ready(Next::End(dead.into())),
                 Poll::Pending => self.hasten(timer.as_mut()),
@@ -373,6 +377,10 @@ impl Task {
         timer.reset(self.due());
         if let Err(ending) = done {
             return Some(Next::End(ending));
+        }
+        if self.answer == Answer::Unsent {
+            // The ping found the socket full, and only the next poll waits for it with a waker.
+            return Some(Next::Arrived);
         }
         let may_be_told = self.vitals.may_be_told(&self.live.snapshot().config.limits, now);
         if !may_be_told || !self.subscriber.refresh_position() {

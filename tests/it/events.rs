@@ -295,7 +295,7 @@ async fn a_stream_over_the_rate_of_connections_is_told_to_come_back() {
 /// Nobody answers a heartbeat, and what the kernel takes says nothing of whoever it is for: a reader that was gone stayed until
 /// the kernel gave it up, after a quarter of an hour.
 #[tokio::test]
-async fn a_reader_that_acknowledges_nothing_is_let_go_though_nothing_is_unsent_here() {
+async fn a_reader_that_takes_nothing_is_let_go_though_nothing_is_unsent_here() {
     let rig = Rig::start(|config| config.limits.write_stall = Duration::from_millis(300)).await;
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4 << 10).expect("a small buffer");

@@ -192,7 +192,7 @@ async fn a_stream_that_takes_nothing_is_logged_as_that() {
     let body = format!("\"{}\"", "x".repeat(200 << 10));
     assert_eq!(rig.post("/publish/cats", "secret-all", &body).await.status, 200);
     for (peer, reason) in
-        [("192.0.2.80", "nothing could be written for `limits.write_stall`"), ("192.0.2.81", "the peer has hung up")]
+        [("192.0.2.80", "nothing could be written for `limits.write_stall`"), ("192.0.2.81", "the peer is gone")]
     {
         let ended = || lines(&page, "an event stream has ended", peer, &["reason"]);
         until("it has ended", || !ended().is_empty()).await;

@@ -4,11 +4,10 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::SinkExt;
 use relay::assemble::build;
 use relay::config::model::OnLag;
 use relay::connections::Connections;
@@ -56,10 +55,85 @@ impl AsyncWrite for Noting {
     }
 }
 
+/// The server's end of a connection of which each write takes a while, and takes all.
+struct Slow(DuplexStream);
+
+impl Io for Slow {}
+
+impl AsyncRead for Slow {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Slow {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        #[expect(clippy::disallowed_methods, reason = "a server that is the slow one of the two")]
+        std::thread::sleep(Duration::from_millis(8));
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// The server's end of a connection that may be full.
+struct Full(DuplexStream, Arc<Mutex<Gate>>);
+
+/// Whether it is, and who waits for it to be so no more.
+#[derive(Default)]
+struct Gate {
+    shut: bool,
+    waits: Option<Waker>,
+}
+
+impl Io for Full {}
+
+impl AsyncRead for Full {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Full {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut gate = self.1.lock().expect("no panic");
+        if gate.shut {
+            gate.waits = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        drop(gate);
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
 /// A subscriber to `cats` who has been told so, and what each write to it was.
 async fn subscribe(rig: &Rig) -> (Subscriber<DuplexStream>, Writes) {
-    let (mut near, far) = duplex(4_096);
+    let (near, far) = duplex(4_096);
     let writes = Writes::default();
+    let mut subscriber = open(rig, near, Noting(far, writes.clone())).await;
+    subscriber.send(r#"{"type":"subscribe","topics":["cats"]}"#).await;
+    for expected in ["hello", "ok", "synced"] {
+        assert_eq!(subscriber.json().await["type"], expected);
+    }
+    (subscriber, writes)
+}
+
+/// A WebSocket whose server's end is this one.
+async fn open(rig: &Rig, mut near: DuplexStream, socket: impl Io + 'static) -> Subscriber<DuplexStream> {
     let opening = Opening {
         protocol: &RelayV1,
         bearer: Some("secret-all".into()),
@@ -68,20 +142,13 @@ async fn subscribe(rig: &Rig) -> (Subscriber<DuplexStream>, Writes) {
         peer: [127, 0, 0, 1].into(),
         permit: Connections::default().enter(|| 1).await,
     };
-    let socket = Noting(far, writes.clone());
     let upgraded = Upgraded { socket, answer: ANSWER.into(), head: Bytes::new() };
     let task = ws::open(rig.live.clone(), upgraded, opening).await;
     rig.live.drain.spawn("websocket", task.expect("it is let in").run());
     let mut answer = [0; ANSWER.len()];
     near.read_exact(&mut answer).await.expect("an answer");
     assert_eq!(answer, ANSWER.as_bytes());
-    let mut socket = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
-    socket.send(Message::text(r#"{"type":"subscribe","topics":["cats"]}"#)).await.expect("an open socket");
-    let mut subscriber = Subscriber::over(socket);
-    for expected in ["hello", "ok", "synced"] {
-        assert_eq!(subscriber.json().await["type"], expected);
-    }
-    (subscriber, writes)
+    Subscriber::over(WebSocketStream::from_raw_socket(near, Role::Client, None).await)
 }
 
 #[tokio::test]
@@ -195,6 +262,68 @@ async fn whoever_does_not_read_is_not_pinged_but_stalls() {
     }
     go_deaf(&mut peer).await;
     assert_eq!(peer.json().await["type"], "pong", "it may take nothing for `write_stall`");
+    drop(peer);
+    rig.end().await;
+}
+
+/// Nothing of what it sent was read while it caught up, its pongs neither.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_answers_pings_is_not_given_up_however_long_it_catches_up() {
+    const MESSAGES: usize = 30_000;
+    let rig = Rig::serve(build::live(
+        snapshot(|config| {
+            (config.limits.ping_interval, config.limits.pong_timeout) =
+                (Duration::from_millis(20), Duration::from_millis(400));
+            config.topics[0].history.count = MESSAGES;
+        }),
+        2,
+    ))
+    .await;
+    let list = vec![r#"{"topic":"cats","data":1}"#; 500].join(",");
+    for _ in 0..MESSAGES / 500 {
+        assert_eq!(rig.post("/publish", "secret-all", &format!("[{list}]")).await.status, 200);
+    }
+    let (near, far) = duplex(16 << 20);
+    let mut peer = open(&rig, near, Slow(far)).await;
+    peer.send(r#"{"type":"subscribe","topics":{"cats":"earliest"}}"#).await;
+    let mut messages = 0;
+    while messages < MESSAGES {
+        let text = peer.text().await;
+        messages += usize::from(text.contains(r#""type":"message""#));
+    }
+    drop(peer);
+    rig.end().await;
+}
+
+/// A ping that found no room left the connection asleep: whoever only listens got nothing more.
+#[tokio::test]
+async fn a_ping_that_finds_no_room_is_sent_when_there_is_some() {
+    let rig = Rig::serve(build::live(
+        snapshot(|config| {
+            config.limits.ping_interval = Duration::from_millis(20);
+        }),
+        1,
+    ))
+    .await;
+    let (near, far) = duplex(4_096);
+    let gate = Arc::new(Mutex::new(Gate::default()));
+    let mut peer = open(&rig, near, Full(far, gate.clone())).await;
+    peer.send(r#"{"type":"subscribe","topics":["cats"]}"#).await;
+    for expected in ["hello", "ok", "synced"] {
+        assert_eq!(peer.json().await["type"], expected);
+    }
+    gate.lock().expect("no panic").shut = true;
+    until("a ping finds no room", || gate.lock().expect("no panic").waits.is_some()).await;
+    // Whoever waits has had the time to say so.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let waits = {
+        let mut gate = gate.lock().expect("no panic");
+        gate.shut = false;
+        gate.waits.take()
+    };
+    waits.expect("somebody waits").wake();
+    assert_eq!(rig.post("/publish/cats", "secret-all", "1").await.status, 200);
+    assert_eq!(peer.json().await["data"], 1);
     drop(peer);
     rig.end().await;
 }
