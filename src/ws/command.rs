@@ -19,7 +19,7 @@ use crate::schema::json::line_and_column;
 use crate::snapshot::Snapshot;
 use crate::telemetry::log_refused;
 use crate::ws::ending::Ending;
-use crate::ws::task::{Answer, MAX_MALFORMED, Task};
+use crate::ws::task::{MAX_MALFORMED, Reply, Task};
 
 /// So many commands may wait for their `synced`, whatever `limits.subscriptions` is: whoever sets his cursor back again and
 /// again is never told one.
@@ -95,7 +95,7 @@ impl Task {
     fn tell_with_next(&mut self, notice: &Notice) -> Result<(), Ending> {
         if let Some(bytes) = self.protocol.notice(notice)? {
             self.subscriber.hold_back(bytes);
-            self.answer = Answer::GoesWithNext;
+            self.reply = Reply::GoesWithNext;
         }
         Ok(())
     }

@@ -69,7 +69,7 @@ pub struct Task {
     inbound: Inbound,
     /// What was read and not carried out yet.
     pub(super) arrived: VecDeque<Arrived>,
-    pub(super) answer: Answer,
+    pub(super) reply: Reply,
     /// The peer has broken the framing: nothing it sends makes sense any more.
     pub(super) deaf: bool,
     /// The newest ping that could not be answered yet: of several only that is (RFC 6455, section 5.5.3).
@@ -80,9 +80,9 @@ pub struct Task {
 
 /// What became of the answer to the last command.
 #[derive(PartialEq)]
-pub(super) enum Answer {
-    /// There is none, or it has left.
-    None,
+pub(super) enum Reply {
+    /// It has left, or there was none.
+    Sent,
     /// It waits for what is pulled next, to go out with it.
     GoesWithNext,
     /// It may lie behind what the socket did not take.
@@ -129,7 +129,7 @@ impl Task {
             peer,
             id: Uuid::new_v4(),
             arrived: VecDeque::new(),
-            answer: Answer::None,
+            reply: Reply::Sent,
             deaf: false,
             pong: None,
             _permit: permit,
@@ -179,7 +179,7 @@ impl Task {
     async fn converse(&mut self) -> Ending {
         let mut timer = pin!(sleep_until(self.due()));
         loop {
-            while self.answer == Answer::None
+            while self.reply == Reply::Sent
                 && let Some(arrived) = self.arrived.pop_front()
             {
                 if let Err(ending) = self.handle(arrived).await {
@@ -234,9 +234,9 @@ impl Task {
             return Poll::Ready(Next::End(close.into()));
         }
         if self.subscriber.is_live() {
-            self.answer = Answer::None;
-        } else if self.answer == Answer::GoesWithNext {
-            self.answer = Answer::Unsent;
+            self.reply = Reply::Sent;
+        } else if self.reply == Reply::GoesWithNext {
+            self.reply = Reply::Unsent;
             return Poll::Ready(Next::Pump);
         } else {
             let Self { live, vitals, subscriber, .. } = self;
@@ -247,7 +247,7 @@ impl Task {
             };
             match subscriber.connection().poll_rest(cx, taken) {
                 Poll::Ready(Ok(())) => {
-                    self.answer = Answer::None;
+                    self.reply = Reply::Sent;
                     // However long it has to catch up: what it says meanwhile tells that it lives.
                     return Poll::Ready(match self.poll_read(cx) {
                         Poll::Ready(Err(ending)) => Next::End(ending),
@@ -258,7 +258,7 @@ impl Task {
                 Poll::Pending => self.hasten(timer.as_mut()),
             }
         }
-        if self.answer == Answer::None {
+        if self.reply == Reply::Sent {
             if !self.arrived.is_empty() {
                 return Poll::Ready(Next::Arrived);
             }
@@ -337,8 +337,8 @@ impl Task {
         // Only tried: on a full socket the next poll waits, with a waker of its own.
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let written = self.subscriber.reply(&mut cx, &bytes);
-        if matches!(written, Written::Part(_)) && self.answer == Answer::None {
-            self.answer = Answer::Unsent;
+        if matches!(written, Written::Part(_)) && self.reply == Reply::Sent {
+            self.reply = Reply::Unsent;
         }
         if written == Written::Broken { Err(Dead.into()) } else { Ok(()) }
     }
@@ -378,7 +378,7 @@ impl Task {
         if let Err(ending) = done {
             return Some(Next::End(ending));
         }
-        if self.answer == Answer::Unsent {
+        if self.reply == Reply::Unsent {
             // The ping found the socket full, and only the next poll waits for it with a waker.
             return Some(Next::Arrived);
         }
