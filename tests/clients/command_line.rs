@@ -1,5 +1,6 @@
 //! `curl -N`, Python's `websockets`, and the client of `examples/client` in Node.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::process::{ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::server::{Link, Place, Running, free_address, publish, relay_toml, start};
+use crate::server::{Link, Place, Running, free_address, post, publish, relay_toml, start};
 
 /// A running program whose output is read line by line.
 struct Reader {
@@ -103,10 +104,38 @@ pub fn python() {
 
 /// So does the client that documents tell to copy.
 pub fn node() {
+    comes_back("node", watch(), &["t.*"], node_shows);
+}
+
+fn watch() -> Command {
     let watch = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/client/watch.mjs");
     let mut command = Command::new("node");
     command.arg("--experimental-websocket").arg(watch).env_remove("TOKEN");
-    comes_back("node", command, &["t.*"], |topic, number| format!("{topic} {number}"));
+    command
+}
+
+fn node_shows(topic: &str, number: u32) -> String {
+    format!("{topic} {number}")
+}
+
+/// On the URL of a registration, as a page uses it, everything is live before the client can say where it was: it took that
+/// for its own, and dropped what it had missed.
+pub fn node_registered() {
+    let (place, address, relay) = server("node-registered");
+    drop(relay);
+    let config = place.path().join("relay.toml");
+    let toml = fs::read_to_string(&config).expect("its configuration") + "register = [\"*\"]\n";
+    let _relay = start(&place.write("relay.toml", &toml));
+    let (status, answer) = post(address, "/register", r#"{"user_id": 7, "topics": ["t.*"]}"#);
+    assert_eq!(status, 200, "{answer}");
+    let registration: Value = serde_json::from_str(&answer).expect("JSON");
+    publish(address, "t.a", 0..=0);
+    let link = Link::to(address);
+    let mut command = watch();
+    command.args([&format!("ws://{}/ws/{}", link.address, registration["id"].as_str().expect("an id")), "t.*"]);
+    let mut reader = Reader::start(command);
+    assert_eq!(reader.next("message "), "t.a 0", "from the earliest");
+    loses_the_link(&link, address, &mut reader, node_shows);
 }
 
 /// Breaks the connection of a program that is given a URL and these arguments, and then ends the server. `shown` is what it
@@ -118,6 +147,16 @@ fn comes_back(name: &str, mut command: Command, arguments: &[&str], shown: fn(&s
     let mut reader = Reader::start(command);
     publish(address, "t.a", 0..=0);
     assert_eq!(reader.next("message "), shown("t.a", 0));
+    loses_the_link(&link, address, &mut reader, shown);
+    relay.kill();
+    let _relay = start(&place.path().join("relay.toml"));
+    publish(address, "t.a", 1..=1);
+    assert!(reader.next("gap ").starts_with("epoch"));
+    assert_eq!(reader.next("message "), shown("t.a", 1));
+}
+
+/// Breaks the connection of a program that has got message 0, again and again, and waits for every message.
+fn loses_the_link(link: &Link, address: SocketAddr, reader: &mut Reader, shown: fn(&str, u32) -> String) {
     let mut next = 1;
     for _ in 0..3 {
         publish(address, "t.a", next..=next + 9);
@@ -130,9 +169,4 @@ fn comes_back(name: &str, mut command: Command, arguments: &[&str], shown: fn(&s
         }
         next += 20;
     }
-    relay.kill();
-    let _relay = start(&place.path().join("relay.toml"));
-    publish(address, "t.a", 1..=1);
-    assert!(reader.next("gap ").starts_with("epoch"));
-    assert_eq!(reader.next("message "), shown("t.a", 1));
 }

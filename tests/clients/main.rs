@@ -68,6 +68,12 @@ const TESTS: &[Test] = &[
         run: command_line::node,
     },
     Test {
+        name: "the_client_to_copy_misses_nothing_on_a_registration",
+        needs: NODE,
+        install: "Node 20 or newer",
+        run: command_line::node_registered,
+    },
+    Test {
         name: "nginx_with_its_defaults_passes_streams_and_long_polls",
         needs: NGINX,
         install: "apt-get install nginx-light",
