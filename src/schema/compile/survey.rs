@@ -16,7 +16,9 @@ impl Library<'_> {
     pub(super) fn survey(&mut self, document: usize) -> usize {
         let (value, draft) = (self.documents[document].value.clone(), self.documents[document].draft);
         let base = Arc::new(self.documents[document].base.clone());
+        let known = self.nodes.len();
         let root = self.node(document, String::new(), &value, &base, draft);
+        self.nodes[known..].iter_mut().for_each(|node| node.is_plain = true);
         let own = base.as_str().to_owned();
         let same = self.resources.entry(own).or_default();
         if !same.contains(&root) {
@@ -40,7 +42,7 @@ impl Library<'_> {
         let id = self.nodes.len();
         self.by_place.insert((document, pointer.clone()), id);
         self.documents[document].nodes.push(id);
-        self.nodes.push(Node { document, pointer, draft, base: base.clone(), same: Vec::new() });
+        self.nodes.push(Node { document, pointer, draft, base: base.clone(), same: Vec::new(), is_plain: false });
         if let Value::Object(schema) = schema {
             let draft = self.dialect(id, schema, draft);
             self.names(id, schema, draft);
