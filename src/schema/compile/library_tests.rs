@@ -82,3 +82,16 @@ fn the_meta_schema_of_its_own_dialect_is_built_in() {
         }
     }
 }
+
+/// What is wrong with one file, and where.
+fn faults(document: Value) -> Vec<String> {
+    let compiled = Files::of(&[("a.json", document)]).compile(&["a.json"]);
+    compiled.faults.iter().map(|fault| format!("{} {}", fault.pointer, fault.kind)).collect()
+}
+
+/// It said that some reference leads nowhere, and not which.
+#[test]
+fn a_reference_that_only_the_compiler_follows_is_named() {
+    let told = faults(json!({"$ref": "https://json-schema.org/draft/2020-12/schema#/nope"}));
+    assert!(told.len() == 1 && told[0].contains("/nope"), "{told:?}");
+}
