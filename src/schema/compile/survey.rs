@@ -58,8 +58,11 @@ impl Library<'_> {
         id
     }
 
-    /// A resource that stands inside of a document may name a dialect of its own.
+    /// A resource that stands inside of a document may name a dialect of its own, but not where that is void.
     fn dialect(&mut self, id: usize, schema: &Map<String, Value>, draft: Draft) -> Draft {
+        if dialect::ref_stands_alone(draft) && schema.contains_key("$ref") {
+            return draft;
+        }
         let inner = match schema.get("$schema").and_then(Value::as_str).map(|uri| (uri, Draft::from_schema_uri(uri))) {
             None => draft,
             Some((uri, Draft::Unknown)) => {
