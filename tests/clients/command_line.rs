@@ -1,10 +1,12 @@
-//! `curl -N`, Python's `websockets`, and the client of `examples/client` in Node.
+//! `curl -N`, Python's `websockets`, and what `examples/client` has, in Node and in Python.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use serde_json::Value;
 
@@ -169,4 +171,55 @@ fn loses_the_link(link: &Link, address: SocketAddr, reader: &mut Reader, shown: 
         }
         next += 20;
     }
+}
+
+/// What proxies answer in the place of a server that they cannot reach, and answers that are cut, are repeated with the same
+/// key; what Relay refuses is not.
+pub fn publisher() {
+    let refused = r#"{"type":"urn:relay:problem:forbidden","detail":"no grant"}"#;
+    let problem = format!(
+        "HTTP/1.1 403 Forbidden\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\r\n{refused}",
+        refused.len()
+    );
+    let answers = [
+        "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>",
+        "HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{\"topic\"",
+        "nothing of HTTP\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n{\"topic\":\"t\",\"id\":\"9f-1\"}\n",
+        problem.as_str(),
+    ]
+    .map(str::to_owned);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let publish = || {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/client/publish.py");
+        let mut command = Command::new("python3");
+        command.arg("-B").arg(script).args(["t", "1", "the-key"]);
+        command.env("RELAY", format!("http://{address}")).env("TOKEN", "t").output().expect("it runs")
+    };
+    let keys = Arc::new(Mutex::new(Vec::new()));
+    let kept = keys.clone();
+    // Not waited for: where less is repeated, it has nothing to answer.
+    thread::spawn(move || {
+        for answer in answers {
+            let (mut socket, _) = listener.accept().expect("a connection");
+            let mut request = BufReader::new(socket.try_clone().expect("a socket"));
+            let (mut line, mut length) = (String::new(), 0);
+            while request.read_line(&mut line).expect("text") > 2 {
+                match line.trim_end().split_once(": ") {
+                    Some(("Idempotency-Key", key)) => kept.lock().expect("nobody panics").push(key.to_owned()),
+                    Some(("Content-Length", bytes)) => length = bytes.parse().expect("a number"),
+                    _ => {}
+                }
+                line.clear();
+            }
+            request.read_exact(&mut vec![0; length]).expect("the body");
+            socket.write_all(answer.as_bytes()).expect("it reads");
+        }
+    });
+    let (done, refused) = (publish(), publish());
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "9f-1\n", "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(String::from_utf8_lossy(&refused.stderr), "refused: no grant\n");
+    assert_eq!(*keys.lock().expect("nobody panics"), ["\"the-key\""; 6]);
 }
