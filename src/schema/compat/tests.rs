@@ -274,6 +274,11 @@ fn what_a_reference_leads_to_is_no_description() {
         r##"{"$ref": "#/$defs", "properties": {"a": {"$ref": "#/$defs/title"}}, "$defs": {"title": {"type": "KIND"}}}"##,
         r##"{"const": {"title": "KIND"}, "allOf": [{"$ref": "#/const"}]}"##,
         r##"{"const": {"properties": {"x": {"title": "KIND"}}}, "allOf": [{"$ref": "#/const"}]}"##,
+        // Words that are taken out or rewritten wherever there is a schema.
+        r##"{"const": {"definitions": {"x": "KIND"}}, "allOf": [{"$ref": "#/const"}]}"##,
+        r##"{"enum": [{"x": {"$anchor": "KIND"}}], "allOf": [{"$ref": "#/enum/0"}]}"##,
+        r##"{"const": {"$anchor": "KIND"}, "allOf": [{"$ref": "#/const"}]}"##,
+        r##"{"properties": {"self": {"$ref": "#/properties"}, "$anchor": {"type": "KIND"}}}"##,
     ] {
         let (old, new) = (of(text, "string"), of(text, "integer"));
         assert!(!old.is_same(&new), "{text}");

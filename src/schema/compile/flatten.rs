@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 
 use crate::schema::canon::Flat;
 use crate::schema::compile::dialect;
-use crate::schema::compile::library::Library;
-use crate::schema::compile::used::Used;
+use crate::schema::compile::library::{Library, Node};
+use crate::schema::compile::used::{DEFINITIONS, Used};
 use crate::schema::json::escape;
 
 /// What a fragment cannot hold as it is (RFC 3986, section 3.5).
@@ -38,6 +38,9 @@ const NAMES: [&str; 5] = ["$id", "$anchor", "$dynamicAnchor", "$recursiveAnchor"
 /// The same in draft 4; in others it is a word without a meaning.
 const DRAFT_4_NAME: &str = "id";
 
+/// What refers to other schemas.
+const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
+
 /// What describes a schema and judges nothing, in any dialect.
 const ANNOTATIONS: [&str; 8] =
     ["title", "description", "$comment", "default", "examples", "deprecated", "readOnly", "writeOnly"];
@@ -60,6 +63,9 @@ pub(super) fn flatten(library: &Library<'_>, reached: &[usize]) -> Result<Flat, 
         let sames = [digest(document.clone()), digest(judged.clone())];
         return Ok(Flat::new(document, judged, sames, String::new()));
     }
+    if let Some(place) = used.nodes().find_map(|node| judged_otherwise(library, node)) {
+        return Err(format!("a reference leads into what is judged as it stands, at `{place}`"));
+    }
     let documents = numbered(library, &used, reached[0]);
     let by_path = documents.iter().map(|id| (*id, library.documents[*id].path.to_string())).collect();
     let by_number = documents.iter().enumerate().map(|(number, id)| (*id, number.to_string())).collect();
@@ -69,6 +75,43 @@ pub(super) fn flatten(library: &Library<'_>, reached: &[usize]) -> Result<Flat, 
     let sames = [digest(counted.of(&documents, false)?), digest(counted.of(&documents, true)?)];
     let place = format!("/{keyword}/{}", escape(&root.path));
     Ok(Flat::new(called.of(&documents, false)?, called.of(&documents, true)?, sames, place))
+}
+
+/// Where a node is a value or a map that has words of a schema, if it is: as a schema it loses them, and then it would be
+/// another value or another map.
+fn judged_otherwise(library: &Library<'_>, node: usize) -> Option<String> {
+    let Node { document, pointer, is_plain: false, .. } = &library.nodes[node] else { return None };
+    let is_plain = |place: &str| {
+        let known = library.by_place.get(&(*document, place.to_owned()));
+        known.is_some_and(|node| library.nodes[*node].is_plain)
+    };
+    let (schema, rest) =
+        pointer.rmatch_indices('/').map(|(at, _)| pointer.split_at(at)).find(|(at, _)| is_plain(at))?;
+    let keyword = rest[1..].split('/').next()?;
+    let place = format!("{schema}/{keyword}");
+    let value = library.documents[*document].value.pointer(&place)?;
+    let loses = match keyword {
+        "const" | "enum" => has_words(value),
+        "properties" | "patternProperties" | "dependentSchemas" | "dependencies" => {
+            *pointer == place && value.as_object().is_some_and(|map| map.keys().any(|name| is_name(name)))
+        }
+        _ => false,
+    };
+    loses.then_some(place)
+}
+
+fn is_name(word: &str) -> bool {
+    NAMES.contains(&word) || word == DRAFT_4_NAME
+}
+
+/// Whether a value has members, however deep, that a schema would not keep as they are.
+fn has_words(value: &Value) -> bool {
+    let is_changed = |word: &str| is_name(word) || REFERENCES.contains(&word) || DEFINITIONS.contains(&word);
+    match value {
+        Value::Object(members) => members.iter().any(|(name, member)| is_changed(name) || has_words(member)),
+        Value::Array(items) => items.iter().any(has_words),
+        _ => false,
+    }
 }
 
 /// The documents that are used, in an order that neither their names decide nor the order in which members stand, nor

@@ -16,7 +16,7 @@ use crate::schema::compile::library::{Document, Library};
 use crate::schema::json::escape;
 
 /// Where definitions are kept, in any dialect: in one that does not know the word it judges nothing either.
-const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
+pub(super) const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 
 /// See the module.
 pub(super) struct Used {
