@@ -19,6 +19,9 @@ export function follow(url, topics, {message, gap, ended = console.error, token,
     function connect() {
         const socket = new WebSocket(url, "relay.v1");
         let silence, again, delay;
+        // The URL of a registration is live before the subscribe is answered. What it says until then comes again behind
+        // the answer, and must not move `last`, from which that goes on.
+        let begun = false;
         const ping = setInterval(() => socket.readyState === WebSocket.OPEN && socket.send("ping"), PING);
         const send = command => socket.send(JSON.stringify(command));
         // One command for all topics, so that one position covers them all.
@@ -46,18 +49,23 @@ export function follow(url, topics, {message, gap, ended = console.error, token,
         };
         const on = {
             hello: () => token ? send({type: "auth", id: "auth", token}) : subscribe(),
-            ok: ({id}) => id === "auth" && subscribe(),
+            ok: ({id}) => {
+                if (id === "auth") subscribe();
+                else begun = true;
+            },
             message: notice => {
+                if (!begun) return;
                 const of = patterns.filter(([topic, pattern]) => topic in last && pattern.test(notice.topic));
                 const fresh = of.filter(([topic]) => isAfter(notice.id, last[topic]));
                 fresh.forEach(([topic]) => { last[topic] = notice.id; });
                 if (fresh.length > 0) message(notice);
             },
             synced: ({position}) => {
+                if (!begun) return;
                 wait = 1000;
                 for (const topic in last) last[topic] = position;
             },
-            gap,
+            gap: notice => begun && gap(notice),
             unsubscribed: notice => {
                 delete last[notice.topic];
                 ended(notice);

@@ -3,6 +3,7 @@
 What got no answer may be published or not. Repeated with the same key it is published once. `RELAY` is the URL of the relay,
 `TOKEN` the token."""
 
+import http.client
 import json
 import os
 import sys
@@ -32,23 +33,35 @@ def publish(topic, data, *, token, key=None, base="http://127.0.0.1:8000", attem
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return json.load(answer)["id"]
         except urllib.error.HTTPError as error:
-            text = error.read()
-            problem = json.loads(text) if text else {"detail": f"{error.code} {error.reason}"}
-            wait = problem.get("retry_after")
+            problem = problem_of(error)
+            # A proxy that cannot reach Relay has no problem to tell: that is no answer of Relay either.
+            wait = problem.get("retry_after", None if error.code < 500 or "type" in problem else wait)
             if wait is None or attempt == attempts - 1:
                 raise Refused(problem) from None
-        except OSError:
+        except (OSError, http.client.HTTPException, ValueError):
+            # No answer, or one that was cut.
             if attempt == attempts - 1:
                 raise
         time.sleep(wait)
 
 
+def problem_of(error):
+    """What Relay says of a refusal; of what is not from Relay only the status."""
+    try:
+        if error.headers.get_content_type() == "application/problem+json":
+            return json.load(error)
+    except (OSError, http.client.HTTPException, ValueError):
+        pass
+    return {"detail": f"{error.code} {error.reason}"}
+
+
 if __name__ == "__main__":
     topic, text, *key = sys.argv[1:]
+    data = json.loads(text)
     base = os.environ.get("RELAY", "http://127.0.0.1:8000")
     try:
-        print(publish(topic, json.loads(text), token=os.environ["TOKEN"], key=key[0] if key else None, base=base))
+        print(publish(topic, data, token=os.environ["TOKEN"], key=key[0] if key else None, base=base))
     except Refused as refused:
         sys.exit(f"refused: {refused}")
-    except OSError as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         sys.exit(f"no answer: {error}")

@@ -17,7 +17,7 @@ pub(super) fn explain(tree: &DeTable<'_>, text: &str, file: usize, places: &[Ran
     if places.is_empty() {
         return Vec::new();
     }
-    let index = Index::new(tree, text);
+    let index = Index::new(tree, text, places);
     let mut diagnostics = Vec::new();
     // Of a table that appears twice, its keys that do so too are not told.
     let mut twice = 0..0;
@@ -25,7 +25,7 @@ pub(super) fn explain(tree: &DeTable<'_>, text: &str, file: usize, places: &[Ran
         if twice.contains(&bytes.start) {
             continue;
         }
-        let key = text[bytes.clone()].trim_matches(['"', '\'']).to_owned();
+        let key = name(&text[bytes.clone()]);
         let first = match index.header_of(bytes.start) {
             Some(header) => {
                 twice = bytes.start..index.next_header(bytes.end);
@@ -52,9 +52,10 @@ struct Index {
 }
 
 impl Index {
-    fn new(tree: &DeTable<'_>, text: &str) -> Self {
+    fn new(tree: &DeTable<'_>, text: &str, places: &[Range<usize>]) -> Self {
         let mut index = Self::default();
-        let mut values = Vec::new();
+        // Of a key that appears twice the tree has the first value only.
+        let mut values: Vec<_> = places.iter().filter_map(|key| value_behind(text, key.end)).collect();
         index.walk(tree, text, &mut values);
         index.keys.values_mut().for_each(|places| places.sort_by_key(|bytes| bytes.start));
         values.sort_by_key(|bytes| bytes.start);
@@ -120,15 +121,76 @@ impl Index {
     }
 }
 
-/// A header as it is compared: without its comment, and without the blanks around its names.
+/// The name that a key is written for.
+fn name(key: &str) -> String {
+    // The escapes of a text are those of JSON, but for few that a name hardly has.
+    let escaped = key.starts_with('"').then(|| serde_json::from_str(key).ok()).flatten();
+    escaped.unwrap_or_else(|| key.trim_matches(['"', '\'']).to_owned())
+}
+
+/// The value of the key that ends at a place, where it stands on several lines.
+fn value_behind(text: &str, key: usize) -> Option<Range<usize>> {
+    let line = text[key..].find('\n').map_or(text.len(), |end| key + end);
+    let start = key + text[key..line].find('=')? + 1;
+    let end = start + length_of_value(&text[start..]);
+    (end > line).then_some(start..end)
+}
+
+/// The bytes of a value until the end of the line on which it ends.
+fn length_of_value(text: &str) -> usize {
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while let Some(next) = text[at..].chars().next() {
+        match next {
+            '\n' if depth == 0 => break,
+            '"' | '\'' => at += length_of_text(&text[at..], next),
+            '#' => at += text[at..].find('\n').unwrap_or(text.len() - at),
+            _ => {
+                match next {
+                    '[' | '{' => depth += 1,
+                    ']' | '}' => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+                at += next.len_utf8();
+            }
+        }
+    }
+    at
+}
+
+/// The bytes of a text with its quotes; all that follows, where it has no end.
+fn length_of_text(text: &str, quote: char) -> usize {
+    let one = quote.to_string();
+    let three = one.repeat(3);
+    let quotes = if text.starts_with(&three) { three } else { one };
+    let mut at = quotes.len();
+    while at < text.len() {
+        if text[at..].starts_with(&quotes) {
+            return at + quotes.len();
+        }
+        let escape = usize::from(quote == '"' && text[at..].starts_with('\\'));
+        at += text[at..].chars().take(1 + escape).map(char::len_utf8).sum::<usize>();
+    }
+    text.len()
+}
+
+/// A header as it is compared: without its comment, without the blanks around its names, and without quotes that a name
+/// could do without.
 fn header_name(line: &str) -> String {
-    let mut quote = None;
+    let mut quoted: Option<(char, usize)> = None;
     let mut depth = 0;
     let mut name = String::new();
     for c in line.chars() {
-        match (c, quote) {
-            ('"' | '\'', None) => quote = Some(c),
-            (c, Some(open)) if c == open => quote = None,
+        match (c, quoted) {
+            ('"' | '\'', None) => quoted = Some((c, name.len())),
+            (c, Some((open, start))) if c == open => {
+                quoted = None;
+                let inner = &name[start + 1..];
+                if !inner.is_empty() && inner.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)) {
+                    name.remove(start);
+                    continue;
+                }
+            }
             (' ' | '\t', None) => continue,
             ('[', None) => depth += 1,
             (']', None) => depth -= 1,

@@ -25,11 +25,30 @@ fn a_header_is_found_where_it_is_one() {
         ("[topics.c]\n[topics.c] # two\n", (2, Some(1))),
         ("[topics.\"a # b\"]\n[topics.\"a # c\"]\n[topics.\"a # c\"]\n", (3, Some(2))),
         ("[topics.\"c\"]\r\n  [topics . \"c\" ]\r\n", (2, Some(1))),
+        ("[topics.c]\n[topics.\"c\"]\n", (2, Some(1))),
+        ("[topics.\"a\\\"b\"]\n['topics'.\"a\\\"b\"]\n", (2, Some(1))),
         ("a = 1\n[topics.c]\na = 1\nb = 2\na = 3\n", (5, Some(3))),
         ("a = { b = 1, b = 2 }\n", (1, Some(1))),
         ("[topics]\nc = 1\n[topics.c]\n", (3, None)),
     ] {
         assert_eq!(twice(text), [expected], "{text}");
+    }
+}
+
+/// The second value of a key is in no tree: what looked like a header in it counted as one.
+#[test]
+fn a_header_in_a_value_that_does_not_count_is_none() {
+    for value in [
+        "\"\"\"\n[\"b\"]\n\"\"\"",
+        "'''\n[\"b\"]\n'''",
+        "\"\"\"\n\\\"\"\"\n[\"b\"]\n\"\"\"",
+        "[ # ]\n[\"b\"]\n]",
+        "[\n\"]\",\n[\"b\"]\n]",
+        "{ x = '''\n[\"b\"]\n''' }",
+    ] {
+        let text = format!("[topics.c]\nd = 1\nd = {value}\n[\"b\"]\n[\"b\"]\n");
+        let last = text.lines().count();
+        assert_eq!(twice(&text), [(3, Some(2)), (last, Some(last - 1))], "{text}");
     }
 }
 

@@ -28,14 +28,13 @@ pub fn mask(text: &str) -> String {
     }
     let shown = |(at, c): (usize, char)| match c.len_utf8() {
         _ if !is_hidden[at] || "\"'\r\n".contains(c) => c,
-        1 => '*',
-        2 => '\u{b7}',
-        3 => '\u{2022}',
-        _ => '\u{1f784}',
+        length => MASKS[length - 1],
     };
     text.char_indices().map(shown).collect()
 }
 
+/// What stands for a character of one byte, of two, three and four.
+pub(super) const MASKS: [char; 4] = ['*', '\u{b7}', '\u{2022}', '\u{1f784}'];
 /// The byte order mark that some editors put in front of a file: TOML takes it, and it is no part of the first key.
 const MARK: char = '\u{feff}';
 /// What a private key begins with, and a certificate (RFC 7468).
@@ -117,9 +116,10 @@ impl<'t> Scanner<'t> {
         let line = self.rest().trim_start_matches(BLANKS);
         let Some(inner) = line.strip_prefix("[[").or_else(|| line.strip_prefix('[')) else { return false };
         let Some(key) = key(inner) else { return false };
-        // `["…"]` in a token may be the list in which a secret was written on a line of its own.
+        // `["…"]` in a token may be the list in which a secret was written on a line of its own, and whatever follows a
+        // key without a value is meant to be that.
         let is_item = key.is_one && inner.trim_start_matches(BLANKS).starts_with(['"', '\'']);
-        if self.is_token && is_item && keys::find("", key.first).is_none() {
+        if self.is_token && (is_item || self.is_awaited()) && keys::find("", key.first).is_none() {
             return false;
         }
         let behind = &inner[key.length..];
@@ -139,6 +139,12 @@ impl<'t> Scanner<'t> {
         }
         self.at = (self.end_of_line() + 1).min(self.text.len());
         true
+    }
+
+    /// Whether the last line that says anything has a key and no value.
+    fn is_awaited(&self) -> bool {
+        let lines = self.text[..self.at].lines().rev().map(|line| line.split('#').next().unwrap_or_default().trim());
+        lines.into_iter().find(|line| !line.is_empty()).is_some_and(|line| line.ends_with(['=', ':']))
     }
 
     /// Passes a value, or what of it comes before its first member or item.

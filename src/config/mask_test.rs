@@ -1,4 +1,9 @@
 use super::mask;
+use crate::config::decode::decode;
+use crate::config::files::Memory;
+use crate::config::reading::Reading;
+use crate::diagnostic::{any_error, render};
+use crate::time::Time;
 
 #[test]
 fn no_secret_and_no_digest_survives_masking() {
@@ -52,6 +57,11 @@ fn of_a_token_is_shown_what_is_known_to_be_no_secret() {
         ("[\"a\"]\nx = \"abc\"", "[\"*\"*\nx = \"***\""),
         ("secret =\n[\"abc\"]", "secret =\n[\"***\"*"),
         ("secret =\n[[\"abc\"]]", "secret =\n[[\"***\"**"),
+        ("secret =\n[abc]", "secret =\n[****"),
+        ("secret = # d\n\n[ abc ]", "secret = ***\n\n[ *****"),
+        ("secret:\n[a.bc]\nx = \"d\"", "secret:\n[*****\nx = \"*\""),
+        ("secret =\n[\"a.b\".\"c\"]", "secret =\n[\"***\"*\"*\"*"),
+        ("secret =\n[limits]\nbatch = 1", "secret =\n[limits]\nbatch = 1"),
         ("[\"limits\"]\nbatch = 1", "[\"limits\"]\nbatch = 1"),
     ] {
         for header in ["[tokens.shop]\n", "[ \"tokens\" . 'a b' ]\r\n", "[[tokens]]\n", "[Token.shop]\n", "[shop]\n"] {
@@ -83,6 +93,38 @@ fn a_token_is_known_wherever_it_stands() {
         ("version = 1\ndescription = \"abc\" # d", "version = 1\ndescription = \"abc\" # d"),
     ] {
         assert_eq!(mask(text), masked, "{text}");
+    }
+}
+
+/// What was masked in the line was told in the sentence above it: a value on a line of its own had become a key.
+#[test]
+fn no_sentence_tells_what_its_line_does_not_show() {
+    let lists = ["[\"hunter2\"]", "[[\"hunter2\"]]", "[hunter2]", "[ hunter2 ]", "[x.hunter2]", "[\"hunter2\".\"x\"]"];
+    let mut texts = Vec::new();
+    for key in ["secret", "secert", "sha256"] {
+        texts.extend(lists.iter().map(|list| format!("{key} =\n{list}\npublish = 3\n")));
+    }
+    texts.extend(lists[..2].iter().map(|list| format!("{list}\n{list}\n")));
+    texts.extend(lists.iter().map(|list| format!("secret =\n{list}\nsecret =\n{list}\n")));
+    for text in
+        ["secret = hunter2", "secret : \"hunter2\"", "secert \"hunter2\"", "hunter2", "secert = [\"hunter2\", 'd']"]
+    {
+        texts.push(text.to_owned());
+    }
+    for header in ["[tokens.s]\n", "[Token.s]\n", "[s]\n"] {
+        for text in &texts {
+            let text = format!("version = 1\n[topics.a]\nschema = \"any\"\n{header}{text}");
+            let decoded = decode(&Reading::new(&Memory::new(&text)), Time(0));
+            assert!(any_error(&decoded.diagnostics), "{text}");
+            let told = [
+                render::human(&decoded.diagnostics, &decoded.sources, false),
+                render::json(&decoded.diagnostics, &decoded.sources).to_string(),
+                render::github(&decoded.diagnostics, &decoded.sources),
+            ];
+            for told in told {
+                assert!(!told.contains("hunter2"), "{text}\n{told}");
+            }
+        }
     }
 }
 

@@ -44,6 +44,19 @@ fn with_value(key: &Key, value: &str) -> String {
     }
 }
 
+/// A `window` that could not be read was told to be too small, with the size of the default.
+#[test]
+fn a_size_that_cannot_be_read_is_not_compared() {
+    let codes = |limits: &str| -> Vec<String> {
+        let said = said(&format!("version = 1\n[topics.a]\nschema = \"any\"\n[limits]\n{limits}\n"));
+        said.iter().filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect()
+    };
+    assert_eq!(codes("body = \"32 MiB\"\nwindow = \"64 KB\""), ["bad-size"]);
+    assert_eq!(codes("body = \"32 MB\"\nwindow = \"64 KiB\""), ["bad-size"]);
+    assert_eq!(codes("body = \"32 MiB\"\nwindow = \"64 KiB\""), ["window-below-body"]);
+    assert_eq!(codes("body = \"32 MiB\""), ["window-below-body"]);
+}
+
 #[test]
 fn the_decoder_asks_for_every_key_of_the_table() {
     let mut seen = 0;

@@ -15,41 +15,41 @@ use crate::schema::alternatives;
 /// The largest document, in bytes of JSON text, that is brought into canonical form.
 const SIZE: usize = 128 << 10;
 
-/// A document without references to others.
+/// A document without references to others: what it takes from each file stands under the file's path.
 #[derive(Clone)]
 pub(super) struct Flat {
-    /// For people: what it takes from each file stands under the file's path.
     pub document: Arc<Value>,
-    /// The same under numbers, so that a file that is moved changes nothing.
-    pub numbered: Arc<Value>,
     /// That without what judges nothing, such as descriptions: what is compared.
-    pub judged: Arc<Value>,
-    /// Where in the numbered ones each file stands (RFC 6901), the schema's own first, and what it is called.
-    pub places: Vec<(String, Arc<str>)>,
+    judged: Arc<Value>,
+    /// Of both, with numbers in place of paths: so that a file that is moved changes nothing.
+    digests: [[u8; 32]; 2],
+    /// Where in both the schema's own file stands (RFC 6901).
+    root: String,
 }
 
 impl Flat {
-    /// The one that allows anything.
-    pub(super) fn any() -> Self {
-        Self::alone(Value::Bool(true), Value::Bool(true), "any".into())
+    pub(super) fn new(document: Value, judged: Value, digests: [[u8; 32]; 2], root: String) -> Self {
+        let document = Arc::new(document);
+        // Most schemas describe nothing, and need not be kept twice.
+        let judged = if judged == *document { document.clone() } else { Arc::new(judged) };
+        Self { document, judged, digests, root }
     }
 
-    /// What stands in one file, and refers to nothing.
-    pub(super) fn alone(document: Value, judged: Value, file: Arc<str>) -> Self {
-        let document = Arc::new(document);
-        Self { numbered: document.clone(), document, judged: Arc::new(judged), places: vec![(String::new(), file)] }
+    /// The one that allows anything.
+    pub(super) fn any() -> Self {
+        Self::new(Value::Bool(true), Value::Bool(true), [[0; 32]; 2], String::new())
     }
 
     /// The place as people know it: of the schema's own file by itself, of another with the file's path.
     fn shown(&self, pointer: &str) -> String {
-        let below = |(place, _): &&(String, Arc<str>)| {
-            pointer.strip_prefix(place.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        match self.places.iter().position(|at| below(&at)).map(|index| (index, &self.places[index])) {
-            None => pointer.to_owned(),
-            Some((0, (place, _))) => pointer[place.len()..].to_owned(),
-            Some((_, (place, file))) => format!("{file}#{}", &pointer[place.len()..]),
+        let own = pointer.strip_prefix(self.root.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        if let Some(own) = own {
+            return own.to_owned();
         }
+        let definitions = self.root.rfind('/').map_or("", |end| &self.root[..=end]);
+        let Some(place) = pointer.strip_prefix(definitions) else { return pointer.to_owned() };
+        let (file, rest) = place.split_at(place.find('/').unwrap_or(place.len()));
+        format!("{}#{rest}", file.replace("~1", "/").replace("~0", "~"))
     }
 }
 
@@ -117,15 +117,30 @@ impl Canon {
         }
     }
 
-    /// All that the schema says, under no file's name, where one document can say it.
+    /// All that the schema says, where one document can say it.
     pub(super) fn document(&self) -> Option<&Value> {
-        self.flat.as_ref().ok().map(|flat| &*flat.numbered)
+        self.flat.as_ref().ok().map(|flat| &*flat.document)
+    }
+
+    /// Whether both say the same, under whatever names of files; `None` where no document can tell.
+    pub(super) fn says_the_same(&self, other: &Self) -> Option<bool> {
+        match (&self.flat, &other.flat) {
+            (Err(_), Err(_)) => None,
+            (Ok(own), Ok(its)) => {
+                let is_same = own.digests[0] == its.digests[0] || own.document == its.document;
+                Some(is_same && self.draft == other.draft)
+            }
+            _ => Some(false),
+        }
     }
 
     /// Whether both judge by the same words: they may describe themselves otherwise.
     pub(super) fn judges_alike(&self, other: &Self) -> bool {
         match (&self.flat, &other.flat) {
-            (Ok(own), Ok(its)) => own.judged == its.judged && self.draft == other.draft,
+            (Ok(own), Ok(its)) => {
+                let is_same = own.digests[1] == its.digests[1] || own.judged == its.judged;
+                is_same && self.draft == other.draft
+            }
             _ => false,
         }
     }
@@ -150,8 +165,7 @@ impl Canon {
     fn why_empty(&self) -> String {
         let Ok(flat) = &self.flat else { return String::new() };
         let prepared = guard(|| self.options(self.draft).prepare(&flat.judged).and_then(|d| d.unsatisfiable()));
-        let root = flat.places.first().map_or("", |(place, _)| place);
-        let reason = prepared.ok().and_then(Result::ok).and_then(|mut reasons| reasons.remove(root));
+        let reason = prepared.ok().and_then(Result::ok).and_then(|mut reasons| reasons.remove(&flat.root));
         let causes = match reason {
             Some(UnsatisfiableReason::Literal) => return "it is `false`".to_owned(),
             Some(UnsatisfiableReason::Empty(cause)) => vec![cause],
@@ -209,13 +223,12 @@ mod tests {
 
     #[test]
     fn a_place_is_told_with_its_file() {
-        let places = vec![("/$defs/0".to_owned(), "s.json".into()), ("/$defs/1".to_owned(), "lib/part.json".into())];
-        let flat = Flat { places, ..Flat::any() };
+        let flat = Flat { root: "/$defs/s.json".to_owned(), ..Flat::any() };
         for (pointer, shown) in [
-            ("/$defs/0/not", "/not"),
-            ("/$defs/0", ""),
-            ("/$defs/1/items", "lib/part.json#/items"),
-            ("/$defs/10/items", "/$defs/10/items"),
+            ("/$defs/s.json/not", "/not"),
+            ("/$defs/s.json", ""),
+            ("/$defs/lib~1part.json/items", "lib/part.json#/items"),
+            ("/$defs/s.json5/items", "s.json5#/items"),
         ] {
             assert_eq!(flat.shown(pointer), shown);
         }

@@ -63,13 +63,11 @@ impl Schema {
 
     /// Whether both say the same, however their texts are laid out.
     pub fn is_same(&self, other: &Self) -> bool {
-        match (self.canon.document(), other.canon.document()) {
-            _ if self == other => true,
-            (Some(own), Some(its)) => own == its && self.canon.draft() == other.canon.draft(),
-            // Nothing but the files tells what is judged.
-            (None, None) => self.file == other.file && self.contents() == other.contents(),
-            _ => false,
-        }
+        self == other
+            || self.canon.says_the_same(&other.canon).unwrap_or_else(|| {
+                // Nothing but the files tells what is judged.
+                self.file == other.file && self.contents() == other.contents()
+            })
     }
 
     fn contents(&self) -> BTreeMap<&str, &Value> {

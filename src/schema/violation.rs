@@ -70,7 +70,8 @@ pub(super) fn sentence(error: &ValidationError<'_>) -> String {
         Kind::BacktrackLimitExceeded { .. } | Kind::RegexEngineFailure { .. } => {
             "its pattern could not be decided".to_owned()
         }
-        Kind::Referencing(_) => "a reference of the schema leads nowhere".to_owned(),
+        // It says which reference it is that leads nowhere.
+        Kind::Referencing(error) => error.to_string(),
         Kind::Custom { message, .. } => message.clone(),
     };
     cut(&sentence, SENTENCE)

@@ -1,13 +1,16 @@
-//! `curl -N`, Python's `websockets`, and the client of `examples/client` in Node.
+//! `curl -N`, Python's `websockets`, and what `examples/client` has, in Node and in Python.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use serde_json::Value;
 
-use crate::server::{Link, Place, Running, free_address, publish, relay_toml, start};
+use crate::server::{Link, Place, Running, free_address, post, publish, relay_toml, start};
 
 /// A running program whose output is read line by line.
 struct Reader {
@@ -103,10 +106,38 @@ pub fn python() {
 
 /// So does the client that documents tell to copy.
 pub fn node() {
+    comes_back("node", watch(), &["t.*"], node_shows);
+}
+
+fn watch() -> Command {
     let watch = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/client/watch.mjs");
     let mut command = Command::new("node");
     command.arg("--experimental-websocket").arg(watch).env_remove("TOKEN");
-    comes_back("node", command, &["t.*"], |topic, number| format!("{topic} {number}"));
+    command
+}
+
+fn node_shows(topic: &str, number: u32) -> String {
+    format!("{topic} {number}")
+}
+
+/// On the URL of a registration, as a page uses it, everything is live before the client can say where it was: it took that
+/// for its own, and dropped what it had missed.
+pub fn node_registered() {
+    let (place, address, relay) = server("node-registered");
+    drop(relay);
+    let config = place.path().join("relay.toml");
+    let toml = fs::read_to_string(&config).expect("its configuration") + "register = [\"*\"]\n";
+    let _relay = start(&place.write("relay.toml", &toml));
+    let (status, answer) = post(address, "/register", r#"{"user_id": 7, "topics": ["t.*"]}"#);
+    assert_eq!(status, 200, "{answer}");
+    let registration: Value = serde_json::from_str(&answer).expect("JSON");
+    publish(address, "t.a", 0..=0);
+    let link = Link::to(address);
+    let mut command = watch();
+    command.args([&format!("ws://{}/ws/{}", link.address, registration["id"].as_str().expect("an id")), "t.*"]);
+    let mut reader = Reader::start(command);
+    assert_eq!(reader.next("message "), "t.a 0", "from the earliest");
+    loses_the_link(&link, address, &mut reader, node_shows);
 }
 
 /// Breaks the connection of a program that is given a URL and these arguments, and then ends the server. `shown` is what it
@@ -118,6 +149,16 @@ fn comes_back(name: &str, mut command: Command, arguments: &[&str], shown: fn(&s
     let mut reader = Reader::start(command);
     publish(address, "t.a", 0..=0);
     assert_eq!(reader.next("message "), shown("t.a", 0));
+    loses_the_link(&link, address, &mut reader, shown);
+    relay.kill();
+    let _relay = start(&place.path().join("relay.toml"));
+    publish(address, "t.a", 1..=1);
+    assert!(reader.next("gap ").starts_with("epoch"));
+    assert_eq!(reader.next("message "), shown("t.a", 1));
+}
+
+/// Breaks the connection of a program that has got message 0, again and again, and waits for every message.
+fn loses_the_link(link: &Link, address: SocketAddr, reader: &mut Reader, shown: fn(&str, u32) -> String) {
     let mut next = 1;
     for _ in 0..3 {
         publish(address, "t.a", next..=next + 9);
@@ -130,9 +171,55 @@ fn comes_back(name: &str, mut command: Command, arguments: &[&str], shown: fn(&s
         }
         next += 20;
     }
-    relay.kill();
-    let _relay = start(&place.path().join("relay.toml"));
-    publish(address, "t.a", 1..=1);
-    assert!(reader.next("gap ").starts_with("epoch"));
-    assert_eq!(reader.next("message "), shown("t.a", 1));
+}
+
+/// What proxies answer in the place of a server that they cannot reach, and answers that are cut, are repeated with the same
+/// key; what Relay refuses is not.
+pub fn publisher() {
+    let refused = r#"{"type":"urn:relay:problem:forbidden","detail":"no grant"}"#;
+    let problem = format!(
+        "HTTP/1.1 403 Forbidden\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\r\n{refused}",
+        refused.len()
+    );
+    let answers = [
+        "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>",
+        "HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{\"topic\"",
+        "nothing of HTTP\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n{\"topic\":\"t\",\"id\":\"9f-1\"}\n",
+        problem.as_str(),
+    ]
+    .map(str::to_owned);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let publish = || {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/client/publish.py");
+        let mut command = Command::new("python3");
+        command.arg("-B").arg(script).args(["t", "1", "the-key"]);
+        command.env("RELAY", format!("http://{address}")).env("TOKEN", "t").output().expect("it runs")
+    };
+    let keys = Arc::new(Mutex::new(Vec::new()));
+    let kept = keys.clone();
+    // Not waited for: where less is repeated, it has nothing to answer.
+    thread::spawn(move || {
+        for answer in answers {
+            let (mut socket, _) = listener.accept().expect("a connection");
+            let mut request = BufReader::new(socket.try_clone().expect("a socket"));
+            let (mut line, mut length) = (String::new(), 0);
+            while request.read_line(&mut line).expect("text") > 2 {
+                match line.trim_end().split_once(": ") {
+                    Some(("Idempotency-Key", key)) => kept.lock().expect("nobody panics").push(key.to_owned()),
+                    Some(("Content-Length", bytes)) => length = bytes.parse().expect("a number"),
+                    _ => {}
+                }
+                line.clear();
+            }
+            request.read_exact(&mut vec![0; length]).expect("the body");
+            socket.write_all(answer.as_bytes()).expect("it reads");
+        }
+    });
+    let (done, refused) = (publish(), publish());
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "9f-1\n", "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(String::from_utf8_lossy(&refused.stderr), "refused: no grant\n");
+    assert_eq!(*keys.lock().expect("nobody panics"), ["\"the-key\""; 6]);
 }

@@ -28,6 +28,7 @@ const CHROMIUM: &[&str] = &["chromium", "--version"];
 const CURL: &[&str] = &["curl", "--version"];
 const NODE: &[&str] = &["node", "--experimental-websocket", "-e", "if (!globalThis.WebSocket) process.exit(1)"];
 const NGINX: &[&str] = &["nginx", "-v"];
+const PYTHON: &[&str] = &["python3", "--version"];
 const WEBSOCKETS: &[&str] = &["python3", "-c", "import websockets.sync.client"];
 
 const TESTS: &[Test] = &[
@@ -66,6 +67,18 @@ const TESTS: &[Test] = &[
         needs: NODE,
         install: "Node 20 or newer",
         run: command_line::node,
+    },
+    Test {
+        name: "the_client_to_copy_misses_nothing_on_a_registration",
+        needs: NODE,
+        install: "Node 20 or newer",
+        run: command_line::node_registered,
+    },
+    Test {
+        name: "the_publisher_to_copy_repeats_what_is_no_answer",
+        needs: PYTHON,
+        install: "apt-get install python3",
+        run: command_line::publisher,
     },
     Test {
         name: "nginx_with_its_defaults_passes_streams_and_long_polls",

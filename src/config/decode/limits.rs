@@ -1,13 +1,18 @@
 //! `[limits]`
 
 use crate::config::model::Limits;
-use crate::config::section::{Findings, Section};
+use crate::config::section::{Findings, Placed, Section};
 use crate::config::units::show_size;
 use crate::diagnostic::ServerFact;
 
 pub(super) fn limits(section: &Section<'_>) -> Limits {
+    let (body, window) = (section.size("body"), section.size("window"));
+    // Of a value that could not be read nothing else is known.
+    let is_unread = [("body", &body), ("window", &window)].iter().any(|(key, read)| section.has(key) && read.is_none());
+    let size =
+        |read: Option<Placed<usize>>, key: &str| read.map_or_else(|| section.default_size(key), |(size, _)| size);
     let limits = Limits {
-        body: section.size_or_default("body"),
+        body: size(body, "body"),
         batch: section.count_or_default("batch"),
         frame: section.size_or_default("frame"),
         header: section.size_or_default("header"),
@@ -23,7 +28,7 @@ pub(super) fn limits(section: &Section<'_>) -> Limits {
         connections: section.count("connections").and_then(|(n, _)| usize::try_from(n).ok()),
         send_buffer: section.size_or_default("send_buffer"),
         outbound: section.size_or_default("outbound"),
-        window: section.size_or_default("window"),
+        window: size(window, "window"),
         family_topics: section.count_or_default("family_topics"),
         idempotency_keys: section.count_or_default("idempotency_keys"),
         idempotency_window: section.duration_or_default("idempotency_window"),
@@ -40,7 +45,7 @@ pub(super) fn limits(section: &Section<'_>) -> Limits {
         validation_budget: section.duration_or_default("validation_budget"),
         reload_poll: section.duration_or_default("reload_poll"),
     };
-    if limits.window < limits.body {
+    if limits.window < limits.body && !is_unread {
         let span = section.place("window").or_else(|| section.place("body")).unwrap_or(section.span.clone());
         let (window, body) = (show_size(limits.window as u64), show_size(limits.body as u64));
         section.findings.report(ServerFact::WindowBelowBody { window, body }, &span);

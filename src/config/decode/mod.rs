@@ -15,6 +15,7 @@ use toml::de::DeTable;
 use super::check;
 use super::documents::{self, Document};
 use super::keys::INCLUDABLE;
+use super::mask;
 use super::model::{Config, Span, StoreConfig};
 use super::reading::Reading;
 use super::section::{Findings, Section};
@@ -165,8 +166,29 @@ fn drop_consequences(mut found: Vec<Diagnostic>, broken: Vec<Diagnostic>, source
         found.retain(|d| !d.place.as_ref().is_some_and(|span| is_consequence(d, span)));
     }
     found.extend(broken);
+    found.retain_mut(|d| hide(d, &shadows, sources));
     sort(&mut found);
     found
+}
+
+/// Keeps a secret out of the sentence, as it is kept out of the line that is shown: what was to be a value may have become
+/// a key. Answers whether there is anything left to say: not where a syntax error says it already.
+fn hide(diagnostic: &mut Diagnostic, shadows: &[Span], sources: &Sources) -> bool {
+    let Diagnostic { fact, place: Some(span), .. } = diagnostic else { return true };
+    let key = match fact {
+        Fact::Value(ValueFact::UnknownKey { key, .. }) | Fact::File(FileFact::DuplicateKey { key }) => key,
+        _ => return true,
+    };
+    let shown = sources.get(span.file).and_then(|source| source.text.get(span.bytes.clone())).unwrap_or_default();
+    let shown = shown.trim_matches(['"', '\'']);
+    if shown == key.as_str() || !shown.contains(mask::MASKS) {
+        return true;
+    }
+    shown.clone_into(key);
+    if let Fact::Value(ValueFact::UnknownKey { suggestion, elsewhere, quoted, .. }) = fact {
+        (*suggestion, *elsewhere, *quoted) = (None, None, None);
+    }
+    !shadows.iter().any(|shadow| shadow.file == span.file)
 }
 
 /// What a syntax error may have made look wrong.

@@ -1,5 +1,6 @@
 //! What changes of a schema do, case by case.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -202,4 +203,95 @@ fn a_file_that_is_moved_changes_nothing() {
         assert_eq!(compare(&old, &new), Verdict { publishers: Side::Yes, subscribers: Side::Yes });
         assert_ne!(old.document(), new.document(), "subscribers see the paths");
     }
+}
+
+/// The schema `s.json`, with other files beside it; members stand in the order of the text.
+fn written(texts: &[(&str, &str)]) -> Arc<Schema> {
+    let files = Files(texts.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect());
+    let compiled = files.compile(&["s.json"]);
+    assert_eq!(compiled.faults, []);
+    compiled.schemas["s.json"].clone()
+}
+
+/// Files were numbered as the text names them: who only sorted members, or put a definition that nobody uses in front, was
+/// told that the schema had changed, and, where it is recursive, that it could not be compared.
+#[test]
+fn neither_the_order_of_members_nor_what_nobody_uses_changes_anything() {
+    let tree = r##"{"properties": {"l": {"$ref": "#"}}}"##;
+    let (string, number) = (r#"{"type": "string"}"#, r#"{"type": "number"}"#);
+    let with = |root: &str, shared: &str| {
+        written(&[("s.json", root), ("x.json", tree), ("y.json", string), ("w.json", number), ("defs.json", shared)])
+    };
+    let both = r#"{"properties": {"a": {"$ref": "x.json"}, "b": {"$ref": "y.json"}}}"#;
+    let sorted = r#"{"properties": {"b": {"$ref": "y.json"}, "a": {"$ref": "x.json"}}}"#;
+    let used = r##"{"properties": {"a": {"$ref": "defs.json#/$defs/a"}, "b": {"$ref": "y.json"}}}"##;
+    let shared = r#"{"$defs": {"a": {"$ref": "x.json"}}}"#;
+    let longer = r#"{"$defs": {"unused": {"$ref": "w.json"}, "a": {"$ref": "x.json"}}}"#;
+    let yes = Verdict { publishers: Side::Yes, subscribers: Side::Yes };
+    for (old, new) in [((both, "{}"), (sorted, "{}")), ((used, shared), (used, longer))] {
+        let (old, new) = (with(old.0, old.1), with(new.0, new.1));
+        assert!(old.is_same(&new), "{} {}", old.document(), new.document());
+        assert_eq!(compare(&old, &new), yes);
+    }
+    // The same, where a file is moved as well.
+    let moved = written(&[
+        ("s.json", r#"{"properties": {"b": {"$ref": "b.json"}, "a": {"$ref": "z.json"}}}"#),
+        ("z.json", tree),
+        ("b.json", string),
+    ]);
+    assert!(with(both, "{}").is_same(&moved));
+    let swapped = r#"{"properties": {"a": {"$ref": "y.json"}, "b": {"$ref": "x.json"}}}"#;
+    assert!(!with(both, "{}").is_same(&with(swapped, "{}")));
+}
+
+/// A member that was added in front gave other files other numbers, and a recursive one could not be compared any more.
+#[test]
+fn where_a_member_is_added_does_not_matter() {
+    let closed = |members: &str| {
+        written(&[
+            ("s.json", &format!(r#"{{"properties": {{{members}}}, "additionalProperties": false}}"#)),
+            ("x.json", r##"{"properties": {"l": {"$ref": "#"}}}"##),
+            ("y.json", r#"{"type": "string"}"#),
+        ])
+    };
+    let (a, b) = (r#""m": {"$ref": "x.json"}"#, r#""b": {"$ref": "y.json"}"#);
+    let old = closed(a);
+    for new in [closed(&format!("{a}, {b}")), closed(&format!("{b}, {a}"))] {
+        assert_eq!(publishers(&old, &new), Side::Yes);
+        assert!(!subscribers(&old, &new).is_yes());
+    }
+}
+
+/// What only looks like a description was left out of the comparison, and a change of it was none.
+#[test]
+fn what_a_reference_leads_to_is_no_description() {
+    let of = |text: &str, kind: &str| schema(&serde_json::from_str(&text.replace("KIND", kind)).expect(text));
+    for text in [
+        r##"{"properties": {"a": {"$ref": "#/examples/0"}}, "examples": [{"type": "KIND"}]}"##,
+        r##"{"properties": {"a": {"$ref": "#/default"}}, "default": {"type": "KIND"}}"##,
+        r##"{"properties": {"a": {"$ref": "#/default/x"}}, "default": {"x": {"type": "KIND"}}}"##,
+        r##"{"properties": {"self": {"$ref": "#/properties"}, "title": {"type": "KIND"}}}"##,
+        r##"{"$ref": "#/$defs", "properties": {"a": {"$ref": "#/$defs/title"}}, "$defs": {"title": {"type": "KIND"}}}"##,
+        r##"{"const": {"title": "KIND"}, "allOf": [{"$ref": "#/const"}]}"##,
+        r##"{"const": {"properties": {"x": {"title": "KIND"}}}, "allOf": [{"$ref": "#/const"}]}"##,
+        // Words that are taken out or rewritten wherever there is a schema.
+        r##"{"const": {"definitions": {"x": "KIND"}}, "allOf": [{"$ref": "#/const"}]}"##,
+        r##"{"enum": [{"x": {"$anchor": "KIND"}}], "allOf": [{"$ref": "#/enum/0"}]}"##,
+        r##"{"const": {"$anchor": "KIND"}, "allOf": [{"$ref": "#/const"}]}"##,
+        r##"{"properties": {"self": {"$ref": "#/properties"}, "$anchor": {"type": "KIND"}}}"##,
+    ] {
+        let (old, new) = (of(text, "string"), of(text, "integer"));
+        assert!(!old.is_same(&new), "{text}");
+        let Verdict { publishers, subscribers } = compare(&old, &new);
+        assert!(!publishers.is_yes() && !subscribers.is_yes(), "{text}: {publishers:?} {subscribers:?}");
+    }
+    // Another change of such a schema is compared as any other.
+    let with = |kind: &str| {
+        let document = json!({
+            "properties": {"a": {"$ref": "#/examples/0"}, "b": {"type": kind}},
+            "examples": [{"type": "string"}],
+        });
+        schema(&document)
+    };
+    assert_eq!(words(&compare(&with("integer"), &with("number"))), "publishers yes, subscribers no");
 }

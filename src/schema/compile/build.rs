@@ -5,7 +5,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use jsonschema::ValidationError;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::schema::canon::{Canon, Emptiness};
@@ -61,11 +60,11 @@ pub(super) fn build(library: &mut Library<'_>, reached: &[usize], fingerprint: [
     let validator = match built {
         Ok(Ok(validator)) => validator,
         refused => {
-            let (pointer, detail) = match refused {
-                Ok(Err(e)) => (place_of(&e, &library.documents[root].value), violation::sentence(&e)),
-                _ => (String::new(), "the compiler of schemas gave up".to_owned()),
+            let ((document, pointer), detail) = match refused {
+                Ok(Err(e)) => (place_of(&e, library, reached), violation::sentence(&e)),
+                _ => ((root, String::new()), "the compiler of schemas gave up".to_owned()),
             };
-            library.fault(root, pointer, SchemaFaultKind::Uncompilable { detail });
+            library.fault(document, pointer, SchemaFaultKind::Uncompilable { detail });
             return None;
         }
     };
@@ -101,12 +100,14 @@ fn parts(library: &Library<'_>, reached: &[usize]) -> Parts {
     }
 }
 
-/// The compiler's place, where it is one of the root's document. What breaks the rules of its own dialect is an instance
-/// of the schema that these rules are, and that schema's places are of no use to anybody.
-fn place_of(error: &ValidationError<'_>, root: &Value) -> String {
-    let places = [error.instance_path().as_str(), error.schema_path().as_str()];
-    let place = places.into_iter().find(|place| !place.is_empty() && root.pointer(place).is_some());
-    place.unwrap_or_default().to_owned()
+/// Where the compiler found what it refuses: the file in which that very value stands at its place, else the root's. What
+/// breaks the rules of its own dialect is an instance of the schema that these rules are, and it may stand in any file;
+/// that schema's own places are of no use to anybody.
+fn place_of(error: &ValidationError<'_>, library: &Library<'_>, reached: &[usize]) -> (usize, String) {
+    let place = error.instance_path().as_str();
+    let is_there = |id: &usize| library.documents[*id].value.pointer(place) == Some(error.instance());
+    let found = reached.iter().copied().find(is_there).filter(|_| !place.is_empty());
+    found.map_or_else(|| (reached[0], String::new()), |id| (id, place.to_owned()))
 }
 
 /// What stands under each URI: a file, and a place in it.

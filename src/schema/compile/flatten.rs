@@ -3,17 +3,17 @@
 //! That is what is given to subscribers, who do not have the files, and what two versions of a schema are compared by:
 //! definitions are private to a document, so that a changed file never clashes with its old self.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 
 use jsonschema::Draft;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use crate::schema::canon::Flat;
 use crate::schema::compile::dialect;
-use crate::schema::compile::library::Library;
-use crate::schema::compile::used::Used;
+use crate::schema::compile::library::{Library, Node};
+use crate::schema::compile::used::{DEFINITIONS, Used};
 use crate::schema::json::escape;
 
 /// What a fragment cannot hold as it is (RFC 3986, section 3.5).
@@ -38,6 +38,9 @@ const NAMES: [&str; 5] = ["$id", "$anchor", "$dynamicAnchor", "$recursiveAnchor"
 /// The same in draft 4; in others it is a word without a meaning.
 const DRAFT_4_NAME: &str = "id";
 
+/// What refers to other schemas.
+const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
+
 /// What describes a schema and judges nothing, in any dialect.
 const ANNOTATIONS: [&str; 8] =
     ["title", "description", "$comment", "default", "examples", "deprecated", "readOnly", "writeOnly"];
@@ -52,26 +55,89 @@ pub(super) fn flatten(library: &Library<'_>, reached: &[usize]) -> Result<Flat, 
     if used.nodes().any(|node| library.nodes[node].draft != root.draft) {
         return Err("its parts are written in different dialects".to_owned());
     }
-    let documents: Vec<usize> = reached.iter().copied().filter(|id| used.comes_to(*id)).collect();
-    let mut references = documents.iter().flat_map(|id| &library.documents[*id].references);
+    let mut references = reached.iter().flat_map(|id| &library.documents[*id].references);
     if !references.any(|id| used.has(library.references[*id].from)) {
         let document = used.part(reached[0], root);
         let mut judged = document.clone();
-        take_out(&ANNOTATIONS, library, &used, reached[0], &mut judged);
-        return Ok(Flat::alone(document, judged, root.path.clone()));
+        take_out_annotations(library, &used, reached[0], &mut judged);
+        let sames = [digest(document.clone()), digest(judged.clone())];
+        return Ok(Flat::new(document, judged, sames, String::new()));
     }
-    let keyword = dialect::definitions(root.draft);
+    if let Some(place) = used.nodes().find_map(|node| judged_otherwise(library, node)) {
+        return Err(format!("a reference leads into what is judged as it stands, at `{place}`"));
+    }
+    let documents = numbered(library, &used, reached[0]);
     let by_path = documents.iter().map(|id| (*id, library.documents[*id].path.to_string())).collect();
-    // In the order in which references lead to them.
     let by_number = documents.iter().enumerate().map(|(number, id)| (*id, number.to_string())).collect();
-    let numbered = Bundle { library, used: &used, keyword, names: by_number };
-    let place = |id: &usize| (format!("/{keyword}/{}", numbered.names[id]), library.documents[*id].path.clone());
-    Ok(Flat {
-        document: Arc::new(Bundle { names: by_path, ..numbered.clone() }.of(&documents, &[])?),
-        numbered: Arc::new(numbered.of(&documents, &[])?),
-        judged: Arc::new(numbered.of(&documents, &ANNOTATIONS)?),
-        places: documents.iter().map(place).collect(),
-    })
+    let keyword = dialect::definitions(root.draft);
+    let called = Bundle { library, used: &used, keyword, names: by_path };
+    let counted = Bundle { names: by_number, ..called.clone() };
+    let sames = [digest(counted.of(&documents, false)?), digest(counted.of(&documents, true)?)];
+    let place = format!("/{keyword}/{}", escape(&root.path));
+    Ok(Flat::new(called.of(&documents, false)?, called.of(&documents, true)?, sames, place))
+}
+
+/// Where a node is a value or a map that has words of a schema, if it is: as a schema it loses them, and then it would be
+/// another value or another map.
+fn judged_otherwise(library: &Library<'_>, node: usize) -> Option<String> {
+    let Node { document, pointer, is_plain: false, .. } = &library.nodes[node] else { return None };
+    let is_plain = |place: &str| {
+        let known = library.by_place.get(&(*document, place.to_owned()));
+        known.is_some_and(|node| library.nodes[*node].is_plain)
+    };
+    let (schema, rest) =
+        pointer.rmatch_indices('/').map(|(at, _)| pointer.split_at(at)).find(|(at, _)| is_plain(at))?;
+    let keyword = rest[1..].split('/').next()?;
+    let place = format!("{schema}/{keyword}");
+    let value = library.documents[*document].value.pointer(&place)?;
+    let loses = match keyword {
+        "const" | "enum" => has_words(value),
+        "properties" | "patternProperties" | "dependentSchemas" | "dependencies" => {
+            *pointer == place && value.as_object().is_some_and(|map| map.keys().any(|name| is_name(name)))
+        }
+        _ => false,
+    };
+    loses.then_some(place)
+}
+
+fn is_name(word: &str) -> bool {
+    NAMES.contains(&word) || word == DRAFT_4_NAME
+}
+
+/// Whether a value has members, however deep, that a schema would not keep as they are.
+fn has_words(value: &Value) -> bool {
+    let is_changed = |word: &str| is_name(word) || REFERENCES.contains(&word) || DEFINITIONS.contains(&word);
+    match value {
+        Value::Object(members) => members.iter().any(|(name, member)| is_changed(name) || has_words(member)),
+        Value::Array(items) => items.iter().any(has_words),
+        _ => false,
+    }
+}
+
+/// The documents that are used, in an order that neither their names decide nor the order in which members stand, nor
+/// what is not used: as references lead to them from the root, those of a document by their places.
+fn numbered(library: &Library<'_>, used: &Used, root: usize) -> Vec<usize> {
+    let mut documents = vec![root];
+    let mut next = 0;
+    while let Some(document) = documents.get(next) {
+        let references = library.documents[*document].references.iter().map(|id| &library.references[*id]);
+        let mut references: Vec<_> = references.filter(|reference| used.has(reference.from)).collect();
+        references.sort_by_key(|reference| (&library.nodes[reference.from].pointer, reference.keyword));
+        for target in references.into_iter().filter_map(|reference| reference.target) {
+            let document = library.nodes[target].document;
+            if !documents.contains(&document) {
+                documents.push(document);
+            }
+        }
+        next += 1;
+    }
+    documents
+}
+
+/// Of a document, in whatever order its members stand.
+fn digest(mut document: Value) -> [u8; 32] {
+    document.sort_all_objects();
+    Sha256::digest(document.to_string()).into()
 }
 
 /// Takes keywords out of each schema of a file that is used.
@@ -79,6 +145,26 @@ fn take_out(keywords: &[&str], library: &Library<'_>, used: &Used, id: usize, fi
     for node in library.documents[id].nodes.iter().filter(|node| used.has(**node)) {
         if let Some(Value::Object(schema)) = file.pointer_mut(&library.nodes[*node].pointer) {
             keywords.iter().for_each(|keyword| drop(schema.shift_remove(*keyword)));
+        }
+    }
+}
+
+/// Takes what only describes out of each schema of a file that is used. It stays wherever it may be more than that: where a
+/// reference leads into it, and at and below a place to which nothing but a reference leads, for that may be a value or a
+/// map, whose members only look like keywords.
+fn take_out_annotations(library: &Library<'_>, used: &Used, id: usize, file: &mut Value) {
+    let nodes = || library.documents[id].nodes.iter().filter(|node| used.has(**node)).map(|node| &library.nodes[*node]);
+    let doubtful: HashSet<&str> = nodes().filter(|node| !node.is_plain).map(|node| node.pointer.as_str()).collect();
+    let is_doubtful = |place: &str| {
+        let mut above = place.match_indices('/').map(|(end, _)| &place[..end]);
+        doubtful.contains(place) || above.any(|place| doubtful.contains(place))
+    };
+    for node in nodes().filter(|node| !is_doubtful(&node.pointer)) {
+        let Some(Value::Object(schema)) = file.pointer_mut(&node.pointer) else { continue };
+        for keyword in ANNOTATIONS {
+            if !used.leads_to(id, &format!("{}/{keyword}", node.pointer)) {
+                schema.shift_remove(keyword);
+            }
         }
     }
 }
@@ -95,12 +181,12 @@ struct Bundle<'a> {
 }
 
 impl Bundle<'_> {
-    /// The document, without some keywords.
-    fn of(&self, documents: &[usize], without: &[&str]) -> Result<Value, String> {
+    /// The document, with what only describes or without.
+    fn of(&self, documents: &[usize], judged: bool) -> Result<Value, String> {
         let root = documents[0];
         let mut files = Map::new();
         for id in documents {
-            files.insert(self.names[id].clone(), self.localized(*id, without)?);
+            files.insert(self.names[id].clone(), self.localized(*id, judged)?);
         }
         let mut whole = Map::new();
         if let Some(dialect) = self.library.documents[root].value.get("$schema") {
@@ -118,7 +204,7 @@ impl Bundle<'_> {
     }
 
     /// What is used of a file, without names of its own, with local references.
-    fn localized(&self, id: usize, without: &[&str]) -> Result<Value, String> {
+    fn localized(&self, id: usize, judged: bool) -> Result<Value, String> {
         let Self { library, used, .. } = self;
         let document = &library.documents[id];
         let mut file = used.part(id, document);
@@ -126,7 +212,9 @@ impl Bundle<'_> {
         if document.draft == Draft::Draft4 {
             take_out(&[DRAFT_4_NAME], library, used, id, &mut file);
         }
-        take_out(without, library, used, id, &mut file);
+        if judged {
+            take_out_annotations(library, used, id, &mut file);
+        }
         let references = document.references.iter().map(|id| &library.references[*id]);
         for reference in references.filter(|reference| used.has(reference.from)) {
             let from = &library.nodes[reference.from].pointer;

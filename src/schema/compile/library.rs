@@ -73,6 +73,9 @@ pub(super) struct Node {
     pub base: Arc<Uri<String>>,
     /// Nodes that judge the same value as this one, not through a reference.
     pub same: Vec<usize>,
+    /// Whether keywords alone lead to it from the document's root. Where only a reference does, it may be a value, an
+    /// annotation, or a map of schemas as well.
+    pub is_plain: bool,
 }
 
 /// A keyword that refers to a node.

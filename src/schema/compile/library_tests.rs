@@ -82,3 +82,31 @@ fn the_meta_schema_of_its_own_dialect_is_built_in() {
         }
     }
 }
+
+/// What is wrong with one file, and where.
+fn faults(document: Value) -> Vec<String> {
+    let compiled = Files::of(&[("a.json", document)]).compile(&["a.json"]);
+    compiled.faults.iter().map(|fault| format!("{} {}", fault.pointer, fault.kind)).collect()
+}
+
+/// What stands beside a `$ref` is void in old dialects, its `$schema` included.
+#[test]
+fn a_dialect_that_is_void_is_not_asked_for() {
+    let with = |dialect: &str| {
+        json!({
+            "$schema": dialect,
+            "properties": {"a": {"$ref": "#/definitions/n", "$schema": "https://example.org/unknown"}},
+            "definitions": {"n": {"type": "integer"}},
+        })
+    };
+    assert_eq!(faults(with("http://json-schema.org/draft-07/schema#")), [""; 0]);
+    let counts = faults(with("https://json-schema.org/draft/2020-12/schema"));
+    assert!(counts.len() == 1 && counts[0].starts_with("/properties/a/$schema "), "{counts:?}");
+}
+
+/// It said that some reference leads nowhere, and not which.
+#[test]
+fn a_reference_that_only_the_compiler_follows_is_named() {
+    let told = faults(json!({"$ref": "https://json-schema.org/draft/2020-12/schema#/nope"}));
+    assert!(told.len() == 1 && told[0].contains("/nope"), "{told:?}");
+}

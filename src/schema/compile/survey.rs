@@ -16,7 +16,9 @@ impl Library<'_> {
     pub(super) fn survey(&mut self, document: usize) -> usize {
         let (value, draft) = (self.documents[document].value.clone(), self.documents[document].draft);
         let base = Arc::new(self.documents[document].base.clone());
+        let known = self.nodes.len();
         let root = self.node(document, String::new(), &value, &base, draft);
+        self.nodes[known..].iter_mut().for_each(|node| node.is_plain = true);
         let own = base.as_str().to_owned();
         let same = self.resources.entry(own).or_default();
         if !same.contains(&root) {
@@ -40,7 +42,7 @@ impl Library<'_> {
         let id = self.nodes.len();
         self.by_place.insert((document, pointer.clone()), id);
         self.documents[document].nodes.push(id);
-        self.nodes.push(Node { document, pointer, draft, base: base.clone(), same: Vec::new() });
+        self.nodes.push(Node { document, pointer, draft, base: base.clone(), same: Vec::new(), is_plain: false });
         if let Value::Object(schema) = schema {
             let draft = self.dialect(id, schema, draft);
             self.names(id, schema, draft);
@@ -56,8 +58,11 @@ impl Library<'_> {
         id
     }
 
-    /// A resource that stands inside of a document may name a dialect of its own.
+    /// A resource that stands inside of a document may name a dialect of its own, but not where that is void.
     fn dialect(&mut self, id: usize, schema: &Map<String, Value>, draft: Draft) -> Draft {
+        if dialect::ref_stands_alone(draft) && schema.contains_key("$ref") {
+            return draft;
+        }
         let inner = match schema.get("$schema").and_then(Value::as_str).map(|uri| (uri, Draft::from_schema_uri(uri))) {
             None => draft,
             Some((uri, Draft::Unknown)) => {

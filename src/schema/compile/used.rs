@@ -16,7 +16,7 @@ use crate::schema::compile::library::{Document, Library};
 use crate::schema::json::escape;
 
 /// Where definitions are kept, in any dialect: in one that does not know the word it judges nothing either.
-const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
+pub(super) const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 
 /// See the module.
 pub(super) struct Used {
@@ -62,9 +62,9 @@ impl Used {
         self.nodes.iter().copied()
     }
 
-    /// Whether it comes to a place in a document.
-    pub(super) fn comes_to(&self, document: usize) -> bool {
-        self.places.contains_key(&document)
+    /// Whether it comes to a place in a document, or to one below that.
+    pub(super) fn leads_to(&self, document: usize, place: &str) -> bool {
+        self.places.get(&document).is_some_and(|places| leads(places, place))
     }
 
     /// What is left of a document: each place that is used stands where it stood.
