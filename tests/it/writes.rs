@@ -28,22 +28,26 @@ const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
 /// What each write was.
 type Writes = Arc<Mutex<Vec<Vec<u8>>>>;
 
-/// The server's end of a connection, which notes what it is told to write.
-struct Noting(DuplexStream, Writes);
+/// The server's end of a connection, of which the test says how something is written to it.
+struct End<W>(DuplexStream, W);
 
-impl Io for Noting {}
+/// Writes to the pipe, or does not.
+trait Write: FnMut(&mut DuplexStream, &mut Context<'_>, &[u8]) -> Poll<io::Result<usize>> + Send + Unpin {}
 
-impl AsyncRead for Noting {
+impl<W: FnMut(&mut DuplexStream, &mut Context<'_>, &[u8]) -> Poll<io::Result<usize>> + Send + Unpin> Write for W {}
+
+impl<W: Write> Io for End<W> {}
+
+impl<W: Write> AsyncRead for End<W> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, into)
     }
 }
 
-impl AsyncWrite for Noting {
+impl<W: Write> AsyncWrite for End<W> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let n = ready!(Pin::new(&mut self.0).poll_write(cx, bytes))?;
-        self.1.lock().expect("no panic").push(bytes[..n].to_vec());
-        Poll::Ready(Ok(n))
+        let Self(pipe, write) = &mut *self;
+        write(pipe, cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -55,76 +59,48 @@ impl AsyncWrite for Noting {
     }
 }
 
-/// The server's end of a connection of which each write takes a while, and takes all.
-struct Slow(DuplexStream);
-
-impl Io for Slow {}
-
-impl AsyncRead for Slow {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, into)
-    }
+/// Notes what it is told to write.
+fn noting(pipe: DuplexStream, writes: Writes) -> impl Io {
+    End(pipe, move |pipe: &mut DuplexStream, cx: &mut Context<'_>, bytes: &[u8]| {
+        let n = ready!(Pin::new(pipe).poll_write(cx, bytes))?;
+        writes.lock().expect("no panic").push(bytes[..n].to_vec());
+        Poll::Ready(Ok(n))
+    })
 }
 
-impl AsyncWrite for Slow {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+/// Each write takes a while, and takes all.
+fn slow(pipe: DuplexStream) -> impl Io {
+    End(pipe, |pipe: &mut DuplexStream, cx: &mut Context<'_>, bytes: &[u8]| {
         #[expect(clippy::disallowed_methods, reason = "a server that is the slow one of the two")]
         std::thread::sleep(Duration::from_millis(8));
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
+        Pin::new(pipe).poll_write(cx, bytes)
+    })
 }
 
-/// The server's end of a connection that may be full.
-struct Full(DuplexStream, Arc<Mutex<Gate>>);
-
-/// Whether it is, and who waits for it to be so no more.
+/// Whether a connection is full, and who waits for it to be so no more.
 #[derive(Default)]
 struct Gate {
     shut: bool,
     waits: Option<Waker>,
 }
 
-impl Io for Full {}
-
-impl AsyncRead for Full {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, into)
-    }
-}
-
-impl AsyncWrite for Full {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut gate = self.1.lock().expect("no panic");
+/// Takes nothing while the gate is shut.
+fn gated(pipe: DuplexStream, gate: Arc<Mutex<Gate>>) -> impl Io {
+    End(pipe, move |pipe: &mut DuplexStream, cx: &mut Context<'_>, bytes: &[u8]| {
+        let mut gate = gate.lock().expect("no panic");
         if gate.shut {
             gate.waits = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        drop(gate);
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
+        Pin::new(pipe).poll_write(cx, bytes)
+    })
 }
 
 /// A subscriber to `cats` who has been told so, and what each write to it was.
 async fn subscribe(rig: &Rig) -> (Subscriber<DuplexStream>, Writes) {
     let (near, far) = duplex(4_096);
     let writes = Writes::default();
-    let mut subscriber = open(rig, near, Noting(far, writes.clone())).await;
+    let mut subscriber = open(rig, near, noting(far, writes.clone())).await;
     subscriber.send(r#"{"type":"subscribe","topics":["cats"]}"#).await;
     for expected in ["hello", "ok", "synced"] {
         assert_eq!(subscriber.json().await["type"], expected);
@@ -284,7 +260,7 @@ async fn whoever_answers_pings_is_not_given_up_however_long_it_catches_up() {
         assert_eq!(rig.post("/publish", "secret-all", &format!("[{list}]")).await.status, 200);
     }
     let (near, far) = duplex(16 << 20);
-    let mut peer = open(&rig, near, Slow(far)).await;
+    let mut peer = open(&rig, near, slow(far)).await;
     peer.send(r#"{"type":"subscribe","topics":{"cats":"earliest"}}"#).await;
     let mut messages = 0;
     while messages < MESSAGES {
@@ -307,7 +283,7 @@ async fn a_ping_that_finds_no_room_is_sent_when_there_is_some() {
     .await;
     let (near, far) = duplex(4_096);
     let gate = Arc::new(Mutex::new(Gate::default()));
-    let mut peer = open(&rig, near, Full(far, gate.clone())).await;
+    let mut peer = open(&rig, near, gated(far, gate.clone())).await;
     peer.send(r#"{"type":"subscribe","topics":["cats"]}"#).await;
     for expected in ["hello", "ok", "synced"] {
         assert_eq!(peer.json().await["type"], expected);
