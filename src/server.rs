@@ -35,7 +35,7 @@ use crate::live::Live;
 use crate::plugin::Protocol;
 use crate::server::http_socket::HttpSocket;
 use crate::server::listener::Listener;
-use crate::server::socket::Socket;
+use crate::server::socket::{Socket, Tuning};
 use crate::time::Time;
 
 /// Connections to the admin listener; they are among the descriptors that `limits.connections` leaves.
@@ -109,7 +109,7 @@ async fn grace_is_over(live: &Live) {
 }
 
 async fn accept_all(
-    listener: Listener,
+    mut listener: Listener,
     live: &Arc<Live>,
     door: Arc<Door>,
     connections: &Connections,
@@ -119,11 +119,12 @@ async fn accept_all(
     // answered or told, and only then it is.
     let mut closing = std::pin::pin!(grace_is_over(live));
     let mut failures = AcceptFailures::default();
-    let admit = |socket: Socket, peer, permit| {
+    let admit = |listener: &mut Listener, socket, peer, permit| {
         let snapshot = live.snapshot();
         let limits = &snapshot.config.limits;
         // Twice, so that whoever takes nothing of what is unsent here is let go by what knows why, and says so.
-        if let Err(error) = socket.tune(limits.send_buffer, limits.write_stall * 2) {
+        let tuning = Tuning { send_buffer: limits.send_buffer, unacknowledged: limits.write_stall * 2 };
+        if let Err(error) = listener.tune(&socket, tuning) {
             return debug!(%error, "a connection ended before it was served");
         }
         let tls = snapshot.tls.clone().filter(|_| door.side() == Side::Public);
@@ -149,13 +150,13 @@ async fn accept_all(
             permit = connections.enter(limit) => permit,
             () = &mut closing => return,
         };
-        admit(socket, peer, permit);
+        admit(&mut listener, socket, peer, permit);
     }
     // Those that came in the meantime: what comes later finds nobody listening, which is no reset.
     while let Some((socket, peer)) = listener.waiting()
         && let Some(permit) = connections.enter(limit).now_or_never()
     {
-        admit(socket, peer, permit);
+        admit(&mut listener, socket, peer, permit);
     }
 }
 

@@ -9,12 +9,12 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::config::model::Listen;
-use crate::server::socket::Socket;
+use crate::server::socket::{Socket, Tuning};
 
 /// A socket that connections come from.
 pub enum Listener {
-    /// TCP.
-    Tcp(TcpListener, SocketAddr),
+    /// TCP: the listener, where it is bound, and what connections inherit from it.
+    Tcp(TcpListener, SocketAddr, Option<Tuning>),
     /// A Unix socket, removed when dropped: before it is closed, for whoever finds that nobody listens takes the path over.
     Unix(SocketFile, UnixListener),
 }
@@ -29,7 +29,7 @@ impl Listener {
             Listen::Tcp(address) => {
                 let listener = TcpListener::bind(address).await?;
                 let address = listener.local_addr()?;
-                Ok(Self::Tcp(listener, address))
+                Ok(Self::Tcp(listener, address, None))
             }
             Listen::Unix(path) => {
                 remove_stale(path).await?;
@@ -45,7 +45,7 @@ impl Listener {
     /// What the system says; the listener is as good as before. Safe to drop.
     pub async fn accept(&self) -> io::Result<(Socket, Option<IpAddr>)> {
         match self {
-            Self::Tcp(listener, _) => {
+            Self::Tcp(listener, ..) => {
                 let (stream, peer) = listener.accept().await?;
                 Ok((Socket::Tcp(stream), Some(peer.ip().to_canonical())))
             }
@@ -56,10 +56,29 @@ impl Listener {
         }
     }
 
+    /// Tunes a connection that was accepted. One over TCP inherits this from the listener, which costs no system call: but for
+    /// the first behind a change, which the listener is tuned with, and those that waited in the kernel beside it, which keep
+    /// what was in force when they came.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub fn tune(&mut self, socket: &Socket, tuning: Tuning) -> io::Result<()> {
+        match (self, socket) {
+            (Self::Tcp(_, _, tuned), _) if *tuned == Some(tuning) => Ok(()),
+            (Self::Tcp(listener, _, tuned), Socket::Tcp(stream)) => {
+                tuning.tcp(&*listener)?;
+                *tuned = Some(tuning);
+                tuning.tcp(stream)
+            }
+            (_, Socket::Unix(stream)) => tuning.unix(stream),
+            _ => Ok(()),
+        }
+    }
+
     /// A connection that waits in the kernel, if there is one; asked of the system, for the runtime may not know of it yet.
     pub fn waiting(&self) -> Option<(Socket, Option<IpAddr>)> {
         match self {
-            Self::Tcp(listener, _) => {
+            Self::Tcp(listener, ..) => {
                 let (socket, peer) = SockRef::from(listener).accept().ok()?;
                 socket.set_nonblocking(true).ok()?;
                 let stream = TcpStream::from_std(socket.into()).ok()?;
@@ -76,14 +95,14 @@ impl Listener {
     /// Where it is bound: with the port that was given for port 0.
     pub fn address(&self) -> Listen {
         match self {
-            Self::Tcp(_, address) => Listen::Tcp(*address),
+            Self::Tcp(_, address, _) => Listen::Tcp(*address),
             Self::Unix(file, _) => Listen::Unix(file.path.clone()),
         }
     }
 
     /// Whether it is bound to a loopback address.
     pub fn is_loopback(&self) -> bool {
-        matches!(self, Self::Tcp(_, address) if address.ip().to_canonical().is_loopback())
+        matches!(self, Self::Tcp(_, address, _) if address.ip().to_canonical().is_loopback())
     }
 }
 

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustix::net::{SendFlags, send};
+use rustix::net::{SendFlags, send, sockopt};
 use rustls::ServerConfig;
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsAcceptor;
@@ -27,33 +26,45 @@ pub enum Socket {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl Socket {
-    /// Sends what is written at once, lets the kernel hold so many bytes of it, and gives a TCP peer up that for `unacknowledged`
-    /// has acknowledged, or found room for, none of it: an event stream has no other sign of a reader that is gone. Less than
-    /// 5 s would cut whoever is out of reach for a moment, and more than 15 minutes is longer than the kernel waits by itself.
+/// What the kernel is told of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tuning {
+    /// How much it holds of what is written, in bytes.
+    pub send_buffer: usize,
+    /// When it gives a TCP peer up that has acknowledged, or found room for, nothing of it: an event stream has no other sign
+    /// of a reader that is gone. Less than 5 s would cut whoever is out of reach for a moment, and more than 15 minutes is
+    /// longer than the kernel waits by itself.
+    pub unacknowledged: Duration,
+}
+
+impl Tuning {
+    /// Tunes a connection over TCP, which besides sends at once what is written; or a listener, and with it every connection
+    /// that comes from then on.
     ///
     /// # Errors
     /// The connection has ended.
-    pub fn tune(&self, send_buffer: usize, unacknowledged: Duration) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => {
-                stream.set_nodelay(true)?;
-                #[cfg(target_os = "linux")]
-                {
-                    let (least, most) = (Duration::from_secs(5), Duration::from_secs(15 * 60));
-                    let millis = unacknowledged.clamp(least, most).as_millis() as u32;
-                    // A kernel that only resembles Linux may not know it.
-                    _ = rustix::net::sockopt::set_tcp_user_timeout(stream, millis);
-                }
-                #[cfg(not(target_os = "linux"))]
-                let _ = unacknowledged;
-                SockRef::from(stream).set_send_buffer_size(send_buffer)
-            }
-            Self::Unix(stream) => SockRef::from(stream).set_send_buffer_size(send_buffer),
-            Self::Tls(stream) => SockRef::from(stream.get_ref().0).set_send_buffer_size(send_buffer),
+    pub fn tcp(self, socket: impl AsFd) -> io::Result<()> {
+        sockopt::set_tcp_nodelay(&socket, true)?;
+        #[cfg(target_os = "linux")]
+        {
+            let (least, most) = (Duration::from_secs(5), Duration::from_secs(15 * 60));
+            let millis = self.unacknowledged.clamp(least, most).as_millis() as u32;
+            // A kernel that only resembles Linux may not know it.
+            _ = sockopt::set_tcp_user_timeout(&socket, millis);
         }
+        self.unix(socket)
     }
 
+    /// Tunes a connection over a Unix socket.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub fn unix(self, socket: impl AsFd) -> io::Result<()> {
+        Ok(sockopt::set_socket_send_buffer_size(socket, self.send_buffer)?)
+    }
+}
+
+impl Socket {
     /// Shakes hands. What is not TCP stays as it is: a Unix socket does not leave the machine.
     ///
     /// # Errors
@@ -150,12 +161,45 @@ impl AsyncWrite for Socket {
 
 #[cfg(test)]
 mod tests {
-    use super::Socket;
+    use std::time::Duration;
+
+    use rustix::net::sockopt;
+    use tokio::net::TcpStream;
+
+    use super::{Socket, Tuning};
+    use crate::config::model::Listen;
+    use crate::server::listener::Listener;
 
     #[test]
     fn a_socket_is_small_for_each_delivery_reads_it() {
         // Where assertions are on mio keeps another number with it.
         let debugging = if cfg!(debug_assertions) { size_of::<u64>() } else { 0 };
         assert!(size_of::<Socket>() <= size_of::<[u64; 5]>() + debugging);
+    }
+
+    #[tokio::test]
+    async fn each_connection_is_tuned_as_the_limits_say_when_it_comes() {
+        let mut listener = Listener::bind(&Listen::Tcp(([127, 0, 0, 1], 0).into())).await.expect("bound");
+        let Listen::Tcp(address) = listener.address() else { unreachable!() };
+        for (kilobytes, seconds) in [(32, 60), (64, 30)] {
+            let tuning = Tuning { send_buffer: kilobytes << 10, unacknowledged: Duration::from_secs(seconds) };
+            // The first is tuned itself, the others inherit it.
+            for nth in 1..=3 {
+                let _peer = TcpStream::connect(address).await.expect("connected");
+                let (socket, _) = listener.accept().await.expect("accepted");
+                listener.tune(&socket, tuning).expect("tuned");
+                let Socket::Tcp(stream) = socket else { unreachable!() };
+                assert!(sockopt::tcp_nodelay(&stream).expect("read"), "connection {nth}");
+                // Linux keeps its own records in as much again.
+                let held = sockopt::socket_send_buffer_size(&stream).expect("read");
+                assert!(held == kilobytes << 10 || held == kilobytes << 11, "connection {nth}: {held}");
+                #[cfg(target_os = "linux")]
+                assert_eq!(
+                    sockopt::tcp_user_timeout(&stream).expect("read"),
+                    seconds as u32 * 1_000,
+                    "connection {nth}"
+                );
+            }
+        }
     }
 }

@@ -32,7 +32,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("rustix", &["background.rs", "disk.rs", "server/descriptors.rs", "server/socket.rs", "supervisor.rs"]),
     ("sha1", &["ws/handshake.rs"]),
     ("sha2", &["auth/", "cli/token.rs", "config/", "http/history.rs", "schema/compile/", "store/idempotency.rs"]),
-    ("socket2", &["server/listener.rs", "server/socket.rs"]),
+    ("socket2", &["server/listener.rs"]),
     ("strsim", &["spelling.rs"]),
     ("subtle", &["auth/"]),
     ("tikv-jemallocator", &["main.rs"]),
