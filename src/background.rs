@@ -33,7 +33,9 @@ pub async fn on_own_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 
     });
     match thread {
         Ok(_) => answered.await.map_err(|_| "it panicked".to_owned()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => {
+            Err(format!("there is no thread to be had ({error}): raise `TasksMax=`, `pids.max` or `ulimit -u`"))
+        }
     }
 }
 

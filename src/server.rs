@@ -119,6 +119,7 @@ async fn accept_all(
     // answered or told, and only then it is.
     let mut closing = std::pin::pin!(grace_is_over(live));
     let mut failures = AcceptFailures::default();
+    let mut crowd = Crowd::default();
     let admit = |listener: &mut Listener, socket, peer, permit| {
         let snapshot = live.snapshot();
         let limits = &snapshot.config.limits;
@@ -150,6 +151,9 @@ async fn accept_all(
             permit = connections.enter(limit) => permit,
             () = &mut closing => return,
         };
+        if door.side() == Side::Public {
+            crowd.look(connections.open(), limit());
+        }
         admit(&mut listener, socket, peer, permit);
     }
     // Those that came in the meantime: what comes later finds nobody listening, which is no reset.
@@ -157,6 +161,30 @@ async fn accept_all(
         && let Some(permit) = connections.enter(limit).now_or_never()
     {
         admit(&mut listener, socket, peer, permit);
+    }
+}
+
+/// Whether there are too many connections, as the log tells it: once, until an eighth of them has left.
+#[derive(Default)]
+struct Crowd(bool);
+
+impl Crowd {
+    fn look(&mut self, open: usize, allowed: usize) {
+        if self.has_filled(open, allowed) {
+            warn!(
+                open,
+                allowed,
+                "all connections that are allowed are open, more are refused: raise `limits.connections`, or the limit of \
+                 open files"
+            );
+        }
+    }
+
+    /// Answers whether that is to be told now.
+    fn has_filled(&mut self, open: usize, allowed: usize) -> bool {
+        let was_full = self.0;
+        self.0 = open > if was_full { allowed - allowed / 8 } else { allowed };
+        self.0 && !was_full
     }
 }
 
@@ -227,7 +255,10 @@ async fn serve(
             };
             match shaken {
                 Ok(socket) => socket,
-                Err(error) => return debug!(%error, "a TLS handshake failed"),
+                Err(error) => {
+                    live.stats.tls_failures.add(1);
+                    return debug!(%error, "a TLS handshake failed");
+                }
             }
         }
         None => socket,
@@ -254,6 +285,7 @@ async fn serve(
     })
     .await;
     if let Err(error) = ended {
+        live.stats.unreadable_requests.add(u64::from(error.is_parse()));
         debug!(%error, "a connection ended badly");
     }
 }
@@ -262,7 +294,14 @@ async fn serve(
 mod tests {
     use std::time::Duration;
 
-    use super::{AcceptFailures, BACK_OFF, SILENCE};
+    use super::{AcceptFailures, BACK_OFF, Crowd, SILENCE};
+
+    #[test]
+    fn a_crowd_is_told_once_until_an_eighth_has_left() {
+        let mut crowd = Crowd::default();
+        let told = [16, 17, 18, 16, 15, 17, 14, 17].map(|open| crowd.has_filled(open, 16));
+        assert_eq!(told, [false, true, false, false, false, false, false, true]);
+    }
 
     /// Without descriptors it was one line for each try: twenty a second.
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 
 pub mod logs;
 pub mod panics;
+mod process;
 pub mod queue;
 pub mod scrape;
 pub mod stats;

@@ -118,7 +118,7 @@ impl Reloader {
             (self.path.clone(), state.inputs.clone())
         };
         // Where it cannot be told, a look tells.
-        spawn_blocking(move || inputs.are_unchanged(&Disk::new(&path))).await.unwrap_or(false)
+        background::on_own_thread(move || inputs.are_unchanged(&Disk::new(&path))).await.unwrap_or(false)
     }
 
     /// Looks at the files. Unless a person asked, or `trusted` is the hash of what is found, what removes something is

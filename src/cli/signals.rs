@@ -2,7 +2,8 @@
 
 use std::io;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use rustix::process::Signal;
+use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
@@ -15,7 +16,7 @@ use crate::telemetry::logs;
 /// From before the configuration is loaded, which may take seconds: without a handler SIGHUP would end the process, and a
 /// process with id 1, as that of a container, would not be told of SIGTERM at all.
 pub(super) struct Signals {
-    hangup: Signal,
+    hangup: unix::Signal,
     serving: oneshot::Sender<Drain>,
 }
 
@@ -28,6 +29,8 @@ impl Signals {
         let hangup = signal(SignalKind::hangup())?;
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
+        // The log may be a file that has its largest size: then lines are lost, which is counted, and no reason to end.
+        let _ = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
         let (serving, served) = oneshot::channel();
         // The server's own drain is not there yet, and does not wait for this task, which ends with the process.
         Drain::default().detach("signals", obey(terminate, interrupt, served));
@@ -36,14 +39,14 @@ impl Signals {
 
     /// From now on the first SIGTERM or SIGINT begins the drain, and the second ends the process at once. Answers SIGHUP,
     /// also where it has come already.
-    pub(super) fn serve(self, drain: Drain) -> Signal {
+    pub(super) fn serve(self, drain: Drain) -> unix::Signal {
         // Nobody is there to take it only while the process ends.
         let _ = self.serving.send(drain);
         self.hangup
     }
 }
 
-async fn obey(mut terminate: Signal, mut interrupt: Signal, mut served: oneshot::Receiver<Drain>) {
+async fn obey(mut terminate: unix::Signal, mut interrupt: unix::Signal, mut served: oneshot::Receiver<Drain>) {
     let mut next = async || {
         tokio::select! {
             _ = terminate.recv() => "SIGTERM",

@@ -33,10 +33,14 @@ impl Watch {
     pub(super) fn new() -> Self {
         let mut watch = Self::blind();
         let told = watch.news.clone();
-        let watcher = notify::recommended_watcher(move |event| {
-            if is_news(&event) {
-                told.notify_one();
-            }
+        // notify works on a thread. Where there is none it does not say so, and panics once it is dropped.
+        let thread = std::thread::Builder::new().spawn(|| ());
+        let watcher = thread.map_err(notify::Error::io).and_then(|_| {
+            notify::recommended_watcher(move |event| {
+                if is_news(&event) {
+                    told.notify_one();
+                }
+            })
         });
         match watcher {
             Ok(watcher) => watch.watcher = Some(watcher),

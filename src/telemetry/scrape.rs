@@ -17,6 +17,7 @@ use crate::hub::topic::Topic;
 use crate::live::Live;
 use crate::snapshot::Snapshot;
 use crate::telemetry::logs;
+use crate::telemetry::process::Process;
 use crate::telemetry::stats::Histogram;
 use crate::time::Time;
 
@@ -29,8 +30,9 @@ pub struct Scraper(Registry);
 impl Scraper {
     /// Reads the counters of this server.
     pub fn new(live: Arc<Live>) -> Self {
-        let mut registry = Registry::with_prefix("relay");
-        registry.register_collector(Box::new(Everything(live)));
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Process { started: Time::now() }));
+        registry.sub_registry_with_prefix("relay").register_collector(Box::new(Everything(live)));
         Self(registry)
     }
 
@@ -203,7 +205,14 @@ fn connections(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     }
     let outbound = &live.hub.outbound;
     let shed = [([("step", "refuse")], outbound.refused.get()), ([("step", "drop")], outbound.dropped.get())];
-    page.counters("shed", "Subscribers and large answers refused or dropped to stay within `limits.outbound`", shed)
+    page.counters("shed", "Subscribers and large answers refused or dropped to stay within `limits.outbound`", shed)?;
+    let ended = live.stats.websockets_ended();
+    let ended = ended.iter().map(|((by, code), n)| ([("by", *by), ("code", code.as_str())], *n));
+    page.counters(
+        "websockets_ended",
+        "WebSockets that ended, by who closed them, and the code if it was the server",
+        ended,
+    )
 }
 
 fn requests(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
@@ -220,6 +229,8 @@ fn requests(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     for (name, help, value) in [
         ("auth_failures", "Credentials refused", live.failures.total.get()),
         ("accept_errors", "Connections that could not be accepted", stats.accept_errors.get()),
+        ("tls_failures", "TLS handshakes that failed", stats.tls_failures.get()),
+        ("unreadable_requests", "Requests that could not be read", stats.unreadable_requests.get()),
         ("panics", "Requests whose handler panicked", stats.panics.get()),
         ("log_lines_dropped", "Lines of the server log lost because standard error did not take them", logs::dropped()),
     ] {

@@ -1,9 +1,12 @@
 //! What is counted of the whole process, beside what each topic counts of itself.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::counter::Counter;
 use crate::hub::topic::RefusedCounts;
+use crate::lock::lock;
 
 /// What requests are counted by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,8 +65,24 @@ pub struct Stats {
     pub gaps: Counter,
     /// Connections that could not be accepted, for want of descriptors or memory.
     pub accept_errors: Counter,
+    /// Connections on which TLS was not agreed.
+    pub tls_failures: Counter,
+    /// Requests that are none to HTTP.
+    pub unreadable_requests: Counter,
     /// Requests whose handler panicked.
     pub panics: Counter,
+    websockets_ended: Mutex<BTreeMap<(EndedBy, Option<u16>), u64>>,
+}
+
+/// Who ended a WebSocket.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum EndedBy {
+    /// The server, with one of its close codes.
+    Server,
+    /// The peer, whose code anybody may choose.
+    Peer,
+    /// Nobody: the connection was lost.
+    Nobody,
 }
 
 impl Default for Stats {
@@ -76,7 +95,10 @@ impl Default for Stats {
             refused: RefusedCounts::default(),
             gaps: Counter::default(),
             accept_errors: Counter::default(),
+            tls_failures: Counter::default(),
+            unreadable_requests: Counter::default(),
             panics: Counter::default(),
+            websockets_ended: Mutex::default(),
         }
     }
 }
@@ -87,6 +109,25 @@ impl Stats {
         if let Some(counter) = self.requests[route as usize].get(usize::from(status).wrapping_sub(100)) {
             counter.add(1);
         }
+    }
+
+    /// Counts a WebSocket that has ended; the code counts where the server has chosen it.
+    pub fn websocket_ended(&self, by: EndedBy, code: Option<u16>) {
+        let code = code.filter(|_| by == EndedBy::Server);
+        *lock(&self.websockets_ended).entry((by, code)).or_default() += 1;
+    }
+
+    /// How many WebSockets have ended, by who has closed them and the server's code; only what there was.
+    pub fn websockets_ended(&self) -> Vec<((&'static str, String), u64)> {
+        let label = |by| match by {
+            EndedBy::Server => "server",
+            EndedBy::Peer => "peer",
+            EndedBy::Nobody => "nobody",
+        };
+        let rows = lock(&self.websockets_ended);
+        rows.iter()
+            .map(|((by, code), n)| ((label(*by), code.map_or_else(String::new, |code| code.to_string())), *n))
+            .collect()
     }
 
     /// How many requests were answered, by route and status; only what there was.
@@ -136,7 +177,7 @@ fn seconds(micros: u64) -> f64 {
 mod tests {
     use std::time::Duration;
 
-    use super::{Histogram, Route, Stats};
+    use super::{EndedBy, Histogram, Route, Stats};
 
     #[test]
     fn requests_are_counted_by_route_and_status() {
@@ -148,6 +189,16 @@ mod tests {
         stats.answered(Route::Reload, 503);
         let all: Vec<_> = stats.requests().collect();
         assert_eq!(all, [("none", 404, 1), ("publish", 200, 2), ("reload", 503, 1)]);
+    }
+
+    #[test]
+    fn no_code_that_a_peer_chooses_becomes_a_label() {
+        let stats = Stats::default();
+        let ended = [(EndedBy::Server, Some(4_201)), (EndedBy::Peer, Some(1_000)), (EndedBy::Nobody, None)];
+        ended.into_iter().chain([(EndedBy::Peer, Some(3_456))]).for_each(|(by, code)| stats.websocket_ended(by, code));
+        let rows = stats.websockets_ended();
+        let rows: Vec<_> = rows.iter().map(|((by, code), n)| (*by, code.as_str(), *n)).collect();
+        assert_eq!(rows, [("server", "4201", 1), ("peer", "", 2), ("nobody", "", 1)]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::close::Close;
 use crate::frame;
 use crate::hub::connection::Dead;
 use crate::reconnect;
+use crate::telemetry::stats::EndedBy;
 use crate::ws::task::{Arrived, Task};
 
 /// How long a peer may take to answer a close, and to take what was to be sent before it.
@@ -58,6 +59,12 @@ impl Task {
             Ending::Answer(code) => (*code, ""),
             Ending::Gone(why) => (None, *why),
         };
+        let by = match &ending {
+            Ending::Close(_) => EndedBy::Server,
+            Ending::Answer(_) => EndedBy::Peer,
+            Ending::Gone(_) => EndedBy::Nobody,
+        };
+        self.live.stats.websocket_ended(by, code);
         info!(
             connection = %self.id,
             peer = %self.peer,

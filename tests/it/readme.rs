@@ -266,7 +266,10 @@ async fn the_reference_of_metrics_is_what_a_scrape_gives() {
     rig.post("/publish/sightings", "secret-all", "{}").await;
     let answer = call(rig.admin, "GET /metrics HTTP/1.1\r\n", "").await;
     let page = read(OPERATING);
-    let rows: Vec<&str> = section(&page, "Metrics").lines().filter(|line| line.starts_with("| `relay_")).collect();
+    let rows: Vec<&str> = section(&page, "Metrics")
+        .lines()
+        .filter(|line| line.starts_with("| `relay_") || line.starts_with("| `process_"))
+        .collect();
     let text = String::from_utf8(answer.body.clone()).expect("UTF-8");
     let mut seen = 0;
     for line in text.lines().filter_map(|line| line.strip_prefix("# HELP ")) {

@@ -1,6 +1,8 @@
 //! Standard error that nobody reads: what a stalled log driver, or `| less`, does to whoever logs.
 
 use std::cell::Cell;
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
@@ -18,6 +20,13 @@ struct Site {
 
 impl Site {
     fn start(name: &str) -> Self {
+        let (place, config) = Self::lay_out(name);
+        let mut relay = Relay::start(&config);
+        relay.wait_for("relay is running");
+        Self { place, relay }
+    }
+
+    fn lay_out(name: &str) -> (Place, PathBuf) {
         let place = Place::new(name);
         let unix = |name: &str| format!("unix:{}", place.0.join(name).display());
         let text = format!(
@@ -26,9 +35,8 @@ impl Site {
             unix("relay.sock"),
             unix("admin.sock"),
         );
-        let mut relay = Relay::start(&place.write("relay.toml", &text));
-        relay.wait_for("relay is running");
-        Self { place, relay }
+        let config = place.write("relay.toml", &text);
+        (place, config)
     }
 
     async fn connect(&self, socket: &str) -> Peer<UnixStream> {
@@ -70,6 +78,25 @@ async fn a_log_that_nobody_reads_holds_up_neither_requests_nor_the_end() {
     assert_eq!(site.get("relay.sock", "/health").await.0, 200);
     assert!(site.get("relay.sock", "/history/cats?after=earliest").await.1.contains("\"data\":1"));
     assert_eq!(site.get("admin.sock", "/ready").await.0, 200);
+    let Site { place: _place, mut relay } = site;
+    relay.signal("TERM");
+    assert_eq!(relay.exit_unread(Duration::from_secs(5)).await, Some(0));
+}
+
+/// The signal that the system sends then ended the server.
+#[tokio::test]
+async fn a_log_file_that_may_not_grow_loses_lines_and_nothing_else() {
+    let (place, config) = Site::lay_out("largest");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -f 8; exec \"$0\" \"$@\" 2>\"$LOG\"", env!("CARGO_BIN_EXE_relay")]);
+    shell.env("LOG", place.0.join("log"));
+    let relay = Relay::start_as(shell, &config);
+    let site = Site { place, relay };
+    while UnixStream::connect(site.place.0.join("admin.sock")).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let refused = site.publish(&"x".repeat(250), 100).await;
+    assert!(refused.iter().all(|status| *status == 401), "{refused:?}");
     let Site { place: _place, mut relay } = site;
     relay.signal("TERM");
     assert_eq!(relay.exit_unread(Duration::from_secs(5)).await, Some(0));

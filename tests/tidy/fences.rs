@@ -29,7 +29,18 @@ const FENCES: &[(&str, &[&str])] = &[
     ("notify", &["reload/"]),
     ("prometheus-client", &["telemetry/"]),
     ("regex-syntax", &["schema/"]),
-    ("rustix", &["background.rs", "disk.rs", "server/descriptors.rs", "server/socket.rs", "supervisor.rs"]),
+    (
+        "rustix",
+        &[
+            "background.rs",
+            "cli/signals.rs",
+            "disk.rs",
+            "server/descriptors.rs",
+            "server/socket.rs",
+            "supervisor.rs",
+            "telemetry/process.rs",
+        ],
+    ),
     ("sha1", &["ws/handshake.rs"]),
     ("sha2", &["auth/", "cli/token.rs", "config/", "http/history.rs", "schema/compile/", "store/idempotency.rs"]),
     ("socket2", &["server/listener.rs"]),
@@ -48,7 +59,8 @@ const FENCES: &[(&str, &[&str])] = &[
 ];
 
 /// Who may touch the disk.
-const DISK: &[&str] = &["cli/bench/disk.rs", "disk.rs", "reload/watch.rs", "server/listener.rs"];
+const DISK: &[&str] =
+    &["cli/bench/disk.rs", "disk.rs", "reload/watch.rs", "server/listener.rs", "telemetry/process.rs"];
 
 /// The names in all tables of dependencies that the program is built with.
 fn dependencies() -> BTreeSet<String> {
