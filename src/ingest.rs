@@ -15,6 +15,7 @@ use tracing::warn;
 use crate::appending::Entry;
 use crate::background;
 use crate::fuse::{Admitted, Fuse};
+use crate::judging::SMALL;
 use crate::live::Live;
 use crate::message::Position;
 use crate::name::{Pattern, TopicName, UserId};
@@ -112,7 +113,7 @@ async fn publish_all(
     principal: &Principal,
     publications: &[Publication],
 ) -> Result<Published, Refusal> {
-    let mut judged = judge_all(&snapshot, principal, publications)?;
+    let mut judged = judge_in_turn(live, &snapshot, principal, publications).await?;
     loop {
         // While the ticket lives a reload waits before it marks its place in the log.
         let _ticket = match live.appending.enter(snapshot.generation).await {
@@ -120,7 +121,7 @@ async fn publish_all(
             Entry::Sealed => return Err(Refusal::Draining { retry_after: Duration::from_secs(1) }),
             Entry::Outdated => {
                 snapshot = live.snapshot();
-                judged = judge_all(&snapshot, principal, publications)?;
+                judged = judge_in_turn(live, &snapshot, principal, publications).await?;
                 continue;
             }
         };
@@ -154,6 +155,21 @@ struct Judged {
     tried: Vec<(usize, Arc<Shadow>, Payload)>,
 }
 
+/// Judges at once what is small and has not been slow. Anything else waits for its turn, and then holds up nobody.
+async fn judge_in_turn(
+    live: &Live,
+    snapshot: &Snapshot,
+    principal: &Principal,
+    items: &[Publication],
+) -> Result<Judged, Refusal> {
+    let may_be_slow = |item: &Publication| snapshot.resolve(&item.topic).is_some_and(|rules| rules.fuse.is_suspect());
+    if items.iter().map(|item| item.body.len()).sum::<usize>() <= SMALL && !items.iter().any(may_be_slow) {
+        return judge_all(snapshot, principal, items);
+    }
+    let _turn = live.judging.turn().await;
+    background::in_place(|| judge_all(snapshot, principal, items))
+}
+
 fn judge_all(snapshot: &Snapshot, principal: &Principal, items: &[Publication]) -> Result<Judged, Refusal> {
     let mut judged = Judged { drafts: Vec::with_capacity(items.len()), tried: Vec::new() };
     let mut refused = Vec::new();
@@ -178,14 +194,15 @@ fn judge_all(snapshot: &Snapshot, principal: &Principal, items: &[Publication]) 
 ///
 /// # Errors
 /// Why it would be refused.
-pub fn validate(
+pub async fn validate(
     live: &Live,
     snapshot: &Snapshot,
     publisher: Publisher<'_>,
     publication: &Publication,
 ) -> Result<(), Refusal> {
     within_rate(live, snapshot, publisher, 1)?;
-    judge(snapshot, publisher.principal, publication).map(|_| ())
+    let judged = judge_in_turn(live, snapshot, publisher.principal, std::slice::from_ref(publication)).await;
+    judged.map(|_| ()).map_err(Refusal::only)
 }
 
 /// Authorises and validates one publication without appending it, and counts nothing.

@@ -29,6 +29,7 @@ pub mod http;
 pub mod hub;
 pub mod identify;
 pub mod ingest;
+pub mod judging;
 pub mod live;
 pub mod lock;
 pub mod message;

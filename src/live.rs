@@ -12,6 +12,7 @@ use crate::connections::Connections;
 use crate::drain::Drain;
 use crate::hub::Hub;
 use crate::identify::Failures;
+use crate::judging::Judging;
 use crate::problem::Refusal;
 use crate::rates::Rates;
 use crate::registrations::Registrations;
@@ -48,6 +49,8 @@ pub struct Live {
     pub supervisor: Supervisor,
     /// The gate of the log.
     pub appending: Appending,
+    /// Turns for what is costly to judge.
+    pub judging: Judging,
 }
 
 /// The pause between a commit and the mark in the log that says where it took effect: publishes wait. It ends when this
@@ -73,6 +76,7 @@ impl Live {
             unauthenticated: Unauthenticated::default(),
             reloads: Reloads::default(),
             supervisor: Supervisor::default(),
+            judging: Judging::default(),
         }
     }
 

@@ -1,9 +1,12 @@
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::WorstCase;
 use crate::config::model::{Config, Limits};
-use crate::footprint::{allocated, text};
+use crate::footprint::{allocated, in_table, text};
 use crate::hub::entry::{COST_HALVES, Message};
+use crate::judging::TREE;
 use crate::message::{Epoch, Record, Seq};
 use crate::name::{MAX_NAME, MAX_USER, TopicName, UserId};
 use crate::plugin::{ENCODERS, Encoder};
@@ -11,6 +14,7 @@ use crate::protocol::relay_raw::RelayRaw;
 use crate::protocol::relay_v1::RelayV1;
 use crate::protocol::sse::Sse;
 use crate::schema::Payload;
+use crate::schema::json::{self, Tree};
 use crate::time::Time;
 
 /// What a `Bytes` of its own takes beside its text, once it has been shared.
@@ -43,6 +47,44 @@ fn the_window_takes_no_more_than_is_reckoned() {
     }
 }
 
+/// What a tree takes in its lists and owned texts.
+fn taken(tree: &Tree<'_>) -> usize {
+    let list = |len: usize, each: usize| if len == 0 { 0 } else { allocated(len.next_power_of_two().max(4) * each) };
+    match tree {
+        Tree::Array(items) => list(items.len(), size_of::<Tree<'_>>()) + items.iter().map(taken).sum::<usize>(),
+        Tree::Object(members) => {
+            // Each with its name; and those that are many with a place in an index.
+            let each = size_of::<Tree<'_>>() + 24 + if members.len() > 16 { in_table(32) } else { 0 };
+            list(members.len(), each) + members.iter().map(|(_, value)| taken(value)).sum::<usize>()
+        }
+        _ => 0,
+    }
+}
+
+/// A body was reckoned as its text, and its tree takes tens of times as much.
+#[test]
+fn a_tree_takes_no_more_than_is_reckoned() {
+    let array = |item: &str| format!("[{}]", vec![item; 1_000].join(","));
+    let members = (0..1_000).map(|n| format!("\"{n}\":[]")).collect::<Vec<_>>().join(",");
+    let nested = |open: &str, close: &str| format!("{}0{}", open.repeat(100), close.repeat(100));
+    for text in [
+        array("[]"),
+        array("[[]]"),
+        array("[[[\"a\"]]]"),
+        array("{}"),
+        array("{\"\":0}"),
+        array("0"),
+        format!("{{{members}}}"),
+        array(&nested("[", "]")),
+        array(&nested("{\"\":", "}")),
+    ] {
+        let body = Bytes::from(text);
+        let json = json::parse(&body, json::MAX_DEPTH).expect("JSON");
+        let (taken, most) = (taken(&json.tree), body.len() * TREE);
+        assert!(taken <= most, "{taken} for {} bytes: {:?}", body.len(), &body[..40]);
+    }
+}
+
 #[test]
 fn everything_that_has_a_limit_is_reckoned() {
     let of = |change: fn(&mut Limits)| {
@@ -52,6 +94,7 @@ fn everything_that_has_a_limit_is_reckoned() {
     };
     let before = of(|_| {});
     assert!(of(|limits| limits.subscriptions *= 2).connections > before.connections);
+    assert_eq!(of(|limits| limits.body *= 2).judging, before.judging * 2);
     assert_eq!(of(|limits| limits.outbound += 5).total(), before.total() + 5);
     assert_eq!(of(|limits| limits.window += 1 << 20).window, before.window + (5 << 19));
     let batch = of(|limits| (limits.batch, limits.window) = (1_000_000, 1)).window;

@@ -128,6 +128,7 @@ fn overview(config: &Config, schemas: usize) -> String {
             worst.connections,
             limits.connections.map_or("65536, or what the descriptors allow".to_owned(), |n| n.to_string()),
         ),
+        ("validation", worst.judging, String::new()),
         ("unread answers", worst.outbound, String::new()),
         ("registrations", worst.registrations, limits.registrations.to_string()),
         ("idempotency keys", worst.keys, limits.idempotency_keys.to_string()),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 use futures::TryStream;
 use warp::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 
@@ -116,7 +116,7 @@ async fn read(body: impl TryStream<Ok: Buf>, limits: &Limits, live: &Live) -> Re
     let mut reading = std::pin::pin!(async {
         let mut body = std::pin::pin!(body);
         let mut first = Bytes::new();
-        let mut all = BytesMut::new();
+        let mut all = Vec::new();
         while let Some(chunk) = poll_fn(|cx| body.as_mut().try_poll_next(cx)).await {
             let mut chunk = chunk.map_err(|_| Refusal::BrokenBody)?;
             if first.len().max(all.len()) + chunk.remaining() > most {
@@ -126,11 +126,11 @@ async fn read(body: impl TryStream<Ok: Buf>, limits: &Limits, live: &Live) -> Re
             if first.is_empty() && all.is_empty() {
                 first = chunk.copy_to_bytes(chunk.remaining());
             } else {
-                all.extend_from_slice(&std::mem::take(&mut first));
-                all.put(chunk);
+                append(&mut all, std::mem::take(&mut first), most);
+                append(&mut all, chunk, most);
             }
         }
-        Ok(if all.is_empty() { first } else { all.freeze() })
+        Ok(if all.is_empty() { first } else { all.into() })
     });
     // Most bodies have come with their header: they need no clock.
     if let Poll::Ready(read) = futures::poll!(&mut reading) {
@@ -141,6 +141,15 @@ async fn read(body: impl TryStream<Ok: Buf>, limits: &Limits, live: &Live) -> Re
         read = tokio::time::timeout(time, reading) => read.unwrap_or(Err(Refusal::Timeout { limit: "body_timeout" })),
         () = live.appending.sealed() => Err(Refusal::Draining { retry_after: Duration::from_secs(1) }),
     }
+}
+
+/// Doubles the room as it is needed, but takes no more than a body may have.
+fn append(all: &mut Vec<u8>, chunk: impl Buf, most: usize) {
+    let len = all.len() + chunk.remaining();
+    if len > all.capacity() {
+        all.reserve_exact(len.max(most.min(2 * len)) - all.len());
+    }
+    all.put(chunk);
 }
 
 fn too_large(limits: &Limits) -> Refusal {

@@ -124,7 +124,7 @@ async fn judge_one(topic: &str, call: &Call, body: impl TryStream<Ok: Buf>) -> R
     Params::none(&call.uri)?;
     let arrived = arrive(call, call.identify(&call.snapshot).await, body, Expected::Json).await?;
     let publication = Publication { topic, user: None, body: arrived.body, key: None };
-    ingest::validate(call.live(), &arrived.snapshot, publisher(call, &arrived.principal), &publication)?;
+    ingest::validate(call.live(), &arrived.snapshot, publisher(call, &arrived.principal), &publication).await?;
     Ok(answer::json(StatusCode::OK, &json!({"valid": true})))
 }
 

@@ -49,6 +49,7 @@ const LEVELS: &[(&str, &[&str])] = &[
             "fuse",
             "identify",
             "ingest",
+            "judging",
             "live",
             "registrations",
             "shadow",
