@@ -6,19 +6,24 @@
 #
 # Each is the least of three runs: what is left of chance (the seeds of hash maps) then stays under 1 %. The figures hold
 # for one compiler on x86-64; with another, compare a checkout of the commit before with this one.
-# Needs: valgrind, python3, and `cargo install gungraun-runner --version 0.20.0 --locked`. BENCH_TARGET says where to build;
-# the first build takes minutes.
+# Needs: valgrind and python3. BENCH_TARGET says where to build; the first build takes minutes.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 target=$(realpath -m "${BENCH_TARGET:-$here/../target/bench}")
-for need in cargo python3 valgrind "${GUNGRAUN_RUNNER:-gungraun-runner}"; do
+for need in cargo python3 valgrind; do
     command -v "$need" >/dev/null || { printf '%s is not there\n' "$need" >&2; exit 69; }
 done
-runs=$(mktemp)
-trap 'rm -f "$runs"' EXIT
+cargo build --quiet --release --locked --manifest-path "$here/../Cargo.toml" --target-dir "$target" --example instructions
+program=$target/release/examples/instructions
+names=$("$program")
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
 for _ in 1 2 3; do
-    GUNGRAUN_HOME=$target/gungraun cargo bench --quiet --locked --manifest-path "$here/Cargo.toml" --target-dir "$target" \
-        --bench instructions -- --output-format=json >>"$runs"
+    for name in $names; do
+        valgrind --tool=callgrind --toggle-collect='instructions::counted' --callgrind-out-file="$scratch/counted" \
+            "$program" "$name" >"$scratch/log" 2>&1 || { cat "$scratch/log" >&2; exit 1; }
+        printf '%s %s\n' "$name" "$(sed -n 's/^totals: //p' "$scratch/counted")" >>"$scratch/runs"
+    done
 done
-python3 "$here/instructions.py" "$runs" "$here/figures/instructions.json" "$(rustc --version)" "$@"
+python3 "$here/instructions.py" "$scratch/runs" "$here/figures/instructions.json" "$(rustc --version)" "$@"

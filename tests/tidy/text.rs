@@ -16,7 +16,7 @@ const WORDS: &[&str] =
 
 /// The program, and what measures it.
 fn products() -> Vec<Source> {
-    ["src", "bench/src", "bench/benches"].into_iter().flat_map(sources).collect()
+    ["src", "bench/src", "bench/instructions"].into_iter().flat_map(sources).collect()
 }
 
 fn all() -> Vec<Source> {

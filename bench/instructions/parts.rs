@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use gungraun::library_benchmark;
 use relay::directory::Directory;
 use relay::frame::inbound::{Inbound, Item};
 use relay::live::Live;
@@ -18,7 +17,6 @@ use relay::schema::Payload;
 use relay::store::Settings;
 use relay::store::memory::MemoryStore;
 use relay::time::Time;
-use relay_bench::frame::{TEXT, masked};
 
 use crate::{TIMES, live, payload};
 
@@ -34,7 +32,7 @@ fn draft(topic: &TopicName, text: &Bytes) -> Draft {
 }
 
 /// A log whose one ring is full, and what comes next.
-fn full_ring() -> (MemoryStore, Vec<Draft>) {
+pub fn full_ring() -> (MemoryStore, Vec<Draft>) {
     let store = MemoryStore::new(&Settings { key_window: Duration::from_secs(60), keys: 1_000 });
     let declared = Pattern::parse("bench").expect("a name");
     let retention = Retention {
@@ -53,9 +51,8 @@ fn full_ring() -> (MemoryStore, Vec<Draft>) {
     (store, drafts)
 }
 
-#[library_benchmark]
-#[bench::one_at_a_time(setup = full_ring)]
-fn ring_append((store, drafts): (MemoryStore, Vec<Draft>)) -> MemoryStore {
+/// Each in its turn, and each evicts one.
+pub fn ring_append((store, drafts): (MemoryStore, Vec<Draft>)) -> MemoryStore {
     for draft in drafts {
         let receipts = store.append(vec![draft]).now_or_never();
         assert!(black_box(receipts).is_some_and(|receipts| receipts.is_ok()), "a log in memory does not wait");
@@ -63,30 +60,38 @@ fn ring_append((store, drafts): (MemoryStore, Vec<Draft>)) -> MemoryStore {
     store
 }
 
-fn record(size: usize) -> Record {
+/// A message whose payload has this size.
+pub fn record(size: usize) -> Record {
     let payload = Payload::from_log(payload(size).into());
     Record { seq: 1_234_567, time: Time(1_795_000_000_000), topic: topic("bench"), user: None, payload }
 }
 
-#[library_benchmark]
-#[bench::bytes_128(args = (128), setup = record)]
-#[bench::kib_16(args = (16 << 10), setup = record)]
-fn encode(record: Record) -> Record {
+/// As a frame, so many times.
+pub fn encode(record: Record) -> Record {
     for _ in 0..TIMES {
         black_box(RelayV1.message(Epoch(0x9f3c_21aa), black_box(&record)));
     }
     record
 }
 
-/// As many frames behind each other as arrive in a full read, or one that comes in pieces.
-fn frames(size: usize) -> (Inbound, Vec<u8>) {
-    let frame = masked(TEXT, payload(size).as_bytes());
-    (Inbound::new(64 << 10), frame.repeat(TIMES))
+/// Texts behind each other, as a subscriber sends them.
+pub fn frames(size: usize) -> (Inbound, Vec<u8>) {
+    (Inbound::new(64 << 10), masked(&payload(size)).repeat(TIMES))
 }
 
-#[library_benchmark]
-#[bench::bytes_128(args = (128), setup = frames)]
-fn inbound((mut inbound, mut wire): (Inbound, Vec<u8>)) -> usize {
+/// A text frame with a length of two bytes and a mask (RFC 6455, section 5.2).
+fn masked(text: &str) -> Vec<u8> {
+    const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+    let length = u16::try_from(text.len()).ok().filter(|length| *length > 125).expect("a length of two bytes");
+    let mut frame = vec![0x81, 0x80 | 126];
+    frame.extend_from_slice(&length.to_be_bytes());
+    frame.extend_from_slice(&KEY);
+    frame.extend(text.bytes().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
+}
+
+/// Read as they arrive.
+pub fn inbound((mut inbound, mut wire): (Inbound, Vec<u8>)) -> usize {
     let mut texts = 0;
     for part in wire.chunks_mut(8 << 10) {
         let mut part = part;
@@ -99,13 +104,12 @@ fn inbound((mut inbound, mut wire): (Inbound, Vec<u8>)) -> usize {
 }
 
 /// A server with many topics, an exact one of them, and one of a family.
-fn directory(topics: usize) -> (Arc<Live>, TopicName, TopicName) {
+pub fn directory(topics: usize) -> (Arc<Live>, TopicName, TopicName) {
     (live(topics), topic("bench"), topic("bench.17"))
 }
 
-#[library_benchmark]
-#[bench::topics_1000(args = (1_000), setup = directory)]
-fn snapshot_load((live, exact, family): (Arc<Live>, TopicName, TopicName)) -> Arc<Live> {
+/// As each request finds its topic.
+pub fn snapshot_load((live, exact, family): (Arc<Live>, TopicName, TopicName)) -> Arc<Live> {
     for _ in 0..TIMES {
         let snapshot = live.snapshot();
         black_box(snapshot.resolve(black_box(&exact)).is_some());

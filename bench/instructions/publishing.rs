@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use gungraun::library_benchmark;
 use relay::ingest::{Publication, Publisher, judge};
 use relay::live::Live;
 use relay::name::TopicName;
@@ -17,7 +16,7 @@ use crate::{live, payload};
 const PUBLISHES: usize = 100;
 
 /// A server and what is published to it; with white space, which is taken out.
-fn publication(size: usize) -> (Arc<Live>, Publication) {
+pub fn publication(size: usize) -> (Arc<Live>, Publication) {
     const SPACES: usize = 4;
     let body = payload(size - SPACES).replacen("\":", "\" : ", 2);
     assert_eq!(body.len(), size, "two spaces at each of two members");
@@ -25,10 +24,8 @@ fn publication(size: usize) -> (Arc<Live>, Publication) {
     (live(0), Publication { topic, user: None, body: Bytes::from(body), key: None })
 }
 
-#[library_benchmark]
-#[bench::bytes_128(args = (128), setup = publication)]
-#[bench::kib_16(args = (16 << 10), setup = publication)]
-fn ingest((live, publication): (Arc<Live>, Publication)) -> Arc<Live> {
+/// Authorised, parsed, validated and compacted.
+pub fn ingest((live, publication): (Arc<Live>, Publication)) -> Arc<Live> {
     let snapshot = live.snapshot();
     for _ in 0..PUBLISHES {
         let judged = judge(&snapshot, &snapshot.anonymous, black_box(&publication));
@@ -37,9 +34,8 @@ fn ingest((live, publication): (Arc<Live>, Publication)) -> Arc<Live> {
     live
 }
 
-#[library_benchmark]
-#[bench::bytes_128(args = (128), setup = publication)]
-fn publish((live, publication): (Arc<Live>, Publication)) -> Arc<Live> {
+/// Appended, too.
+pub fn publish((live, publication): (Arc<Live>, Publication)) -> Arc<Live> {
     let snapshot = live.snapshot();
     let publisher = Publisher { principal: &snapshot.anonymous, peer: IpAddr::V4(Ipv4Addr::LOCALHOST) };
     for _ in 0..PUBLISHES {
