@@ -248,8 +248,9 @@ impl Task {
             match subscriber.connection().poll_rest(cx, taken) {
                 Poll::Ready(Ok(())) => {
                     self.reply = Reply::Sent;
-                    // However long it has to catch up: what it says meanwhile tells that it lives.
-                    return Poll::Ready(match self.poll_read(cx) {
+                    // However long it has to catch up: what it says meanwhile tells that it lives. What it has said comes first.
+                    let read = if self.arrived.is_empty() { self.poll_read(cx) } else { Poll::Pending };
+                    return Poll::Ready(match read {
                         Poll::Ready(Err(ending)) => Next::End(ending),
                         Poll::Ready(Ok(())) | Poll::Pending => Next::Pump,
                     });
