@@ -1,6 +1,6 @@
 //! `POST /publish/{topic}`, `POST /publish`, `POST /validate/{topic}`.
 //!
-//! Every refusal of a publish is counted and is one line of the log; the judgement itself is `ingest`'s.
+//! Every refusal of a publish is counted and is one line of the log, which is `ingest`'s, as the judgement is.
 
 use std::sync::Arc;
 
@@ -23,7 +23,6 @@ use crate::plugin::Receipt;
 use crate::principal::Principal;
 use crate::problem::Refusal;
 use crate::spelling::quoted;
-use crate::telemetry::log_refused;
 
 const TOPIC: &[u8] = br#"{"topic":""#;
 const ID: &[u8] = br#"","id":""#;
@@ -56,13 +55,8 @@ async fn publish_one(topic: &str, call: &Call, body: impl TryStream<Ok: Buf>) ->
     let arrived = arrive(call, caller, body, Expected::Json).await.map_err(|refusal| early(Some(&topic), refusal))?;
     let Whole { body, principal, snapshot, .. } = arrived;
     let publication = Publication { topic, user: None, body, key };
-    match ingest::publish(call.live(), snapshot, publisher(call, &principal), &publication).await {
-        Ok(id) => Ok(receipt(&publication.topic, id)),
-        Err(refusal) => {
-            log_refused(publication.topic.as_str(), Some(&principal), call.peer, &refusal);
-            Err(refusal)
-        }
-    }
+    let published = ingest::publish(call.live(), snapshot, publisher(call, &principal), &publication).await;
+    published.map(|id| receipt(&publication.topic, id))
 }
 
 async fn publish_envelopes(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
@@ -85,8 +79,6 @@ async fn publish_envelopes(call: &Call, body: impl TryStream<Ok: Buf>) -> Result
             })
         }
         Err(refusal) => {
-            let topic = publications.get(refusal.first_index()).map_or("", |publication| publication.topic.as_str());
-            log_refused(topic, Some(&principal), call.peer, &refusal);
             let refusal = places.place(refusal);
             Err(if single { refusal.only() } else { refusal })
         }
@@ -114,8 +106,7 @@ fn publisher<'a>(call: &Call, principal: &'a Principal) -> Publisher<'a> {
 
 /// A publish was refused before there was something to judge; the line in the log says whose it was, if that is known.
 fn refused_early(call: &Call, known: Option<&Principal>, topic: Option<&TopicName>, refusal: Refusal) -> Refusal {
-    ingest::count_refused(call.live(), topic, &refusal);
-    log_refused(topic.map_or("", TopicName::as_str), known, call.peer, &refusal);
+    ingest::refused_early(call.live(), topic, known, call.peer, &refusal);
     refusal
 }
 

@@ -17,7 +17,6 @@ use crate::principal::Principal;
 use crate::problem::{Rate, Refusal};
 use crate::schema::json::line_and_column;
 use crate::snapshot::Snapshot;
-use crate::telemetry::log_refused;
 use crate::ws::ending::Ending;
 use crate::ws::task::{MAX_MALFORMED, Reply, Task};
 
@@ -194,7 +193,6 @@ impl Task {
         match ingest::publish(&self.live, snapshot, publisher, &publication).await {
             Ok(message) => self.tell(&Notice::Ok { id, message: Some(message) }),
             Err(refusal) => {
-                log_refused(publication.topic.as_str(), Some(principal), self.peer, &refusal);
                 let refusal = match refusal {
                     // In the command, which may have such a member too.
                     Refusal::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer: format!("/data{pointer}") },
