@@ -40,11 +40,6 @@ const MAX_GAPS: usize = 1_000;
 /// The longest that a request may wait for something new, in seconds.
 const MAX_WAIT: u64 = 60;
 
-/// `GET /history/{topic}`
-pub async fn show(topic: String, call: Arc<Call>) -> Response {
-    answer::either(try_show(&topic, &call).await)
-}
-
 /// What one request has gathered.
 #[derive(Default)]
 struct Page {
@@ -62,10 +57,11 @@ struct Page {
     interrupted: bool,
 }
 
-async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
+/// `GET /history/{topic}`
+pub async fn show(topic: String, call: Arc<Call>) -> Result<Response, Refusal> {
     let snapshot = &call.snapshot;
     let principal = call.identify(snapshot).await?;
-    let topics = query::topics(&percent_decode_str(topic).decode_utf8_lossy())?;
+    let topics = query::topics(&percent_decode_str(&topic).decode_utf8_lossy())?;
     admit(snapshot, &principal, &topics)?;
     let query = Params::parse(&call.uri, &["after", "limit", "wait"])?;
     let after = query.after()?.unwrap_or(After::Earliest);
@@ -85,12 +81,12 @@ async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
     if !wait.is_zero() {
         call.link.flow.idle();
         // What cannot be read is not asked for again.
-        tokio::time::timeout(wait, page.wait(call, &mut subscriber)).await.unwrap_or(Ok(()))?;
+        tokio::time::timeout(wait, page.wait(&call, &mut subscriber)).await.unwrap_or(Ok(()))?;
         // Its shard may not have come yet to what is in the log; and there will be no later request when the server ends.
         subscriber.take_back();
     }
-    page.fill(call, &mut subscriber).await?;
-    Ok(page.answer(call, &topics, subscriber.position()))
+    page.fill(&call, &mut subscriber).await?;
+    Ok(page.answer(&call, &topics, subscriber.position()))
 }
 
 impl Page {

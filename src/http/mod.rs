@@ -149,7 +149,8 @@ fn enter(request: Request<Incoming>, link: &Arc<Link>) -> (Arc<Call>, BoxFuture<
         Ok(()) => match routes::published_topic(&call) {
             Some(topic) => {
                 call.set_route(Route::Publish);
-                Box::pin(publish::one(topic.to_owned(), call.clone(), body.into_data_stream()))
+                let published = publish::one(topic.to_owned(), call.clone(), body.into_data_stream());
+                Box::pin(published.map(answer::either))
             }
             None => {
                 let request = call.request(extensions, body);
