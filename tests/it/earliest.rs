@@ -14,7 +14,7 @@ use relay::notice::{After, GapReason, Notice};
 use relay::plugin::{Draft, Retention, Store};
 use relay::protocol::relay_v1::RelayV1;
 use relay::schema::Payload;
-use relay::store::{KINDS, Settings};
+use relay::store::KINDS;
 
 /// Messages and gaps, as seqs.
 #[derive(Debug, PartialEq)]
@@ -65,9 +65,8 @@ async fn read(subscriber: &mut Subscriber) -> Vec<Told> {
 /// before the first page was read was taken for what had been gone before anybody asked, and nothing was told of it.
 #[tokio::test]
 async fn what_goes_between_the_subscribe_and_its_first_page_is_told() {
-    let settings = Settings { key_window: Duration::from_secs(300), keys: 1 };
     for kind in KINDS {
-        let store = (kind.build)(&settings);
+        let store = (kind.build)();
         let (declared, hub) = hub(&store, 1);
         publish(&store, 5).await;
         let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
@@ -89,9 +88,8 @@ async fn what_goes_between_the_subscribe_and_its_first_page_is_told() {
 /// `relay.raw` was told to give up its position.
 #[tokio::test]
 async fn what_goes_while_it_is_being_read_is_told_as_lag() {
-    let settings = Settings { key_window: Duration::from_secs(300), keys: 1 };
     for kind in KINDS {
-        let store = (kind.build)(&settings);
+        let store = (kind.build)();
         let (topic, hub) = hub(&store, 400);
         publish(&store, 500).await;
         let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
@@ -118,10 +116,9 @@ async fn what_goes_while_it_is_being_read_is_told_as_lag() {
 /// was told as if it had been too slow for it, and `on_lag` closed it.
 #[tokio::test]
 async fn what_was_gone_when_it_was_asked_for_is_no_lag_of_who_came_before_the_first_message() {
-    let settings = Settings { key_window: Duration::from_secs(300), keys: 1 };
     for kind in KINDS {
         for (after, before) in [(None, None), (Some(2), Some(Told::Gap(2, 5, GapReason::Retention)))] {
-            let store = (kind.build)(&settings);
+            let store = (kind.build)();
             let (topic, hub) = hub(&store, 4);
             let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
             publish(&store, 9).await;
@@ -138,9 +135,8 @@ async fn what_was_gone_when_it_was_asked_for_is_no_lag_of_who_came_before_the_fi
 /// Before that it had asked for nothing: what it was too slow for then is told as that.
 #[tokio::test]
 async fn what_goes_behind_a_window_that_had_it_all_is_lag() {
-    let settings = Settings { key_window: Duration::from_secs(300), keys: 1 };
     for kind in KINDS {
-        let store = (kind.build)(&settings);
+        let store = (kind.build)();
         let (topic, hub) = hub(&store, 1);
         let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
         publish(&store, 2).await;

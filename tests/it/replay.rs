@@ -12,7 +12,7 @@ use relay::notice::After;
 use relay::plugin::{Draft, Retention, Store};
 use relay::protocol::relay_v1::RelayV1;
 use relay::schema::Payload;
-use relay::store::{KINDS, Settings};
+use relay::store::KINDS;
 use tokio::net::TcpStream;
 
 use crate::peer::Peer;
@@ -70,7 +70,7 @@ async fn a_websocket_that_reads_a_long_history_takes_little_memory() {
 #[tokio::test]
 async fn what_is_remembered_of_gaps_counts_as_what_a_slow_reader_holds_and_goes_as_it_reads() {
     const TOPICS: usize = 2_000;
-    let store = (KINDS[0].build)(&Settings { key_window: Duration::from_secs(300), keys: 1 });
+    let store = (KINDS[0].build)();
     let family = Pattern::parse("f.{x}").expect("a family");
     let age = Duration::from_secs(3_600);
     let rules = Retention { count: 1, bytes: 1_000, age, declared: family.clone(), topics: TOPICS };
