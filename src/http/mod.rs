@@ -14,6 +14,7 @@ mod envelope;
 mod events;
 pub mod flow;
 pub mod forwarded;
+mod handshake;
 mod health;
 mod history;
 mod origin;
