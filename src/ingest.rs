@@ -176,7 +176,7 @@ struct Published {
 /// What every schema accepts, ready for the log.
 struct Judged {
     drafts: Vec<Draft>,
-    /// The schemas that some of them are to match one day, each with its draft's index.
+    /// The `schema_next` of those whose topics have one, each with its draft's index.
     tried: Vec<(usize, Arc<Shadow>, Payload)>,
 }
 
@@ -284,7 +284,7 @@ fn admit<'s>(snapshot: &'s Snapshot, principal: &Principal, topic: &TopicName) -
 }
 
 impl Published {
-    /// Has the schemas of one day judge it, unless they have been too slow too often.
+    /// Has each topic's `schema_next` judge it, unless that has been too slow too often.
     fn try_all(&self) {
         for (index, shadow, payload) in &self.tried {
             if self.receipts.get(*index).is_none_or(|receipt| receipt.duplicate) {
