@@ -69,7 +69,7 @@ pub async fn show(topic: String, call: Arc<Call>) -> Result<Response, Refusal> {
     let wait = Duration::from_secs(query.number("wait", 0, MAX_WAIT)?.unwrap_or(0));
     let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse);
     subscriber.identify(&principal);
-    subscriber.subscribe(vec![(topics.clone(), after)], None);
+    subscriber.subscribe(vec![(topics.clone(), after)]);
     // One that began before a reload and subscribed behind it is answered with what there is.
     let interrupted = !call.live().is_current(snapshot);
     let wait = if interrupted { Duration::ZERO } else { wait.min(principal.lasts()) };
@@ -121,13 +121,10 @@ impl Page {
                 };
                 call.live().internal(&format!("the store could not be read: {cause}"))
             })?;
-            let at_head = pulled.at_head;
+            let Some(pulled) = pulled else { return Ok(()) };
             let taken = pulled.items.iter().take_while(|(item, _)| !self.is_full() && self.take(call, item)).count();
             delivery::count(call.live(), &pulled, taken);
             subscriber.settle(pulled, taken);
-            if at_head {
-                break;
-            }
             // Where all of it is for others nothing else lets other tasks run.
             tokio::task::consume_budget().await;
         }

@@ -146,7 +146,8 @@ impl Task {
             let what = "the list of what waits for its `synced`";
             return self.refuse(id, Refusal::TooMany { what, limit: "subscriptions", most });
         }
-        self.subscriber.subscribe(list, Some(id.clone()));
+        self.subscriber.subscribe(list);
+        self.subscriber.tell_synced(id.clone());
         // Told now that no shard can write before it what is subscribed, in one write with what comes first.
         self.tell_with_next(&Notice::Ok { id, message: None })?;
         self.judge_again()
@@ -174,8 +175,10 @@ impl Task {
             let new = patterns.iter().filter(|p| !standing.contains(p));
             (gone, new.map(|pattern| (pattern.clone(), After::Live)).collect())
         };
-        self.subscriber.unsubscribe(&gone);
-        self.subscriber.subscribe(new, None);
+        if !gone.is_empty() {
+            self.subscriber.unsubscribe(&gone);
+        }
+        self.subscriber.subscribe(new);
         self.tell(&Notice::Ok { id: None, message: None })?;
         self.judge_again()
     }

@@ -46,10 +46,7 @@ async fn publish(store: &Arc<dyn Store>, count: usize) {
 async fn read(subscriber: &mut Subscriber) -> Vec<Told> {
     let mut told = Vec::new();
     loop {
-        let pulled = subscriber.pull().await.expect("memory can be read");
-        if pulled.at_head {
-            return told;
-        }
+        let Some(pulled) = subscriber.pull().await.expect("memory can be read") else { return told };
         told.extend(pulled.items.iter().filter_map(|(item, _)| match item {
             Item::Message(message) => Some(Told::Message(message.record.seq)),
             Item::Notice(Notice::Gap { from, to, reason, .. }) => Some(Told::Gap(from.seq, to.seq, *reason)),
@@ -70,7 +67,8 @@ async fn what_goes_between_the_subscribe_and_its_first_page_is_told() {
         let (declared, hub) = hub(&store, 1);
         publish(&store, 5).await;
         let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
-        subscriber.subscribe(vec![(declared, After::Earliest)], Some(None));
+        subscriber.subscribe(vec![(declared, After::Earliest)]);
+        subscriber.tell_synced(None);
         publish(&store, 8).await;
         let told = read(&mut subscriber).await;
         let expected = [
@@ -94,11 +92,11 @@ async fn what_goes_while_it_is_being_read_is_told_as_lag() {
         publish(&store, 500).await;
         let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
         let position = Position { epoch: hub.epoch(), seq: 10 };
-        subscriber.subscribe(vec![(topic, After::Position(position))], None);
+        subscriber.subscribe(vec![(topic, After::Position(position))]);
         // The gap is shown, and is not sent yet: the next page shows it again.
-        let page = subscriber.pull().await.expect("memory can be read");
+        let page = subscriber.pull().await.expect("memory can be read").expect("a page");
         subscriber.settle(page, 0);
-        let page = subscriber.pull().await.expect("memory can be read");
+        let page = subscriber.pull().await.expect("memory can be read").expect("a page");
         let first = match &page.items[0].0 {
             Item::Notice(Notice::Gap { from, to, reason, .. }) => (from.seq, to.seq, *reason),
             _ => panic!("a gap comes first"),
@@ -124,7 +122,7 @@ async fn what_was_gone_when_it_was_asked_for_is_no_lag_of_who_came_before_the_fi
             publish(&store, 9).await;
             let position = |seq| After::Position(Position { epoch: hub.epoch(), seq });
             let after = after.map_or(After::Earliest, position);
-            subscriber.subscribe(vec![(topic, after)], None);
+            subscriber.subscribe(vec![(topic, after)]);
             let told = read(&mut subscriber).await;
             let expected: Vec<_> = before.into_iter().chain((6..=9).map(Told::Message)).collect();
             assert_eq!(told, expected, "{}", kind.name);
@@ -140,8 +138,8 @@ async fn what_goes_behind_a_window_that_had_it_all_is_lag() {
         let (topic, hub) = hub(&store, 1);
         let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
         publish(&store, 2).await;
-        subscriber.subscribe(vec![(topic, After::Earliest)], None);
-        let pulled = subscriber.pull().await.expect("the window has it");
+        subscriber.subscribe(vec![(topic, After::Earliest)]);
+        let pulled = subscriber.pull().await.expect("memory can be read").expect("the window has it");
         assert_eq!(pulled.items.len(), 2);
         subscriber.settle(pulled, 1);
         publish(&store, 7).await;

@@ -77,19 +77,19 @@ async fn what_is_remembered_of_gaps_counts_as_what_a_slow_reader_holds_and_goes_
     store.retain([(family, rules)].into_iter().collect::<Directory<_>>());
     let hub = Hub::new(store.clone(), Size { window: 0, ..Size::default() }, Directory::default());
     let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
-    subscriber.subscribe(vec![(Pattern::parse("f.*").expect("a pattern"), After::Live)], None);
+    subscriber.subscribe(vec![(Pattern::parse("f.*").expect("a pattern"), After::Live)]);
     for _ in 0..3 {
         append(&store, TOPICS).await;
     }
-    let first = subscriber.pull().await.expect("memory can be read");
+    let first = subscriber.pull().await.expect("memory can be read").expect("a page");
     assert_eq!(first.items.len(), TOPICS, "a gap for each; the window has the rest");
     subscriber.settle(first, 3);
     assert!((1..1_000).contains(&hub.outbound.held()), "three were told: {}", hub.outbound.held());
-    let again = subscriber.pull().await.expect("memory can be read");
+    let again = subscriber.pull().await.expect("memory can be read").expect("a page");
     assert_eq!(again.items.len(), TOPICS - 3, "those are not told again");
     subscriber.settle(again, TOPICS - 4);
     assert!(hub.outbound.held() > TOPICS * 24, "all but one were told: {}", hub.outbound.held());
-    let last = subscriber.pull().await.expect("memory can be read");
+    let last = subscriber.pull().await.expect("memory can be read").expect("a page");
     assert_eq!(last.items.len(), 1);
     subscriber.settle(last, 1);
     assert_eq!(hub.outbound.held(), 0, "it has passed them all");
