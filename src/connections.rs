@@ -66,7 +66,8 @@ impl Connections {
         Permit { _place: Arc::new(Place(self.0.clone())), over: before >= limit() }
     }
 
-    /// `limits.connections` may have changed, and asks for so many.
+    /// `limits.connections` may have changed, and asks for so many: whoever waits for a place looks again. Warns where there are
+    /// descriptors for fewer.
     pub fn look_again(&self, asked: Option<usize>) {
         let allowed = self.allowed(asked);
         if let Some(asked) = asked.filter(|asked| *asked > allowed) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::appending::Entry;
 use crate::background;
@@ -87,20 +87,46 @@ pub async fn publish_batch(
             live.stats.publish.observe(began.elapsed());
             published.try_all();
         }
-        Err(Refusal::Batch(items)) => items.iter().for_each(|(index, refusal)| {
-            count_refused(live, publications.get(*index).map(|publication| &publication.topic), refusal);
-        }),
-        // What concerns all of them is no topic's, unless there is only one.
         Err(refusal) => {
-            let only = if let [only] = publications { Some(&only.topic) } else { None };
-            count_refused(live, only, refusal);
+            let topic = |index: usize| publications.get(index).map(|publication| &publication.topic);
+            match refusal {
+                Refusal::Batch(items) => items.iter().for_each(|(i, refusal)| count_refused(live, topic(*i), refusal)),
+                // What concerns all of them is no topic's, unless there is only one.
+                _ => count_refused(live, topic(0).filter(|_| publications.len() == 1), refusal),
+            }
+            log_refused(topic(refusal.first_index()), Some(publisher.principal), publisher.peer, refusal);
         }
     }
     result.map(|published| published.receipts)
 }
 
+/// Counts and logs a publish that was refused before there was something to judge. `topic` and `principal` are what is known.
+pub fn refused_early(
+    live: &Live,
+    topic: Option<&TopicName>,
+    principal: Option<&Principal>,
+    peer: IpAddr,
+    refusal: &Refusal,
+) {
+    count_refused(live, topic, refusal);
+    log_refused(topic, principal, peer, refusal);
+}
+
+/// The one log line of a refused publish.
+fn log_refused(topic: Option<&TopicName>, principal: Option<&Principal>, peer: IpAddr, refusal: &Refusal) {
+    let topic = topic.map_or("", TopicName::as_str);
+    // An anonymous caller is nobody where a credential was needed.
+    let known = principal.filter(|principal| principal.token.is_some() || refusal.status() != 401);
+    let principal = known.map_or("unauthenticated", Principal::name);
+    let items = match refusal {
+        Refusal::Batch(items) => items.len(),
+        _ => 1,
+    };
+    info!(problem = refusal.slug(), topic, principal, %peer, items, "a publish was refused");
+}
+
 /// Counts a refused publish with the topic that it was meant for, if that is declared.
-pub fn count_refused(live: &Live, topic: Option<&TopicName>, refusal: &Refusal) {
+fn count_refused(live: &Live, topic: Option<&TopicName>, refusal: &Refusal) {
     match topic.and_then(|topic| live.snapshot().resolve(topic).cloned()) {
         Some(rules) => rules.topic.refused.count(refusal),
         None => live.stats.refused.count(refusal),
@@ -151,7 +177,7 @@ struct Published {
 /// What every schema accepts, ready for the log.
 struct Judged {
     drafts: Vec<Draft>,
-    /// The schemas that some of them are to match one day, each with its draft's index.
+    /// The `schema_next` of those whose topics have one, each with its draft's index.
     tried: Vec<(usize, Arc<Shadow>, Payload)>,
 }
 
@@ -275,7 +301,7 @@ fn admit<'s>(snapshot: &'s Snapshot, principal: &Principal, topic: &TopicName) -
 }
 
 impl Published {
-    /// Has the schemas of one day judge it, unless they have been too slow too often.
+    /// Has each topic's `schema_next` judge it, unless that has been too slow too often.
     fn try_all(&self) {
         for (index, shadow, payload) in &self.tried {
             if self.receipts.get(*index).is_none_or(|receipt| receipt.duplicate) {

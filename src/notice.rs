@@ -156,7 +156,7 @@ pub enum After {
     Earliest,
     /// After this position.
     Position(Position),
-    /// After this text, which is not a position of any log: a gap with reason `epoch`.
+    /// After a text that is no position: a gap with reason `epoch`.
     Foreign,
 }
 

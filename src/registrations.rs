@@ -173,7 +173,7 @@ impl Registrations {
             let _ = older.send(Close::Replaced);
         }
         let registration = entry.registration.clone();
-        Ok((principal, Seat { registration, ended, place: Place { entries: self.0.clone(), id, number } }))
+        Ok((principal, Seat { registration, ended, entries: self.0.clone(), id, number }))
     }
 
     /// Forgets a registration and closes its connection; whether there was one. Holding the id is all it takes.
@@ -228,7 +228,9 @@ pub struct Seat {
     /// What the connection is.
     pub registration: Arc<Registration>,
     ended: oneshot::Receiver<Close>,
-    place: Place,
+    entries: Arc<Mutex<Entries>>,
+    id: Uuid,
+    number: u64,
 }
 
 impl Seat {
@@ -241,17 +243,11 @@ impl Seat {
 
 impl fmt::Debug for Seat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Seat({}, {:?})", self.place.number, self.registration)
+        write!(f, "Seat({}, {:?})", self.number, self.registration)
     }
 }
 
-struct Place {
-    entries: Arc<Mutex<Entries>>,
-    id: Uuid,
-    number: u64,
-}
-
-impl Drop for Place {
+impl Drop for Seat {
     fn drop(&mut self) {
         let mut entries = lock(&self.entries);
         if let Some(entry) = entries.by_id.get_mut(&self.id)

@@ -43,7 +43,7 @@ pub struct TopicRules {
     pub config: usize,
     /// What messages must match.
     pub schema: Arc<Schema>,
-    /// What they are to match one day: it judges what was accepted, and refuses nothing.
+    /// Their `schema_next`: it judges what was accepted, and refuses nothing.
     pub shadow: Option<Arc<Shadow>>,
     /// The topic as it lives.
     pub topic: Arc<Topic>,

@@ -65,7 +65,7 @@ impl Rig {
         let pattern = Pattern::parse("bench").expect("a topic");
         let join = |_| {
             let mut subscriber = live.hub.subscriber(Sink(writes.clone()), &RelayV1);
-            subscriber.subscribe(vec![(pattern.clone(), After::Live)], None);
+            subscriber.subscribe(vec![(pattern.clone(), After::Live)]);
             assert!(subscriber.join(), "nothing is new");
             subscriber
         };

@@ -14,7 +14,6 @@ use relay::name::{Pattern, TopicName};
 use relay::plugin::{Draft, Encoder, Retention, Store};
 use relay::protocol::relay_v1::RelayV1;
 use relay::schema::Payload;
-use relay::store::Settings;
 use relay::store::memory::MemoryStore;
 use relay::time::Time;
 
@@ -33,7 +32,7 @@ fn draft(topic: &TopicName, text: &Bytes) -> Draft {
 
 /// A log whose one ring is full, and what comes next.
 pub fn full_ring() -> (MemoryStore, Vec<Draft>) {
-    let store = MemoryStore::new(&Settings { key_window: Duration::from_secs(60), keys: 1_000 });
+    let store = MemoryStore::default();
     let declared = Pattern::parse("bench").expect("a name");
     let retention = Retention {
         count: RETAINED,

@@ -10,12 +10,12 @@ use crate::directory::Directory;
 use crate::hub::topic::Topic;
 use crate::hub::{Hub, Size};
 use crate::live::Live;
-use crate::plugin::{Retention, Store};
+use crate::plugin::Retention;
 use crate::principal::Principal;
 use crate::schema::Schema;
 use crate::shadow::Shadow;
 use crate::snapshot::{Snapshot, TopicRules};
-use crate::store::{self, Settings};
+use crate::store;
 use crate::time::Time;
 
 /// Builds the snapshot of a configuration. What lives across configurations is taken over from the one before.
@@ -98,14 +98,10 @@ pub fn live(snapshot: Snapshot, shards: usize) -> Arc<Live> {
 /// The same with a hub of any size.
 pub fn sized(snapshot: Snapshot, size: Size) -> Arc<Live> {
     let config = &snapshot.config;
-    let store = open(config);
+    let kind = store::KINDS.iter().find(|kind| kind.name == config.store.kind);
+    let store = (kind.expect("the check knows the same kinds").build)();
     store.retain(retention(config));
+    store.remember(config.limits.idempotency_keys, config.limits.idempotency_window);
     let hub = Hub::new(store, size, topics(&snapshot));
     Arc::new(Live::new(snapshot, hub))
-}
-
-fn open(config: &Config) -> Arc<dyn Store> {
-    let kind = store::KINDS.iter().find(|kind| kind.name == config.store.kind);
-    let settings = Settings { key_window: config.limits.idempotency_window, keys: config.limits.idempotency_keys };
-    (kind.expect("the check knows the same kinds").build)(&settings)
 }

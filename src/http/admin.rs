@@ -24,18 +24,16 @@ use crate::telemetry::stats::Route;
 /// Everything under `server.admin`. Refusals and what no route takes are answered too.
 pub fn routes(live: &Arc<Live>, reloader: Option<Arc<Reloader>>) -> BoxedFilter<(Response,)> {
     let scraper = Arc::new(Scraper::new(live.clone()));
-    let metrics = path!("metrics")
-        .and(call(Route::Metrics, Methods::GetAndHead))
-        .map(move |_: Arc<Call>| answer::typed(StatusCode::OK, MEDIA_TYPE, background::in_place(|| scraper.text())));
-    let config = path!("config")
-        .and(call(Route::Config, Methods::GetAndHead))
-        .map(|call: Arc<Call>| answer::either(config(&call)));
+    let metrics = path!("metrics").and(call(Route::Metrics, Methods::GetAndHead)).map(move |_: Arc<Call>| {
+        Ok::<_, Refusal>(answer::typed(StatusCode::OK, MEDIA_TYPE, background::in_place(|| scraper.text())))
+    });
+    let config = path!("config").and(call(Route::Config, Methods::GetAndHead)).map(|call: Arc<Call>| config(&call));
     let reload = path!("reload").and(call(Route::Reload, Methods::Post)).then(move |call: Arc<Call>| {
         let reloader = reloader.clone();
-        async move { answer::either(reload(&call, reloader).await) }
+        async move { reload(&call, reloader).await }
     });
     let all = routes::probes().or(metrics).unify().or(config).unify().or(reload).unify();
-    all.recover(|rejection| async move { Ok::<_, warp::Rejection>(answer::rejected(rejection)) }).unify().boxed()
+    routes::answered(all)
 }
 
 /// `POST /reload`, with `?dry_run=1` only what it would do: the plan, or the diagnostics in a 422.

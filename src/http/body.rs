@@ -72,7 +72,7 @@ pub async fn arrive(
     let before = &call.snapshot;
     let media = announce(call, &before.config.limits, expected)?;
     let principal = caller?;
-    // An anonymous caller without a grant is told so whatever it says; it used to send all of its body first.
+    // An anonymous caller without a grant is told before its body is read.
     if principal.token.is_none() && principal.grants.is_empty() {
         return Err(Refusal::Unauthenticated { wrong: false });
     }

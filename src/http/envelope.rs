@@ -111,10 +111,7 @@ impl Places {
 
     fn place_one(&self, index: usize, refusal: Refusal) -> Refusal {
         match (refusal, self.starts.get(index)) {
-            (refusal @ Refusal::MalformedJson { .. }, Some(start)) => {
-                let Place { line, column } = self.lines.place(*start);
-                refusal.placed((line, column))
-            }
+            (refusal @ Refusal::MalformedJson { .. }, Some(start)) => refusal.placed(self.lines.place(*start)),
             (Refusal::DuplicateKey { pointer }, Some(start)) => {
                 Refusal::DuplicateKey { pointer: format!("/{}{pointer}", member(&self.lines.body[..*start])) }
             }
@@ -129,14 +126,8 @@ fn member(before: &[u8]) -> &'static str {
     if name.ends_with(b"\"message\"") { "message" } else { "data" }
 }
 
-/// A place in a text; both count from 1, columns in bytes.
-struct Place {
-    line: usize,
-    column: usize,
-}
-
-/// Places in a body. Of a list they are asked for in its order, so each is counted on from the one before: a list in
-/// which everything is wrong is read through once, and not once for each item.
+/// Places in a body: line and column, both from 1, columns in bytes. Of a list they are asked for in its order, so each is
+/// counted on from the one before: a list in which everything is wrong is read through once, and not once for each item.
 struct Lines {
     body: Bytes,
     last: Cell<Counted>,
@@ -160,22 +151,22 @@ impl Lines {
     }
 
     /// The place of a slice of the body.
-    fn place_of(&self, part: &str) -> Place {
+    fn place_of(&self, part: &str) -> (usize, usize) {
         self.place(offset(&self.body, part.as_bytes()))
     }
 
-    fn place(&self, at: usize) -> Place {
+    fn place(&self, at: usize) -> (usize, usize) {
         let last = if self.last.get().to <= at { self.last.get() } else { Counted::NOTHING };
         let between = &self.body[last.to..at];
         let line = last.line + memchr::memchr_iter(b'\n', between).count();
         let start = memchr::memrchr(b'\n', between).map_or(last.start, |newline| last.to + newline + 1);
         self.last.set(Counted { to: at, line, start });
-        Place { line, column: at - start + 1 }
+        (line, at - start + 1)
     }
 }
 
-fn malformed(place: Place, detail: &str) -> Refusal {
-    Refusal::MalformedJson { line: place.line, column: place.column, detail: detail.into() }
+fn malformed((line, column): (usize, usize), detail: &str) -> Refusal {
+    Refusal::MalformedJson { line, column, detail: detail.into() }
 }
 
 /// Where a slice of the body begins.
@@ -184,7 +175,7 @@ fn offset(body: &[u8], part: &[u8]) -> usize {
 }
 
 fn refuse(lines: &Lines, part: &str, detail: impl fmt::Display) -> Refusal {
-    let Place { line, column } = lines.place_of(part);
+    let (line, column) = lines.place_of(part);
     Refusal::BadRequest(format!("line {line}, column {column}: {detail}"))
 }
 
@@ -214,10 +205,8 @@ fn scan<'a, T: Deserialize<'a>>(lines: &Lines, text: &'a str) -> Result<T, Refus
 
 fn misread(lines: &Lines, text: &str, error: &serde_json::Error) -> Refusal {
     // serde_json counts from the beginning of what it was given; its column 0 is a newline that should not be.
-    let start = lines.place_of(text);
-    let (line, column) = (error.line().max(1), error.column().max(1));
-    let column = if line == 1 { start.column + column - 1 } else { column };
-    malformed(Place { line: start.line + line - 1, column }, &in_our_words(&error.to_string()))
+    let place = (error.line().max(1), error.column().max(1));
+    malformed(place, &in_our_words(&error.to_string())).placed(lines.place_of(text))
 }
 
 /// Reads one envelope. `text` is a part of the body.

@@ -16,7 +16,6 @@ use warp::reply::Response;
 
 use crate::close::Close;
 use crate::evaluate::{Remaining, admit};
-use crate::http::answer;
 use crate::http::call::{Call, one};
 use crate::http::query::{self, Params};
 use crate::http::stream::{Chunks, Events, farewell};
@@ -34,17 +33,6 @@ use crate::registrations::Registration;
 use crate::snapshot::Snapshot;
 use crate::time::Time;
 
-/// `GET /events`
-pub async fn open(call: Arc<Call>) -> Response {
-    answer::either(try_open(&call, None).await)
-}
-
-/// `GET /events/{registration}`: the registration stands for a credential that an EventSource cannot send. A wrong one
-/// beside it is refused as anywhere.
-pub async fn open_registered(id: String, call: Arc<Call>) -> Response {
-    answer::either(try_open(&call, Some(&id)).await)
-}
-
 /// Whether a path is answered with a stream.
 pub fn is_stream(path: &str) -> bool {
     path == "/events" || path.starts_with("/events/")
@@ -58,7 +46,9 @@ pub fn send_away(live: &Live, close: Close) -> Response {
     response
 }
 
-async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, Refusal> {
+/// `GET /events` and `GET /events/{registration}`. The registration stands for a credential that an EventSource cannot send; a
+/// wrong one beside it is refused as anywhere.
+pub async fn open(registration: Option<String>, call: Arc<Call>) -> Result<Response, Refusal> {
     if call.live().drain.has_begun() {
         return Ok(send_away(call.live(), Close::Draining));
     }
@@ -71,6 +61,7 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
     let after = after(&call.headers, &query)?;
     let caller = call.identify(snapshot).await?;
     let registrations = &call.live().registrations;
+    let registration = registration.as_deref();
     let find = |id| registrations.find(id, Instant::now()).ok_or(Refusal::UnknownRegistration);
     let registered = registration.map(find).transpose()?;
     let principal = match &registered {
@@ -85,12 +76,13 @@ async fn try_open(call: &Call, registration: Option<&str>) -> Result<Response, R
     subscriber.identify(&principal);
     let position = begins(after, &mut subscriber);
     let gone = remaining.told(position).collect();
-    subscriber.subscribe(remaining.kept.into_iter().map(|topics| (topics, after)).collect(), Some(None));
+    subscriber.subscribe(remaining.kept.into_iter().map(|topics| (topics, after)).collect());
+    subscriber.tell_synced(None);
     if call.live().drain.has_begun() {
         // Too late for the word that went to everybody.
         subscriber.connection().end(Close::Draining);
     }
-    Ok(stream(Chunks::new(Events::new(call, subscriber, principal, seat, gone))))
+    Ok(stream(Chunks::new(Events::new(&call, subscriber, principal, seat, gone))))
 }
 
 /// Where to start. An EventSource that comes back sends the last id it got, and it is not its fault when that is none.

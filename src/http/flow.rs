@@ -158,7 +158,7 @@ impl Flow {
     /// So many bytes were handed over.
     pub fn hand_over(&self, bytes: usize) {
         if let Some(connection) = lock(&self.0.holder).connection() {
-            connection.set_http_bytes(bytes);
+            connection.set_outside_bytes(bytes);
         }
         self.0.held.store(true, Ordering::Release);
     }
@@ -180,7 +180,7 @@ impl Flow {
             if let Holder::Stream(connection) = &*holder
                 && !self.is(Stage::Answered)
             {
-                connection.set_http_bytes(0);
+                connection.set_outside_bytes(0);
             } else {
                 let answer = std::mem::take(&mut *holder);
                 // It takes other locks to go.

@@ -17,14 +17,14 @@ pub fn is_probe(path: &str) -> bool {
 }
 
 /// 200 while the process lives.
-pub async fn health(_: Arc<Call>) -> Response {
-    answer::json(StatusCode::OK, &json!({"status": "ok"}))
+pub async fn health(_: Arc<Call>) -> Result<Response, Refusal> {
+    Ok(answer::json(StatusCode::OK, &json!({"status": "ok"})))
 }
 
 /// 200 until the server drains.
-pub async fn ready(call: Arc<Call>) -> Response {
+pub async fn ready(call: Arc<Call>) -> Result<Response, Refusal> {
     if call.live().drain.has_begun() {
-        return answer::refusal(&Refusal::Draining { retry_after: Duration::from_secs(1) });
+        return Err(Refusal::Draining { retry_after: Duration::from_secs(1) });
     }
     let generation = call.snapshot.generation;
     let stale = call.live().reloads.stale();
@@ -38,5 +38,5 @@ pub async fn ready(call: Arc<Call>) -> Response {
             body["why"] = why.into();
         }
     }
-    answer::json(StatusCode::OK, &body)
+    Ok(answer::json(StatusCode::OK, &body))
 }

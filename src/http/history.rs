@@ -40,11 +40,6 @@ const MAX_GAPS: usize = 1_000;
 /// The longest that a request may wait for something new, in seconds.
 const MAX_WAIT: u64 = 60;
 
-/// `GET /history/{topic}`
-pub async fn show(topic: String, call: Arc<Call>) -> Response {
-    answer::either(try_show(&topic, &call).await)
-}
-
 /// What one request has gathered.
 #[derive(Default)]
 struct Page {
@@ -62,10 +57,11 @@ struct Page {
     interrupted: bool,
 }
 
-async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
+/// `GET /history/{topic}`
+pub async fn show(topic: String, call: Arc<Call>) -> Result<Response, Refusal> {
     let snapshot = &call.snapshot;
     let principal = call.identify(snapshot).await?;
-    let topics = query::topics(&percent_decode_str(topic).decode_utf8_lossy())?;
+    let topics = query::topics(&percent_decode_str(&topic).decode_utf8_lossy())?;
     admit(snapshot, &principal, &topics)?;
     let query = Params::parse(&call.uri, &["after", "limit", "wait"])?;
     let after = query.after()?.unwrap_or(After::Earliest);
@@ -73,7 +69,7 @@ async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
     let wait = Duration::from_secs(query.number("wait", 0, MAX_WAIT)?.unwrap_or(0));
     let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse);
     subscriber.identify(&principal);
-    subscriber.subscribe(vec![(topics.clone(), after)], None);
+    subscriber.subscribe(vec![(topics.clone(), after)]);
     // One that began before a reload and subscribed behind it is answered with what there is.
     let interrupted = !call.live().is_current(snapshot);
     let wait = if interrupted { Duration::ZERO } else { wait.min(principal.lasts()) };
@@ -85,12 +81,12 @@ async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
     if !wait.is_zero() {
         call.link.flow.idle();
         // What cannot be read is not asked for again.
-        tokio::time::timeout(wait, page.wait(call, &mut subscriber)).await.unwrap_or(Ok(()))?;
+        tokio::time::timeout(wait, page.wait(&call, &mut subscriber)).await.unwrap_or(Ok(()))?;
         // Its shard may not have come yet to what is in the log; and there will be no later request when the server ends.
         subscriber.take_back();
     }
-    page.fill(call, &mut subscriber).await?;
-    Ok(page.answer(call, &topics, subscriber.position()))
+    page.fill(&call, &mut subscriber).await?;
+    Ok(page.answer(&call, &topics, subscriber.position()))
 }
 
 impl Page {
@@ -125,13 +121,10 @@ impl Page {
                 };
                 call.live().internal(&format!("the store could not be read: {cause}"))
             })?;
-            let at_head = pulled.at_head;
+            let Some(pulled) = pulled else { return Ok(()) };
             let taken = pulled.items.iter().take_while(|(item, _)| !self.is_full() && self.take(call, item)).count();
             delivery::count(call.live(), &pulled, taken);
             subscriber.settle(pulled, taken);
-            if at_head {
-                break;
-            }
             // Where all of it is for others nothing else lets other tasks run.
             tokio::task::consume_budget().await;
         }

@@ -14,6 +14,7 @@ mod envelope;
 mod events;
 pub mod flow;
 pub mod forwarded;
+mod handshake;
 mod health;
 mod history;
 mod origin;
@@ -149,7 +150,8 @@ fn enter(request: Request<Incoming>, link: &Arc<Link>) -> (Arc<Call>, BoxFuture<
         Ok(()) => match routes::published_topic(&call) {
             Some(topic) => {
                 call.set_route(Route::Publish);
-                Box::pin(publish::one(topic.to_owned(), call.clone(), body.into_data_stream()))
+                let published = publish::one(topic.to_owned(), call.clone(), body.into_data_stream());
+                Box::pin(published.map(answer::either))
             }
             None => {
                 let request = call.request(extensions, body);

@@ -1,6 +1,6 @@
 //! `POST /publish/{topic}`, `POST /publish`, `POST /validate/{topic}`.
 //!
-//! Every refusal of a publish is counted and is one line of the log; the judgement itself is `ingest`'s.
+//! Every refusal of a publish is counted and is one line of the log, which is `ingest`'s, as the judgement is.
 
 use std::sync::Arc;
 
@@ -23,56 +23,37 @@ use crate::plugin::Receipt;
 use crate::principal::Principal;
 use crate::problem::Refusal;
 use crate::spelling::quoted;
-use crate::telemetry::log_refused;
 
 const TOPIC: &[u8] = br#"{"topic":""#;
 const ID: &[u8] = br#"","id":""#;
 const END: &[u8] = br#""}"#;
 
 /// `POST /publish/{topic}`: the body is the payload.
-pub async fn one(topic: String, call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> Response {
+pub async fn one(topic: String, call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> Result<Response, Refusal> {
     let _held = call.live().drain.hold();
-    answer::either(publish_one(&topic, &call, body).await)
+    let caller = call.identify(&call.snapshot).await;
+    let known = caller.as_ref().ok().cloned();
+    let early = |topic: Option<&TopicName>, refusal| refused_early(&call, known.as_deref(), topic, refusal);
+    let topic = parse_topic(&topic).map_err(|refusal| early(None, refusal))?;
+    Params::none(&call.uri).map_err(|refusal| early(Some(&topic), refusal))?;
+    let key = credential::idempotency_key(&call.headers).map_err(|refusal| early(Some(&topic), refusal))?;
+    let arrived = arrive(&call, caller, body, Expected::Json).await.map_err(|refusal| early(Some(&topic), refusal))?;
+    let Whole { body, principal, snapshot, .. } = arrived;
+    let publication = Publication { topic, user: None, body, key };
+    let published = ingest::publish(call.live(), snapshot, publisher(&call, &principal), &publication).await;
+    published.map(|id| receipt(&publication.topic, id))
 }
 
 /// `POST /publish`: an envelope, a list of them, or one a line.
-pub async fn envelopes(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> Response {
+pub async fn envelopes(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> Result<Response, Refusal> {
     let _held = call.live().drain.hold();
-    answer::either(publish_envelopes(&call, body).await)
-}
-
-/// `POST /validate/{topic}`: the judgement of a publish without the publish.
-pub async fn validate(topic: String, call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> Response {
-    answer::either(judge_one(&topic, &call, body).await)
-}
-
-async fn publish_one(topic: &str, call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
     let caller = call.identify(&call.snapshot).await;
     let known = caller.as_ref().ok().cloned();
-    let early = |topic: Option<&TopicName>, refusal| refused_early(call, known.as_deref(), topic, refusal);
-    let topic = parse_topic(topic).map_err(|refusal| early(None, refusal))?;
-    Params::none(&call.uri).map_err(|refusal| early(Some(&topic), refusal))?;
-    let key = credential::idempotency_key(&call.headers).map_err(|refusal| early(Some(&topic), refusal))?;
-    let arrived = arrive(call, caller, body, Expected::Json).await.map_err(|refusal| early(Some(&topic), refusal))?;
-    let Whole { body, principal, snapshot, .. } = arrived;
-    let publication = Publication { topic, user: None, body, key };
-    match ingest::publish(call.live(), snapshot, publisher(call, &principal), &publication).await {
-        Ok(id) => Ok(receipt(&publication.topic, id)),
-        Err(refusal) => {
-            log_refused(publication.topic.as_str(), Some(&principal), call.peer, &refusal);
-            Err(refusal)
-        }
-    }
-}
-
-async fn publish_envelopes(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
-    let caller = call.identify(&call.snapshot).await;
-    let known = caller.as_ref().ok().cloned();
-    let read = read_envelopes(call, caller, body).await;
-    let (arrived, envelopes) = read.map_err(|refusal| refused_early(call, known.as_deref(), None, refusal))?;
+    let read = read_envelopes(&call, caller, body).await;
+    let (arrived, envelopes) = read.map_err(|refusal| refused_early(&call, known.as_deref(), None, refusal))?;
     let Envelopes { publications, single, places } = envelopes;
     let Whole { principal, snapshot, .. } = arrived;
-    let published = ingest::publish_batch(call.live(), snapshot, publisher(call, &principal), &publications).await;
+    let published = ingest::publish_batch(call.live(), snapshot, publisher(&call, &principal), &publications).await;
     let epoch = call.live().hub.epoch();
     let id = |receipt: &Receipt| Position { epoch, seq: receipt.seq };
     let topics = publications.iter().map(|publication| &publication.topic);
@@ -85,12 +66,24 @@ async fn publish_envelopes(call: &Call, body: impl TryStream<Ok: Buf>) -> Result
             })
         }
         Err(refusal) => {
-            let topic = publications.get(refusal.first_index()).map_or("", |publication| publication.topic.as_str());
-            log_refused(topic, Some(&principal), call.peer, &refusal);
             let refusal = places.place(refusal);
             Err(if single { refusal.only() } else { refusal })
         }
     }
+}
+
+/// `POST /validate/{topic}`: the judgement of a publish without the publish.
+pub async fn validate(
+    topic: String,
+    call: Arc<Call>,
+    body: impl TryStream<Ok: Buf> + Send,
+) -> Result<Response, Refusal> {
+    let topic = parse_topic(&topic)?;
+    Params::none(&call.uri)?;
+    let arrived = arrive(&call, call.identify(&call.snapshot).await, body, Expected::Json).await?;
+    let publication = Publication { topic, user: None, body: arrived.body, key: None };
+    ingest::validate(call.live(), &arrived.snapshot, publisher(&call, &arrived.principal), &publication).await?;
+    Ok(answer::json(StatusCode::OK, &json!({"valid": true})))
 }
 
 async fn read_envelopes(
@@ -114,18 +107,8 @@ fn publisher<'a>(call: &Call, principal: &'a Principal) -> Publisher<'a> {
 
 /// A publish was refused before there was something to judge; the line in the log says whose it was, if that is known.
 fn refused_early(call: &Call, known: Option<&Principal>, topic: Option<&TopicName>, refusal: Refusal) -> Refusal {
-    ingest::count_refused(call.live(), topic, &refusal);
-    log_refused(topic.map_or("", TopicName::as_str), known, call.peer, &refusal);
+    ingest::refused_early(call.live(), topic, known, call.peer, &refusal);
     refusal
-}
-
-async fn judge_one(topic: &str, call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
-    let topic = parse_topic(topic)?;
-    Params::none(&call.uri)?;
-    let arrived = arrive(call, call.identify(&call.snapshot).await, body, Expected::Json).await?;
-    let publication = Publication { topic, user: None, body: arrived.body, key: None };
-    ingest::validate(call.live(), &arrived.snapshot, publisher(call, &arrived.principal), &publication).await?;
-    Ok(answer::json(StatusCode::OK, &json!({"valid": true})))
 }
 
 fn parse_topic(text: &str) -> Result<TopicName, Refusal> {

@@ -35,29 +35,10 @@ struct Request {
 }
 
 /// `POST /register`: answers a URL with which a connection of this user can be made.
-pub async fn register(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> Response {
-    answer::either(try_register(&call, body).await)
-}
-
-/// `DELETE /register/{id}`: the id is a secret, so that knowing it is all it takes; but a wrong credential is refused
-/// here as anywhere.
-pub async fn unregister(id: String, call: Arc<Call>) -> Response {
-    answer::either(try_unregister(&id, &call).await)
-}
-
-async fn try_unregister(id: &str, call: &Call) -> Result<Response, Refusal> {
-    Params::none(&call.uri)?;
-    call.identify(&call.snapshot).await?;
-    match call.live().registrations.remove(id, Instant::now()) {
-        true => Ok(answer::empty(StatusCode::NO_CONTENT)),
-        false => Err(Refusal::NoRegistration),
-    }
-}
-
-async fn try_register(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Response, Refusal> {
+pub async fn register(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> Result<Response, Refusal> {
     Params::none(&call.uri)?;
     let Whole { body, snapshot, principal, .. } =
-        arrive(call, call.identify(&call.snapshot).await, body, Expected::Json).await?;
+        arrive(&call, call.identify(&call.snapshot).await, body, Expected::Json).await?;
     let Request { user_id, topics } = parse(&body, snapshot.config.limits.json_depth)?;
     let topics = distinct(topics.iter().map(|text| query::topics(text)).collect::<Result<Vec<_>, _>>()?);
     let most = snapshot.config.limits.subscriptions;
@@ -65,7 +46,7 @@ async fn try_register(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Resp
         return Err(Refusal::TooMany { what: "the list of topics", limit: "subscriptions", most });
     }
     admit(&snapshot, &principal, &user_id, &topics)?;
-    let base = base_url(call, &snapshot)?;
+    let base = base_url(&call, &snapshot)?;
     let registration = Registration::new(principal, user_id, topics);
     let id = call.live().registrations.register(registration, &snapshot.config.limits, Instant::now())?;
     // A reload that came meanwhile did not find it among those that it ended.
@@ -73,6 +54,17 @@ async fn try_register(call: &Call, body: impl TryStream<Ok: Buf>) -> Result<Resp
         call.live().registrations.end_lost(&call.live().snapshot(), Time::now());
     }
     Ok(answer::json(StatusCode::OK, &json!({"id": id.to_string(), "url": format!("{base}/ws/{id}")})))
+}
+
+/// `DELETE /register/{id}`: the id is a secret, so that knowing it is all it takes; but a wrong credential is refused
+/// here as anywhere.
+pub async fn unregister(id: String, call: Arc<Call>) -> Result<Response, Refusal> {
+    Params::none(&call.uri)?;
+    call.identify(&call.snapshot).await?;
+    match call.live().registrations.remove(&id, Instant::now()) {
+        true => Ok(answer::empty(StatusCode::NO_CONTENT)),
+        false => Err(Refusal::NoRegistration),
+    }
 }
 
 fn parse(body: &bytes::Bytes, depth: usize) -> Result<Request, Refusal> {

@@ -3,12 +3,13 @@
 use warp::filters::BoxedFilter;
 use warp::http::Method;
 use warp::reply::Response;
-use warp::{Filter, path};
+use warp::{Filter, Rejection, path};
 
 use crate::http::Side;
 use crate::http::call::{Call, Methods, call};
 use crate::http::{answer, events, health, history, publish, register, topics, upgrade};
 use crate::plugin::Protocol;
+use crate::problem::Refusal;
 use crate::telemetry::stats::Route;
 
 /// Everything under `server.listen`. Refusals and what no route takes are answered too.
@@ -27,20 +28,19 @@ pub fn public(protocols: &'static [&'static dyn Protocol]) -> BoxedFilter<(Respo
     let open = path!("ws")
         .and(call(Route::WebSocket, Methods::GetAndHead))
         .and(upgrade::pending())
-        .then(move |call, pending| async move { answer::either(upgrade::upgrade(&call, pending, None, protocols)) });
+        .map(move |call, pending| upgrade::upgrade(&call, pending, None, protocols));
     let open_registered = path!("ws" / String)
         .and(call(Route::WebSocket, Methods::GetAndHead))
         .and(upgrade::pending())
-        .then(move |id: String, call, pending| async move {
-            answer::either(upgrade::upgrade(&call, pending, Some(id), protocols))
-        });
+        .map(move |id: String, call, pending| upgrade::upgrade(&call, pending, Some(id), protocols));
     let register =
         path!("register").and(call(Route::Register, Methods::Post)).and(warp::body::stream()).then(register::register);
     let unregister =
         path!("register" / String).and(call(Route::Unregister, Methods::Delete)).then(register::unregister);
-    let stream = path!("events").and(call(Route::Events, Methods::Get)).then(events::open);
-    let stream_registered =
-        path!("events" / String).and(call(Route::Events, Methods::Get)).then(events::open_registered);
+    let stream = path!("events").and(call(Route::Events, Methods::Get)).then(|call| events::open(None, call));
+    let stream_registered = path!("events" / String)
+        .and(call(Route::Events, Methods::Get))
+        .then(|id: String, call| events::open(Some(id), call));
     let history = path!("history" / String).and(call(Route::History, Methods::GetAndHead)).then(history::show);
     let list = path!("topics").and(call(Route::Topics, Methods::GetAndHead)).then(topics::list);
     let show = path!("topics" / String).and(call(Route::Topics, Methods::GetAndHead)).then(topics::show);
@@ -51,16 +51,16 @@ pub fn public(protocols: &'static [&'static dyn Protocol]) -> BoxedFilter<(Respo
     let facts = list.or(show).unify().or(schema).unify().or(probes()).unify();
     let streams = stream.or(stream_registered).unify().or(history).unify();
     // They are tried in this order: first those of whom there may be a crowd.
-    sockets
-        .or(messages)
-        .unify()
-        .or(streams)
-        .unify()
-        .or(facts)
-        .unify()
-        .recover(|rejection| async move { Ok::<_, warp::Rejection>(answer::rejected(rejection)) })
-        .unify()
-        .boxed()
+    answered(sockets.or(messages).unify().or(streams).unify().or(facts).unify())
+}
+
+/// Routes with what they refuse answered, and what no route takes.
+pub fn answered<F>(routes: F) -> BoxedFilter<(Response,)>
+where
+    F: Filter<Extract = (Result<Response, Refusal>,), Error = Rejection> + Clone + Send + Sync + 'static,
+{
+    let recovered = |rejection| async move { Ok::<_, Rejection>(answer::rejected(rejection)) };
+    routes.map(answer::either).recover(recovered).unify().boxed()
 }
 
 /// The topic of a `POST /publish/{topic}`, which goes to the handler of that route without the filters: it is asked by
@@ -72,7 +72,7 @@ pub fn published_topic(call: &Call) -> Option<&str> {
 }
 
 /// `GET /health` and `GET /ready`, on both listeners.
-pub fn probes() -> BoxedFilter<(Response,)> {
+pub fn probes() -> BoxedFilter<(Result<Response, Refusal>,)> {
     let health = path!("health").and(call(Route::Health, Methods::GetAndHead)).then(health::health);
     let ready = path!("ready").and(call(Route::Ready, Methods::GetAndHead)).then(health::ready);
     health.or(ready).unify().boxed()

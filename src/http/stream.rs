@@ -166,14 +166,13 @@ impl Events {
             error!(peer = %self.peer, ?error, "the store could not be read");
             Close::Internal
         })?;
-        if pulled.at_head {
-            self.subscriber.settle(pulled, 0);
+        let Some(pulled) = pulled else {
             if let Some(close) = self.subscriber.connection().ending() {
                 return Err(close);
             }
             self.subscriber.join();
             return Ok(None);
-        }
+        };
         match Step::new(&self.live, &Sse, &pulled, CHUNK) {
             Step::Send(frames) => {
                 delivery::count(&self.live, &pulled, frames.sendable);

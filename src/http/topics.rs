@@ -23,21 +23,7 @@ use crate::spelling::quoted;
 const BRACES: &AsciiSet = &CONTROLS.add(b'{').add(b'}');
 
 /// `GET /topics`
-pub async fn list(call: Arc<Call>) -> Response {
-    answer::either(try_list(&call).await)
-}
-
-/// `GET /topics/{topic}`: of a declared name or of a concrete topic.
-pub async fn show(topic: String, call: Arc<Call>) -> Response {
-    answer::either(try_show(&topic, &call).await)
-}
-
-/// `GET /topics/{topic}/schema`: the schema as a document.
-pub async fn schema(topic: String, call: Arc<Call>) -> Response {
-    answer::either(try_schema(&topic, &call).await)
-}
-
-async fn try_list(call: &Call) -> Result<Response, Refusal> {
+pub async fn list(call: Arc<Call>) -> Result<Response, Refusal> {
     Params::none(&call.uri)?;
     let snapshot = &call.snapshot;
     let principal = call.identify(snapshot).await?;
@@ -48,19 +34,21 @@ async fn try_list(call: &Call) -> Result<Response, Refusal> {
     Ok(answer::json(StatusCode::OK, &json!({"topics": topics})))
 }
 
-async fn try_show(topic: &str, call: &Call) -> Result<Response, Refusal> {
+/// `GET /topics/{topic}`: of a declared name or of a concrete topic.
+pub async fn show(topic: String, call: Arc<Call>) -> Result<Response, Refusal> {
     Params::none(&call.uri)?;
     let snapshot = &call.snapshot;
     let principal = call.identify(snapshot).await?;
-    let rules = find(topic, snapshot, &principal)?;
+    let rules = find(&topic, snapshot, &principal)?;
     Ok(answer::json(StatusCode::OK, &shown(snapshot, &rules)))
 }
 
-async fn try_schema(topic: &str, call: &Call) -> Result<Response, Refusal> {
+/// `GET /topics/{topic}/schema`: the schema as a document.
+pub async fn schema(topic: String, call: Arc<Call>) -> Result<Response, Refusal> {
     Params::none(&call.uri)?;
     let snapshot = &call.snapshot;
     let principal = call.identify(snapshot).await?;
-    let rules = find(topic, snapshot, &principal)?;
+    let rules = find(&topic, snapshot, &principal)?;
     let text = serde_json::to_vec(rules.schema.document()).expect("a schema is JSON");
     Ok(answer::typed(StatusCode::OK, "application/schema+json", text))
 }

@@ -21,6 +21,7 @@ use warp::reply::Response;
 use crate::http::answer;
 use crate::http::call::Call;
 use crate::http::credential;
+use crate::http::handshake::{accept_key, is_key};
 use crate::http::query::Params;
 use crate::live::Live;
 use crate::plugin::Protocol;
@@ -28,7 +29,6 @@ use crate::problem::Refusal;
 use crate::server::http_socket::HttpSocket;
 use crate::server::socket::Socket;
 use crate::ws;
-use crate::ws::handshake::{accept_key, is_key};
 use crate::ws::opening::{Opening, Upgraded};
 
 /// Extracts the upgrade that hyper offers, if the request asked for one.

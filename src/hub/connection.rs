@@ -188,8 +188,8 @@ impl Connection {
         }
     }
 
-    /// Says how many bytes were handed over to HTTP for this connection and have not left.
-    pub fn set_http_bytes(&self, bytes: usize) {
+    /// Says how many bytes were handed over elsewhere for this connection and have not left.
+    pub fn set_outside_bytes(&self, bytes: usize) {
         let mut wire = self.wire();
         wire.cold.outside = bytes;
         wire.cold.account();
@@ -259,7 +259,7 @@ impl Wire {
         self.cold.fallen.take()
     }
 
-    /// As [`Self::write`], for a fan-out: by the system call alone, where that is possible. The runtime is not asked first
+    /// As [`Self::write_now`], for a fan-out: by the system call alone, where that is possible. The runtime is not asked first
     /// whether the socket was writable when it last looked: that stands in memory of its own, cold for each of thousands
     /// of connections, and mostly it is. One that is full is its task's to wait for.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Written {
@@ -269,12 +269,17 @@ impl Wire {
             Some(Ok(n)) => Written::Part(n),
             Some(Err(error)) if matches!(error.kind(), Interrupted | WouldBlock) => Written::Part(0),
             Some(Err(_)) => Written::Broken,
-            None => self.write(&mut Context::from_waker(Waker::noop()), bytes),
+            None => self.write_now(bytes),
         }
     }
 
-    /// Writes as much as the socket takes without waiting.
-    pub(super) fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Written {
+    /// Writes as much as the socket takes at once. Only tried: whoever finds it full waits in [`Connection::poll_rest`], with a
+    /// waker.
+    pub(super) fn write_now(&mut self, bytes: &[u8]) -> Written {
+        self.write(&mut Context::from_waker(Waker::noop()), bytes)
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Written {
         let mut done = 0;
         while done < bytes.len() {
             match Pin::new(&mut self.io).poll_write(cx, &bytes[done..]) {

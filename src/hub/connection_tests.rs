@@ -25,7 +25,7 @@ async fn a_peer_that_takes_the_rest_bit_by_bit_makes_progress() {
     let (near, mut far) = duplex(4);
     let connection = Connection::new(near, Arc::default());
     let mut cx = Context::from_waker(Waker::noop());
-    assert_eq!(connection.wire().write(&mut cx, b"12345678"), Written::Part(4));
+    assert_eq!(connection.wire().write_now(b"12345678"), Written::Part(4));
     connection.wire().keep(b"5678");
     assert!(connection.poll_rest(&mut cx, || 5).is_pending());
     assert_eq!(connection.progress(), 0, "nothing was taken");

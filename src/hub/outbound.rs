@@ -24,7 +24,7 @@ pub enum Step {
     Serve,
     /// Take no new subscribers.
     Refuse,
-    /// And drop those that are the furthest behind.
+    /// And drop answers, then the subscribers that are the furthest behind.
     Drop,
 }
 

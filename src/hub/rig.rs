@@ -112,7 +112,7 @@ impl Member {
 
     pub(super) fn subscribe(&mut self, topics: &[&str]) {
         let pattern = |topic: &&str| (Pattern::parse(topic).expect("a name"), After::Live);
-        self.subscriber.subscribe(topics.iter().map(pattern).collect(), None);
+        self.subscriber.subscribe(topics.iter().map(pattern).collect());
     }
 
     /// What was written to it.
@@ -143,9 +143,7 @@ impl Member {
         self.read();
         loop {
             let pulled = self.subscriber.pull().now_or_never().expect("from the window").expect("it can be read");
-            if pulled.at_head {
-                return;
-            }
+            let Some(pulled) = pulled else { return };
             let messages = pulled.items.iter().filter_map(|(item, _)| match item {
                 Item::Message(message) => Some(message.record.seq),
                 _ => None,

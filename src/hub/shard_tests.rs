@@ -109,7 +109,7 @@ fn a_shard_of_one_member_makes_room_too_while_messages_keep_coming() {
     let (busy, written) = (Arc::new(OnceLock::new()), Arc::new(AtomicUsize::new(0)));
     let mut member = hub.subscriber(Busy { hub: busy.clone(), written: written.clone() }, &Number);
     assert!(busy.set(hub.clone()).is_ok());
-    member.subscribe(vec![(Pattern::parse("a").expect("a name"), After::Live)], None);
+    member.subscribe(vec![(Pattern::parse("a").expect("a name"), After::Live)]);
     assert!(member.join());
     append(&hub, &["a"]);
     let mut run = pin!(hub.shards[0].run(&hub));
@@ -218,7 +218,7 @@ fn a_list_goes_when_somebody_else_wants_the_topic_and_when_somebody_on_it_goes_o
 fn whoever_has_no_socket_is_handed_over() {
     let (hub, mut scratch) = (hub(1), Scratch::default());
     let mut subscriber = hub.subscriber(NoSocket, &Number);
-    subscriber.subscribe(vec![(Pattern::parse("a").expect("a name"), After::Live)], None);
+    subscriber.subscribe(vec![(Pattern::parse("a").expect("a name"), After::Live)]);
     for pass in 0..2 {
         assert!(subscriber.join());
         append(&hub, &["a"]);
@@ -229,7 +229,7 @@ fn whoever_has_no_socket_is_handed_over() {
         }
         assert!(scratch.list.groups.iter().all(|group| group.batch.is_none()));
         assert!(!subscriber.is_live());
-        let pulled = subscriber.pull().now_or_never().expect("from the window").expect("it can be read");
+        let Some(Ok(Some(pulled))) = subscriber.pull().now_or_never() else { panic!("from the window") };
         assert_eq!(pulled.items.len(), 1);
         subscriber.settle(pulled, 1);
     }
@@ -325,8 +325,8 @@ fn what_a_command_costs_grows_as_the_list_that_it_names() {
         let once = || {
             let mut subscriber = hub.subscriber(NoSocket, &Number);
             let began = Instant::now();
-            subscriber.subscribe(list().map(|name| (name, After::Live)).collect(), None);
-            subscriber.subscribe(list().map(|name| (name, After::Earliest)).collect(), None);
+            subscriber.subscribe(list().map(|name| (name, After::Live)).collect());
+            subscriber.subscribe(list().map(|name| (name, After::Earliest)).collect());
             subscriber.unsubscribe(&list().collect::<Vec<_>>());
             began.elapsed()
         };
@@ -341,7 +341,7 @@ fn what_a_command_costs_grows_as_the_list_that_it_names() {
 fn who_is_dropped_may_have_held_more_than_is_held_by_now() {
     let hub = hub(1);
     let slow = [(); 2].map(|()| hub.subscriber(NoSocket, &Number));
-    slow.iter().for_each(|slow| slow.connection().set_http_bytes(100));
+    slow.iter().for_each(|slow| slow.connection().set_outside_bytes(100));
     hub.outbound.change(150, 0);
     assert_eq!(hub.shed(10), 1);
 }

@@ -8,7 +8,6 @@ mod pull;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::task::Context;
 
 use crate::footprint::in_list;
 use crate::hub::Hub;
@@ -78,8 +77,6 @@ pub struct Pulled {
     pub items: Vec<(Item, Cursor)>,
     /// The cursor behind everything that was looked at.
     pub end: Cursor,
-    /// There was nothing: the cursor is at the head.
-    pub at_head: bool,
 }
 
 impl Subscriber {
@@ -118,8 +115,7 @@ impl Subscriber {
     }
 
     /// Subscribes to all of these, moving those that were subscribed before; of one that is named twice the last counts.
-    /// When everything up to now has been sent, `synced` is told with the id, if one is given.
-    pub fn subscribe(&mut self, mut list: Vec<(Pattern, After)>, synced: Option<Option<CommandId>>) {
+    pub fn subscribe(&mut self, mut list: Vec<(Pattern, After)>) {
         let stood = self.take_back();
         let mut named = HashSet::with_capacity(list.len());
         list.reverse();
@@ -144,9 +140,6 @@ impl Subscriber {
             }
             self.subscriptions.push(Subscription { pattern, floor: floor.unwrap_or(0) });
         }
-        if let Some(id) = synced {
-            self.schedule_synced(head, id);
-        }
         self.index();
     }
 
@@ -155,16 +148,17 @@ impl Subscriber {
     pub fn refresh_position(&mut self) -> bool {
         let due = self.hub.others_passed(self.told) && !self.subscriptions.is_empty() && self.is_live();
         if due {
-            self.take_back();
-            self.schedule_synced(self.hub.head().seq, None);
+            self.tell_synced(None);
         }
         due
     }
 
-    fn schedule_synced(&mut self, head: Seq, id: Option<CommandId>) {
-        self.told = head;
-        let position = Position { epoch: self.hub.epoch(), seq: head };
-        self.replay.get_or_insert_default().schedule(head, Notice::Synced { id, position });
+    /// Has `synced` told, with the id if there is one, when everything up to now has been sent.
+    pub fn tell_synced(&mut self, id: Option<CommandId>) {
+        self.take_back();
+        let position = Position { epoch: self.hub.epoch(), seq: self.hub.head().seq };
+        self.told = position.seq;
+        self.replay.get_or_insert_default().schedule(position.seq, Notice::Synced { id, position });
     }
 
     /// Sets the cursor back, for one merged replay: what was subscribed before goes on from where it stood.
@@ -285,12 +279,12 @@ impl Subscriber {
     ///
     /// # Errors
     /// [`Dead`].
-    pub fn write(&mut self, cx: &mut Context<'_>, batch: &Batch) -> Result<usize, Dead> {
+    pub fn write(&mut self, batch: &Batch) -> Result<usize, Dead> {
         let mut wire = self.connection.wire();
         let held = wire.release();
         let written = match held.len() {
-            0 => wire.write(cx, batch.bytes()),
-            _ => wire.write(cx, &[&held, &batch.bytes()[..]].concat()),
+            0 => wire.write_now(batch.bytes()),
+            _ => wire.write_now(&[&held, &batch.bytes()[..]].concat()),
         };
         let taken = match written {
             Written::All => batch.len(),
@@ -300,10 +294,11 @@ impl Subscriber {
                 wire.keep(batch.first());
                 1
             }
-            Written::Part(n) => batch.cut(n - held.len()).map_or(0, |(rest, frames)| {
+            Written::Part(n) => {
+                let (rest, frames) = batch.cut(n - held.len()).expect("more than what was held is written");
                 wire.keep(rest);
                 frames
-            }),
+            }
         };
         self.connection.progressed(self.hub.clock());
         Ok(taken)
@@ -318,14 +313,14 @@ impl Subscriber {
     }
 
     /// Writes a short answer now, or behind what is left over. A live connection whose socket is full falls behind.
-    pub fn reply(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Written {
+    pub fn reply(&mut self, bytes: &[u8]) -> Written {
         let connection = self.connection.clone();
         let mut wire = connection.wire();
         if !wire.is_clear() {
             wire.keep(bytes);
             return Written::Part(0);
         }
-        let written = wire.write(cx, bytes);
+        let written = wire.write_now(bytes);
         if let Written::Part(n) = written {
             wire.keep(&bytes[n..]);
             connection.progressed(self.hub.clock());

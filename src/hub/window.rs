@@ -15,6 +15,9 @@ const MARKS: usize = 1_024;
 /// Names in all marks together, beyond which older ones become one as well.
 const NAMES_IN_ALL: usize = 65_536;
 
+/// Messages that go in a turn when it is made smaller, with everybody waiting who publishes or reads.
+const IN_A_TURN: usize = 1_000;
+
 /// A bounded view of the log's end.
 pub struct Window {
     inner: Mutex<Inner>,
@@ -95,11 +98,21 @@ impl Window {
         }
     }
 
-    /// Sets another limit, in bytes.
+    /// Sets another limit, in bytes. There may be millions of messages too many then: they go in turns, and are dropped while
+    /// nobody waits.
     pub fn resize(&self, limit: usize) {
+        while !self.resize_some(limit).is_empty() {}
+    }
+
+    /// One turn of it; answers what has gone. The limit comes down with each turn, so that no append does the rest at once.
+    fn resize_some(&self, limit: usize) -> Vec<Arc<Message>> {
         let mut inner = lock(&self.inner);
-        inner.limit = limit;
-        inner.shrink(0);
+        let mut gone = Vec::new();
+        while gone.len() < IN_A_TURN && inner.bytes > limit && inner.messages.len() > 1 {
+            gone.extend(inner.let_go());
+        }
+        inner.limit = if gone.is_empty() { limit } else { limit.max(inner.bytes) };
+        gone
     }
 
     /// The first mark that a reader at the cursor has not seen.
@@ -162,10 +175,15 @@ impl Inner {
     /// Keeps the newest so many, whatever their size: whoever keeps up finds a whole batch here.
     fn shrink(&mut self, newest: usize) {
         while self.bytes > self.limit && self.messages.len() > newest.max(1) {
-            let Some(message) = self.messages.pop_front() else { break };
-            self.bytes -= message.cost();
-            self.dropped = message.record.seq;
+            self.let_go();
         }
+    }
+
+    fn let_go(&mut self) -> Option<Arc<Message>> {
+        let message = self.messages.pop_front()?;
+        self.bytes -= message.cost();
+        self.dropped = message.record.seq;
+        Some(message)
     }
 }
 
@@ -173,7 +191,7 @@ impl Inner {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Fetch, MARKS, Window};
+    use super::{Fetch, IN_A_TURN, MARKS, Window};
     use crate::hub::entry::{Cursor, Mark, Message};
     use crate::lock::lock;
     use crate::message::Record;
@@ -202,6 +220,22 @@ mod tests {
         assert_eq!(holds(&window), [14, 15, 16]);
         window.resize(0);
         assert_eq!(holds(&window), [16], "the newest is kept whatever its size");
+    }
+
+    /// All went at once, with the lock held: every publisher and reader waited, of a window of gibibytes for seconds.
+    #[test]
+    fn what_a_smaller_window_has_no_room_for_goes_in_turns() {
+        let window = Window::new(usize::MAX, Cursor::default());
+        let all = 3 * IN_A_TURN as u64;
+        window.append((1..=all).map(message));
+        let holds = |window: &Window| lock(&window.inner).messages.len() as u64;
+        assert_eq!(window.resize_some(0).len(), IN_A_TURN);
+        window.append([message(all + 1)]);
+        assert_eq!(holds(&window), 2 * IN_A_TURN as u64, "an append makes room for itself alone");
+        window.resize(0);
+        assert_eq!(holds(&window), 1);
+        window.append([message(all + 2)]);
+        assert_eq!(holds(&window), 1, "the limit is what was asked for");
     }
 
     #[test]

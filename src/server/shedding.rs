@@ -1,5 +1,5 @@
 //! Keeps what slow readers hold within `limits.outbound`: looks ten times a second, which costs one load, and where it
-//! is too much drops the furthest behind. Refusing those who come is the business of whoever takes them.
+//! is too much drops answers, then the subscribers furthest behind. Refusing those who come is the business of whoever takes them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,13 @@ pub(super) async fn run(live: Arc<Live>) {
         let held = live.hub.outbound.held();
         match step {
             Step::Drop if before != step || dropped > 0 => {
-                warn!(held, budget, dropped, "over `limits.outbound`: the subscribers furthest behind are dropped");
+                warn!(
+                    held,
+                    budget,
+                    dropped,
+                    "over `limits.outbound`: dropped what slow readers hold, answers first, then the subscribers furthest \
+                     behind"
+                );
             }
             Step::Refuse if before != step => {
                 warn!(held, budget, "near `limits.outbound`: new subscribers are refused");

@@ -9,7 +9,6 @@ use sha2::Sha256;
 use crate::footprint::{in_list, in_table, text};
 use crate::name::{MAX_NAME, TopicName};
 use crate::plugin::{Draft, IdempotencyKey, MAX_KEY, Receipt, StoreError};
-use crate::store::Settings;
 use crate::time::Time;
 
 /// Keys that are forgotten in a turn, and at each append or new one where some have aged or are too many, with everybody
@@ -26,7 +25,8 @@ pub const KEY_BYTES: usize = in_table(size_of::<((IdempotencyKey, TopicName), Kn
     + text(MAX_KEY)
     + text(MAX_NAME);
 
-/// The idempotency keys of the last while, oldest first.
+/// The idempotency keys of the last while, oldest first; none until [`Keys::resize`] says how many.
+#[derive(Default)]
 pub(super) struct Keys {
     window: Duration,
     /// The window of the newest configuration where that is shorter: in force once the older keys have been forgotten, in turns.
@@ -65,11 +65,6 @@ impl Digests {
 pub(super) struct Reused;
 
 impl Keys {
-    pub(super) fn new(settings: &Settings) -> Self {
-        let (window, limit) = (settings.key_window, settings.keys);
-        Self { window, shrinks_to: window, limit, known: HashMap::new(), order: VecDeque::new() }
-    }
-
     pub(super) fn find(&self, draft: &Draft, digest: Option<Digest>, now: Time) -> Result<Option<Receipt>, Reused> {
         let Some((key, digest)) = draft.key.as_ref().zip(digest) else { return Ok(None) };
         match self.known.get(&(key.clone(), draft.topic.clone())) {

@@ -14,15 +14,15 @@ use crate::lock::lock;
 use crate::message::{Epoch, Record, Seq};
 use crate::name::{Pattern, TopicName};
 use crate::plugin::{BoxFuture, Draft, Follower, Page, Query, Receipt, Retention, Store, StoreError};
+use crate::store::Kind;
 use crate::store::idempotency::{Digests, Keys, Reused, same_key_twice};
 use crate::store::reading::read;
 use crate::store::ring::Rules;
 use crate::store::rings::Rings;
-use crate::store::{Kind, Settings};
 use crate::time::Time;
 
 /// In this process's memory: a restart begins a new log, and says so by a new epoch.
-pub const KIND: Kind = Kind { name: "memory", build: |settings| Arc::new(MemoryStore::new(settings)) };
+pub const KIND: Kind = Kind { name: "memory", build: || Arc::new(MemoryStore::default()) };
 
 /// A clock that steps back by no more than so many milliseconds is waited for, so that times follow the order of the log.
 const STEP_BACK: i64 = 60_000;
@@ -39,29 +39,19 @@ pub(super) struct Log {
     time: Time,
     rules: Arc<Directory<Arc<Rules>>>,
     pub(super) rings: Rings,
-    /// Concrete topics of each family that have a ring.
-    families: HashMap<Arc<str>, usize>,
     keys: Keys,
 }
 
+/// A new, empty log with an epoch of its own.
+impl Default for MemoryStore {
+    fn default() -> Self {
+        let epoch = Epoch(getrandom::u32().unwrap_or_else(|_| std::process::id()));
+        let (rules, rings, keys) = Default::default();
+        Self { epoch, log: Mutex::new(Log { head: 0, time: Time(0), rules, rings, keys }), follower: OnceLock::new() }
+    }
+}
+
 impl MemoryStore {
-    /// A new, empty log with an epoch of its own.
-    pub fn new(settings: &Settings) -> Self {
-        Self::with_epoch(Epoch(getrandom::u32().unwrap_or_else(|_| std::process::id())), settings)
-    }
-
-    fn with_epoch(epoch: Epoch, settings: &Settings) -> Self {
-        let log = Log {
-            head: 0,
-            time: Time(0),
-            rules: Arc::default(),
-            rings: Rings::default(),
-            families: HashMap::new(),
-            keys: Keys::new(settings),
-        };
-        Self { epoch, log: Mutex::new(log), follower: OnceLock::new() }
-    }
-
     pub(super) fn log(&self) -> MutexGuard<'_, Log> {
         lock(&self.log)
     }
@@ -177,18 +167,14 @@ impl Log {
             if known.is_some() || self.rings.place(draft.topic.as_str()).is_some() {
                 continue;
             }
-            let Some(Retention { declared, topics, .. }) =
-                self.rules.resolve(&draft.topic).map(|rules| &rules.retention)
-            else {
-                continue;
-            };
+            let Some(rules) = self.rules.resolve(&draft.topic) else { continue };
+            let Retention { declared, topics, .. } = &rules.retention;
             if declared.is_exact() {
                 continue;
             }
             let fresh = new_topics.entry(declared.as_str()).or_default();
             fresh.insert(&draft.topic);
-            let existing = self.families.get(declared.as_str()).copied().unwrap_or(0);
-            if existing + fresh.len() > *topics {
+            if rules.topics() + fresh.len() > *topics {
                 return Err(StoreError::FamilyFull(index));
             }
         }
@@ -204,10 +190,6 @@ impl Log {
         let record = record(topic.clone());
         match self.rules.resolve(&topic).cloned() {
             Some(rules) => {
-                let declared = &rules.retention.declared;
-                if !declared.is_exact() {
-                    *self.families.entry(declared.as_str().into()).or_default() += 1;
-                }
                 let place = self.rings.open(topic, rules);
                 self.rings.push(place, |_| record)
             }
@@ -222,14 +204,9 @@ impl Log {
     /// Answers what counted before.
     fn retain(&mut self, rules: Arc<Directory<Arc<Rules>>>) -> Arc<Directory<Arc<Rules>>> {
         let before = std::mem::replace(&mut self.rules, rules);
-        self.families.clear();
         let gone = self.rings.each(|ring, order| {
             let Some(rules) = self.rules.resolve(&ring.topic) else { return true };
             ring.retain(rules.clone(), order);
-            let declared = &rules.retention.declared;
-            if !declared.is_exact() {
-                *self.families.entry(declared.as_str().into()).or_default() += 1;
-            }
             false
         });
         gone.into_iter().for_each(|place| self.rings.forget(place, self.head));
@@ -245,13 +222,7 @@ impl Log {
             ring.expire(now, order);
             ring.is_empty() && ring.declared().is_some_and(|declared| !declared.is_exact())
         });
-        for place in idle {
-            let declared = self.rings.ring(place).and_then(|ring| ring.declared());
-            if let Some(count) = declared.and_then(|declared| self.families.get_mut(declared.as_str())) {
-                *count -= 1;
-            }
-            self.rings.forget(place, self.head);
-        }
+        idle.into_iter().for_each(|place| self.rings.forget(place, self.head));
         true
     }
 }

@@ -6,7 +6,6 @@ use super::{Digests, Log, MemoryStore};
 use crate::name::{Pattern, TopicName};
 use crate::plugin::{Draft, IdempotencyKey, Page, Query, Receipt, Retention, Store};
 use crate::schema::Payload;
-use crate::store::Settings;
 use crate::time::Time;
 
 const MINUTE: i64 = 60_000;
@@ -14,7 +13,8 @@ const HOUR: i64 = 60 * MINUTE;
 
 /// A log that keeps messages of `a` and of the family `f.{x}` for an hour, and keys for five minutes.
 fn store() -> MemoryStore {
-    let store = MemoryStore::new(&Settings { key_window: Duration::from_secs(300), keys: 100 });
+    let store = MemoryStore::default();
+    store.remember(100, Duration::from_secs(300));
     let age = Duration::from_secs(3_600);
     let rules = ["a", "f.{x}"].map(|name| {
         let declared = Pattern::parse(name).expect("a name");

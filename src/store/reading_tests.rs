@@ -6,14 +6,13 @@ use crate::directory::Directory;
 use crate::name::{Pattern, TopicName};
 use crate::plugin::{Draft, Page, Query, Retention, Store};
 use crate::schema::Payload;
-use crate::store::Settings;
 use crate::store::memory::MemoryStore;
 
 const TOPICS: usize = 10_000;
 
 /// Ten thousand topics, each with some messages, of which so many are kept.
 fn store(messages: usize, count: usize) -> MemoryStore {
-    let store = MemoryStore::new(&Settings { key_window: Duration::from_secs(300), keys: 1 });
+    let store = MemoryStore::default();
     let declared = Pattern::parse("f.{x}.{y}").expect("a family");
     let age = Duration::from_secs(3_600);
     let rules = Retention { count, bytes: 1_000, age, declared: declared.clone(), topics: TOPICS };

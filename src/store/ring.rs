@@ -28,6 +28,8 @@ pub(super) struct Rules {
     /// Bytes of payload that they retain now, so that no scrape of the metrics has to look at each. Changed only with the log's
     /// lock held.
     bytes: AtomicUsize,
+    /// Concrete topics that have a ring. Changed as the bytes are.
+    topics: AtomicUsize,
 }
 
 /// The newest messages of a topic, bounded by count, bytes of payload and age.
@@ -43,12 +45,25 @@ pub(super) struct Ring {
 
 impl Rules {
     pub(super) fn new(retention: Retention) -> Self {
-        Self { retention, bytes: AtomicUsize::new(0) }
+        Self { retention, bytes: AtomicUsize::new(0), topics: AtomicUsize::new(0) }
     }
 
     /// Bytes of payload retained now.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Concrete topics that have a ring now.
+    pub(super) fn topics(&self) -> usize {
+        self.topics.load(Ordering::Relaxed)
+    }
+
+    fn enter(&self) {
+        self.topics.store(self.topics() + 1, Ordering::Relaxed);
+    }
+
+    fn leave(&self) {
+        self.topics.store(self.topics() - 1, Ordering::Relaxed);
     }
 
     fn add(&self, bytes: usize) {
@@ -78,8 +93,10 @@ impl Ring {
 
     /// Applies rules that may allow less than the last.
     pub(super) fn retain(&mut self, rules: Arc<Rules>, order: &mut Order) {
+        rules.enter();
         rules.add(self.bytes);
         if let Some(before) = self.rules.replace(rules) {
+            before.leave();
             before.sub(self.bytes);
         }
         self.shrink(order);
@@ -90,7 +107,7 @@ impl Ring {
         while !self.records.is_empty() {
             self.evict(order);
         }
-        self.rules = None;
+        self.rules.take().iter().for_each(|rules| rules.leave());
         self.records = VecDeque::new();
     }
 

@@ -17,7 +17,6 @@ use crate::principal::Principal;
 use crate::problem::{Rate, Refusal};
 use crate::schema::json::line_and_column;
 use crate::snapshot::Snapshot;
-use crate::telemetry::log_refused;
 use crate::ws::ending::Ending;
 use crate::ws::task::{MAX_MALFORMED, Reply, Task};
 
@@ -147,7 +146,8 @@ impl Task {
             let what = "the list of what waits for its `synced`";
             return self.refuse(id, Refusal::TooMany { what, limit: "subscriptions", most });
         }
-        self.subscriber.subscribe(list, Some(id.clone()));
+        self.subscriber.subscribe(list);
+        self.subscriber.tell_synced(id.clone());
         // Told now that no shard can write before it what is subscribed, in one write with what comes first.
         self.tell_with_next(&Notice::Ok { id, message: None })?;
         self.judge_again()
@@ -175,8 +175,10 @@ impl Task {
             let new = patterns.iter().filter(|p| !standing.contains(p));
             (gone, new.map(|pattern| (pattern.clone(), After::Live)).collect())
         };
-        self.subscriber.unsubscribe(&gone);
-        self.subscriber.subscribe(new, None);
+        if !gone.is_empty() {
+            self.subscriber.unsubscribe(&gone);
+        }
+        self.subscriber.subscribe(new);
         self.tell(&Notice::Ok { id: None, message: None })?;
         self.judge_again()
     }
@@ -194,7 +196,6 @@ impl Task {
         match ingest::publish(&self.live, snapshot, publisher, &publication).await {
             Ok(message) => self.tell(&Notice::Ok { id, message: Some(message) }),
             Err(refusal) => {
-                log_refused(publication.topic.as_str(), Some(principal), self.peer, &refusal);
                 let refusal = match refusal {
                     // In the command, which may have such a member too.
                     Refusal::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer: format!("/data{pointer}") },

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use crate::close::Close;
 use crate::evaluate::{self, Remaining};
 use crate::hub::entry::Mark;
-use crate::name::Pattern;
 use crate::notice::After;
 use crate::principal::Principal;
 use crate::snapshot::Snapshot;
@@ -56,16 +55,18 @@ impl Task {
 
     /// Subscribes to what was registered, as far as it still may. Where nothing is left it stays, as who was connected when
     /// that was lost: a reload may give it back.
-    pub(super) fn take_up(&mut self, registered: &[Pattern]) -> Result<(), Ending> {
+    pub(super) fn take_up(&mut self) -> Result<(), Ending> {
+        let Some(registration) = self.seat.as_ref().map(|seat| seat.registration.clone()) else { return Ok(()) };
         let snapshot = self.live.snapshot();
         let Some(principal) = self.principal.as_deref() else { return Ok(()) };
-        let remaining = Remaining::new(&snapshot, principal, registered);
+        let remaining = Remaining::new(&snapshot, principal, &registration.topics);
         let position = self.subscriber.position();
         remaining.told(position).try_for_each(|notice| self.tell(&notice))?;
         if remaining.kept.is_empty() {
             return Ok(());
         }
-        self.subscriber.subscribe(remaining.kept.into_iter().map(|topics| (topics, After::Live)).collect(), Some(None));
+        self.subscriber.subscribe(remaining.kept.into_iter().map(|topics| (topics, After::Live)).collect());
+        self.subscriber.tell_synced(None);
         self.judge_again()
     }
 }

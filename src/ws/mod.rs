@@ -5,7 +5,6 @@
 mod command;
 mod ending;
 mod evaluate;
-pub mod handshake;
 pub mod opening;
 mod pump;
 mod task;
@@ -26,10 +25,12 @@ pub use crate::ws::task::Task;
 
 /// Opens one WebSocket: what comes back serves it; `None` where it has ended already.
 pub async fn open(live: Arc<Live>, upgraded: Upgraded<impl Io + 'static>, opening: Opening) -> Option<Box<Task>> {
-    let caller = match opening.refused {
-        _ if !live.hub.outbound.admits(live.snapshot().config.limits.outbound) => Err(Close::OverCapacity),
-        Some(close) => Err(close),
-        None => Box::pin(who(&live, &opening)).await,
+    let caller = if !live.hub.outbound.admits(live.snapshot().config.limits.outbound) {
+        Err(Close::OverCapacity)
+    } else if let Some(close) = opening.refused {
+        Err(close)
+    } else {
+        Box::pin(who(&live, &opening)).await
     };
     let subscriber = live.hub.subscriber(upgraded.socket, opening.protocol);
     subscriber.hold_back(upgraded.answer);

@@ -1,7 +1,6 @@
 //! Serving a connection that is behind: one step from the cursor towards the head.
 
 use std::future::poll_fn;
-use std::task::{Context, Waker};
 
 use tokio::time::timeout;
 use tracing::error;
@@ -45,16 +44,13 @@ impl Task {
     /// Sends what comes next; answers whether nothing did.
     async fn advance(&mut self) -> Result<bool, Ending> {
         let pulled = match self.subscriber.pull().await {
-            Ok(pulled) => pulled,
+            Ok(Some(pulled)) => pulled,
+            Ok(None) => return Ok(true),
             Err(error) => {
                 error!(connection = %self.id, ?error, "the store could not be read");
                 return Err(Close::Internal.into());
             }
         };
-        if pulled.at_head {
-            self.subscriber.settle(pulled, 0);
-            return Ok(true);
-        }
         self.deliver(pulled)?;
         // Where all of it is for others nothing is written, and nothing else lets other tasks run.
         tokio::task::consume_budget().await;
@@ -80,8 +76,7 @@ impl Task {
     /// Answers how many items are sent; the rest of the frame that was begun is kept.
     fn write(&mut self, frames: &Frames) -> Result<usize, Ending> {
         let Some(batch) = frames.batch() else { return Ok(frames.sendable) };
-        let mut cx = Context::from_waker(Waker::noop());
-        let taken = self.subscriber.write(&mut cx, &batch)?;
+        let taken = self.subscriber.write(&batch)?;
         Ok(frames.items_in(taken))
     }
 }

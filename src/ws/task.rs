@@ -78,10 +78,10 @@ pub struct Task {
     _permit: Permit,
 }
 
-/// What became of the answer to the last command.
+/// Whether what the task itself has said has left.
 #[derive(PartialEq)]
 pub(super) enum Reply {
-    /// It has left, or there was none.
+    /// It has, or there was none.
     Sent,
     /// It waits for what is pulled next, to go out with it.
     GoesWithNext,
@@ -154,11 +154,9 @@ impl Task {
             commands: limits.commands,
             generation: snapshot.generation,
         };
-        let mut registered = Vec::new();
         match caller? {
             Caller::Known(principal) => self.become_principal(principal)?,
             Caller::Registered(principal, seat) => {
-                registered.clone_from(&seat.registration.topics);
                 self.seat = Some(seat);
                 self.become_principal(principal)?;
             }
@@ -171,7 +169,7 @@ impl Task {
             }
         }
         self.tell(&hello)?;
-        self.take_up(&registered)?;
+        self.take_up()?;
         self.parse(&mut head.to_vec());
         Ok(())
     }
@@ -248,8 +246,9 @@ impl Task {
             match subscriber.connection().poll_rest(cx, taken) {
                 Poll::Ready(Ok(())) => {
                     self.reply = Reply::Sent;
-                    // However long it has to catch up: what it says meanwhile tells that it lives.
-                    return Poll::Ready(match self.poll_read(cx) {
+                    // However long it has to catch up: what it says meanwhile tells that it lives. What it has said comes first.
+                    let read = if self.arrived.is_empty() { self.poll_read(cx) } else { Poll::Pending };
+                    return Poll::Ready(match read {
                         Poll::Ready(Err(ending)) => Next::End(ending),
                         Poll::Ready(Ok(())) | Poll::Pending => Next::Pump,
                     });
@@ -334,9 +333,7 @@ impl Task {
     }
 
     pub(super) fn send(&mut self, bytes: Bytes) -> Result<(), Ending> {
-        // Only tried: on a full socket the next poll waits, with a waker of its own.
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        let written = self.subscriber.reply(&mut cx, &bytes);
+        let written = self.subscriber.reply(&bytes);
         if matches!(written, Written::Part(_)) && self.reply == Reply::Sent {
             self.reply = Reply::Unsent;
         }

@@ -7,7 +7,7 @@ use relay::directory::Directory;
 use relay::message::{Epoch, Seq};
 use relay::name::Pattern;
 use relay::plugin::{BoxFuture, Draft, Follower, Page, Query, Receipt, Retention, Store, StoreError};
-use relay::store::{KINDS, Settings};
+use relay::store::KINDS;
 use relay::time::Time;
 
 /// What is done before each of these calls; one that fails does not reach the log.
@@ -35,7 +35,7 @@ pub struct Surrounded<A>(Arc<dyn Store>, pub A);
 impl<A> Surrounded<A> {
     /// A new, empty log.
     pub fn new(around: A) -> Arc<Self> {
-        Arc::new(Self((KINDS[0].build)(&Settings { key_window: Duration::from_secs(300), keys: 10 }), around))
+        Arc::new(Self((KINDS[0].build)(), around))
     }
 }
 

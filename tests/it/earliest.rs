@@ -14,7 +14,7 @@ use relay::notice::{After, GapReason, Notice};
 use relay::plugin::{Draft, Retention, Store};
 use relay::protocol::relay_v1::RelayV1;
 use relay::schema::Payload;
-use relay::store::{KINDS, Settings};
+use relay::store::KINDS;
 
 /// Messages and gaps, as seqs.
 #[derive(Debug, PartialEq)]
@@ -46,10 +46,7 @@ async fn publish(store: &Arc<dyn Store>, count: usize) {
 async fn read(subscriber: &mut Subscriber) -> Vec<Told> {
     let mut told = Vec::new();
     loop {
-        let pulled = subscriber.pull().await.expect("memory can be read");
-        if pulled.at_head {
-            return told;
-        }
+        let Some(pulled) = subscriber.pull().await.expect("memory can be read") else { return told };
         told.extend(pulled.items.iter().filter_map(|(item, _)| match item {
             Item::Message(message) => Some(Told::Message(message.record.seq)),
             Item::Notice(Notice::Gap { from, to, reason, .. }) => Some(Told::Gap(from.seq, to.seq, *reason)),
@@ -65,13 +62,13 @@ async fn read(subscriber: &mut Subscriber) -> Vec<Told> {
 /// before the first page was read was taken for what had been gone before anybody asked, and nothing was told of it.
 #[tokio::test]
 async fn what_goes_between_the_subscribe_and_its_first_page_is_told() {
-    let settings = Settings { key_window: Duration::from_secs(300), keys: 1 };
     for kind in KINDS {
-        let store = (kind.build)(&settings);
+        let store = (kind.build)();
         let (declared, hub) = hub(&store, 1);
         publish(&store, 5).await;
         let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
-        subscriber.subscribe(vec![(declared, After::Earliest)], Some(None));
+        subscriber.subscribe(vec![(declared, After::Earliest)]);
+        subscriber.tell_synced(None);
         publish(&store, 8).await;
         let told = read(&mut subscriber).await;
         let expected = [
@@ -89,18 +86,17 @@ async fn what_goes_between_the_subscribe_and_its_first_page_is_told() {
 /// `relay.raw` was told to give up its position.
 #[tokio::test]
 async fn what_goes_while_it_is_being_read_is_told_as_lag() {
-    let settings = Settings { key_window: Duration::from_secs(300), keys: 1 };
     for kind in KINDS {
-        let store = (kind.build)(&settings);
+        let store = (kind.build)();
         let (topic, hub) = hub(&store, 400);
         publish(&store, 500).await;
         let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
         let position = Position { epoch: hub.epoch(), seq: 10 };
-        subscriber.subscribe(vec![(topic, After::Position(position))], None);
+        subscriber.subscribe(vec![(topic, After::Position(position))]);
         // The gap is shown, and is not sent yet: the next page shows it again.
-        let page = subscriber.pull().await.expect("memory can be read");
+        let page = subscriber.pull().await.expect("memory can be read").expect("a page");
         subscriber.settle(page, 0);
-        let page = subscriber.pull().await.expect("memory can be read");
+        let page = subscriber.pull().await.expect("memory can be read").expect("a page");
         let first = match &page.items[0].0 {
             Item::Notice(Notice::Gap { from, to, reason, .. }) => (from.seq, to.seq, *reason),
             _ => panic!("a gap comes first"),
@@ -118,16 +114,15 @@ async fn what_goes_while_it_is_being_read_is_told_as_lag() {
 /// was told as if it had been too slow for it, and `on_lag` closed it.
 #[tokio::test]
 async fn what_was_gone_when_it_was_asked_for_is_no_lag_of_who_came_before_the_first_message() {
-    let settings = Settings { key_window: Duration::from_secs(300), keys: 1 };
     for kind in KINDS {
         for (after, before) in [(None, None), (Some(2), Some(Told::Gap(2, 5, GapReason::Retention)))] {
-            let store = (kind.build)(&settings);
+            let store = (kind.build)();
             let (topic, hub) = hub(&store, 4);
             let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
             publish(&store, 9).await;
             let position = |seq| After::Position(Position { epoch: hub.epoch(), seq });
             let after = after.map_or(After::Earliest, position);
-            subscriber.subscribe(vec![(topic, after)], None);
+            subscriber.subscribe(vec![(topic, after)]);
             let told = read(&mut subscriber).await;
             let expected: Vec<_> = before.into_iter().chain((6..=9).map(Told::Message)).collect();
             assert_eq!(told, expected, "{}", kind.name);
@@ -138,14 +133,13 @@ async fn what_was_gone_when_it_was_asked_for_is_no_lag_of_who_came_before_the_fi
 /// Before that it had asked for nothing: what it was too slow for then is told as that.
 #[tokio::test]
 async fn what_goes_behind_a_window_that_had_it_all_is_lag() {
-    let settings = Settings { key_window: Duration::from_secs(300), keys: 1 };
     for kind in KINDS {
-        let store = (kind.build)(&settings);
+        let store = (kind.build)();
         let (topic, hub) = hub(&store, 1);
         let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
         publish(&store, 2).await;
-        subscriber.subscribe(vec![(topic, After::Earliest)], None);
-        let pulled = subscriber.pull().await.expect("the window has it");
+        subscriber.subscribe(vec![(topic, After::Earliest)]);
+        let pulled = subscriber.pull().await.expect("memory can be read").expect("the window has it");
         assert_eq!(pulled.items.len(), 2);
         subscriber.settle(pulled, 1);
         publish(&store, 7).await;

@@ -8,6 +8,7 @@ mod around;
 mod attacks;
 mod bench;
 mod budget;
+mod catching_up;
 mod cli;
 mod config;
 mod credentials;

@@ -182,7 +182,7 @@ async fn what_came_of_a_publish_is_told_however_little_room_there_is() {
     let mut peer = publish_a_list(&rig, "1").await;
     let (slow, _far) = duplex(64);
     let mut subscriber = rig.live.hub.subscriber(slow, &RelayV1);
-    subscriber.reply(&mut Context::from_waker(Waker::noop()), &[b'x'; 1_000]);
+    subscriber.reply(&[b'x'; 1_000]);
     until("a slow reader is dropped for it", || subscriber.connection().ending() == Some(Close::Shed)).await;
     assert_eq!(rig.live.hub.outbound.dropped.get(), 1, "the answer is not counted as dropped");
     let answer = peer.answer().await.expect("all of it");
@@ -210,7 +210,7 @@ async fn of_those_at_one_message_whoever_takes_nothing_goes_first() {
     for _ in 0..3 {
         let (near, far) = duplex(64);
         let mut subscriber = hub.subscriber(near, &RelayV1);
-        subscriber.reply(&mut cx, &[b'x'; 1_000]);
+        subscriber.reply(&[b'x'; 1_000]);
         pairs.push((subscriber, far));
     }
     let (reads, far) = &mut pairs[0];
@@ -234,7 +234,7 @@ async fn an_answer_that_can_be_asked_for_again_is_cut_before_a_subscriber_is_dro
     assert_eq!(rig.post("/publish/cats", "", "1").await.status, 200);
     let (slow, _far) = duplex(64);
     let mut subscriber = rig.live.hub.subscriber(slow, &RelayV1);
-    subscriber.reply(&mut Context::from_waker(Waker::noop()), &[b'x'; 1_000]);
+    subscriber.reply(&[b'x'; 1_000]);
     let body = format!("\"{}\"", "x".repeat(200 << 10));
     for _ in 0..4 {
         assert_eq!(rig.post("/publish/cats", "", &body).await.status, 200);

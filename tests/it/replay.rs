@@ -12,7 +12,7 @@ use relay::notice::After;
 use relay::plugin::{Draft, Retention, Store};
 use relay::protocol::relay_v1::RelayV1;
 use relay::schema::Payload;
-use relay::store::{KINDS, Settings};
+use relay::store::KINDS;
 use tokio::net::TcpStream;
 
 use crate::peer::Peer;
@@ -70,26 +70,26 @@ async fn a_websocket_that_reads_a_long_history_takes_little_memory() {
 #[tokio::test]
 async fn what_is_remembered_of_gaps_counts_as_what_a_slow_reader_holds_and_goes_as_it_reads() {
     const TOPICS: usize = 2_000;
-    let store = (KINDS[0].build)(&Settings { key_window: Duration::from_secs(300), keys: 1 });
+    let store = (KINDS[0].build)();
     let family = Pattern::parse("f.{x}").expect("a family");
     let age = Duration::from_secs(3_600);
     let rules = Retention { count: 1, bytes: 1_000, age, declared: family.clone(), topics: TOPICS };
     store.retain([(family, rules)].into_iter().collect::<Directory<_>>());
     let hub = Hub::new(store.clone(), Size { window: 0, ..Size::default() }, Directory::default());
     let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
-    subscriber.subscribe(vec![(Pattern::parse("f.*").expect("a pattern"), After::Live)], None);
+    subscriber.subscribe(vec![(Pattern::parse("f.*").expect("a pattern"), After::Live)]);
     for _ in 0..3 {
         append(&store, TOPICS).await;
     }
-    let first = subscriber.pull().await.expect("memory can be read");
+    let first = subscriber.pull().await.expect("memory can be read").expect("a page");
     assert_eq!(first.items.len(), TOPICS, "a gap for each; the window has the rest");
     subscriber.settle(first, 3);
     assert!((1..1_000).contains(&hub.outbound.held()), "three were told: {}", hub.outbound.held());
-    let again = subscriber.pull().await.expect("memory can be read");
+    let again = subscriber.pull().await.expect("memory can be read").expect("a page");
     assert_eq!(again.items.len(), TOPICS - 3, "those are not told again");
     subscriber.settle(again, TOPICS - 4);
     assert!(hub.outbound.held() > TOPICS * 24, "all but one were told: {}", hub.outbound.held());
-    let last = subscriber.pull().await.expect("memory can be read");
+    let last = subscriber.pull().await.expect("memory can be read").expect("a page");
     assert_eq!(last.items.len(), 1);
     subscriber.settle(last, 1);
     assert_eq!(hub.outbound.held(), 0, "it has passed them all");

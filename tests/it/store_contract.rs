@@ -12,10 +12,9 @@ use relay::message::{Record, Seq};
 use relay::name::{Pattern, TopicName, UserId};
 use relay::plugin::{Draft, Follower, IdempotencyKey, Page, Query, Receipt, Retention, Store, StoreError};
 use relay::schema::Payload;
-use relay::store::{KINDS, Settings};
+use relay::store::KINDS;
 use relay::time::Time;
 
-const SETTINGS: Settings = Settings { key_window: Duration::from_secs(300), keys: 3 };
 const HOUR: i64 = 3_600_000;
 
 /// One store of each kind, with rules for `a` and the family `f.{x}`.
@@ -23,7 +22,8 @@ fn stores() -> Vec<(&'static str, Arc<dyn Store>)> {
     let stores: Vec<_> = KINDS
         .iter()
         .map(|kind| {
-            let store = (kind.build)(&SETTINGS);
+            let store = (kind.build)();
+            store.remember(3, Duration::from_secs(300));
             store.retain(rules(&[("a", 10, 1_000), ("f.{x}", 10, 1_000)]));
             (kind.name, store)
         })

@@ -34,19 +34,19 @@ enum Wanted {
 }
 
 impl Subscriber {
-    /// What comes next, for one that is not live. After sending it, [`Self::settle`].
+    /// What comes next, for one that is not live; `None` at the head. After sending it, [`Self::settle`].
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn pull(&mut self) -> Result<Pulled, StoreError> {
+    pub async fn pull(&mut self) -> Result<Option<Pulled>, StoreError> {
         let cursor = self.take_back();
         let until = self.replay.as_ref().map_or(0, |r| r.until);
         if cursor.seq < until {
             return match self.hub.window.mark_after(cursor) {
-                Some(mark) if mark.seq <= cursor.seq => Ok(self.pull_mark(cursor, mark)),
+                Some(mark) if mark.seq <= cursor.seq => Ok(Some(self.pull_mark(cursor, mark))),
                 mark => {
                     let until = mark.map_or(until, |mark| mark.seq.min(until));
-                    self.pull_store(cursor, until).await
+                    self.pull_store(cursor, until).await.map(Some)
                 }
             };
         }
@@ -54,12 +54,11 @@ impl Subscriber {
             Fetch::Head => {
                 let mut pulled = Pulled { end: cursor, ..Pulled::default() };
                 self.take_due(cursor.seq, cursor, &mut pulled);
-                pulled.at_head = pulled.items.is_empty();
-                Ok(pulled)
+                Ok((!pulled.items.is_empty()).then_some(pulled))
             }
-            Fetch::BeforeWindow(seq) => self.pull_store(cursor, seq).await,
-            Fetch::Mark(mark) => Ok(self.pull_mark(cursor, mark)),
-            Fetch::Messages(messages) => Ok(self.pull_window(cursor, messages)),
+            Fetch::BeforeWindow(seq) => self.pull_store(cursor, seq).await.map(Some),
+            Fetch::Mark(mark) => Ok(Some(self.pull_mark(cursor, mark))),
+            Fetch::Messages(messages) => Ok(Some(self.pull_window(cursor, messages))),
         }
     }
 

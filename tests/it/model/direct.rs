@@ -49,7 +49,8 @@ impl Direct {
     /// Carries out a command as a task would: not while an answer is unsent.
     pub fn subscribe(&mut self, id: u64, list: Vec<(Pattern, After)>) {
         self.abandon();
-        self.subscriber.subscribe(list, Some(Some(id.into())));
+        self.subscriber.subscribe(list);
+        self.subscriber.tell_synced(Some(id.into()));
         self.tell(&Notice::Ok { id: Some(id.into()), message: None });
     }
 
@@ -74,12 +75,9 @@ impl Direct {
                 let waits =
                     self.subscriber.is_live() || self.subscriber.connection().poll_rest(&mut cx, || 0).is_pending();
                 if !waits {
-                    self.doing = Doing::Sending(self.subscriber.pull().await.expect("memory can be read"));
+                    let pulled = self.subscriber.pull().await.expect("memory can be read");
+                    self.doing = pulled.map_or(Doing::Joining, Doing::Sending);
                 }
-            }
-            Doing::Sending(pulled) if pulled.at_head => {
-                self.subscriber.settle(pulled, 0);
-                self.doing = Doing::Joining;
             }
             Doing::Sending(pulled) => self.send(pulled),
             Doing::Joining => {
@@ -98,10 +96,9 @@ impl Direct {
             }
             Step::End(close) => unreachable!("it tells everything: {close:?}"),
             Step::Send(frames) => {
-                let mut cx = Context::from_waker(Waker::noop());
                 let sent = match frames.batch() {
                     None => frames.sendable,
-                    Some(batch) => frames.items_in(self.subscriber.write(&mut cx, &batch).expect("nobody hangs up")),
+                    Some(batch) => frames.items_in(self.subscriber.write(&batch).expect("nobody hangs up")),
                 };
                 self.subscriber.settle(pulled, sent);
             }
@@ -109,9 +106,8 @@ impl Direct {
     }
 
     fn tell(&mut self, notice: &Notice) {
-        let mut cx = Context::from_waker(Waker::noop());
         let bytes = RelayV1.notice(notice).expect("it tells everything").expect("it tells everything");
-        self.subscriber.reply(&mut cx, &bytes);
+        self.subscriber.reply(&bytes);
     }
 
     /// What arrives next; takes steps until something does.

@@ -1,5 +1,5 @@
-//! The handshake's one computation (RFC 6455, section 4.2.2). Which headers a request must have is decided where
-//! requests are; this only knows their values.
+//! The one computation of a WebSocket's handshake (RFC 6455, section 4.2.2). Which headers a request must have, `upgrade.rs`
+//! decides; this only knows their values.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
