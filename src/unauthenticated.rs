@@ -1,10 +1,12 @@
 //! Places for connections that have not said who they are: few, so that they cannot crowd out anybody, and of these one
 //! network has no more than half, so that it cannot crowd out the others who are about to say.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
+use crate::close::Close;
+use crate::hub::connection::Connection;
 use crate::lock::lock;
 use crate::rates::network;
 
@@ -15,28 +17,35 @@ pub struct Unauthenticated(Arc<Mutex<Taken>>);
 #[derive(Default)]
 struct Taken {
     all: usize,
-    /// Of networks that have some.
-    by_network: HashMap<IpAddr, usize>,
+    /// Each place that was ever taken has a number of its own.
+    numbered: u64,
+    /// Of networks that have some, in the order in which they were taken.
+    by_network: HashMap<IpAddr, VecDeque<(u64, Arc<Connection>)>>,
 }
 
 /// One place, free again when dropped.
 pub struct Place {
     taken: Arc<Mutex<Taken>>,
     network: IpAddr,
+    number: u64,
 }
 
 impl Unauthenticated {
-    /// Takes a place, if fewer than `limit` are taken, and fewer than half of them by the peer's network. All services of
-    /// this machine share its loopback address, and are not held to a half.
-    pub fn enter(&self, limit: usize, peer: IpAddr) -> Option<Place> {
+    /// Takes a place for a connection, if its network has fewer than half of the `limit`. All services of this machine share its
+    /// loopback address, and are not held to a half. Where all are taken, the network that has most of them loses its oldest
+    /// connection, unless it then had fewer than the newcomer's: so a few networks shut nobody out.
+    pub fn enter(&self, limit: usize, peer: IpAddr, connection: &Arc<Connection>) -> Option<Place> {
         let (mut taken, network) = (lock(&self.0), network(peer));
-        let own = taken.by_network.get(&network).copied().unwrap_or_default();
-        if taken.all >= limit || own >= limit.div_ceil(2) && !peer.is_loopback() {
+        let own = taken.by_network.get(&network).map_or(0, VecDeque::len);
+        let has_half = own >= limit.div_ceil(2) && !peer.is_loopback();
+        if has_half || taken.all >= limit && !taken.make_room(own) {
             return None;
         }
         taken.all += 1;
-        taken.by_network.insert(network, own + 1);
-        Some(Place { taken: self.0.clone(), network })
+        taken.numbered += 1;
+        let number = taken.numbered;
+        taken.by_network.entry(network).or_default().push_back((number, connection.clone()));
+        Some(Place { taken: self.0.clone(), network, number })
     }
 
     /// How many there are.
@@ -45,51 +54,101 @@ impl Unauthenticated {
     }
 }
 
+impl Taken {
+    /// Makes room for one of a network that has `own` places; answers whether there was one to be taken away.
+    fn make_room(&mut self, own: usize) -> bool {
+        let most = self.by_network.values_mut().max_by_key(|places| places.len()).filter(|most| most.len() > own + 1);
+        let Some((_, oldest)) = most.and_then(VecDeque::pop_front) else { return false };
+        oldest.end(Close::OverCapacity);
+        self.all -= 1;
+        true
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = lock(&self.taken);
-        taken.all -= 1;
-        match taken.by_network.get_mut(&self.network) {
-            Some(own) if *own > 1 => *own -= 1,
-            _ => drop(taken.by_network.remove(&self.network)),
+        let Some(places) = taken.by_network.get_mut(&self.network) else { return };
+        let before = places.len();
+        places.retain(|(number, _)| *number != self.number);
+        let freed = before - places.len();
+        if places.is_empty() {
+            taken.by_network.remove(&self.network);
         }
+        taken.all -= freed;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
+    use std::sync::Arc;
 
     use super::Unauthenticated;
+    use crate::close::Close;
+    use crate::hub::connection::{Connection, NoSocket};
+    use crate::hub::outbound::Outbound;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect(text)
     }
 
+    fn connection() -> Arc<Connection> {
+        Connection::new(NoSocket, Arc::new(Outbound::default()))
+    }
+
     #[test]
     fn one_too_many_is_not_let_in_and_takes_no_place() {
         let unauthenticated = Unauthenticated::default();
-        let first = unauthenticated.enter(1, ip("127.0.0.1"));
+        let enter = || unauthenticated.enter(1, ip("127.0.0.1"), &connection());
+        let first = enter();
         assert!(first.is_some());
-        assert!(unauthenticated.enter(1, ip("127.0.0.1")).is_none());
+        assert!(enter().is_none());
         assert_eq!(unauthenticated.count(), 1);
         drop(first);
         assert_eq!(unauthenticated.count(), 0);
-        assert!(unauthenticated.enter(1, ip("127.0.0.1")).is_some());
+        assert!(enter().is_some());
     }
 
     #[test]
     fn a_network_has_half_of_the_places_and_this_machine_all_of_them() {
         let unauthenticated = Unauthenticated::default();
-        let places = |peers: &[&str]| peers.iter().map(|peer| unauthenticated.enter(5, ip(peer))).collect::<Vec<_>>();
-        let mut own = places(&["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8::4"]);
+        let enter = |peer: &str| unauthenticated.enter(5, ip(peer), &connection());
+        let mut own =
+            ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8::4"].map(enter).into_iter().collect::<Vec<_>>();
         assert_eq!(own.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, true, false]);
-        assert!(unauthenticated.enter(5, ip("192.0.2.1")).is_some());
+        assert!(enter("192.0.2.1").is_some());
         own.remove(0);
-        assert!(unauthenticated.enter(5, ip("2001:db8::9")).is_some(), "one has left");
+        assert!(enter("2001:db8::9").is_some(), "one has left");
         drop(own);
         assert_eq!(unauthenticated.count(), 0);
         assert!(super::lock(&unauthenticated.0).by_network.is_empty(), "nothing is kept of who has left");
-        assert!(places(&["::1"; 5]).iter().all(Option::is_some));
+        let places = ["::1"; 5].map(enter);
+        assert!(places.iter().all(Option::is_some));
+    }
+
+    /// Two networks of six, of which each has half of the places, shut out everybody else.
+    #[test]
+    fn where_all_are_taken_the_network_that_has_most_gives_its_oldest() {
+        let unauthenticated = Unauthenticated::default();
+        let crowd: Vec<_> = (0..6).map(|_| connection()).collect();
+        let taken: Vec<_> = crowd
+            .iter()
+            .zip(0..)
+            .map(|(connection, n)| {
+                unauthenticated.enter(6, ip(&format!("192.0.2.{}", n % 2)), connection).expect("a place")
+            })
+            .collect();
+        let enter = || unauthenticated.enter(6, ip("198.51.100.1"), &connection());
+        let newcomers: Vec<_> = (0..2).map(|_| enter().expect("room was made")).collect();
+        let ended: Vec<_> = crowd.iter().map(|connection| connection.ending()).collect();
+        assert_eq!(ended.iter().filter(|ending| **ending == Some(Close::OverCapacity)).count(), 2, "{ended:?}");
+        assert!(ended[..2].iter().all(Option::is_some), "the oldest of each: {ended:?}");
+        assert!(enter().is_none(), "nobody has more than it would have");
+        assert_eq!(unauthenticated.count(), 6);
+        drop(taken);
+        assert_eq!(unauthenticated.count(), 2, "what was taken away is not given back twice");
+        drop(newcomers);
+        assert_eq!(unauthenticated.count(), 0);
     }
 }

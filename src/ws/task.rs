@@ -164,7 +164,8 @@ impl Task {
                 self.principal = Some(snapshot.anonymous.clone());
             }
             Caller::Unknown => {
-                let place = self.live.unauthenticated.enter(limits.unauthenticated, self.peer);
+                let place =
+                    self.live.unauthenticated.enter(limits.unauthenticated, self.peer, self.subscriber.connection());
                 self.vitals.place = Some(Box::new(place.ok_or(Close::OverCapacity)?));
             }
         }
