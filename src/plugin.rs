@@ -59,6 +59,9 @@ pub trait Store: Send + Sync {
     /// they are many by the next [`Store::sweep`]. Must not block.
     fn remember(&self, keys: usize, window: Duration);
 
+    /// How many idempotency keys there are. Must not block.
+    fn keys(&self) -> KeyCounts;
+
     /// Evicts what has aged. Called about once a second.
     fn sweep(&self, now: Time) -> BoxFuture<'_, ()>;
 
@@ -96,6 +99,15 @@ pub struct IdempotencyKey {
     pub principal: Arc<str>,
     /// Chosen by the publisher.
     pub key: Arc<str>,
+}
+
+/// How many idempotency keys a log has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KeyCounts {
+    /// That are remembered.
+    pub remembered: usize,
+    /// That were forgotten before their time, because there were too many.
+    pub forgotten_early: u64,
 }
 
 /// A message is in the log.

@@ -16,7 +16,9 @@ use crate::hub::{Hub, Size};
 use crate::message::{Epoch, Record, Seq};
 use crate::name::{Pattern, TopicName};
 use crate::notice::{After, Notice};
-use crate::plugin::{BoxFuture, Draft, Encoder, Follower, Page, Query, Receipt, Retention, Store, StoreError};
+use crate::plugin::{
+    BoxFuture, Draft, Encoder, Follower, KeyCounts, Page, Query, Receipt, Retention, Store, StoreError,
+};
 use crate::schema::Payload;
 use crate::time::Time;
 
@@ -45,6 +47,10 @@ impl Store for Nothing {
     fn retain(&self, _: Directory<Retention>) {}
 
     fn remember(&self, _: usize, _: Duration) {}
+
+    fn keys(&self) -> KeyCounts {
+        KeyCounts::default()
+    }
 
     fn sweep(&self, _: Time) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))

@@ -8,7 +8,7 @@ use sha2::Sha256;
 
 use crate::footprint::{in_list, in_table, text};
 use crate::name::{MAX_NAME, TopicName};
-use crate::plugin::{Draft, IdempotencyKey, MAX_KEY, Receipt, StoreError};
+use crate::plugin::{Draft, IdempotencyKey, KeyCounts, MAX_KEY, Receipt, StoreError};
 use crate::time::Time;
 
 /// Keys that are forgotten in a turn, and at each append or new one where some have aged or are too many, with everybody
@@ -34,6 +34,8 @@ pub(super) struct Keys {
     limit: usize,
     known: HashMap<(IdempotencyKey, TopicName), Known>,
     order: VecDeque<(Time, (IdempotencyKey, TopicName))>,
+    /// How many were forgotten before they had aged, because there were too many.
+    forgotten_early: u64,
 }
 
 struct Known {
@@ -86,8 +88,17 @@ impl Keys {
             if forgotten == BY_A_KEY || self.known.len() <= self.limit {
                 return;
             }
-            forgotten += usize::from(self.forget_oldest());
+            let has_aged = self.oldest_has_aged(receipt.time, self.window);
+            if self.forget_oldest() {
+                forgotten += 1;
+                self.forgotten_early += u64::from(!has_aged);
+            }
         }
+    }
+
+    /// How many are remembered, and how many were forgotten before their time.
+    pub(super) fn counts(&self) -> KeyCounts {
+        KeyCounts { remembered: self.known.len(), forgotten_early: self.forgotten_early }
     }
 
     /// Sets how many are remembered, and for how long. There may be millions too many then: they are forgotten in turns, of which

@@ -13,7 +13,7 @@ use crate::directory::Directory;
 use crate::lock::lock;
 use crate::message::{Epoch, Record, Seq};
 use crate::name::{Pattern, TopicName};
-use crate::plugin::{BoxFuture, Draft, Follower, Page, Query, Receipt, Retention, Store, StoreError};
+use crate::plugin::{BoxFuture, Draft, Follower, KeyCounts, Page, Query, Receipt, Retention, Store, StoreError};
 use crate::store::Kind;
 use crate::store::idempotency::{Digests, Keys, Reused, same_key_twice};
 use crate::store::reading::read;
@@ -96,6 +96,10 @@ impl Store for MemoryStore {
 
     fn remember(&self, keys: usize, window: Duration) {
         self.log().keys.resize(keys, window, Time::now());
+    }
+
+    fn keys(&self) -> KeyCounts {
+        self.log().keys.counts()
     }
 
     fn sweep(&self, now: Time) -> BoxFuture<'_, ()> {

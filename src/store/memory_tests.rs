@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Digests, Log, MemoryStore};
 use crate::name::{Pattern, TopicName};
-use crate::plugin::{Draft, IdempotencyKey, Page, Query, Receipt, Retention, Store};
+use crate::plugin::{Draft, IdempotencyKey, KeyCounts, Page, Query, Receipt, Retention, Store};
 use crate::schema::Payload;
 use crate::time::Time;
 
@@ -206,6 +206,18 @@ fn surplus_keys_are_forgotten_in_turns() {
         let mut is_known = |key: &str| append(&mut store.log(), key, HOUR).duplicate;
         assert!(still_known.is_none_or(&mut is_known) && !is_known(forgotten));
     }
+}
+
+/// One token can have another one's keys forgotten, and nothing showed it.
+#[test]
+fn keys_that_are_forgotten_for_want_of_room_are_counted_and_those_that_have_aged_are_not() {
+    let store = store();
+    store.remember(3, Duration::from_secs(300));
+    let mut log = store.log();
+    (0..5).for_each(|n| _ = append(&mut log, &n.to_string(), HOUR));
+    assert_eq!(log.keys.counts(), KeyCounts { remembered: 3, forgotten_early: 2 });
+    (5..9).for_each(|n| _ = append(&mut log, &n.to_string(), HOUR + 5 * MINUTE));
+    assert_eq!(log.keys.counts(), KeyCounts { remembered: 3, forgotten_early: 3 });
 }
 
 /// A publisher that came before the sweeper forgot all that had aged since its last tick, while everybody waited.

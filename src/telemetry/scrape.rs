@@ -129,6 +129,13 @@ fn topics(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
         "Subscriptions; those that span several declared names have an empty `topic`",
         subscriptions(live, &topics).into_iter().map(|(name, n)| ([("topic", name)], n as u64)),
     )?;
+    let keys = live.hub.store().keys();
+    page.gauge("idempotency_keys", "Idempotency keys that are remembered", keys.remembered as u64)?;
+    page.counter(
+        "idempotency_keys_forgotten",
+        "Idempotency keys forgotten before `limits.idempotency_window` had passed, for want of room in `limits.idempotency_keys`",
+        keys.forgotten_early,
+    )?;
     let retained = live.hub.store().retained();
     let retained = retained.iter().map(|(name, bytes)| ([("topic", name.as_str())], *bytes as u64));
     page.gauges("retained_bytes", "Bytes of payload retained for replay", retained)

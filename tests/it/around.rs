@@ -6,7 +6,7 @@ use std::time::Duration;
 use relay::directory::Directory;
 use relay::message::{Epoch, Seq};
 use relay::name::Pattern;
-use relay::plugin::{BoxFuture, Draft, Follower, Page, Query, Receipt, Retention, Store, StoreError};
+use relay::plugin::{BoxFuture, Draft, Follower, KeyCounts, Page, Query, Receipt, Retention, Store, StoreError};
 use relay::store::KINDS;
 use relay::time::Time;
 
@@ -69,6 +69,10 @@ impl<A: Around> Store for Surrounded<A> {
     fn retain(&self, rules: Directory<Retention>) {
         self.1.retain();
         self.0.retain(rules);
+    }
+
+    fn keys(&self) -> KeyCounts {
+        self.0.keys()
     }
 
     fn remember(&self, keys: usize, window: Duration) {
