@@ -100,7 +100,7 @@ impl<'t> Scanner<'t> {
                 ' ' | '\t' | '\r' | '\n' | ',' | '{' | '}' | '[' | ']' => self.at += 1,
                 '#' => self.comment(),
                 _ => match key(self.rest()) {
-                    Some(Key { last, length, .. }) if self.rest()[length..].starts_with(['=', ':']) => {
+                    Some(Key { last, length, .. }) if self.is_pair(last, length) => {
                         self.at += length + 1;
                         self.value(OPEN.contains(&last) && !is_misplaced(last, self.rest()));
                     }
@@ -145,6 +145,16 @@ impl<'t> Scanner<'t> {
     fn is_awaited(&self) -> bool {
         let lines = self.text[..self.at].lines().rev().map(|line| line.split('#').next().unwrap_or_default().trim());
         lines.into_iter().find(|line| !line.is_empty()).is_some_and(|line| line.ends_with(['=', ':']))
+    }
+
+    /// Whether the key that comes next, which is so long, has a value. What nobody knows and has nothing behind its `=` is a
+    /// secret in base64 rather, which ends with such.
+    fn is_pair(&self, last: &str, length: usize) -> bool {
+        let behind = &self.text[self.at + length..self.end_of_line()];
+        let shown = behind.split('#').next().unwrap_or_default().trim_end();
+        let is_padding = shown.trim_end_matches(['"', '\'', ',', ']', '}']).chars().all(|c| c == '=');
+        let is_known = ["tokens.<name>", "tokens.<name>.secret"].iter().any(|table| keys::find(table, last).is_some());
+        behind.starts_with(['=', ':']) && (is_known || !is_padding)
     }
 
     /// Passes a value, or what of it comes before its first member or item.
