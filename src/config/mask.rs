@@ -297,7 +297,7 @@ fn is_misplaced(key: &str, rest: &str) -> bool {
 /// Whether a text is surely meant for the name of an environment variable: a secret without small letters is less usual
 /// than such a name.
 pub fn is_variable(text: &str) -> bool {
-    text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
 /// Whether a text is surely meant for a path: a secret without `/` and `.` is more usual than such a file.
