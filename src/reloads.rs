@@ -25,8 +25,8 @@ pub struct Reloads {
 pub struct Report {
     /// When it ended.
     pub at: Time,
-    /// What asked for it: `file`, `poll`, `signal` or `request`.
-    pub trigger: &'static str,
+    /// What asked for it.
+    pub trigger: Trigger,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
     /// The generation that is in force since.
@@ -37,6 +37,36 @@ pub struct Report {
     pub diagnostics: Value,
 }
 
+/// What asked for a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// A file or directory changed.
+    File,
+    /// The files were looked at again.
+    Poll,
+    /// SIGHUP.
+    Signal,
+    /// `POST /reload`.
+    Request,
+}
+
+impl Trigger {
+    /// The word for logs and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Poll => "poll",
+            Self::Signal => "signal",
+            Self::Request => "request",
+        }
+    }
+
+    /// Whether a person asked: then it applies at once.
+    pub fn is_asked_for(self) -> bool {
+        matches!(self, Self::Signal | Self::Request)
+    }
+}
+
 /// What became of a reload.
 #[derive(Debug, Clone)]
 pub enum Outcome {
@@ -44,8 +74,8 @@ pub enum Outcome {
     Committed(Value),
     /// It would be committed; the plan.
     Planned(Value),
-    /// It was refused; the diagnostics as `relay check` prints them.
-    Refused(Arc<str>),
+    /// It was refused.
+    Refused,
     /// The files are those of the configuration in force.
     Unchanged,
 }
@@ -55,7 +85,7 @@ impl Reloads {
     pub fn note(&self, report: Report) {
         match report.result {
             Outcome::Committed(_) => self.committed.fetch_add(1, Ordering::Relaxed),
-            Outcome::Refused(_) => self.refused.fetch_add(1, Ordering::Relaxed),
+            Outcome::Refused => self.refused.fetch_add(1, Ordering::Relaxed),
             Outcome::Planned(_) | Outcome::Unchanged => return,
         };
         // In this order, and read in the other: otherwise a refusal that was undone would be told again for a moment.
@@ -64,7 +94,7 @@ impl Reloads {
     }
 
     /// Notes that the files are those of the configuration in force. Answers whether a refused change was undone by that.
-    pub fn recovered(&self) -> bool {
+    pub fn note_recovery(&self) -> bool {
         let was_stale = self.stale().is_some();
         self.recovered.store(true, Ordering::Relaxed);
         was_stale
@@ -86,7 +116,7 @@ impl Reloads {
             return None;
         }
         let last = self.last()?;
-        let Outcome::Refused(_) = &last.result else { return None };
+        let Outcome::Refused = &last.result else { return None };
         Some(format!("the last reload was refused at {}: {}", last.at, in_short(&last.diagnostics)))
     }
 
@@ -115,14 +145,14 @@ impl Report {
     pub fn to_json(&self) -> Value {
         let mut json = json!({
             "at": self.at.to_string(),
-            "trigger": self.trigger,
+            "trigger": self.trigger.as_str(),
             "took_ms": self.took_ms,
             "generation": self.generation,
         });
         let (result, plan) = match &self.result {
             Outcome::Committed(plan) => ("committed", Some(plan.clone())),
             Outcome::Planned(plan) => ("planned", Some(plan.clone())),
-            Outcome::Refused(_) => ("refused", None),
+            Outcome::Refused => ("refused", None),
             Outcome::Unchanged => ("unchanged", Some(json!({}))),
         };
         json["result"] = result.into();

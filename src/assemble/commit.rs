@@ -34,7 +34,7 @@ pub(super) async fn commit(
 ) {
     let (shared, before, after) = (live.clone(), running.clone(), next.clone());
     let swap = move || {
-        let prepared = swap(&shared, &before, &after, &plan);
+        let prepared = put_in_force(&shared, &before, &after, &plan);
         (plan, prepared)
     };
     let (plan, (prepared, pause)) = spawn_blocking(swap).await.expect("a commit does not panic");
@@ -46,7 +46,7 @@ pub(super) async fn commit(
     }
     let (shared, after) = (live.clone(), next.clone());
     let tell = move || {
-        tell_all(&shared, &after, &plan, prepared);
+        mark(&shared, &after, &plan, prepared);
         drop(pause);
     };
     spawn_blocking(tell).await.expect("a commit does not panic");
@@ -73,7 +73,7 @@ struct Prepared {
 
 /// New topics are known to the log before the swap, so that nobody's first message is lost; old ones until behind the
 /// last message that was judged by them.
-fn swap(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan: &Plan) -> (Prepared, PublishPause) {
+fn put_in_force(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan: &Plan) -> (Prepared, PublishPause) {
     let (topics, retention) = (build::topics(next), build::retention(&next.config));
     let (mut all_topics, mut all_retention) = (topics.clone(), retention.clone());
     let retained_before = build::retention(&running.config);
@@ -100,7 +100,7 @@ fn swap(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan: &Plan)
 }
 
 /// Everything that was judged by the old configuration is in the log: marks the place, behind which the new one judges.
-fn tell_all(live: &Live, next: &Snapshot, plan: &Plan, prepared: Prepared) {
+fn mark(live: &Live, next: &Snapshot, plan: &Plan, prepared: Prepared) {
     let (generation, anonymous) = (next.generation, plan.anonymous);
     let (removed, changed) = (plan.topics_removed.clone(), plan.schemas_changed.clone().into());
     let tokens = plan.tokens_changed.iter().cloned().chain(plan.lost_tokens()).collect();

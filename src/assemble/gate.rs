@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::assemble::Loaded;
+use crate::assemble::plan::Plan;
 use crate::assemble::succession::{Succession, successions};
+use crate::assemble::{Loaded, build};
 use crate::config::model::{Compatibility, Config, SchemaSource, Span, TopicConfig};
 use crate::config::view::settings;
-use crate::diagnostic::Diagnostic;
 use crate::diagnostic::change::{ChangeFact, Whom};
+use crate::diagnostic::{self, Diagnostic, any_error};
 use crate::name::Pattern;
 use crate::patterns::{Meter, Patterns};
 use crate::schema::Schema;
@@ -22,8 +23,30 @@ use crate::schema::compat::{self, Side};
 use crate::shadow::Shadow;
 use crate::snapshot::Snapshot;
 
+/// A configuration that could be put in force.
+pub struct Next {
+    /// As it would be.
+    pub snapshot: Snapshot,
+    /// What it would change.
+    pub plan: Plan,
+}
+
+/// Everything between the load and the commit; no configuration when there is an error among the diagnostics.
+pub fn examine(running: &Snapshot, mut loaded: Loaded) -> (Loaded, Option<Next>) {
+    let Some(config) = loaded.config.take() else { return (loaded, None) };
+    let snapshot = build::snapshot(config, &loaded, Some(running));
+    let found = objections(running, &snapshot, &loaded);
+    loaded.diagnostics.extend(found);
+    diagnostic::sort(&mut loaded.diagnostics);
+    if any_error(&loaded.diagnostics) {
+        return (loaded, None);
+    }
+    let plan = Plan::between(running, &snapshot);
+    (loaded, Some(Next { snapshot, plan }))
+}
+
 /// What speaks against the change.
-pub fn examine(running: &Snapshot, next: &Snapshot, loaded: &Loaded) -> Vec<Diagnostic> {
+fn objections(running: &Snapshot, next: &Snapshot, loaded: &Loaded) -> Vec<Diagnostic> {
     let mut found = restart_only(&running.config, &next.config, loaded);
     found.extend(removed(&running.config, &next.config, loaded));
     let mut verdicts = Verdicts::default();
@@ -181,7 +204,7 @@ fn place(fact: ChangeFact, new: &TopicConfig, loaded: &Loaded) -> Diagnostic {
 mod tests {
     use serde_json::{Map, Value, json};
 
-    use super::examine;
+    use super::objections;
     use crate::assemble::{Loaded, build, load};
     use crate::config::files::Memory;
     use crate::schema::compile::SchemaCache;
@@ -199,7 +222,7 @@ mod tests {
         };
         for (members, is_shown) in [(2, true), (50, false)] {
             let ((old, _), (new, loaded)) = (of(members, 2), of(members, 1));
-            let found = examine(&old, &new, &loaded);
+            let found = objections(&old, &new, &loaded);
             let help = found[0].fact.about().help;
             assert!(help.contains("for example: ") && help.len() < 5_000, "{help}");
             assert_eq!(help.contains("no longer accepted: "), is_shown, "{help}");
@@ -220,7 +243,7 @@ mod tests {
             loaded(&Memory::new(toml).with("s", &schema.to_string()))
         };
         let ((old, _), (new, loaded)) = (of(6), of(5));
-        let found = examine(&old, &new, &loaded);
+        let found = objections(&old, &new, &loaded);
         let help = found[0].fact.about().help;
         assert!(help.starts_with("for example: ") && !help.contains("$ref"), "{help}");
     }
@@ -232,7 +255,7 @@ mod tests {
         let (old, _) = loaded(&Memory::new(&format!("version = 1\n[server]\nlisten = \"127.0.0.1:1\"\n{rest}")));
         for (text, place) in [("version = 1\n", 0..7), ("version = 1\n[server]\nallowed_origins = []\n", 13..19)] {
             let (new, loaded) = loaded(&Memory::new(&format!("{text}{rest}")));
-            let found = examine(&old, &new, &loaded);
+            let found = objections(&old, &new, &loaded);
             let places: Vec<_> = found.iter().map(|d| d.place.clone().map(|span| span.bytes)).collect();
             assert_eq!(places, [Some(place)]);
         }

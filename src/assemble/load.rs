@@ -8,11 +8,11 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::{schemas, tls};
-use crate::config::decode::{self, decode};
+use crate::config::decode::decode;
 use crate::config::files::Files;
 use crate::config::model::{Config, Span};
 use crate::config::reading::{Inputs, Reading};
-use crate::diagnostic::{Diagnostic, ServerFact, Sources, any_error, render};
+use crate::diagnostic::{self, Diagnostic, ServerFact, Sources, any_error};
 use crate::schema::Schema;
 use crate::schema::compile::SchemaCache;
 use crate::time::Time;
@@ -49,15 +49,8 @@ pub struct Remembered {
     pub unfinished: BTreeSet<Arc<str>>,
 }
 
-impl Loaded {
-    /// Writes what was found into the log, where it is no reason not to run.
-    pub fn log_warnings(&self) {
-        log_warnings(&render::human(&self.diagnostics, &self.sources, false));
-    }
-}
-
-/// The same of diagnostics that are written out already.
-pub(super) fn log_warnings(text: &str) {
+/// Writes diagnostics into the log that are no reason not to run, as people read them.
+pub fn log_warnings(text: &str) {
     if !text.is_empty() {
         warn!(diagnostics = %format_args!("\n{text}"), "the configuration has warnings");
     }
@@ -82,7 +75,7 @@ pub fn load(files: &dyn Files, cache: &SchemaCache, now: Time) -> Loaded {
         diagnostics.extend(wrong.map(|fact| Diagnostic::new(fact, tls.span.clone())));
     }
     schemas::try_examples(&config, &compiled.schemas, &mut diagnostics);
-    decode::sort(&mut diagnostics);
+    diagnostic::sort(&mut diagnostics);
     Loaded {
         config: (!any_error(&diagnostics)).then_some(config),
         schemas: compiled.schemas,

@@ -10,7 +10,6 @@ pub mod reload;
 mod schemas;
 mod succession;
 mod tls;
-mod trigger;
 pub mod worst_case;
 
 pub use self::load::{Loaded, load};

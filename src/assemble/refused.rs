@@ -11,14 +11,14 @@ use crate::shadow::Shadow;
 use crate::snapshot::Snapshot;
 
 /// See the module.
-pub(super) struct Refused {
+pub(super) struct LastRefusal {
     /// Of the files.
     hash: String,
     /// What may become good enough.
     trials: Vec<Arc<Shadow>>,
 }
 
-impl Refused {
+impl LastRefusal {
     /// These files were refused for that, while `running` was in force.
     pub(super) fn new(hash: String, why: &[Diagnostic], running: &Snapshot) -> Self {
         let waits = |d: &Diagnostic| matches!(d.fact, Fact::Change(ChangeFact::Unknown { whom: Whom::Publishers, .. }));

@@ -14,18 +14,17 @@ use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
 use crate::assemble::commit::commit;
+use crate::assemble::gate::{Next, examine};
 use crate::assemble::load::{Remembered, log_warnings};
-use crate::assemble::plan::Plan;
-use crate::assemble::refused::Refused;
-pub use crate::assemble::trigger::Trigger;
-use crate::assemble::{Loaded, build, gate, load};
+use crate::assemble::refused::LastRefusal;
+use crate::assemble::{Loaded, load};
 use crate::background;
 use crate::config::model::TokenConfig;
 use crate::config::reading::Inputs;
-use crate::diagnostic::{any_error, render};
+use crate::diagnostic::render;
 use crate::disk::Disk;
 use crate::live::Live;
-use crate::reloads::{Outcome, Report};
+use crate::reloads::{Outcome, Report, Trigger};
 use crate::snapshot::Snapshot;
 use crate::telemetry::logs::Logs;
 use crate::time::Time;
@@ -39,16 +38,16 @@ pub struct Reloader {
     live: Arc<Live>,
     logs: Option<Logs>,
     state: Mutex<State>,
-    looked: Notify,
+    reloaded: Notify,
 }
 
-/// What is remembered from one load to the next.
+/// What the reloader knows of the load in force, of the last look and of the last refusal.
 struct State {
-    /// Of the load that is in force.
+    /// Of the load in force.
     remembered: Remembered,
     /// What the last look read.
     inputs: Inputs,
-    refused: Option<Refused>,
+    refused: Option<LastRefusal>,
 }
 
 /// What a look at the files found.
@@ -62,22 +61,14 @@ pub enum Look {
     Unstable,
 }
 
-/// A configuration that could be put in force.
-pub struct Next {
-    /// As it would be.
-    pub snapshot: Snapshot,
-    /// What it would change.
-    pub plan: Plan,
-}
-
-/// What came of the files, and what was found on the way.
-type Verdict = (Outcome, Value);
+/// What came of the files, what was found on the way, and the same as text.
+type Verdict = (Outcome, Value, String);
 
 impl Reloader {
     /// Goes on from the load that the running configuration came from.
     pub fn new(path: PathBuf, live: Arc<Live>, logs: Option<Logs>, loaded: Loaded) -> Self {
         let state = State { remembered: loaded.remembered, inputs: loaded.inputs, refused: None };
-        Self { path, live, logs, state: Mutex::new(state), looked: Notify::new() }
+        Self { path, live, logs, state: Mutex::new(state), reloaded: Notify::new() }
     }
 
     /// Where the files are that were read or tried at the last look.
@@ -87,8 +78,8 @@ impl Reloader {
     }
 
     /// Resolves when somebody has reloaded since the last call. Safe to drop; one task at a time may call it.
-    pub async fn looked(&self) {
-        self.looked.notified().await;
+    pub async fn reloaded(&self) {
+        self.reloaded.notified().await;
     }
 
     /// Reloads, or with `dry_run` says what that would do; `None` when the process is ending. Goes on when the caller
@@ -99,7 +90,7 @@ impl Reloader {
         self.live.drain.spawn("reload", async move {
             if let Look::Done(report) = reloader.look(trigger, dry_run, None).await {
                 if !dry_run {
-                    reloader.looked.notify_one();
+                    reloader.reloaded.notify_one();
                 }
                 // Nobody waits for it any more.
                 let _ = answer.send(report);
@@ -112,7 +103,7 @@ impl Reloader {
     pub async fn are_unchanged(&self) -> bool {
         let (path, inputs) = {
             let state = self.state.lock().await;
-            if state.refused.as_ref().is_some_and(Refused::is_outdated) {
+            if state.refused.as_ref().is_some_and(LastRefusal::is_outdated) {
                 return false;
             }
             (self.path.clone(), state.inputs.clone())
@@ -129,16 +120,17 @@ impl Reloader {
         let running = self.live.snapshot();
         let mut report = Report {
             at: Time::now(),
-            trigger: trigger.as_str(),
+            trigger,
             took_ms: 0,
             generation: running.generation,
             result: Outcome::Unchanged,
             diagnostics: json!([]),
         };
+        let text;
         // A dry run changes no state of the service; and once STOPPING=1 was sent, systemd must hear nothing after it.
         let tells = || !dry_run && !self.live.drain.has_begun();
         match self.load(&state).await {
-            Err(given_up) => (report.result, report.diagnostics) = given_up,
+            Err(given_up) => (report.result, report.diagnostics, text) = given_up,
             Ok((loaded, is_whole)) if !trigger.is_asked_for() && (!is_whole || loaded.inputs.are_incomplete()) => {
                 return Look::Unstable;
             }
@@ -154,14 +146,14 @@ impl Reloader {
                 if tells() {
                     self.live.supervisor.reloading();
                 }
-                (report.result, report.diagnostics) = self.judge(&mut state, &running, loaded, dry_run).await;
+                (report.result, report.diagnostics, text) = self.judge(&mut state, &running, loaded, dry_run).await;
             }
         }
         report.generation = self.live.snapshot().generation;
         report.at = Time::now();
         report.took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         if !dry_run {
-            self.tell(&report);
+            self.tell(&report, &text);
         }
         if tells() {
             self.live.supervisor.ready(self.live.reloads.stale().as_deref());
@@ -225,13 +217,13 @@ impl Reloader {
         };
         let Some(Next { snapshot, plan }) = next else {
             if !dry_run {
-                state.refused = Some(Refused::new(loaded.hash.clone(), &loaded.diagnostics, running));
+                state.refused = Some(LastRefusal::new(loaded.hash.clone(), &loaded.diagnostics, running));
             }
-            return (Outcome::Refused(text.trim_end().into()), diagnostics);
+            return (Outcome::Refused, diagnostics, text);
         };
         let is_new = loaded.hash != running.hash;
         if dry_run {
-            return (if is_new { Outcome::Planned(plan.to_json()) } else { Outcome::Unchanged }, diagnostics);
+            return (if is_new { Outcome::Planned(plan.to_json()) } else { Outcome::Unchanged }, diagnostics, text);
         }
         log_warnings(&text);
         let mut outcome = Outcome::Unchanged;
@@ -244,15 +236,15 @@ impl Reloader {
         // Thousands of small things, to be dropped elsewhere, the last of the old configuration among them.
         let before = running.clone();
         drop(spawn_blocking(move || drop((before, loaded))));
-        (outcome, diagnostics)
+        (outcome, diagnostics, text)
     }
 
     /// The files are those of the configuration in force. If the last reload was refused, this is its end: logs it and
     /// returns true.
     fn recover(&self, report: &Report) -> bool {
-        let was_stale = self.live.reloads.recovered();
+        let was_stale = self.live.reloads.note_recovery();
         if was_stale {
-            let (trigger, generation) = (report.trigger, report.generation);
+            let (trigger, generation) = (report.trigger.as_str(), report.generation);
             info!(
                 trigger,
                 generation, "the files match the running configuration again; the refused change was undone"
@@ -264,12 +256,14 @@ impl Reloader {
         was_stale
     }
 
-    fn tell(&self, report: &Report) {
-        let (trigger, generation, took_ms) = (report.trigger, report.generation, report.took_ms);
+    /// `text` is what the report has as JSON.
+    fn tell(&self, report: &Report, text: &str) {
+        let (trigger, generation, took_ms) = (report.trigger.as_str(), report.generation, report.took_ms);
         match &report.result {
             Outcome::Committed(plan) => info!(trigger, generation, took_ms, %plan, "reloaded"),
-            Outcome::Refused(text) => {
-                error!(trigger, generation, took_ms, diagnostics = %format_args!("\n{text}"), "a reload was refused");
+            Outcome::Refused => {
+                let diagnostics = format_args!("\n{}", text.trim_end());
+                error!(trigger, generation, took_ms, %diagnostics, "a reload was refused");
             }
             Outcome::Unchanged => {
                 if !self.recover(report) {
@@ -297,22 +291,10 @@ impl State {
     }
 }
 
-/// Everything between the load and the commit; no configuration when there is an error among the diagnostics.
-pub fn examine(running: &Snapshot, mut loaded: Loaded) -> (Loaded, Option<Next>) {
-    let Some(config) = loaded.config.take() else { return (loaded, None) };
-    let snapshot = build::snapshot(config, &loaded, Some(running));
-    let found = gate::examine(running, &snapshot, &loaded);
-    loaded.diagnostics.extend(found);
-    if any_error(&loaded.diagnostics) {
-        return (loaded, None);
-    }
-    let plan = Plan::between(running, &snapshot);
-    (loaded, Some(Next { snapshot, plan }))
-}
-
 /// A reload that could not be judged is refused, and ends nothing else.
 fn given_up(cause: String) -> Verdict {
     let message = "relay could not judge the configuration: the log says why";
     error!(cause, "a reload was abandoned");
-    (Outcome::Refused(message.into()), json!([{"code": "internal", "severity": "error", "message": message}]))
+    let diagnostics = json!([{"code": "internal", "severity": "error", "message": message}]);
+    (Outcome::Refused, diagnostics, message.to_owned())
 }

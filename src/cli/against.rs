@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use tokio::runtime;
 use tokio::time::timeout;
 
+use crate::assemble::gate::Next;
 use crate::assemble::plan::{Plan, changed_keys};
-use crate::assemble::reload::Next;
 use crate::assemble::{build, gate, load};
 use crate::cli::requests::{Answer, Requests};
 use crate::cli::target::{Target, Unfound};
@@ -116,8 +116,8 @@ impl Old {
         let mut text = format!("against {}:\n", self.name);
         for (what, names) in plan.as_object().into_iter().flatten() {
             let names: Vec<&str> = names.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            // Writing to a String cannot fail.
             let names = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
+            // Writing to a String cannot fail.
             let _ = writeln!(text, "  {}{names}", what.replace('_', " "));
         }
         if plan.as_object().is_none_or(Map::is_empty) {

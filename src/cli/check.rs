@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::against::Old;
 use super::{BAD_CONFIG, Format, complain, print, print_diagnostics};
-use crate::assemble::reload::examine;
+use crate::assemble::gate::examine;
 use crate::assemble::worst_case::WorstCase;
 use crate::assemble::{Loaded, load};
 use crate::config::model::Config;
@@ -28,16 +28,12 @@ struct Checked {
 
 pub(super) fn check(path: &Path, format: Format, against: Option<&str>) -> ExitCode {
     let loaded = load(&Disk::new(path), &SchemaCache::default(), Time::now());
-    let old = match against.map(Old::find).transpose() {
-        Ok(old) => old,
+    let checked = match against.map(Old::find).transpose() {
+        Ok(Some(old)) => compare(old, loaded),
+        Ok(None) => alone(loaded),
         Err(why) => return not_compared(path, format, &alone(loaded), &why),
     };
-    let is_compared = old.is_some();
-    let checked = match old {
-        Some(old) => compare(old, loaded),
-        None => alone(loaded),
-    };
-    let code = tell(path, format, &checked, is_compared);
+    let code = tell(path, format, &checked, against.is_some());
     if checked.config.is_none() { ExitCode::from(BAD_CONFIG) } else { code }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::runtime::Runtime;
 use tracing::{error, info};
 
+use crate::assemble::load::log_warnings;
 use crate::assemble::reload::Reloader;
 use crate::assemble::{self, build, load};
 use crate::cli::signals::Signals;
@@ -37,15 +38,15 @@ pub(super) fn run(config: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let loaded = load(&Disk::new(config), &SchemaCache::default(), Time::now());
-    let Some(valid) = loaded.config.clone() else {
+    let mut loaded = load(&Disk::new(config), &SchemaCache::default(), Time::now());
+    let Some(valid) = loaded.config.take() else {
         print_diagnostics(&loaded);
         complain(&format!("{}\n", render::summary(&config.display().to_string(), &loaded.diagnostics)));
         return ExitCode::from(BAD_CONFIG);
     };
     let logs = Logs::start(&valid.log);
     match valid.log.json {
-        true => loaded.log_warnings(),
+        true => log_warnings(&render::human(&loaded.diagnostics, &loaded.sources, false)),
         false => print_diagnostics(&loaded),
     }
     panics::log_places();

@@ -1,207 +1,130 @@
 //! Keys and headers that stand twice in a file, and where each stood first.
 //!
-//! The text and the tree are walked once for all of them: a file may have thousands.
+//! The tree does not tell: it has one of them, and the tables of equal headers in one. So what the parser has met is walked
+//! in the order of the text; once for all of them, as a file may have thousands.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml_parser::Source;
+use toml_parser::parser::{Event, EventKind, RecursionGuard, parse_document};
 
 use super::model::Span;
-use super::syntax::is_header;
 use crate::diagnostic::{Diagnostic, FileFact};
 
-/// What is said of the keys at `places`, which are in the order of the text and each have an equal one before them.
-pub(super) fn explain(tree: &DeTable<'_>, text: &str, file: usize, places: &[Range<usize>]) -> Vec<Diagnostic> {
+/// How deep values may stand in each other, which is what the tree's parser takes.
+const DEPTH: u32 = 80;
+/// The table that is the file itself.
+const FILE: usize = 0;
+
+/// What is said of the keys at `places`, each of which has an equal one before it.
+pub(super) fn explain(text: &str, file: usize, places: &[Range<usize>]) -> Vec<Diagnostic> {
     if places.is_empty() {
         return Vec::new();
     }
-    let index = Index::new(tree, text, places);
+    let places: HashSet<usize> = places.iter().map(|bytes| bytes.start).collect();
+    let source = Source::new(text);
+    let mut events = Vec::new();
+    parse_document(&source.lex().into_vec(), &mut RecursionGuard::new(&mut events, DEPTH), &mut ());
+    let mut walk = Walk::new(source);
     let mut diagnostics = Vec::new();
     // Of a table that appears twice, its keys that do so too are not told.
-    let mut twice = 0..0;
-    for bytes in places {
-        if twice.contains(&bytes.start) {
+    let mut is_in_second = false;
+    for event in &events {
+        let Some((key, first)) = walk.pass(event) else { continue };
+        is_in_second &= walk.header.is_none();
+        if is_in_second || !places.contains(&event.span().start()) {
             continue;
         }
-        let key = name(&text[bytes.clone()]);
-        let first = match index.header_of(bytes.start) {
-            Some(header) => {
-                twice = bytes.start..index.next_header(bytes.end);
-                index.first_header(text, header)
-            }
-            None => index.first_key(&key, bytes.start),
-        };
-        let diagnostic = Diagnostic::new(FileFact::DuplicateKey { key }, Span { file, bytes: bytes.clone() });
+        is_in_second = walk.header.is_some();
+        let diagnostic = Diagnostic::new(FileFact::DuplicateKey { key }, Span { file, bytes: bytes(event) });
         diagnostics.push(first.into_iter().fold(diagnostic, |d, bytes| d.related(Span { file, bytes }, "first here")));
     }
     diagnostics
 }
 
-/// Where the headers and the keys of a text stand.
-#[derive(Default)]
-struct Index {
-    /// The lines that are headers, in the order of the text.
-    headers: Vec<Range<usize>>,
-    /// The first header of each name. A parser that goes on has merged the tables of equal headers, so that the tree
-    /// does not tell.
-    by_name: HashMap<String, Range<usize>>,
-    /// All keys of each name, in the order of the text.
-    keys: HashMap<String, Vec<Range<usize>>>,
+fn bytes(event: &Event) -> Range<usize> {
+    event.span().start()..event.span().end()
 }
 
-impl Index {
-    fn new(tree: &DeTable<'_>, text: &str, places: &[Range<usize>]) -> Self {
-        let mut index = Self::default();
-        // Of a key that appears twice the tree has the first value only.
-        let mut values: Vec<_> = places.iter().filter_map(|key| value_behind(text, key.end)).collect();
-        index.walk(tree, text, &mut values);
-        index.keys.values_mut().for_each(|places| places.sort_by_key(|bytes| bytes.start));
-        values.sort_by_key(|bytes| bytes.start);
-        let mut values = values.into_iter().peekable();
-        let mut within = 0;
-        let mut start = 0;
-        for line in text.split('\n') {
-            while let Some(value) = values.next_if(|value| value.start < start) {
-                within = within.max(value.end);
+/// A name in a table.
+type Key<'t> = (usize, Cow<'t, str>);
+
+struct Walk<'t> {
+    source: Source<'t>,
+    /// Of each name: the table that it stands for, if for one, and where it was given a value first.
+    known: HashMap<Key<'t>, (usize, Option<Range<usize>>)>,
+    /// How many tables there are.
+    tables: usize,
+    /// The table of the header, and the inline ones that are open in it.
+    open: Vec<usize>,
+    /// The table in which the next name of a key with dots stands.
+    table: usize,
+    /// The name before.
+    last: Key<'t>,
+    /// Where the header begins that is being read.
+    header: Option<usize>,
+}
+
+impl<'t> Walk<'t> {
+    fn new(source: Source<'t>) -> Self {
+        let last = (FILE, Cow::Borrowed(""));
+        Self { source, known: HashMap::new(), tables: 1, open: Vec::new(), table: FILE, last, header: None }
+    }
+
+    /// Passes an event; if it is a name of a key, answers that, and where it was given a value before.
+    fn pass(&mut self, event: &Event) -> Option<(String, Option<Range<usize>>)> {
+        match event.kind() {
+            EventKind::SimpleKey => return Some(self.name(event)),
+            EventKind::StdTableOpen | EventKind::ArrayTableOpen => {
+                self.open.clear();
+                self.header = Some(event.span().start());
             }
-            // A line of a text or of a list that looks like a header is none.
-            if start >= within && is_header(line) {
-                let bytes = start + line.len() - line.trim_start().len()..start + line.trim_end().len();
-                index.by_name.entry(header_name(line)).or_insert_with(|| bytes.clone());
-                index.headers.push(bytes);
+            EventKind::StdTableClose | EventKind::ArrayTableClose => self.end_header(event),
+            EventKind::InlineTableOpen => {
+                let table = self.new_table();
+                self.open.push(table);
             }
-            start += line.len() + 1;
+            EventKind::InlineTableClose => _ = self.open.pop(),
+            EventKind::KeyValSep => {}
+            _ => return None,
         }
-        index
+        self.table = self.open.last().copied().unwrap_or(FILE);
+        None
     }
 
-    /// Collects the keys, and the values that stand on several lines.
-    fn walk(&mut self, table: &DeTable<'_>, text: &str, values: &mut Vec<Range<usize>>) {
-        for (name, value) in table {
-            self.keys.entry(name.get_ref().to_string()).or_default().push(name.span());
-            self.walk_value(value, text, values);
+    fn name(&mut self, event: &Event) -> (String, Option<Range<usize>>) {
+        let mut name = Cow::Borrowed("");
+        if let Some(raw) = self.source.get(event) {
+            raw.decode_key(&mut name, &mut ());
         }
-    }
-
-    fn walk_value(&mut self, value: &Spanned<DeValue<'_>>, text: &str, values: &mut Vec<Range<usize>>) {
-        match value.get_ref() {
-            DeValue::Table(table) => self.walk(table, text, values),
-            DeValue::Array(items) => items.iter().for_each(|item| self.walk_value(item, text, values)),
-            _ => {}
+        let (told, table) = (name.to_string(), self.new_table());
+        self.last = (self.table, name);
+        let (table, place) = self.known.entry(self.last.clone()).or_insert((table, None));
+        let first = place.clone();
+        // Those of a header are given nothing but by its last, at its end.
+        if self.header.is_none() {
+            place.get_or_insert(bytes(event));
         }
-        if text.get(value.span()).is_some_and(|text| text.contains('\n')) {
-            values.push(value.span());
+        self.table = *table;
+        (told, first)
+    }
+
+    fn end_header(&mut self, event: &Event) {
+        let item = self.new_table();
+        let (Some(start), Some((table, first))) = (self.header.take(), self.known.get_mut(&self.last)) else { return };
+        first.get_or_insert(start..event.span().end());
+        if event.kind() == EventKind::ArrayTableClose {
+            *table = item;
         }
+        self.open.push(*table);
     }
 
-    /// The header on whose line a place is.
-    fn header_of(&self, offset: usize) -> Option<&Range<usize>> {
-        let behind = self.headers.partition_point(|header| header.start <= offset);
-        self.headers[..behind].last().filter(|header| offset < header.end)
+    fn new_table(&mut self) -> usize {
+        self.tables += 1;
+        self.tables
     }
-
-    /// Where the next header behind a place begins; if there is none, beyond all text.
-    fn next_header(&self, offset: usize) -> usize {
-        let next = self.headers.partition_point(|header| header.start <= offset);
-        self.headers.get(next).map_or(usize::MAX, |header| header.start)
-    }
-
-    fn first_header(&self, text: &str, header: &Range<usize>) -> Option<Range<usize>> {
-        let first = self.by_name.get(&header_name(&text[header.clone()]))?;
-        (first.start < header.start).then(|| first.clone())
-    }
-
-    /// The nearest key of this name before a place, if it is in the same table.
-    fn first_key(&self, key: &str, offset: usize) -> Option<Range<usize>> {
-        let places = self.keys.get(key)?;
-        let nearest = places[..places.partition_point(|bytes| bytes.start < offset)].last()?;
-        (self.next_header(nearest.start) > offset).then(|| nearest.clone())
-    }
-}
-
-/// The name that a key is written for.
-fn name(key: &str) -> String {
-    // The escapes of a text are those of JSON, but for few that a name hardly has.
-    let escaped = key.starts_with('"').then(|| serde_json::from_str(key).ok()).flatten();
-    escaped.unwrap_or_else(|| key.trim_matches(['"', '\'']).to_owned())
-}
-
-/// The value of the key that ends at a place, where it stands on several lines.
-fn value_behind(text: &str, key: usize) -> Option<Range<usize>> {
-    let line = text[key..].find('\n').map_or(text.len(), |end| key + end);
-    let start = key + text[key..line].find('=')? + 1;
-    let end = start + length_of_value(&text[start..]);
-    (end > line).then_some(start..end)
-}
-
-/// The bytes of a value until the end of the line on which it ends.
-fn length_of_value(text: &str) -> usize {
-    let mut depth = 0_usize;
-    let mut at = 0;
-    while let Some(next) = text[at..].chars().next() {
-        match next {
-            '\n' if depth == 0 => break,
-            '"' | '\'' => at += length_of_text(&text[at..], next),
-            '#' => at += text[at..].find('\n').unwrap_or(text.len() - at),
-            _ => {
-                match next {
-                    '[' | '{' => depth += 1,
-                    ']' | '}' => depth = depth.saturating_sub(1),
-                    _ => {}
-                }
-                at += next.len_utf8();
-            }
-        }
-    }
-    at
-}
-
-/// The bytes of a text with its quotes; all that follows, where it has no end.
-fn length_of_text(text: &str, quote: char) -> usize {
-    let one = quote.to_string();
-    let three = one.repeat(3);
-    let quotes = if text.starts_with(&three) { three } else { one };
-    let mut at = quotes.len();
-    while at < text.len() {
-        if text[at..].starts_with(&quotes) {
-            return at + quotes.len();
-        }
-        let escape = usize::from(quote == '"' && text[at..].starts_with('\\'));
-        at += text[at..].chars().take(1 + escape).map(char::len_utf8).sum::<usize>();
-    }
-    text.len()
-}
-
-/// A header as it is compared: without its comment, without the blanks around its names, and without quotes that a name
-/// could do without.
-fn header_name(line: &str) -> String {
-    let mut quoted: Option<(char, usize)> = None;
-    let mut depth = 0;
-    let mut name = String::new();
-    for c in line.chars() {
-        match (c, quoted) {
-            ('"' | '\'', None) => quoted = Some((c, name.len())),
-            (c, Some((open, start))) if c == open => {
-                quoted = None;
-                let inner = &name[start + 1..];
-                if !inner.is_empty() && inner.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)) {
-                    name.remove(start);
-                    continue;
-                }
-            }
-            (' ' | '\t', None) => continue,
-            ('[', None) => depth += 1,
-            (']', None) => depth -= 1,
-            _ => {}
-        }
-        name.push(c);
-        if depth == 0 {
-            break;
-        }
-    }
-    name
 }
 
 #[cfg(test)]

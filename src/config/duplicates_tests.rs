@@ -29,9 +29,21 @@ fn a_header_is_found_where_it_is_one() {
         ("[topics.\"a\\\"b\"]\n['topics'.\"a\\\"b\"]\n", (2, Some(1))),
         ("a = 1\n[topics.c]\na = 1\nb = 2\na = 3\n", (5, Some(3))),
         ("a = { b = 1, b = 2 }\n", (1, Some(1))),
-        ("[topics]\nc = 1\n[topics.c]\n", (3, None)),
+        ("[topics]\nc = 1\n[topics.c]\n", (3, Some(2))),
+        ("[topics]\nc.d = 1\nc = 2\n", (3, Some(2))),
+        ("[[a]]\nb = 1\n[[a]]\nb = 2\nb = 3\n", (5, Some(4))),
+        ("a = [{ b = 1 }, {\nb = 2,\nb = 3 }]\n", (3, Some(2))),
     ] {
         assert_eq!(twice(text), [expected], "{text}");
+    }
+}
+
+/// The comment counted as a value, without an end: all that stands behind it was passed over.
+#[test]
+fn a_comment_on_a_header_hides_nothing() {
+    for comment in ["# limit = the user's", "# see x = [ 1", "# = \"\"\""] {
+        let text = format!("[topics.a]\n[topics.a] {comment}\n[topics.c]\n[topics.c]\nd = 1\n[e]\nf = 1\nf = 2\n");
+        assert_eq!(twice(&text), [(2, Some(1)), (4, Some(3)), (8, Some(7))], "{comment}");
     }
 }
 

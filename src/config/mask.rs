@@ -100,7 +100,7 @@ impl<'t> Scanner<'t> {
                 ' ' | '\t' | '\r' | '\n' | ',' | '{' | '}' | '[' | ']' => self.at += 1,
                 '#' => self.comment(),
                 _ => match key(self.rest()) {
-                    Some(Key { last, length, .. }) if self.rest()[length..].starts_with(['=', ':']) => {
+                    Some(Key { last, length, .. }) if self.is_pair(last, length) => {
                         self.at += length + 1;
                         self.value(OPEN.contains(&last) && !is_misplaced(last, self.rest()));
                     }
@@ -145,6 +145,16 @@ impl<'t> Scanner<'t> {
     fn is_awaited(&self) -> bool {
         let lines = self.text[..self.at].lines().rev().map(|line| line.split('#').next().unwrap_or_default().trim());
         lines.into_iter().find(|line| !line.is_empty()).is_some_and(|line| line.ends_with(['=', ':']))
+    }
+
+    /// Whether the key that comes next, which is so long, has a value. What nobody knows and has nothing behind its `=` is a
+    /// secret in base64 rather, which ends with such.
+    fn is_pair(&self, last: &str, length: usize) -> bool {
+        let behind = &self.text[self.at + length..self.end_of_line()];
+        let shown = behind.split('#').next().unwrap_or_default().trim_end();
+        let is_padding = shown.trim_end_matches(['"', '\'', ',', ']', '}']).chars().all(|c| c == '=');
+        let is_known = ["tokens.<name>", "tokens.<name>.secret"].iter().any(|table| keys::find(table, last).is_some());
+        behind.starts_with(['=', ':']) && (is_known || !is_padding)
     }
 
     /// Passes a value, or what of it comes before its first member or item.
@@ -287,7 +297,7 @@ fn is_misplaced(key: &str, rest: &str) -> bool {
 /// Whether a text is surely meant for the name of an environment variable: a secret without small letters is less usual
 /// than such a name.
 pub fn is_variable(text: &str) -> bool {
-    text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
 /// Whether a text is surely meant for a path: a secret without `/` and `.` is more usual than such a file.

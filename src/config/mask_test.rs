@@ -61,6 +61,15 @@ fn of_a_token_is_shown_what_is_known_to_be_no_secret() {
         ("secret = # d\n\n[ abc ]", "secret = ***\n\n[ *****"),
         ("secret:\n[a.bc]\nx = \"d\"", "secret:\n[*****\nx = \"*\""),
         ("secret =\n[\"a.b\".\"c\"]", "secret =\n[\"***\"*\"*\"*"),
+        ("secret =\nYWJj==", "secret =\n******"),
+        ("secret =\nYWJj-_=", "secret =\n*******"),
+        ("secret\nYWJj==", "******\n******"),
+        ("sha256 =\nYWJj==\r\npublish = [\"a\"]", "sha256 =\n******\r\npublish = [\"a\"]"),
+        ("# the secret:\nYWJj== # mine", "# ***********\n*************"),
+        ("secret =\n[YWJj==]", "secret =\n[*******"),
+        ("secret = [\nYWJj==,\n]", "secret = *\n*******\n]"),
+        ("secret =\nYWJj==\"", "secret =\n******\""),
+        ("publish =\nsecert = \"\"\nuser=", "publish =\nsecert = \"\"\nuser="),
         ("secret =\n[limits]\nbatch = 1", "secret =\n[limits]\nbatch = 1"),
         ("[\"limits\"]\nbatch = 1", "[\"limits\"]\nbatch = 1"),
     ] {
@@ -105,6 +114,10 @@ fn no_sentence_tells_what_its_line_does_not_show() {
         texts.extend(lists.iter().map(|list| format!("{key} =\n{list}\npublish = 3\n")));
     }
     texts.extend(lists[..2].iter().map(|list| format!("{list}\n{list}\n")));
+    // Base64, with its padding.
+    for padded in ["hunter2=", "hunter2==", "[hunter2==]", "hunter2==,", "hunter2==\"", "hunter2== # x"] {
+        texts.extend(["secret =", "secret", "sha256 =", "secert =", "# it:"].map(|key| format!("{key}\n{padded}\n")));
+    }
     texts.extend(lists.iter().map(|list| format!("secret =\n{list}\nsecret =\n{list}\n")));
     for text in
         ["secret = hunter2", "secret : \"hunter2\"", "secert \"hunter2\"", "hunter2", "secert = [\"hunter2\", 'd']"]

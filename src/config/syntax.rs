@@ -11,7 +11,7 @@ use super::duplicates;
 use super::model::Span;
 use crate::diagnostic::{Diagnostic, FileFact};
 
-/// The most syntax errors that are looked for in one file.
+/// The most syntax errors that are looked for in one file: a header with one gets a name of a letter of its own.
 const MAX_ERRORS: u8 = 26;
 /// What may stand before a header.
 const BLANKS: [char; 2] = [' ', '\t'];
@@ -46,9 +46,8 @@ pub(super) fn parse(text: &str, file: usize) -> (DeTable<'_>, Vec<Diagnostic>) {
     let (tree, mut errors) = DeTable::parse_recoverable(text);
     let tree = tree.into_inner();
     errors.retain(|error| error.message() == DUPLICATE);
-    let mut places: Vec<_> = errors.iter().map(place).filter(|bytes| text.get(bytes.clone()).is_some()).collect();
-    places.sort_by_key(|bytes| bytes.start);
-    let diagnostics = duplicates::explain(&tree, text, file, &places);
+    let places: Vec<_> = errors.iter().map(place).collect();
+    let diagnostics = duplicates::explain(text, file, &places);
     (tree, diagnostics)
 }
 
@@ -168,7 +167,7 @@ fn blank(text: &str, pass: u8) -> String {
     let (body, end) = text.split_at(text.trim_end_matches('\r').len());
     let header = body.trim_start_matches(BLANKS);
     if is_header(body) && header.len() > 2 && !body.contains('\n') {
-        let name = char::from(b'a' + pass % 26).to_string().repeat(header.len() - 2);
+        let name = char::from(b'a' + pass).to_string().repeat(header.len() - 2);
         return format!("{}[{name}]{end}", &body[..body.len() - header.len()]);
     }
     text.bytes().map(|b| if matches!(b, b'\n' | b'\r') { char::from(b) } else { ' ' }).collect()

@@ -68,14 +68,13 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// So many times a second; `Some(None)` is `"off"`.
-    pub fn rate(&self, name: &'static str) -> Option<Option<u32>> {
+    /// So many times a second, unless it is `"off"`.
+    pub fn rate(&self, name: &'static str) -> Option<u32> {
         let (_, value, _) = self.get(name)?;
         if value.as_str() == Some("off") {
-            return Some(None);
+            return None;
         }
-        let (number, _) = self.count(name)?;
-        Some(u32::try_from(number).ok())
+        u32::try_from(self.count(name)?.0).ok()
     }
 
     /// Bytes.

@@ -8,7 +8,6 @@
 pub mod change;
 pub mod file;
 pub mod render;
-pub mod schema;
 pub mod server;
 pub mod sources;
 pub mod token;
@@ -69,6 +68,11 @@ impl Diagnostic {
 /// Whether a configuration with these diagnostics cannot be used.
 pub fn any_error(diagnostics: &[Diagnostic]) -> bool {
     diagnostics.iter().any(Diagnostic::is_error)
+}
+
+/// Puts diagnostics in the order of the files and of their lines.
+pub fn sort(diagnostics: &mut [Diagnostic]) {
+    diagnostics.sort_by_key(|diagnostic| diagnostic.place.as_ref().map(|span| (span.file, span.bytes.start)));
 }
 
 /// How bad it is.
@@ -138,7 +142,10 @@ impl Fact {
             Self::Server(fact) => fact.about(),
             Self::Topic(fact) => fact.about(),
             Self::Token(fact) => fact.about(),
-            Self::Schema(fault) => schema::about(fault),
+            Self::Schema(fault) => {
+                let severity = if fault.is_warning() { Severity::Warning } else { Severity::Error };
+                About { code: fault.code(), severity, help: fault.help().into_owned() }
+            }
             Self::Change(fact) => fact.about(),
         }
     }

@@ -9,14 +9,14 @@ use warp::http::StatusCode;
 use warp::reply::Response;
 use warp::{Filter, path};
 
-use crate::assemble::reload::{Reloader, Trigger};
+use crate::assemble::reload::Reloader;
 use crate::background;
 use crate::config::view::view;
 use crate::http::call::{Call, Methods, call};
 use crate::http::{answer, routes};
 use crate::live::Live;
 use crate::problem::Refusal;
-use crate::reloads::Outcome;
+use crate::reloads::{Outcome, Trigger};
 use crate::snapshot::TopicRules;
 use crate::telemetry::scrape::{MEDIA_TYPE, Scraper};
 use crate::telemetry::stats::Route;
@@ -46,7 +46,7 @@ async fn reload(call: &Call, reloader: Option<Arc<Reloader>>) -> Result<Response
             false => call.live().internal("a reload panicked"),
         })?;
     let status = match report.result {
-        Outcome::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Outcome::Refused => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::OK,
     };
     Ok(answer::json(status, &report.to_json()))

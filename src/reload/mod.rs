@@ -14,9 +14,10 @@ use tokio::signal::unix::Signal;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::debug;
 
-use crate::assemble::reload::{Look, Reloader, Trigger};
+use crate::assemble::reload::{Look, Reloader};
 use crate::live::Live;
 use crate::reload::watch::Watch;
+use crate::reloads::Trigger;
 
 /// How long the files must be quiet before they are looked at.
 const QUIET: Duration = Duration::from_millis(250);
@@ -27,22 +28,19 @@ const STABLE: Duration = Duration::from_secs(2);
 
 /// Reloads whenever there is a reason to, SIGHUP among them, until the drain begins.
 pub fn run(hangup: Signal, reloader: Arc<Reloader>, live: Arc<Live>) -> impl Future<Output = ()> {
-    run_with(Watch::new(), hangup, reloader, live)
+    keep_up(Watch::new(), hangup, reloader, live)
 }
 
-fn run_with(watch: Watch, hangup: Signal, reloader: Arc<Reloader>, live: Arc<Live>) -> impl Future<Output = ()> {
-    keep_up(Triggers { watch, hangup, hinted: false, suspect: None }, reloader, live)
-}
-
-async fn keep_up(mut triggers: Triggers, reloader: Arc<Reloader>, live: Arc<Live>) {
+async fn keep_up(watch: Watch, hangup: Signal, reloader: Arc<Reloader>, live: Arc<Live>) {
+    let mut triggers = Triggers { watch, hangup, hinted: false, suspect: None };
     loop {
         // What happened in a directory between the look at it and the watch over it was not seen.
         triggers.hinted |= triggers.watch.set(reloader.paths().await).await;
         let poll = live.snapshot().config.limits.reload_poll;
         let trigger = tokio::select! {
             () = live.drain.begun() => return,
-            // Somebody else has looked: other files and another pace may count now.
-            () = reloader.looked() => continue,
+            // Somebody else has reloaded: other files and another pace may count now.
+            () = reloader.reloaded() => continue,
             trigger = triggers.next(poll) => trigger,
         };
         triggers.act(&reloader, trigger).await;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::run_with;
+use super::keep_up;
 use super::watch::Watch;
 use crate::assemble::reload::Reloader;
 use crate::assemble::{build, load};
@@ -67,7 +67,7 @@ async fn where_nothing_can_be_watched_a_look_finds_the_change() {
     let place = Place::new();
     place.write(&relay_toml("50 ms", "one"));
     let (live, reloader) = place.live();
-    live.drain.spawn("watch", run_with(Watch::blind(), hangup(), reloader, live.clone()));
+    live.drain.spawn("watch", keep_up(Watch::blind(), hangup(), reloader, live.clone()));
     let modified = fs::metadata(place.0.join("relay.toml")).and_then(|file| file.modified()).expect("a time");
     place.write(&relay_toml("50 ms", "two"));
     // The content decides, not the time of the change.
@@ -82,7 +82,7 @@ async fn a_dry_run_does_not_hide_a_change_from_the_next_look() {
     let place = Place::new();
     place.write(&relay_toml("500 ms", "one"));
     let (live, reloader) = place.live();
-    live.drain.spawn("watch", run_with(Watch::blind(), hangup(), reloader.clone(), live.clone()));
+    live.drain.spawn("watch", keep_up(Watch::blind(), hangup(), reloader.clone(), live.clone()));
     place.write(&relay_toml("500 ms", "two"));
     reloader.reload(super::Trigger::Request, true).await.expect("a plan");
     assert_eq!(live.snapshot().config.topics[0].description, "one");
@@ -95,7 +95,7 @@ async fn another_pace_counts_from_the_reload_that_set_it() {
     let place = Place::new();
     place.write(&relay_toml("1 h", "one"));
     let (live, reloader) = place.live();
-    live.drain.spawn("watch", run_with(Watch::blind(), hangup(), reloader.clone(), live.clone()));
+    live.drain.spawn("watch", keep_up(Watch::blind(), hangup(), reloader.clone(), live.clone()));
     place.write(&relay_toml("50 ms", "one"));
     reloader.reload(super::Trigger::Request, false).await.expect("a report");
     place.write(&relay_toml("50 ms", "two"));
@@ -109,7 +109,7 @@ async fn what_happened_before_the_watch_began_is_seen() {
     place.write(&relay_toml("0 s", "one"));
     let (live, reloader) = place.live();
     place.write(&relay_toml("0 s", "two"));
-    live.drain.spawn("watch", run_with(Watch::new(), hangup(), reloader, live.clone()));
+    live.drain.spawn("watch", keep_up(Watch::new(), hangup(), reloader, live.clone()));
     until("the change", || live.snapshot().config.topics[0].description == "two").await;
     live.drain.begin();
 }

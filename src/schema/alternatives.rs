@@ -3,8 +3,9 @@
 //! Every conjunction of disjunctions is multiplied out, and a chain of seven `if` would take minutes. An estimate that is
 //! too high only means that the answer is not known.
 
-use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
+
+use crate::schema::json;
 
 /// The most that are multiplied out: room for an `enum`-like choice between a hundred, which is compared in well under a
 /// second, and not for five choices between two beside each other ([`choice`] counts those as 243), which take seconds.
@@ -110,8 +111,7 @@ impl<'s> Count<'s> {
 
     fn target(&mut self, reference: &'s Value) -> u64 {
         let Some(text) = reference.as_str() else { return 1 };
-        let pointer = text.strip_prefix('#').and_then(|fragment| percent_decode_str(fragment).decode_utf8().ok());
-        let Some(target) = pointer.and_then(|pointer| self.root.pointer(&pointer)) else { return 1 };
+        let Some(target) = json::target(self.root, text) else { return 1 };
         if self.way.contains(&text) {
             return 1;
         }

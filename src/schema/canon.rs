@@ -11,6 +11,7 @@ use jsonschema::{Draft, PatternOptions};
 use serde_json::Value;
 
 use crate::schema::alternatives;
+use crate::schema::json::unescape;
 
 /// The largest document, in bytes of JSON text, that is brought into canonical form.
 const SIZE: usize = 128 << 10;
@@ -49,7 +50,7 @@ impl Flat {
         let definitions = self.root.rfind('/').map_or("", |end| &self.root[..=end]);
         let Some(place) = pointer.strip_prefix(definitions) else { return pointer.to_owned() };
         let (file, rest) = place.split_at(place.find('/').unwrap_or(place.len()));
-        format!("{}#{rest}", file.replace("~1", "/").replace("~0", "~"))
+        format!("{}#{rest}", unescape(file))
     }
 }
 

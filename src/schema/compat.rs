@@ -34,13 +34,6 @@ pub enum Side {
     },
 }
 
-impl Side {
-    /// Whether it is certain that nothing breaks.
-    pub fn is_yes(&self) -> bool {
-        matches!(self, Self::Yes)
-    }
-}
-
 /// Whether everything that could be published under the schema in force still can be under the one that is to replace it.
 pub fn publishers(old: &Schema, new: &Schema) -> Side {
     side(new, old)

@@ -10,6 +10,7 @@ use std::ops::ControlFlow::{self, Break, Continue};
 use serde_json::{Map, Number, Value, json};
 
 use crate::schema::example::text::{matching, strings};
+use crate::schema::json;
 
 /// The most guesses that are taken of one schema.
 const GUESSES: usize = 64;
@@ -105,7 +106,8 @@ impl Guess<'_> {
         for value in schema.get("const").into_iter().chain(list(schema, "enum")).take(GUESSES) {
             self.copy(value).map_or(Continue(()), &mut *noted)?;
         }
-        if let Some(target) = schema.get("$ref").and_then(Value::as_str).and_then(|text| self.target(text)) {
+        if let Some(target) = schema.get("$ref").and_then(Value::as_str).and_then(|text| json::target(self.root, text))
+        {
             self.of(target, deeper, noted)?;
         }
         for keyword in ["anyOf", "oneOf"] {
@@ -179,13 +181,8 @@ impl Guess<'_> {
         Some(whole)
     }
 
-    fn target(&self, reference: &str) -> Option<&Value> {
-        let pointer = percent_encoding::percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?;
-        self.root.pointer(&pointer)
-    }
-
     fn followed<'v>(&'v self, schema: &'v Value) -> &'v Value {
-        schema.get("$ref").and_then(Value::as_str).and_then(|text| self.target(text)).unwrap_or(schema)
+        schema.get("$ref").and_then(Value::as_str).and_then(|text| json::target(self.root, text)).unwrap_or(schema)
     }
 
     fn of_type(&self, schema: &Map<String, Value>, name: &str, depth: usize, offer: Offer<'_>) -> ControlFlow<()> {

@@ -19,8 +19,9 @@ use std::cell::RefCell;
 use std::fmt;
 
 use bytes::Bytes;
+use percent_encoding::percent_decode_str;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::Number;
+use serde_json::{Number, Value};
 
 use crate::problem::Refusal;
 
@@ -262,6 +263,12 @@ pub(super) fn escape(step: &str) -> String {
 /// The step that [`escape`] wrote.
 pub(super) fn unescape(step: &str) -> String {
     step.replace("~1", "/").replace("~0", "~")
+}
+
+/// What a reference within a document leads to.
+pub(super) fn target<'v>(document: &'v Value, reference: &str) -> Option<&'v Value> {
+    let pointer = percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?;
+    document.pointer(&pointer)
 }
 
 fn explain(text: &str, error: &serde_json::Error, refused: Option<Cause>, limit: usize) -> Fault {

@@ -381,6 +381,11 @@ fn a_pace_is_kept_and_a_warm_up_left_out() {
 #[test]
 fn the_plot_is_a_picture_of_the_run() {
     let site = Site::start("bench-plot");
+    let failed = site.bench("--topic nobody.has.it --plot PLACE/plot.svg");
+    assert!(
+        !failed.status.success() && !site.place.0.join("plot.svg").exists(),
+        "a run that failed left an empty file"
+    );
     site.measure("--subscribers 5 --duration 300ms --topic orders.{n} --topics 2 --plot PLACE/plot.svg");
     let svg = fs::read_to_string(site.place.0.join("plot.svg")).expect("it was written");
     for text in [

@@ -1,6 +1,6 @@
 //! Pages of browsers: whose calls are let in, and which answers they may read.
 
-use relay::reloads::{Outcome, Report};
+use relay::reloads::{Outcome, Report, Trigger};
 use relay::time::Time;
 use serde_json::json;
 
@@ -155,10 +155,10 @@ async fn probes_are_answered_by_any_name_and_tell_a_rebound_page_nothing() {
     let rig = Rig::start(|config| config.server.allowed_hosts = Some(vec!["relay.example".into()])).await;
     rig.live.reloads.note(Report {
         at: Time(0),
-        trigger: "file",
+        trigger: Trigger::File,
         took_ms: 1,
         generation: 1,
-        result: Outcome::Refused("".into()),
+        result: Outcome::Refused,
         diagnostics: json!([{"severity": "error", "message": "unknown key `secret`"}]),
     });
     for address in [rig.public, rig.admin] {

@@ -5,13 +5,13 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use relay::assemble::reload::{Reloader, Trigger};
+use relay::assemble::reload::Reloader;
 use relay::assemble::{PROTOCOLS, build, load};
 use relay::disk::Disk;
 use relay::hub::{Hub, Size};
 use relay::live::Live;
 use relay::plugin::Store;
-use relay::reloads::Outcome;
+use relay::reloads::{Outcome, Trigger};
 use relay::schema::compile::SchemaCache;
 use relay::time::Time;
 

@@ -53,6 +53,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("tokio-rustls", &["cli/target.rs", "server/"]),
     ("tokio-tungstenite", &["cli/bench/websocket.rs"]),
     ("toml", &["config/"]),
+    ("toml_parser", &["config/duplicates.rs"]),
     ("tower-service", &["http/mod.rs"]),
     ("tracing-subscriber", &["telemetry/logs.rs"]),
     ("warp", &["http/"]),

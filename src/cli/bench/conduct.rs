@@ -20,7 +20,7 @@ use crate::cli::bench::crew::{Clock, Crew, Lines, Outcome, Run};
 use crate::cli::bench::ledger::Accepted;
 use crate::cli::bench::payload::Work;
 use crate::cli::bench::progress::Progress;
-use crate::cli::bench::publisher::{Desk, Tally, Terms, nanoseconds};
+use crate::cli::bench::publisher::{Desk, Tally, nanoseconds};
 use crate::cli::bench::report::Report;
 use crate::cli::target::Target;
 use crate::message::Seq;
@@ -55,7 +55,7 @@ struct End {
 ///
 /// # Errors
 /// Nothing could be measured: it could not connect, or was interrupted before.
-pub(super) async fn conduct(arguments: &Arguments, target: Target, work: Work) -> Result<Report, String> {
+pub(super) async fn conduct(arguments: &Arguments, target: Target, work: Work) -> Result<Report<'_>, String> {
     let mut interrupts = signal(SignalKind::interrupt()).map_err(|error: Error| error.to_string())?;
     let progress = Progress::start(arguments.subscribers());
     let mut field = Field::enter(arguments, target, &work)?;
@@ -63,15 +63,8 @@ pub(super) async fn conduct(arguments: &Arguments, target: Target, work: Work) -
     let connected = Duration::from_nanos(field.run.clock.now());
     let warm = field.run.clock.now().saturating_add(nanoseconds(arguments.warmup));
     field.run.warm.set(warm).expect("it is set here alone");
-    let terms = Terms {
-        payload: work.payload.clone(),
-        until: arguments.until(),
-        rate: arguments.rate,
-        window: arguments.window(),
-        publishers: arguments.publishers as usize,
-    };
-    let desk =
-        Desk::open(field.run.clone(), terms, std::mem::take(&mut field.told), std::mem::take(&mut field.readers));
+    let (told, readers) = (std::mem::take(&mut field.told), std::mem::take(&mut field.readers));
+    let desk = Desk::open(field.run.clone(), arguments, work.payload.clone(), told, readers);
     let end = field.publish(&desk, arguments.publishers as usize, &progress, &mut interrupts).await;
     if end.failure.is_some() {
         field.hear_out().await;
@@ -79,7 +72,7 @@ pub(super) async fn conduct(arguments: &Arguments, target: Target, work: Work) -
     progress.end();
     let outcomes = field.leave().await?;
     let Tally { published, answers, first, last } = desk.tally.into_inner();
-    let mut report = Report::new(arguments, &work, connected, published, answers);
+    let mut report = Report::new(arguments, work, connected, published, answers);
     for outcome in outcomes {
         report.add(outcome);
     }

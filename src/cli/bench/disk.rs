@@ -1,6 +1,6 @@
 //! The files that `relay bench` is given, and the one that it writes.
 
-use std::fs::File;
+use std::fs::{File, remove_file};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -20,19 +20,32 @@ pub(super) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
 pub(super) struct Output<'a> {
     path: &'a Path,
     file: File,
+    /// It was not there before, and nothing is in it yet.
+    is_new: bool,
 }
 
 impl<'a> Output<'a> {
     /// Opens it, and leaves it as it is.
     pub(super) fn open(path: &'a Path) -> Result<Self, String> {
+        let is_new = !path.exists();
         let file = File::options().create(true).truncate(false).write(true).open(path);
-        file.map(|file| Self { path, file }).map_err(|error| unwritable(path, &error))
+        file.map(|file| Self { path, file, is_new }).map_err(|error| unwritable(path, &error))
     }
 
     /// Writes all of it.
     pub(super) fn write(mut self, text: &str) -> Result<(), String> {
+        self.is_new = false;
         let written = self.file.set_len(0).and_then(|()| self.file.write_all(text.as_bytes()));
         written.map_err(|error| unwritable(self.path, &error))
+    }
+}
+
+impl Drop for Output<'_> {
+    /// A run that failed leaves no empty file.
+    fn drop(&mut self) {
+        if self.is_new {
+            let _ = remove_file(self.path);
+        }
     }
 }
 

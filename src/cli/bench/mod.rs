@@ -67,7 +67,7 @@ fn fail(why: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn measure(arguments: &Arguments) -> Result<Report, String> {
+fn measure(arguments: &Arguments) -> Result<Report<'_>, String> {
     descriptors::raise();
     let needed = arguments.subscribers() + arguments.publishers as usize + BESIDES;
     if let Some(limit) = descriptors::limit().filter(|limit| *limit < needed) {

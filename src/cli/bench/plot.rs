@@ -73,7 +73,7 @@ impl Scale {
 }
 
 /// Draws it.
-pub(super) fn svg(report: &mut Report) -> String {
+pub(super) fn svg(report: &mut Report<'_>) -> String {
     report.figures.timeline.coarsen(POINTS);
     let report = &*report;
     let slices: Vec<(Duration, &Latencies)> = report.figures.timeline.slices().collect();
@@ -98,7 +98,7 @@ pub(super) fn svg(report: &mut Report) -> String {
 }
 
 /// So that everything is inside, from a round time to a round time.
-fn scale(report: &Report, slices: &[(Duration, &Latencies)]) -> Scale {
+fn scale(report: &Report<'_>, slices: &[(Duration, &Latencies)]) -> Scale {
     let lowest = slices.iter().map(|(_, slice)| slice.percentile(50.0)).min().unwrap_or(Duration::from_micros(100));
     let highest = slices.iter().map(|(_, slice)| slice.longest()).max().unwrap_or(Duration::from_millis(10));
     let power = |duration: Duration| duration.as_secs_f64().max(1e-6).log10();
@@ -162,7 +162,7 @@ fn round_time(seconds: f64) -> String {
 }
 
 /// The name of each line, with its value over the whole run.
-fn legend(svg: &mut String, report: &Report) {
+fn legend(svg: &mut String, report: &Report<'_>) {
     let mut x = LEFT;
     for line in LINES.iter().rev() {
         let class = line.class;

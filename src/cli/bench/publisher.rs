@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::cli::bench::arguments::Until;
+use crate::cli::bench::arguments::{Arguments, Until};
 use crate::cli::bench::crew::Run;
 use crate::cli::bench::figures::Latencies;
 use crate::cli::bench::frame::receipt;
@@ -53,19 +53,11 @@ pub(super) struct Tally {
     pub(super) last: u64,
 }
 
-/// What a desk is opened with.
-pub(super) struct Terms {
-    pub(super) payload: Bytes,
-    pub(super) until: Until,
-    pub(super) rate: u32,
-    pub(super) window: usize,
-    pub(super) publishers: usize,
-}
-
 impl Desk {
     pub(super) fn open(
         run: Arc<Run>,
-        terms: Terms,
+        arguments: &Arguments,
+        payload: Bytes,
         crews: Vec<mpsc::Sender<Accepted>>,
         readers: Vec<Vec<usize>>,
     ) -> Self {
@@ -73,14 +65,14 @@ impl Desk {
         Self {
             began: run.clock.now(),
             run,
-            payload: terms.payload,
-            until: terms.until,
-            rate: terms.rate,
+            payload,
+            until: arguments.until(),
+            rate: arguments.rate,
             crews,
             readers,
-            window: Semaphore::new(terms.window),
+            window: Semaphore::new(arguments.window()),
             under_way: RefCell::default(),
-            asked: RefCell::new(vec![NONE; terms.publishers]),
+            asked: RefCell::new(vec![NONE; arguments.publishers as usize]),
             newest: Cell::new(0),
             begun: Cell::new(0),
             measured: Cell::new(0),

@@ -18,17 +18,9 @@ const PERCENTILES: [(f64, &str, &str); 4] =
     [(50.0, "p50", "p50"), (90.0, "p90", "p90"), (99.0, "p99", "p99"), (99.9, "p99.9", "p99_9")];
 
 /// What was measured.
-pub(super) struct Report {
-    url: String,
-    topic: String,
-    topics: usize,
-    payload_bytes: usize,
-    payload_kind: &'static str,
-    transport: &'static str,
-    subscribers: usize,
-    publishers: u32,
-    window: usize,
-    rate: u32,
+pub(super) struct Report<'a> {
+    arguments: &'a Arguments,
+    work: Work,
     connected: Duration,
     /// From the first publish to the last answer or delivery, the warm-up left out.
     pub(super) measured: Duration,
@@ -43,25 +35,17 @@ pub(super) struct Report {
     pub(super) failure: Option<String>,
 }
 
-impl Report {
+impl<'a> Report<'a> {
     pub(super) fn new(
-        arguments: &Arguments,
-        work: &Work,
+        arguments: &'a Arguments,
+        work: Work,
         connected: Duration,
         published: u64,
         answers: Latencies,
     ) -> Self {
         Self {
-            url: arguments.url.clone(),
-            topic: work.name.clone(),
-            topics: work.topics.len(),
-            payload_bytes: work.payload.len(),
-            payload_kind: work.kind,
-            transport: arguments.transport.as_str(),
-            subscribers: arguments.subscribers(),
-            publishers: arguments.publishers,
-            window: arguments.window(),
-            rate: arguments.rate,
+            arguments,
+            work,
             connected,
             measured: Duration::ZERO,
             published,
@@ -106,23 +90,27 @@ impl Report {
 
     /// What the load was, in a line.
     pub(super) fn load(&self) -> String {
-        let topics =
-            if self.topics == 1 { String::new() } else { format!(" ({} topics)", show::count(self.topics as u64)) };
-        let subscribers = show::count(self.subscribers as u64);
-        let payload = show::bytes(self.payload_bytes as f64);
-        format!("{}{topics}, {subscribers} subscribers over {}, payload {payload}", self.topic, self.transport)
+        let topics = match self.work.topics.len() {
+            1 => String::new(),
+            many => format!(" ({} topics)", show::count(many as u64)),
+        };
+        let (name, transport) = (&self.work.name, self.arguments.transport.as_str());
+        let subscribers = show::count(self.arguments.subscribers.into());
+        let payload = show::bytes(self.work.payload.len() as f64);
+        format!("{name}{topics}, {subscribers} subscribers over {transport}, payload {payload}")
     }
 
     /// For people.
     pub(super) fn text(&self) -> String {
         let (published, deliveries) = (self.per_second(self.published), self.deliveries_per_second());
-        let kind = self.payload_kind;
-        let mut text = format!("load       {} ({kind}), window {}\n", self.load(), show::count(self.window as u64));
+        let (arguments, kind) = (self.arguments, self.work.kind);
+        let window = show::count(arguments.window() as u64);
+        let mut text = format!("load       {} ({kind}), window {window}\n", self.load());
         let mut line = |name: &str, rest: std::fmt::Arguments<'_>| {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{name:<10} {rest}");
         };
-        if self.subscribers > 0 {
+        if arguments.subscribers > 0 {
             line("connected", format_args!("in {}", show::time(self.connected)));
         }
         let in_time = show::time(self.measured);
@@ -131,7 +119,7 @@ impl Report {
             format_args!("{} messages in {in_time}: {}/s", show::count(self.published), show::rate(published)),
         );
         line("answered", format_args!("{}", percentiles(&self.answers)));
-        if self.subscribers > 0 {
+        if arguments.subscribers > 0 {
             let bytes = show::bytes(self.per_second(self.figures.bytes));
             let count = show::count(self.figures.deliveries);
             line("delivered", format_args!("{count} messages: {}/s, {bytes}/s", show::rate(deliveries)));
@@ -149,8 +137,8 @@ impl Report {
             let count = show::count(*count);
             line("closed", format_args!("{count} connections {code}: {reason}"));
         }
-        if self.rate > 0 && published < 0.95 * f64::from(self.rate) {
-            let rate = show::count(self.rate.into());
+        if arguments.rate > 0 && published < 0.95 * f64::from(arguments.rate) {
+            let rate = show::count(arguments.rate.into());
             let advice = "try a larger --window or more --publishers";
             line("rate", format_args!("the requested {rate}/s was not reached: {advice}"));
         }
@@ -167,15 +155,15 @@ impl Report {
             json!({"code": code, "reason": reason, "connections": count})
         });
         json!({
-            "url": self.url,
-            "topic": self.topic,
-            "topics": self.topics,
-            "transport": self.transport,
-            "subscribers": self.subscribers,
-            "publishers": self.publishers,
-            "window": self.window,
-            "rate_per_second": self.rate,
-            "payload_bytes": self.payload_bytes,
+            "url": self.arguments.url,
+            "topic": self.work.name,
+            "topics": self.work.topics.len(),
+            "transport": self.arguments.transport.as_str(),
+            "subscribers": self.arguments.subscribers,
+            "publishers": self.arguments.publishers,
+            "window": self.arguments.window(),
+            "rate_per_second": self.arguments.rate,
+            "payload_bytes": self.work.payload.len(),
             "connected_seconds": self.connected.as_secs_f64(),
             "measured_seconds": self.measured.as_secs_f64(),
             "published": self.published,

@@ -20,7 +20,7 @@ use super::model::{Config, Span, StoreConfig};
 use super::reading::Reading;
 use super::section::{Findings, Section};
 use super::syntax;
-use crate::diagnostic::{Diagnostic, Fact, FileFact, Sources, ValueFact};
+use crate::diagnostic::{self, Diagnostic, Fact, FileFact, Sources, ValueFact};
 use crate::name::Pattern;
 use crate::patterns::Meter;
 use crate::time::Time;
@@ -167,7 +167,7 @@ fn drop_consequences(mut found: Vec<Diagnostic>, broken: Vec<Diagnostic>, source
     }
     found.extend(broken);
     found.retain_mut(|d| hide(d, &shadows, sources));
-    sort(&mut found);
+    diagnostic::sort(&mut found);
     found
 }
 
@@ -198,9 +198,4 @@ fn shadow(span: &Span, sources: &Sources) -> Option<Span> {
     let header = syntax::is_header(source.text.get(line.clone())?);
     let end = if header { syntax::next_header(&source.text, line.end) } else { line.end };
     Some(Span { file: span.file, bytes: line.start..end + 1 })
-}
-
-/// Puts diagnostics in the order of the files and of their lines.
-pub fn sort(diagnostics: &mut [Diagnostic]) {
-    diagnostics.sort_by_key(|diagnostic| diagnostic.place.as_ref().map(|span| (span.file, span.bytes.start)));
 }

@@ -9,7 +9,7 @@ use crate::schema::compile::library::Library;
 /// The most schemas that one value may be judged by. Hand-written schemas stay far below a hundred.
 const STEPS: u64 = 10_000;
 
-/// Notes each cycle, and each document's first schema that unfolds beyond [`STEPS`].
+/// Notes each cycle that shares no schema with one before, and each document's first schema that unfolds beyond [`STEPS`].
 pub(super) fn check(library: &mut Library<'_>) {
     let mut edges: Vec<Vec<(usize, Option<usize>)>> =
         library.nodes.iter().map(|node| node.same.iter().map(|child| (*child, None)).collect()).collect();
@@ -19,7 +19,8 @@ pub(super) fn check(library: &mut Library<'_>) {
         }
     }
     let count = library.nodes.len();
-    let mut walk = Walk { edges, steps: vec![0; count], on_way: vec![false; count], cycles: Vec::new() };
+    let (steps, on_way, in_cycle) = (vec![0; count], vec![false; count], vec![false; count]);
+    let mut walk = Walk { edges, steps, on_way, in_cycle, cycles: Vec::new() };
     for node in 0..library.nodes.len() {
         walk.from(node);
     }
@@ -38,7 +39,9 @@ struct Walk {
     steps: Vec<u64>,
     /// Nodes between where the walk started and where it is.
     on_way: Vec<bool>,
-    /// The references of each cycle.
+    /// Nodes of cycles. Where references go back and forth, each pair of nodes is in a cycle more: one says what is wrong.
+    in_cycle: Vec<bool>,
+    /// The references of each cycle that is told.
     cycles: Vec<Vec<usize>>,
 }
 
@@ -63,8 +66,11 @@ impl Walk {
             *next += 1;
             if self.on_way[child] {
                 let since = way.iter().rposition(|(node, ..)| *node == child).unwrap_or(0);
-                let references = way[since + 1..].iter().filter_map(|(_, by, _)| *by).chain(by);
-                self.cycles.push(references.collect());
+                if !way[since..].iter().any(|(node, ..)| self.in_cycle[*node]) {
+                    let references = way[since + 1..].iter().filter_map(|(_, by, _)| *by).chain(by);
+                    self.cycles.push(references.collect());
+                }
+                way[since..].iter().for_each(|(node, ..)| self.in_cycle[*node] = true);
             } else if self.steps[child] == 0 {
                 self.on_way[child] = true;
                 way.push((child, by, 0));
@@ -76,10 +82,7 @@ impl Walk {
 fn note_cycle(library: &mut Library<'_>, cycle: &[usize]) {
     let Some(last) = cycle.last() else { return };
     let through = cycle.iter().map(|reference| library.references[*reference].text.clone()).collect();
-    let (from, keyword) = (library.references[*last].from, library.references[*last].keyword);
-    let document = library.nodes[from].document;
-    let pointer = format!("{}/{keyword}", library.nodes[from].pointer);
-    library.fault(document, pointer, SchemaFaultKind::RefCycle { through });
+    library.fault_of(*last, SchemaFaultKind::RefCycle { through });
 }
 
 /// The innermost schema that is too much explains those around it.

@@ -269,6 +269,9 @@ impl SchemaFaultKind {
     }
 }
 
+/// So many references of a cycle are named.
+const MAX_THROUGH: usize = 8;
+
 /// What ECMA-262 has and the engine does not take, with what to write instead.
 const UNTAKEN: [(&str, &str); 6] = [
     ("[^]", r"`[^]` is not taken: write `[\s\S]` for any character"),
@@ -308,7 +311,9 @@ impl fmt::Display for SchemaFaultKind {
             Self::RefNowhere { target, file } => write!(f, "`{target}` names nothing in `{file}`"),
             Self::RefNotASchema { target, file } => write!(f, "`{target}` is in `{file}` but is not a schema"),
             Self::RefCycle { through } => {
-                write!(f, "the reference leads back to itself, through `{}`", through.join("`, `"))
+                let (shown, more) = through.split_at(through.len().min(MAX_THROUGH));
+                write!(f, "the reference leads back to itself, through `{}`", shown.join("`, `"))?;
+                if more.is_empty() { Ok(()) } else { write!(f, " and {} more", more.len()) }
             }
             Self::Exponential { steps, limit } if *steps == u64::MAX => {
                 write!(f, "validating one value would never end; {limit} steps are allowed")

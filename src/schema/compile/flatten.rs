@@ -3,7 +3,7 @@
 //! That is what is given to subscribers, who do not have the files, and what two versions of a schema are compared by:
 //! definitions are private to a document, so that a changed file never clashes with its old self.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use jsonschema::Draft;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -11,13 +11,13 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::schema::canon::Flat;
-use crate::schema::compile::dialect;
 use crate::schema::compile::library::{Library, Node};
 use crate::schema::compile::used::{DEFINITIONS, Used};
+use crate::schema::compile::{dialect, rules};
 use crate::schema::json::escape;
 
 /// What a fragment cannot hold as it is (RFC 3986, section 3.5).
-const FRAGMENT: &AsciiSet = &CONTROLS
+pub(super) const FRAGMENT: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'#')
@@ -80,24 +80,37 @@ pub(super) fn flatten(library: &Library<'_>, reached: &[usize]) -> Result<Flat, 
 /// Where a node is a value or a map that has words of a schema, if it is: as a schema it loses them, and then it would be
 /// another value or another map.
 fn judged_otherwise(library: &Library<'_>, node: usize) -> Option<String> {
-    let Node { document, pointer, is_plain: false, .. } = &library.nodes[node] else { return None };
-    let is_plain = |place: &str| {
-        let known = library.by_place.get(&(*document, place.to_owned()));
-        known.is_some_and(|node| library.nodes[*node].is_plain)
+    let Node { document, pointer, .. } = &library.nodes[node];
+    let lost = |(schema, keyword): (&str, &str)| {
+        let place = format!("{schema}/{keyword}");
+        let value = library.documents[*document].value.pointer(&place)?;
+        let loses = match keyword {
+            "const" | "enum" => has_words(value),
+            "properties" | "patternProperties" | "dependentSchemas" | "dependencies" => {
+                *pointer == place && value.as_object().is_some_and(|map| map.keys().any(|name| is_name(name)))
+            }
+            _ => false,
+        };
+        loses.then_some(place)
     };
-    let (schema, rest) =
-        pointer.rmatch_indices('/').map(|(at, _)| pointer.split_at(at)).find(|(at, _)| is_plain(at))?;
-    let keyword = rest[1..].split('/').next()?;
-    let place = format!("{schema}/{keyword}");
-    let value = library.documents[*document].value.pointer(&place)?;
-    let loses = match keyword {
-        "const" | "enum" => has_words(value),
-        "properties" | "patternProperties" | "dependentSchemas" | "dependencies" => {
-            *pointer == place && value.as_object().is_some_and(|map| map.keys().any(|name| is_name(name)))
+    readings(library, node).into_iter().find_map(lost)
+}
+
+/// The keywords that make a value or a map of what a node is in, or of the node, and which only a reference takes for a
+/// schema: each after the schema that has it. Below a word without a meaning there is nothing but what references lead to.
+fn readings<'l>(library: &'l Library<'_>, node: usize) -> Vec<(&'l str, &'l str)> {
+    let Node { document, pointer, is_below, .. } = &library.nodes[node];
+    let (mut found, mut is_below) = (Vec::new(), *is_below);
+    for (at, _) in pointer.rmatch_indices('/') {
+        let (schema, way) = pointer.split_at(at);
+        let Some(above) = library.by_place.get(&(*document, schema.to_owned())) else { continue };
+        let keyword = way[1..].split('/').next().unwrap_or_default();
+        if !is_below && rules::is_known(keyword) && !DEFINITIONS.contains(&keyword) {
+            found.push((schema, keyword));
         }
-        _ => false,
-    };
-    loses.then_some(place)
+        is_below = library.nodes[*above].is_below;
+    }
+    found
 }
 
 fn is_name(word: &str) -> bool {
@@ -150,16 +163,10 @@ fn take_out(keywords: &[&str], library: &Library<'_>, used: &Used, id: usize, fi
 }
 
 /// Takes what only describes out of each schema of a file that is used. It stays wherever it may be more than that: where a
-/// reference leads into it, and at and below a place to which nothing but a reference leads, for that may be a value or a
-/// map, whose members only look like keywords.
+/// reference leads into it, and in what is a value or a map as well, whose members only look like keywords.
 fn take_out_annotations(library: &Library<'_>, used: &Used, id: usize, file: &mut Value) {
-    let nodes = || library.documents[id].nodes.iter().filter(|node| used.has(**node)).map(|node| &library.nodes[*node]);
-    let doubtful: HashSet<&str> = nodes().filter(|node| !node.is_plain).map(|node| node.pointer.as_str()).collect();
-    let is_doubtful = |place: &str| {
-        let mut above = place.match_indices('/').map(|(end, _)| &place[..end]);
-        doubtful.contains(place) || above.any(|place| doubtful.contains(place))
-    };
-    for node in nodes().filter(|node| !is_doubtful(&node.pointer)) {
+    let nodes = library.documents[id].nodes.iter().filter(|node| used.has(**node));
+    for node in nodes.filter(|node| readings(library, **node).is_empty()).map(|node| &library.nodes[*node]) {
         let Some(Value::Object(schema)) = file.pointer_mut(&node.pointer) else { continue };
         for keyword in ANNOTATIONS {
             if !used.leads_to(id, &format!("{}/{keyword}", node.pointer)) {

@@ -8,11 +8,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use jsonschema::{Draft, Uri, uri};
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::schema::compile::fault::{SchemaFault, SchemaFaultKind};
+use crate::schema::compile::flatten::FRAGMENT;
 use crate::schema::compile::pattern::RegexChecker;
 use crate::schema::compile::{SchemaLimits, Texts, dialect};
 use crate::schema::json::{self, Fault};
@@ -21,22 +22,7 @@ use crate::schema::json::{self, Fault};
 const ROOT: &str = "relay:///";
 
 /// What a path segment of a URI cannot hold as it is (RFC 3986, section 3.3).
-const SEGMENT: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'%')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'[')
-    .add(b'\\')
-    .add(b']')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
+const SEGMENT: &AsciiSet = &FRAGMENT.add(b'?');
 
 /// A schema file that could be read.
 pub(super) struct Document {
@@ -73,9 +59,9 @@ pub(super) struct Node {
     pub base: Arc<Uri<String>>,
     /// Nodes that judge the same value as this one, not through a reference.
     pub same: Vec<usize>,
-    /// Whether keywords alone lead to it from the document's root. Where only a reference does, it may be a value, an
-    /// annotation, or a map of schemas as well.
-    pub is_plain: bool,
+    /// Whether it is the document's root, or a keyword of the schema above leads to it. Where only a reference does, it may
+    /// be a value, an annotation, or a map of schemas as well.
+    pub is_below: bool,
 }
 
 /// A keyword that refers to a node.
@@ -223,6 +209,12 @@ impl<'a> Library<'a> {
     /// Notes a fault at a value of a document.
     pub(super) fn fault(&mut self, document: usize, pointer: String, kind: SchemaFaultKind) {
         self.note(document, false, pointer, kind);
+    }
+
+    /// Notes a fault at the value of a schema's keyword.
+    pub(super) fn fault_below(&mut self, node: usize, keyword: &str, kind: SchemaFaultKind) {
+        let (document, place) = self.place(node);
+        self.note(document, false, format!("{place}/{keyword}"), kind);
     }
 
     /// Notes a fault at a key of a document.

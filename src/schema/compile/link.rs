@@ -139,11 +139,9 @@ impl Library<'_> {
         }
     }
 
-    fn fault_of(&mut self, reference: usize, kind: SchemaFaultKind) {
+    pub(super) fn fault_of(&mut self, reference: usize, kind: SchemaFaultKind) {
         let (from, keyword) = (self.references[reference].from, self.references[reference].keyword);
-        let Node { document, pointer, .. } = &self.nodes[from];
-        let (document, pointer) = (*document, format!("{pointer}/{keyword}"));
-        self.fault(document, pointer, kind);
+        self.fault_below(from, keyword, kind);
     }
 }
 

@@ -30,13 +30,13 @@ impl RegexChecker {
 
     /// Checks `pattern`, `patternProperties` and `format` of one schema object.
     pub(super) fn check(&self, library: &mut Library<'_>, node: usize, schema: &Map<String, Value>, draft: Draft) {
-        let (document, place) = library.place(node);
         if let Some(Value::String(pattern)) = schema.get("pattern")
             && let Some(kind) = self.fault_of(pattern)
         {
-            library.fault(document, format!("{place}/pattern"), kind);
+            library.fault_below(node, "pattern", kind);
         }
         if let Some(Value::Object(patterns)) = schema.get("patternProperties") {
+            let (document, place) = library.place(node);
             for pattern in patterns.keys() {
                 if let Some(kind) = self.fault_of(pattern) {
                     library.fault_at_key(document, format!("{place}/patternProperties/{}", escape(pattern)), kind);
@@ -47,7 +47,7 @@ impl RegexChecker {
             && !jsonschema::options().is_known_format(draft, format)
         {
             let kind = SchemaFaultKind::UnknownFormat { format: format.clone() };
-            library.fault(document, format!("{place}/format"), kind);
+            library.fault_below(node, "format", kind);
         }
     }
 

@@ -43,6 +43,11 @@ const OTHERS: &[&str] = &[
     "description", "examples", "id", "if", "not", "readOnly", "title", "writeOnly",
 ];
 
+/// Whether a keyword means something in some dialect.
+pub(super) fn is_known(keyword: &str) -> bool {
+    JUDGING.contains(&keyword) || OTHERS.contains(&keyword)
+}
+
 /// Checks a document against the rules of its dialect.
 pub(super) fn check(library: &mut Library<'_>, id: usize) {
     let Document { value, draft, known_good, nodes, .. } = &library.documents[id];
@@ -109,10 +114,7 @@ fn idiom(keyword: &str, value: &Value) -> Option<&'static str> {
 /// Warns of keywords of one schema object that are nearly known.
 pub(super) fn check_spelling(library: &mut Library<'_>, node: usize, schema: &Map<String, Value>) {
     let (document, place) = library.place(node);
-    for keyword in schema.keys().filter(|keyword| !JUDGING.contains(&keyword.as_str())) {
-        if OTHERS.contains(&keyword.as_str()) || keyword.starts_with("x-") {
-            continue;
-        }
+    for keyword in schema.keys().filter(|keyword| !is_known(keyword) && !keyword.starts_with("x-")) {
         if let Some(suggestion) = nearest(keyword, JUDGING.iter().copied()) {
             let kind = SchemaFaultKind::UnknownKeyword { keyword: keyword.clone(), suggestion };
             library.fault_at_key(document, format!("{place}/{}", escape(keyword)), kind);

@@ -16,9 +16,8 @@ impl Library<'_> {
     pub(super) fn survey(&mut self, document: usize) -> usize {
         let (value, draft) = (self.documents[document].value.clone(), self.documents[document].draft);
         let base = Arc::new(self.documents[document].base.clone());
-        let known = self.nodes.len();
         let root = self.node(document, String::new(), &value, &base, draft);
-        self.nodes[known..].iter_mut().for_each(|node| node.is_plain = true);
+        self.nodes[root].is_below = true;
         let own = base.as_str().to_owned();
         let same = self.resources.entry(own).or_default();
         if !same.contains(&root) {
@@ -42,7 +41,7 @@ impl Library<'_> {
         let id = self.nodes.len();
         self.by_place.insert((document, pointer.clone()), id);
         self.documents[document].nodes.push(id);
-        self.nodes.push(Node { document, pointer, draft, base: base.clone(), same: Vec::new(), is_plain: false });
+        self.nodes.push(Node { document, pointer, draft, base: base.clone(), same: Vec::new(), is_below: false });
         if let Value::Object(schema) = schema {
             let draft = self.dialect(id, schema, draft);
             self.names(id, schema, draft);
@@ -66,8 +65,7 @@ impl Library<'_> {
         let inner = match schema.get("$schema").and_then(Value::as_str).map(|uri| (uri, Draft::from_schema_uri(uri))) {
             None => draft,
             Some((uri, Draft::Unknown)) => {
-                let (document, pointer) = (self.nodes[id].document, format!("{}/$schema", self.nodes[id].pointer));
-                self.fault(document, pointer, SchemaFaultKind::UnknownDialect { uri: uri.to_owned() });
+                self.fault_below(id, "$schema", SchemaFaultKind::UnknownDialect { uri: uri.to_owned() });
                 draft
             }
             Some((_, inner)) => inner,
@@ -85,10 +83,7 @@ impl Library<'_> {
         if let Some(text) = schema.get(keyword).and_then(Value::as_str) {
             match uri::resolve_against(&self.nodes[id].base.borrow(), text) {
                 Err(_) => {
-                    let Node { document, pointer, .. } = &self.nodes[id];
-                    let (document, pointer) = (*document, format!("{pointer}/{keyword}"));
-                    let uri = text.to_owned();
-                    self.fault(document, pointer, SchemaFaultKind::InvalidUri { keyword, uri });
+                    self.fault_below(id, keyword, SchemaFaultKind::InvalidUri { keyword, uri: text.to_owned() });
                 }
                 Ok(_) if classic && text.starts_with('#') => self.anchor(id, keyword, &text[1..]),
                 Ok(own) => {
@@ -133,6 +128,7 @@ impl Library<'_> {
         };
         for (place, value, role) in dialect::subschemas(schema, draft) {
             let child = self.node(document, format!("{pointer}{place}"), value, &base, draft);
+            self.nodes[child].is_below = true;
             if role == Role::Same {
                 self.nodes[id].same.push(child);
             }
@@ -146,8 +142,7 @@ fn only_one(library: &mut Library<'_>, nodes: &[usize], keyword: &'static str, n
     let Some((id, others)) = nodes.split_last() else { return };
     let document = library.nodes[*id].document;
     if others.iter().any(|other| other != id && library.nodes[*other].document == document) {
-        let pointer = format!("{}/{keyword}", library.nodes[*id].pointer);
-        library.fault(document, pointer, SchemaFaultKind::NamedTwice { keyword, name: name.to_owned() });
+        library.fault_below(*id, keyword, SchemaFaultKind::NamedTwice { keyword, name: name.to_owned() });
     }
 }
 

@@ -233,6 +233,22 @@ fn another_file_is_compared_with() {
     assert!(err.contains("\nrelay: cannot ask `http://127.0.0.1:1` for its configuration: "), "{err}");
 }
 
+/// What a change does stood behind what is wrong with the file alone, wherever either is.
+#[test]
+fn what_speaks_against_a_change_stands_in_the_order_of_the_file() {
+    let place = Place::new();
+    let with = |port: u16| {
+        format!(
+            "version = 1\n[server]\nlisten = \"127.0.0.1:{port}\"\n[topics.dogs]\nschema = \"any\"\n[anonymous]\npublish = [\"x\"]\n"
+        )
+    };
+    place.write("old/relay.toml", &with(1));
+    place.write("relay.toml", &with(2));
+    let (code, _, err) = said(&check(&place, "relay.toml", "old/relay.toml"));
+    let lines: Vec<_> = err.lines().filter_map(|line| line.trim_start().strip_prefix("--> ")).collect();
+    assert_eq!((code, lines), (Some(78), vec!["relay.toml:3:1", "relay.toml:4:9", "relay.toml:7:12"]), "{err}");
+}
+
 /// An address was taken for a file, and a path was sent as part of the host.
 #[test]
 fn what_is_no_name_of_a_running_relay_is_told_how_it_is_written() {

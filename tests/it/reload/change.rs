@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use relay::assemble::reload::examine;
+use relay::assemble::gate::examine;
 use relay::assemble::{build, load};
 use relay::diagnostic::{any_error, render};
 use relay::disk::Disk;

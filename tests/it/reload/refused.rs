@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use relay::assemble::reload::Trigger;
+use relay::reloads::Trigger;
 use serde_json::json;
 
 use super::site::{Site, copy, with_topics};
