@@ -117,7 +117,7 @@ impl From<&Refusal> for Close {
     fn from(refusal: &Refusal) -> Self {
         match refusal {
             Refusal::Unauthenticated { .. }
-            | Refusal::AnonymousSocket
+            | Refusal::Anonymous { .. }
             | Refusal::NotBearer
             | Refusal::UnknownRegistration => Self::Unauthenticated,
             Refusal::TokenExpired => Self::TokenExpired,

@@ -109,7 +109,7 @@ impl Task {
     fn refuse(&mut self, id: Option<CommandId>, refusal: Refusal) -> Result<(), Ending> {
         let refusal = match refusal {
             // A header is no use to a connection that is open.
-            Refusal::Unauthenticated { wrong: false } => Refusal::AnonymousSocket,
+            Refusal::Anonymous { topics, .. } => Refusal::Anonymous { topics, open: true },
             refusal => refusal,
         };
         self.tell(&Notice::Error { id, refusal })

@@ -37,8 +37,7 @@ async fn who_may_register_whom_for_what() {
             json!({"user_id": 1}),
             401,
             "unauthenticated",
-            "anonymous callers have no grant for this: check the name, or send `Authorization: Bearer <token>`"
-                .to_owned(),
+            "anonymous callers have no grant for this: send `Authorization: Bearer <token>`".to_owned(),
         ),
         ("secret-none", json!({"user_id": 1}), 403, "forbidden", forbidden("register connections for user `1`")),
         ("secret-one", json!({"user_id": 2}), 403, "forbidden", forbidden("register connections for user `2`")),
@@ -47,9 +46,15 @@ async fn who_may_register_whom_for_what() {
             json!({"user_id": 1, "topics": ["orders.eu"]}),
             403,
             "forbidden",
-            forbidden("subscribe to `orders.eu`"),
+            forbidden("subscribe to `orders.eu`: check the name, or grant it in relay.toml"),
         ),
-        ("secret-one", json!({"user_id": 1, "topics": ["**"]}), 403, "forbidden", forbidden("subscribe to `**`")),
+        (
+            "secret-one",
+            json!({"user_id": 1, "topics": ["**"]}),
+            403,
+            "forbidden",
+            forbidden("subscribe to `**`: check the name, or grant it in relay.toml"),
+        ),
         (
             "secret-one",
             json!({"user_id": 1, "topics": ["dogs"]}),
