@@ -244,7 +244,7 @@ impl Refusal {
             Self::Timeout { .. } => ("timeout", 408, "The request took too long"),
             Self::UpgradeRequired => ("upgrade-required", 426, "A WebSocket upgrade is needed"),
             Self::IdempotencyInFlight => ("idempotency-in-flight", 409, "The first request is still being handled"),
-            Self::IdempotencyKeyReused => ("idempotency-key-reused", 422, "The key was used for another payload"),
+            Self::IdempotencyKeyReused => ("idempotency-key-reused", 422, "The key was used for another message"),
             Self::TooLarge { .. } => ("too-large", 413, "The body is too large"),
             Self::TooMany { .. } => ("too-many", 413, "The list is too long"),
             Self::UriTooLong { .. } => ("uri-too-long", 414, "The request target is too long"),
@@ -342,9 +342,9 @@ impl fmt::Display for Refusal {
             Self::IdempotencyInFlight => {
                 f.write_str("a request with this idempotency key has no answer yet: try again")
             }
-            Self::IdempotencyKeyReused => {
-                f.write_str("this idempotency key was used for another payload: use a new key for a new message")
-            }
+            Self::IdempotencyKeyReused => f.write_str(
+                "this idempotency key was used for another payload or user: use a new key for a new message",
+            ),
             Self::TooLarge { what, limit, bytes } => {
                 write!(f, "{what} is larger than `limits.{limit}` allows ({bytes} bytes)")
             }

@@ -149,7 +149,7 @@ fn place(member: &str, text: Option<&str>) -> Result<After, Refusal> {
         Some("earliest") => Ok(After::Earliest),
         Some(text) => match text.parse() {
             Ok(position) => Ok(After::Position(position)),
-            Err(error) => Err(bad(format!("{} in `{member}`: {error}", quoted(text)))),
+            Err(error) => Err(bad(format!("{} in `{member}`: {error}, or `earliest`", quoted(text)))),
         },
     }
 }

@@ -133,11 +133,11 @@ const REFUSED: &str = r#"
 > {"type":"subscribe","topics":["a b"]}
 < bad-request: `a b` in `topics`: ` ` is not allowed in a name
 > {"type":"subscribe","topics":["cats"],"after":"yesterday"}
-< bad-request: `yesterday` in `after`: not a position: write `<epoch>-<seq>` as in the `id` of a message, for example `9f3c21aa-42`
+< bad-request: `yesterday` in `after`: not a position: write `<epoch>-<seq>` as in the `id` of a message, for example `9f3c21aa-42`, or `earliest`
 > {"type":"subscribe","topics":["cats"],"after":42}
 < bad-request: `after` must be a position, `earliest`, or null
 > {"type":"subscribe","topics":{"cats":"now"}}
-< bad-request: `now` in `topics`: not a position: write `<epoch>-<seq>` as in the `id` of a message, for example `9f3c21aa-42`
+< bad-request: `now` in `topics`: not a position: write `<epoch>-<seq>` as in the `id` of a message, for example `9f3c21aa-42`, or `earliest`
 > {"type":"subscribe","topics":{"cats":null},"after":"earliest"}
 < bad-request: `after` is for a list of topics: in an object, give each topic its position
 > {"type":"unsubscribe"}

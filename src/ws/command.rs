@@ -85,8 +85,8 @@ impl Task {
     fn refuse_late_credential(&mut self, id: Option<CommandId>) -> Result<(), Ending> {
         let is_somebody = self.seat.is_some() || self.principal.as_ref().is_some_and(|p| p.token.is_some());
         let why = match is_somebody {
-            true => "this connection is authenticated already",
-            false => "`auth` must be the first message",
+            true => "this connection is authenticated already: reconnect to use another token",
+            false => "`auth` must be the first message: reconnect to send it",
         };
         self.refuse(id, Refusal::BadRequest(why.into()))
     }
