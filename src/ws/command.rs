@@ -54,7 +54,7 @@ impl Task {
         };
         let Command { id, kind } = match read {
             Ok(command) => command,
-            Err(bad) => return self.malformed(bad),
+            Err(bad) => return self.refuse_unread(bad),
         };
         if let CommandKind::Auth(token) = kind {
             return match may_authenticate {
@@ -100,8 +100,8 @@ impl Task {
         Ok(())
     }
 
-    fn malformed(&mut self, bad: BadCommand) -> Result<(), Ending> {
-        self.malformed += 1;
+    fn refuse_unread(&mut self, bad: BadCommand) -> Result<(), Ending> {
+        self.malformed += u8::from(bad.malformed);
         self.refuse(bad.id, *bad.refusal)?;
         if self.malformed >= MAX_MALFORMED { Err(Close::TooManyMalformed.into()) } else { Ok(()) }
     }
