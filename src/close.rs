@@ -73,7 +73,7 @@ impl Close {
                 "a credential in a URL ends up in logs: send `auth` as the first message, or use `/register`"
             }
             Self::ParameterInUrl => "unknown parameter: the URL of a WebSocket takes none, send `subscribe`",
-            Self::Unauthenticated => "the credential is missing, wrong or unknown: get a new one",
+            Self::Unauthenticated => "the credential is missing, wrong or unknown: send `auth` first, or get a new one",
             Self::TokenExpired => "the token has expired: get a new one",
             Self::Forbidden => "the credential does not grant this, or the topic was removed",
             Self::AuthTimeout => "no credential within `limits.auth_timeout`: send `auth` first",
@@ -117,7 +117,7 @@ impl From<&Refusal> for Close {
     fn from(refusal: &Refusal) -> Self {
         match refusal {
             Refusal::Unauthenticated { .. }
-            | Refusal::AnonymousSocket
+            | Refusal::Anonymous { .. }
             | Refusal::NotBearer
             | Refusal::UnknownRegistration => Self::Unauthenticated,
             Refusal::TokenExpired => Self::TokenExpired,

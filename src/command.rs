@@ -57,11 +57,13 @@ impl fmt::Debug for CommandKind {
     }
 }
 
-/// A message that is no command; its sender is told, and closed at the tenth.
+/// A message that cannot be carried out as it is written; its sender is told.
 #[derive(Debug)]
 pub struct BadCommand {
     /// The command's id, where it could be read.
     pub id: Option<CommandId>,
     /// What is wrong with it.
     pub refusal: Box<Refusal>,
+    /// It is no command at all, and not one that says something unusable: its sender is closed at the tenth.
+    pub malformed: bool,
 }

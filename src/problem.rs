@@ -73,8 +73,12 @@ pub enum Refusal {
     Unauthenticated {
         wrong: bool,
     },
-    /// None was shown, where only a new connection can show one.
-    AnonymousSocket,
+    /// None was shown, and nobody has a grant for these without. `open`: on a connection that is open, so that only a new one
+    /// can show one.
+    Anonymous {
+        topics: Pattern,
+        open: bool,
+    },
     /// An `Authorization` that is no bearer.
     NotBearer,
     TokenExpired,
@@ -191,7 +195,7 @@ impl Refusal {
     /// The refusal of somebody without a grant: 401 where a credential could help, else 403.
     pub fn denied(principal: &Principal, action: Action, topics: &Pattern) -> Self {
         match principal.token {
-            None if principal.user.is_none() => Self::Unauthenticated { wrong: false },
+            None if principal.user.is_none() => Self::Anonymous { topics: topics.clone(), open: false },
             _ => Self::Forbidden { action, topics: topics.clone() },
         }
     }
@@ -228,7 +232,7 @@ impl Refusal {
             Self::MalformedJson { .. } => ("malformed-json", 400, "The text is not acceptable JSON"),
             Self::DuplicateKey { .. } => ("duplicate-key", 400, "An object has the same key twice"),
             Self::BadRequest(_) | Self::BrokenBody => ("bad-request", 400, "The request is invalid"),
-            Self::Unauthenticated { .. } | Self::AnonymousSocket | Self::NotBearer | Self::UnknownRegistration => {
+            Self::Unauthenticated { .. } | Self::Anonymous { .. } | Self::NotBearer | Self::UnknownRegistration => {
                 ("unauthenticated", 401, "A valid token is needed")
             }
             Self::TokenExpired => ("token-expired", 401, "The token has expired"),
@@ -240,7 +244,7 @@ impl Refusal {
             Self::Timeout { .. } => ("timeout", 408, "The request took too long"),
             Self::UpgradeRequired => ("upgrade-required", 426, "A WebSocket upgrade is needed"),
             Self::IdempotencyInFlight => ("idempotency-in-flight", 409, "The first request is still being handled"),
-            Self::IdempotencyKeyReused => ("idempotency-key-reused", 422, "The key was used for another payload"),
+            Self::IdempotencyKeyReused => ("idempotency-key-reused", 422, "The key was used for another message"),
             Self::TooLarge { .. } => ("too-large", 413, "The body is too large"),
             Self::TooMany { .. } => ("too-many", 413, "The list is too long"),
             Self::UriTooLong { .. } => ("uri-too-long", 414, "The request target is too long"),
@@ -271,6 +275,12 @@ impl Refusal {
             }
             Self::DuplicateKey { pointer } => {
                 object.insert("pointer".into(), pointer.as_str().into());
+            }
+            Self::Anonymous { topics, .. } | Self::Forbidden { topics, .. } => {
+                object.insert("topic".into(), topics.as_str().into());
+            }
+            Self::UnknownTopic { topic } => {
+                object.insert("topic".into(), topic.as_str().into());
             }
             Self::ValidationFailed { violations, .. } => {
                 object.insert("errors".into(), json!(violations));
@@ -307,13 +317,16 @@ impl fmt::Display for Refusal {
             Self::BadRequest(detail) => f.write_str(detail),
             Self::BrokenBody => f.write_str("the body ended early, or its chunks are not what RFC 9112 says"),
             Self::Unauthenticated { .. }
-            | Self::AnonymousSocket
+            | Self::Anonymous { .. }
             | Self::NotBearer
             | Self::TokenExpired
             | Self::UnknownRegistration
-            | Self::NoRegistration => f.write_str(self.of_credential()),
+            | Self::NoRegistration => self.of_credential(f),
             Self::Forbidden { action, topics } => {
-                write!(f, "this credential has no grant to {action} `{topics}`")
+                write!(
+                    f,
+                    "this credential has no grant to {action} `{topics}`: check the name, or grant it in relay.toml"
+                )
             }
             Self::ForbiddenUser { user } => {
                 write!(f, "this credential has no grant to register connections for user `{user}`")
@@ -329,9 +342,9 @@ impl fmt::Display for Refusal {
             Self::IdempotencyInFlight => {
                 f.write_str("a request with this idempotency key has no answer yet: try again")
             }
-            Self::IdempotencyKeyReused => {
-                f.write_str("this idempotency key was used for another payload: use a new key for a new message")
-            }
+            Self::IdempotencyKeyReused => f.write_str(
+                "this idempotency key was used for another payload or user: use a new key for a new message",
+            ),
             Self::TooLarge { what, limit, bytes } => {
                 write!(f, "{what} is larger than `limits.{limit}` allows ({bytes} bytes)")
             }

@@ -23,7 +23,7 @@ fn one_of_each() -> Vec<Refusal> {
         Refusal::UnknownTopic { topic: "t".into() },
         Refusal::NotFound,
         Refusal::NoRegistration,
-        Refusal::AnonymousSocket,
+        Refusal::Anonymous { topics: Pattern::everything(), open: true },
         Refusal::NotBearer,
         Refusal::MethodNotAllowed { allow: "GET" },
         Refusal::Timeout { limit: "body_timeout" },
@@ -66,7 +66,7 @@ fn each_problem_has_a_row() {
             | Refusal::UnknownTopic { .. }
             | Refusal::NotFound
             | Refusal::NoRegistration
-            | Refusal::AnonymousSocket
+            | Refusal::Anonymous { .. }
             | Refusal::NotBearer
             | Refusal::MethodNotAllowed { .. }
             | Refusal::Timeout { .. }
@@ -90,6 +90,20 @@ fn each_problem_has_a_row() {
     let mut expected = SLUGS.to_vec();
     expected.sort_unstable();
     assert_eq!(slugs, expected);
+}
+
+/// A subscribe is refused as a whole: without the topic for which it is, the rest could not be asked for again.
+#[test]
+fn a_refusal_that_is_for_one_topic_names_it() {
+    let topics = Pattern::everything();
+    for refusal in [
+        Refusal::Anonymous { topics: topics.clone(), open: false },
+        Refusal::Forbidden { action: Action::Subscribe, topics },
+        Refusal::UnknownTopic { topic: "**".into() },
+    ] {
+        assert_eq!(refusal.to_json()["topic"], "**", "{refusal:?}");
+        assert!(refusal.to_string().contains("`**`"), "{refusal}");
+    }
 }
 
 /// A list was refused with 429 or 503 and no word of when to come back.

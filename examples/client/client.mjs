@@ -1,9 +1,11 @@
 // Follows topics of a relay and reconnects by itself: the recipe of docs/websocket.md, for browsers and for Node 22 or
 // newer.
 
-const PING = 20_000;       // how often to say something
-const SILENCE = 45_000;    // nothing at all for so long: the connection is dead
+const QUIET = 20_000;      // nothing has come for so long: ask for a sign of life
+const SILENCE = 25_000;    // no answer to that for so long: the connection is dead
 const LONGEST = 30_000;    // between two attempts
+// What is the same again when it is tried again, besides 4000 to 4099.
+const OVER = [1002, 1003, 1007, 1009];
 
 // `from`: "earliest" for all that is retained, null for live messages only. What it calls:
 //   message({topic, id, time, data})      once for each message, in order
@@ -22,12 +24,10 @@ export function follow(url, topics, {message, gap, ended = console.error, token,
         // The URL of a registration is live before the subscribe is answered. What it says until then comes again behind
         // the answer, and must not move `last`, from which that goes on.
         let begun = false;
-        const ping = setInterval(() => socket.readyState === WebSocket.OPEN && socket.send("ping"), PING);
         const send = command => socket.send(JSON.stringify(command));
         // One command for all topics, so that one position covers them all.
         const subscribe = () => send({type: "subscribe", id: "subscribe", topics: last});
         const leave = () => {
-            clearInterval(ping);
             clearTimeout(silence);
             clearTimeout(again);
             socket.onmessage = socket.onclose = null;
@@ -43,9 +43,19 @@ export function follow(url, topics, {message, gap, ended = console.error, token,
             leave();
             ended({reason});
         };
+        const drop = ({topic, reason}) => {
+            delete last[topic];
+            ended({topic, reason});
+            if (Object.keys(last).length === 0) leave();
+        };
+        // The silence counts from a ping that was sent: browsers hold back the timers of a hidden page, for a minute.
         const heard = () => {
             clearTimeout(silence);
-            silence = setTimeout(lost, SILENCE);
+            silence = setTimeout(() => {
+                if (socket.readyState !== WebSocket.OPEN) return lost();
+                socket.send("ping");
+                silence = setTimeout(lost, SILENCE);
+            }, QUIET);
         };
         const on = {
             hello: () => token ? send({type: "auth", id: "auth", token}) : subscribe(),
@@ -66,15 +76,17 @@ export function follow(url, topics, {message, gap, ended = console.error, token,
                 for (const topic in last) last[topic] = position;
             },
             gap: notice => begun && gap(notice),
-            unsubscribed: notice => {
-                delete last[notice.topic];
-                ended(notice);
-                if (Object.keys(last).length === 0) leave();
-            },
+            unsubscribed: drop,
             goaway: ({reconnect_after_ms}) => { delay = reconnect_after_ms; },
             error: ({problem}) => {
-                if (problem.retry_after) again = setTimeout(subscribe, 1000 * problem.retry_after);
-                else over(problem.detail);
+                const {topic, detail, retry_after} = problem;
+                if (retry_after) again = setTimeout(subscribe, 1000 * retry_after);
+                else if (!topic) over(detail);
+                else {
+                    // All were refused for this one, of which an `unsubscribed` may have told already.
+                    if (topic in last) drop({topic, reason: detail});
+                    if (Object.keys(last).length > 0) subscribe();
+                }
             },
         };
         socket.onmessage = ({data}) => {
@@ -83,8 +95,10 @@ export function follow(url, topics, {message, gap, ended = console.error, token,
             const notice = JSON.parse(data);
             on[notice.type]?.(notice);
         };
-        // 4000 to 4099 will not succeed unchanged.
-        socket.onclose = ({code, reason}) => code >= 4000 && code < 4100 ? over(`${code} ${reason}`) : lost();
+        socket.onclose = ({code, reason}) => {
+            if (OVER.includes(code) || code >= 4000 && code < 4100) over(`${code} ${reason}`);
+            else lost();
+        };
         stop = leave;
         heard();
     }

@@ -9,8 +9,13 @@ import os
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
+
+
+# No answer, or one that was cut. Other errors are the caller's, and the same again when it is sent again.
+NO_ANSWER = (OSError, http.client.IncompleteRead, http.client.BadStatusLine, json.JSONDecodeError)
 
 
 class Refused(Exception):
@@ -24,9 +29,9 @@ class Refused(Exception):
 def publish(topic, data, *, token, key=None, base="http://127.0.0.1:8000", attempts=5):
     """Publishes `data` and returns the id of the message."""
     request = urllib.request.Request(
-        f"{base}/publish/{topic}", method="POST", data=json.dumps(data).encode(),
+        f"{base}/publish/{urllib.parse.quote(topic, safe='')}", method="POST", data=json.dumps(data).encode(),
         headers={"Content-Type": "application/json", "Authorization": f"Bearer {token}",
-                 "Idempotency-Key": f'"{key or uuid.uuid4()}"'})
+                 "Idempotency-Key": json.dumps(key or str(uuid.uuid4()))})
     for attempt in range(attempts):
         wait = 0.5 * 2 ** attempt
         try:
@@ -38,8 +43,7 @@ def publish(topic, data, *, token, key=None, base="http://127.0.0.1:8000", attem
             wait = problem.get("retry_after", None if error.code < 500 or "type" in problem else wait)
             if wait is None or attempt == attempts - 1:
                 raise Refused(problem) from None
-        except (OSError, http.client.HTTPException, ValueError):
-            # No answer, or one that was cut.
+        except NO_ANSWER:
             if attempt == attempts - 1:
                 raise
         time.sleep(wait)
@@ -50,7 +54,7 @@ def problem_of(error):
     try:
         if error.headers.get_content_type() == "application/problem+json":
             return json.load(error)
-    except (OSError, http.client.HTTPException, ValueError):
+    except NO_ANSWER:
         pass
     return {"detail": f"{error.code} {error.reason}"}
 
@@ -63,5 +67,7 @@ if __name__ == "__main__":
         print(publish(topic, data, token=os.environ["TOKEN"], key=key[0] if key else None, base=base))
     except Refused as refused:
         sys.exit(f"refused: {refused}")
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except NO_ANSWER as error:
         sys.exit(f"no answer: {error}")
+    except (http.client.InvalidURL, ValueError) as error:
+        sys.exit(f"not sent: {error}")

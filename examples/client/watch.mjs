@@ -10,4 +10,5 @@ const stop = follow(url, rest, {
         if (--count === 0) stop();
     },
     gap: ({topic, from, to, reason}) => console.log("gap", reason, topic, from, to),
+    ended: ({topic = "everything", reason}) => console.log("ended", topic, reason),
 });

@@ -78,7 +78,7 @@ fn belongings(refusal: &Refusal, headers: &mut HeaderMap) {
             }
         }
         // RFC 6750, section 3.1: no error code where no credential was shown.
-        Refusal::Unauthenticated { wrong: false } | Refusal::AnonymousSocket | Refusal::NotBearer => {
+        Refusal::Unauthenticated { wrong: false } | Refusal::Anonymous { .. } | Refusal::NotBearer => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         Refusal::Unauthenticated { wrong: true } | Refusal::UnknownRegistration => {

@@ -88,6 +88,10 @@ fn admit(snapshot: &Snapshot, principal: &Principal, user: &UserId, topics: &[Pa
             Some(_) => Refusal::ForbiddenUser { user: user.as_str().into() },
         });
     }
+    // The connection of a token may subscribe to nothing else.
+    if topics.is_empty() && principal.token.is_some() {
+        return Err(Refusal::BadRequest("`topics` is empty: name what the connection may subscribe to".into()));
+    }
     topics.iter().try_for_each(|topics| evaluate::admit(snapshot, principal, topics))
 }
 

@@ -1,18 +1,23 @@
 //! What is said to who has no credential that counts: each sentence says where a right one goes, and none says whether a
 //! topic exists.
 
+use std::fmt;
+
 use crate::problem::Refusal;
 
 impl Refusal {
-    /// The `detail` of a refusal that concerns a credential; it is not asked for any other.
-    pub(super) fn of_credential(&self) -> &'static str {
-        match self {
+    /// Writes the `detail` of a refusal that concerns a credential; it is not asked for any other.
+    pub(super) fn of_credential(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::Unauthenticated { wrong: true } => {
                 "unknown token: check that it is spelled correctly and still in relay.toml"
             }
-            Self::AnonymousSocket => {
-                "anonymous callers have no grant for this: check the name, or reconnect and send `auth` as the first \
-                 message or a bearer token with the upgrade request"
+            Self::Anonymous { topics, open } => {
+                let show = match open {
+                    true => "reconnect and send `auth` as the first message or a bearer token with the upgrade request",
+                    false => "send `Authorization: Bearer <token>`",
+                };
+                return write!(f, "anonymous callers have no grant for `{topics}`: check the name, or {show}");
             }
             Self::NotBearer => "only bearer tokens are accepted: send `Authorization: Bearer <token>`",
             Self::TokenExpired => "the token is past its `not_after`: use its successor",
@@ -20,7 +25,7 @@ impl Refusal {
                 "unknown registration: it was deleted or has expired, or the server was restarted; register again"
             }
             Self::NoRegistration => "unknown registration: it was deleted or has expired, or the server was restarted",
-            _ => "anonymous callers have no grant for this: check the name, or send `Authorization: Bearer <token>`",
-        }
+            _ => "anonymous callers have no grant for this: send `Authorization: Bearer <token>`",
+        })
     }
 }

@@ -23,8 +23,11 @@ struct Type {
     name: &'static str,
     /// Besides `type`.
     members: &'static [&'static str],
-    read: fn(&Fields<'_>) -> Result<CommandKind, Refusal>,
+    read: Reader,
 }
+
+/// Reads what the members of a command hold.
+type Reader = fn(&Fields<'_>) -> Result<CommandKind, Refusal>;
 
 const TYPES: [Type; 5] = [
     Type { name: "auth", members: &["id", "token"], read: auth },
@@ -44,11 +47,16 @@ pub fn parse(text: &str) -> Result<Command, BadCommand> {
     if text == "ping" {
         return Ok(Command { id: None, kind: CommandKind::PingText });
     }
-    let members = Fields::split(text).map_err(|refusal| BadCommand { id: None, refusal: refusal.into() })?;
-    let id = id(&members).map_err(|refusal| BadCommand { id: None, refusal: refusal.into() })?;
-    match kind(&members) {
+    let malformed = |id, refusal: Refusal| BadCommand { id, refusal: refusal.into(), malformed: true };
+    let members = Fields::split(text).map_err(|refusal| malformed(None, refusal))?;
+    let id = id(&members).map_err(|refusal| malformed(None, refusal))?;
+    let read = match reader(&members) {
+        Ok(read) => read,
+        Err(refusal) => return Err(malformed(id, refusal)),
+    };
+    match read(&members) {
         Ok(kind) => Ok(Command { id, kind }),
-        Err(refusal) => Err(BadCommand { id, refusal: refusal.into() }),
+        Err(refusal) => Err(BadCommand { id, refusal: refusal.into(), malformed: false }),
     }
 }
 
@@ -63,16 +71,15 @@ fn id(members: &Fields<'_>) -> Result<Option<CommandId>, Refusal> {
     }
 }
 
-fn kind(members: &Fields<'_>) -> Result<CommandKind, Refusal> {
+/// How to read a command with these members.
+fn reader(members: &Fields<'_>) -> Result<Reader, Refusal> {
     members.refuse_repeated()?;
     let names = TYPES.map(|kind| kind.name);
     let Some(raw) = members.get("type") else {
-        // The small form `{"topics":[…]}`: an empty list ends all subscriptions.
         return match members.get("topics") {
-            Some(topics) if members.is_only("topics") => {
-                Ok(CommandKind::Replace(patterns(read("topics", topics, LIST)?)?))
-            }
-            _ => Err(bad(format!("`type` is missing: use {}", list(&names, "or")))),
+            Some(_) if members.is_only("topics") => Ok(replace),
+            Some(_) => Err(bad(r#"without `type`, `topics` stands alone: add `"type":"subscribe"`"#.to_owned())),
+            None => Err(bad(format!("`type` is missing: use {}", list(&names, "or")))),
         };
     };
     let name: String = read("type", raw, list(&names, "or"))?;
@@ -83,7 +90,12 @@ fn kind(members: &Fields<'_>) -> Result<CommandKind, Refusal> {
         }));
     };
     members.refuse_others(kind.name, kind.members)?;
-    (kind.read)(members)
+    Ok(kind.read)
+}
+
+/// The small form `{"topics":[…]}`: an empty list ends all subscriptions.
+fn replace(members: &Fields<'_>) -> Result<CommandKind, Refusal> {
+    patterns(read("topics", members.need("replace", "topics")?, LIST)?).map(CommandKind::Replace)
 }
 
 fn auth(members: &Fields<'_>) -> Result<CommandKind, Refusal> {
@@ -149,7 +161,7 @@ fn place(member: &str, text: Option<&str>) -> Result<After, Refusal> {
         Some("earliest") => Ok(After::Earliest),
         Some(text) => match text.parse() {
             Ok(position) => Ok(After::Position(position)),
-            Err(error) => Err(bad(format!("{} in `{member}`: {error}", quoted(text)))),
+            Err(error) => Err(bad(format!("{} in `{member}`: {error}, or `earliest`", quoted(text)))),
         },
     }
 }

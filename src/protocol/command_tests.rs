@@ -75,7 +75,7 @@ const REFUSED: &str = r#"
 > {}
 < bad-request: `type` is missing: use `auth`, `subscribe`, `unsubscribe`, `publish` or `ping`
 > {"topics":["cats"],"id":1}
-< 1 bad-request: `type` is missing: use `auth`, `subscribe`, `unsubscribe`, `publish` or `ping`
+< 1 bad-request: without `type`, `topics` stands alone: add `"type":"subscribe"`
 > {"topcs":["cats"]}
 < bad-request: `type` is missing: use `auth`, `subscribe`, `unsubscribe`, `publish` or `ping`
 > {"topics":"cats"}
@@ -133,11 +133,11 @@ const REFUSED: &str = r#"
 > {"type":"subscribe","topics":["a b"]}
 < bad-request: `a b` in `topics`: ` ` is not allowed in a name
 > {"type":"subscribe","topics":["cats"],"after":"yesterday"}
-< bad-request: `yesterday` in `after`: not a position: write `<epoch>-<seq>` as in the `id` of a message, for example `9f3c21aa-42`
+< bad-request: `yesterday` in `after`: not a position: write `<epoch>-<seq>` as in the `id` of a message, for example `9f3c21aa-42`, or `earliest`
 > {"type":"subscribe","topics":["cats"],"after":42}
 < bad-request: `after` must be a position, `earliest`, or null
 > {"type":"subscribe","topics":{"cats":"now"}}
-< bad-request: `now` in `topics`: not a position: write `<epoch>-<seq>` as in the `id` of a message, for example `9f3c21aa-42`
+< bad-request: `now` in `topics`: not a position: write `<epoch>-<seq>` as in the `id` of a message, for example `9f3c21aa-42`, or `earliest`
 > {"type":"subscribe","topics":{"cats":null},"after":"earliest"}
 < bad-request: `after` is for a list of topics: in an object, give each topic its position
 > {"type":"unsubscribe"}
@@ -208,6 +208,25 @@ fn commands_that_are_understood() {
 #[test]
 fn commands_that_are_refused_word_for_word() {
     check(REFUSED);
+}
+
+/// A page in which somebody typed names of topics was closed at the tenth slip.
+#[test]
+fn what_is_no_command_counts_and_what_a_command_says_does_not() {
+    for (text, malformed) in [
+        ("subscribe", true),
+        (r#"{"type":"subscrbe"}"#, true),
+        (r#"{"type":"ping","topics":["cats"]}"#, true),
+        (r#"{"type":"ping","id":1.5}"#, true),
+        (r#"{"topics":["cats"],"id":1}"#, true),
+        (r#"{"type":"subscribe","topics":["c*ts"]}"#, false),
+        (r#"{"type":"subscribe","topics":["cats"],"after":"yesterday"}"#, false),
+        (r#"{"type":"subscribe","topics":[]}"#, false),
+        (r#"{"topics":["c*ts"]}"#, false),
+        (r#"{"type":"publish","topic":"c*ts","data":1}"#, false),
+    ] {
+        assert_eq!(parse(text).expect_err(text).malformed, malformed, "{text}");
+    }
 }
 
 #[test]

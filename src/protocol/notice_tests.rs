@@ -40,7 +40,7 @@ fn notices() -> Vec<(Notice, &'static str, &'static str, Result<&'static str, Cl
         ),
         (
             Notice::Error { id: Some(2.into()), refusal: Refusal::UnknownTopic { topic: "dogs".into() } },
-            r#"{"type":"error","id":2,"problem":{"type":"urn:relay:problem:unknown-topic","title":"The topic is not declared","status":404,"detail":"relay.toml declares no topic `dogs` and no family that covers it"}}"#,
+            r#"{"type":"error","id":2,"problem":{"type":"urn:relay:problem:unknown-topic","title":"The topic is not declared","status":404,"detail":"relay.toml declares no topic `dogs` and no family that covers it","topic":"dogs"}}"#,
             "",
             Err(Close::Forbidden),
         ),

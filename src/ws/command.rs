@@ -53,7 +53,7 @@ impl Task {
         };
         let Command { id, kind } = match read {
             Ok(command) => command,
-            Err(bad) => return self.malformed(bad),
+            Err(bad) => return self.refuse_unread(bad),
         };
         if let CommandKind::Auth(token) = kind {
             return match may_authenticate {
@@ -84,8 +84,8 @@ impl Task {
     fn refuse_late_credential(&mut self, id: Option<CommandId>) -> Result<(), Ending> {
         let is_somebody = self.seat.is_some() || self.principal.as_ref().is_some_and(|p| p.token.is_some());
         let why = match is_somebody {
-            true => "this connection is authenticated already",
-            false => "`auth` must be the first message",
+            true => "this connection is authenticated already: reconnect to use another token",
+            false => "`auth` must be the first message: reconnect to send it",
         };
         self.refuse(id, Refusal::BadRequest(why.into()))
     }
@@ -99,8 +99,8 @@ impl Task {
         Ok(())
     }
 
-    fn malformed(&mut self, bad: BadCommand) -> Result<(), Ending> {
-        self.malformed += 1;
+    fn refuse_unread(&mut self, bad: BadCommand) -> Result<(), Ending> {
+        self.malformed += u8::from(bad.malformed);
         self.refuse(bad.id, *bad.refusal)?;
         if self.malformed >= MAX_MALFORMED { Err(Close::TooManyMalformed.into()) } else { Ok(()) }
     }
@@ -108,7 +108,7 @@ impl Task {
     fn refuse(&mut self, id: Option<CommandId>, refusal: Refusal) -> Result<(), Ending> {
         let refusal = match refusal {
             // A header is no use to a connection that is open.
-            Refusal::Unauthenticated { wrong: false } => Refusal::AnonymousSocket,
+            Refusal::Anonymous { topics, .. } => Refusal::Anonymous { topics, open: true },
             refusal => refusal,
         };
         self.tell(&Notice::Error { id, refusal })

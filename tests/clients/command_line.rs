@@ -1,6 +1,5 @@
 //! `curl -N`, Python's `websockets`, and what `examples/client` has, in Node and in Python.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -10,7 +9,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::server::{Link, Place, Running, free_address, post, publish, relay_toml, start};
+use crate::server::{Link, Place, Running, free_address, post, publish, relay_toml, start, wait_until};
 
 /// A running program whose output is read line by line.
 struct Reader {
@@ -38,9 +37,14 @@ impl Reader {
 }
 
 fn server(name: &str) -> (Place, SocketAddr, Running) {
+    server_with(name, "")
+}
+
+/// What is `more` goes on with `[anonymous]`.
+fn server_with(name: &str, more: &str) -> (Place, SocketAddr, Running) {
     let place = Place::new(name);
     let address = free_address();
-    let config = place.write("relay.toml", &relay_toml(address, "http://localhost"));
+    let config = place.write("relay.toml", &(relay_toml(address, "http://localhost") + more));
     let relay = start(&config);
     (place, address, relay)
 }
@@ -123,21 +127,98 @@ fn node_shows(topic: &str, number: u32) -> String {
 /// On the URL of a registration, as a page uses it, everything is live before the client can say where it was: it took that
 /// for its own, and dropped what it had missed.
 pub fn node_registered() {
-    let (place, address, relay) = server("node-registered");
-    drop(relay);
-    let config = place.path().join("relay.toml");
-    let toml = fs::read_to_string(&config).expect("its configuration") + "register = [\"*\"]\n";
-    let _relay = start(&place.write("relay.toml", &toml));
-    let (status, answer) = post(address, "/register", r#"{"user_id": 7, "topics": ["t.*"]}"#);
-    assert_eq!(status, 200, "{answer}");
-    let registration: Value = serde_json::from_str(&answer).expect("JSON");
+    let (_place, address, _relay) = server_with("node-registered", "register = [\"*\"]\n");
+    let path = registered(address, r#"{"user_id": 7, "topics": ["t.*"]}"#);
     publish(address, "t.a", 0..=0);
     let link = Link::to(address);
     let mut command = watch();
-    command.args([&format!("ws://{}/ws/{}", link.address, registration["id"].as_str().expect("an id")), "t.*"]);
+    command.args([&format!("ws://{}{path}", link.address), "t.*"]);
     let mut reader = Reader::start(command);
     assert_eq!(reader.next("message "), "t.a 0", "from the earliest");
     loses_the_link(&link, address, &mut reader, node_shows);
+}
+
+/// The path of a registration.
+fn registered(address: SocketAddr, body: &str) -> String {
+    let (status, answer) = post(address, "/register", body);
+    assert_eq!(status, 200, "{answer}");
+    let registration: Value = serde_json::from_str(&answer).expect("JSON");
+    format!("/ws/{}", registration["id"].as_str().expect("an id"))
+}
+
+/// A topic is taken away while the client is not connected. Its subscribe is refused for that one alone, which ended the
+/// others too; on the URL of a registration it is told twice.
+pub fn node_loses_a_topic() {
+    let cats = "register = [\"*\"]\n[topics.cats]\nschema = \"any\"\n";
+    let dogs = "[topics.dogs]\nschema = \"any\"\n";
+    let (place, address, _relay) = server_with("node-loses-a-topic", &format!("{cats}{dogs}"));
+    let paths = ["/ws".to_owned(), registered(address, r#"{"user_id": 7, "topics": ["cats", "dogs"]}"#)];
+    let link = Link::to(address);
+    let mut readers = paths.map(|path| {
+        let mut command = watch();
+        command.args([&format!("ws://{}{path}", link.address), "cats", "dogs"]);
+        Reader::start(command)
+    });
+    publish(address, "cats", 0..=0);
+    readers.iter_mut().for_each(|reader| assert_eq!(reader.next("message "), "cats 0"));
+    link.cut();
+    place.write("relay.toml", &(relay_toml(address, "http://localhost") + cats));
+    wait_until("`dogs` is gone", || (post(address, "/publish/dogs", "1").0 == 404).then_some(()));
+    publish(address, "cats", 1..=1);
+    link.mend();
+    for (reader, why) in readers.iter_mut().zip(["relay.toml declares no topic `dogs`", "topic_removed"]) {
+        let ended = reader.next("");
+        assert!(ended.starts_with(&format!("ended dogs {why}")), "{ended}");
+        assert_eq!(reader.next(""), "message cats 1");
+    }
+}
+
+/// A page's timers when it is hidden, a hundred times as fast: once a minute, if a timer has set them. Each connection gets
+/// answers to five pings.
+const HIDDEN: &str = r#"
+const {setTimeout: after, setInterval: every, WebSocket: Socket} = globalThis;
+const [second, minute] = [10, 600];
+const isOurs = () => new Error().stack.includes("client.mjs");
+let nested = false;
+globalThis.setTimeout = (run, ms) => !isOurs() ? after(run, ms) : after(() => {
+    nested = true;
+    run();
+    nested = false;
+}, Math.max(ms / 1000 * second, nested ? minute : 0));
+globalThis.setInterval = (run, ms) => every(run, isOurs() ? Math.max(ms / 1000 * second, minute) : ms);
+globalThis.WebSocket = class extends Socket {
+    pings = 0;
+    constructor(...of) {
+        super(...of);
+        console.log("connects");
+    }
+    send(text) {
+        if (text === "ping") console.log("ping", ++this.pings);
+        if (text !== "ping" || this.pings <= 5) super.send(text);
+    }
+};
+"#;
+
+/// In a hidden tab the pings came each minute, and 45 s after an answer a connection that was well was left. One that is
+/// silent must be.
+pub fn node_hidden() {
+    let (place, address, _relay) = server("node-hidden");
+    let hidden = place.write("hidden.mjs", HIDDEN);
+    let mut command = watch();
+    command.args([&format!("ws://{address}/ws"), "t.*"]).env("NODE_OPTIONS", format!("--import {}", hidden.display()));
+    let mut reader = Reader::start(command);
+    for line in ["connects", "ping 1", "ping 2", "ping 3", "ping 4", "ping 5", "ping 6", "connects"] {
+        assert_eq!(reader.next(""), line);
+    }
+}
+
+/// What is too large was sent again and again, with no word of it.
+pub fn node_too_large() {
+    let (_place, address, _relay) = server_with("node-too-large", "[limits]\nframe = \"1 KiB\"\n");
+    let mut command = watch();
+    command.arg(format!("ws://{address}/ws")).args((0..9).map(|n| format!("t.{}{n}", "a".repeat(150))));
+    let ended = Reader::start(command).next("");
+    assert!(ended.starts_with("ended everything 1009 "), "{ended}");
 }
 
 /// Breaks the connection of a program that is given a URL and these arguments, and then ends the server. `shown` is what it
@@ -222,4 +303,29 @@ pub fn publisher() {
     assert_eq!(String::from_utf8_lossy(&done.stdout), "9f-1\n", "{}", String::from_utf8_lossy(&done.stderr));
     assert_eq!(String::from_utf8_lossy(&refused.stderr), "refused: no grant\n");
     assert_eq!(*keys.lock().expect("nobody panics"), ["\"the-key\""; 6]);
+}
+
+/// What only its caller can mend was sent again for eight seconds, and then said to have had no answer.
+pub fn publisher_mistakes() {
+    const SECRET: &str = "demo-secret-of-the-shop-do-not-use-it-elsewhere";
+    let shop = "[tokens.shop]\nsha256 = \"e04401b20c1b77918c520e0c3b294d6278fca704851c0e21b83cba7c94745ae9\"\n\
+                publish = [\"**\"]\n";
+    let (_place, address, _relay) = server_with("publisher-mistakes", shop);
+    let relay = format!("http://{address}");
+    let said = |relay: &str, token: &str, topic: &str, key: &str| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/client/publish.py");
+        let mut command = Command::new("python3");
+        command.arg("-B").arg(script).args([topic, "1", key]);
+        let output = command.env("RELAY", relay).env("TOKEN", token).output().expect("it runs");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    assert!(said(&relay, SECRET, "t.a", r#"a "quoted" \ key"#).ends_with("-1\n"));
+    for (relay, token, topic, expected) in [
+        (relay.as_str(), SECRET, "t.a b/ü", "refused: `t.a b/ü` is not a topic name: "),
+        (&relay, "tökén€", "t.a", "not sent: "),
+        ("http://127.0.0.1:1/a b", SECRET, "t.a", "not sent: URL can't contain control characters"),
+    ] {
+        let said = said(relay, token, topic, "key");
+        assert!(said.starts_with(expected), "{said}");
+    }
 }

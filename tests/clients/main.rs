@@ -75,6 +75,30 @@ const TESTS: &[Test] = &[
         run: command_line::node_registered,
     },
     Test {
+        name: "the_client_to_copy_keeps_its_other_topics",
+        needs: NODE,
+        install: "Node 20 or newer",
+        run: command_line::node_loses_a_topic,
+    },
+    Test {
+        name: "the_client_to_copy_stays_connected_in_a_hidden_tab",
+        needs: NODE,
+        install: "Node 20 or newer",
+        run: command_line::node_hidden,
+    },
+    Test {
+        name: "the_client_to_copy_does_not_repeat_what_is_too_large",
+        needs: NODE,
+        install: "Node 20 or newer",
+        run: command_line::node_too_large,
+    },
+    Test {
+        name: "the_publisher_to_copy_says_what_its_caller_must_mend",
+        needs: PYTHON,
+        install: "apt-get install python3",
+        run: command_line::publisher_mistakes,
+    },
+    Test {
         name: "the_publisher_to_copy_repeats_what_is_no_answer",
         needs: PYTHON,
         install: "apt-get install python3",

@@ -176,7 +176,7 @@ fn what_is_refused_is_told_word_for_word() {
         ),
         (
             "--topic secrets",
-            "relay: `GET /topics/secrets` was refused: 401 unauthenticated: anonymous callers have no grant for this: check the \
+            "relay: `GET /topics/secrets` was refused: 401 unauthenticated: anonymous callers have no grant for `secrets`: check the \
              name, or send `Authorization: Bearer <token>`\n"
                 .to_owned(),
         ),

@@ -58,16 +58,20 @@ async fn a_registration_that_is_not_there_is_not_called_a_path() {
 async fn an_anonymous_websocket_is_told_how_to_show_a_token() {
     let rig = Rig::start(|config| config.anonymous = crate::rig::grants(&[], &["cats"], &[])).await;
     let mut socket = Subscriber::open(rig.public).await;
-    for command in
-        [json!({"type": "subscribe", "topics": ["sightings"]}), json!({"type": "publish", "topic": "cats", "data": 1})]
-    {
+    for (topic, command) in [
+        ("sightings", json!({"type": "subscribe", "topics": ["cats", "sightings"]})),
+        ("cats", json!({"type": "publish", "topic": "cats", "data": 1})),
+    ] {
         socket.send(command.to_string()).await;
         let problem = socket.json().await["problem"].clone();
         assert_eq!((&problem["status"], &problem["type"]), (&json!(401), &json!("urn:relay:problem:unauthenticated")));
+        assert_eq!(problem["topic"], topic);
         assert_eq!(
             problem["detail"],
-            "anonymous callers have no grant for this: check the name, or reconnect and send `auth` as the first \
-             message or a bearer token with the upgrade request"
+            format!(
+                "anonymous callers have no grant for `{topic}`: check the name, or reconnect and send `auth` as the first \
+                 message or a bearer token with the upgrade request"
+            )
         );
     }
 }

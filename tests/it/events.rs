@@ -83,9 +83,14 @@ async fn refusals_come_before_the_stream_with_their_status() {
             "/events?topic=orders.eu",
             "",
             401,
-            "anonymous callers have no grant for this: check the name, or send `Authorization: Bearer <token>`",
+            "anonymous callers have no grant for `orders.eu`: check the name, or send `Authorization: Bearer <token>`",
         ),
-        ("/events?topic=cats", orders, 403, "this credential has no grant to subscribe to `cats`"),
+        (
+            "/events?topic=cats",
+            orders,
+            403,
+            "this credential has no grant to subscribe to `cats`: check the name, or grant it in relay.toml",
+        ),
         ("/events?topic=dogs", ALL, 404, "relay.toml declares no topic `dogs` and no family that covers it"),
         (
             "/events?topic=cats&topic=dogs&topic=cats&topic=birds",

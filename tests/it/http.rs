@@ -157,7 +157,7 @@ async fn who_may_publish_where() {
             401,
             "unauthenticated",
             "Bearer",
-            "anonymous callers have no grant for this: check the name, or send `Authorization: Bearer <token>`",
+            "anonymous callers have no grant for this: send `Authorization: Bearer <token>`",
         ),
         (
             "/publish/cats",
@@ -181,7 +181,7 @@ async fn who_may_publish_where() {
             403,
             "forbidden",
             "",
-            "this credential has no grant to publish to `orders.eu`",
+            "this credential has no grant to publish to `orders.eu`: check the name, or grant it in relay.toml",
         ),
         (
             "/publish/no-such-topic",
@@ -189,7 +189,7 @@ async fn who_may_publish_where() {
             403,
             "forbidden",
             "",
-            "this credential has no grant to publish to `no-such-topic`",
+            "this credential has no grant to publish to `no-such-topic`: check the name, or grant it in relay.toml",
         ),
         (
             "/publish/dogs",

@@ -80,7 +80,7 @@ const WAYS: &[(&str, Way)] = &[
     ("topics/nothing/schema", Way::Get("/topics/nothing/schema")),
     ("register 7 cats", Way::Post("/register", r#"{"user_id":7,"topics":["cats"]}"#)),
     ("register 7 orders.*", Way::Post("/register", r#"{"user_id":7,"topics":["orders.*"]}"#)),
-    ("register 8", Way::Post("/register", r#"{"user_id":8}"#)),
+    ("register 8", Way::Post("/register", r#"{"user_id":8,"topics":["cats"]}"#)),
     ("register 7 nothing", Way::Post("/register", r#"{"user_id":7,"topics":["nothing"]}"#)),
     ("delete a registration", Way::Delete("")),
     ("delete an unknown one", Way::Delete("7f1ed001-6b5c-4bd1-9b4c-7b5d3c9d8f11")),
