@@ -19,6 +19,8 @@ program=$target/release/examples/instructions
 names=$("$program")
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+# By default jemalloc tidies its caches by the clock, more often the slower a run is: this lets it go by what is allocated.
+export _RJEM_MALLOC_CONF=experimental_tcache_gc:false
 for _ in 1 2 3; do
     for name in $names; do
         valgrind --tool=callgrind --toggle-collect='instructions::counted' --callgrind-out-file="$scratch/counted" \

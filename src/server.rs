@@ -174,7 +174,7 @@ impl Crowd {
             warn!(
                 open,
                 allowed,
-                "all connections that are allowed are open, more are refused: raise `limits.connections`, or the limit of \
+                "all connections that are allowed are open, more are turned away: raise `limits.connections`, or the limit of \
                  open files"
             );
         }

@@ -76,8 +76,8 @@ pub async fn open(registration: Option<String>, call: Arc<Call>) -> Result<Respo
     subscriber.identify(&principal);
     let position = begins(after, &mut subscriber);
     let gone = remaining.told(position).collect();
-    subscriber.subscribe(remaining.kept.into_iter().map(|topics| (topics, after)).collect());
-    subscriber.tell_synced(None);
+    let head = subscriber.subscribe(remaining.kept.into_iter().map(|topics| (topics, after)).collect());
+    subscriber.tell_synced(head, None);
     if call.live().drain.has_begun() {
         // Too late for the word that went to everybody.
         subscriber.connection().end(Close::Draining);

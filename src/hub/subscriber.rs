@@ -115,7 +115,8 @@ impl Subscriber {
     }
 
     /// Subscribes to all of these, moving those that were subscribed before; of one that is named twice the last counts.
-    pub fn subscribe(&mut self, mut list: Vec<(Pattern, After)>) {
+    /// Answers the head of that moment, behind which what is subscribed live begins.
+    pub fn subscribe(&mut self, mut list: Vec<(Pattern, After)>) -> Seq {
         let stood = self.take_back();
         let mut named = HashSet::with_capacity(list.len());
         list.reverse();
@@ -141,6 +142,7 @@ impl Subscriber {
             self.subscriptions.push(Subscription { pattern, floor: floor.unwrap_or(0) });
         }
         self.index();
+        head
     }
 
     /// Has `synced` told once more where [`Hub::others_passed`] since it was told last. Answers whether there is something to
@@ -148,17 +150,17 @@ impl Subscriber {
     pub fn refresh_position(&mut self) -> bool {
         let due = self.hub.others_passed(self.told) && !self.subscriptions.is_empty() && self.is_live();
         if due {
-            self.tell_synced(None);
+            self.tell_synced(self.hub.head().seq, None);
         }
         due
     }
 
-    /// Has `synced` told, with the id if there is one, when everything up to now has been sent.
-    pub fn tell_synced(&mut self, id: Option<CommandId>) {
+    /// Has `synced` told, with the id if there is one, when everything up to this head has been sent.
+    pub fn tell_synced(&mut self, head: Seq, id: Option<CommandId>) {
         self.take_back();
-        let position = Position { epoch: self.hub.epoch(), seq: self.hub.head().seq };
-        self.told = position.seq;
-        self.replay.get_or_insert_default().schedule(position.seq, Notice::Synced { id, position });
+        self.told = head;
+        let position = Position { epoch: self.hub.epoch(), seq: head };
+        self.replay.get_or_insert_default().schedule(head, Notice::Synced { id, position });
     }
 
     /// Sets the cursor back, for one merged replay: what was subscribed before goes on from where it stood.

@@ -146,8 +146,8 @@ impl Task {
             let what = "the list of what waits for its `synced`";
             return self.refuse(id, Refusal::TooMany { what, limit: "subscriptions", most });
         }
-        self.subscriber.subscribe(list);
-        self.subscriber.tell_synced(id.clone());
+        let head = self.subscriber.subscribe(list);
+        self.subscriber.tell_synced(head, id.clone());
         // Told now that no shard can write before it what is subscribed, in one write with what comes first.
         self.tell_with_next(&Notice::Ok { id, message: None })?;
         self.judge_again()

@@ -65,8 +65,9 @@ impl Task {
         if remaining.kept.is_empty() {
             return Ok(());
         }
-        self.subscriber.subscribe(remaining.kept.into_iter().map(|topics| (topics, After::Live)).collect());
-        self.subscriber.tell_synced(None);
+        let list = remaining.kept.into_iter().map(|topics| (topics, After::Live)).collect();
+        let head = self.subscriber.subscribe(list);
+        self.subscriber.tell_synced(head, None);
         self.judge_again()
     }
 }

@@ -253,7 +253,7 @@ async fn the_unauthenticated_are_few_and_short_lived() {
 
 /// One address that opens WebSockets and says nothing took all places, and kept out those who authenticate at once.
 #[tokio::test]
-async fn one_network_takes_half_of_the_places_of_the_unauthenticated() {
+async fn one_network_takes_half_of_the_places_of_the_unauthenticated_and_two_do_not_take_all() {
     let rig = Rig::start(|config| {
         config.limits.unauthenticated = 4;
         config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)];
@@ -267,7 +267,9 @@ async fn one_network_takes_half_of_the_places_of_the_unauthenticated() {
         ("2001:db8::3", false),
         ("192.0.2.1", true),
         ("192.0.2.2", true),
-        ("192.0.2.3", false),
+        // The network that has two gives its oldest.
+        ("192.0.2.3", true),
+        ("192.0.2.4", false),
     ] {
         let mut socket = Subscriber::connect(&url, &[("x-forwarded-for", peer)]).await;
         let first = socket.json().await;
@@ -278,6 +280,9 @@ async fn one_network_takes_half_of_the_places_of_the_unauthenticated() {
             assert_eq!(socket.closed().await.0, 4100, "{peer}");
         }
     }
+    let mut oldest = held.remove(0);
+    assert_eq!(oldest.json().await["type"], "goaway");
+    assert_eq!(oldest.closed().await.0, 4100);
     held.remove(0).send(r#"{"type":"auth","token":"secret-all"}"#).await;
     while rig.live.unauthenticated.count() == 4 {
         tokio::task::yield_now().await;

@@ -67,8 +67,8 @@ async fn what_goes_between_the_subscribe_and_its_first_page_is_told() {
         let (declared, hub) = hub(&store, 1);
         publish(&store, 5).await;
         let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
-        subscriber.subscribe(vec![(declared, After::Earliest)]);
-        subscriber.tell_synced(None);
+        let head = subscriber.subscribe(vec![(declared, After::Earliest)]);
+        subscriber.tell_synced(head, None);
         publish(&store, 8).await;
         let told = read(&mut subscriber).await;
         let expected = [

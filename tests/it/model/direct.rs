@@ -49,8 +49,8 @@ impl Direct {
     /// Carries out a command as a task would: not while an answer is unsent.
     pub fn subscribe(&mut self, id: u64, list: Vec<(Pattern, After)>) {
         self.abandon();
-        self.subscriber.subscribe(list);
-        self.subscriber.tell_synced(Some(id.into()));
+        let head = self.subscriber.subscribe(list);
+        self.subscriber.tell_synced(head, Some(id.into()));
         self.tell(&Notice::Ok { id: Some(id.into()), message: None });
     }
 
