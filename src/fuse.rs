@@ -70,7 +70,7 @@ impl Fuse {
     /// # Errors
     /// The time until it may be asked again.
     pub fn admit(&self, now: Instant) -> Result<Admitted, Duration> {
-        if !self.is_suspect() {
+        if !self.suspect.load(Ordering::Acquire) {
             return Ok(Admitted::Freely);
         }
         let mut state = lock(&self.state);
@@ -119,14 +119,9 @@ impl Fuse {
         anew
     }
 
-    /// Whether a validation has been over the budget not long ago.
-    pub fn is_suspect(&self) -> bool {
-        self.suspect.load(Ordering::Acquire)
-    }
-
     /// Whether it has blown and no trial has repaired it.
     pub fn is_blown(&self) -> bool {
-        self.is_suspect() && matches!(*lock(&self.state), State::Blown(_))
+        self.suspect.load(Ordering::Acquire) && matches!(*lock(&self.state), State::Blown(_))
     }
 
     fn set(&self, state: &mut State, to: State) {

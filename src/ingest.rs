@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use crate::appending::Entry;
 use crate::background;
 use crate::fuse::{Admitted, Fuse};
-use crate::judging::SMALL;
+use crate::judging::Turn;
 use crate::live::Live;
 use crate::message::Position;
 use crate::name::{Pattern, TopicName, UserId};
@@ -133,13 +133,14 @@ fn count_refused(live: &Live, topic: Option<&TopicName>, refusal: &Refusal) {
     }
 }
 
-async fn publish_all(
-    live: &Live,
+async fn publish_all<'l>(
+    live: &'l Live,
     mut snapshot: Arc<Snapshot>,
     principal: &Principal,
     publications: &[Publication],
-) -> Result<Published, Refusal> {
-    let mut judged = judge_in_turn(live, &snapshot, principal, publications).await?;
+) -> Result<Published<'l>, Refusal> {
+    let turn = live.judging.turn(publications.iter().map(|publication| publication.body.len()).sum()).await?;
+    let mut judged = turn.take(|| judge_all(&snapshot, principal, publications))?;
     loop {
         // While the ticket lives a reload waits before it marks its place in the log.
         let _ticket = match live.appending.enter(snapshot.generation).await {
@@ -147,13 +148,13 @@ async fn publish_all(
             Entry::Sealed => return Err(Refusal::Draining { retry_after: Duration::from_secs(1) }),
             Entry::Outdated => {
                 snapshot = live.snapshot();
-                judged = judge_in_turn(live, &snapshot, principal, publications).await?;
+                judged = turn.take(|| judge_all(&snapshot, principal, publications))?;
                 continue;
             }
         };
         let Judged { drafts, tried } = judged;
         let receipts = append(live, drafts).await?;
-        return Ok(Published { receipts, tried, budget: snapshot.config.limits.validation_budget });
+        return Ok(Published { receipts, tried, budget: snapshot.config.limits.validation_budget, turn });
     }
 }
 
@@ -167,11 +168,12 @@ fn within_rate(live: &Live, snapshot: &Snapshot, publisher: Publisher<'_>, publi
 }
 
 /// What stands in the log.
-struct Published {
+struct Published<'l> {
     receipts: Vec<Receipt>,
     /// See [`Judged::tried`].
     tried: Vec<(usize, Arc<Shadow>, Payload)>,
     budget: Duration,
+    turn: Turn<'l>,
 }
 
 /// What every schema accepts, ready for the log.
@@ -179,21 +181,6 @@ struct Judged {
     drafts: Vec<Draft>,
     /// The `schema_next` of those whose topics have one, each with its draft's index.
     tried: Vec<(usize, Arc<Shadow>, Payload)>,
-}
-
-/// Judges at once what is small and has not been slow. Anything else waits for its turn, and then holds up nobody.
-async fn judge_in_turn(
-    live: &Live,
-    snapshot: &Snapshot,
-    principal: &Principal,
-    items: &[Publication],
-) -> Result<Judged, Refusal> {
-    let may_be_slow = |item: &Publication| snapshot.resolve(&item.topic).is_some_and(|rules| rules.fuse.is_suspect());
-    if items.iter().map(|item| item.body.len()).sum::<usize>() <= SMALL && !items.iter().any(may_be_slow) {
-        return judge_all(snapshot, principal, items);
-    }
-    let _turn = live.judging.turn().await;
-    background::in_place(|| judge_all(snapshot, principal, items))
 }
 
 fn judge_all(snapshot: &Snapshot, principal: &Principal, items: &[Publication]) -> Result<Judged, Refusal> {
@@ -227,8 +214,8 @@ pub async fn validate(
     publication: &Publication,
 ) -> Result<(), Refusal> {
     within_rate(live, snapshot, publisher, 1)?;
-    let judged = judge_in_turn(live, snapshot, publisher.principal, std::slice::from_ref(publication)).await;
-    judged.map(|_| ()).map_err(Refusal::only)
+    let turn = live.judging.turn(publication.body.len()).await?;
+    turn.take(|| judge(snapshot, publisher.principal, publication).map(|_| ()))
 }
 
 /// Authorises and validates one publication without appending it, and counts nothing.
@@ -300,7 +287,7 @@ fn admit<'s>(snapshot: &'s Snapshot, principal: &Principal, topic: &TopicName) -
     rules.ok_or_else(|| Refusal::UnknownTopic { topic: topic.to_string() })
 }
 
-impl Published {
+impl Published<'_> {
     /// Has each topic's `schema_next` judge it, unless that has been too slow too often.
     fn try_all(&self) {
         for (index, shadow, payload) in &self.tried {
@@ -309,7 +296,7 @@ impl Published {
             }
             let observe = AssertUnwindSafe(|| shadow.observe(payload));
             // The message is in the log: its publisher is told so, whatever becomes of this. The panic's hook has logged it.
-            let observed = timed(&shadow.fuse, self.budget, || catch_unwind(observe));
+            let observed = self.turn.take(|| timed(&shadow.fuse, self.budget, || catch_unwind(observe)));
             if let Ok((_, Some(took))) = observed {
                 let (schema, took_ms) = (shadow.schema.file(), took.as_millis());
                 warn!(

@@ -1,23 +1,59 @@
-//! Turns for what is costly to judge: the tree of a JSON text takes many times the memory of the text, and much of it takes
-//! time.
+//! Turns for what is large: to judge it takes many times the memory of its text, and time.
+
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Bytes up to which a publish is judged at once: what it costs is small, and more at a time than there are threads cannot be.
+use crate::background;
+use crate::problem::Refusal;
+
+/// Bytes up to which a text is judged at once: what that costs is small, and no more at a time than there are threads.
 pub const SMALL: usize = 64 << 10;
-/// How much memory the judgement of a JSON text takes at most, for each byte of it. The tree takes most where arrays of one item
-/// nest: two bytes, and room for four items.
-pub const TREE: usize = 88;
-/// How many are judged at a time that are not small, or are slow.
+/// How much memory to judge a text takes at most, for each byte of it: its tree, and where it is refused the value that tells
+/// why. Of the tree arrays of one item take most: two bytes, and room for four items.
+pub const COST: usize = 136;
+/// How many large ones are judged at a time.
 pub const AT_A_TIME: usize = 4;
+/// How long one waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// See the module's documentation.
 pub struct Judging(Semaphore);
 
+/// A turn; it ends when this is dropped.
+pub enum Turn<'j> {
+    /// Without waiting, where what calls runs.
+    AtOnce,
+    /// Of something large, beside those who serve.
+    Large(SemaphorePermit<'j>),
+}
+
 impl Judging {
-    /// Waits for a turn, in order; it ends when what is answered is dropped. Safe to drop.
-    pub async fn turn(&self) -> SemaphorePermit<'_> {
-        self.0.acquire().await.expect("it is never closed")
+    /// Waits for the turn of so many bytes, in order. Safe to drop.
+    ///
+    /// # Errors
+    /// [`Refusal::Overloaded`] when it has waited for too long.
+    pub async fn turn(&self, bytes: usize) -> Result<Turn<'_>, Refusal> {
+        if bytes <= SMALL {
+            return Ok(Turn::AtOnce);
+        }
+        match tokio::time::timeout(PATIENCE, self.0.acquire()).await {
+            Ok(permit) => Ok(Turn::Large(permit.expect("it is never closed"))),
+            Err(_) => Err(Refusal::Overloaded {
+                what: "too many messages of more than 64 KiB wait to be validated",
+                retry_after: Duration::from_secs(1),
+            }),
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// Does what the turn is for.
+    pub fn take<T>(&self, work: impl FnOnce() -> T) -> T {
+        match self {
+            Self::AtOnce => work(),
+            Self::Large(_) => background::in_place(work),
+        }
     }
 }
 

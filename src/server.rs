@@ -123,9 +123,7 @@ async fn accept_all(
     let admit = |listener: &mut Listener, socket, peer, permit| {
         let snapshot = live.snapshot();
         let limits = &snapshot.config.limits;
-        // Twice, so that whoever takes nothing of what is unsent here is let go by what knows why, and says so.
-        let tuning = Tuning { send_buffer: limits.send_buffer, unacknowledged: limits.write_stall * 2 };
-        if let Err(error) = listener.tune(&socket, tuning) {
+        if let Err(error) = listener.tune(&socket, Tuning::of(limits)) {
             return debug!(%error, "a connection ended before it was served");
         }
         let tls = snapshot.tls.clone().filter(|_| door.side() == Side::Public);

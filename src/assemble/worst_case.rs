@@ -4,7 +4,7 @@ use crate::config::model::{Config, History, Limits};
 use crate::footprint;
 use crate::hub::entry::{COST_HALVES, FIXED_BYTES};
 use crate::hub::subscriber::SUBSCRIPTION_BYTES;
-use crate::judging::{AT_A_TIME, SMALL, TREE};
+use crate::judging::{AT_A_TIME, COST, SMALL};
 use crate::name::{MAX_NAME, MAX_USER};
 use crate::registrations;
 use crate::store::{self, FORGOTTEN_BYTES};
@@ -26,7 +26,7 @@ pub struct WorstCase {
     /// Connections, each subscribed to as many of the longest patterns as it may, in the middle of a frame inwards and a
     /// message outwards.
     pub connections: u64,
-    /// What is being judged: a tree for each of the largest bodies that are judged at a time.
+    /// What is being judged: as many of the largest bodies as are judged at a time.
     pub judging: u64,
     /// What they, and the readers of large answers, have not taken.
     pub outbound: u64,
@@ -72,7 +72,7 @@ impl WorstCase {
             families,
             window: window(limits),
             connections: connections(limits),
-            judging: (AT_A_TIME * TREE) as u64 * limits.body.max(SMALL) as u64,
+            judging: (AT_A_TIME * COST) as u64 * limits.body.max(SMALL) as u64,
             outbound: limits.outbound as u64,
             registrations: if registers { registration.saturating_mul(limits.registrations as u64) } else { 0 },
             keys: if publishes { (store::KEY_BYTES as u64).saturating_mul(limits.idempotency_keys as u64) } else { 0 },

@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::WorstCase;
 use crate::config::model::{Config, Limits};
 use crate::footprint::{allocated, in_table, text};
 use crate::hub::entry::{COST_HALVES, Message};
-use crate::judging::TREE;
+use crate::judging::COST;
 use crate::message::{Epoch, Record, Seq};
 use crate::name::{MAX_NAME, MAX_USER, TopicName, UserId};
 use crate::plugin::{ENCODERS, Encoder};
@@ -47,23 +48,38 @@ fn the_window_takes_no_more_than_is_reckoned() {
     }
 }
 
-/// What a tree takes in its lists and owned texts.
-fn taken(tree: &Tree<'_>) -> usize {
+/// What a tree takes in its lists.
+fn of_tree(tree: &Tree<'_>) -> usize {
     let list = |len: usize, each: usize| if len == 0 { 0 } else { allocated(len.next_power_of_two().max(4) * each) };
     match tree {
-        Tree::Array(items) => list(items.len(), size_of::<Tree<'_>>()) + items.iter().map(taken).sum::<usize>(),
+        Tree::Array(items) => list(items.len(), size_of::<Tree<'_>>()) + items.iter().map(of_tree).sum::<usize>(),
         Tree::Object(members) => {
             // Each with its name; and those that are many with a place in an index.
             let each = size_of::<Tree<'_>>() + 24 + if members.len() > 16 { in_table(32) } else { 0 };
-            list(members.len(), each) + members.iter().map(|(_, value)| taken(value)).sum::<usize>()
+            list(members.len(), each) + members.iter().map(|(_, value)| of_tree(value)).sum::<usize>()
         }
+        _ => 0,
+    }
+}
+
+/// What the value takes that explains a refusal, whose lists are made in their size.
+fn of_value(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => allocated(items.len() * size_of::<Value>()) + items.iter().map(of_value).sum::<usize>(),
+        Value::Object(map) => {
+            // A hash, a name and a place in a table beside each.
+            let each = 8 + 24 + size_of::<Value>() + in_table(8);
+            let names = map.iter().map(|(name, value)| allocated(name.len()) + of_value(value));
+            allocated(map.len() * each) + names.sum::<usize>()
+        }
+        Value::String(text) => allocated(text.len()),
         _ => 0,
     }
 }
 
 /// A body was reckoned as its text, and its tree takes tens of times as much.
 #[test]
-fn a_tree_takes_no_more_than_is_reckoned() {
+fn to_judge_takes_no_more_than_is_reckoned() {
     let array = |item: &str| format!("[{}]", vec![item; 1_000].join(","));
     let members = (0..1_000).map(|n| format!("\"{n}\":[]")).collect::<Vec<_>>().join(",");
     let nested = |open: &str, close: &str| format!("{}0{}", open.repeat(100), close.repeat(100));
@@ -80,7 +96,7 @@ fn a_tree_takes_no_more_than_is_reckoned() {
     ] {
         let body = Bytes::from(text);
         let json = json::parse(&body, json::MAX_DEPTH).expect("JSON");
-        let (taken, most) = (taken(&json.tree), body.len() * TREE);
+        let (taken, most) = (of_tree(&json.tree) + of_value(&json.tree.to_value()), body.len() * COST);
         assert!(taken <= most, "{taken} for {} bytes: {:?}", body.len(), &body[..40]);
     }
 }

@@ -6,30 +6,39 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use crate::config::model::Listen;
 use crate::server::socket::{Socket, Tuning};
 
+/// Connections that may wait to be accepted; the system has a limit of its own, which is mostly lower.
+const BACKLOG: u32 = 4_096;
+
 /// A socket that connections come from.
 pub enum Listener {
     /// TCP: the listener, where it is bound, and what connections inherit from it.
-    Tcp(TcpListener, SocketAddr, Option<Tuning>),
+    Tcp(TcpListener, SocketAddr, Tuning),
     /// A Unix socket, removed when dropped: before it is closed, for whoever finds that nobody listens takes the path over.
     Unix(SocketFile, UnixListener),
 }
 
 impl Listener {
-    /// Binds. A Unix socket that nobody listens to any more is replaced.
+    /// Binds. A Unix socket that nobody listens to any more is replaced. Connections over TCP inherit how they are tuned, also
+    /// those that wait until the first is accepted.
     ///
     /// # Errors
     /// What the system says.
-    pub async fn bind(listen: &Listen) -> io::Result<Self> {
+    pub async fn bind(listen: &Listen, tuning: Tuning) -> io::Result<Self> {
         match listen {
             Listen::Tcp(address) => {
-                let listener = TcpListener::bind(address).await?;
+                let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+                // A successor binds the address while connections of its predecessor linger.
+                socket.set_reuseaddr(true)?;
+                tuning.tcp(&socket)?;
+                socket.bind(*address)?;
+                let listener = socket.listen(BACKLOG)?;
                 let address = listener.local_addr()?;
-                Ok(Self::Tcp(listener, address, None))
+                Ok(Self::Tcp(listener, address, tuning))
             }
             Listen::Unix(path) => {
                 remove_stale(path).await?;
@@ -56,18 +65,17 @@ impl Listener {
         }
     }
 
-    /// Tunes a connection that was accepted. One over TCP inherits this from the listener, which costs no system call: but for
-    /// the first behind a change, which the listener is tuned with, and those that waited in the kernel beside it, which keep
-    /// what was in force when they came.
+    /// Tunes a connection that was accepted. One over TCP has inherited this from the listener, which costs no system call. The
+    /// first behind a change tunes the listener too; those that waited beside it keep what was in force when they came.
     ///
     /// # Errors
     /// The connection has ended.
     pub fn tune(&mut self, socket: &Socket, tuning: Tuning) -> io::Result<()> {
         match (self, socket) {
-            (Self::Tcp(_, _, tuned), _) if *tuned == Some(tuning) => Ok(()),
+            (Self::Tcp(_, _, tuned), _) if *tuned == tuning => Ok(()),
             (Self::Tcp(listener, _, tuned), Socket::Tcp(stream)) => {
                 tuning.tcp(&*listener)?;
-                *tuned = Some(tuning);
+                *tuned = tuning;
                 tuning.tcp(stream)
             }
             (_, Socket::Unix(stream)) => tuning.unix(stream),

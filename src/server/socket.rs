@@ -14,6 +14,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::config::model::Limits;
 use crate::hub::connection::{Io, LAYER};
 
 /// An accepted socket.
@@ -38,6 +39,12 @@ pub struct Tuning {
 }
 
 impl Tuning {
+    /// As the limits say.
+    pub fn of(limits: &Limits) -> Self {
+        // Twice, so that whoever takes nothing of what is unsent here is let go by what knows why, and says so.
+        Self { send_buffer: limits.send_buffer, unacknowledged: limits.write_stall * 2 }
+    }
+
     /// Tunes a connection over TCP, which besides sends at once what is written; or a listener, and with it every connection
     /// that comes from then on.
     ///
@@ -177,29 +184,39 @@ mod tests {
         assert!(size_of::<Socket>() <= size_of::<[u64; 5]>() + debugging);
     }
 
+    /// What the next connection that is accepted is told, and what the kernel then says of it.
+    async fn next(listener: &mut Listener, tuning: Tuning) -> Tuning {
+        let (socket, _) = listener.accept().await.expect("accepted");
+        listener.tune(&socket, tuning).expect("tuned");
+        let Socket::Tcp(stream) = socket else { unreachable!() };
+        assert!(sockopt::tcp_nodelay(&stream).expect("read"));
+        let held = sockopt::socket_send_buffer_size(&stream).expect("read");
+        #[cfg(target_os = "linux")]
+        let unacknowledged = Duration::from_millis(sockopt::tcp_user_timeout(&stream).expect("read").into());
+        #[cfg(not(target_os = "linux"))]
+        let unacknowledged = tuning.unacknowledged;
+        // Linux keeps its own records in as much again.
+        Tuning { send_buffer: if cfg!(target_os = "linux") { held / 2 } else { held }, unacknowledged }
+    }
+
     #[tokio::test]
     async fn each_connection_is_tuned_as_the_limits_say_when_it_comes() {
-        let mut listener = Listener::bind(&Listen::Tcp(([127, 0, 0, 1], 0).into())).await.expect("bound");
+        let tuning = |kilobytes: usize, seconds| Tuning {
+            send_buffer: kilobytes << 10,
+            unacknowledged: Duration::from_secs(seconds),
+        };
+        let (before, after) = (tuning(32, 60), tuning(64, 30));
+        let mut listener = Listener::bind(&Listen::Tcp(([127, 0, 0, 1], 0).into()), before).await.expect("bound");
         let Listen::Tcp(address) = listener.address() else { unreachable!() };
-        for (kilobytes, seconds) in [(32, 60), (64, 30)] {
-            let tuning = Tuning { send_buffer: kilobytes << 10, unacknowledged: Duration::from_secs(seconds) };
-            // The first is tuned itself, the others inherit it.
-            for nth in 1..=3 {
-                let _peer = TcpStream::connect(address).await.expect("connected");
-                let (socket, _) = listener.accept().await.expect("accepted");
-                listener.tune(&socket, tuning).expect("tuned");
-                let Socket::Tcp(stream) = socket else { unreachable!() };
-                assert!(sockopt::tcp_nodelay(&stream).expect("read"), "connection {nth}");
-                // Linux keeps its own records in as much again.
-                let held = sockopt::socket_send_buffer_size(&stream).expect("read");
-                assert!(held == kilobytes << 10 || held == kilobytes << 11, "connection {nth}: {held}");
-                #[cfg(target_os = "linux")]
-                assert_eq!(
-                    sockopt::tcp_user_timeout(&stream).expect("read"),
-                    seconds as u32 * 1_000,
-                    "connection {nth}"
-                );
-            }
+        let mut peers = Vec::new();
+        for _ in 0..4 {
+            peers.push(TcpStream::connect(address).await.expect("it waits in the kernel"));
         }
+        assert_eq!(next(&mut listener, before).await, before, "it came before anybody was accepted");
+        assert_eq!(next(&mut listener, before).await, before);
+        assert_eq!(next(&mut listener, after).await, after);
+        assert_eq!(next(&mut listener, after).await, before, "it had come by then");
+        peers.push(TcpStream::connect(address).await.expect("connected"));
+        assert_eq!(next(&mut listener, after).await, after);
     }
 }

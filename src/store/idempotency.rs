@@ -88,11 +88,7 @@ impl Keys {
             if forgotten == BY_A_KEY || self.known.len() <= self.limit {
                 return;
             }
-            let has_aged = self.oldest_has_aged(receipt.time, self.window);
-            if self.forget_oldest() {
-                forgotten += 1;
-                self.forgotten_early += u64::from(!has_aged);
-            }
+            forgotten += usize::from(self.forget_oldest(receipt.time));
         }
     }
 
@@ -118,7 +114,7 @@ impl Keys {
                 self.window = self.shrinks_to;
                 return false;
             }
-            self.forget_oldest();
+            self.forget_oldest(now);
         }
         true
     }
@@ -129,7 +125,7 @@ impl Keys {
             if !self.oldest_has_aged(now, self.window) {
                 return;
             }
-            self.forget_oldest();
+            self.forget_oldest(now);
         }
     }
 
@@ -144,10 +140,14 @@ impl Keys {
     }
 
     /// Takes the oldest entry out; answers whether a key was forgotten by that.
-    fn forget_oldest(&mut self) -> bool {
+    fn forget_oldest(&mut self, now: Time) -> bool {
+        let has_aged = self.oldest_has_aged(now, self.shrinks_to);
         let Some((time, id)) = self.order.pop_front() else { return false };
         // One that had aged may have been remembered anew meanwhile.
-        self.known.get(&id).is_some_and(|known| known.receipt.time <= time) && self.known.remove(&id).is_some()
+        let is_forgotten =
+            self.known.get(&id).is_some_and(|known| known.receipt.time <= time) && self.known.remove(&id).is_some();
+        self.forgotten_early += u64::from(is_forgotten && !has_aged);
+        is_forgotten
     }
 }
 

@@ -218,6 +218,8 @@ fn keys_that_are_forgotten_for_want_of_room_are_counted_and_those_that_have_aged
     assert_eq!(log.keys.counts(), KeyCounts { remembered: 3, forgotten_early: 2 });
     (5..9).for_each(|n| _ = append(&mut log, &n.to_string(), HOUR + 5 * MINUTE));
     assert_eq!(log.keys.counts(), KeyCounts { remembered: 3, forgotten_early: 3 });
+    log.keys.resize(1, Duration::from_secs(300), Time(HOUR + 6 * MINUTE));
+    assert_eq!(log.keys.counts(), KeyCounts { remembered: 1, forgotten_early: 5 }, "a reload wants fewer");
 }
 
 /// A publisher that came before the sweeper forgot all that had aged since its last tick, while everybody waited.

@@ -25,12 +25,12 @@ fn a_good_configuration_is_summed_up_on_standard_output() {
         text(&output.stdout),
         "tests/config/ok/every_key.toml: no problems\n\
          2 topics, 2 families, 0 schemas, 2 tokens\n\
-         worst-case memory: 1.7 GiB\n\
+         worst-case memory: 1.9 GiB\n\
         \x20 history of topics       4.3 MiB\n\
         \x20 history of families     198 MiB (100 concrete topics each)\n\
         \x20 window                   20 MiB\n\
         \x20 connections             1.0 GiB (1000)\n\
-        \x20 validation              352 MiB\n\
+        \x20 validation              544 MiB\n\
         \x20 unread answers           32 MiB\n\
         \x20 registrations           185 KiB (50)\n\
         \x20 idempotency keys       99.6 MiB (100000)\n"
