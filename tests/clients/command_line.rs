@@ -147,12 +147,12 @@ fn registered(address: SocketAddr, body: &str) -> String {
 }
 
 /// A topic is taken away while the client is not connected. Its subscribe is refused for that one alone, which ended the
-/// others too; on the URL of a registration it is told twice.
+/// others too; on the URL of a registration it is told twice, and one that the client does not follow was told as well.
 pub fn node_loses_a_topic() {
     let cats = "register = [\"*\"]\n[topics.cats]\nschema = \"any\"\n";
-    let dogs = "[topics.dogs]\nschema = \"any\"\n";
+    let dogs = "[topics.dogs]\nschema = \"any\"\n[topics.ants]\nschema = \"any\"\n";
     let (place, address, _relay) = server_with("node-loses-a-topic", &format!("{cats}{dogs}"));
-    let paths = ["/ws".to_owned(), registered(address, r#"{"user_id": 7, "topics": ["cats", "dogs"]}"#)];
+    let paths = ["/ws".to_owned(), registered(address, r#"{"user_id": 7, "topics": ["ants", "cats", "dogs"]}"#)];
     let link = Link::to(address);
     let mut readers = paths.map(|path| {
         let mut command = watch();
