@@ -318,6 +318,7 @@ fn what_a_reference_leads_to_is_no_description() {
         r##"{"allOf": [{"$ref": "#/properties"}], "properties": {"properties": {"const": {"$anchor": "KIND"}}}}"##,
         r##"{"allOf": [{"$ref": "#/$defs"}, {"$ref": "#/$defs/const"}], "$defs": {"const": {"title": "KIND"}}}"##,
         r##"{"allOf": [{"$ref": "#/$defs"}, {"$ref": "#/$defs/const/y"}], "$defs": {"const": {"y": {"title": "KIND"}}}}"##,
+        r##"{"allOf": [{"$ref": "#/$defs"}, {"$ref": "#/$defs/$id"}], "$defs": {"$id": {"type": "KIND"}}}"##,
     ] {
         let (old, new) = (of(text, "string"), of(text, "integer"));
         assert!(!old.is_same(&new), "{text}");
