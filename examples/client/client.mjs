@@ -10,7 +10,8 @@ const OVER = [1002, 1003, 1007, 1009];
 // `from`: "earliest" for all that is retained, null for live messages only. What it calls:
 //   message({topic, id, time, data})      once for each message, in order
 //   gap({topic, from, to, reason})        messages may have been missed: load the state anew from its source
-//   ended({topic, reason})                a topic is over; without a `topic` everything is, and nothing is tried again
+//   ended({topic, reason})                a topic is over; without a `topic` everything is. Nothing is tried again
+//                                         then, or when no topic is left
 // Answers a function that stops it.
 export function follow(url, topics, {message, gap, ended = console.error, token, from = "earliest"}) {
     const last = Object.fromEntries(topics.map(topic => [topic, from]));
@@ -76,7 +77,8 @@ export function follow(url, topics, {message, gap, ended = console.error, token,
                 for (const topic in last) last[topic] = position;
             },
             gap: notice => begun && gap(notice),
-            unsubscribed: drop,
+            // A registration may be for more than is followed here.
+            unsubscribed: notice => notice.topic in last && drop(notice),
             goaway: ({reconnect_after_ms}) => { delay = reconnect_after_ms; },
             error: ({problem}) => {
                 const {topic, detail, retry_after} = problem;

@@ -14,8 +14,10 @@ import urllib.request
 import uuid
 
 
-# No answer, or one that was cut. Other errors are the caller's, and the same again when it is sent again.
-NO_ANSWER = (OSError, http.client.IncompleteRead, http.client.BadStatusLine, json.JSONDecodeError)
+# The caller's, and the same again when it is sent again.
+MISTAKES = (http.client.InvalidURL, UnicodeEncodeError)
+# No answer, or one that was cut or is none of HTTP.
+NO_ANSWER = (OSError, http.client.HTTPException, json.JSONDecodeError, UnicodeDecodeError)
 
 
 class Refused(Exception):
@@ -43,6 +45,8 @@ def publish(topic, data, *, token, key=None, base="http://127.0.0.1:8000", attem
             wait = problem.get("retry_after", None if error.code < 500 or "type" in problem else wait)
             if wait is None or attempt == attempts - 1:
                 raise Refused(problem) from None
+        except MISTAKES:
+            raise
         except NO_ANSWER:
             if attempt == attempts - 1:
                 raise
@@ -67,7 +71,9 @@ if __name__ == "__main__":
         print(publish(topic, data, token=os.environ["TOKEN"], key=key[0] if key else None, base=base))
     except Refused as refused:
         sys.exit(f"refused: {refused}")
+    except MISTAKES as error:
+        sys.exit(f"not sent: {error}")
     except NO_ANSWER as error:
         sys.exit(f"no answer: {error}")
-    except (http.client.InvalidURL, ValueError) as error:
+    except ValueError as error:
         sys.exit(f"not sent: {error}")

@@ -18,6 +18,9 @@ const DEPTH: u32 = 80;
 /// The table that is the file itself.
 const FILE: usize = 0;
 
+/// What is wrong with a key that stands nowhere else.
+const OTHER_FORM: &str = "a table that is named here was opened in another form above";
+
 /// What is said of the keys at `places`, each of which has an equal one before it.
 pub(super) fn explain(text: &str, file: usize, places: &[Range<usize>]) -> Vec<Diagnostic> {
     if places.is_empty() {
@@ -38,7 +41,11 @@ pub(super) fn explain(text: &str, file: usize, places: &[Range<usize>]) -> Vec<D
             continue;
         }
         is_in_second = walk.header.is_some();
-        let diagnostic = Diagnostic::new(FileFact::DuplicateKey { key }, Span { file, bytes: bytes(event) });
+        let fact = match first {
+            Some(_) => FileFact::DuplicateKey { key },
+            None => FileFact::Syntax { detail: OTHER_FORM.to_owned() },
+        };
+        let diagnostic = Diagnostic::new(fact, Span { file, bytes: bytes(event) });
         diagnostics.push(first.into_iter().fold(diagnostic, |d, bytes| d.related(Span { file, bytes }, "first here")));
     }
     diagnostics

@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
 use crate::config::syntax;
+use crate::diagnostic::{Fact, FileFact};
 
 /// The places of what stands twice, each with where it stood first, as lines from 1.
 fn twice(text: &str) -> Vec<(usize, Option<usize>)> {
@@ -35,6 +36,16 @@ fn a_header_is_found_where_it_is_one() {
         ("a = [{ b = 1 }, {\nb = 2,\nb = 3 }]\n", (3, Some(2))),
     ] {
         assert_eq!(twice(text), [expected], "{text}");
+    }
+}
+
+/// What stands once was said to appear twice: its table is there, but as one that it cannot be.
+#[test]
+fn a_table_in_another_form_is_no_key_that_stands_twice() {
+    for (text, line) in [("[[a.b]]\n[a]\nb.c = 1\n", 3), ("[topics.a.b]\n[[topics.a]]\n", 2)] {
+        assert_eq!(twice(text), [(line, None)], "{text}");
+        let (_, diagnostics) = syntax::parse(text, 0);
+        assert!(matches!(&diagnostics[0].fact, Fact::File(FileFact::Syntax { .. })), "{text}");
     }
 }
 

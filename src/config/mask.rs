@@ -147,14 +147,14 @@ impl<'t> Scanner<'t> {
         lines.into_iter().find(|line| !line.is_empty()).is_some_and(|line| line.ends_with(['=', ':']))
     }
 
-    /// Whether the key that comes next, which is so long, has a value. What nobody knows and has nothing behind its `=` is a
-    /// secret in base64 rather, which ends with such.
+    /// Whether the key that comes next, which is so long, has a value. What nobody knows and has two `=`, or nothing behind
+    /// its `=`, is a secret in base64 rather, which ends with such.
     fn is_pair(&self, last: &str, length: usize) -> bool {
         let behind = &self.text[self.at + length..self.end_of_line()];
         let shown = behind.split('#').next().unwrap_or_default().trim_end();
-        let is_padding = shown.trim_end_matches(['"', '\'', ',', ']', '}']).chars().all(|c| c == '=');
+        let is_bare = shown.trim_end_matches(['"', '\'', ',', ';', ']', '}']).chars().all(|c| c == '=');
         let is_known = ["tokens.<name>", "tokens.<name>.secret"].iter().any(|table| keys::find(table, last).is_some());
-        behind.starts_with(['=', ':']) && (is_known || !is_padding)
+        behind.starts_with(['=', ':']) && (is_known || !(is_bare || behind.starts_with("==")))
     }
 
     /// Passes a value, or what of it comes before its first member or item.

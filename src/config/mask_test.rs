@@ -69,6 +69,12 @@ fn of_a_token_is_shown_what_is_known_to_be_no_secret() {
         ("secret =\n[YWJj==]", "secret =\n[*******"),
         ("secret = [\nYWJj==,\n]", "secret = *\n*******\n]"),
         ("secret =\nYWJj==\"", "secret =\n******\""),
+        ("secret =\nYWJj==;", "secret =\n*******"),
+        ("secret =\nYWJj=;", "secret =\n******"),
+        ("secret =\nYWJj== // d", "secret =\n***********"),
+        ("secret =\nYWJj == x", "secret =\n*********"),
+        ("secret =\nYWJj==\\", "secret =\n*******"),
+        ("secret =\nYWJj==YWJj", "secret =\n**********"),
         ("publish =\nsecert = \"\"\nuser=", "publish =\nsecert = \"\"\nuser="),
         ("secret =\n[limits]\nbatch = 1", "secret =\n[limits]\nbatch = 1"),
         ("[\"limits\"]\nbatch = 1", "[\"limits\"]\nbatch = 1"),
@@ -119,12 +125,13 @@ fn no_sentence_tells_what_its_line_does_not_show() {
         texts.extend(["secret =", "secret", "sha256 =", "secert =", "# it:"].map(|key| format!("{key}\n{padded}\n")));
     }
     texts.extend(lists.iter().map(|list| format!("secret =\n{list}\nsecret =\n{list}\n")));
+    texts.extend(["secret = [\nhunter2==\n]\n", "publish = [\nhunter2==\n"].map(str::to_owned));
     for text in
         ["secret = hunter2", "secret : \"hunter2\"", "secert \"hunter2\"", "hunter2", "secert = [\"hunter2\", 'd']"]
     {
         texts.push(text.to_owned());
     }
-    for header in ["[tokens.s]\n", "[Token.s]\n", "[s]\n"] {
+    for header in ["[tokens.s]\n", "[tokens]\ns.", "[Token.s]\n", "[s]\n"] {
         for text in &texts {
             let text = format!("version = 1\n[topics.a]\nschema = \"any\"\n{header}{text}");
             let decoded = decode(&Reading::new(&Memory::new(&text)), Time(0));

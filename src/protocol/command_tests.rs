@@ -219,6 +219,8 @@ fn what_is_no_command_counts_and_what_a_command_says_does_not() {
         (r#"{"type":"ping","topics":["cats"]}"#, true),
         (r#"{"type":"ping","id":1.5}"#, true),
         (r#"{"topics":["cats"],"id":1}"#, true),
+        (r#"{"type":"ping","type":"ping"}"#, true),
+        (r#"{"topics":{"cats":null,"cats":null}}"#, false),
         (r#"{"type":"subscribe","topics":["c*ts"]}"#, false),
         (r#"{"type":"subscribe","topics":["cats"],"after":"yesterday"}"#, false),
         (r#"{"type":"subscribe","topics":[]}"#, false),

@@ -152,8 +152,8 @@ fn version(top: &Section<'_>) {
     }
 }
 
-/// Drops what only follows from a syntax error: anything on the same line, anything below a broken header, and any "is
-/// missing" of the same file. Then sorts.
+/// Drops what only follows from a syntax error: anything on the same line, anything below a broken header, and of the same
+/// file any "is missing" and what the parser put in the place of a value, which stands nowhere. Then sorts.
 fn drop_consequences(mut found: Vec<Diagnostic>, broken: Vec<Diagnostic>, sources: &Sources) -> Vec<Diagnostic> {
     // A key that appears twice hides nothing.
     let syntax = broken.iter().filter(|d| matches!(d.fact, Fact::File(FileFact::Syntax { .. })));
@@ -161,7 +161,8 @@ fn drop_consequences(mut found: Vec<Diagnostic>, broken: Vec<Diagnostic>, source
     if !shadows.is_empty() {
         let is_consequence = |d: &Diagnostic, span: &Span| {
             let mut shadows = shadows.iter().filter(|shadow| shadow.file == span.file);
-            shadows.any(|shadow| d.fact.is_absence() || shadow.bytes.contains(&span.bytes.start))
+            let is_nowhere = d.fact.is_absence() || span.bytes == (0..0);
+            shadows.any(|shadow| is_nowhere || shadow.bytes.contains(&span.bytes.start))
         };
         found.retain(|d| !d.place.as_ref().is_some_and(|span| is_consequence(d, span)));
     }

@@ -314,6 +314,11 @@ fn what_a_reference_leads_to_is_no_description() {
         r##"{"enum": [{"x": {"$anchor": "KIND"}}], "allOf": [{"$ref": "#/enum/0"}]}"##,
         r##"{"const": {"$anchor": "KIND"}, "allOf": [{"$ref": "#/const"}]}"##,
         r##"{"properties": {"self": {"$ref": "#/properties"}, "$anchor": {"type": "KIND"}}}"##,
+        // A map of schemas that is taken for a schema: what one of the two leads to is a value in the other.
+        r##"{"allOf": [{"$ref": "#/properties"}], "properties": {"properties": {"const": {"$anchor": "KIND"}}}}"##,
+        r##"{"allOf": [{"$ref": "#/$defs"}, {"$ref": "#/$defs/const"}], "$defs": {"const": {"title": "KIND"}}}"##,
+        r##"{"allOf": [{"$ref": "#/$defs"}, {"$ref": "#/$defs/const/y"}], "$defs": {"const": {"y": {"title": "KIND"}}}}"##,
+        r##"{"allOf": [{"$ref": "#/$defs"}, {"$ref": "#/$defs/$id"}], "$defs": {"$id": {"type": "KIND"}}}"##,
     ] {
         let (old, new) = (of(text, "string"), of(text, "integer"));
         assert!(!old.is_same(&new), "{text}");

@@ -9,7 +9,8 @@ use crate::schema::compile::library::Library;
 /// The most schemas that one value may be judged by. Hand-written schemas stay far below a hundred.
 const STEPS: u64 = 10_000;
 
-/// Notes each cycle that shares no schema with one before, and each document's first schema that unfolds beyond [`STEPS`].
+/// Notes each cycle that has no more than one schema in common with those before, and each document's first schema that
+/// unfolds beyond [`STEPS`].
 pub(super) fn check(library: &mut Library<'_>) {
     let mut edges: Vec<Vec<(usize, Option<usize>)>> =
         library.nodes.iter().map(|node| node.same.iter().map(|child| (*child, None)).collect()).collect();
@@ -19,8 +20,8 @@ pub(super) fn check(library: &mut Library<'_>) {
         }
     }
     let count = library.nodes.len();
-    let (steps, on_way, in_cycle) = (vec![0; count], vec![false; count], vec![false; count]);
-    let mut walk = Walk { edges, steps, on_way, in_cycle, cycles: Vec::new() };
+    let (steps, on_way, is_told) = (vec![0; count], vec![false; count], vec![false; count]);
+    let mut walk = Walk { edges, steps, on_way, is_told, cycles: Vec::new() };
     for node in 0..library.nodes.len() {
         walk.from(node);
     }
@@ -39,8 +40,8 @@ struct Walk {
     steps: Vec<u64>,
     /// Nodes between where the walk started and where it is.
     on_way: Vec<bool>,
-    /// Nodes of cycles. Where references go back and forth, each pair of nodes is in a cycle more: one says what is wrong.
-    in_cycle: Vec<bool>,
+    /// What the references of cycles that are told lead to.
+    is_told: Vec<bool>,
     /// The references of each cycle that is told.
     cycles: Vec<Vec<usize>>,
 }
@@ -66,11 +67,14 @@ impl Walk {
             *next += 1;
             if self.on_way[child] {
                 let since = way.iter().rposition(|(node, ..)| *node == child).unwrap_or(0);
-                if !way[since..].iter().any(|(node, ..)| self.in_cycle[*node]) {
-                    let references = way[since + 1..].iter().filter_map(|(_, by, _)| *by).chain(by);
-                    self.cycles.push(references.collect());
+                let steps = way[since + 1..].iter().map(|(node, by, _)| (*node, *by)).chain([(child, by)]);
+                let cycle: Vec<_> = steps.filter_map(|(node, by)| Some((node, by?))).collect();
+                // Two that meet in one schema are mended each by itself. Where references go back and forth, they have more
+                // than one in common, and are as many as there are pairs.
+                if cycle.iter().filter(|(node, _)| self.is_told[*node]).count() <= 1 {
+                    cycle.iter().for_each(|(node, _)| self.is_told[*node] = true);
+                    self.cycles.push(cycle.into_iter().map(|(_, by)| by).collect());
                 }
-                way[since..].iter().for_each(|(node, ..)| self.in_cycle[*node] = true);
             } else if self.steps[child] == 0 {
                 self.on_way[child] = true;
                 way.push((child, by, 0));

@@ -86,7 +86,7 @@ fn judged_otherwise(library: &Library<'_>, node: usize) -> Option<String> {
         let value = library.documents[*document].value.pointer(&place)?;
         let loses = match keyword {
             "const" | "enum" => has_words(value),
-            "properties" | "patternProperties" | "dependentSchemas" | "dependencies" => {
+            "properties" | "patternProperties" | "dependentSchemas" | "dependencies" | "$defs" | "definitions" => {
                 *pointer == place && value.as_object().is_some_and(|map| map.keys().any(|name| is_name(name)))
             }
             _ => false,
@@ -99,16 +99,18 @@ fn judged_otherwise(library: &Library<'_>, node: usize) -> Option<String> {
 /// The keywords that make a value or a map of what a node is in, or of the node, and which only a reference takes for a
 /// schema: each after the schema that has it. Below a word without a meaning there is nothing but what references lead to.
 fn readings<'l>(library: &'l Library<'_>, node: usize) -> Vec<(&'l str, &'l str)> {
-    let Node { document, pointer, is_below, .. } = &library.nodes[node];
-    let (mut found, mut is_below) = (Vec::new(), *is_below);
+    let Node { document, pointer, .. } = &library.nodes[node];
+    let (mut found, mut below) = (Vec::new(), node);
     for (at, _) in pointer.rmatch_indices('/') {
         let (schema, way) = pointer.split_at(at);
         let Some(above) = library.by_place.get(&(*document, schema.to_owned())) else { continue };
-        let keyword = way[1..].split('/').next().unwrap_or_default();
-        if !is_below && rules::is_known(keyword) && !DEFINITIONS.contains(&keyword) {
+        let (keyword, within) = way[1..].split_once('/').unwrap_or((&way[1..], ""));
+        // Also in a dialect that does not know the word, what stands among definitions is no value.
+        let is_one = !within.is_empty() && DEFINITIONS.contains(&keyword);
+        if !library.nodes[below].above.contains(above) && rules::is_known(keyword) && !is_one {
             found.push((schema, keyword));
         }
-        is_below = library.nodes[*above].is_below;
+        below = *above;
     }
     found
 }

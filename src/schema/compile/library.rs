@@ -59,9 +59,9 @@ pub(super) struct Node {
     pub base: Arc<Uri<String>>,
     /// Nodes that judge the same value as this one, not through a reference.
     pub same: Vec<usize>,
-    /// Whether it is the document's root, or a keyword of the schema above leads to it. Where only a reference does, it may
-    /// be a value, an annotation, or a map of schemas as well.
-    pub is_below: bool,
+    /// Schemas that lead to it by a keyword. In any other that it stands in it may be a value, an annotation, or a map of
+    /// schemas as well.
+    pub above: Vec<usize>,
 }
 
 /// A keyword that refers to a node.

@@ -17,7 +17,6 @@ impl Library<'_> {
         let (value, draft) = (self.documents[document].value.clone(), self.documents[document].draft);
         let base = Arc::new(self.documents[document].base.clone());
         let root = self.node(document, String::new(), &value, &base, draft);
-        self.nodes[root].is_below = true;
         let own = base.as_str().to_owned();
         let same = self.resources.entry(own).or_default();
         if !same.contains(&root) {
@@ -41,7 +40,7 @@ impl Library<'_> {
         let id = self.nodes.len();
         self.by_place.insert((document, pointer.clone()), id);
         self.documents[document].nodes.push(id);
-        self.nodes.push(Node { document, pointer, draft, base: base.clone(), same: Vec::new(), is_below: false });
+        self.nodes.push(Node { document, pointer, draft, base: base.clone(), same: Vec::new(), above: Vec::new() });
         if let Value::Object(schema) = schema {
             let draft = self.dialect(id, schema, draft);
             self.names(id, schema, draft);
@@ -128,7 +127,7 @@ impl Library<'_> {
         };
         for (place, value, role) in dialect::subschemas(schema, draft) {
             let child = self.node(document, format!("{pointer}{place}"), value, &base, draft);
-            self.nodes[child].is_below = true;
+            self.nodes[child].above.push(id);
             if role == Role::Same {
                 self.nodes[id].same.push(child);
             }
