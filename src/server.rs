@@ -35,7 +35,7 @@ use crate::live::Live;
 use crate::plugin::Protocol;
 use crate::server::http_socket::HttpSocket;
 use crate::server::listener::Listener;
-use crate::server::socket::{Socket, Tuning};
+use crate::server::socket::Socket;
 use crate::time::Time;
 
 /// Connections to the admin listener; they are among the descriptors that `limits.connections` leaves.
@@ -109,7 +109,7 @@ async fn grace_is_over(live: &Live) {
 }
 
 async fn accept_all(
-    mut listener: Listener,
+    listener: Listener,
     live: &Arc<Live>,
     door: Arc<Door>,
     connections: &Connections,
@@ -120,10 +120,11 @@ async fn accept_all(
     let mut closing = std::pin::pin!(grace_is_over(live));
     let mut failures = AcceptFailures::default();
     let mut crowd = Crowd::default();
-    let admit = |listener: &mut Listener, socket, peer, permit| {
+    let admit = |socket: Socket, peer, permit| {
         let snapshot = live.snapshot();
         let limits = &snapshot.config.limits;
-        if let Err(error) = listener.tune(&socket, Tuning::of(limits)) {
+        // Twice, so that whoever takes nothing of what is unsent here is let go by what knows why, and says so.
+        if let Err(error) = socket.tune(limits.send_buffer, limits.write_stall * 2) {
             return debug!(%error, "a connection ended before it was served");
         }
         let tls = snapshot.tls.clone().filter(|_| door.side() == Side::Public);
@@ -152,13 +153,13 @@ async fn accept_all(
         if door.side() == Side::Public {
             crowd.look(connections.open(), limit());
         }
-        admit(&mut listener, socket, peer, permit);
+        admit(socket, peer, permit);
     }
     // Those that came in the meantime: what comes later finds nobody listening, which is no reset.
     while let Some((socket, peer)) = listener.waiting()
         && let Some(permit) = connections.enter(limit).now_or_never()
     {
-        admit(&mut listener, socket, peer, permit);
+        admit(socket, peer, permit);
     }
 }
 

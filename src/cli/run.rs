@@ -13,14 +13,13 @@ use crate::assemble::reload::Reloader;
 use crate::assemble::{self, build, load};
 use crate::cli::signals::Signals;
 use crate::cli::{BAD_CONFIG, complain, print_diagnostics};
-use crate::config::model::{Limits, Listen};
+use crate::config::model::Listen;
 use crate::diagnostic::render;
 use crate::disk::Disk;
 use crate::live::Live;
 use crate::reload;
 use crate::schema::compile::SchemaCache;
 use crate::server::listener::Listener;
-use crate::server::socket::Tuning;
 use crate::server::{self, Listeners, descriptors};
 use crate::telemetry::logs::{self, Logs};
 use crate::telemetry::panics;
@@ -86,9 +85,9 @@ impl Drop for LastWord {
 async fn serve(live: Arc<Live>, reloader: Arc<Reloader>, signals: Signals) -> io::Result<()> {
     let snapshot = live.snapshot();
     let server = &snapshot.config.server;
-    let public = bind("server.listen", &server.listen, &snapshot.config.limits).await?;
+    let public = bind("server.listen", &server.listen).await?;
     let admin = match &server.admin {
-        Some(listen) => Some(bind("server.admin", listen, &snapshot.config.limits).await?),
+        Some(listen) => Some(bind("server.admin", listen).await?),
         None => None,
     };
     let watching = reload::run(signals.serve(live.drain.clone()), reloader.clone(), live.clone());
@@ -106,8 +105,8 @@ async fn serve(live: Arc<Live>, reloader: Arc<Reloader>, signals: Signals) -> io
     Ok(())
 }
 
-async fn bind(key: &str, listen: &Listen, limits: &Limits) -> io::Result<Listener> {
-    Listener::bind(listen, Tuning::of(limits)).await.map_err(|error| {
+async fn bind(key: &str, listen: &Listen) -> io::Result<Listener> {
+    Listener::bind(listen).await.map_err(|error| {
         let remedy = remedy(&error, listen, key);
         io::Error::new(error.kind(), format!("cannot listen on `{listen}` ({error}): {remedy}"))
     })

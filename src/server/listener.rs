@@ -6,39 +6,30 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::config::model::Listen;
-use crate::server::socket::{Socket, Tuning};
-
-/// Connections that may wait to be accepted; the system has a limit of its own, which is mostly lower.
-const BACKLOG: u32 = 4_096;
+use crate::server::socket::Socket;
 
 /// A socket that connections come from.
 pub enum Listener {
-    /// TCP: the listener, where it is bound, and what connections inherit from it.
-    Tcp(TcpListener, SocketAddr, Tuning),
+    /// TCP.
+    Tcp(TcpListener, SocketAddr),
     /// A Unix socket, removed when dropped: before it is closed, for whoever finds that nobody listens takes the path over.
     Unix(SocketFile, UnixListener),
 }
 
 impl Listener {
-    /// Binds. A Unix socket that nobody listens to any more is replaced. Connections over TCP inherit how they are tuned, also
-    /// those that wait until the first is accepted.
+    /// Binds. A Unix socket that nobody listens to any more is replaced.
     ///
     /// # Errors
     /// What the system says.
-    pub async fn bind(listen: &Listen, tuning: Tuning) -> io::Result<Self> {
+    pub async fn bind(listen: &Listen) -> io::Result<Self> {
         match listen {
             Listen::Tcp(address) => {
-                let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-                // A successor binds the address while connections of its predecessor linger.
-                socket.set_reuseaddr(true)?;
-                tuning.tcp(&socket)?;
-                socket.bind(*address)?;
-                let listener = socket.listen(BACKLOG)?;
+                let listener = TcpListener::bind(address).await?;
                 let address = listener.local_addr()?;
-                Ok(Self::Tcp(listener, address, tuning))
+                Ok(Self::Tcp(listener, address))
             }
             Listen::Unix(path) => {
                 remove_stale(path).await?;
@@ -54,7 +45,7 @@ impl Listener {
     /// What the system says; the listener is as good as before. Safe to drop.
     pub async fn accept(&self) -> io::Result<(Socket, Option<IpAddr>)> {
         match self {
-            Self::Tcp(listener, ..) => {
+            Self::Tcp(listener, _) => {
                 let (stream, peer) = listener.accept().await?;
                 Ok((Socket::Tcp(stream), Some(peer.ip().to_canonical())))
             }
@@ -65,28 +56,10 @@ impl Listener {
         }
     }
 
-    /// Tunes a connection that was accepted. One over TCP has inherited this from the listener, which costs no system call. The
-    /// first behind a change tunes the listener too; those that waited beside it keep what was in force when they came.
-    ///
-    /// # Errors
-    /// The connection has ended.
-    pub fn tune(&mut self, socket: &Socket, tuning: Tuning) -> io::Result<()> {
-        match (self, socket) {
-            (Self::Tcp(_, _, tuned), _) if *tuned == tuning => Ok(()),
-            (Self::Tcp(listener, _, tuned), Socket::Tcp(stream)) => {
-                tuning.tcp(&*listener)?;
-                *tuned = tuning;
-                tuning.tcp(stream)
-            }
-            (_, Socket::Unix(stream)) => tuning.unix(stream),
-            _ => Ok(()),
-        }
-    }
-
     /// A connection that waits in the kernel, if there is one; asked of the system, for the runtime may not know of it yet.
     pub fn waiting(&self) -> Option<(Socket, Option<IpAddr>)> {
         match self {
-            Self::Tcp(listener, ..) => {
+            Self::Tcp(listener, _) => {
                 let (socket, peer) = SockRef::from(listener).accept().ok()?;
                 socket.set_nonblocking(true).ok()?;
                 let stream = TcpStream::from_std(socket.into()).ok()?;
@@ -103,14 +76,14 @@ impl Listener {
     /// Where it is bound: with the port that was given for port 0.
     pub fn address(&self) -> Listen {
         match self {
-            Self::Tcp(_, address, _) => Listen::Tcp(*address),
+            Self::Tcp(_, address) => Listen::Tcp(*address),
             Self::Unix(file, _) => Listen::Unix(file.path.clone()),
         }
     }
 
     /// Whether it is bound to a loopback address.
     pub fn is_loopback(&self) -> bool {
-        matches!(self, Self::Tcp(_, address, _) if address.ip().to_canonical().is_loopback())
+        matches!(self, Self::Tcp(_, address) if address.ip().to_canonical().is_loopback())
     }
 }
 

@@ -15,7 +15,6 @@ use relay::plugin::{Protocol, Query};
 use relay::principal::{Grants, UserPattern};
 use relay::schema::compile::SchemaCache;
 use relay::server::listener::Listener;
-use relay::server::socket::Tuning;
 use relay::server::{self, Listeners};
 use relay::snapshot::Snapshot;
 use relay::time::Time;
@@ -92,10 +91,9 @@ impl Rig {
         protocols: &'static [&'static dyn Protocol],
         reloader: Option<Arc<Reloader>>,
     ) -> Self {
-        let Config { server, limits, .. } = live.snapshot().config.clone();
-        let bind = async |listen: &Listen| Listener::bind(listen, Tuning::of(&limits)).await.expect("a free port");
-        let public = bind(&server.listen).await;
-        let admin = bind(&server.admin.expect("an admin listener")).await;
+        let server = live.snapshot().config.server.clone();
+        let public = Listener::bind(&server.listen).await.expect("a free port");
+        let admin = Listener::bind(&server.admin.expect("an admin listener")).await.expect("a free port");
         let (public_address, admin_address) = (tcp(&public), tcp(&admin));
         let listeners = Listeners { public, admin: Some(admin), reloader };
         let running = spawn(server::run(listeners, live.clone(), protocols));

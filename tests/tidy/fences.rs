@@ -43,7 +43,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ),
     ("sha1", &["http/handshake.rs"]),
     ("sha2", &["auth/", "cli/token.rs", "config/", "http/history.rs", "schema/compile/", "store/idempotency.rs"]),
-    ("socket2", &["server/listener.rs"]),
+    ("socket2", &["server/listener.rs", "server/socket.rs"]),
     ("strsim", &["spelling.rs"]),
     ("subtle", &["auth/"]),
     ("tikv-jemallocator", &["main.rs"]),
