@@ -214,8 +214,8 @@ pub async fn validate(
     publication: &Publication,
 ) -> Result<(), Refusal> {
     within_rate(live, snapshot, publisher, 1)?;
-    let turn = live.judging.turn(publication.body.len()).await?;
-    turn.take(|| judge(snapshot, publisher.principal, publication).map(|_| ()))
+    let judge = || judge(snapshot, publisher.principal, publication).map(|_| ());
+    live.judging.turn(publication.body.len()).await?.take(judge)
 }
 
 /// Authorises and validates one publication without appending it, and counts nothing.

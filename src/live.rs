@@ -49,7 +49,7 @@ pub struct Live {
     pub supervisor: Supervisor,
     /// The gate of the log.
     pub appending: Appending,
-    /// Turns for what is costly to judge.
+    /// Turns for what is large.
     pub judging: Judging,
 }
 

@@ -150,7 +150,8 @@ async fn accept_all(
             permit = connections.enter(limit) => permit,
             () = &mut closing => return,
         };
-        if door.side() == Side::Public {
+        // The limit was just asked for: again only where it matters.
+        if door.side() == Side::Public && (permit.is_over() || crowd.0) {
             crowd.look(connections.open(), limit());
         }
         admit(socket, peer, permit);

@@ -39,9 +39,8 @@ pub async fn register(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> 
     Params::none(&call.uri)?;
     let Whole { body, snapshot, principal, .. } =
         arrive(&call, call.identify(&call.snapshot).await, body, Expected::Json).await?;
-    let turn = call.live().judging.turn(body.len()).await?;
-    let Request { user_id, topics } = turn.take(|| parse(&body, snapshot.config.limits.json_depth))?;
-    drop(turn);
+    let read = || parse(&body, snapshot.config.limits.json_depth);
+    let Request { user_id, topics } = call.live().judging.turn(body.len()).await?.take(read)?;
     let topics = distinct(topics.iter().map(|text| query::topics(text)).collect::<Result<Vec<_>, _>>()?);
     let most = snapshot.config.limits.subscriptions;
     if topics.len() > most {
