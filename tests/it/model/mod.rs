@@ -39,9 +39,9 @@ struct Seen {
 
 #[test]
 fn nothing_is_lost_silently_on_one_thread_in_any_order() {
-    let Some(seen) = seeds(600, 0, paused, false) else { return };
+    let Some(seen) = seeds(400, 0, paused, false) else { return };
     assert!(seen.messages > 10_000 && seen.gaps > 1_000 && seen.changes > 100, "{seen:?}");
-    assert!(seen.histories > 300 && seen.restarts > 100, "{seen:?}");
+    assert!(seen.histories > 300 && seen.restarts > 50, "{seen:?}");
 }
 
 #[test]
