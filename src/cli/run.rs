@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tracing::{error, info};
@@ -24,6 +25,9 @@ use crate::server::{self, Listeners, descriptors};
 use crate::telemetry::logs::{self, Logs};
 use crate::telemetry::panics;
 use crate::time::Time;
+
+/// What a drain has cut may go on for so long where it cannot be cut, as in the middle of a validation.
+const END_AT_MOST: Duration = Duration::from_secs(1);
 
 /// Loads the configuration and, if it is good, runs the server until it is told to stop.
 pub(super) fn run(config: &Path) -> ExitCode {
@@ -57,6 +61,7 @@ pub(super) fn run(config: &Path) -> ExitCode {
         let reloader = Arc::new(Reloader::new(config.to_owned(), live.clone(), Some(logs), loaded));
         serve(live, reloader, signals).await
     });
+    runtime.shutdown_timeout(END_AT_MOST);
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

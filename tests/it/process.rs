@@ -54,6 +54,29 @@ async fn it_serves_a_unix_socket_and_ends_cleanly_at_sigterm() {
     }
 }
 
+/// The runtime waited for whatever ran, and no signal was listened to any more: nothing but SIGKILL was left.
+#[tokio::test]
+async fn a_validation_that_takes_long_does_not_outlive_the_drain() {
+    let place = Place::new("judging");
+    let socket = place.0.join("relay.sock");
+    let constants: String = (0..300).map(|n| format!(r#"{{"const": {n}}}, "#)).collect();
+    place.write("list.json", &format!(r#"{{"items": {{"anyOf": [{constants}{{"type": "array"}}]}}}}"#));
+    let text = config(&format!("unix:{}", socket.display())).replace("\"any\"", "\"list.json\"");
+    let file = place.write("relay.toml", &text.replace("10 s\"", "1 s\"\nbody = \"8 MiB\""));
+    let mut relay = Relay::start(&file);
+    relay.wait_for("relay is running");
+    let mut peer = Peer::new(UnixStream::connect(&socket).await.expect("it listens"));
+    let body = format!("[{}[]]", "[],".repeat(1_000_000));
+    let head = "POST /publish/cats HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+    peer.send(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    relay.signal("TERM");
+    let told = Instant::now();
+    relay.wait_for("the drain took longer than `limits.drain`; exiting anyway");
+    let (code, log) = relay.end();
+    assert!(code == Some(0) && told.elapsed() < Duration::from_secs(5), "{code:?} after {:?}: {log}", told.elapsed());
+}
+
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     let place = Place::new("twice");
