@@ -27,6 +27,9 @@ pub const KIND: Kind = Kind { name: "memory", build: || Arc::new(MemoryStore::de
 /// A clock that steps back by no more than so many milliseconds is waited for, so that times follow the order of the log.
 const STEP_BACK: i64 = 60_000;
 
+/// So many messages that have aged go at a time: less than a millisecond, in which publishers wait.
+const SWEEP: usize = 4_096;
+
 /// A log in memory.
 pub struct MemoryStore {
     epoch: Epoch,
@@ -107,11 +110,10 @@ impl Store for MemoryStore {
             while self.log().keys.forget_some(now) {
                 yield_now().await;
             }
-            // There may be a hundred thousand rings: publishers wait for those of one block.
-            for block in 0.. {
-                if !self.log().sweep(block, now) {
-                    return;
-                }
+            // There may be a hundred thousand rings, and as many messages in one: publishers wait for a part of them.
+            let mut next = Some(0);
+            while let Some(block) = next {
+                next = self.log().sweep(block, now);
                 yield_now().await;
             }
         })
@@ -217,17 +219,18 @@ impl Log {
         before
     }
 
-    /// Evicts what has aged in one block of rings; whether there is such a block.
-    fn sweep(&mut self, block: usize, now: Time) -> bool {
+    /// Evicts what has aged in one block of rings, or a part of it; answers the block to go on with.
+    fn sweep(&mut self, block: usize, now: Time) -> Option<usize> {
         if block >= self.rings.blocks() {
-            return false;
+            return None;
         }
+        let mut room = SWEEP;
         let idle = self.rings.each_of(block, |ring, order| {
-            ring.expire(now, order);
+            room -= ring.expire(now, room, order);
             ring.is_empty() && ring.declared().is_some_and(|declared| !declared.is_exact())
         });
         idle.into_iter().for_each(|place| self.rings.forget(place, self.head));
-        true
+        Some(if room == 0 { block } else { block + 1 })
     }
 }
 

@@ -2,7 +2,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::{Digests, Log, MemoryStore};
+use super::{Digests, Log, MemoryStore, SWEEP};
 use crate::name::{Pattern, TopicName};
 use crate::plugin::{Draft, IdempotencyKey, KeyCounts, Page, Query, Receipt, Retention, Store};
 use crate::schema::Payload;
@@ -13,12 +13,17 @@ const HOUR: i64 = 60 * MINUTE;
 
 /// A log that keeps messages of `a` and of the family `f.{x}` for an hour, and keys for five minutes.
 fn store() -> MemoryStore {
+    store_of(100)
+}
+
+/// The same, with so many messages of each topic.
+fn store_of(count: usize) -> MemoryStore {
     let store = MemoryStore::default();
     store.remember(100, Duration::from_secs(300));
     let age = Duration::from_secs(3_600);
     let rules = ["a", "f.{x}"].map(|name| {
         let declared = Pattern::parse(name).expect("a name");
-        (declared.clone(), Retention { count: 100, bytes: 1_000, age, declared, topics: 100_000 })
+        (declared.clone(), Retention { count, bytes: 10 * count, age, declared, topics: 100_000 })
     });
     store.retain(rules.into_iter().collect());
     store
@@ -67,7 +72,24 @@ fn read(store: &MemoryStore, topics: &[Pattern], after: u64, meanwhile: impl FnO
 }
 
 fn sweep(log: &mut Log, now: i64) {
-    (0..).find(|block| !log.sweep(*block, Time(now)));
+    let mut next = Some(0);
+    while let Some(block) = next {
+        next = log.sweep(block, Time(now));
+    }
+}
+
+/// All that had aged went at once, and whoever published waited for a hundred thousand of them.
+#[test]
+fn what_has_aged_goes_in_turns() {
+    let many = SWEEP + 1;
+    let store = store_of(many);
+    let mut log = store.log();
+    append_all(&mut log, (0..many).map(|_| draft("f.t")).collect(), HOUR);
+    assert_eq!(log.sweep(0, Time(2 * HOUR)), Some(0));
+    assert_eq!(retained(&log), [many as u64]);
+    assert_eq!(log.sweep(0, Time(2 * HOUR)), Some(1));
+    assert!(retained(&log).is_empty());
+    assert_eq!(log.sweep(1, Time(2 * HOUR)), None);
 }
 
 #[test]

@@ -116,20 +116,21 @@ impl Ring {
         self.evicted = seq.max(self.evicted);
     }
 
-    /// Lets go what has aged.
-    pub(super) fn expire(&mut self, now: Time, order: &mut Order) {
-        let Some(rules) = &self.rules else { return };
+    /// Lets go what has aged, as many as `most`, and answers how many went.
+    pub(super) fn expire(&mut self, now: Time, most: usize, order: &mut Order) -> usize {
+        let Some(rules) = &self.rules else { return 0 };
         let age = i64::try_from(rules.retention.age.as_millis()).unwrap_or(i64::MAX);
         let aged = |record: &Arc<Record>| now.0.saturating_sub(record.time.0) >= age;
         let gone = match (self.records.front(), self.records.back()) {
             // The clock was set back in between: whatever stands before something that has aged is older than that.
             (Some(first), Some(last)) if first.time > last.time => {
-                self.records.iter().rposition(aged).map_or(0, |last| last + 1)
+                self.records.iter().rposition(aged).map_or(0, |last| most.min(last + 1))
             }
-            _ => self.records.iter().take_while(|record| aged(record)).count(),
+            _ => self.records.iter().take(most).take_while(|record| aged(record)).count(),
         };
         (0..gone).for_each(|_| self.evict(order));
         self.trim();
+        gone
     }
 
     /// The declared name, unless the topic is forgotten.
