@@ -1,7 +1,7 @@
 //! Who of a shard wants which topics.
 
 use std::collections::HashSet;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use ahash::AHashMap;
@@ -102,10 +102,10 @@ impl Members {
         (0..).zip(&self.slots).filter_map(|(id, slot)| Some((id, slot.as_ref()?)))
     }
 
-    /// What is subscribed to, with how many members do.
-    pub(super) fn subscriptions(&self) -> impl Iterator<Item = (Pattern, usize)> {
-        let exact = self.exact.iter().map(|(topic, ids)| (Pattern::from(topic), ids.len()));
-        exact.chain(self.patterns.iter().map(|(pattern, ids)| (pattern.clone(), ids.len())))
+    /// What the members subscribe to that stand in these slots; `None` behind the last slot.
+    pub(super) fn subscriptions(&self, slots: Range<usize>) -> Option<Vec<Pattern>> {
+        let slots = self.slots.get(slots.start..slots.end.min(self.slots.len())).filter(|slots| !slots.is_empty())?;
+        Some(slots.iter().flatten().flat_map(|slot| &slot.subscriptions).cloned().collect())
     }
 
     /// Says who the member is.

@@ -14,10 +14,10 @@ use proptest::prop_assert_eq;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Scratch;
-use crate::hub::Hub;
 use crate::hub::connection::{Io, NoSocket};
 use crate::hub::entry::Mark;
 use crate::hub::rig::{Member, Number, append, hub, poll};
+use crate::hub::{FEW, Hub};
 use crate::name::Pattern;
 use crate::notice::After;
 
@@ -50,6 +50,17 @@ fn no_publisher_waits_for_a_shard_and_what_it_published_is_served() {
     assert!(!poll(run.as_mut()));
     member.read();
     assert_eq!(member.got, [1]);
+}
+
+#[test]
+fn every_subscription_is_looked_at_once_wherever_its_member_stands() {
+    let hub = hub(1);
+    let mut members: Vec<_> = (0..2 * FEW + 1).map(|_| Member::new(&hub, &["a", "b.*"])).collect();
+    drop(members.drain(1..FEW));
+    let mut seen = Vec::new();
+    hub.each_subscription(|pattern| seen.push(pattern.to_string()));
+    seen.sort_unstable();
+    assert_eq!(seen, [vec!["a"; FEW + 2], vec!["b.*"; FEW + 2]].concat());
 }
 
 #[test]

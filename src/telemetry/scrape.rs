@@ -175,18 +175,18 @@ fn shadows(snapshot: &Snapshot, page: &mut Metrics<'_>) -> fmt::Result {
 }
 
 /// Subscriptions by the declared name that all their topics belong to; the empty name where there is no such one. Counted
-/// without a copy of any name, for there may be as many as connections can have.
+/// without a list of all, for there may be as many as connections can have.
 fn subscriptions<'t>(live: &Live, topics: &[&'t Topic]) -> BTreeMap<&'t str, usize> {
     let declared = topics.iter().map(|topic| topic.name.as_str());
     let mut counts: BTreeMap<&str, usize> = declared.chain([""]).map(|name| (name, 0)).collect();
-    for (pattern, n) in live.hub.subscriptions() {
-        let topic = live.hub.containing(&pattern);
+    live.hub.each_subscription(|pattern| {
+        let topic = live.hub.containing(pattern);
         let name = topic.as_ref().map_or("", |topic| topic.name.as_str());
         // While a reload is under way the hub may know a topic that the snapshot does not.
         if let Some(count) = counts.get_mut(name) {
-            *count += n;
+            *count += 1;
         }
-    }
+    });
     counts
 }
 
