@@ -73,8 +73,7 @@ impl Appending {
                 return Entry::In(ticket);
             }
             drop(ticket);
-            // A later one than the newest is about to be followed.
-            if self.newest.load(Ordering::SeqCst) > generation {
+            if self.is_outdated(generation) {
                 return Entry::Outdated;
             }
             let opened = self.opened.notified();
@@ -92,6 +91,11 @@ impl Appending {
     /// This generation is in force: what others have judged is outdated.
     pub fn follow(&self, generation: u64) {
         self.newest.store(generation, Ordering::SeqCst);
+    }
+
+    /// Whether a later generation is in force. One that is later than the newest is about to be followed.
+    pub fn is_outdated(&self, generation: u64) -> bool {
+        self.newest.load(Ordering::SeqCst) > generation
     }
 
     /// Opens the gate for what the newest generation judges.

@@ -1,7 +1,6 @@
 //! What lives across all configurations: the current snapshot, the log, the hub, the registrations.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use tracing::error;
@@ -25,8 +24,6 @@ use crate::unauthenticated::Unauthenticated;
 /// The running server, whatever its configuration is at the moment.
 pub struct Live {
     current: ArcSwap<Snapshot>,
-    /// Generation of the current snapshot, set just before that snapshot is swapped in.
-    generation: AtomicU64,
     /// The log's end and everybody who follows it.
     pub hub: Arc<Hub>,
     /// The owner of all tasks, and the signal that ends them.
@@ -63,7 +60,6 @@ impl Live {
         let registrations = Registrations::default();
         registrations.keep_for(snapshot.config.limits.registration_ttl);
         Self {
-            generation: AtomicU64::new(snapshot.generation),
             appending: Appending::new(snapshot.generation),
             current: ArcSwap::from_pointee(snapshot),
             hub,
@@ -90,15 +86,14 @@ impl Live {
     pub fn commit(self: &Arc<Self>, snapshot: Arc<Snapshot>) -> PublishPause {
         let generation = snapshot.generation;
         self.appending.close();
-        self.generation.store(generation, Ordering::SeqCst);
         self.current.store(snapshot);
         self.appending.follow(generation);
         PublishPause(self.clone())
     }
 
-    /// Whether this is the configuration in force; cheaper than [`Self::snapshot`].
+    /// Whether no later configuration than this is in force; cheaper than [`Self::snapshot`].
     pub fn is_current(&self, snapshot: &Snapshot) -> bool {
-        self.generation.load(Ordering::SeqCst) == snapshot.generation
+        !self.appending.is_outdated(snapshot.generation)
     }
 
     /// Logs a cause under a new id and makes the refusal that names the id.

@@ -1,7 +1,7 @@
 //! What came of the reloads: for operators, the metrics and `/ready`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use serde_json::{Value, json};
@@ -12,8 +12,8 @@ use crate::time::Time;
 #[derive(Default)]
 pub struct Reloads {
     last: ArcSwapOption<Report>,
-    /// The files are again what is in force since the last refusal.
-    recovered: AtomicBool,
+    /// Why the files are not what is in force, where that is so.
+    stale: ArcSwapOption<String>,
     /// Reloads that were committed.
     committed: AtomicU64,
     /// Reloads that were refused.
@@ -83,21 +83,19 @@ pub enum Outcome {
 impl Reloads {
     /// Notes what came of one.
     pub fn note(&self, report: Report) {
-        match report.result {
-            Outcome::Committed(_) => self.committed.fetch_add(1, Ordering::Relaxed),
-            Outcome::Refused => self.refused.fetch_add(1, Ordering::Relaxed),
+        let (counter, why) = match report.result {
+            Outcome::Committed(_) => (&self.committed, None),
+            Outcome::Refused => (&self.refused, Some(Arc::new(refusal(&report)))),
             Outcome::Planned(_) | Outcome::Unchanged => return,
         };
-        // In this order, and read in the other: otherwise a refusal that was undone would be told again for a moment.
+        counter.fetch_add(1, Ordering::Relaxed);
         self.last.store(Some(Arc::new(report)));
-        self.recovered.store(false, Ordering::Release);
+        self.stale.store(why);
     }
 
     /// Notes that the files are those of the configuration in force. Answers whether a refused change was undone by that.
     pub fn note_recovery(&self) -> bool {
-        let was_stale = self.stale().is_some();
-        self.recovered.store(true, Ordering::Relaxed);
-        was_stale
+        self.stale.swap(None).is_some()
     }
 
     /// The last one that was committed or refused.
@@ -112,12 +110,7 @@ impl Reloads {
 
     /// Why the files are not what is in force; `None` when they are, as far as is known.
     pub fn stale(&self) -> Option<String> {
-        if self.recovered.load(Ordering::Acquire) {
-            return None;
-        }
-        let last = self.last()?;
-        let Outcome::Refused = &last.result else { return None };
-        Some(format!("the last reload was refused at {}: {}", last.at, in_short(&last.diagnostics)))
+        self.stale.load().as_deref().cloned()
     }
 
     /// The last one, as the admin listener tells it.
@@ -126,7 +119,11 @@ impl Reloads {
     }
 }
 
-/// The first error with its place, and how many more there are.
+/// When a reload was refused and why, as the first error with its place, and how many more there are.
+fn refusal(report: &Report) -> String {
+    format!("the last reload was refused at {}: {}", report.at, in_short(&report.diagnostics))
+}
+
 fn in_short(diagnostics: &Value) -> String {
     let mut errors = diagnostics.as_array().into_iter().flatten().filter(|d| d["severity"] == "error");
     let Some(first) = errors.next() else { return "see `GET /config`".to_owned() };
