@@ -84,8 +84,8 @@ pub async fn publish_batch(
     };
     match &result {
         Ok(published) => {
-            live.stats.publish.observe(began.elapsed());
             published.try_all();
+            live.stats.publish.observe(began.elapsed());
         }
         Err(refusal) => {
             let topic = |index: usize| publications.get(index).map(|publication| &publication.topic);
