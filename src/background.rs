@@ -1,8 +1,12 @@
 //! Long work, where it does not hold up the threads that serve: a part of a request in its place ([`in_place`]), and what
 //! no request waits for, such as a reload, on a thread of its own ([`on_own_thread`]).
 
+use std::time::Duration;
+
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// How far the work stands back behind serving, as nice(2) counts: enough that deliveries do not wait for it, and not so
 /// much that on a busy machine it takes for ever.
@@ -39,13 +43,39 @@ pub async fn on_own_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 
     }
 }
 
+/// Drops thousands of small things where nobody waits for it.
+pub fn drop_elsewhere(things: impl Send + 'static) {
+    drop(spawn_blocking(move || drop(things)));
+}
+
+/// Ticks at once and then after each period. After a time in which the process was stopped it does not make up for what it
+/// missed, just when everybody comes back.
+pub fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
 #[cfg(test)]
 mod tests {
-    use super::on_own_thread;
+    use std::time::Duration;
+
+    use futures::FutureExt;
+
+    use super::{every, on_own_thread};
 
     #[tokio::test]
     async fn a_panic_is_an_answer() {
         assert_eq!(on_own_thread(|| 7).await, Ok(7));
         assert_eq!(on_own_thread(|| -> u8 { panic!("on purpose") }).await, Err("it panicked".to_owned()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_missed_is_one_tick() {
+        let mut ticks = every(Duration::from_secs(1));
+        ticks.tick().await;
+        tokio::time::advance(Duration::from_secs(30)).await;
+        let due = (0..30).filter(|_| ticks.tick().now_or_never().is_some()).count();
+        assert_eq!(due, 1);
     }
 }

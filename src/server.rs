@@ -27,6 +27,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::assemble::reload::Reloader;
+use crate::background;
 use crate::config::model::Limits;
 use crate::connections::{Connections, Permit};
 use crate::http::flow::Flow;
@@ -95,7 +96,7 @@ pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'s
 
 /// Lets the log forget what has aged.
 async fn sweep(live: Arc<Live>) {
-    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    let mut tick = background::every(Duration::from_secs(1));
     loop {
         tick.tick().await;
         live.hub.store().sweep(Time::now()).await;

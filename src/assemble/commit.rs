@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 
 use crate::assemble::build;
 use crate::assemble::plan::Plan;
+use crate::background;
 use crate::config::model::Config;
 use crate::directory::Directory;
 use crate::hub::entry::Mark;
@@ -50,7 +51,7 @@ pub(super) async fn commit(
         drop(pause);
     };
     spawn_blocking(tell).await.expect("a commit does not panic");
-    apply(live, logs, &next.config);
+    background::in_place(|| apply(live, logs, &next.config));
 }
 
 /// What is not asked for by each request but kept somewhere.

@@ -10,7 +10,6 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, Notify, oneshot};
-use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
 use crate::assemble::commit::commit;
@@ -57,7 +56,8 @@ pub enum Look {
     Done(Report),
     /// It would remove something, which a file that is half written looks like: the hash of what was read.
     HalfWritten(String),
-    /// They changed whenever they were read, or too many files were open to look: nothing is known of them.
+    /// They changed whenever they were read, too many files were open to look, or the process is ending: nothing is known of
+    /// them.
     Unstable,
 }
 
@@ -116,6 +116,10 @@ impl Reloader {
     /// left alone. Not to be dropped before it is done.
     pub async fn look(&self, trigger: Trigger, dry_run: bool, trusted: Option<&str>) -> Look {
         let mut state = self.state.lock().await;
+        // A drain would wait for all that were asked for and stand in line here.
+        if self.live.drain.has_begun() {
+            return Look::Unstable;
+        }
         let started = Instant::now();
         let running = self.live.snapshot();
         let mut report = Report {
@@ -141,6 +145,7 @@ impl Reloader {
                 if !trigger.is_asked_for()
                     && let Some(left) = self.leaves_alone(&mut state, &running, &loaded, trusted, &report)
                 {
+                    background::drop_elsewhere(loaded);
                     return left;
                 }
                 if tells() {
@@ -153,7 +158,7 @@ impl Reloader {
         report.at = Time::now();
         report.took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         if !dry_run {
-            self.tell(&report, &text);
+            background::in_place(|| self.tell(&report, &text));
         }
         if tells() {
             self.live.supervisor.ready(self.live.reloads.stale().as_deref());
@@ -219,10 +224,12 @@ impl Reloader {
             if !dry_run {
                 state.refused = Some(LastRefusal::new(loaded.hash.clone(), &loaded.diagnostics, running));
             }
+            background::drop_elsewhere(loaded);
             return (Outcome::Refused, diagnostics, text);
         };
         let is_new = loaded.hash != running.hash;
         if dry_run {
+            background::drop_elsewhere((loaded, snapshot));
             return (if is_new { Outcome::Planned(plan.to_json()) } else { Outcome::Unchanged }, diagnostics, text);
         }
         log_warnings(&text);
@@ -233,9 +240,8 @@ impl Reloader {
         }
         state.refused = None;
         std::mem::swap(&mut state.remembered, &mut loaded.remembered);
-        // Thousands of small things, to be dropped elsewhere, the last of the old configuration among them.
-        let before = running.clone();
-        drop(spawn_blocking(move || drop((before, loaded))));
+        // Perhaps the last of the old configuration.
+        background::drop_elsewhere((running.clone(), loaded));
         (outcome, diagnostics, text)
     }
 

@@ -27,7 +27,9 @@ pub fn routes(live: &Arc<Live>, reloader: Option<Arc<Reloader>>) -> BoxedFilter<
     let metrics = path!("metrics").and(call(Route::Metrics, Methods::GetAndHead)).map(move |_: Arc<Call>| {
         Ok::<_, Refusal>(answer::typed(StatusCode::OK, MEDIA_TYPE, background::in_place(|| scraper.text())))
     });
-    let config = path!("config").and(call(Route::Config, Methods::GetAndHead)).map(|call: Arc<Call>| config(&call));
+    let config = path!("config")
+        .and(call(Route::Config, Methods::GetAndHead))
+        .map(|call: Arc<Call>| background::in_place(|| config(&call)));
     let reload = path!("reload").and(call(Route::Reload, Methods::Post)).then(move |call: Arc<Call>| {
         let reloader = reloader.clone();
         async move { reload(&call, reloader).await }

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::interval;
 use tracing::{info, warn};
 
+use crate::background;
 use crate::hub::outbound::Step;
 use crate::live::Live;
 
@@ -15,7 +15,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Runs for as long as the process.
 pub(super) async fn run(live: Arc<Live>) {
-    let mut tick = interval(LOOK);
+    let mut tick = background::every(LOOK);
     let mut before = Step::Serve;
     loop {
         tick.tick().await;

@@ -3,16 +3,15 @@
 
 use std::sync::Arc;
 
-use tokio::time::{MissedTickBehavior, interval};
 use tracing::error;
 
+use crate::background;
 use crate::live::Live;
 
 /// Runs for as long as the process, if the supervisor wants it.
 pub(super) async fn run(live: Arc<Live>) {
     let Some(every) = live.supervisor.watchdog() else { return };
-    let mut tick = interval(every / 3);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut tick = background::every(every / 3);
     let mut before = None;
     loop {
         tick.tick().await;

@@ -1,5 +1,6 @@
 //! What the admin listener says of a reload that was asked for.
 
+use relay::reloads::Trigger;
 use serde_json::json;
 
 use super::site::{Site, with_topics};
@@ -35,6 +36,16 @@ async fn a_dry_run_answers_with_the_plan_and_does_nothing() {
         assert_eq!((status, slug.as_str()), (400, "bad-request"));
         assert_eq!(detail, format!("the only parameter is `{allowed}`, `1` or `0`"));
     }
+}
+
+/// A drain waited for all that had been asked for and stood in line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_reloaded_once_the_server_ends() {
+    let site = Site::start(&[("relay.toml", &with_topics(&["cats"]))]).await;
+    site.place.write("relay.toml", &with_topics(&["cats", "dogs"]));
+    site.live.drain.begin();
+    assert!(site.reloader.reload(Trigger::Request, false).await.is_none());
+    assert!(!site.has("dogs"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
