@@ -1,6 +1,7 @@
 //! The admin listener.
 
 use relay::assemble::build;
+use relay::name::Pattern;
 use relay::reloads::{Outcome, Report, Trigger};
 use relay::time::Time;
 use serde_json::json;
@@ -211,4 +212,26 @@ async fn it_is_not_ready_once_it_drains() {
     assert_eq!(answer.problem(), (503, "draining".into(), detail.into()));
     assert_eq!(answer.header("connection"), "close");
     rig.end().await;
+}
+
+#[tokio::test]
+async fn what_is_delivered_is_counted_and_who_has_left_is_not_behind() {
+    let rig = Rig::start(|_| {}).await;
+    let url = format!("ws://{}/ws", rig.public);
+    let mut socket = crate::subscriber::Subscriber::connect(&url, &[("authorization", "Bearer secret-all")]).await;
+    assert_eq!(socket.json().await["type"], "hello");
+    socket.subscribe("cats").await;
+    until("it is live", || rig.live.hub.behind.get() == 0).await;
+    for n in 1..=3 {
+        assert_eq!(rig.post("/publish/cats", "secret-all", &n.to_string()).await.status, 200);
+        assert_eq!(socket.payload().await, n);
+    }
+    let topic = rig.live.hub.containing(&Pattern::parse("cats").expect("a pattern")).expect("it is declared");
+    until("each is counted", || topic.delivered.get() == 3).await;
+    drop(socket);
+    until("it has left", || rig.live.hub.connections().is_empty()).await;
+    let text = String::from_utf8(get(&rig, "/metrics").await.body).expect("text");
+    for (line, expected) in [("relay_delivered_total{topic=\"cats\"}", 3.0), ("relay_subscribers_behind", 0.0)] {
+        assert_eq!(value(&text, line), Some(expected), "{line} in\n{text}");
+    }
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::site::{HEAD, Site, token};
+use crate::logs::log_everything;
 use crate::rig::call;
 
 const ALL: &str = "publish = [\"**\"]\nsubscribe = [\"**\"]";
@@ -127,6 +128,7 @@ async fn what_was_refused_for_want_of_a_trial_is_looked_at_again_after_it() {
 /// A schema is timed whether it refuses or is only tried: what is published is neither refused nor kept waiting for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schema_that_is_too_slow_is_not_tried_for_a_while() {
+    let page = log_everything();
     let slow = r#"{"pattern": "(x+x+)+y"}"#;
     let tried = config("schema = \"any\"\nschema_next = \"next.json\"") + "[limits]\nvalidation_budget = \"1 ms\"\n";
     let site = Site::start(&[("relay.toml", &tried), ("next.json", slow)]).await;
@@ -136,6 +138,8 @@ async fn a_schema_that_is_too_slow_is_not_tried_for_a_while() {
     }
     let told = site.ask("/config").await["shadows"]["cats"].clone();
     assert_eq!((&told["judged"], &told["refused"]), (&json!(5), &json!(5)), "then it rests: {told}");
+    let told = "validating against `schema_next` keeps exceeding its budget; it is paused for a while";
+    assert_eq!(page.text().matches(told).count(), 1, "once, and not for each that is not judged");
 }
 
 /// Both were committed with an empty plan, as if nobody could notice: other counts, other examples in `GET /topics`.
