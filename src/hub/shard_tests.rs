@@ -52,6 +52,19 @@ fn no_publisher_waits_for_a_shard_and_what_it_published_is_served() {
     assert_eq!(member.got, [1]);
 }
 
+/// It had been counted from the delivery before: whoever got none for `limits.write_stall` was cut off as soon as a message
+/// did not fit.
+#[test]
+fn a_stall_begins_with_the_message_that_does_not_fit() {
+    let hub = hub(1);
+    let member = Member::with_room(&hub, &["a"], 4);
+    thread::sleep(Duration::from_millis(20));
+    let now = hub.clock();
+    append(&hub, &["a"]);
+    serve(&hub, &mut Scratch::default());
+    assert!(member.subscriber.connection().has_rest() && member.subscriber.connection().progress() >= now);
+}
+
 #[test]
 fn handing_over_many_members_yields_as_serving_them_does() {
     let hub = hub(1);
