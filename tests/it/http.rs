@@ -19,7 +19,7 @@ async fn a_publish_is_answered_with_its_id() {
     let answer = rig.post("/publish/cats", "secret-all", r#"{"name" : "Tom"}"#).await;
     assert_eq!((answer.status, answer.json()), (200, json!({"topic": "cats", "id": rig.id(1)})));
     assert_eq!(answer.header("content-type"), "application/json");
-    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!((answer.header("cache-control"), answer.header("x-content-type-options")), ("no-store", "nosniff"));
     assert_eq!(rig.payloads().await, [r#"{"name":"Tom"}"#]);
 }
 
