@@ -136,7 +136,7 @@ async fn who_is_refused_takes_no_seat_and_lengthens_nothing() {
     assert_eq!(refused(&idle, start + TTL), Some(Close::Unauthenticated));
 }
 
-/// It lasted from its first use: a connection that had been open for longer could not come back after a hiccup.
+/// Else one that has been open for longer could not come back after a hiccup.
 #[test]
 fn its_time_begins_anew_when_its_connection_ends() {
     let registrations = registrations();

@@ -52,8 +52,7 @@ fn no_publisher_waits_for_a_shard_and_what_it_published_is_served() {
     assert_eq!(member.got, [1]);
 }
 
-/// It had been counted from the delivery before: whoever got none for `limits.write_stall` was cut off as soon as a message
-/// did not fit.
+/// Not with the delivery before: else whoever gets none for `limits.write_stall` is cut off as soon as a message does not fit.
 #[test]
 fn a_stall_begins_with_the_message_that_does_not_fit() {
     let hub = hub(1);
