@@ -205,4 +205,12 @@ mod tests {
             assert!(range.contains(&close.code()), "{close:?}");
         }
     }
+
+    /// `relay.raw` has no `goaway`, which alone says when to come back.
+    #[test]
+    fn nobody_is_told_to_wait_for_what_he_was_not_told() {
+        for close in std::iter::successors(Some(Close::ProtocolError), |close| next(*close)) {
+            assert!(!close.reason_alone().contains("reconnect_after_ms"), "{close:?}");
+        }
+    }
 }

@@ -128,3 +128,12 @@ fn the_errors_of_a_batch_are_in_proportion() {
     assert_eq!([of(0), of(15), of(16), of(999)], [16, 16, 1, 1]);
     assert_eq!(errors.len(), TOLD_IN_FULL + 1_000 - TOLD_IN_FULL / 16);
 }
+
+/// Rounded down it would be tried too early, and refused once more.
+#[test]
+fn when_to_try_again_is_in_whole_seconds_rounded_up() {
+    for (millis, seconds) in [(1, 1), (1_000, 1), (1_001, 2), (9_500, 10)] {
+        let refusal = Refusal::Overloaded { what: "x", retry_after: Duration::from_millis(millis) };
+        assert_eq!(refusal.retry_after(), Some(seconds), "{millis}");
+    }
+}

@@ -176,4 +176,13 @@ mod tests {
         let refusal = rates.publish(Whose::Token("other".into()), 4, 3).expect_err("more than a second may have");
         assert_eq!(refusal.to_string(), "the list is longer than `limits.publish_rate` allows (3)");
     }
+
+    #[test]
+    fn connections_are_counted_for_each_network() {
+        let rates = Rates::default();
+        let connect = |peer: &str| rates.connect(peer.parse().expect("an address"), 1);
+        assert!(connect("2001:db8::1"));
+        assert!(!connect("2001:db8::2"), "whoever has one address has its /64");
+        assert!(connect("2001:db8:0:1::1") && connect("192.0.2.1"));
+    }
 }

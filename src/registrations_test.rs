@@ -3,11 +3,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
+use sha2::{Digest, Sha256};
 
 use super::{Registration, Registrations, Seat};
 use crate::auth::tokens::Tokens;
 use crate::close::Close;
-use crate::config::model::{Config, Limits};
+use crate::config::model::{Config, Limits, Span, TokenConfig};
 use crate::directory::Directory;
 use crate::name::UserId;
 use crate::principal::{Grants, Principal, UserPattern};
@@ -133,4 +134,28 @@ async fn who_is_refused_takes_no_seat_and_lengthens_nothing() {
     }
     assert!(ended(&mut seat).now_or_never().is_none());
     assert_eq!(refused(&idle, start + TTL), Some(Close::Unauthenticated));
+}
+
+/// Else one that has been open for longer could not come back after a hiccup.
+#[test]
+fn its_time_begins_anew_when_its_connection_ends() {
+    let registrations = registrations();
+    let start = Instant::now().checked_sub(TTL).expect("the machine has been up for as long");
+    let id = register(&registrations, start);
+    drop(attach(&registrations, &id, start).expect("a seat"));
+    assert!(attach(&registrations, &id, Instant::now()).is_some());
+}
+
+#[test]
+fn a_connection_lasts_no_longer_than_the_token_that_registered_it() {
+    let (name, span, digest) = ("shop".into(), Span { file: 0, bytes: 0..0 }, Sha256::digest("s").into());
+    let grants = Grants { register: vec![UserPattern::Any], ..Grants::default() };
+    let token = TokenConfig { name, span, digest, grants, user: None, not_after: Some(Time(1_000)) };
+    let snapshot = Snapshot { auth: Arc::new(Tokens::new(&[token])), ..snapshot(vec![]) };
+    let known = snapshot.auth.authenticate("s", Time(0)).now_or_never().expect("at once");
+    let owner = known.expect("it has not ended");
+    let registration = Registration::new(owner, UserId::parse("1").expect("a user"), vec![]);
+    let connected = registration.principal(&snapshot, Time(999)).expect("it lasts");
+    assert_eq!(connected.not_after, Some(Time(1_000)), "who is connected then is closed then");
+    assert_eq!(registration.principal(&snapshot, Time(1_000)).err(), Some(Close::TokenExpired));
 }

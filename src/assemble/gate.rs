@@ -260,4 +260,17 @@ mod tests {
             assert_eq!(places, [Some(place)]);
         }
     }
+
+    /// Their publishers are promised nothing, and are told all the same that they will be refused.
+    #[test]
+    fn what_breaks_publishers_is_a_warning_where_only_subscribers_are_promised() {
+        let of = |schema: &str| {
+            let toml = "version = 1\n[topics.x]\nschema = \"s\"\ncompatibility = \"subscribers\"\n";
+            loaded(&Memory::new(toml).with("s", schema))
+        };
+        let ((old, _), (new, loaded)) = (of("true"), of("{\"type\": \"string\"}"));
+        let found = objections(&old, &new, &loaded);
+        let told: Vec<_> = found.iter().map(|d| (d.fact.about().code, d.is_error())).collect();
+        assert_eq!(told, [("breaking-change", false)]);
+    }
 }

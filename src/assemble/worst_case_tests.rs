@@ -115,4 +115,10 @@ fn everything_that_has_a_limit_is_reckoned() {
     assert_eq!(of(|limits| limits.window += 1 << 20).window, before.window + (5 << 19));
     let batch = of(|limits| (limits.batch, limits.window) = (1_000_000, 1)).window;
     assert!(batch > 1_000_000 * 2_000, "what was appended together stays whole: {batch}");
+    let [one, two] = [1 << 30, 2 << 30].map(|body| {
+        let mut config = Config::default();
+        (config.limits.body, config.limits.window) = (body, 1);
+        WorstCase::of(&config).window
+    });
+    assert_eq!(two - one, (5 << 29) * 2, "twice each byte of it: as it was appended, and as JSON");
 }

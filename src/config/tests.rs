@@ -330,3 +330,14 @@ fn a_file_named_any_is_not_the_word() {
     let config = good(&Memory::new(text));
     assert_eq!(view(&config)["topics"]["x"]["schema"], "./any");
 }
+
+/// An empty list would let in nobody.
+#[test]
+fn an_empty_list_of_hosts_is_none() {
+    let listed = |hosts: &str| {
+        let text = format!("version = 1\n[server]\nallowed_hosts = {hosts}\n[topics.cats]\nschema = \"any\"\n");
+        decoded(&Memory::new(&text)).config.server.allowed_hosts
+    };
+    assert_eq!(listed("[]"), None);
+    assert_eq!(listed("[\"a.example\"]"), Some(vec!["a.example".to_owned()]));
+}

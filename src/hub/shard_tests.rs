@@ -52,6 +52,18 @@ fn no_publisher_waits_for_a_shard_and_what_it_published_is_served() {
     assert_eq!(member.got, [1]);
 }
 
+/// Not with the delivery before: else whoever gets none for `limits.write_stall` is cut off as soon as a message does not fit.
+#[test]
+fn a_stall_begins_with_the_message_that_does_not_fit() {
+    let hub = hub(1);
+    let member = Member::with_room(&hub, &["a"], 4);
+    thread::sleep(Duration::from_millis(20));
+    let now = hub.clock();
+    append(&hub, &["a"]);
+    serve(&hub, &mut Scratch::default());
+    assert!(member.subscriber.connection().has_rest() && member.subscriber.connection().progress() >= now);
+}
+
 #[test]
 fn every_subscription_is_looked_at_once_wherever_its_member_stands() {
     let hub = hub(1);

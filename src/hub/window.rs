@@ -270,4 +270,23 @@ mod tests {
         let late = window.mark_after(Cursor { seq: 0, generation: last - 1 }).expect("the last one");
         assert_eq!(late.generation, last);
     }
+
+    /// What follows a reload is judged anew before it is sent.
+    #[test]
+    fn no_page_goes_past_a_reload_that_was_not_seen() {
+        let window = Window::new(usize::MAX, Cursor::default());
+        window.append((1..=3).map(message));
+        let (removed, changed, tokens) = Default::default();
+        window.mark(|seq| Mark { seq, generation: 1, removed, changed, tokens, anonymous: true });
+        window.append((4..=5).map(message));
+        let start = Cursor { seq: 1, generation: 0 };
+        let Fetch::Messages(found) = window.after(start, 100, usize::MAX) else { panic!("there are some") };
+        assert_eq!(found.iter().map(|message| message.record.seq).collect::<Vec<_>>(), [2, 3]);
+        let at_mark = Cursor { seq: 3, generation: 0 };
+        let Fetch::Mark(mark) = window.after(at_mark, 100, usize::MAX) else { panic!("it is next") };
+        let Fetch::Messages(found) = window.after(mark.pass(at_mark), 100, usize::MAX) else {
+            panic!("there are some")
+        };
+        assert_eq!(found.iter().map(|message| message.record.seq).collect::<Vec<_>>(), [4, 5]);
+    }
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::keep_up;
 use super::watch::Watch;
+use super::{STABLE, keep_up};
 use crate::assemble::reload::Reloader;
 use crate::assemble::{build, load};
 use crate::disk::Disk;
@@ -153,4 +153,18 @@ async fn what_is_to_be_watched_is_looked_for_on_another_thread() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(turns > 1, "others had no turn for {:?}", began.elapsed());
+}
+
+/// However often it is looked at meanwhile: what is being written may pause.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_removes_a_key_stands_still_for_its_time_before_it_counts() {
+    let place = Place::new();
+    place.write(&relay_toml("20 ms", "one"));
+    let (live, reloader) = place.live();
+    live.drain.spawn("watch", keep_up(Watch::blind(), hangup(), reloader, live.clone()));
+    let began = Instant::now();
+    place.write("version = 1\n[topics.cats]\nschema = \"any\"\n[limits]\nreload_poll = \"20 ms\"\n");
+    until("the change", || live.snapshot().config.topics[0].description.is_empty()).await;
+    assert!(began.elapsed() >= STABLE, "{:?}", began.elapsed());
+    live.drain.begin();
 }

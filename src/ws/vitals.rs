@@ -94,3 +94,42 @@ impl Vitals {
         [unauthenticated, credential].into_iter().flatten().fold(sign, sooner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::{Vital, Vitals};
+    use crate::close::Close;
+    use crate::config::model::Limits;
+    use crate::hub::connection::{Connection, NoSocket};
+    use crate::hub::outbound::Outbound;
+    use crate::principal::{Grants, Principal};
+    use crate::time::Time;
+
+    #[test]
+    fn each_limit_is_for_its_own_time() {
+        let second = Duration::from_secs(1);
+        let limits = Limits { ping_interval: 25 * second, pong_timeout: 10 * second, ..Limits::default() };
+        let connection = Connection::new(NoSocket, Arc::new(Outbound::default()));
+        let mut vitals = Vitals::new(1_000);
+        let next = |vitals: &Vitals, now| vitals.next(&limits, now, &connection, None);
+        assert!(matches!(next(&vitals, 6_000), (wait, Vital::Ping) if wait == 20 * second));
+        vitals.pinged(26_000);
+        assert!(matches!(next(&vitals, 27_000), (wait, Vital::End(Close::NoSignOfLife)) if wait == 9 * second));
+        vitals.heard(28_000);
+        assert!(matches!(next(&vitals, 28_000), (wait, Vital::Ping) if wait == 25 * second));
+    }
+
+    #[test]
+    fn the_end_of_a_credential_is_told_before_a_sign_of_life_that_did_not_come() {
+        let connection = Connection::new(NoSocket, Arc::new(Outbound::default()));
+        let mut vitals = Vitals::new(0);
+        vitals.pinged(0);
+        let (token, not_after) = (Some("shop".into()), Some(Time(0)));
+        let principal = Principal { token, user: None, grants: Grants::default(), not_after, fingerprint: 1 };
+        let (wait, vital) = vitals.next(&Limits::default(), 3_600_000, &connection, Some(&principal));
+        assert!(wait.is_zero() && matches!(vital, Vital::End(Close::TokenExpired)));
+    }
+}

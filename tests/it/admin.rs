@@ -1,9 +1,14 @@
 //! The admin listener.
 
+use relay::assemble::build;
+use relay::name::Pattern;
+use relay::reloads::{Outcome, Report, Trigger};
+use relay::time::Time;
 use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::peer::Answer;
-use crate::rig::{Rig, call, grants};
+use crate::rig::{Rig, call, grants, snapshot, until};
 
 async fn get(rig: &Rig, path: &str) -> Answer {
     call(rig.admin, &format!("GET {path} HTTP/1.1\r\n"), "").await
@@ -80,15 +85,76 @@ async fn connections_and_subscriptions_are_gauges() {
     let url = format!("ws://{}/ws", rig.public);
     let mut socket = crate::subscriber::Subscriber::connect(&url, &[("authorization", "Bearer secret-all")]).await;
     assert_eq!(socket.json().await["type"], "hello");
-    socket.send(r#"{"type":"subscribe","id":1,"topics":["cats","orders.*"]}"#).await;
+    socket.send(r#"{"type":"subscribe","id":1,"topics":["cats","orders.*","**"]}"#).await;
     while socket.json().await["type"] != "synced" {}
     let text = String::from_utf8(get(&rig, "/metrics").await.body).expect("text");
     assert_eq!(value(&text, "relay_connections"), Some(1.0), "{text}");
-    for (topic, n) in [("cats", 1.0), ("orders.{region}", 1.0), ("sightings", 0.0), ("", 0.0)] {
+    for (topic, n) in [("cats", 1.0), ("orders.{region}", 1.0), ("sightings", 0.0), ("", 1.0)] {
         assert_eq!(value(&text, &format!("relay_subscriptions{{topic=\"{topic}\"}}")), Some(n), "{text}");
     }
     assert_eq!(value(&text, "relay_tasks{task=\"websocket\"}"), Some(1.0), "{text}");
     drop(socket);
+}
+
+#[tokio::test]
+async fn who_has_still_to_say_who_it_is_and_what_is_registered_are_gauges() {
+    let rig = Rig::start(|_| {}).await;
+    let stranger = crate::subscriber::Subscriber::open(rig.public).await;
+    for user in 1..=2 {
+        let body = format!(r#"{{"user_id":{user},"topics":["cats"]}}"#);
+        assert_eq!(rig.post("/register", "secret-all", &body).await.status, 200);
+    }
+    let text = String::from_utf8(get(&rig, "/metrics").await.body).expect("text");
+    for (line, expected) in [("relay_unidentified", 1.0), ("relay_registrations", 2.0)] {
+        assert_eq!(value(&text, line), Some(expected), "{line} in\n{text}");
+    }
+    drop(stranger);
+}
+
+/// Alerts are written for what seldom happens: each of these stands under its own name.
+#[tokio::test]
+async fn what_seldom_happens_is_counted_under_its_own_name() {
+    let mut snapshot = snapshot(|config| config.limits.idempotency_keys = 1);
+    snapshot.loaded_at = Time(7_000);
+    let rig = Rig::serve(build::live(snapshot, 2)).await;
+    for key in ["a", "b", "c"] {
+        let head =
+            "POST /publish/cats HTTP/1.1\r\nContent-Type: application/json\r\nAuthorization: Bearer secret-all\r\n";
+        assert_eq!(rig.call(&format!("{head}Idempotency-Key: {key}\r\n"), "1").await.status, 200);
+    }
+    let mut peer = rig.connect().await;
+    peer.send("NONSENSE\r\n\r\n").await;
+    until("it is no request", || rig.live.stats.unreadable_requests.get() > 0).await;
+    let list = r#"[{"topic":"sightings","data":1},{"topic":"sightings","data":2}]"#;
+    assert_eq!(rig.post("/publish", "secret-all", list).await.status, 422);
+    rig.live.hub.outbound.refused.add(2);
+    rig.live.hub.outbound.dropped.add(3);
+    let mut peer = crate::subscriber::Subscriber::open(rig.public).await;
+    peer.send_message(Message::Close(None)).await;
+    until("it has ended", || !rig.live.stats.websockets_ended().is_empty()).await;
+    let metrics = async || String::from_utf8(get(&rig, "/metrics").await.body).expect("text");
+    let text = metrics().await;
+    for (line, expected) in [
+        ("relay_idempotency_keys", 1.0),
+        ("relay_idempotency_keys_forgotten_total", 2.0),
+        ("relay_unreadable_requests_total", 1.0),
+        ("relay_publish_refused_total{topic=\"sightings\",problem=\"validation-failed\"}", 2.0),
+        ("relay_shed_total{step=\"refuse\"}", 2.0),
+        ("relay_shed_total{step=\"drop\"}", 3.0),
+        ("relay_websockets_ended_total{by=\"peer\",code=\"\"}", 1.0),
+        ("relay_config_loaded_timestamp_seconds", 7.0),
+        ("relay_last_reload_timestamp_seconds", 7.0),
+    ] {
+        assert_eq!(value(&text, line), Some(expected), "{line} in\n{text}");
+    }
+    let (trigger, result, diagnostics) = (Trigger::Poll, Outcome::Refused, json!([]));
+    rig.live.reloads.note(Report { at: Time(9_000), trigger, took_ms: 0, generation: 1, result, diagnostics });
+    let text = metrics().await;
+    for (line, expected) in
+        [("relay_config_loaded_timestamp_seconds", 7.0), ("relay_last_reload_timestamp_seconds", 9.0)]
+    {
+        assert_eq!(value(&text, line), Some(expected), "{line} in\n{text}");
+    }
 }
 
 #[tokio::test]
@@ -136,10 +202,36 @@ async fn it_is_not_ready_once_it_drains() {
     assert_eq!((answer.status, answer.json()), (200, json!({"status": "ready", "generation": 1})));
     // The next request is on its way when the drain begins, and is still answered.
     rig.live.drain.begin();
+    let mut scraped = crate::peer::Peer::new(tokio::net::TcpStream::connect(rig.admin).await.expect("it listens"));
+    scraped.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     kept.send("\r\n").await;
+    let text = String::from_utf8(scraped.answer().await.expect("an answer").body).expect("text");
+    assert_eq!(value(&text, "relay_draining"), Some(1.0), "{text}");
     let answer = kept.answer().await.expect("an answer");
     let detail = "the server is shutting down: try again in 1 s";
     assert_eq!(answer.problem(), (503, "draining".into(), detail.into()));
     assert_eq!(answer.header("connection"), "close");
     rig.end().await;
+}
+
+#[tokio::test]
+async fn what_is_delivered_is_counted_and_who_has_left_is_not_behind() {
+    let rig = Rig::start(|_| {}).await;
+    let url = format!("ws://{}/ws", rig.public);
+    let mut socket = crate::subscriber::Subscriber::connect(&url, &[("authorization", "Bearer secret-all")]).await;
+    assert_eq!(socket.json().await["type"], "hello");
+    socket.subscribe("cats").await;
+    until("it is live", || rig.live.hub.behind.get() == 0).await;
+    for n in 1..=3 {
+        assert_eq!(rig.post("/publish/cats", "secret-all", &n.to_string()).await.status, 200);
+        assert_eq!(socket.payload().await, n);
+    }
+    let topic = rig.live.hub.containing(&Pattern::parse("cats").expect("a pattern")).expect("it is declared");
+    until("each is counted", || topic.delivered.get() == 3).await;
+    drop(socket);
+    until("it has left", || rig.live.hub.connections().is_empty()).await;
+    let text = String::from_utf8(get(&rig, "/metrics").await.body).expect("text");
+    for (line, expected) in [("relay_delivered_total{topic=\"cats\"}", 3.0), ("relay_subscribers_behind", 0.0)] {
+        assert_eq!(value(&text, line), Some(expected), "{line} in\n{text}");
+    }
 }

@@ -304,6 +304,19 @@ async fn who_never_stops_talking_does_not_outlive_its_time() {
     nobody_is_connected(&rig).await;
 }
 
+/// What it says is no credential, however it takes what it is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_pings_and_reads_outlives_its_time_as_little() {
+    let rig = Rig::start(|config| config.limits.auth_timeout = Duration::from_millis(300)).await;
+    let mut socket = Subscriber::open(rig.public).await;
+    let began = Instant::now();
+    while socket.try_send_ping().await {
+        assert!(began.elapsed() < Duration::from_secs(5), "it is still there");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    nobody_is_connected(&rig).await;
+}
+
 /// Five seconds, whatever the peer does: says nothing, goes on sending, or answers and keeps the socket open.
 #[tokio::test]
 async fn a_close_that_is_never_answered_ends_all_the_same() {

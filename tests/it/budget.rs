@@ -106,6 +106,9 @@ async fn what_is_large_is_judged_in_turn_and_what_is_small_at_once() {
     for path in ["/publish/cats", "/validate/cats", "/register"] {
         assert_eq!(post(path, &large).await.problem(), (503, "overloaded".into(), detail.into()), "{path}");
     }
+    let many = vec![json!({"topic": "cats", "data": "x".repeat(SMALL / 4)}); 5];
+    let refused = post("/publish", &json!(many).to_string()).await;
+    assert_eq!(refused.problem(), (503, "overloaded".into(), detail.into()), "small ones are large together");
     {
         let mut waits = pin!(post("/publish/cats", &large));
         assert!(timeout(Duration::from_millis(300), &mut waits).await.is_err());

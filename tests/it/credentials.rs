@@ -1,5 +1,7 @@
 //! Credentials that are none, or that stand where another decides.
 
+use relay::identify::{Failures, identify};
+use relay::problem::Refusal;
 use serde_json::json;
 use tokio::net::TcpStream;
 
@@ -74,4 +76,25 @@ async fn an_anonymous_websocket_is_told_how_to_show_a_token() {
             )
         );
     }
+}
+
+#[tokio::test]
+async fn a_list_that_needs_a_token_says_so_in_its_header() {
+    let rig = Rig::start(|config| config.anonymous = crate::rig::grants(&["cats"], &[], &[])).await;
+    let list = json!([{"topic": "cats", "data": 1}, {"topic": "sightings", "data": {"name": "Tom"}}]);
+    let answer = rig.post("/publish", "", &list.to_string()).await;
+    assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer"));
+}
+
+/// One more wrong one may be a right guess: it is not told from the others.
+#[tokio::test]
+async fn after_as_many_wrong_credentials_as_are_allowed_a_right_one_is_refused() {
+    let snapshot = crate::rig::snapshot(|config| config.limits.auth_failures = 3);
+    let (failures, peer) = (Failures::default(), "192.0.2.1".parse().expect("an address"));
+    for _ in 0..3 {
+        let wrong = identify(&snapshot, &failures, Some("wrong"), peer).await;
+        assert_eq!(wrong.err(), Some(Refusal::Unauthenticated { wrong: true }));
+    }
+    let right = identify(&snapshot, &failures, Some("secret-all"), peer).await;
+    assert!(matches!(right.err(), Some(Refusal::RateLimited { .. })));
 }

@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::FutureExt;
+use relay::close::Close;
 use relay::config::model::OnLag;
+use relay::ingest::{self, Publication, Publisher};
+use relay::name::TopicName;
+use relay::time::Time;
 use serde_json::json;
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -55,6 +61,10 @@ async fn a_stream_of_several_topics_is_left_and_resumed() {
     for n in [1, 3] {
         assert_eq!(stream.expect("message").await["data"]["n"], n);
     }
+    drop(stream);
+    let none = format!("{ALL}Last-Event-ID: \r\n");
+    let mut stream = open(&rig, "/events?topic=cats&after=earliest", &none).await;
+    assert_eq!(stream.expect("message").await["data"]["n"], 1, "who has got no id yet has lost nothing");
     drop(stream);
     let garbage = format!("{ALL}Last-Event-ID: 12\r\n");
     let mut stream = open(&rig, "/events?topic=cats", &garbage).await;
@@ -203,6 +213,11 @@ async fn a_reader_that_does_not_read_is_a_cursor_and_hears_of_its_gap() {
             let answer = rig.post("/publish/cats", "secret-all", &format!(r#"{{"n":{n},"x":"{big}"}}"#)).await;
             assert_eq!(answer.status, 200);
         }
+        assert!(
+            rig.live.hub.outbound.held() >= 60_000,
+            "what it has not taken counts: {}",
+            rig.live.hub.outbound.held()
+        );
         let mut expected = 0;
         loop {
             let event = stream.event().await;
@@ -265,7 +280,7 @@ async fn pages_of_allowed_origins_may_read_a_stream() {
 async fn a_token_that_ends_ends_its_stream() {
     let rig = Rig::start(|config| {
         let mut token = token("short", &[], &["cats"], &[]);
-        token.not_after = Some(relay::time::Time(relay::time::Time::now().0 + 300));
+        token.not_after = Some(Time(Time::now().0 + 300));
         config.tokens.push(token);
     })
     .await;
@@ -314,5 +329,28 @@ async fn a_reader_that_takes_nothing_is_let_go_though_nothing_is_unsent_here() {
     until("the kernel has all of it", || rig.live.hub.outbound.held() == 0).await;
     until("it is let go", || rig.live.connections.open() == 0).await;
     drop(stream);
+    rig.end().await;
+}
+
+/// As a long poll does: its shard has not come yet to what is in the log when it is told to go.
+#[tokio::test]
+async fn a_stream_gets_what_was_acknowledged_before_the_end() {
+    let rig = Rig::start(|_| {}).await;
+    let mut stream = open(&rig, "/events?topic=cats", ALL).await;
+    stream.expect("synced").await;
+    let live = &rig.live;
+    until("it waits", || live.hub.behind.get() == 0).await;
+    let snapshot = live.snapshot();
+    let principal = snapshot.auth.authenticate("secret-all", Time::now()).await.expect("it is known");
+    let publisher = Publisher { principal: &principal, peer: rig.public.ip() };
+    let topic = TopicName::parse("cats").expect("a topic");
+    let publication = Publication { topic, user: None, body: Bytes::from_static(b"7"), key: None };
+    // The runtime is this thread: nobody else runs between the two.
+    live.hub.connections().iter().for_each(|connection| connection.end(Close::Draining));
+    let published = ingest::publish(live, snapshot.clone(), publisher, &publication).now_or_never();
+    assert!(published.is_some_and(|published| published.is_ok()), "acknowledged while nobody else runs");
+    assert_eq!(stream.expect("message").await["data"], 7);
+    stream.expect("goaway").await;
+    stream.end().await;
     rig.end().await;
 }

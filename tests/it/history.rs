@@ -47,7 +47,7 @@ async fn history_is_read_page_by_page_with_its_gap() {
         let page = rig.get(&target, "secret-all").await;
         read.extend(numbers(&page));
         gaps.extend(page.json()["gaps"].as_array().expect("a list").clone());
-        match page.header("link").strip_suffix(">; rel=\"next\"") {
+        match page.header("link").strip_suffix("&limit=2>; rel=\"next\"").map(|next| format!("{next}&limit=2")) {
             Some(next) => target = next.trim_start_matches('<').to_owned(),
             None => break,
         }
@@ -144,15 +144,19 @@ async fn what_is_known_already_is_not_sent_again() {
     let tag = rig.get("/history/cats", "secret-all").await.header("etag").to_owned();
     assert!(tag.starts_with("W/\""), "{tag}");
     publish(&rig, "orders.eu", 1..=1).await;
-    let again = async |tag: &str| {
+    let again = async |known: &str| {
         let head =
-            format!("GET /history/cats HTTP/1.1\r\nAuthorization: Bearer secret-all\r\nIf-None-Match: {tag}\r\n");
-        rig.call(&head, "").await.status
+            format!("GET /history/cats HTTP/1.1\r\nAuthorization: Bearer secret-all\r\nIf-None-Match: {known}\r\n");
+        let answer = rig.call(&head, "").await;
+        // RFC 9110, section 15.4.5: a cache that lost it would have nothing to ask with.
+        assert!(answer.status != 304 || answer.header("etag") == tag, "{answer:?}");
+        answer.status
     };
     assert_eq!(again(&tag).await, 304, "other topics do not change it");
     assert_eq!(again(&format!("\"x\", {tag}")).await, 304);
     let (_, strong) = tag.split_once('/').expect("a weak tag");
     assert_eq!(again(strong).await, 304, "it is compared weakly (RFC 9110, section 13.1.2)");
+    assert_eq!(again("*").await, 304);
     assert_eq!(again("\"x\"").await, 200);
     publish(&rig, "cats", 3..=3).await;
     assert_eq!(again(&tag).await, 200);
@@ -262,5 +266,26 @@ async fn a_page_names_so_many_gaps_and_tells_the_others_as_one() {
     let to = lost.iter().map(|lost| lost[1].as_str().expect("an id")).max_by_key(|id| (id.len(), *id));
     let expected = json!({"type": "gap", "topic": "orders.*", "from": rig.id(0), "to": to, "reason": "retention"});
     assert_eq!(rest, expected);
+    rig.end().await;
+}
+
+/// Whoever asks for a thousand of the largest messages would be answered with all of them at once.
+#[tokio::test]
+async fn a_page_ends_at_its_bytes_and_at_a_hundred_messages() {
+    let rig = Rig::start(|config| {
+        config.limits.body = 1 << 20;
+        config.topics[0].history.bytes = 8 << 20;
+    })
+    .await;
+    let large = format!("\"{}\"", "x".repeat(600_000));
+    for _ in 0..3 {
+        assert_eq!(rig.post("/publish/cats", "secret-all", &large).await.status, 200);
+    }
+    let page = rig.get("/history/cats?limit=1000", "secret-all").await;
+    assert_eq!(page.json()["messages"].as_array().map(Vec::len), Some(2));
+    assert_eq!(page.header("link"), format!("</history/cats?after={}&limit=1000>; rel=\"next\"", rig.id(2)));
+    let all: Vec<_> = (0..101).map(|n| json!({"topic": "orders.eu", "data": n})).collect();
+    assert_eq!(rig.post("/publish", "secret-all", &json!(all).to_string()).await.status, 200);
+    assert_eq!(numbers(&rig.get("/history/orders.eu", "secret-all").await).len(), 100);
     rig.end().await;
 }

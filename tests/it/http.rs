@@ -1,13 +1,15 @@
 //! The public listener's calls, and what each refuses in which words.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Instant;
 
+use relay::assemble::build;
 use relay::config::model::Listen;
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
 use crate::peer::Peer;
-use crate::rig::{Rig, call, grants, token};
+use crate::rig::{Rig, call, grants, snapshot, token};
 
 const GET_TOPICS: &str = "GET /topics HTTP/1.1\r\nAuthorization: Bearer secret-all\r\n";
 
@@ -17,7 +19,7 @@ async fn a_publish_is_answered_with_its_id() {
     let answer = rig.post("/publish/cats", "secret-all", r#"{"name" : "Tom"}"#).await;
     assert_eq!((answer.status, answer.json()), (200, json!({"topic": "cats", "id": rig.id(1)})));
     assert_eq!(answer.header("content-type"), "application/json");
-    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!((answer.header("cache-control"), answer.header("x-content-type-options")), ("no-store", "nosniff"));
     assert_eq!(rig.payloads().await, [r#"{"name":"Tom"}"#]);
 }
 
@@ -257,6 +259,9 @@ async fn an_idempotency_key_publishes_once() {
     assert_eq!(rig.payloads().await.len(), 1);
     let reused = publish(&format!("{token}Idempotency-Key: \"a b\"\r\n"), "/publish/cats", "2").await;
     assert_eq!(reused.problem().1, "idempotency-key-reused");
+    let list = r#"[{"topic":"cats","data":3},{"topic":"cats","data":2,"key":"a b"}]"#;
+    let reused = publish(token, "/publish", list).await.json();
+    assert_eq!((&reused["status"], &reused["errors"][0]["index"]), (&json!(422), &json!(1)), "{reused}");
     let anonymous = publish("Idempotency-Key: k\r\n", "/publish/cats", "1").await;
     let detail = "anonymous callers cannot use idempotency keys: send a token, or omit the key";
     assert_eq!(anonymous.problem(), (400, "bad-request".into(), detail.into()));
@@ -428,4 +433,36 @@ async fn ipv4_addresses_are_told_apart_where_both_families_are_served() {
         peer.send(format!("{GET_TOPICS}Host: localhost\r\n\r\n")).await;
         assert_eq!(peer.answer().await.expect("an answer").status, 200, "each address has a rate of its own");
     }
+}
+
+/// No topic goes before it has been idle for as long as its history lasts: who comes back in a second is refused again.
+#[tokio::test]
+async fn a_family_that_is_full_says_when_there_may_be_room() {
+    let rig = Rig::serve(build::live(snapshot(|config| config.limits.family_topics = 1), 2)).await;
+    assert_eq!(rig.post("/publish/orders.eu", "secret-all", "1").await.status, 200);
+    let full = rig.post("/publish/orders.us", "secret-all", "1").await;
+    assert_eq!((full.status, full.header("retry-after")), (503, "60"));
+}
+
+/// A caller that has one address has its /64, and a name of its own in each of them.
+#[tokio::test]
+async fn anonymous_publishes_are_counted_for_each_network() {
+    let rig = Rig::start(|config| {
+        config.anonymous = grants(&["cats"], &[], &[]);
+        config.limits.publish_rate = Some(1);
+        config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)];
+    })
+    .await;
+    let publish = async |n: u32| {
+        let head = "POST /publish/cats HTTP/1.1\r\nContent-Type: application/json\r\n";
+        rig.call(&format!("{head}X-Forwarded-For: 2001:db8::{n}\r\n"), "1").await.status
+    };
+    // Whichever seconds they fall into, there are more of them than seconds.
+    let began = Instant::now();
+    let mut statuses = Vec::new();
+    for n in 1..=20 {
+        statuses.push(publish(n).await);
+    }
+    let passed = statuses.iter().filter(|status| **status == 200).count() as u64;
+    assert!(passed <= began.elapsed().as_secs() + 2, "{statuses:?} in {:?}", began.elapsed());
 }

@@ -234,6 +234,29 @@ async fn of_those_at_one_message_whoever_takes_nothing_goes_first() {
     rig.end().await;
 }
 
+/// What it has still to get is the first that is not retained any more, whatever it has taken of late.
+#[tokio::test]
+async fn who_is_the_furthest_behind_goes_first() {
+    let rig = start().await;
+    let (hub, mut cx) = (&rig.live.hub, Context::from_waker(Waker::noop()));
+    let stand = || {
+        let (near, far) = duplex(64);
+        let mut subscriber = hub.subscriber(near, &RelayV1);
+        subscriber.reply(&[b'x'; 1_000]);
+        (subscriber, far)
+    };
+    let mut behind = stand();
+    assert_eq!(rig.post("/publish/cats", "", "1").await.status, 200);
+    let ahead = stand();
+    // It has taken something since.
+    behind.1.read_exact(&mut [0; 64]).await.expect("it was written");
+    assert!(behind.0.connection().poll_rest(&mut cx, || hub.clock() + 1_000).is_pending(), "there is more");
+    assert_eq!(hub.shed(hub.outbound.held() - 1), 1);
+    let ended = [&behind, &ahead].map(|(subscriber, _)| subscriber.connection().ending());
+    assert_eq!(ended, [Some(Close::Shed), None]);
+    rig.end().await;
+}
+
 /// An answer that can be asked for again was made at the head, so that every subscriber that was behind stood further back,
 /// and was dropped in its place: strangers with GETs kept subscribers out.
 #[tokio::test]

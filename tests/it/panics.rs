@@ -2,6 +2,7 @@
 
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use relay::assemble::build;
 use relay::config::model::Log;
@@ -147,6 +148,25 @@ fn the_id_of_a_500_leads_to_where_its_handler_panicked() {
         let rig = start().await;
         assert_eq!(rig.post("/publish/cats", "whoever", "1").await.status, 500);
         rig.end().await;
+    });
+    logs::flush();
+}
+
+#[test]
+fn a_task_that_panics_is_named_in_the_log() {
+    if std::env::var_os(CHILD).is_none() {
+        let (code, log) = in_a_process_of_its_own("panics::a_task_that_panics_is_named_in_the_log");
+        assert_eq!(code, Some(0), "{log}");
+        assert!(log.contains("a task panicked task=\"bad\""), "{log}");
+        return;
+    }
+    Logs::start(&Log::default());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let drain = Drain::default();
+        drain.spawn("bad", async { panic!("on purpose") });
+        drain.begin();
+        assert_eq!(drain.ended(Duration::from_secs(10)).await, Ok(()));
     });
     logs::flush();
 }

@@ -2,11 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
 use relay::config::model::Config;
 use relay::ingest::{self, Publication, Publisher};
+use relay::judging::{AT_A_TIME, SMALL};
 use relay::name::TopicName;
 use relay::time::Time;
 
@@ -103,4 +105,29 @@ fn commit(rig: &Rig, generation: u64, change: impl FnOnce(&mut Config)) {
     let mut next = snapshot(change);
     next.generation = generation;
     drop(rig.live.commit(Arc::new(next)));
+}
+
+/// The reload that took its grant had looked for it before it was there.
+#[tokio::test]
+async fn a_registration_that_waits_for_its_turn_across_a_reload_ends_with_its_grant() {
+    // Whether it has begun to wait cannot be seen from here: where it had not, it is judged by the new configuration.
+    for patience in [10, 50, 250, 1_000].map(Duration::from_millis) {
+        let rig = Rig::start(|_| {}).await;
+        let mut turns = Vec::new();
+        for _ in 0..AT_A_TIME {
+            turns.push(rig.live.judging.turn(SMALL + 1).await.expect("nobody else has one"));
+        }
+        let body = format!(r#"{{"user_id":"u","topics":["cats"]{}}}"#, " ".repeat(SMALL));
+        let (answer, ()) = tokio::join!(rig.post("/register", "secret-all", &body), async {
+            tokio::time::sleep(patience).await;
+            commit(&rig, 2, |config| config.tokens[0].grants.register.clear());
+            turns.clear();
+        });
+        if answer.status == 200 {
+            assert_eq!(rig.live.registrations.count(), 0);
+            return;
+        }
+        assert_eq!(answer.status, 403);
+    }
+    panic!("it did not come to its turn in a second");
 }

@@ -153,6 +153,18 @@ async fn an_append_is_all_or_nothing() {
 }
 
 #[tokio::test]
+async fn a_key_belongs_to_a_message_for_one_user() {
+    for (kind, store) in stores() {
+        let to = |user: &str| Draft { user: UserId::parse(user).ok(), ..keyed("a", "1", "shop", "k") };
+        let first = append(&store, vec![to("7")]).await[0].seq;
+        let again = append(&store, vec![to("7")]).await[0];
+        assert_eq!((again.seq, again.duplicate), (first, true), "{kind}");
+        let other = store.append(vec![to("8")]).await;
+        assert!(matches!(other, Err(StoreError::KeyReused(0))), "{kind}: {other:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_key_appends_once_for_its_principal_and_topic_within_the_window() {
     for (kind, store) in stores() {
         let told = Arc::new(Told::default());

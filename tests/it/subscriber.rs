@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use futures::{SinkExt, StreamExt};
+use futures::{FutureExt, SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -49,6 +49,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Subscriber<S> {
     /// Sends a text, unless the socket has ended.
     pub async fn try_send(&mut self, text: &str) -> bool {
         self.0.send(Message::text(text)).await.is_ok()
+    }
+
+    /// Sends a ping and takes what has come, unless the socket has ended.
+    pub async fn try_send_ping(&mut self) -> bool {
+        while let Some(next) = self.0.next().now_or_never() {
+            if !next.is_some_and(|next| next.is_ok_and(|message| !message.is_close())) {
+                return false;
+            }
+        }
+        self.0.send(Message::Ping(Default::default())).await.is_ok()
     }
 
     /// Sends anything.

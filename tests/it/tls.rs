@@ -217,6 +217,7 @@ async fn who_does_not_shake_hands_is_let_go() {
     plain.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     let rest = plain.rest().await;
     assert!(!rest.starts_with(b"HTTP"), "a plain request is no handshake");
+    until("both are counted", || rig.live.stats.tls_failures.get() == 2).await;
 }
 
 /// TLS takes an answer of some KiB whole, so that no write ever waits: what is left in it kept the connection for ever.

@@ -60,3 +60,22 @@ async fn a_grant_that_reaches_some_topic_of_a_family_shows_it() {
         assert_eq!(rig.get("/topics/orders.%7Bregion%7D/schema", "").await.status, 200, "{grants}");
     }
 }
+
+/// A family has the one name that it is declared by: another spelling of the same topics is none.
+#[tokio::test]
+async fn a_family_is_shown_by_its_own_name_alone() {
+    let rig = rig("subscribe = [\"**\"]").await;
+    assert_eq!(rig.get("/topics/orders.%7Bregion%7D", "").await.status, 200);
+    for other in ["orders.%7Bzone%7D", "orders.*"] {
+        assert_eq!(rig.get(&format!("/topics/{other}"), "").await.problem().1, "unknown-topic", "{other}");
+    }
+}
+
+/// Whoever reads them is to publish such, and not what the schema refuses.
+#[tokio::test]
+async fn only_examples_of_what_is_accepted_are_shown() {
+    let examples = "examples = [{ valid = { id = 1 } }, { invalid = 2 }]\n[tokens.all]";
+    let rig = serve(&format!("{FAMILY}subscribe = [\"**\"]\n").replace("[tokens.all]", examples)).await;
+    let shown = rig.get("/topics/orders.%7Bregion%7D", "").await.json();
+    assert_eq!(shown["examples"], serde_json::json!([{"id": 1}]), "{shown}");
+}

@@ -4,6 +4,7 @@ use futures::FutureExt;
 
 use crate::hub::connection::NoSocket;
 use crate::hub::rig::{Number, append, hub};
+use crate::hub::subscriber::Item;
 use crate::name::Pattern;
 use crate::notice::After;
 
@@ -27,4 +28,24 @@ fn a_page_for_many_subscriptions_does_not_cost_as_many_comparisons_for_each_mess
     };
     let (one, many) = (took(1), took(256));
     assert!(many < one * 100, "{one:?} for one message, {many:?} for 256");
+}
+
+/// However many they are, and so in whichever way they are looked for.
+#[test]
+fn of_many_subscriptions_none_begins_with_the_message_before_it() {
+    for subscriptions in [1, 1_000] {
+        let hub = hub(1);
+        let mut subscriber = hub.subscriber(NoSocket, &Number);
+        append(&hub, &["t0"; 40]);
+        let pattern = |n: usize| Pattern::parse(&format!("t{n}")).expect("a name");
+        subscriber.subscribe((0..subscriptions).map(|n| (pattern(n), After::Live)).collect());
+        append(&hub, &["t0"; 40]);
+        let pulled = subscriber.pull().now_or_never().expect("from the window").expect("it can be read");
+        let items = pulled.expect("there is something").items;
+        let seqs = items.iter().filter_map(|(item, _)| match item {
+            Item::Message(message) => Some(message.record.seq),
+            _ => None,
+        });
+        assert_eq!(seqs.collect::<Vec<_>>(), (41..=80).collect::<Vec<_>>(), "{subscriptions}");
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use relay::config::keys::{KEYS, Type};
+use relay::connections::OVER;
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -220,4 +221,21 @@ async fn connections_are_held_to_the_newest_limits() {
     assert_eq!(get(&site, "").await, 503);
     site.change(&with("limits.connections", "100")).await;
     assert_eq!(get(&site, "").await, 200);
+}
+
+/// Nobody is accepted while there are so many over the limit: another limit is looked at without one of them leaving.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_to_be_let_in_hears_of_more_room() {
+    let site = Site::start(&[("relay.toml", &with("limits.connections", "1"))]).await;
+    let mut held = Vec::new();
+    for _ in 0..1 + OVER {
+        held.push(TcpStream::connect(site.public).await.expect("it listens"));
+    }
+    site.until("all of them are there", |site| site.live.connections.open() == 1 + OVER).await;
+    let mut late = Peer::new(TcpStream::connect(site.public).await.expect("the backlog takes it"));
+    late.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    site.change(&with("limits.connections", "100")).await;
+    let answer = tokio::time::timeout(Duration::from_secs(5), late.answer()).await.expect("it is let in");
+    assert_eq!(answer.expect("an answer").status, 200);
+    drop(held);
 }

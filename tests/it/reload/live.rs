@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use relay::appending::Entry;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
@@ -312,4 +313,23 @@ async fn a_topic_beside_its_family_is_not_told_of_the_familys_schema() {
     assert_eq!(family.json().await["type"], "topic_changed");
     publish(&site, "o.eu", "1").await;
     assert_eq!(exact.json().await["type"], "message", "nothing of it has changed");
+}
+
+/// However long a log takes for what was judged before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_is_lost_does_not_wait_for_the_log() {
+    let all = "publish = [\"**\"]\nsubscribe = [\"**\"]";
+    let config = |tokens: &str| format!("{HEAD}{tokens}[topics.cats]\nschema = \"any\"\n");
+    let site = Site::start(&[("relay.toml", &config(&token("gone", all)))]).await;
+    let mut socket = site.subscriber("gone").await;
+    socket.subscribe("cats").await;
+    let Entry::In(ticket) = site.live.appending.enter(1).await else { panic!("the gate is open") };
+    site.place.write("relay.toml", &config(&token("other", all)));
+    let closed = async {
+        let closed = socket.closed().await;
+        drop(ticket);
+        closed
+    };
+    let ((code, _), report) = tokio::join!(closed, site.reload());
+    assert_eq!((code, report.status), (4010, 200));
 }

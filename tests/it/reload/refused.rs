@@ -126,3 +126,20 @@ async fn a_refusal_names_what_is_wrong_now_and_not_what_was() {
         let _ = fs::create_dir(&path);
     }
 }
+
+/// One line of the log and one count, however often the files are looked at; and what a dry run refused is refused yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_is_refused_once_and_not_by_a_dry_run() {
+    let good = with_topics(&["cats"]);
+    let site = Site::start(&[("relay.toml", &good)]).await;
+    site.place.write("relay.toml", &format!("{good}retries = 3\n"));
+    let dry = call(site.admin, "POST /reload?dry_run=1 HTTP/1.1\r\n", "").await;
+    assert_eq!((dry.status, site.live.reloads.counts()), (422, (0, 0)));
+    for _ in 0..3 {
+        site.reloader.look(Trigger::Poll, false, None).await;
+        assert!(site.live.reloads.stale().is_some(), "nobody was told that the change is refused");
+        assert_eq!(site.live.reloads.counts(), (0, 1));
+    }
+    site.reload().await;
+    assert_eq!(site.live.reloads.counts(), (0, 2), "whoever asks is answered anew");
+}

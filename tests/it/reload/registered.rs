@@ -59,6 +59,21 @@ async fn who_connects_behind_a_reload_is_told_what_it_took() {
     }
 }
 
+/// An id that it keeps would lead it past what it is about to get.
+#[tokio::test]
+async fn who_asks_for_the_earliest_is_told_what_was_lost_before_everything() {
+    let publish = "publish = [\"**\"]\nregister = [\"*\"]";
+    let config = |topics: &str| format!("{HEAD}{}{topics}", token("all", &format!("{publish}\nsubscribe = [\"**\"]")));
+    let site = Site::start(&[("relay.toml", &config(&format!("{CATS}{DOGS}")))]).await;
+    let id = register(&site, &["cats", "dogs"]).await;
+    assert_eq!(site.post("/publish/cats", "all", "1").await.status, 200);
+    site.change(&config(CATS)).await;
+    let socket = TcpStream::connect(site.public).await.expect("it listens");
+    let mut stream = EventStream::open(socket, &format!("/events/{id}?after=earliest"), "").await;
+    assert_eq!(stream.expect("unsubscribed").await, lost(&site, "dogs", "topic_removed"));
+    assert_eq!(stream.expect("message").await["id"], site.id(1));
+}
+
 /// The stream was refused with 403, and the WebSocket said nothing for ever: both are told what a connection is that was
 /// there during the reload.
 #[tokio::test]

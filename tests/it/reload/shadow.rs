@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::site::{HEAD, Site, token};
+use crate::logs::log_everything;
 use crate::rig::call;
 
 const ALL: &str = "publish = [\"**\"]\nsubscribe = [\"**\"]";
@@ -22,8 +23,16 @@ async fn a_shadow_judges_and_refuses_nothing() {
         assert_eq!(site.post("/publish/cats", "all", body).await.status, 200);
     }
     assert_eq!(site.post("/validate/cats", "all", "[]").await.status, 200, "which is no traffic");
+    let head = "POST /publish/cats HTTP/1.1\r\nContent-Type: application/json\r\nAuthorization: Bearer all\r\n";
+    for _ in 0..2 {
+        assert_eq!(site.call(&format!("{head}Idempotency-Key: k\r\n"), "{\"name\":\"Kit\"}").await.status, 200);
+    }
     let told = site.ask("/config").await["shadows"]["cats"].clone();
-    assert_eq!((&told["schema"], &told["judged"], &told["refused"]), (&json!("next.json"), &json!(3), &json!(2)));
+    assert_eq!(
+        (&told["schema"], &told["judged"], &told["refused"]),
+        (&json!("next.json"), &json!(4), &json!(2)),
+        "a repetition is no message"
+    );
     assert_eq!(told["keywords"], json!({"required": 1, "type": 2}), "{told}");
     let last = told["last"].as_array().expect("a list");
     assert_eq!(last.len(), 2);
@@ -38,7 +47,7 @@ async fn a_shadow_judges_and_refuses_nothing() {
     assert_eq!(told["last"].as_array().map(Vec::len), Some(16), "only the last are kept");
     let metrics = String::from_utf8(call(site.admin, "GET /metrics HTTP/1.1\r\n", "").await.body).expect("text");
     for line in [
-        "relay_shadow_judged_total{topic=\"cats\"} 23",
+        "relay_shadow_judged_total{topic=\"cats\"} 24",
         "relay_shadow_refused_total{topic=\"cats\"} 22",
         "relay_shadow_violations_total{topic=\"cats\",keyword=\"required\"} 1",
     ] {
@@ -47,7 +56,7 @@ async fn a_shadow_judges_and_refuses_nothing() {
 
     // It lives on across reloads, as long as it is the same.
     site.change(&config("schema = \"any\"\ndescription = \"cats\"\nschema_next = \"next.json\"")).await;
-    assert_eq!(site.ask("/config").await["shadows"]["cats"]["judged"], 23);
+    assert_eq!(site.ask("/config").await["shadows"]["cats"]["judged"], 24);
     site.place.write("next.json", "{\"type\": \"object\"}");
     site.reload().await;
     assert_eq!(site.ask("/config").await["shadows"]["cats"]["judged"], 0);
@@ -119,6 +128,7 @@ async fn what_was_refused_for_want_of_a_trial_is_looked_at_again_after_it() {
 /// A schema is timed whether it refuses or is only tried: what is published is neither refused nor kept waiting for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schema_that_is_too_slow_is_not_tried_for_a_while() {
+    let page = log_everything();
     let slow = r#"{"pattern": "(x+x+)+y"}"#;
     let tried = config("schema = \"any\"\nschema_next = \"next.json\"") + "[limits]\nvalidation_budget = \"1 ms\"\n";
     let site = Site::start(&[("relay.toml", &tried), ("next.json", slow)]).await;
@@ -128,6 +138,8 @@ async fn a_schema_that_is_too_slow_is_not_tried_for_a_while() {
     }
     let told = site.ask("/config").await["shadows"]["cats"].clone();
     assert_eq!((&told["judged"], &told["refused"]), (&json!(5), &json!(5)), "then it rests: {told}");
+    let told = "validating against `schema_next` keeps exceeding its budget; it is paused for a while";
+    assert_eq!(page.text().matches(told).count(), 1, "once, and not for each that is not judged");
 }
 
 /// Both were committed with an empty plan, as if nobody could notice: other counts, other examples in `GET /topics`.
@@ -146,7 +158,7 @@ async fn what_is_tried_and_what_is_shown_stand_in_the_plan() {
     let report = site.reload().await.json();
     assert_eq!((&report["plan"], judged().await), (&changed, json!(0)));
 
-    for more in ["examples = [{ valid = 1 }]", "examples = [{ valid = 2 }]", ""] {
+    for more in ["examples = [{ valid = 1 }]", "examples = [{ valid = 2 }]", "", "on_lag = \"disconnect\"", ""] {
         assert_eq!(site.change(&tried(more)).await["plan"], changed, "{more}");
     }
 }

@@ -3,12 +3,14 @@
 use serde_json::json;
 
 use super::site::{HEAD, Site, token};
+use crate::logs::log_everything;
 use crate::rig::call;
 
 /// The counters were those of the fuse, which another text of the schema renewed: they went down to nothing, which no
 /// counter may, and what rested did not any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_counted_of_slow_validations_outlasts_every_reload() {
+    let page = log_everything();
     let slow = r#"{"pattern": "(x+x+)+y"}"#;
     let all = token("all", "publish = [\"**\"]\nsubscribe = [\"**\"]");
     let topics = "[topics.cats]\nschema = \"slow.json\"\n[limits]\nvalidation_budget = \"1 ms\"\n";
@@ -30,6 +32,9 @@ async fn what_was_counted_of_slow_validations_outlasts_every_reload() {
     }
     assert_eq!(publish().await, 503, "it rests");
     counted(5).await;
+    let told =
+        "\"validation keeps exceeding its budget; publishes to this topic are refused for a while\",\"topic\":\"cats\"";
+    assert_eq!(page.text().matches(told).count(), 1, "once, and not for each that is refused");
 
     site.place.write("slow.json", &format!("{slow}\n"));
     let report = site.reload().await.json();
