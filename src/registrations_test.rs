@@ -132,5 +132,5 @@ async fn who_is_refused_takes_no_seat_and_lengthens_nothing() {
         assert_eq!(refused(id, start + TTL / 2), Some(Close::Unregistered));
     }
     assert!(ended(&mut seat).now_or_never().is_none());
-    assert_eq!(refused(&idle, start + TTL), Some(Close::Unauthenticated));
+    assert_eq!(refused(&idle, start + TTL), Some(Close::UnknownRegistration));
 }
