@@ -17,6 +17,7 @@ pub enum Close {
     CredentialInUrl,
     ParameterInUrl,
     Unauthenticated,
+    UnknownRegistration,
     TokenExpired,
     Forbidden,
     AuthTimeout,
@@ -42,7 +43,7 @@ impl Close {
             Self::InvalidText => 1007,
             Self::TooBig => 1009,
             Self::Malformed | Self::CredentialInUrl | Self::ParameterInUrl => 4000,
-            Self::Unauthenticated => 4001,
+            Self::Unauthenticated | Self::UnknownRegistration => 4001,
             Self::TokenExpired => 4002,
             Self::Forbidden => 4003,
             Self::AuthTimeout => 4008,
@@ -74,6 +75,9 @@ impl Close {
             }
             Self::ParameterInUrl => "unknown parameter: the URL of a WebSocket takes none, send `subscribe`",
             Self::Unauthenticated => "the credential is missing, wrong or unknown: send `auth` first, or get a new one",
+            Self::UnknownRegistration => {
+                "unknown registration: it was deleted or has expired, or the server was restarted; register again"
+            }
             Self::TokenExpired => "the token has expired: get a new one",
             Self::Forbidden => "the credential does not grant this, or the topic was removed",
             Self::AuthTimeout => "no credential within `limits.auth_timeout`: send `auth` first",
@@ -116,10 +120,8 @@ impl Close {
 impl From<&Refusal> for Close {
     fn from(refusal: &Refusal) -> Self {
         match refusal {
-            Refusal::Unauthenticated { .. }
-            | Refusal::Anonymous { .. }
-            | Refusal::NotBearer
-            | Refusal::UnknownRegistration => Self::Unauthenticated,
+            Refusal::Unauthenticated { .. } | Refusal::Anonymous { .. } | Refusal::NotBearer => Self::Unauthenticated,
+            Refusal::UnknownRegistration => Self::UnknownRegistration,
             Refusal::TokenExpired => Self::TokenExpired,
             Refusal::Forbidden { .. }
             | Refusal::ForbiddenUser { .. }
@@ -152,7 +154,8 @@ mod tests {
             Close::Malformed => Close::CredentialInUrl,
             Close::CredentialInUrl => Close::ParameterInUrl,
             Close::ParameterInUrl => Close::Unauthenticated,
-            Close::Unauthenticated => Close::TokenExpired,
+            Close::Unauthenticated => Close::UnknownRegistration,
+            Close::UnknownRegistration => Close::TokenExpired,
             Close::TokenExpired => Close::Forbidden,
             Close::Forbidden => Close::AuthTimeout,
             Close::AuthTimeout => Close::TokenRevoked,
@@ -176,13 +179,20 @@ mod tests {
     #[test]
     fn each_has_a_code_and_a_reason_that_fits_a_control_frame() {
         let all: Vec<_> = std::iter::successors(Some(Close::ProtocolError), |close| next(*close)).collect();
-        assert_eq!(all.len(), 25);
+        assert_eq!(all.len(), 26);
         for close in &all {
             assert!(close.reason().len() <= 123, "{close:?}");
         }
-        // What is wrong with a message or a URL is one code, and so is what is too fast, and what is too slow.
+        // What is wrong with a message or a URL is one code, and so is what is unknown, what is too fast, and what is too slow.
         let one = |close: &&Close| {
-            !matches!(close, Close::RateLimited(_) | Close::CredentialInUrl | Close::ParameterInUrl | Close::Shed)
+            !matches!(
+                close,
+                Close::RateLimited(_)
+                    | Close::CredentialInUrl
+                    | Close::ParameterInUrl
+                    | Close::UnknownRegistration
+                    | Close::Shed
+            )
         };
         let kinds = all.iter().filter(one);
         let codes: HashSet<u16> = kinds.clone().map(|close| close.code()).collect();

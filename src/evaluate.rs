@@ -1,11 +1,16 @@
 //! What a subscriber may follow, and what a reload means for it at the place in the log where it took effect. The same
 //! for every transport.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+
+use tracing::{field, info};
+use uuid::Uuid;
 
 use crate::close::Close;
 use crate::hub::entry::Mark;
 use crate::hub::subscriber::Subscriber;
+use crate::live::Live;
 use crate::message::Position;
 use crate::name::Pattern;
 use crate::notice::{Notice, UnsubscribedReason};
@@ -31,6 +36,21 @@ pub fn admit(snapshot: &Snapshot, principal: &Principal, pattern: &Pattern) -> R
         Some(topic) if snapshot.resolve(&topic).is_none() => Err(Refusal::UnknownTopic { topic: topic.to_string() }),
         _ => Ok(()),
     }
+}
+
+/// Counts and logs a subscription that was refused; `connection` is what a WebSocket is called.
+pub fn refused(live: &Live, principal: &Principal, peer: IpAddr, connection: Option<Uuid>, refusal: &Refusal) {
+    live.stats.subscribe_refused.count(refusal);
+    let topic = match refusal {
+        Refusal::Anonymous { topics, .. } | Refusal::Forbidden { topics, .. } => topics.as_str(),
+        Refusal::UnknownTopic { topic } => topic,
+        _ => "",
+    };
+    // An anonymous caller is nobody where a credential was needed.
+    let is_nobody = principal.token.is_none() && refusal.status() == 401;
+    let principal = if is_nobody { "unauthenticated" } else { principal.name() };
+    let connection = connection.map(field::display);
+    info!(problem = refusal.slug(), topic, principal, %peer, connection, "a subscription was refused");
 }
 
 /// Why a subscription cannot go on under this configuration, if so.

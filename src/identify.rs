@@ -36,24 +36,38 @@ pub async fn identify(
         return Err(limited(Rate::AuthFailures));
     }
     snapshot.auth.authenticate(bearer, Time::now()).await.map_err(|error| {
-        if failures.count(peer, now) > limit {
+        let (reason, token, refusal) = match error {
+            AuthError::Unknown if bearer.is_empty() => {
+                (Reason::NoBearer, None, Refusal::Unauthenticated { wrong: true })
+            }
+            AuthError::Unknown => (Reason::Unknown, None, Refusal::Unauthenticated { wrong: true }),
+            AuthError::Expired(token) => (Reason::Expired, Some(token), Refusal::TokenExpired),
+        };
+        if failures.count(peer, reason, now) > limit {
             return limited(Rate::AuthFailures);
         }
-        let (reason, refusal) = match error {
-            AuthError::Unknown => ("unknown", Refusal::Unauthenticated { wrong: true }),
-            AuthError::Expired => ("expired", Refusal::TokenExpired),
-        };
-        warn!(%peer, reason, "a credential was refused");
+        warn!(%peer, reason = REASONS[reason as usize], token = token.as_deref(), "a credential was refused");
         refusal
     })
 }
+
+/// Why a credential was refused.
+#[derive(Clone, Copy)]
+enum Reason {
+    Unknown,
+    Expired,
+    /// An `Authorization` of another scheme, or one with no token in it, as where a variable is not set.
+    NoBearer,
+}
+
+/// What each is called in the log and in the metrics, in the order of [`Reason`].
+const REASONS: [&str; 3] = ["unknown", "expired", "no-bearer"];
 
 /// Failed authentications of each address.
 #[derive(Default)]
 pub struct Failures {
     counts: PerSecond<IpAddr>,
-    /// All of them, ever.
-    pub total: Counter,
+    by_reason: [Counter; REASONS.len()],
 }
 
 impl Failures {
@@ -61,8 +75,13 @@ impl Failures {
         self.counts.get(&network(peer), now)
     }
 
-    fn count(&self, peer: IpAddr, now: Instant) -> u32 {
-        self.total.add(1);
+    /// All of them, ever, by why.
+    pub fn by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        REASONS.into_iter().zip(self.by_reason.iter().map(Counter::get))
+    }
+
+    fn count(&self, peer: IpAddr, reason: Reason, now: Instant) -> u32 {
+        self.by_reason[reason as usize].add(1);
         self.counts.add(network(peer), 1, now)
     }
 }
@@ -72,7 +91,7 @@ mod tests {
     use std::net::IpAddr;
     use std::time::{Duration, Instant};
 
-    use super::Failures;
+    use super::{Failures, Reason};
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect(text)
@@ -82,8 +101,8 @@ mod tests {
     fn failures_are_counted_for_each_network_and_second() {
         let (failures, start) = (Failures::default(), Instant::now());
         for _ in 0..3 {
-            failures.count(ip("10.0.0.1"), start);
-            failures.count(ip("2001:db8::1"), start);
+            failures.count(ip("10.0.0.1"), Reason::Unknown, start);
+            failures.count(ip("2001:db8::1"), Reason::Expired, start);
         }
         let later = start + Duration::from_millis(999);
         assert_eq!(failures.of(ip("10.0.0.1"), later), 3);

@@ -21,7 +21,7 @@ use crate::message::Position;
 use crate::name::{Pattern, TopicName, UserId};
 use crate::plugin::{Draft, IdempotencyKey, Receipt, StoreError};
 use crate::principal::{Action, Principal, authorize_topic};
-use crate::problem::Refusal;
+use crate::problem::{Refusal, Violation};
 use crate::rates::{Whose, network};
 use crate::schema::json::{self, Json};
 use crate::schema::{Payload, Refused};
@@ -122,7 +122,20 @@ fn log_refused(topic: Option<&TopicName>, principal: Option<&Principal>, peer: I
         Refusal::Batch(items) => items.len(),
         _ => 1,
     };
-    info!(problem = refusal.slug(), topic, principal, %peer, items, "a publish was refused");
+    let violation = first_violation(refusal);
+    let keyword = violation.map(|violation| violation.keyword.as_str());
+    let schema_pointer = violation.map(|violation| violation.schema_pointer.as_str());
+    let problem = refusal.slug();
+    info!(problem, topic, principal, %peer, items, keyword, schema_pointer, "a publish was refused");
+}
+
+/// What broke a schema first. Where in the payload that is must not be logged: it has names of the payload.
+fn first_violation(refusal: &Refusal) -> Option<&Violation> {
+    match refusal {
+        Refusal::ValidationFailed { violations, .. } => violations.first(),
+        Refusal::Batch(items) => items.first().and_then(|(_, first)| first_violation(first)),
+        _ => None,
+    }
 }
 
 /// Counts a refused publish with the topic that it was meant for, if that is declared.

@@ -228,10 +228,10 @@ pub trait Authenticator: Send + Sync {
 }
 
 /// Why a credential does not let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuthError {
     /// It belongs to no token.
     Unknown,
-    /// Past its `not_after`.
-    Expired,
+    /// The token of this name is past its `not_after`.
+    Expired(Arc<str>),
 }

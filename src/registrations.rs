@@ -156,16 +156,16 @@ impl Registrations {
     /// [`Close::Replaced`]. The text is a secret.
     ///
     /// # Errors
-    /// [`Close::Unauthenticated`] where there is no such registration, and else as [`Registration::principal`]. Then
+    /// [`Close::UnknownRegistration`] where there is no such registration, and else as [`Registration::principal`]. Then
     /// whoever has the seat keeps it, and the registration lives no longer for it.
     pub fn attach(&self, id: &str, snapshot: &Snapshot, now: Instant) -> Result<(Arc<Principal>, Seat), Close> {
-        let id = parse(id).ok_or(Close::Unauthenticated)?;
+        let id = parse(id).ok_or(Close::UnknownRegistration)?;
         let mut entries = lock(&self.0);
         entries.sweep(now);
         entries.seats += 1;
         let (number, ttl) = (entries.seats, entries.ttl);
         let entry = entries.by_id.get_mut(&id).filter(|entry| !entry.has_ended(now, ttl));
-        let entry = entry.ok_or(Close::Unauthenticated)?;
+        let entry = entry.ok_or(Close::UnknownRegistration)?;
         let principal = entry.registration.principal(snapshot, Time::now())?;
         let (end, ended) = oneshot::channel();
         if let Some((_, older)) = entry.seat.replace((number, end)) {

@@ -133,7 +133,7 @@ async fn who_is_refused_takes_no_seat_and_lengthens_nothing() {
         assert_eq!(refused(id, start + TTL / 2), Some(Close::Unregistered));
     }
     assert!(ended(&mut seat).now_or_never().is_none());
-    assert_eq!(refused(&idle, start + TTL), Some(Close::Unauthenticated));
+    assert_eq!(refused(&idle, start + TTL), Some(Close::UnknownRegistration));
 }
 
 /// Else one that has been open for longer could not come back after a hiccup.

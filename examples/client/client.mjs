@@ -6,7 +6,11 @@ const SILENCE = 25_000;    // no answer to that for so long: the connection is d
 const LONGEST = 30_000;    // between two attempts
 // What is the same again when it is tried again, besides 4000 to 4099.
 const OVER = [1002, 1003, 1007, 1009];
+// A registration is gone, as after each restart of Relay: another URL may be let in.
+const GONE = [4001, 4002, 4010, 4011];
 
+// `url`: of a WebSocket, or a function that answers one, or a promise of one. It is called before each attempt, so that a
+// page registers anew in it; where it fails, or answers no URL, it is called again later.
 // `from`: "earliest" for all that is retained, null for live messages only. What it calls:
 //   message({topic, id, time, data})      once for each message, in order
 //   gap({topic, from, to, reason})        messages may have been missed: load the state anew from its source
@@ -17,10 +21,27 @@ export function follow(url, topics, {message, gap, ended = console.error, token,
     const last = Object.fromEntries(topics.map(topic => [topic, from]));
     const patterns = topics.map(topic => [topic, matcher(topic)]);
     let wait = 1000;
+    // The last URL was for nobody. The next is the last that is tried, unless a `synced` comes between.
+    let gone = false;
     let stop;
 
+    function retry(delay) {
+        const again = setTimeout(connect, delay ?? wait * (0.5 + Math.random() / 2));
+        stop = () => clearTimeout(again);
+        wait = Math.min(2 * wait, LONGEST);
+    }
+
     function connect() {
-        const socket = new WebSocket(url, "relay.v1");
+        if (typeof url !== "function") return open(url);
+        let stopped = false;
+        stop = () => { stopped = true; };
+        const answer = new Promise(resolve => resolve(url()));
+        // What is no URL, as the page of a proxy, throws in `open`.
+        answer.then(found => stopped || open(found)).catch(() => stopped || retry());
+    }
+
+    function open(found) {
+        const socket = new WebSocket(found, "relay.v1");
         let silence, again, delay;
         // The URL of a registration is live before the subscribe is answered. What it says until then comes again behind
         // the answer, and must not move `last`, from which that goes on.
@@ -36,9 +57,7 @@ export function follow(url, topics, {message, gap, ended = console.error, token,
         };
         const lost = () => {
             leave();
-            again = setTimeout(connect, delay ?? wait * (0.5 + Math.random() / 2));
-            stop = () => clearTimeout(again);
-            wait = Math.min(2 * wait, LONGEST);
+            retry(delay);
         };
         const over = reason => {
             leave();
@@ -74,6 +93,7 @@ export function follow(url, topics, {message, gap, ended = console.error, token,
             synced: ({position}) => {
                 if (!begun) return;
                 wait = 1000;
+                gone = false;
                 for (const topic in last) last[topic] = position;
             },
             gap: notice => begun && gap(notice),
@@ -98,7 +118,9 @@ export function follow(url, topics, {message, gap, ended = console.error, token,
             on[notice.type]?.(notice);
         };
         socket.onclose = ({code, reason}) => {
-            if (OVER.includes(code) || code >= 4000 && code < 4100) over(`${code} ${reason}`);
+            const another = !gone && typeof url === "function" && GONE.includes(code);
+            gone ||= another;
+            if (!another && (OVER.includes(code) || code >= 4000 && code < 4100)) over(`${code} ${reason}`);
             else lost();
         };
         stop = leave;

@@ -51,7 +51,7 @@ impl Authenticator for Tokens {
     fn authenticate<'a>(&'a self, bearer: &'a str, now: Time) -> BoxFuture<'a, Result<Arc<Principal>, AuthError>> {
         let answer = match self.find(bearer) {
             None => Err(AuthError::Unknown),
-            Some(principal) if principal.expired(now) => Err(AuthError::Expired),
+            Some(principal) if principal.expired(now) => Err(AuthError::Expired(principal.name().into())),
             Some(principal) => Ok(principal.clone()),
         };
         Box::pin(std::future::ready(answer))

@@ -29,7 +29,7 @@ async fn a_bearer_is_known_by_its_digest() {
     let tokens = Tokens::new(&[token("a", "secret-a"), TokenConfig { not_after: Some(Time(100)), ..token("b", "b") }]);
     assert_eq!(authenticate(&tokens, "secret-a", 0).await.expect("a").name(), "a");
     assert_eq!(authenticate(&tokens, "b", 99).await.expect("b").name(), "b");
-    assert_eq!(authenticate(&tokens, "b", 100).await, Err(AuthError::Expired));
+    assert_eq!(authenticate(&tokens, "b", 100).await, Err(AuthError::Expired("b".into())));
     for wrong in ["", "secret", "secret-a ", "SECRET-A"] {
         assert_eq!(authenticate(&tokens, wrong, 0).await, Err(AuthError::Unknown), "{wrong:?}");
     }

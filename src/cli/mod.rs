@@ -14,7 +14,8 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::assemble::Loaded;
@@ -26,21 +27,33 @@ const BAD_CONFIG: u8 = 78;
 
 /// A real-time message relay: takes JSON over HTTP, validates it, delivers it over WebSocket and SSE
 #[derive(Debug, Parser)]
-#[command(name = "relay", version, about)]
+#[command(name = "relay", version, about, after_help = AFTER_HELP)]
 struct Cli {
-    /// Configuration file, read by `run` and `check`
-    #[arg(long, short, global = true, value_name = "FILE", default_value = "relay.toml")]
-    config: PathBuf,
+    #[command(flatten)]
+    file: File,
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+const AFTER_HELP: &str = "\
+A running relay answers operators on its admin listener, `server.admin`: GET /metrics, GET /config, POST /reload.
+Its documents are in docs/: configuration.md has all keys of relay.toml, http.md all calls.";
+
+#[derive(Debug, Default, Args)]
+struct File {
+    /// Configuration file [default: relay.toml]
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server (what `relay` alone does)
-    Run,
+    Run(File),
     /// Check the configuration as a start or a reload would; exits with 78 if it is invalid
     Check {
+        #[command(flatten)]
+        file: File,
         /// Output format; diagnostics of `human` go to standard error, everything else to standard output
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
@@ -54,7 +67,8 @@ enum Command {
     /// Make tokens
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Measure how fast a running relay is: publishes to a topic, subscribes to it, and counts what comes
+    /// Measure how fast a running relay is: publishes real messages to a topic, which each of its subscribers gets,
+    /// subscribes to it, and counts what comes
     Bench(Box<bench::Arguments>),
     /// Print a script by which a shell completes relay's arguments
     Completions {
@@ -72,7 +86,6 @@ enum TokenCommand {
     /// Generate a secret of 256 random bits and print it, with the lines for relay.toml that accept it
     New {
         /// The token's name in relay.toml
-        #[arg(default_value = "NAME")]
         name: String,
     },
 }
@@ -90,16 +103,33 @@ enum Format {
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match cli.command.unwrap_or(Command::Run) {
-        Command::Run => run::run(&cli.config),
-        Command::Check { format, against } => check::check(&cli.config, format, against.as_deref()),
+    let Cli { file, command } = Cli::try_parse().unwrap_or_else(|error| with_tip(error).exit());
+    // It may stand before and behind the command.
+    let path = |own: File| own.config.or(file.config).unwrap_or_else(|| "relay.toml".into());
+    match command.unwrap_or(Command::Run(File::default())) {
+        Command::Run(own) => run::run(&path(own)),
+        Command::Check { file: own, format, against } => check::check(&path(own), format, against.as_deref()),
         Command::Schema => print(&format!("{:#}\n", editor::json_schema())),
         Command::Token(TokenCommand::New { name }) => token::new(&name),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Completions { shell } => completions::print_script(shell),
         Command::Keys => print(&reference::markdown()),
     }
+}
+
+/// What programs like this one take, and where it is here.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    let kinds = [ContextKind::InvalidArg, ContextKind::InvalidSubcommand];
+    let tip = match kinds.into_iter().find_map(|kind| error.get(kind)) {
+        Some(ContextValue::String(file)) if file.ends_with(".toml") => format!("name it with `--config {file}`"),
+        Some(ContextValue::String(command)) if command == "reload" => {
+            "a running relay reloads when its files change, at SIGHUP, and by `POST /reload` on its admin listener"
+                .into()
+        }
+        _ => return error,
+    };
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    error
 }
 
 /// Prints diagnostics to people, on standard error.

@@ -15,7 +15,7 @@ use warp::http::{HeaderMap, HeaderName};
 use warp::reply::Response;
 
 use crate::close::Close;
-use crate::evaluate::{Remaining, admit};
+use crate::evaluate::{self, Remaining, admit};
 use crate::http::call::{Call, one};
 use crate::http::query::{self, Params};
 use crate::http::stream::{Chunks, Events, farewell};
@@ -68,7 +68,8 @@ pub async fn open(registration: Option<String>, call: Arc<Call>) -> Result<Respo
         Some(registered) => registered.principal(snapshot, Time::now()).map_err(refused)?,
         None => caller,
     };
-    let remaining = topics(snapshot, &principal, registered.as_deref(), asked)?;
+    let remaining = topics(snapshot, &principal, registered.as_deref(), asked)
+        .inspect_err(|refusal| evaluate::refused(call.live(), &principal, call.peer, None, refusal))?;
     // Only now: whoever has the seat would be sent away by a request that is refused.
     let attach = |id| registrations.attach(id, snapshot, Instant::now()).map_err(refused);
     let seat = registration.map(attach).transpose()?.map(|(_, seat)| Box::new(seat));

@@ -31,6 +31,7 @@ use crate::principal::Principal;
 use crate::protocol::sse::{self, Sse};
 use crate::reconnect;
 use crate::registrations::Seat;
+use crate::telemetry::stats::EndedBy;
 use crate::time::Time;
 
 /// Bytes in one chunk, or one message: what a reader that does not read may hold.
@@ -77,6 +78,7 @@ impl Events {
     ) -> Self {
         let (live, flow) = (call.live().clone(), call.link.flow.clone());
         flow.serve(subscriber.connection().clone());
+        live.stats.streams.add(1);
         let timer = Box::pin(sleep_until(Instant::now()));
         let stage = Stage::Begins(first, call.snapshot.generation);
         Self { live, subscriber, principal, seat, flow, peer: call.peer, timer, stage }
@@ -234,10 +236,12 @@ impl Drop for Events {
             Stage::Ended(close) => Some(close),
             _ => None,
         };
-        let lost = match self.flow.has_stalled() {
-            true => "nothing could be written for `limits.write_stall`",
-            false => "the peer is gone",
+        let (by, lost) = match self.flow.has_stalled() {
+            true => (EndedBy::Nobody, "nothing could be written for `limits.write_stall`"),
+            false => (EndedBy::Peer, "the peer is gone"),
         };
+        self.live.stats.streams_ended.count(ended.map_or(by, |_| EndedBy::Server), ended.map(Close::code));
+        self.live.stats.streams.sub(1);
         info!(
             peer = %self.peer,
             principal = self.principal.name(),

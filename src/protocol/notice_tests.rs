@@ -128,6 +128,7 @@ fn a_refused_command_closes_a_raw_connection_with_the_code_that_says_what_to_do(
     let wait = std::time::Duration::from_secs(1);
     for (refusal, close) in [
         (Refusal::Unauthenticated { wrong: true }, Close::Unauthenticated),
+        (Refusal::UnknownRegistration, Close::UnknownRegistration),
         (Refusal::TokenExpired, Close::TokenExpired),
         (Refusal::BadRequest("no".into()), Close::Malformed),
         (Refusal::RateLimited { limit: Rate::Publishes, retry_after: wait }, Close::RateLimited(Rate::Publishes)),

@@ -90,6 +90,12 @@ fn reloads(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
         "certificate_expires_timestamp_seconds",
         "When the certificate of `server.tls` expires, Unix time",
         expires,
+    )?;
+    let expires = snapshot.config.tokens.iter().filter_map(|token| Some((&*token.name, token.not_after?)));
+    page.gauges(
+        "token_expires_timestamp_seconds",
+        "When a token with a `not_after` expires, Unix time",
+        expires.map(|(token, at)| ([("token", token)], seconds(at))),
     )
 }
 
@@ -191,9 +197,13 @@ fn subscriptions<'t>(live: &Live, topics: &[&'t Topic]) -> BTreeMap<&'t str, usi
 }
 
 fn connections(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
+    let websockets = live.drain.tasks().get("websocket").map_or(0, |n| *n as u64);
+    let streams = live.stats.streams.get();
+    let others = (live.connections.open() as u64).saturating_sub(websockets + streams);
+    let kinds = [([("kind", "websocket")], websockets), ([("kind", "stream")], streams), ([("kind", "http")], others)];
+    page.gauges("connections", "Connections open on the public listener, by kind", kinds)?;
     let allowed = live.connections.allowed(live.snapshot().config.limits.connections);
     for (name, help, value) in [
-        ("connections", "Connections open on the public listener, WebSockets included", live.connections.open() as u64),
         (
             "connections_limit",
             "Connections that are let in: `limits.connections`, or what the descriptors allow",
@@ -213,13 +223,23 @@ fn connections(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     let outbound = &live.hub.outbound;
     let shed = [([("step", "refuse")], outbound.refused.get()), ([("step", "drop")], outbound.dropped.get())];
     page.counters("shed", "Subscribers and large answers refused or dropped to stay within `limits.outbound`", shed)?;
-    let ended = live.stats.websockets_ended();
-    let ended = ended.iter().map(|((by, code), n)| ([("by", *by), ("code", code.as_str())], *n));
-    page.counters(
-        "websockets_ended",
-        "WebSockets that ended, by who closed them, and the code if it was the server",
-        ended,
-    )
+    for (name, help, ended) in [
+        (
+            "websockets_ended",
+            "WebSockets that ended, by who closed them, and the code if it was the server",
+            &live.stats.websockets_ended,
+        ),
+        (
+            "streams_ended",
+            "Event streams that ended, by who ended them, and the code if it was the server",
+            &live.stats.streams_ended,
+        ),
+    ] {
+        let ended = ended.read();
+        page.counters(name, help, ended.iter().map(|((by, code), n)| ([("by", *by), ("code", code.as_str())], *n)))?;
+    }
+    let refused = live.stats.subscribe_refused.by_problem().map(|(problem, n)| ([("problem", problem)], n));
+    page.counters("subscribe_refused", "Subscriptions refused, by problem", refused)
 }
 
 fn requests(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
@@ -233,8 +253,9 @@ fn requests(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     ] {
         page.histogram(name, help, histogram)?;
     }
+    let failures = live.failures.by_reason().map(|(reason, n)| ([("reason", reason)], n));
+    page.counters("auth_failures", "Credentials refused, by reason", failures)?;
     for (name, help, value) in [
-        ("auth_failures", "Credentials refused", live.failures.total.get()),
         ("accept_errors", "Connections that could not be accepted", stats.accept_errors.get()),
         ("tls_failures", "TLS handshakes that failed", stats.tls_failures.get()),
         ("unreadable_requests", "Requests that could not be read", stats.unreadable_requests.get()),

@@ -71,17 +71,28 @@ pub struct Stats {
     pub unreadable_requests: Counter,
     /// Requests whose handler panicked.
     pub panics: Counter,
-    websockets_ended: Mutex<BTreeMap<(EndedBy, Option<u16>), u64>>,
+    /// Subscriptions that were refused.
+    pub subscribe_refused: RefusedCounts,
+    /// WebSockets that have ended.
+    pub websockets_ended: Endings,
+    /// Event streams that are open.
+    pub streams: Counter,
+    /// Event streams that have ended.
+    pub streams_ended: Endings,
 }
 
-/// Who ended a WebSocket.
+/// How many have ended, by who has ended them and the server's code; only what there was.
+#[derive(Default)]
+pub struct Endings(Mutex<BTreeMap<(EndedBy, Option<u16>), u64>>);
+
+/// Who ended a WebSocket or an event stream.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum EndedBy {
     /// The server, with one of its close codes.
     Server,
     /// The peer, whose code anybody may choose.
     Peer,
-    /// Nobody: the connection was lost.
+    /// Nobody: the connection was lost, or took nothing for too long.
     Nobody,
 }
 
@@ -98,7 +109,10 @@ impl Default for Stats {
             tls_failures: Counter::default(),
             unreadable_requests: Counter::default(),
             panics: Counter::default(),
-            websockets_ended: Mutex::default(),
+            subscribe_refused: RefusedCounts::default(),
+            websockets_ended: Endings::default(),
+            streams: Counter::default(),
+            streams_ended: Endings::default(),
         }
     }
 }
@@ -111,25 +125,6 @@ impl Stats {
         }
     }
 
-    /// Counts a WebSocket that has ended; the code counts where the server has chosen it.
-    pub fn websocket_ended(&self, by: EndedBy, code: Option<u16>) {
-        let code = code.filter(|_| by == EndedBy::Server);
-        *lock(&self.websockets_ended).entry((by, code)).or_default() += 1;
-    }
-
-    /// How many WebSockets have ended, by who has closed them and the server's code; only what there was.
-    pub fn websockets_ended(&self) -> Vec<((&'static str, String), u64)> {
-        let label = |by| match by {
-            EndedBy::Server => "server",
-            EndedBy::Peer => "peer",
-            EndedBy::Nobody => "nobody",
-        };
-        let rows = lock(&self.websockets_ended);
-        rows.iter()
-            .map(|((by, code), n)| ((label(*by), code.map_or_else(String::new, |code| code.to_string())), *n))
-            .collect()
-    }
-
     /// How many requests were answered, by route and status; only what there was.
     pub fn requests(&self) -> impl Iterator<Item = (&'static str, usize, u64)> {
         ROUTES.into_iter().zip(&self.requests).flat_map(|(route, statuses)| {
@@ -139,6 +134,25 @@ impl Stats {
                 .map(move |(at, counter)| (route, at + 100, counter.get()))
                 .filter(|row| row.2 > 0)
         })
+    }
+}
+
+impl Endings {
+    /// Counts one; the code counts where the server has chosen it.
+    pub fn count(&self, by: EndedBy, code: Option<u16>) {
+        let code = code.filter(|_| by == EndedBy::Server);
+        *lock(&self.0).entry((by, code)).or_default() += 1;
+    }
+
+    /// How many of each.
+    pub fn read(&self) -> Vec<((&'static str, String), u64)> {
+        let label = |by| match by {
+            EndedBy::Server => "server",
+            EndedBy::Peer => "peer",
+            EndedBy::Nobody => "nobody",
+        };
+        let text = |code: Option<u16>| code.map_or_else(String::new, |code| code.to_string());
+        lock(&self.0).iter().map(|((by, code), n)| ((label(*by), text(*code)), *n)).collect()
     }
 }
 
@@ -177,7 +191,7 @@ fn seconds(micros: u64) -> f64 {
 mod tests {
     use std::time::Duration;
 
-    use super::{EndedBy, Histogram, Route, Stats};
+    use super::{EndedBy, Endings, Histogram, Route, Stats};
 
     #[test]
     fn requests_are_counted_by_route_and_status() {
@@ -193,10 +207,10 @@ mod tests {
 
     #[test]
     fn no_code_that_a_peer_chooses_becomes_a_label() {
-        let stats = Stats::default();
+        let endings = Endings::default();
         let ended = [(EndedBy::Server, Some(4_201)), (EndedBy::Peer, Some(1_000)), (EndedBy::Nobody, None)];
-        ended.into_iter().chain([(EndedBy::Peer, Some(3_456))]).for_each(|(by, code)| stats.websocket_ended(by, code));
-        let rows = stats.websockets_ended();
+        ended.into_iter().chain([(EndedBy::Peer, Some(3_456))]).for_each(|(by, code)| endings.count(by, code));
+        let rows = endings.read();
         let rows: Vec<_> = rows.iter().map(|((by, code), n)| (*by, code.as_str(), *n)).collect();
         assert_eq!(rows, [("server", "4201", 1), ("peer", "", 2), ("nobody", "", 1)]);
     }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
+use tracing::debug;
 
 use crate::close::Close;
 use crate::command::{BadCommand, Command, CommandKind};
-use crate::evaluate::admit;
+use crate::evaluate::{self, admit};
 use crate::identify::identify;
 use crate::ingest::{self, Publication, Publisher};
 use crate::name::{Pattern, TopicName};
@@ -106,6 +107,7 @@ impl Task {
     }
 
     fn refuse(&mut self, id: Option<CommandId>, refusal: Refusal) -> Result<(), Ending> {
+        debug!(connection = %self.id, problem = refusal.slug(), "a command was refused");
         let refusal = match refusal {
             // A header is no use to a connection that is open.
             Refusal::Anonymous { topics, .. } => Refusal::Anonymous { topics, open: true },
@@ -114,10 +116,21 @@ impl Task {
         self.tell(&Notice::Error { id, refusal })
     }
 
+    fn refuse_subscription(
+        &mut self,
+        id: Option<CommandId>,
+        principal: &Principal,
+        refusal: Refusal,
+    ) -> Result<(), Ending> {
+        evaluate::refused(&self.live, principal, self.peer, Some(self.id), &refusal);
+        self.refuse(id, refusal)
+    }
+
     async fn authenticate(&mut self, id: Option<CommandId>, token: &SecretString) -> Result<(), Ending> {
         let snapshot = self.live.snapshot();
         match identify(&snapshot, &self.live.failures, Some(token.expose_secret()), self.peer).await {
             Ok(principal) => {
+                debug!(connection = %self.id, principal = principal.name(), "a WebSocket has said who it is");
                 self.become_principal(principal)?;
                 self.tell(&Notice::Ok { id, message: None })
             }
@@ -139,13 +152,14 @@ impl Task {
             others + asked.len() <= snapshot.config.limits.subscriptions
         };
         if let Err(refusal) = may_subscribe(snapshot, principal, list.iter().map(|(pattern, _)| pattern), fits) {
-            return self.refuse(id, refusal);
+            return self.refuse_subscription(id, principal, refusal);
         }
         let most = snapshot.config.limits.subscriptions.max(UNSYNCED);
         if self.subscriber.unsynced() >= most {
             let what = "the list of what waits for its `synced`";
-            return self.refuse(id, Refusal::TooMany { what, limit: "subscriptions", most });
+            return self.refuse_subscription(id, principal, Refusal::TooMany { what, limit: "subscriptions", most });
         }
+        debug!(connection = %self.id, topics = ?list, "subscribed");
         let head = self.subscriber.subscribe(list);
         self.subscriber.tell_synced(head, id.clone());
         // Told now that no shard can write before it what is subscribed, in one write with what comes first.
@@ -158,6 +172,7 @@ impl Task {
         if let Some(other) = patterns.iter().find(|pattern| !standing.contains(pattern)) {
             return self.refuse(id, Refusal::BadRequest(format!("not subscribed to `{other}`")));
         }
+        debug!(connection = %self.id, topics = ?patterns, "unsubscribed");
         self.subscriber.unsubscribe(patterns);
         self.tell(&Notice::Ok { id, message: None })
     }
@@ -166,8 +181,9 @@ impl Task {
     fn replace(&mut self, snapshot: &Snapshot, principal: &Principal, patterns: Vec<Pattern>) -> Result<(), Ending> {
         let fits = patterns.len() <= snapshot.config.limits.subscriptions;
         if let Err(refusal) = may_subscribe(snapshot, principal, patterns.iter(), fits) {
-            return self.refuse(None, refusal);
+            return self.refuse_subscription(None, principal, refusal);
         }
+        debug!(connection = %self.id, topics = ?patterns, "subscribed to these alone");
         let (gone, new) = {
             let asked: HashSet<&Pattern> = patterns.iter().collect();
             let standing: HashSet<&Pattern> = self.subscriber.subscriptions().collect();

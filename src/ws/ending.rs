@@ -64,7 +64,7 @@ impl Task {
             Ending::Answer(_) => EndedBy::Peer,
             Ending::Gone(_) => EndedBy::Nobody,
         };
-        self.live.stats.websocket_ended(by, code);
+        self.live.stats.websockets_ended.count(by, code);
         info!(
             connection = %self.id,
             peer = %self.peer,

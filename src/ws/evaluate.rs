@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::debug;
+
 use crate::close::Close;
 use crate::evaluate::{self, Remaining};
 use crate::hub::entry::Mark;
@@ -65,6 +67,7 @@ impl Task {
         if remaining.kept.is_empty() {
             return Ok(());
         }
+        debug!(connection = %self.id, topics = ?remaining.kept, "subscribed as it was registered");
         let list = remaining.kept.into_iter().map(|topics| (topics, After::Live)).collect();
         let head = self.subscriber.subscribe(list);
         self.subscriber.tell_synced(head, None);

@@ -169,6 +169,8 @@ impl Task {
                 self.vitals.place = Some(Box::new(place.ok_or(Close::OverCapacity)?));
             }
         }
+        let principal = self.principal.as_ref().map_or("unauthenticated", |principal| principal.name());
+        debug!(connection = %self.id, peer = %self.peer, principal, protocol = self.protocol.name(), "a WebSocket has begun");
         self.tell(&hello)?;
         self.take_up()?;
         self.parse(&mut head.to_vec());

@@ -138,6 +138,59 @@ pub fn node_registered() {
     loses_the_link(&link, address, &mut reader, node_shows);
 }
 
+/// A page that asks its server for a registration: there is no answer, one of a proxy, one that is gone, and then one. For
+/// `nobody` there is none.
+const REGISTERS: &str = r#"
+const [client, relay, who] = process.argv.slice(2);
+const {follow} = await import(client);
+let asked = 0;
+async function register() {
+    console.log("registers");
+    asked += 1;
+    if (asked === 1) throw new Error("no answer");
+    if (asked === 2) return "<html>502 Bad Gateway</html>";
+    if (asked === 3 || who === "nobody") return `ws://${relay}/ws/00000000-0000-4000-8000-000000000000`;
+    const body = JSON.stringify({user_id: 7, topics: ["t.*"]});
+    const headers = {"Content-Type": "application/json"};
+    return (await (await fetch(`http://${relay}/register`, {method: "POST", headers, body})).json()).url;
+}
+follow(register, ["t.*"], {
+    message: ({topic, data}) => console.log("message", topic, data),
+    gap: ({reason}) => console.log("gap", reason),
+    ended: ({topic = "everything", reason}) => console.log("ended", topic, reason),
+});
+"#;
+
+/// A registration is gone after a restart, and some time after its last use. Whoever registered again and began anew missed
+/// what came between with no word of it, or got everything twice.
+pub fn node_registers_again() {
+    let (place, address, mut relay) = server_with("node-registers-again", "register = [\"*\"]\n");
+    let script = place.write("registers.mjs", REGISTERS);
+    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/client/client.mjs");
+    let link = Link::to(address);
+    publish(address, "t.a", 0..=0);
+    let [mut reader, mut nobody] = ["user", "nobody"].map(|who| {
+        let mut command = Command::new("node");
+        command.arg("--experimental-websocket").arg(&script).arg(&client).arg(link.address.to_string()).arg(who);
+        Reader::start(command)
+    });
+    for line in ["registers", "registers", "registers", "registers", "message t.a 0"] {
+        assert_eq!(reader.next(""), line);
+    }
+    (0..4).for_each(|_| assert_eq!(nobody.next(""), "registers"));
+    let ended = nobody.next("");
+    assert!(ended.starts_with("ended everything 4001 unknown registration: "), "{ended}");
+    link.cut();
+    publish(address, "t.a", 1..=1);
+    link.mend();
+    assert_eq!(reader.next("message "), "t.a 1");
+    relay.kill();
+    let _relay = start(&place.path().join("relay.toml"));
+    publish(address, "t.a", 2..=2);
+    assert_eq!(reader.next("gap "), "epoch");
+    assert_eq!(reader.next(""), "message t.a 2");
+}
+
 /// The path of a registration.
 fn registered(address: SocketAddr, body: &str) -> String {
     let (status, answer) = post(address, "/register", body);

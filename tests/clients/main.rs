@@ -75,6 +75,12 @@ const TESTS: &[Test] = &[
         run: command_line::node_registered,
     },
     Test {
+        name: "the_client_to_copy_registers_again_and_goes_on_where_it_was",
+        needs: NODE,
+        install: "Node 20 or newer",
+        run: command_line::node_registers_again,
+    },
+    Test {
         name: "the_client_to_copy_keeps_its_other_topics",
         needs: NODE,
         install: "Node 20 or newer",

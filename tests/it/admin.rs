@@ -1,14 +1,18 @@
 //! The admin listener.
 
 use relay::assemble::build;
+use relay::config::model::TokenConfig;
 use relay::name::Pattern;
 use relay::reloads::{Outcome, Report, Trigger};
 use relay::time::Time;
 use serde_json::json;
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::event_stream::EventStream;
+use crate::logs::{lines, log_everything};
 use crate::peer::Answer;
-use crate::rig::{Rig, call, grants, snapshot, until};
+use crate::rig::{Rig, call, grants, snapshot, token, until};
 
 async fn get(rig: &Rig, path: &str) -> Answer {
     call(rig.admin, &format!("GET {path} HTTP/1.1\r\n"), "").await
@@ -50,7 +54,7 @@ async fn what_happens_is_counted() {
         ("relay_http_publish_seconds_count", 8.0),
         ("relay_publish_seconds_count", 2.0),
         ("relay_publish_seconds_bucket{le=\"+Inf\"}", 2.0),
-        ("relay_auth_failures_total", 1.0),
+        ("relay_auth_failures_total{reason=\"unknown\"}", 1.0),
         ("relay_config_generation", 1.0),
         ("relay_log_seq", 2.0),
         ("relay_draining", 0.0),
@@ -87,13 +91,61 @@ async fn connections_and_subscriptions_are_gauges() {
     assert_eq!(socket.json().await["type"], "hello");
     socket.send(r#"{"type":"subscribe","id":1,"topics":["cats","orders.*","**"]}"#).await;
     while socket.json().await["type"] != "synced" {}
+    let stream = TcpStream::connect(rig.public).await.expect("the server listens");
+    let mut stream = EventStream::open(stream, "/events?topic=cats", "Authorization: Bearer secret-all\r\n").await;
+    assert_eq!(stream.event().await.name, "synced");
+    let idle = rig.connect().await;
+    until("it is accepted", || rig.live.connections.open() == 3).await;
     let text = String::from_utf8(get(&rig, "/metrics").await.body).expect("text");
-    assert_eq!(value(&text, "relay_connections"), Some(1.0), "{text}");
-    for (topic, n) in [("cats", 1.0), ("orders.{region}", 1.0), ("sightings", 0.0), ("", 1.0)] {
+    for kind in ["websocket", "stream", "http"] {
+        assert_eq!(value(&text, &format!("relay_connections{{kind=\"{kind}\"}}")), Some(1.0), "{text}");
+    }
+    for (topic, n) in [("cats", 2.0), ("orders.{region}", 1.0), ("sightings", 0.0), ("", 1.0)] {
         assert_eq!(value(&text, &format!("relay_subscriptions{{topic=\"{topic}\"}}")), Some(n), "{text}");
     }
     assert_eq!(value(&text, "relay_tasks{task=\"websocket\"}"), Some(1.0), "{text}");
-    drop(socket);
+    drop((socket, stream, idle));
+}
+
+/// Half of the subscribers ended without being counted.
+#[tokio::test]
+async fn streams_that_end_are_counted_by_who_ended_them() {
+    let rig = Rig::start(|_| {}).await;
+    let open = async |path: &str| {
+        let socket = TcpStream::connect(rig.public).await.expect("the server listens");
+        let mut stream = EventStream::open(socket, path, "Authorization: Bearer secret-all\r\n").await;
+        assert_eq!(stream.event().await.name, "synced");
+        stream
+    };
+    drop(open("/events?topic=cats").await);
+    let registered = rig.post("/register", "secret-all", r#"{"user_id":1,"topics":["cats"]}"#).await.json();
+    let path = format!("/events/{}", registered["id"].as_str().expect("an id"));
+    let (older, newer) = (open(&path).await, open(&path).await);
+    until("they have ended", || rig.live.stats.streams.get() == 1).await;
+    let text = String::from_utf8(get(&rig, "/metrics").await.body).expect("text");
+    for labels in ["by=\"peer\",code=\"\"", "by=\"server\",code=\"4012\""] {
+        assert_eq!(value(&text, &format!("relay_streams_ended_total{{{labels}}}")), Some(1.0), "{text}");
+    }
+    drop((older, newer));
+}
+
+/// Certificates were watched, and a token that expired at night was not.
+#[tokio::test]
+async fn when_tokens_expire_is_a_metric_and_a_use_after_that_is_told_by_name() {
+    let page = log_everything();
+    let rig = Rig::start(|config| {
+        config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)];
+        config.tokens.push(TokenConfig { not_after: Some(Time(1_700_000_000_000)), ..token("old", &[], &[], &[]) });
+    })
+    .await;
+    let head = "POST /publish/cats HTTP/1.1\r\nContent-Type: application/json\r\nX-Forwarded-For: 192.0.2.90\r\n";
+    assert_eq!(call(rig.public, &format!("{head}Authorization: Bearer secret-old\r\n"), "1").await.status, 401);
+    let text = String::from_utf8(get(&rig, "/metrics").await.body).expect("text");
+    assert_eq!(value(&text, "relay_token_expires_timestamp_seconds{token=\"old\"}"), Some(1.7e9), "{text}");
+    assert!(!text.contains("token=\"all\""), "{text}");
+    assert_eq!(value(&text, "relay_auth_failures_total{reason=\"expired\"}"), Some(1.0), "{text}");
+    let told = lines(&page, "a credential was refused", "192.0.2.90", &["reason", "token"]);
+    assert_eq!(told, [json!({"reason": "expired", "token": "old"})]);
 }
 
 #[tokio::test]
@@ -196,7 +248,7 @@ async fn pages_of_other_origins_and_names_stay_out() {
 #[tokio::test]
 async fn it_is_not_ready_once_it_drains() {
     let rig = Rig::start(|_| {}).await;
-    let mut kept = crate::peer::Peer::new(tokio::net::TcpStream::connect(rig.admin).await.expect("it listens"));
+    let mut kept = crate::peer::Peer::new(TcpStream::connect(rig.admin).await.expect("it listens"));
     kept.send("GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\nGET /ready HTTP/1.1\r\nHost: localhost\r\n").await;
     let answer = kept.answer().await.expect("an answer");
     assert_eq!((answer.status, answer.json()), (200, json!({"status": "ready", "generation": 1})));

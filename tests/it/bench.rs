@@ -101,8 +101,8 @@ fn every_delivery_is_counted_over_either_transport_and_on_several_threads() {
         ("--transport sse", "sse"),
         ("--transport sse --threads 2 --window 4", "sse"),
     ] {
-        let found = site.measure(&format!("--subscribers 20 --messages 50 --size 200 {more}"));
-        assert_eq!(found["topic"], "cats", "the first that may be used");
+        let found = site.measure(&format!("--topic cats --subscribers 20 --messages 50 --size 200 {more}"));
+        assert_eq!(found["topic"], "cats");
         assert_eq!(found["transport"], transport);
         for (name, expected) in [
             ("subscribers", 20),
@@ -185,8 +185,18 @@ fn what_is_refused_is_told_word_for_word() {
             "relay: `dogs` has a schema, to which no filler fits: give a payload of that size with --data\n".to_owned(),
         ),
         ("--topic cats --topics 2", "relay: `cats` is one topic: write `{n}` where the 2 differ\n".to_owned()),
+        (
+            "",
+            "relay: there are 4 topics: name a topic with --topic: each of its subscribers gets what `relay bench` publishes\n"
+                .to_owned(),
+        ),
+        (
+            "--token-env SHOP",
+            "relay: a token was given: name a topic with --topic: each of its subscribers gets what `relay bench` publishes\n"
+                .to_owned(),
+        ),
         ("--token-env NOT_SET_AT_ALL", "relay: `NOT_SET_AT_ALL` is not set: it should hold the token\n".to_owned()),
-        ("--data /not/there", "relay: cannot read `/not/there`: No such file or directory (os error 2)\n".to_owned()),
+        ("--topic cats --data /not/there", "relay: cannot read `/not/there`: No such file or directory (os error 2)\n".to_owned()),
     ] {
         let output = site.bench(arguments);
         assert_eq!((output.status.code(), told(&output)), (Some(1), expected.as_str()), "{arguments}");
@@ -212,7 +222,7 @@ fn a_relay_is_reached_over_tls_and_over_a_unix_socket() {
     relay.ignore_log();
     let url = format!("https://localhost:{port}");
     let bench = |url: &str, more: &[&str]| {
-        let load = ["--subscribers", "4", "--messages", "5", "--json"];
+        let load = ["--topic", "cats", "--subscribers", "4", "--messages", "5", "--json"];
         program().args(["bench", url]).args(load).args(more).output().expect("relay starts")
     };
     let delivered = |output: &Output| -> Value {
@@ -335,7 +345,7 @@ fn an_interrupt_ends_it_with_what_was_measured() {
 /// A run of minutes that has begun to publish.
 fn under_way(site: &Site) -> Child {
     let mut command = program();
-    command.args(["bench", &site.url, "--subscribers", "5", "--duration", "5min", "--json"]);
+    command.args(["bench", &site.url, "--topic", "cats", "--subscribers", "5", "--duration", "5min", "--json"]);
     let bench = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("relay starts");
     wait_for_messages(&site.url);
     bench
@@ -371,7 +381,7 @@ fn others_may_publish_to_the_topic_meanwhile() {
 #[test]
 fn a_pace_is_kept_and_a_warm_up_left_out() {
     let site = Site::start("bench-pace");
-    let found = site.measure("--subscribers 2 --rate 100 --warmup 300ms --messages 50");
+    let found = site.measure("--topic cats --subscribers 2 --rate 100 --warmup 300ms --messages 50");
     assert_eq!((&found["published"], &found["delivered"]), (&50.into(), &100.into()), "{found}");
     // The last of 50 is due 490 ms after the first, and may be later on a machine that is busy.
     let seconds = found["measured_seconds"].as_f64().expect("a number");
@@ -400,7 +410,7 @@ fn the_plot_is_a_picture_of_the_run() {
     }
     is_well_formed(&svg);
     let began = Instant::now();
-    let output = site.bench("--subscribers 1 --duration 30s --plot /not/there/plot.svg");
+    let output = site.bench("--topic cats --subscribers 1 --duration 30s --plot /not/there/plot.svg");
     assert!(began.elapsed() < Duration::from_secs(25), "it is told before the run");
     let expected = "relay: cannot write `/not/there/plot.svg`: No such file or directory (os error 2)\n";
     assert_eq!((output.status.code(), told(&output)), (Some(1), expected));

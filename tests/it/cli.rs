@@ -191,19 +191,59 @@ fn the_reference_of_keys_is_a_table() {
     );
 }
 
+/// `promtool` and `nats-server` take the first three, and whoever is told only that they are unexpected has to look.
+#[test]
+fn what_other_programs_take_gets_a_tip() {
+    let file = "tip: name it with `--config foo.toml`";
+    let reload =
+        "tip: a running relay reloads when its files change, at SIGHUP, and by `POST /reload` on its admin listener";
+    for (arguments, tip) in
+        [(&["check", "foo.toml"][..], file), (&["run", "foo.toml"], file), (&["foo.toml"], file), (&["reload"], reload)]
+    {
+        let output = relay(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains(tip), "{}", text(&output.stderr));
+    }
+}
+
+/// A name that was not given became one that relay.toml took.
+#[test]
+fn a_token_has_a_name() {
+    let output = relay(&["token", "new"]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
+    assert!(text(&output.stderr).contains("<NAME>"), "{}", text(&output.stderr));
+}
+
+/// What does not read it does not list it.
+#[test]
+fn only_who_reads_a_configuration_can_be_given_one() {
+    for (arguments, lists) in [
+        (["check", "--help"], true),
+        (["run", "--help"], true),
+        (["bench", "--help"], false),
+        (["schema", "--help"], false),
+    ] {
+        assert_eq!(text(&relay(&arguments).stdout).contains("--config"), lists, "{arguments:?}");
+    }
+    for order in [["--config", BAD, "check"], ["check", "--config", BAD]] {
+        assert_eq!(relay(&order).status.code(), Some(78), "{order:?}");
+    }
+}
+
 #[test]
 fn help_says_what_an_argument_is_and_what_it_excludes() {
     for (arguments, sentences) in [
         (
             ["check", "--help"],
             vec![
-                "Configuration file, read by `run` and `check`",
+                "Configuration file [default: relay.toml]",
                 "Output format; diagnostics of `human` go to standard error, everything else to standard output",
             ],
         ),
         (
             ["bench", "--help"],
             vec![
+                "publishes real messages to a topic, which each of its subscribers gets",
                 "Publish N messages, instead of --duration",
                 "Publish for so long, instead of --messages [default: 10s]",
                 "Maximum number of messages in flight: published, but not received by all subscribers yet [default: --publishers]",

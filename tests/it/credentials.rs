@@ -42,7 +42,8 @@ async fn what_is_no_bearer_is_told_that_only_those_are_taken() {
         assert_eq!(answer.problem(), (401, "unauthenticated".into(), detail.into()), "{value}");
         assert_eq!(answer.header("www-authenticate"), "Bearer");
     }
-    assert_eq!(rig.live.failures.total.get(), 3, "they are wrong credentials all the same");
+    let reasons: Vec<_> = rig.live.failures.by_reason().collect();
+    assert_eq!(reasons, [("unknown", 0), ("expired", 0), ("no-bearer", 3)], "wrong credentials all the same");
 }
 
 #[tokio::test]

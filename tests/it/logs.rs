@@ -152,6 +152,80 @@ async fn the_line_of_a_refused_list_names_a_topic_that_was_refused() {
     assert_eq!(refused(&page, "192.0.2.78"), [line]);
 }
 
+/// After a schema was tightened that is the question, and the publisher's own log may be elsewhere. Of the payload it says
+/// nothing.
+#[tokio::test]
+async fn the_line_of_a_refused_publish_says_what_in_the_schema_refused_it() {
+    let page = log_everything();
+    let rig = Rig::start(|config| config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)]).await;
+    let head = |path: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nContent-Type: application/json\r\nAuthorization: Bearer secret-all\r\n\
+             X-Forwarded-For: 192.0.2.84\r\n"
+        )
+    };
+    assert_eq!(call(rig.public, &head("/publish/sightings"), r#"{"name":"Tom","age":-1}"#).await.status, 422);
+    let list = r#"[{"topic":"cats","data":1},{"topic":"sightings","data":{"name":[]}},{"topic":"sightings","data":1}]"#;
+    assert_eq!(call(rig.public, &head("/publish"), list).await.status, 422);
+    assert_eq!(call(rig.public, &head("/publish/nothing"), "1").await.status, 404);
+    assert_eq!(
+        lines(&page, "a publish was refused", "192.0.2.84", &["keyword", "schema_pointer"]),
+        [
+            json!({"keyword": "minimum", "schema_pointer": "/properties/age/minimum"}),
+            json!({"keyword": "type", "schema_pointer": "/properties/name/type"}),
+            json!({"keyword": null, "schema_pointer": null}),
+        ]
+    );
+}
+
+/// The likeliest reason why a message did not arrive left no trace: over WebSocket neither a line nor a number.
+#[tokio::test]
+async fn a_refused_subscription_is_one_line_and_counted() {
+    let page = log_everything();
+    let rig = Rig::start(|config| {
+        config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)];
+        config.anonymous = grants(&[], &["cats"], &[]);
+        config.limits.subscriptions = 1;
+    })
+    .await;
+    let peer = ("x-forwarded-for", "192.0.2.85");
+    let mut socket = Subscriber::connect(&format!("ws://{}/ws", rig.public), &[peer]).await;
+    let connection = socket.json().await["connection"].clone();
+    for command in [
+        r#"{"type":"subscribe","topics":["dogs"]}"#,
+        r#"{"type":"subscribe","topics":["cats","cats.*"]}"#,
+        r#"{"topics":["orders.eu"]}"#,
+    ] {
+        socket.send(command).await;
+        assert_eq!(socket.json().await["type"], "error", "{command}");
+    }
+    socket.send(r#"{"type":"subscribe","topics":["cats"]}"#).await;
+    assert_eq!(socket.json().await["type"], "ok");
+    let head =
+        "GET /events?topic=nothing HTTP/1.1\r\nAuthorization: Bearer secret-all\r\nX-Forwarded-For: 192.0.2.85\r\n";
+    assert_eq!(call(rig.public, head, "").await.status, 404);
+    let fields = ["level", "problem", "topic", "principal", "connection"];
+    let line = |problem: &str, topic: &str, principal: &str, connection: &Value| json!({"level": "INFO", "problem": problem, "topic": topic, "principal": principal, "connection": connection});
+    assert_eq!(
+        lines(&page, "a subscription was refused", "192.0.2.85", &fields),
+        [
+            line("unauthenticated", "dogs", "unauthenticated", &connection),
+            line("too-many", "", "anonymous", &connection),
+            line("unauthenticated", "orders.eu", "unauthenticated", &connection),
+            line("unknown-topic", "nothing", "all", &Value::Null),
+        ]
+    );
+    let counted: Vec<_> = rig.live.stats.subscribe_refused.by_problem().collect();
+    assert_eq!(counted, [("unauthenticated", 2), ("unknown-topic", 1), ("too-many", 1)]);
+    // What it subscribes to, and from where, is there for whoever looks for it.
+    let begun = lines(&page, "a WebSocket has begun", "192.0.2.85", &["level", "principal", "connection"]);
+    assert_eq!(begun, [json!({"level": "DEBUG", "principal": "anonymous", "connection": connection})]);
+    let text = page.text();
+    let subscribed = text.lines().filter(|line| line.contains(connection.as_str().expect("an id")));
+    let subscribed = subscribed.filter(|line| line.contains(r#""message":"subscribed""#)).collect::<Vec<_>>();
+    assert!(matches!(subscribed[..], [line] if line.contains(r#""topics":"[(`cats`, Live)]""#)), "{subscribed:?}");
+}
+
 /// It was counted, and the log said nothing of it.
 #[tokio::test]
 async fn a_publish_that_is_refused_over_websocket_is_the_same_line() {
@@ -207,7 +281,7 @@ fn refused(page: &Page, peer: &str) -> Vec<Value> {
 }
 
 /// These fields of the lines with this message about a peer.
-fn lines(page: &Page, message: &str, peer: &str, fields: &[&str]) -> Vec<Value> {
+pub fn lines(page: &Page, message: &str, peer: &str, fields: &[&str]) -> Vec<Value> {
     let lines = page.text();
     let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     let lines = lines.filter(|line| line["message"] == message && line["peer"] == peer);

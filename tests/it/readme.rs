@@ -123,7 +123,7 @@ fn the_labels_of_metrics_are_told_with_their_values() {
             labels.insert(label);
         }
     }
-    assert_eq!(labels, BTreeSet::from(["result", "step"]));
+    assert_eq!(labels, BTreeSet::from(["kind", "result", "step"]));
     let mut tasks = 0;
     for file in ["src/server.rs", "src/cli/run.rs", "src/assemble/reload.rs", "src/http/upgrade.rs"] {
         let text = read(file);

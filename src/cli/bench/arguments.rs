@@ -18,7 +18,7 @@ pub(in crate::cli) struct Arguments {
     /// The relay's public listener: `http://…`, `https://…` or `unix:/path`
     #[arg(default_value = "http://127.0.0.1:8000")]
     pub(super) url: String,
-    /// The topic to publish to and to subscribe to [default: the first that GET /topics shows]
+    /// The topic to publish to and to subscribe to; needed with a token, and where GET /topics shows more than one
     #[arg(long, value_name = "NAME")]
     pub(super) topic: Option<String>,
     /// Spread messages and subscribers over N topics: the braces in --topic, as in `orders.{region}`, are replaced by 0, 1

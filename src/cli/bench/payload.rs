@@ -33,7 +33,7 @@ impl Work {
     pub(super) async fn prepare(arguments: &Arguments, requests: &mut Requests) -> Result<Self, String> {
         let name = match &arguments.topic {
             Some(name) => name.clone(),
-            None => first_topic(requests).await?,
+            None => only_topic(arguments, requests).await?,
         };
         let topics = spread(&name, arguments.topics)?;
         let (payload, kind) = match &arguments.data {
@@ -49,15 +49,22 @@ impl Work {
     }
 }
 
-/// The first topic that the relay shows to this caller.
-async fn first_topic(requests: &mut Requests) -> Result<String, String> {
+/// The one topic that the relay shows to this caller. Where there is a choice, or others may be there, it is not made for him.
+async fn only_topic(arguments: &Arguments, requests: &mut Requests) -> Result<String, String> {
+    const SAY: &str = "name a topic with --topic: each of its subscribers gets what `relay bench` publishes";
+    if arguments.token_env.is_some() || arguments.token_file.is_some() {
+        return Err(format!("a token was given: {SAY}"));
+    }
     let list = ask(requests, "/topics").await?;
-    let first = list["topics"].as_array().and_then(|topics| topics.first()).and_then(|topic| topic["topic"].as_str());
-    first.map(str::to_owned).ok_or_else(|| {
-        "this caller may use no topic: name one with --topic, and a token that may publish and subscribe to it with \
-         --token-env or --token-file"
-            .to_owned()
-    })
+    match list["topics"].as_array().map_or(&[][..], Vec::as_slice) {
+        [only] => Ok(only["topic"].as_str().unwrap_or_default().to_owned()),
+        [] => Err(
+            "this caller may use no topic: name one with --topic, and a token that may publish and subscribe to it \
+                   with --token-env or --token-file"
+                .to_owned(),
+        ),
+        several => Err(format!("there are {} topics: {SAY}", several.len())),
+    }
 }
 
 /// The concrete topics of a name: `{n}`, or whatever stands in braces, becomes 0, 1 and so on.
