@@ -77,6 +77,7 @@ pub async fn arrive(
         return Err(Refusal::Unauthenticated { wrong: false });
     }
     let body = read(body, &before.config.limits, call.live()).await?;
+    call.link.flow.set_unread(false);
     if call.live().is_current(before) {
         return Ok(Whole { body, media, snapshot: before.clone(), principal });
     }

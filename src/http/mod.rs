@@ -124,6 +124,7 @@ impl Door {
 /// that it is handed to would move it.
 pub fn serve(request: Request<Incoming>, link: Arc<Link>) -> impl Future<Output = Response> {
     link.flow.request_came();
+    link.flow.set_unread(!request.body().is_end_stream());
     let began = Instant::now();
     let entered = std::panic::catch_unwind(AssertUnwindSafe(|| enter(request, &link)));
     async move {
@@ -176,6 +177,12 @@ fn turn_away(call: &Call, refusal: &Refusal) -> Response {
 /// What every answer has, and what is counted of it.
 async fn finish(call: Arc<Call>, began: Instant, routed: BoxFuture<'static, Response>) -> Response {
     let mut response = routed.await;
+    // A body that nobody reads any more is noticed when hyper reads next: unless all of it is there then, the connection ends.
+    // An answer that is given before does not say so, and whoever has it sends a next request that is lost. (Nothing is
+    // handed over yet, so that what is flushed in between is not taken for this answer.)
+    if call.link.flow.is_unread() {
+        tokio::task::yield_now().await;
+    }
     account_large_answer(&call, &mut response);
     origin::add_headers(&call, &mut response);
     let live = call.live();
