@@ -13,11 +13,14 @@ use crate::principal::{Action, Principal, authorize};
 use crate::problem::Refusal;
 use crate::registrations::Registration;
 use crate::snapshot::Snapshot;
+use crate::spelling::nearest;
 use crate::time::Time;
 
 /// So many changed names of a wildcard are told one by one; more as the wildcard itself, for a notice waits in memory
 /// while its reader does not read.
 const TOLD_BY_NAME: usize = 16;
+/// Among so many declared topics the one that was meant is looked for; among more it would take too long for a refusal.
+const COMPARED: usize = 256;
 
 /// Whether the principal may subscribe to this, and there is something to subscribe to.
 ///
@@ -28,8 +31,21 @@ pub fn admit(snapshot: &Snapshot, principal: &Principal, pattern: &Pattern) -> R
         return Err(Refusal::denied(principal, Action::Subscribe, pattern));
     }
     match pattern.exact() {
-        Some(topic) if snapshot.resolve(&topic).is_none() => Err(Refusal::UnknownTopic { topic: topic.to_string() }),
+        Some(topic) if snapshot.resolve(&topic).is_none() => {
+            Err(undeclared(snapshot, principal, Action::Subscribe, topic.to_string()))
+        }
         _ => Ok(()),
+    }
+}
+
+/// The refusal of a topic that is not declared. It names the one that was meant, if the principal may do the same to that.
+pub fn undeclared(snapshot: &Snapshot, principal: &Principal, action: Action, topic: String) -> Refusal {
+    let declared = Some(&snapshot.config.topics).filter(|topics| topics.len() <= COMPARED);
+    let names = declared.into_iter().flatten().map(|topic| &topic.name);
+    let usable = names.filter(|name| name.is_exact() && authorize(principal, action, name));
+    match nearest(&topic, usable.map(Pattern::as_str)) {
+        Some(near) => Refusal::MistypedTopic { topic, near },
+        None => Refusal::UnknownTopic { topic },
     }
 }
 

@@ -154,11 +154,14 @@ fn enter(request: Request<Incoming>, link: &Arc<Link>) -> (Arc<Call>, BoxFuture<
                 let published = publish::one(topic.to_owned(), call.clone(), body.into_data_stream());
                 Box::pin(published.map(answer::either))
             }
-            None => {
-                let request = call.request(extensions, body);
-                let routed = warp::service(link.door.routes.clone()).call(request);
-                Box::pin(routed.map(|routed| routed.unwrap_or_else(|never| match never {})))
-            }
+            None => match routes::find(call.side(), call.uri.path()) {
+                Err(refusal) => Box::pin(ready(answer::refusal(&refusal))),
+                Ok(_) => {
+                    let request = call.request(extensions, body);
+                    let routed = warp::service(link.door.routes.clone()).call(request);
+                    Box::pin(routed.map(|routed| routed.unwrap_or_else(|never| match never {})))
+                }
+            },
         },
     };
     (call, routed)

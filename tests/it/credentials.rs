@@ -38,7 +38,7 @@ async fn what_is_no_bearer_is_told_that_only_those_are_taken() {
         let answer = rig.call(&format!("GET /topics HTTP/1.1\r\nAuthorization: {value}\r\n"), "").await;
         let detail = "only bearer tokens are accepted: send `Authorization: Bearer <token>`";
         assert_eq!(answer.problem(), (401, "unauthenticated".into(), detail.into()), "{value}");
-        assert_eq!(answer.header("www-authenticate"), "Bearer");
+        assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"relay\"");
     }
     assert_eq!(rig.live.failures.total.get(), 3, "they are wrong credentials all the same");
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio::net::TcpStream;
 
 use crate::peer::{Answer, Peer};
-use crate::rig::Rig;
+use crate::rig::{Rig, call, grants, token};
 
 /// A header behind which no body comes.
 async fn without_body(address: SocketAddr, head: &str) -> Answer {
@@ -35,4 +35,85 @@ async fn what_is_answered_before_its_body_has_come_is_the_last_and_says_so() {
     let stream = "GET /events?topic=cats HTTP/1.1\r\nAuthorization: Bearer secret-all\r\n";
     let answer = without_body(rig.public, stream).await;
     assert_eq!((answer.status, answer.header("connection")), (200, "close"));
+}
+
+#[tokio::test]
+async fn each_listener_knows_what_the_other_one_is_for() {
+    let rig = Rig::start(|_| {}).await;
+    let admin = "is on the admin listener: `server.admin` says where that is";
+    let public = "is on the public listener: `server.listen` says where that is";
+    for (address, request, path, listener) in [
+        (rig.public, "GET /metrics", "/metrics", admin),
+        (rig.public, "GET /config?schemas=1", "/config", admin),
+        (rig.public, "POST /reload", "/reload", admin),
+        (rig.admin, "POST /publish/cats", "/publish/cats", public),
+        (rig.admin, "GET /history/cats", "/history/cats", public),
+        (rig.admin, "GET /ws", "/ws", public),
+    ] {
+        let answer = call(address, &format!("{request} HTTP/1.1\r\n"), "").await;
+        assert_eq!(answer.problem(), (404, "not-found".into(), format!("`{path}` {listener}")), "{request}");
+    }
+    for address in [rig.public, rig.admin] {
+        let answer = call(address, "GET /nothing HTTP/1.1\r\n", "").await;
+        assert_eq!(answer.problem().2, "no such path: docs/http.md lists all calls");
+    }
+}
+
+#[tokio::test]
+async fn who_mistypes_a_topic_is_told_the_one_that_it_may_use() {
+    let rig = Rig::start(|config| config.tokens.push(token("most", &["catz", "dogs"], &["catz"], &["*"]))).await;
+    let meant = "relay.toml declares no topic `catz` and no family that covers it: did you mean `cats`?";
+    for path in ["/publish/catz", "/validate/catz"] {
+        let answer = rig.post(path, "secret-all", "1").await;
+        assert_eq!(answer.problem(), (404, "unknown-topic".into(), meant.into()), "{path}");
+        assert_eq!(answer.json()["topic"], "catz");
+    }
+    for answer in [
+        rig.post("/publish", "secret-all", r#"{"topic":"catz","data":1}"#).await,
+        rig.post("/register", "secret-all", r#"{"user_id":1,"topics":["catz"]}"#).await,
+        rig.get("/events?topic=catz", "secret-all").await,
+        rig.get("/history/catz", "secret-all").await,
+    ] {
+        assert_eq!(answer.problem().2, meant);
+    }
+    // It may not use `cats`, and so is not told that there is one.
+    let unknown = "relay.toml declares no topic `catz` and no family that covers it";
+    assert_eq!(rig.post("/publish/catz", "secret-most", "1").await.problem().2, unknown);
+    assert_eq!(rig.get("/events?topic=catz", "secret-most").await.problem().2, unknown);
+    assert_eq!(rig.post("/publish/birds", "secret-all", "1").await.problem().2, unknown.replace("catz", "birds"));
+}
+
+#[tokio::test]
+async fn what_came_in_place_of_json_is_named() {
+    let rig = Rig::start(|config| config.anonymous = grants(&["cats"], &[], &[])).await;
+    let long = "x".repeat(70);
+    let json = "send `Content-Type: application/json`";
+    for (path, headers, detail, accept, encoding) in [
+        ("/publish/cats", String::new(), format!("there is no `Content-Type`: {json}"), "application/json", ""),
+        (
+            "/publish/cats",
+            "Content-Type: application/x-www-form-urlencoded\r\n".into(),
+            format!("`application/x-www-form-urlencoded`, as `curl -d` sends, is not taken: {json}"),
+            "application/json",
+            "",
+        ),
+        (
+            "/publish",
+            format!("Content-Type: a\tb{long}\r\n"),
+            format!("`a\\tb{}…` is not taken: {json} or `application/x-ndjson`", &long[..61]),
+            "application/json, application/x-ndjson",
+            "",
+        ),
+        (
+            "/publish/cats",
+            "Content-Type: application/json\r\nContent-Encoding: gzip\r\n".into(),
+            "`Content-Encoding: gzip` is not taken: send the body as it is".into(),
+            "",
+            "identity",
+        ),
+    ] {
+        let answer = rig.call(&format!("POST {path} HTTP/1.1\r\n{headers}"), "1").await;
+        assert_eq!(answer.problem(), (415, "unsupported-media-type".into(), detail), "{path} {headers}");
+        assert_eq!((answer.header("accept"), answer.header("accept-encoding")), (accept, encoding), "{headers}");
+    }
 }
