@@ -167,10 +167,20 @@ fn enter(request: Request<Incoming>, link: &Arc<Link>) -> (Arc<Call>, BoxFuture<
     (call, routed)
 }
 
-/// A refusal would end an EventSource for good, which is to come back when there is room.
+/// What is not admitted counts as what it asked for.
 fn turn_away(call: &Call, refusal: &Refusal) -> Response {
+    if let Ok(route) = routes::find(call.side(), call.uri.path()) {
+        call.set_route(route);
+    }
+    let stats = &call.live().stats;
     match refusal {
-        Refusal::Overloaded { .. } | Refusal::RateLimited { .. } if events::is_stream(call.uri.path()) => {
+        Refusal::Overloaded { .. } if call.side() == Side::Public => stats.over_connections.add(1),
+        Refusal::RateLimited { .. } => stats.over_connect_rate.add(1),
+        _ => {}
+    }
+    match refusal {
+        // A refusal would end an EventSource for good, which is to come back when there is room.
+        Refusal::Overloaded { .. } | Refusal::RateLimited { .. } if call.route() == Route::Events => {
             events::send_away(call.live(), refusal.into())
         }
         refusal => answer::refusal(refusal),

@@ -4,8 +4,13 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpStream;
 
+use crate::event_stream::EventStream;
 use crate::peer::{Answer, Peer};
 use crate::rig::{Rig, call, grants, token};
+
+async fn metrics(rig: &Rig) -> String {
+    String::from_utf8(call(rig.admin, "GET /metrics HTTP/1.1\r\n", "").await.body).expect("text")
+}
 
 /// A header behind which no body comes.
 async fn without_body(address: SocketAddr, head: &str) -> Answer {
@@ -35,6 +40,62 @@ async fn what_is_answered_before_its_body_has_come_is_the_last_and_says_so() {
     let stream = "GET /events?topic=cats HTTP/1.1\r\nAuthorization: Bearer secret-all\r\n";
     let answer = without_body(rig.public, stream).await;
     assert_eq!((answer.status, answer.header("connection")), (200, "close"));
+}
+
+/// They were `none`, which is for a path that does not exist.
+#[tokio::test]
+async fn what_is_refused_at_the_door_counts_as_what_it_asked_for() {
+    let rig = Rig::start(|_| {}).await;
+    let paths = [
+        ("/publish/cats", "publish"),
+        ("/publish", "publish_many"),
+        ("/validate/cats/", "validate"),
+        ("/ws", "ws"),
+        ("/events/x", "events"),
+        ("/history/cats", "history"),
+        ("/register", "register"),
+        ("/register/x", "unregister"),
+        ("/topics/cats/schema", "topics"),
+        ("/health", "health"),
+        ("/ready", "ready"),
+        ("/metrics", "none"),
+    ];
+    let admin = [("/metrics", "metrics"), ("/config", "config"), ("/reload", "reload")];
+    let all = paths.map(|row| (rig.public, row)).into_iter().chain(admin.map(|row| (rig.admin, row)));
+    for (address, (path, route)) in all {
+        let answer = call(address, &format!("GET {path} HTTP/1.1\r\nOrigin: https://evil.example\r\n"), "").await;
+        assert_eq!(answer.status, 403, "{path}");
+        let line = format!("relay_http_requests_total{{route=\"{route}\",status=\"403\"}} 1\n");
+        let metrics = metrics(&rig).await;
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn connections_that_are_turned_away_are_counted_by_the_limit() {
+    let rig = Rig::start(|config| config.limits.connections = Some(0)).await;
+    assert_eq!(rig.post("/publish/cats", "secret-all", "1").await.status, 503);
+    let socket = TcpStream::connect(rig.public).await.expect("the server listens");
+    EventStream::open(socket, "/events?topic=cats", "").await.expect("goaway").await;
+    assert_eq!(rig.get("/health", "").await.status, 200);
+    let text = metrics(&rig).await;
+    for line in [
+        "relay_http_requests_total{route=\"publish\",status=\"503\"} 1\n",
+        "relay_http_requests_total{route=\"events\",status=\"200\"} 1\n",
+        "relay_connections_refused_total{limit=\"connections\"} 2\n",
+        "relay_connections_refused_total{limit=\"connect_rate\"} 0\n",
+    ] {
+        assert!(text.contains(line), "{line}{text}");
+    }
+
+    let rig = Rig::start(|config| config.limits.connect_rate = Some(1)).await;
+    let mut refused = 0;
+    for _ in 0..4 {
+        refused += u32::from(rig.get("/topics", "secret-all").await.status == 429);
+    }
+    let line = format!("relay_connections_refused_total{{limit=\"connect_rate\"}} {refused}\n");
+    let text = metrics(&rig).await;
+    assert!(refused > 0 && text.contains(&line), "{line}{text}");
 }
 
 #[tokio::test]
