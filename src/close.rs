@@ -126,7 +126,8 @@ impl From<&Refusal> for Close {
             Refusal::Forbidden { .. }
             | Refusal::ForbiddenUser { .. }
             | Refusal::OriginDenied { .. }
-            | Refusal::UnknownTopic { .. } => Self::Forbidden,
+            | Refusal::UnknownTopic { .. }
+            | Refusal::MistypedTopic { .. } => Self::Forbidden,
             Refusal::RateLimited { limit, .. } => Self::RateLimited(*limit),
             Refusal::Overloaded { .. } => Self::OverCapacity,
             Refusal::Draining { .. } => Self::Draining,

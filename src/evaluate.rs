@@ -18,11 +18,14 @@ use crate::principal::{Action, Principal, authorize};
 use crate::problem::Refusal;
 use crate::registrations::Registration;
 use crate::snapshot::Snapshot;
+use crate::spelling::nearest;
 use crate::time::Time;
 
 /// So many changed names of a wildcard are told one by one; more as the wildcard itself, for a notice waits in memory
 /// while its reader does not read.
 const TOLD_BY_NAME: usize = 16;
+/// Among so many declared topics the one that was meant is looked for; among more it would take too long for a refusal.
+const COMPARED: usize = 256;
 
 /// Whether the principal may subscribe to this, and there is something to subscribe to.
 ///
@@ -33,7 +36,9 @@ pub fn admit(snapshot: &Snapshot, principal: &Principal, pattern: &Pattern) -> R
         return Err(Refusal::denied(principal, Action::Subscribe, pattern));
     }
     match pattern.exact() {
-        Some(topic) if snapshot.resolve(&topic).is_none() => Err(Refusal::UnknownTopic { topic: topic.to_string() }),
+        Some(topic) if snapshot.resolve(&topic).is_none() => {
+            Err(undeclared(snapshot, principal, Action::Subscribe, topic.to_string()))
+        }
         _ => Ok(()),
     }
 }
@@ -43,7 +48,7 @@ pub fn refused(live: &Live, principal: &Principal, peer: IpAddr, connection: Opt
     live.stats.subscribe_refused.count(refusal);
     let topic = match refusal {
         Refusal::Anonymous { topics, .. } | Refusal::Forbidden { topics, .. } => topics.as_str(),
-        Refusal::UnknownTopic { topic } => topic,
+        Refusal::UnknownTopic { topic } | Refusal::MistypedTopic { topic, .. } => topic,
         _ => "",
     };
     // An anonymous caller is nobody where a credential was needed.
@@ -51,6 +56,17 @@ pub fn refused(live: &Live, principal: &Principal, peer: IpAddr, connection: Opt
     let principal = if is_nobody { "unauthenticated" } else { principal.name() };
     let connection = connection.map(field::display);
     info!(problem = refusal.slug(), topic, principal, %peer, connection, "a subscription was refused");
+}
+
+/// The refusal of a topic that is not declared. It names the one that was meant, if the principal may do the same to that.
+pub fn undeclared(snapshot: &Snapshot, principal: &Principal, action: Action, topic: String) -> Refusal {
+    let declared = Some(&snapshot.config.topics).filter(|topics| topics.len() <= COMPARED);
+    let names = declared.into_iter().flatten().map(|topic| &topic.name);
+    let usable = names.filter(|name| name.is_exact() && authorize(principal, action, name));
+    match nearest(&topic, usable.map(Pattern::as_str)) {
+        Some(near) => Refusal::MistypedTopic { topic, near },
+        None => Refusal::UnknownTopic { topic },
+    }
 }
 
 /// Why a subscription cannot go on under this configuration, if so.

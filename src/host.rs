@@ -41,6 +41,14 @@ impl<'a> Host<'a> {
         self.name
     }
 
+    /// As the origin of a page of this scheme has it (RFC 6454, section 6.2): without the port that the scheme has anyway.
+    pub fn in_origin(&self, scheme: &str) -> &'a str {
+        match (scheme, self.port()) {
+            (_, Some("")) | ("http", Some("80")) | ("https", Some("443")) => self.name,
+            _ => self.whole,
+        }
+    }
+
     /// What stands behind the colon: digits, if any.
     pub fn port(&self) -> Option<&'a str> {
         self.whole[self.name.len()..].strip_prefix(':')

@@ -3,6 +3,8 @@
 
 mod batch;
 mod credential;
+mod rate;
+mod request;
 
 use std::fmt;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+pub use self::rate::Rate;
 use crate::name::Pattern;
 use crate::principal::{Action, Principal};
 
@@ -101,7 +104,17 @@ pub enum Refusal {
     UnknownTopic {
         topic: String,
     },
+    /// `near`: what the caller may use and may have meant.
+    MistypedTopic {
+        topic: String,
+        near: String,
+    },
     NotFound,
+    /// `admin`: which of the two listeners has it.
+    OtherListener {
+        path: String,
+        admin: bool,
+    },
     MethodNotAllowed {
         allow: &'static str,
     },
@@ -124,8 +137,13 @@ pub enum Refusal {
     UriTooLong {
         bytes: usize,
     },
+    /// `found`: what stood in its header, if there was one.
     UnsupportedMediaType {
-        expected: &'static str,
+        found: Option<String>,
+        expected: &'static [&'static str],
+    },
+    UnsupportedCoding {
+        found: String,
     },
     /// `listed`: there is a list of names to add it to. Without one certain names are served by default, and its first entry
     /// replaces these, on both listeners.
@@ -156,28 +174,6 @@ pub enum Refusal {
     Internal {
         id: String,
     },
-}
-
-/// What is only allowed so often.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each name says it")]
-pub enum Rate {
-    AuthFailures,
-    Commands,
-    Connects,
-    Publishes,
-}
-
-impl Rate {
-    /// Its name in `[limits]`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::AuthFailures => "auth_failures",
-            Self::Commands => "commands",
-            Self::Connects => "connect_rate",
-            Self::Publishes => "publish_rate",
-        }
-    }
 }
 
 impl Refusal {
@@ -238,8 +234,10 @@ impl Refusal {
             Self::TokenExpired => ("token-expired", 401, "The token has expired"),
             Self::Forbidden { .. } | Self::ForbiddenUser { .. } => ("forbidden", 403, "The token does not allow this"),
             Self::OriginDenied { .. } => ("origin-denied", 403, "The page's origin is not allowed"),
-            Self::UnknownTopic { .. } => ("unknown-topic", 404, "The topic is not declared"),
-            Self::NotFound | Self::NoRegistration => ("not-found", 404, "Not found"),
+            Self::UnknownTopic { .. } | Self::MistypedTopic { .. } => {
+                ("unknown-topic", 404, "The topic is not declared")
+            }
+            Self::NotFound | Self::OtherListener { .. } | Self::NoRegistration => ("not-found", 404, "Not found"),
             Self::MethodNotAllowed { .. } => ("method-not-allowed", 405, "The method is not allowed here"),
             Self::Timeout { .. } => ("timeout", 408, "The request took too long"),
             Self::UpgradeRequired => ("upgrade-required", 426, "A WebSocket upgrade is needed"),
@@ -248,7 +246,9 @@ impl Refusal {
             Self::TooLarge { .. } => ("too-large", 413, "The body is too large"),
             Self::TooMany { .. } => ("too-many", 413, "The list is too long"),
             Self::UriTooLong { .. } => ("uri-too-long", 414, "The request target is too long"),
-            Self::UnsupportedMediaType { .. } => ("unsupported-media-type", 415, "The content type is not supported"),
+            Self::UnsupportedMediaType { .. } | Self::UnsupportedCoding { .. } => {
+                ("unsupported-media-type", 415, "The content type is not supported")
+            }
             Self::UnknownHost { .. } => ("unknown-host", 421, "This host name is not served here"),
             Self::ValidationFailed { .. } => {
                 ("validation-failed", 422, "The payload does not match its topic's schema")
@@ -279,7 +279,7 @@ impl Refusal {
             Self::Anonymous { topics, .. } | Self::Forbidden { topics, .. } => {
                 object.insert("topic".into(), topics.as_str().into());
             }
-            Self::UnknownTopic { topic } => {
+            Self::UnknownTopic { topic } | Self::MistypedTopic { topic, .. } => {
                 object.insert("topic".into(), topic.as_str().into());
             }
             Self::ValidationFailed { violations, .. } => {
@@ -331,14 +331,18 @@ impl fmt::Display for Refusal {
             Self::ForbiddenUser { user } => {
                 write!(f, "this credential has no grant to register connections for user `{user}`")
             }
-            Self::OriginDenied { origin, listed } => origin_denied(f, origin, *listed),
-            Self::UnknownTopic { topic } => {
-                write!(f, "relay.toml declares no topic `{topic}` and no family that covers it")
-            }
-            Self::NotFound => f.write_str("no such path: docs/http.md lists all calls"),
-            Self::MethodNotAllowed { allow } => write!(f, "allowed here: {allow}"),
+            Self::OriginDenied { .. }
+            | Self::NotFound
+            | Self::OtherListener { .. }
+            | Self::MethodNotAllowed { .. }
+            | Self::UpgradeRequired
+            | Self::UriTooLong { .. }
+            | Self::UnsupportedMediaType { .. }
+            | Self::UnsupportedCoding { .. }
+            | Self::UnknownHost { .. } => self.of_request(f),
+            Self::UnknownTopic { topic } => f.write_str(&undeclared(topic)),
+            Self::MistypedTopic { topic, near } => write!(f, "{}: did you mean `{near}`?", undeclared(topic)),
             Self::Timeout { limit } => write!(f, "the request took longer than `limits.{limit}` allows"),
-            Self::UpgradeRequired => f.write_str("this path speaks WebSocket, version 13 (RFC 6455)"),
             Self::IdempotencyInFlight => {
                 f.write_str("a request with this idempotency key has no answer yet: try again")
             }
@@ -349,11 +353,6 @@ impl fmt::Display for Refusal {
                 write!(f, "{what} is larger than `limits.{limit}` allows ({bytes} bytes)")
             }
             Self::TooMany { what, limit, most } => write!(f, "{what} is longer than `limits.{limit}` allows ({most})"),
-            Self::UriTooLong { bytes } => {
-                write!(f, "the request target is longer than `limits.uri` allows ({bytes} bytes)")
-            }
-            Self::UnsupportedMediaType { expected } => write!(f, "send `Content-Type: {expected}`, uncompressed"),
-            Self::UnknownHost { host, listed } => unknown_host(f, host, *listed),
             Self::ValidationFailed { topic, violations, more } => count(f, violations.len(), *more, topic),
             Self::Batch(items) => match items.as_slice() {
                 [(index, only)] => write!(f, "item {index}: {only}; nothing was published"),
@@ -369,19 +368,8 @@ impl fmt::Display for Refusal {
     }
 }
 
-fn origin_denied(f: &mut fmt::Formatter<'_>, origin: &str, listed: bool) -> fmt::Result {
-    let what = match listed {
-        true if origin == "null" => "this server, and `null` cannot be allowed: serve them over HTTP",
-        true => "this server: add it to `server.allowed_origins`",
-        false => "the admin listener, whatever `server.allowed_origins` says: call it without a browser",
-    };
-    write!(f, "pages of `{origin}` may not call {what}")
-}
-
-fn unknown_host(f: &mut fmt::Formatter<'_>, host: &str, listed: bool) -> fmt::Result {
-    let also = "use its address, or add this name and every other name of the public listener";
-    let add = if listed { "add it" } else { also };
-    write!(f, "`{host}` is not one of this server's names: {add} to `server.allowed_hosts`")
+fn undeclared(topic: &str) -> String {
+    format!("relay.toml declares no topic `{topic}` and no family that covers it")
 }
 
 fn count(f: &mut fmt::Formatter<'_>, violations: usize, more: bool, topic: &str) -> fmt::Result {

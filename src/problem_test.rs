@@ -21,7 +21,9 @@ fn one_of_each() -> Vec<Refusal> {
         Refusal::ForbiddenUser { user: "u".into() },
         Refusal::OriginDenied { origin: "o".into(), listed: true },
         Refusal::UnknownTopic { topic: "t".into() },
+        Refusal::MistypedTopic { topic: "t".into(), near: "s".into() },
         Refusal::NotFound,
+        Refusal::OtherListener { path: "/p".into(), admin: true },
         Refusal::NoRegistration,
         Refusal::Anonymous { topics: Pattern::everything(), open: true },
         Refusal::NotBearer,
@@ -33,7 +35,8 @@ fn one_of_each() -> Vec<Refusal> {
         Refusal::TooLarge { what: "the body", limit: "body", bytes: 1 },
         Refusal::TooMany { what: "the list", limit: "batch", most: 1 },
         Refusal::UriTooLong { bytes: 1 },
-        Refusal::UnsupportedMediaType { expected: "application/json" },
+        Refusal::UnsupportedMediaType { found: None, expected: &["application/json"] },
+        Refusal::UnsupportedCoding { found: "gzip".into() },
         Refusal::UnknownHost { host: "h".into(), listed: true },
         Refusal::ValidationFailed { topic: "t".into(), violations: vec![], more: false },
         Refusal::Batch(vec![(0, Refusal::TokenExpired)]),
@@ -64,7 +67,9 @@ fn each_problem_has_a_row() {
             | Refusal::ForbiddenUser { .. }
             | Refusal::OriginDenied { .. }
             | Refusal::UnknownTopic { .. }
+            | Refusal::MistypedTopic { .. }
             | Refusal::NotFound
+            | Refusal::OtherListener { .. }
             | Refusal::NoRegistration
             | Refusal::Anonymous { .. }
             | Refusal::NotBearer
@@ -76,6 +81,7 @@ fn each_problem_has_a_row() {
             | Refusal::TooMany { .. }
             | Refusal::UriTooLong { .. }
             | Refusal::UnsupportedMediaType { .. }
+            | Refusal::UnsupportedCoding { .. }
             | Refusal::UnknownHost { .. }
             | Refusal::ValidationFailed { .. }
             | Refusal::Batch(_)
@@ -100,6 +106,7 @@ fn a_refusal_that_is_for_one_topic_names_it() {
         Refusal::Anonymous { topics: topics.clone(), open: false },
         Refusal::Forbidden { action: Action::Subscribe, topics },
         Refusal::UnknownTopic { topic: "**".into() },
+        Refusal::MistypedTopic { topic: "**".into(), near: "*".into() },
     ] {
         assert_eq!(refusal.to_json()["topic"], "**", "{refusal:?}");
         assert!(refusal.to_string().contains("`**`"), "{refusal}");

@@ -45,8 +45,8 @@ pub fn build(tls: &Tls) -> Result<Ready, String> {
         }
         error => format!("`{}` and `{}` cannot be used: {error}", tls.cert, tls.key),
     })?;
-    // HTTP/1.1 and nothing else: a WebSocket upgrade needs it.
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // Not HTTP/2: a WebSocket upgrade needs HTTP/1.1, which is chosen where both are offered.
+    config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     Ok(Arc::new(config))
 }
 

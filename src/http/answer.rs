@@ -3,7 +3,8 @@
 use serde::Serialize;
 use warp::Rejection;
 use warp::http::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+    ACCEPT, ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE,
+    WWW_AUTHENTICATE,
 };
 use warp::http::{HeaderMap, StatusCode};
 use warp::reject::Reject;
@@ -77,16 +78,12 @@ fn belongings(refusal: &Refusal, headers: &mut HeaderMap) {
                 belongings(first, headers);
             }
         }
-        // RFC 6750, section 3.1: no error code where no credential was shown.
-        Refusal::Unauthenticated { wrong: false } | Refusal::Anonymous { .. } | Refusal::NotBearer => {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        Refusal::UnsupportedMediaType { expected, .. } => {
+            let types = HeaderValue::from_str(&expected.join(", ")).expect("media types are visible ASCII");
+            headers.insert(ACCEPT, types);
         }
-        Refusal::Unauthenticated { wrong: true } | Refusal::UnknownRegistration => {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
-        }
-        Refusal::TokenExpired => {
-            let value = "Bearer error=\"invalid_token\", error_description=\"the token has expired\"";
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(value));
+        Refusal::UnsupportedCoding { .. } => {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         Refusal::MethodNotAllowed { allow } => {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
@@ -100,7 +97,26 @@ fn belongings(refusal: &Refusal, headers: &mut HeaderMap) {
         Refusal::TooLarge { .. } | Refusal::Timeout { .. } | Refusal::BrokenBody => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        _ => {}
+        other => {
+            if let Some(challenge) = challenge(other) {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            }
+        }
+    }
+}
+
+/// What credential is asked for (RFC 6750, section 3). No error code stands where none was shown.
+fn challenge(refusal: &Refusal) -> Option<&'static str> {
+    match refusal {
+        Refusal::Unauthenticated { wrong: false } | Refusal::Anonymous { .. } | Refusal::NotBearer => {
+            Some("Bearer realm=\"relay\"")
+        }
+        Refusal::Unauthenticated { wrong: true } | Refusal::UnknownRegistration => {
+            Some("Bearer error=\"invalid_token\"")
+        }
+        Refusal::TokenExpired => Some("Bearer error=\"invalid_token\", error_description=\"the token has expired\""),
+        Refusal::Forbidden { .. } | Refusal::ForbiddenUser { .. } => Some("Bearer error=\"insufficient_scope\""),
+        _ => None,
     }
 }
 

@@ -37,11 +37,11 @@ pub enum Expected {
 }
 
 impl Expected {
-    /// What to send it as; stands between backticks.
-    fn types(self) -> &'static str {
+    /// What to send it as.
+    fn types(self) -> &'static [&'static str] {
         match self {
-            Self::Json => "application/json",
-            Self::JsonOrLines => "application/json` or `application/x-ndjson",
+            Self::Json => &["application/json"],
+            Self::JsonOrLines => &["application/json", "application/x-ndjson"],
         }
     }
 }
@@ -77,6 +77,7 @@ pub async fn arrive(
         return Err(Refusal::Unauthenticated { wrong: false });
     }
     let body = read(body, &before.config.limits, call.live()).await?;
+    call.link.flow.set_unread(false);
     if call.live().is_current(before) {
         return Ok(Whole { body, media, snapshot: before.clone(), principal });
     }
@@ -90,14 +91,12 @@ pub async fn arrive(
 /// # Errors
 /// 415 or 413.
 fn announce(call: &Call, limits: &Limits, expected: Expected) -> Result<Media, Refusal> {
-    let unsupported = || Refusal::UnsupportedMediaType { expected: expected.types() };
-    let media = match call.one(&CONTENT_TYPE)?.and_then(media).ok_or_else(unsupported)? {
-        Media::Lines if expected == Expected::Json => return Err(unsupported()),
-        media => media,
-    };
-    let encoded = |encoding: &str| !encoding.trim().eq_ignore_ascii_case("identity");
-    if call.one(&CONTENT_ENCODING)?.is_some_and(encoded) {
-        return Err(unsupported());
+    let found = call.one(&CONTENT_TYPE)?;
+    let taken = found.and_then(media).filter(|media| *media == Media::Json || expected == Expected::JsonOrLines);
+    let unsupported = || Refusal::UnsupportedMediaType { found: found.map(str::to_owned), expected: expected.types() };
+    let media = taken.ok_or_else(unsupported)?;
+    if let Some(coding) = call.one(&CONTENT_ENCODING)?.filter(|coding| is_coded(coding)) {
+        return Err(Refusal::UnsupportedCoding { found: coding.to_owned() });
     }
     let length = call.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > limits.body as u64) {
@@ -154,6 +153,11 @@ fn append(all: &mut Vec<u8>, chunk: impl Buf, most: usize) {
 
 fn too_large(limits: &Limits) -> Refusal {
     Refusal::TooLarge { what: "the body", limit: "body", bytes: limits.body }
+}
+
+/// Whether a `Content-Encoding` says anything. It is a list, in which what is empty is nothing (RFC 9110, section 5.6.1.2).
+fn is_coded(codings: &str) -> bool {
+    codings.split(',').map(str::trim).any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
 }
 
 /// `None`: not JSON, or not in UTF-8.

@@ -132,18 +132,16 @@ impl Call {
     /// The name under which the server was called: the target's authority, else the Host.
     ///
     /// # Errors
-    /// 400 when there is none, more than one, or it cannot be one (RFC 9112, section 3.2).
+    /// 400 when there is no Host, more than one, or it cannot be one, also where the target counts (RFC 9112, section 3.2).
     pub fn host(&self) -> Result<Host<'_>, Refusal> {
-        let (host, what) = match self.uri.authority() {
+        let host = self.one(&header::HOST)?.map(|host| parse_host(host, "`Host: ")).transpose()?;
+        match self.uri.authority() {
             // Whoever is named in front of the host is not part of it.
-            Some(authority) => (authority.as_str().rsplit('@').next().unwrap_or_default(), "the target's `"),
-            None => (
-                self.one(&header::HOST)?.ok_or_else(|| Refusal::BadRequest("send one `Host` header".into()))?,
-                "`Host: ",
-            ),
-        };
-        Host::parse(host)
-            .ok_or_else(|| Refusal::BadRequest(format!("{what}{}` is not a name and a port", host.escape_default())))
+            Some(authority) if host.is_some() || self.version == Version::HTTP_10 => {
+                parse_host(authority.as_str().rsplit('@').next().unwrap_or_default(), "the target's `")
+            }
+            _ => host.ok_or_else(|| Refusal::BadRequest("send one `Host` header".into())),
+        }
     }
 
     /// Whether it names neither the server nor a page, and need not: HTTP/1.0 has no Host (RFC 9112, section 3.2).
@@ -167,6 +165,11 @@ impl Call {
         let authority = self.uri.authority().map_or(0, |authority| authority.as_str().len());
         authority + self.uri.path_and_query().map_or(0, |target| target.as_str().len())
     }
+}
+
+fn parse_host<'h>(host: &'h str, what: &str) -> Result<Host<'h>, Refusal> {
+    let bad = || Refusal::BadRequest(format!("{what}{}` is not a name and a port", host.escape_default()));
+    Host::parse(host).ok_or_else(bad)
 }
 
 /// Two ways to say where a body ends are one too many: whoever stands in front may have believed the other (RFC 9112,

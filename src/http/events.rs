@@ -33,11 +33,6 @@ use crate::registrations::Registration;
 use crate::snapshot::Snapshot;
 use crate::time::Time;
 
-/// Whether a path is answered with a stream.
-pub fn is_stream(path: &str) -> bool {
-    path == "/events" || path.starts_with("/events/")
-}
-
 /// A stream that only says to come back later. The connection ends with it, so that its place is free.
 pub fn send_away(live: &Live, close: Close) -> Response {
     let chunks = [sse::retry(reconnect::after_loss()), farewell(live, close)].map(Ok::<_, std::convert::Infallible>);

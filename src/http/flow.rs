@@ -28,6 +28,8 @@ struct State {
     is_last: AtomicBool,
     /// Its peer has taken nothing for `limits.write_stall`.
     stalled: AtomicBool,
+    /// The request has a body that nobody has read.
+    unread: AtomicBool,
     stream: AtomicWaker,
     holder: Mutex<Holder>,
 }
@@ -79,6 +81,16 @@ impl Flow {
     /// A request has come.
     pub fn request_came(&self) {
         self.0.stage.store(Stage::Asked as u8, Ordering::Relaxed);
+    }
+
+    /// Whether it has a body that is still to be read.
+    pub fn set_unread(&self, unread: bool) {
+        self.0.unread.store(unread, Ordering::Relaxed);
+    }
+
+    /// Whether there is a body of which nobody has read all.
+    pub fn is_unread(&self) -> bool {
+        self.0.unread.load(Ordering::Relaxed)
     }
 
     /// Its answer is there; a stream's goes on until [`Flow::answer_ended`].

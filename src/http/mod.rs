@@ -124,6 +124,7 @@ impl Door {
 /// that it is handed to would move it.
 pub fn serve(request: Request<Incoming>, link: Arc<Link>) -> impl Future<Output = Response> {
     link.flow.request_came();
+    link.flow.set_unread(!request.body().is_end_stream());
     let began = Instant::now();
     let entered = std::panic::catch_unwind(AssertUnwindSafe(|| enter(request, &link)));
     async move {
@@ -153,20 +154,33 @@ fn enter(request: Request<Incoming>, link: &Arc<Link>) -> (Arc<Call>, BoxFuture<
                 let published = publish::one(topic.to_owned(), call.clone(), body.into_data_stream());
                 Box::pin(published.map(answer::either))
             }
-            None => {
-                let request = call.request(extensions, body);
-                let routed = warp::service(link.door.routes.clone()).call(request);
-                Box::pin(routed.map(|routed| routed.unwrap_or_else(|never| match never {})))
-            }
+            None => match routes::find(call.side(), call.uri.path()) {
+                Err(refusal) => Box::pin(ready(answer::refusal(&refusal))),
+                Ok(_) => {
+                    let request = call.request(extensions, body);
+                    let routed = warp::service(link.door.routes.clone()).call(request);
+                    Box::pin(routed.map(|routed| routed.unwrap_or_else(|never| match never {})))
+                }
+            },
         },
     };
     (call, routed)
 }
 
-/// A refusal would end an EventSource for good, which is to come back when there is room.
+/// What is not admitted counts as what it asked for.
 fn turn_away(call: &Call, refusal: &Refusal) -> Response {
+    if let Ok(route) = routes::find(call.side(), call.uri.path()) {
+        call.set_route(route);
+    }
+    let stats = &call.live().stats;
     match refusal {
-        Refusal::Overloaded { .. } | Refusal::RateLimited { .. } if events::is_stream(call.uri.path()) => {
+        Refusal::Overloaded { .. } if call.side() == Side::Public => stats.over_connections.add(1),
+        Refusal::RateLimited { .. } => stats.over_connect_rate.add(1),
+        _ => {}
+    }
+    match refusal {
+        // A refusal would end an EventSource for good, which is to come back when there is room.
+        Refusal::Overloaded { .. } | Refusal::RateLimited { .. } if call.route() == Route::Events => {
             events::send_away(call.live(), refusal.into())
         }
         refusal => answer::refusal(refusal),
@@ -176,6 +190,12 @@ fn turn_away(call: &Call, refusal: &Refusal) -> Response {
 /// What every answer has, and what is counted of it.
 async fn finish(call: Arc<Call>, began: Instant, routed: BoxFuture<'static, Response>) -> Response {
     let mut response = routed.await;
+    // A body that nobody reads any more is noticed when hyper reads next: unless all of it is there then, the connection ends.
+    // An answer that is given before does not say so, and whoever has it sends a next request that is lost. (Nothing is
+    // handed over yet, so that what is flushed in between is not taken for this answer.)
+    if call.link.flow.is_unread() {
+        tokio::task::yield_now().await;
+    }
     account_large_answer(&call, &mut response);
     origin::add_headers(&call, &mut response);
     let live = call.live();

@@ -71,6 +71,43 @@ pub fn published_topic(call: &Call) -> Option<&str> {
     (is_publish && !topic.is_empty() && !topic.contains('/')).then_some(topic)
 }
 
+/// The route of a path, whatever the method.
+///
+/// # Errors
+/// 404, which knows the paths of the other listener.
+pub fn find(side: Side, path: &str) -> Result<Route, Refusal> {
+    let other = if side == Side::Public { Side::Admin } else { Side::Public };
+    let elsewhere = || match of(other, path) {
+        Some(_) => Refusal::OtherListener { path: path.to_owned(), admin: other == Side::Admin },
+        None => Refusal::NotFound,
+    };
+    of(side, path).ok_or_else(elsewhere)
+}
+
+/// As the filters of the listener take it.
+fn of(side: Side, path: &str) -> Option<Route> {
+    let path = path.strip_prefix('/')?;
+    let segments: Vec<&str> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
+    Some(match (side, segments.as_slice()) {
+        (_, [.., ""]) => return None,
+        (_, ["health"]) => Route::Health,
+        (_, ["ready"]) => Route::Ready,
+        (Side::Public, ["publish"]) => Route::PublishMany,
+        (Side::Public, ["publish", _]) => Route::Publish,
+        (Side::Public, ["validate", _]) => Route::Validate,
+        (Side::Public, ["ws"] | ["ws", _]) => Route::WebSocket,
+        (Side::Public, ["events"] | ["events", _]) => Route::Events,
+        (Side::Public, ["history", _]) => Route::History,
+        (Side::Public, ["register"]) => Route::Register,
+        (Side::Public, ["register", _]) => Route::Unregister,
+        (Side::Public, ["topics"] | ["topics", _] | ["topics", _, "schema"]) => Route::Topics,
+        (Side::Admin, ["metrics"]) => Route::Metrics,
+        (Side::Admin, ["config"]) => Route::Config,
+        (Side::Admin, ["reload"]) => Route::Reload,
+        _ => return None,
+    })
+}
+
 /// `GET /health` and `GET /ready`, on both listeners.
 pub fn probes() -> BoxedFilter<(Result<Response, Refusal>,)> {
     let health = path!("health").and(call(Route::Health, Methods::GetAndHead)).then(health::health);

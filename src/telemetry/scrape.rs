@@ -220,6 +220,9 @@ fn connections(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     ] {
         page.gauge(name, help, value)?;
     }
+    let refused = [("connections", &live.stats.over_connections), ("connect_rate", &live.stats.over_connect_rate)];
+    let refused = refused.map(|(limit, counter)| ([("limit", limit)], counter.get()));
+    page.counters("connections_refused", "Connections turned away, by the limit", refused)?;
     let outbound = &live.hub.outbound;
     let shed = [([("step", "refuse")], outbound.refused.get()), ([("step", "drop")], outbound.dropped.get())];
     page.counters("shed", "Subscribers and large answers refused or dropped to stay within `limits.outbound`", shed)?;

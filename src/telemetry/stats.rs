@@ -65,6 +65,10 @@ pub struct Stats {
     pub gaps: Counter,
     /// Connections that could not be accepted, for want of descriptors or memory.
     pub accept_errors: Counter,
+    /// Connections turned away over `limits.connections`.
+    pub over_connections: Counter,
+    /// Connections turned away over `limits.connect_rate`.
+    pub over_connect_rate: Counter,
     /// Connections on which TLS was not agreed.
     pub tls_failures: Counter,
     /// Requests that are none to HTTP.
@@ -106,6 +110,8 @@ impl Default for Stats {
             refused: RefusedCounts::default(),
             gaps: Counter::default(),
             accept_errors: Counter::default(),
+            over_connections: Counter::default(),
+            over_connect_rate: Counter::default(),
             tls_failures: Counter::default(),
             unreadable_requests: Counter::default(),
             panics: Counter::default(),

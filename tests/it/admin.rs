@@ -183,7 +183,7 @@ async fn what_seldom_happens_is_counted_under_its_own_name() {
     rig.live.hub.outbound.dropped.add(3);
     let mut peer = crate::subscriber::Subscriber::open(rig.public).await;
     peer.send_message(Message::Close(None)).await;
-    until("it has ended", || !rig.live.stats.websockets_ended().is_empty()).await;
+    until("it has ended", || !rig.live.stats.websockets_ended.read().is_empty()).await;
     let metrics = async || String::from_utf8(get(&rig, "/metrics").await.body).expect("text");
     let text = metrics().await;
     for (line, expected) in [
@@ -254,7 +254,7 @@ async fn it_is_not_ready_once_it_drains() {
     assert_eq!((answer.status, answer.json()), (200, json!({"status": "ready", "generation": 1})));
     // The next request is on its way when the drain begins, and is still answered.
     rig.live.drain.begin();
-    let mut scraped = crate::peer::Peer::new(tokio::net::TcpStream::connect(rig.admin).await.expect("it listens"));
+    let mut scraped = crate::peer::Peer::new(TcpStream::connect(rig.admin).await.expect("it listens"));
     scraped.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     kept.send("\r\n").await;
     let text = String::from_utf8(scraped.answer().await.expect("an answer").body).expect("text");

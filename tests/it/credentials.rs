@@ -40,7 +40,7 @@ async fn what_is_no_bearer_is_told_that_only_those_are_taken() {
         let answer = rig.call(&format!("GET /topics HTTP/1.1\r\nAuthorization: {value}\r\n"), "").await;
         let detail = "only bearer tokens are accepted: send `Authorization: Bearer <token>`";
         assert_eq!(answer.problem(), (401, "unauthenticated".into(), detail.into()), "{value}");
-        assert_eq!(answer.header("www-authenticate"), "Bearer");
+        assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"relay\"");
     }
     let reasons: Vec<_> = rig.live.failures.by_reason().collect();
     assert_eq!(reasons, [("unknown", 0), ("expired", 0), ("no-bearer", 3)], "wrong credentials all the same");

@@ -41,6 +41,7 @@ mod query;
 mod raw_http;
 mod raw_table;
 mod readme;
+mod refusals;
 mod register;
 mod reload;
 mod reload_large;

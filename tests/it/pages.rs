@@ -70,6 +70,28 @@ async fn over_tls_a_plain_page_of_the_same_name_is_not_the_servers_own() {
     }
 }
 
+/// Proxies write the port that browsers leave out.
+#[tokio::test]
+async fn the_port_of_the_scheme_is_no_other_origin() {
+    let rig = Rig::start(|_| {}).await;
+    for (host, origin, status) in [
+        ("localhost:443", "https://localhost", 200),
+        ("localhost:80", "http://localhost", 200),
+        ("LOCALHOST:", "http://localhost", 200),
+        ("[::1]:443", "https://[::1]", 200),
+        ("localhost:443", "http://localhost", 403),
+        ("localhost:80", "https://localhost", 403),
+        ("localhost:8443", "https://localhost", 403),
+        ("localhost:443", "https://localhost:8443", 403),
+        ("evil.example:443", "https://evil.example", 421),
+    ] {
+        let answer = rig.call(&format!("GET /topics HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n"), "").await;
+        assert_eq!(answer.status, status, "{host} {origin}");
+        let readable = if status == 200 { origin } else { "" };
+        assert_eq!(answer.header("access-control-allow-origin"), readable, "{host} {origin}");
+    }
+}
+
 #[tokio::test]
 async fn a_preflight_tells_what_the_path_allows() {
     let rig = Rig::start(|_| {}).await;

@@ -202,7 +202,7 @@ async fn a_request_that_names_no_host_is_told_what_is_wrong_with_the_name() {
         ("GET /ready HTTP/1.1\r\n\r\n", "send one `Host` header"),
         ("GET /ready HTTP/1.1\r\nHost: a@localhost\r\n\r\n", "`Host: a@localhost` is not a name and a port"),
         (
-            "GET http://a@localhost:http/ready HTTP/1.1\r\n\r\n",
+            "GET http://a@localhost:http/ready HTTP/1.1\r\nHost: localhost\r\n\r\n",
             "the target's `localhost:http` is not a name and a port",
         ),
     ] {

@@ -78,10 +78,14 @@ impl Drop for Place {
 }
 
 async fn connect(rig: &Rig, trusted: &[&CertificateDer<'static>]) -> std::io::Result<TlsStream<TcpStream>> {
-    shake(TcpStream::connect(rig.public).await.expect("the server listens"), trusted).await
+    shake(TcpStream::connect(rig.public).await.expect("the server listens"), trusted, &["h2", "http/1.1"]).await
 }
 
-async fn shake(socket: TcpStream, trusted: &[&CertificateDer<'static>]) -> std::io::Result<TlsStream<TcpStream>> {
+async fn shake(
+    socket: TcpStream,
+    trusted: &[&CertificateDer<'static>],
+    protocols: &[&str],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     for cert in trusted {
         roots.add((*cert).clone()).expect("a root");
@@ -89,7 +93,7 @@ async fn shake(socket: TcpStream, trusted: &[&CertificateDer<'static>]) -> std::
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let mut config = builder.expect("versions").with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").expect("a name"), socket).await
 }
 
@@ -106,7 +110,7 @@ async fn narrow(rig: &Rig, trusted: &CertificateDer<'static>) -> TlsStream<TcpSt
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4 << 10).expect("a small buffer");
     let socket = socket.connect(rig.public).await.expect("the server listens");
-    shake(socket, &[trusted]).await.expect("a handshake")
+    shake(socket, &[trusted], &["http/1.1"]).await.expect("a handshake")
 }
 
 async fn listen(rig: &Rig, trusted: &CertificateDer<'static>) -> Subscriber<TlsStream<TcpStream>> {
@@ -261,4 +265,23 @@ async fn a_handshake_that_does_not_come_does_not_hold_up_the_end() {
     rig.end().await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     drop(silent);
+}
+
+/// It was refused in the handshake, although HTTP/1.0 is served.
+#[tokio::test]
+async fn who_offers_http_1_0_alone_is_served() {
+    let place = Place::new();
+    let cert = place.certify();
+    let (rig, _) = place.start().await;
+    for (offered, agreed) in [(&["http/1.0"][..], "http/1.0"), (&["http/1.0", "http/1.1"], "http/1.1")] {
+        let socket = TcpStream::connect(rig.public).await.expect("the server listens");
+        let stream = shake(socket, &[&cert], offered).await.expect("a handshake");
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(agreed.as_bytes()));
+        let mut peer = Peer::new(stream);
+        peer.send("GET /health HTTP/1.0\r\n\r\n").await;
+        assert_eq!(peer.answer().await.expect("an answer").status, 200);
+    }
+    let socket = TcpStream::connect(rig.public).await.expect("the server listens");
+    assert!(shake(socket, &[&cert], &["h2"]).await.is_err());
+    rig.end().await;
 }
