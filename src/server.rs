@@ -16,6 +16,7 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -278,6 +279,10 @@ async fn serve(
         if !drained && (!std::mem::replace(&mut listens, true) || live.drain.has_begun()) {
             drained = draining.as_mut().poll(cx).is_ready();
             if drained {
+                // hyper closes a connection of which it has read nothing, whatever has come.
+                if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                    return Poll::Ready(ended);
+                }
                 flow.expect_no_request();
                 connection.as_mut().graceful_shutdown();
             }
