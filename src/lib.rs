@@ -51,6 +51,8 @@ pub mod server;
 pub mod shadow;
 pub mod snapshot;
 pub mod spelling;
+#[cfg(test)]
+mod stopwatch;
 pub mod store;
 pub mod supervisor;
 pub mod telemetry;

@@ -1,7 +1,8 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::config::syntax;
 use crate::diagnostic::{Fact, FileFact};
+use crate::stopwatch::Stopwatch;
 
 /// The places of what stands twice, each with where it stood first, as lines from 1.
 fn twice(text: &str) -> Vec<(usize, Option<usize>)> {
@@ -81,7 +82,7 @@ fn thousands_that_stand_twice_are_told_in_one_walk() {
     let took = |keys: usize| {
         let text: String = (0..keys).map(|n| format!("k{n} = 1\nk{n} = 2\n")).collect();
         let best = (0..3).map(|_| {
-            let began = Instant::now();
+            let began = Stopwatch::start();
             assert_eq!(twice_count(&text), keys);
             began.elapsed()
         });

@@ -3,6 +3,7 @@ use crate::config::decode::decode;
 use crate::config::files::Memory;
 use crate::config::reading::Reading;
 use crate::diagnostic::{any_error, render};
+use crate::stopwatch::Stopwatch;
 use crate::time::Time;
 
 #[test]
@@ -154,7 +155,7 @@ fn what_hides_all_that_follows_hides_it_once() {
     let took = |marks: usize| {
         let text = "-----BEGIN ".repeat(marks);
         let best = (0..3).map(|_| {
-            let began = std::time::Instant::now();
+            let began = Stopwatch::start();
             assert!(!mask(&text).contains("BEGIN"));
             began.elapsed()
         });

@@ -1,13 +1,14 @@
 use std::mem::{offset_of, size_of};
 use std::sync::Arc;
 use std::task::{Context, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, duplex};
 use tokio::task::unconstrained;
 
 use super::{Connection, NoSocket, Written};
 use crate::hub::stamp::Stamp;
+use crate::stopwatch::Stopwatch;
 
 /// As large as the server's, whose test says so.
 type Socket = [u64; 5];
@@ -47,7 +48,7 @@ async fn a_large_rest_that_is_taken_bit_by_bit_is_not_moved_each_time() {
     let mut cx = Context::from_waker(Waker::noop());
     let rest: Vec<u8> = (0..LENGTH).map(|n| (n % 251) as u8).collect();
     connection.wire().keep(&rest);
-    let (began, mut got) = (Instant::now(), Vec::with_capacity(LENGTH));
+    let (began, mut got) = (Stopwatch::start(), Vec::with_capacity(LENGTH));
     let taken = async {
         while got.len() < LENGTH {
             let _ = connection.poll_rest(&mut cx, || 1);

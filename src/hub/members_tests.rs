@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -16,6 +15,7 @@ use crate::notice::Notice;
 use crate::plugin::Encoder;
 use crate::principal::{Grants, Principal};
 use crate::schema::Payload;
+use crate::stopwatch::Stopwatch;
 use crate::time::Time;
 
 struct Mute;
@@ -134,7 +134,7 @@ fn what_a_message_for_one_user_costs_does_not_grow_as_the_subscriptions_of_that_
         members.identify(id, Some(Arc::new(principal)));
         let (last, other) = (message(&topics[subscriptions - 1]), message("other"));
         let mut once = || {
-            let (began, mut touched) = (Instant::now(), Vec::new());
+            let (began, mut touched) = (Stopwatch::start(), Vec::new());
             (0..64).for_each(|_| assert!(members.note(&other, 0, &mut touched)));
             assert!(touched.is_empty());
             (0..64).for_each(|bit| assert!(members.note(&last, bit, &mut touched)));

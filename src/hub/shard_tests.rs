@@ -5,7 +5,7 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::FutureExt;
 use proptest::collection::vec;
@@ -20,6 +20,7 @@ use crate::hub::rig::{Member, Number, append, hub, poll};
 use crate::hub::{FEW, Hub};
 use crate::name::Pattern;
 use crate::notice::After;
+use crate::stopwatch::Stopwatch;
 
 fn serve(hub: &Hub, scratch: &mut Scratch) {
     let mut pass = pin!(hub.shards[0].pass(hub, scratch));
@@ -347,7 +348,7 @@ fn what_a_command_costs_grows_as_the_list_that_it_names() {
         let list = || names.iter().map(|name| Pattern::parse(name).expect("a name"));
         let once = || {
             let mut subscriber = hub.subscriber(NoSocket, &Number);
-            let began = Instant::now();
+            let began = Stopwatch::start();
             subscriber.subscribe(list().map(|name| (name, After::Live)).collect());
             subscriber.subscribe(list().map(|name| (name, After::Earliest)).collect());
             subscriber.unsubscribe(&list().collect::<Vec<_>>());

@@ -1,11 +1,12 @@
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Digests, Log, MemoryStore, SWEEP};
 use crate::name::{Pattern, TopicName};
 use crate::plugin::{Draft, IdempotencyKey, KeyCounts, Page, Query, Receipt, Retention, Store};
 use crate::schema::Payload;
+use crate::stopwatch::Stopwatch;
 use crate::time::Time;
 
 const MINUTE: i64 = 60_000;
@@ -123,7 +124,7 @@ fn a_batch_of_new_topics_costs_about_as_much_as_one_of_known_ones() {
     let store = store();
     let mut log = store.log();
     let mut took = || {
-        let began = Instant::now();
+        let began = Stopwatch::start();
         append_all(&mut log, family(20_000), HOUR);
         began.elapsed()
     };
@@ -199,7 +200,7 @@ fn how_much_is_retained_is_known_without_a_look_at_each_topic() {
         let store = store();
         append_all(&mut store.log(), family(topics), HOUR);
         let once = |_| {
-            let began = Instant::now();
+            let began = Stopwatch::start();
             let retained = store.retained();
             assert!(retained.iter().any(|(name, bytes)| name.as_str() == "f.{x}" && *bytes == topics));
             began.elapsed()
@@ -272,7 +273,7 @@ fn what_was_forgotten_is_found_among_many_names_without_a_look_at_each() {
             append_all(&mut store.log(), family(9_000), HOUR);
             sweep(&mut store.log(), 3 * HOUR);
         }
-        let began = Instant::now();
+        let began = Stopwatch::start();
         let page = read(&store, &names, 0, |_| {});
         assert_eq!(page.evicted.len(), if is_forgotten { 9_000 } else { 0 });
         began.elapsed()

@@ -84,7 +84,7 @@ async fn a_list_that_needs_a_token_says_so_in_its_header() {
     let rig = Rig::start(|config| config.anonymous = crate::rig::grants(&["cats"], &[], &[])).await;
     let list = json!([{"topic": "cats", "data": 1}, {"topic": "sightings", "data": {"name": "Tom"}}]);
     let answer = rig.post("/publish", "", &list.to_string()).await;
-    assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer"));
+    assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer realm=\"relay\""));
 }
 
 /// One more wrong one may be a right guess: it is not told from the others.
