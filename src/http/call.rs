@@ -95,7 +95,10 @@ impl Call {
         }
         if self.link.permit.is_over() {
             return Err(Refusal::Overloaded {
-                what: "there are as many connections as `limits.connections` allows",
+                what: match self.side() {
+                    Side::Public => "there are as many connections as `limits.connections` allows",
+                    Side::Admin => "there are as many connections as `server.admin` takes",
+                },
                 retry_after: std::time::Duration::from_secs(1),
             });
         }

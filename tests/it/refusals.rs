@@ -178,3 +178,20 @@ async fn what_came_in_place_of_json_is_named() {
         assert_eq!((answer.header("accept"), answer.header("accept-encoding")), (accept, encoding), "{headers}");
     }
 }
+
+#[tokio::test]
+async fn operators_over_their_own_limit_are_told_of_that() {
+    let rig = Rig::start(|_| {}).await;
+    let mut open = Vec::new();
+    for _ in 0..64 {
+        let mut peer = Peer::new(TcpStream::connect(rig.admin).await.expect("the server listens"));
+        peer.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        assert_eq!(peer.answer().await.expect("an answer").status, 200);
+        open.push(peer);
+    }
+    let detail = "there are as many connections as `server.admin` takes: try again in 1 s";
+    assert_eq!(
+        call(rig.admin, "GET /metrics HTTP/1.1\r\n", "").await.problem(),
+        (503, "overloaded".into(), detail.into())
+    );
+}
