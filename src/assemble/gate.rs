@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::assemble::plan::Plan;
+use crate::assemble::schemas::told;
 use crate::assemble::succession::{Succession, successions};
 use crate::assemble::{Loaded, build};
 use crate::config::model::{Compatibility, Config, SchemaSource, Span, TopicConfig};
@@ -18,8 +19,9 @@ use crate::diagnostic::change::{ChangeFact, Whom};
 use crate::diagnostic::{self, Diagnostic, any_error};
 use crate::name::Pattern;
 use crate::patterns::{Meter, Patterns};
-use crate::schema::Schema;
+use crate::problem::Violation;
 use crate::schema::compat::{self, Side};
+use crate::schema::{Schema, json};
 use crate::shadow::Shadow;
 use crate::snapshot::Snapshot;
 
@@ -125,8 +127,11 @@ impl Verdicts {
         for (whom, protected) in concerned(old.compatibility) {
             let side = self.of(pair, *whom);
             if !was_tried(pair, *whom, side) {
-                let fact = broken(pair.topics, *whom, *protected, side);
-                found.extend(fact.map(|fact| place(fact, new, loaded)));
+                let refusal = refusal(pair, *whom, side);
+                let fact = broken(pair.topics, *whom, *protected, side, refusal.as_ref());
+                // Of the old schema there is no text to point into.
+                let rule = refusal.filter(|_| *whom == Whom::Publishers).map(|refusal| refusal.schema_pointer);
+                found.extend(fact.map(|fact| place(fact, new, loaded, rule.as_deref())));
             }
         }
         found
@@ -162,7 +167,23 @@ fn was_tried(pair: &Succession<'_>, whom: Whom, side: &Side) -> bool {
 /// The longest schema or value that is shown, in bytes of JSON text: nobody reads more, and it stands in the log.
 const SHOWN: usize = 4 << 10;
 
-fn broken(topics: &Pattern, whom: Whom, protected: bool, side: &Side) -> Option<ChangeFact> {
+/// What is wrong with the example, under the schema that refuses it.
+fn refusal(pair: &Succession<'_>, whom: Whom, side: &Side) -> Option<Violation> {
+    let Side::No { example: Some(example), .. } = side else { return None };
+    let refuses = match whom {
+        Whom::Publishers => &pair.new.schema,
+        Whom::Subscribers => &pair.old.schema,
+    };
+    refuses.check_value(example).err()?.violations.into_iter().next()
+}
+
+fn broken(
+    topics: &Pattern,
+    whom: Whom,
+    protected: bool,
+    side: &Side,
+    refusal: Option<&Violation>,
+) -> Option<ChangeFact> {
     let topic = topics.to_string();
     match side {
         Side::Yes => None,
@@ -171,7 +192,8 @@ fn broken(topics: &Pattern, whom: Whom, protected: bool, side: &Side) -> Option<
             // Of a recursive schema the difference refers to definitions whose names nobody has written.
             let lost = lost.as_ref().filter(|lost| !refers(lost)).and_then(shown);
             let example = example.as_ref().and_then(shown);
-            Some(ChangeFact::Breaks { topic, whom, protected, lost, example })
+            let why = refusal.map(told);
+            Some(ChangeFact::Breaks { topic, whom, protected, lost, example, why })
         }
         Side::Unknown { why } => protected.then(|| ChangeFact::Unknown { topic, whom, why: why.clone() }),
     }
@@ -186,18 +208,18 @@ fn refers(schema: &Value) -> bool {
     }
 }
 
-/// At the schema file where it has one, else where the topic names it.
-fn place(fact: ChangeFact, new: &TopicConfig, loaded: &Loaded) -> Diagnostic {
+/// At the rule in the schema file, at that file where the rule is not known or stands in another one, else where the topic
+/// names it.
+fn place(fact: ChangeFact, new: &TopicConfig, loaded: &Loaded, rule: Option<&str>) -> Diagnostic {
     let file = match &new.schema {
         SchemaSource::File(path) => loaded.files.get(path),
         SchemaSource::Any => None,
     };
-    match file {
-        Some(file) => {
-            Diagnostic::new(fact, Span { file: *file, bytes: 0..1 }).related(new.schema_span.clone(), "used here")
-        }
-        None => Diagnostic::new(fact, new.schema_span.clone()),
-    }
+    let Some(file) = file else { return Diagnostic::new(fact, new.schema_span.clone()) };
+    let text = loaded.sources.get(*file).map_or("", |source| &*source.text);
+    let located = rule.filter(|rule| rule.starts_with('/')).and_then(|rule| json::locate(text, rule));
+    let bytes = located.map_or(0..1, |located| located.key.unwrap_or(located.value));
+    Diagnostic::new(fact, Span { file: *file, bytes }).related(new.schema_span.clone(), "used here")
 }
 
 #[cfg(test)]

@@ -150,12 +150,16 @@ fn wrong(topic: &TopicConfig, example: &Example, schema: &Arc<Schema>) -> Option
         (Ok(()), true) | (Err(_), false) => return None,
         (Ok(()), false) => TopicFact::ExampleAccepted { topic: name },
         (Err(refused), true) => {
-            let why = |v: &Violation| match v.pointer.as_str() {
-                "" => v.detail.clone(),
-                pointer => format!("{} at `{pointer}`", v.detail),
-            };
-            TopicFact::ExampleRefused { topic: name, why: refused.violations.iter().take(4).map(why).collect() }
+            TopicFact::ExampleRefused { topic: name, why: refused.violations.iter().take(4).map(told).collect() }
         }
     };
     Some(Diagnostic::new(fact, example.span.clone()).related(topic.schema_span.clone(), "by this schema"))
+}
+
+/// What is wrong with an example, and where in it.
+pub(super) fn told(violation: &Violation) -> String {
+    match violation.pointer.as_str() {
+        "" => violation.detail.clone(),
+        pointer => format!("{} at `{pointer}`", violation.detail),
+    }
 }

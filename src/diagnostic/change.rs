@@ -12,8 +12,16 @@ pub enum ChangeFact {
     RestartOnly { key: String, old: String, new: String },
     /// A topic with `compatibility`, or some of such a family, would be gone.
     Removes { topic: String, in_part: bool },
-    /// What `compatibility` protects would break. `lost` is a schema, `example` a value, as JSON text.
-    Breaks { topic: String, whom: Whom, protected: bool, lost: Option<String>, example: Option<String> },
+    /// What `compatibility` protects would break. `lost` is a schema, `example` a value, as JSON text; `why` says what is
+    /// wrong with the value under the schema that refuses it.
+    Breaks {
+        topic: String,
+        whom: Whom,
+        protected: bool,
+        lost: Option<String>,
+        example: Option<String>,
+        why: Option<String>,
+    },
     /// Whether it would break could not be found out.
     Unknown { topic: String, whom: Whom, why: String },
 }
@@ -38,8 +46,10 @@ impl ChangeFact {
                 "`compatibility` is about schemas and ends with its topic: make sure that nobody publishes or subscribes \
                  there any more",
             ),
-            Self::Breaks { whom, protected, lost, example, .. } => {
-                let help = breaks_help(*whom, *protected, lost.as_deref(), example.as_deref());
+            Self::Breaks { whom, protected, lost, example, why, .. } => {
+                let lines = [(whom.of_lost(), lost), ("for example", example), (whom.of_why(), why)];
+                let lines = lines.iter().filter_map(|(what, text)| Some(format!("{what}: {}\n", text.as_ref()?)));
+                let help = lines.collect::<String>() + advice(*whom, *protected);
                 match (protected, whom) {
                     (false, _) => About::warning("breaking-change", help),
                     (true, Whom::Publishers) => About::error("breaks-publishers", help),
@@ -48,35 +58,47 @@ impl ChangeFact {
             }
             Self::Unknown { whom: Whom::Publishers, .. } => About::error(
                 "compatibility-unknown",
-                "what cannot be proved counts as breaking: try it as `schema_next`, which may take its place once it has \
+                "what is not known counts as breaking: try it as `schema_next`, which may take its place once it has \
                  refused none of 100 messages, or set `compatibility = \"none\"` in a save of its own",
             ),
             Self::Unknown { whom: Whom::Subscribers, .. } => About::error(
                 "compatibility-unknown",
-                "what cannot be proved counts as breaking: change less at once, or first save `compatibility = \"none\"` \
-                 alone",
+                "what is not known counts as breaking: make the change in smaller steps, or first save \
+                 `compatibility = \"none\"` alone and then this change",
             ),
         }
     }
 }
 
-fn breaks_help(whom: Whom, protected: bool, lost: Option<&str>, example: Option<&str>) -> String {
-    let mut help = String::new();
-    if let Some(lost) = lost {
-        let what = match whom {
-            Whom::Publishers => "no longer accepted",
-            Whom::Subscribers => "newly delivered",
-        };
-        help.push_str(&format!("{what}: {lost}\n"));
+impl Whom {
+    fn of_lost(self) -> &'static str {
+        match self {
+            Self::Publishers => "no longer accepted",
+            Self::Subscribers => "newly delivered",
+        }
     }
-    if let Some(example) = example {
-        help.push_str(&format!("for example: {example}\n"));
+
+    fn of_why(self) -> &'static str {
+        match self {
+            Self::Publishers => "the new schema says",
+            Self::Subscribers => "the old schema said",
+        }
     }
-    help.push_str(match protected {
-        true => "make a compatible change, or first save `compatibility = \"none\"` alone and then this change",
-        false => "set `compatibility` on the topic to have such a change refused",
-    });
-    help
+}
+
+fn advice(whom: Whom, protected: bool) -> &'static str {
+    match (protected, whom) {
+        (false, _) => "set `compatibility` on the topic to have such a change refused",
+        (true, Whom::Publishers) => {
+            "make a compatible change, or first save `compatibility = \"none\"` alone and then this change; \
+             docs/reload.md, \"What is refused\", says what each usual change breaks: a new property of an open schema \
+             breaks publishers, because it accepted anything under that name"
+        }
+        (true, Whom::Subscribers) => {
+            "make a compatible change, or first save `compatibility = \"none\"` alone and then this change; \
+             docs/reload.md, \"What is refused\", says what each usual change breaks"
+        }
+    }
 }
 
 impl fmt::Display for ChangeFact {
@@ -100,7 +122,7 @@ impl fmt::Display for ChangeFact {
                     Whom::Publishers => "publishers",
                     Whom::Subscribers => "subscribers",
                 };
-                write!(f, "whether the new schema of `{topic}` breaks {whom} could not be proved: {why}")
+                write!(f, "whether the new schema of `{topic}` breaks {whom} is not known: {why}")
             }
         }
     }

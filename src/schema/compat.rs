@@ -5,6 +5,8 @@
 //! answer that is not certain is not a yes.
 
 #[cfg(test)]
+mod evolutions;
+#[cfg(test)]
 pub(super) mod properties;
 #[cfg(test)]
 mod tests;
@@ -13,7 +15,12 @@ use jsonschema::canonical::{CanonicalSchema, Containment};
 use serde_json::Value;
 
 use crate::schema::canon::guard;
+use crate::schema::example::Effort;
+use crate::schema::json::Tree;
 use crate::schema::{Schema, alternatives, example};
+
+/// Why nothing is known of what could be compared.
+const UNDECIDED: &str = "it could be neither proved nor disproved by an example";
 
 /// What a change does to one side.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,19 +57,19 @@ fn side(wide: &Schema, narrow: &Schema) -> Side {
         return Side::Yes;
     }
     match covers(wide, narrow) {
-        Ok(Containment::Yes) => match counterexample(wide, narrow, None) {
+        Ok(Containment::Yes) => match counterexample(wide, narrow, None, Effort::Little) {
             // A counterexample of the validators outweighs a proof of the algebra.
             Some(example) => Side::No { lost: None, example: Some(example) },
             None => Side::Yes,
         },
         Ok(Containment::No) => {
             let lost = lost(wide, narrow);
-            Side::No { example: counterexample(wide, narrow, lost.as_ref()), lost }
+            Side::No { example: counterexample(wide, narrow, lost.as_ref(), Effort::Full), lost }
         }
         unknown => {
             let lost = lost(wide, narrow);
-            let why = unknown.err().unwrap_or_else(|| "the comparison came to no end".to_owned());
-            match counterexample(wide, narrow, lost.as_ref()) {
+            let why = unknown.err().unwrap_or_else(|| UNDECIDED.to_owned());
+            match counterexample(wide, narrow, lost.as_ref(), Effort::Full) {
                 Some(example) => Side::No { lost, example: Some(example) },
                 None => Side::Unknown { why },
             }
@@ -71,9 +78,14 @@ fn side(wide: &Schema, narrow: &Schema) -> Side {
 }
 
 /// A value that `narrow` accepts and `wide` refuses. `lost` is what such values look like, where it is known.
-fn counterexample(wide: &Schema, narrow: &Schema, lost: Option<&Value>) -> Option<Value> {
-    let schemas = lost.into_iter().chain(narrow.canon.document()).chain(wide.canon.document());
-    example::find(schemas, |guess| narrow.accepts(guess) && !wide.accepts(guess))
+fn counterexample(wide: &Schema, narrow: &Schema, lost: Option<&Value>, effort: Effort) -> Option<Value> {
+    let [own, other] = [narrow, wide].map(|schema| schema.canon.document());
+    let schemas = [(lost, None), (own, other), (other, own)].into_iter();
+    let schemas = schemas.filter_map(|(schema, other)| Some((schema?, other)));
+    example::find(schemas, effort, |guess| {
+        let guess = Tree::from(guess);
+        narrow.accepts(&guess) && !wide.accepts(&guess)
+    })
 }
 
 fn covers(wide: &Schema, narrow: &Schema) -> Result<Containment, String> {

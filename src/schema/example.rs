@@ -1,60 +1,91 @@
 //! One value to show: made from a schema, and believed only when the real validators agree.
 //!
-//! Nothing here has to be complete: a guess that does not hold is dropped.
+//! Nothing here has to be complete: a guess that does not hold is dropped. Each guess departs from the least value in one
+//! place, and every place is tried once before any is tried more often: so it does not matter where a member stands. What
+//! differs from another schema comes first: so it hardly matters how many there are.
 
+mod number;
+mod parts;
+#[cfg(test)]
+mod tests;
 mod text;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow::{self, Break, Continue};
+use std::sync::LazyLock;
 
-use serde_json::{Map, Number, Value, json};
+use serde_json::{Map, Value, json};
 
+use crate::schema::example::number::numbers;
 use crate::schema::example::text::{matching, strings};
 use crate::schema::json;
 
-/// The most guesses that are taken of one schema.
-const GUESSES: usize = 64;
+/// How often all places are gone through. The first round tries one value in each, and each other twice as many as the one
+/// before it.
+#[derive(Clone, Copy)]
+pub(super) enum Effort {
+    /// Finds nearly everything.
+    Full = 10,
+    /// Where it is as good as certain that there is nothing.
+    Little = 2,
+}
 
-/// How many schemas are looked at for one example.
-const STEPS: usize = 5_000;
+/// How many schemas are looked at in one round.
+const STEPS: usize = 500;
 
-/// How many values are copied for one example, those inside of others counted.
-const COPIES: usize = 1 << 16;
+/// How many values are copied in one round, those inside of others counted: what a schema asks for can be as large as a
+/// number that stands in it.
+const COPIES: usize = 1 << 13;
 
 /// How deep schemas are followed.
-const DEPTH: usize = 6;
+const DEPTH: usize = 40;
+
+/// What of that a step into a part of the value takes. A step to another schema of the same value takes one.
+const PART: usize = 4;
 
 /// The longest array that is made.
 const LONGEST: u64 = 1_024;
 
-/// How many arrays are made of each length.
-const CHOICES: usize = 4;
+/// Keywords that judge nothing where they stand.
+const SILENT: [&str; 8] = ["$comment", "$defs", "$id", "$schema", "default", "definitions", "description", "title"];
 
-/// The most bytes of an example.
-const SIZE: usize = 4_096;
+static ANYTHING: Value = Value::Bool(true);
 
-/// A value that one of these schemas describes and that is `wanted`.
-pub(super) fn find<'s>(schemas: impl IntoIterator<Item = &'s Value>, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
-    let is_it = |guess: &Value| wanted(guess) && guess.to_string().len() <= SIZE;
-    for schema in schemas {
-        let guess = Guess { root: schema, schemas: Cell::new(STEPS), copies: Cell::new(COPIES) };
-        let mut found = None;
-        let _ = guess.of(schema, DEPTH, &mut |value| {
-            if is_it(&value) {
-                found = Some(value);
-                return Break(());
+/// A value that one of these schemas describes and that is `wanted`. With each stands the schema that it is compared with,
+/// if there is one.
+pub(super) fn find<'s>(
+    schemas: impl IntoIterator<Item = (&'s Value, Option<&'s Value>)>,
+    effort: Effort,
+    wanted: impl Fn(&Value) -> bool,
+) -> Option<Value> {
+    for (schema, other) in schemas {
+        let guess = Guess::of_root(schema, other);
+        for round in 0..effort as u32 {
+            guess.schemas.set(guess.schemas.get() + STEPS);
+            guess.copies.set(guess.copies.get() + COPIES);
+            let (mut found, mut is_made) = (None, false);
+            let _ = guess.of(schema, At { depth: DEPTH, round }, &mut |value| {
+                is_made = true;
+                if wanted(&value) {
+                    found = Some(value);
+                    return Break(());
+                }
+                Continue(())
+            });
+            if found.is_some() {
+                return found;
             }
-            Continue(())
-        });
-        if found.is_some() {
-            return found;
+            if !is_made {
+                break;
+            }
         }
     }
-    anything().into_iter().find(is_it)
+    EVERYTHING.iter().find(|value| wanted(value)).cloned()
 }
 
 /// One or two of everything.
-fn anything() -> Vec<Value> {
+static EVERYTHING: LazyLock<Vec<Value>> = LazyLock::new(|| {
     vec![
         json!({}),
         json!(""),
@@ -70,76 +101,190 @@ fn anything() -> Vec<Value> {
         json!(false),
         json!(null),
     ]
-}
+});
 
 /// Takes guesses as they are made, until it breaks.
 type Offer<'o> = &'o mut dyn FnMut(Value) -> ControlFlow<()>;
 
+/// How deep the search may still go, and in which round.
+#[derive(Clone, Copy)]
+struct At {
+    depth: usize,
+    round: u32,
+}
+
+impl At {
+    /// In a part of the value.
+    fn below(self) -> Self {
+        Self { depth: self.depth.saturating_sub(PART - 1), ..self }
+    }
+
+    /// Those of the values of one place whose turn it is.
+    fn turn<T>(self, values: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
+        let count = 1 << self.round;
+        values.into_iter().skip(count - 1).take(count)
+    }
+}
+
 /// Makes values that a schema may accept.
 struct Guess<'s> {
     root: &'s Value,
+    other: Option<&'s Value>,
+    /// All that stands in the other one, with its names.
+    known: HashSet<(&'s str, &'s Value)>,
+    /// Whether a reference leads to the same in both.
+    alike: RefCell<HashMap<String, bool>>,
     /// Schemas that may still be looked at.
     schemas: Cell<usize>,
-    /// Values that may still be copied: what a schema asks for can be as large as a number that stands in it.
+    /// Values that may still be copied.
     copies: Cell<usize>,
+    /// What matches each pattern: to read one can take longer than all else.
+    texts: RefCell<HashMap<String, Vec<String>>>,
 }
 
-impl Guess<'_> {
-    fn of(&self, schema: &Value, depth: usize, offer: Offer<'_>) -> ControlFlow<()> {
+impl<'s> Guess<'s> {
+    fn of_root(root: &'s Value, other: Option<&'s Value>) -> Self {
+        let mut known = HashSet::new();
+        let mut waiting: Vec<&Value> = other.into_iter().collect();
+        while let Some(next) = waiting.pop() {
+            known.extend(next.as_object().into_iter().flatten().map(|(name, value)| (name.as_str(), value)));
+            waiting.extend(next.as_object().into_iter().flat_map(Map::values));
+            waiting.extend(next.as_array().into_iter().flatten());
+        }
+        let (schemas, copies) = (Cell::new(0), Cell::new(0));
+        Self { root, other, known, alike: RefCell::default(), schemas, copies, texts: RefCell::default() }
+    }
+
+    /// Whether the other schema says the same under this name, be it in another place.
+    fn is_known(&self, name: &str, schema: &Value) -> bool {
+        self.known.contains(&(name, schema)) && self.leads_alike(schema)
+    }
+
+    fn leads_alike(&self, schema: &Value) -> bool {
         match schema {
-            Value::Object(schema) => at_most(GUESSES, offer, |offer| self.of_object(schema, depth, offer)),
-            Value::Bool(false) => Continue(()),
-            _ => anything().into_iter().try_for_each(offer),
+            Value::Object(members) => members.iter().all(|(name, value)| match value {
+                Value::String(text) if name == "$ref" => self.is_alike(text),
+                value => self.leads_alike(value),
+            }),
+            Value::Array(items) => items.iter().all(|item| self.leads_alike(item)),
+            _ => true,
         }
     }
 
-    fn of_object(&self, schema: &Map<String, Value>, depth: usize, offer: Offer<'_>) -> ControlFlow<()> {
-        let (Some(deeper), Some(left)) = (depth.checked_sub(1), self.schemas.get().checked_sub(1)) else {
+    fn is_alike(&self, reference: &str) -> bool {
+        if let Some(known) = self.alike.borrow().get(reference) {
+            return *known;
+        }
+        let target = json::target(self.root, reference);
+        let is_same = target == self.other.and_then(|other| json::target(other, reference));
+        // Noted before it is followed: it may lead back here.
+        self.alike.borrow_mut().insert(reference.to_owned(), is_same);
+        let is_alike = is_same && target.is_none_or(|target| self.leads_alike(target));
+        self.alike.borrow_mut().insert(reference.to_owned(), is_alike);
+        is_alike
+    }
+
+    fn of(&self, schema: &Value, at: At, offer: Offer<'_>) -> ControlFlow<()> {
+        match schema {
+            Value::Object(schema) => self.of_object(schema, at, offer),
+            Value::Bool(false) => Continue(()),
+            _ => at.turn(&*EVERYTHING).cloned().try_for_each(offer),
+        }
+    }
+
+    fn of_object(&self, schema: &Map<String, Value>, at: At, offer: Offer<'_>) -> ControlFlow<()> {
+        let (Some(depth), Some(left)) = (at.depth.checked_sub(1), self.schemas.get().checked_sub(1)) else {
             return Continue(());
         };
         self.schemas.set(left);
-        let mut has_offered = false;
-        let noted: Offer<'_> = &mut |guess| {
-            has_offered = true;
-            offer(guess)
-        };
-        for value in schema.get("const").into_iter().chain(list(schema, "enum")).take(GUESSES) {
-            self.copy(value).map_or(Continue(()), &mut *noted)?;
+        let at = At { depth, ..at };
+        if schema.contains_key("const") || schema.contains_key("enum") {
+            let values = schema.get("const").into_iter().chain(list(schema, "enum"));
+            return at.turn(values).try_for_each(|value| self.copy(value).map_or(Break(()), &mut *offer));
         }
-        if let Some(target) = schema.get("$ref").and_then(Value::as_str).and_then(|text| json::target(self.root, text))
-        {
-            self.of(target, deeper, noted)?;
+        if let Some(target) = self.target(schema) {
+            let rest = self.without(schema, &["$ref"]);
+            // Mostly nothing stands beside a reference, and the target need not be copied.
+            if rest.as_ref().is_none_or(Map::is_empty) {
+                return self.of(target, at, offer);
+            }
+            return self.of_whole(rest.and_then(|rest| self.with(rest, target)), at, offer);
         }
         for keyword in ["anyOf", "oneOf"] {
-            for branch in list(schema, keyword).iter().take(GUESSES) {
+            let branches = list(schema, keyword);
+            if !branches.is_empty() {
                 // The rest of the schema holds in each branch.
-                let Some(whole) = self.without(schema, keyword).and_then(|rest| self.with(rest, branch)) else { break };
-                at_most(8, noted, |offer| self.of(&Value::Object(whole), deeper, offer))?;
+                let whole = |branch: &_| self.with(self.without(schema, &[keyword])?, self.followed(branch));
+                return self.fairly(branches, |branch| self.of_whole(whole(branch), at, offer));
             }
         }
-        let parts = list(schema, "allOf");
-        if !parts.is_empty() {
-            let rest = self.without(schema, "allOf");
-            let whole = parts.iter().try_fold(rest, |whole, part| Some(self.with(whole?, self.followed(part))));
-            if let Some(whole) = whole.flatten() {
-                self.of(&Value::Object(whole), deeper, noted)?;
-            }
+        if !list(schema, "allOf").is_empty() {
+            return self.of_all(schema, at, offer);
         }
-        if has_offered {
-            return Continue(());
+        if let Some(condition) = schema.get("if") {
+            let [then, otherwise] = ["then", "else"].map(|branch| schema.get(branch).unwrap_or(&ANYTHING));
+            let rest = || self.without(schema, &["if", "then", "else"]);
+            let holds = rest().and_then(|rest| self.with(self.with(rest, condition)?, then));
+            self.of_whole(holds, at, offer)?;
+            return self.of_whole(rest().and_then(|rest| self.with(rest, otherwise)), at, offer);
         }
-        types(schema).into_iter().try_for_each(|name| self.of_type(schema, name, deeper, offer))
+        types(schema).into_iter().try_for_each(|name| self.of_type(schema, name, at, offer))
     }
 
-    /// The first guesses.
-    fn first(&self, count: usize, schema: &Value, depth: usize) -> Vec<Value> {
+    /// What all parts say at once; of those with a condition one after the other.
+    fn of_all(&self, schema: &Map<String, Value>, at: At, offer: Offer<'_>) -> ControlFlow<()> {
+        let parts = list(schema, "allOf").iter().map(|part| self.followed(part));
+        let (conditions, plain): (Vec<_>, Vec<_>) = parts.partition(|part| part.get("if").is_some());
+        let whole = || plain.iter().try_fold(self.without(schema, &["allOf"])?, |whole, part| self.with(whole, part));
+        if conditions.is_empty() {
+            return self.of_whole(whole(), at, offer);
+        }
+        self.fairly(&conditions, |condition| {
+            self.of_whole(whole().and_then(|whole| self.with(whole, condition)), at, offer)
+        })
+    }
+
+    /// `None`: enough was copied.
+    fn of_whole(&self, whole: Option<Map<String, Value>>, at: At, offer: Offer<'_>) -> ControlFlow<()> {
+        whole.map_or(Break(()), |whole| self.of_object(&whole, at, offer))
+    }
+
+    /// Gives each an equal share of the schemas that may still be looked at, but not so little that it is of no use.
+    fn fairly<T>(&self, all: &[T], mut each: impl FnMut(&T) -> ControlFlow<()>) -> ControlFlow<()> {
+        for (index, one) in all.iter().enumerate() {
+            let left = self.schemas.get();
+            if left == 0 {
+                break;
+            }
+            let share = left.div_ceil(all.len() - index).max(PART).min(left);
+            self.schemas.set(share);
+            let wants = each(one);
+            self.schemas.set(self.schemas.get() + left - share);
+            wants?;
+        }
+        Continue(())
+    }
+
+    /// The first guesses, all different.
+    fn first(&self, count: usize, schema: &Value, at: At) -> Vec<Value> {
         let mut first = Vec::new();
-        let keep: Offer<'_> = &mut |guess| {
-            first.push(guess);
-            Continue(())
-        };
-        let _ = at_most(count, keep, |offer| self.of(schema, depth, offer));
+        for round in 0..Effort::Full as u32 {
+            let before = first.len();
+            let _ = self.of(schema, At { round, ..at }, &mut |guess| {
+                if !first.contains(&guess) {
+                    first.push(guess);
+                }
+                if first.len() < count { Continue(()) } else { Break(()) }
+            });
+            if first.len() >= count || first.len() == before {
+                break;
+            }
+        }
         first
+    }
+
+    fn least(&self, schema: &Value, at: At) -> Value {
+        self.first(1, schema, at).pop().unwrap_or_default()
     }
 
     /// `None`: enough was copied.
@@ -161,123 +306,61 @@ impl Guess<'_> {
         }
     }
 
-    /// A schema without the keyword that holds its branches.
-    fn without(&self, schema: &Map<String, Value>, keyword: &str) -> Option<Map<String, Value>> {
-        let rest = schema.iter().filter(|(name, _)| *name != keyword);
+    /// What a schema says beside these keywords.
+    fn without(&self, schema: &Map<String, Value>, keywords: &[&str]) -> Option<Map<String, Value>> {
+        let is_left = |name: &str| !keywords.contains(&name) && !SILENT.contains(&name);
+        let rest = schema.iter().filter(|(name, _)| is_left(name));
         rest.map(|(name, value)| Some((name.clone(), self.copy(value)?))).collect()
     }
 
     /// A schema that says what a branch says, too.
     fn with(&self, mut whole: Map<String, Value>, branch: &Value) -> Option<Map<String, Value>> {
-        for (name, value) in branch.as_object().into_iter().flatten() {
-            match (whole.get_mut(name), self.copy(value)?) {
-                (Some(Value::Object(there)), Value::Object(more)) => there.extend(more),
-                (Some(Value::Array(there)), Value::Array(more)) if name == "required" => there.extend(more),
-                (_, value) => {
-                    whole.insert(name.clone(), value);
-                }
-            }
+        if let Some(branch) = branch.as_object() {
+            merge(&mut whole, self.copy_object(branch)?);
         }
         Some(whole)
     }
 
+    fn target(&self, schema: &Map<String, Value>) -> Option<&Value> {
+        json::target(self.root, schema.get("$ref")?.as_str()?)
+    }
+
     fn followed<'v>(&'v self, schema: &'v Value) -> &'v Value {
-        schema.get("$ref").and_then(Value::as_str).and_then(|text| json::target(self.root, text)).unwrap_or(schema)
+        schema.as_object().and_then(|schema| self.target(schema)).unwrap_or(schema)
     }
 
-    fn of_type(&self, schema: &Map<String, Value>, name: &str, depth: usize, offer: Offer<'_>) -> ControlFlow<()> {
+    fn matching(&self, pattern: &str) -> Vec<String> {
+        self.texts.borrow_mut().entry(pattern.to_owned()).or_insert_with(|| matching(pattern)).clone()
+    }
+
+    fn of_type(&self, schema: &Map<String, Value>, name: &str, at: At, offer: Offer<'_>) -> ControlFlow<()> {
         match name {
-            "null" => offer(Value::Null),
-            "boolean" => [true, false].into_iter().try_for_each(|value| offer(value.into())),
-            "integer" | "number" => numbers(schema, name == "integer").into_iter().try_for_each(offer),
-            "string" => strings(schema).into_iter().map(Value::String).try_for_each(offer),
-            "array" => self.arrays(schema, depth, offer),
-            _ => self.objects(schema, depth, offer),
+            "null" => at.turn([Value::Null]).try_for_each(offer),
+            "boolean" => at.turn([true, false]).map(Value::from).try_for_each(offer),
+            "integer" | "number" => at.turn(numbers(schema, name == "integer")).try_for_each(offer),
+            "string" => {
+                let matching = schema.get("pattern").and_then(Value::as_str).map(|pattern| self.matching(pattern));
+                at.turn(strings(schema, matching.unwrap_or_default())).map(Value::from).try_for_each(offer)
+            }
+            "array" => self.arrays(schema, at, offer),
+            _ => self.objects(schema, at, offer),
         }
     }
+}
 
-    fn arrays(&self, schema: &Map<String, Value>, depth: usize, offer: Offer<'_>) -> ControlFlow<()> {
-        let least = schema.get("minItems").and_then(Value::as_u64).unwrap_or(0).min(LONGEST);
-        let prefix = list(schema, "prefixItems");
-        let distinct = schema.get("uniqueItems") == Some(&Value::Bool(true));
-        let wanted = if distinct { GUESSES } else { CHOICES };
-        let items = schema.get("items").map(|items| self.first(wanted, items, depth)).unwrap_or_else(anything);
-        let demanded = schema.get("contains").map(|part| self.first(CHOICES, part, depth)).unwrap_or_default();
-        let array = |length: usize, choice: usize| -> Option<Value> {
-            let item = |index: usize| match prefix.get(index) {
-                Some(schema) => Some(self.first(choice + 1, schema, depth).into_iter().nth(choice).unwrap_or_default()),
-                None if index == 0 && !demanded.is_empty() => self.copy(&demanded[choice % demanded.len()]),
-                None if items.is_empty() => Some(Value::Null),
-                None if distinct => self.copy(items.get(index + choice).unwrap_or(&json!(index))),
-                None => self.copy(&items[choice % items.len()]),
-            };
-            (0..length).map(item).collect()
-        };
-        let least = usize::try_from(least).unwrap_or_default();
-        let most = schema.get("maxItems").and_then(Value::as_u64).filter(|most| *most < LONGEST).unwrap_or(0);
-        let beyond = usize::try_from(most).unwrap_or_default() + 1;
-        let lengths = [least, least.max(1), least.max(prefix.len()), least + 1, prefix.len() + 1, beyond];
-        let each = lengths.iter().flat_map(|length| (0..CHOICES).map(|choice| (*length, choice)));
-        each.filter_map(|(length, choice)| array(length, choice)).try_for_each(offer)
-    }
-
-    fn objects(&self, schema: &Map<String, Value>, depth: usize, offer: Offer<'_>) -> ControlFlow<()> {
-        let nothing = Map::new();
-        let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&nothing);
-        let others = schema.get("additionalProperties").unwrap_or(&Value::Bool(true));
-        let values = |name: &str, count: usize| self.first(count, properties.get(name).unwrap_or(others), depth);
-        let value = |name: &str| values(name, 1).pop().unwrap_or_default();
-        let mut required = Map::new();
-        for name in list(schema, "required").iter().filter_map(Value::as_str) {
-            required.insert(name.to_owned(), value(name));
-        }
-        let bound = |keyword: &str| schema.get(keyword).and_then(Value::as_u64).filter(|bound| *bound < LONGEST);
-        let filled = |size: u64| self.copy_object(&required).map(|least| fill(least, size, properties, &value));
-        let Some(least) = filled(bound("minProperties").unwrap_or(0)) else { return Continue(()) };
-        let sizes = bound("maxProperties").into_iter().flat_map(|most| [most, most + 1]);
-        let larger = sizes.filter_map(filled);
-        self.copy_object(&least).into_iter().chain(larger).map(Value::Object).try_for_each(&mut *offer)?;
-        let patterns = schema.get("patternProperties").and_then(Value::as_object).unwrap_or(&nothing);
-        let matching = patterns.keys().flat_map(|pattern| matching(pattern));
-        let names = properties.keys().cloned().chain(["x".to_owned(), "x".repeat(64)]).chain(matching);
-        for name in names {
-            for value in values(&name, 6) {
-                let Some(mut object) = self.copy_object(&least) else { return Continue(()) };
-                object.insert(name.clone(), value);
-                offer(Value::Object(object))?;
+/// Adds what another schema says.
+fn merge(schema: &mut Map<String, Value>, other: Map<String, Value>) {
+    for (name, value) in other {
+        match (schema.get_mut(&name), value) {
+            (Some(Value::Object(there)), Value::Object(more)) => merge(there, more),
+            (Some(Value::Array(there)), Value::Array(more)) if name == "required" || name == "allOf" => {
+                there.extend(more)
+            }
+            (_, value) => {
+                schema.insert(name, value);
             }
         }
-        Continue(())
     }
-}
-
-/// Hands on so many guesses of those that are made, and then has no more made.
-fn at_most(most: usize, offer: Offer<'_>, make: impl FnOnce(Offer<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
-    let (mut made, mut wants) = (0, Continue(()));
-    let _ = make(&mut |guess| {
-        made += 1;
-        wants = offer(guess);
-        if made < most { wants } else { Break(()) }
-    });
-    wants
-}
-
-/// An object with so many members.
-fn fill(
-    mut object: Map<String, Value>,
-    size: u64,
-    properties: &Map<String, Value>,
-    value: &dyn Fn(&str) -> Value,
-) -> Map<String, Value> {
-    let names = properties.keys().cloned().chain((0..size).map(|index| format!("p{index}")));
-    for name in names {
-        if object.len() as u64 >= size {
-            break;
-        }
-        let value = value(&name);
-        object.entry(name).or_insert(value);
-    }
-    object
 }
 
 fn list<'s>(schema: &'s Map<String, Value>, keyword: &str) -> &'s [Value] {
@@ -288,62 +371,6 @@ fn types(schema: &Map<String, Value>) -> Vec<&str> {
     match schema.get("type") {
         Some(Value::String(one)) => vec![one],
         Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
-        _ => vec!["object", "string", "number", "integer", "array", "boolean", "null"],
-    }
-}
-
-fn numbers(schema: &Map<String, Value>, integer: bool) -> Vec<Value> {
-    let number = |keyword: &str| schema.get(keyword).and_then(Value::as_f64);
-    let step = number("multipleOf").unwrap_or(1.0);
-    let mut guesses = vec![0.0];
-    for bound in ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"].iter().filter_map(|k| number(k)) {
-        let near = (bound / step).round() * step;
-        guesses.extend([bound, near, near + step, near - step, bound + 0.5, bound - 0.5]);
-    }
-    guesses.extend([step, -step, 0.5, 1e9, -1e9]);
-    if integer {
-        guesses.retain(|guess| guess.fract() == 0.0);
-    }
-    guesses.into_iter().filter_map(written).collect()
-}
-
-/// A number as one would write it: without a fraction where it has none.
-fn written(number: f64) -> Option<Value> {
-    if number.fract() == 0.0 && number.abs() < 9e15 {
-        return Some((number as i64).into());
-    }
-    Number::from_f64(number).map(Value::Number)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::{Duration, Instant};
-
-    use serde_json::{Map, Value, json};
-
-    use super::find;
-
-    #[test]
-    fn only_what_is_wanted_is_found() {
-        let string = json!({"type": "string", "minLength": 4});
-        assert_eq!(find([&string], |guess| guess.as_str().is_some_and(|text| text.len() == 5)), Some(json!("aaaaa")));
-        assert_eq!(find([&string], |_| false), None);
-    }
-
-    /// All guesses were made before one was tried, each a copy of the whole: a record of 2,400 columns took gigabytes, and so
-    /// did a matrix of a thousand rows, in a running server that was given them by a reload.
-    #[test]
-    fn no_schema_takes_long_to_be_guessed_at() {
-        let columns: Map<String, Value> =
-            (0..2_000).map(|n| (format!("column{n}"), json!({"type": "string"}))).collect();
-        let record = json!({"type": "object", "required": columns.keys().collect::<Vec<_>>(), "properties": columns});
-        let list = |items: Value| json!({"type": "array", "minItems": 80, "items": items});
-        let space = list(list(list(json!({"type": "number"}))));
-        let branches: Vec<Value> = (0..4_000).map(|n| json!({"maxLength": n})).collect();
-        for (name, schema) in [("record", record), ("space", space), ("branches", json!({"anyOf": branches}))] {
-            let began = Instant::now();
-            assert_eq!(find([&schema], |_| false), None);
-            assert!(began.elapsed() < Duration::from_secs(2), "{name}: {:?}", began.elapsed());
-        }
+        _ => vec!["object", "string", "number", "array", "boolean", "null"],
     }
 }

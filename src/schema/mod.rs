@@ -26,11 +26,15 @@ use serde_json::Value;
 
 use crate::problem::Violation;
 use crate::schema::canon::{Canon, Flat};
+use crate::schema::example::Effort;
 use crate::schema::json::{Json, MAX_DEPTH, Tree};
 use crate::schema::judge::Judge;
 
 /// The most violations that are told of one payload.
 pub const MAX_VIOLATIONS: usize = 16;
+
+/// The most bytes of an example.
+const EXAMPLE: usize = 4_096;
 
 /// What the messages of a topic must match, compiled. Shared by all topics that name the same file, and by successive
 /// configurations while its text and what it refers to are unchanged.
@@ -120,11 +124,12 @@ impl Schema {
 
     /// A value that it accepts, as far as one can be guessed.
     pub fn example(&self) -> Option<Value> {
-        example::find([&*self.document], |guess| self.accepts(guess))
+        let is_short = |guess: &Value| guess.to_string().len() <= EXAMPLE;
+        example::find([(&*self.document, None)], Effort::Full, |guess| self.accepts(&guess.into()) && is_short(guess))
     }
 
-    fn accepts(&self, value: &Value) -> bool {
-        self.judge.as_ref().is_none_or(|judge| judge.accepts(&value.into()))
+    fn accepts(&self, tree: &Tree<'_>) -> bool {
+        self.judge.as_ref().is_none_or(|judge| judge.accepts(tree))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::schema::canon::{Canon, Emptiness};
 use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::flatten::flatten;
 use crate::schema::compile::library::Library;
+use crate::schema::example::Effort;
 use crate::schema::json::Tree;
 use crate::schema::judge::{Judge, Parts};
 use crate::schema::{Schema, example, violation};
@@ -72,7 +73,9 @@ pub(super) fn build(library: &mut Library<'_>, reached: &[usize], fingerprint: [
     let flat = flatten(library, reached);
     let canon = Canon::new(flat.clone(), draft);
     // A value that matches is found for nearly every schema, and much faster than a proof that there is one.
-    let witness = example::find(canon.document(), |guess| validator.is_valid(&Tree::from(guess)));
+    let witness = example::find(canon.document().map(|document| (document, None)), Effort::Full, |guess| {
+        validator.is_valid(&Tree::from(guess))
+    });
     if witness.is_none()
         && let Emptiness::Proven(why) = canon.emptiness()
     {

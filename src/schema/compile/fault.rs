@@ -121,6 +121,10 @@ pub enum SchemaFaultKind {
     RegexInvalid {
         pattern: String,
     },
+    /// The engine takes it, and ECMA-262 does not.
+    RegexNotStandard {
+        pattern: String,
+    },
     UnknownFormat {
         format: String,
     },
@@ -202,6 +206,7 @@ impl SchemaFaultKind {
             Self::RegexBackReference { .. } => "schema-regex-back-reference",
             Self::RegexTooBig { .. } => "schema-regex-too-big",
             Self::RegexInvalid { .. } => "schema-regex-invalid",
+            Self::RegexNotStandard { .. } => "schema-regex-not-standard",
             Self::UnknownFormat { .. } => "schema-unknown-format",
             Self::Unsatisfiable { .. } => "schema-unsatisfiable",
             Self::Uncompilable { .. } => "schema-uncompilable",
@@ -210,7 +215,7 @@ impl SchemaFaultKind {
 
     /// Whether the schema can be used all the same.
     pub fn is_warning(&self) -> bool {
-        matches!(self, Self::UnknownKeyword { .. } | Self::VoidKeyword { .. })
+        matches!(self, Self::UnknownKeyword { .. } | Self::VoidKeyword { .. } | Self::RegexNotStandard { .. })
     }
 
     /// What to do about it.
@@ -257,9 +262,10 @@ impl SchemaFaultKind {
             }
             Self::RegexTooBig { .. } => "use smaller repetitions with `maxLength`, or raise `limits.regex_size`",
             Self::RegexInvalid { pattern } => {
-                let untaken = UNTAKEN.iter().find(|(text, _)| pattern.contains(text));
-                untaken.map_or("patterns are ECMA-262 regular expressions", |(_, help)| help)
+                advice_on(pattern, &UNTAKEN).unwrap_or("patterns are ECMA-262 regular expressions")
             }
+            Self::RegexNotStandard { pattern } => advice_on(pattern, &FOREIGN)
+                .unwrap_or("write it as an ECMA-262 regular expression (its flag is `u`), as JSON Schema has them"),
             Self::UnknownFormat { .. } => {
                 "correct its spelling, say it with `pattern`, or name a newer dialect in `$schema`"
             }
@@ -281,6 +287,31 @@ const UNTAKEN: [(&str, &str); 6] = [
     (r"\ud", r"surrogates are not taken: write the character itself, or `\u{1F600}`"),
     (r"\uD", r"surrogates are not taken: write the character itself, or `\u{1F600}`"),
 ];
+
+/// What the engine takes and ECMA-262 has not, with what to write instead.
+const FOREIGN: [(&str, &str); 16] = [
+    ("(?i", "patterns have no flags: write `[aA]` for a letter of either case"),
+    ("(?s", r"patterns have no flags: write `[\s\S]` for any character"),
+    ("(?m", "patterns have no flags: leave them out"),
+    ("(?x", "patterns have no flags: leave them out, and the white space"),
+    ("(?U", "patterns have no flags: leave them out"),
+    ("(?P<", "write `(?<name>…)`"),
+    (r"\A", "write `^` for the beginning"),
+    (r"\z", "write `$` for the end"),
+    ("[[:", "write the characters themselves, such as `[A-Za-z]`"),
+    (r"\x{", r"write `\x41` or `\u{41}`"),
+    (r"\U", r"write `\u0041` or `\u{41}`"),
+    ("++", ONE_QUANTIFIER),
+    ("**", ONE_QUANTIFIER),
+    ("}{", ONE_QUANTIFIER),
+    (r"\p", r"write it in braces: `\p{L}`"),
+    (r"\P", r"write it in braces: `\P{L}`"),
+];
+const ONE_QUANTIFIER: &str = "write one of `?`, `*`, `+` and `{2,9}`, and a group around what another is to repeat";
+
+fn advice_on(pattern: &str, known: &[(&str, &'static str)]) -> Option<&'static str> {
+    known.iter().find(|(text, _)| pattern.contains(text)).map(|(_, help)| *help)
+}
 
 impl fmt::Display for SchemaFaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -331,6 +362,9 @@ impl fmt::Display for SchemaFaultKind {
                 write!(f, "`{pattern}` needs more memory than `limits.regex_size` allows ({limit} bytes)")
             }
             Self::RegexInvalid { pattern } => write!(f, "`{pattern}` is not a regular expression"),
+            Self::RegexNotStandard { pattern } => {
+                write!(f, "`{pattern}` is no ECMA-262 regular expression: other tools refuse it or take it otherwise")
+            }
             Self::UnknownFormat { format } => write!(f, "the format `{format}` is not known in this dialect"),
             Self::Unsatisfiable { why } => write!(f, "no value can match this schema: {why}"),
             Self::Uncompilable { detail } => f.write_str(detail),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jsonschema::json::SerdeJson;
-use jsonschema::{Draft, PatternCache, Retrieve, ValidationOptions};
+use jsonschema::{Draft, PatternCache, Retrieve, ValidationOptions, Validator};
 use serde_json::{Map, Value, json};
 
 use crate::schema::borrowed::Borrowed;
@@ -16,11 +16,14 @@ use crate::schema::judge;
 pub(super) struct RegexChecker {
     limit: usize,
     cache: PatternCache,
+    /// Knows what ECMA-262 takes for a regular expression, with its flag `u`. The engine takes more.
+    standard: Option<Validator<SerdeJson>>,
 }
 
 impl RegexChecker {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, cache: PatternCache::new() }
+        let standard = judge::options(0).build(&json!({ "format": "regex" })).ok();
+        Self { limit, cache: PatternCache::new(), standard }
     }
 
     /// What validators are built with.
@@ -53,10 +56,14 @@ impl RegexChecker {
 
     fn fault_of(&self, pattern: &str) -> Option<SchemaFaultKind> {
         let schema = json!({ "pattern": pattern });
-        if self.options().build(&schema).is_ok() {
+        let is_taken = self.options().build(&schema).is_ok();
+        if is_taken && self.is_standard(pattern) {
             return None;
         }
         let pattern = pattern.to_owned();
+        if is_taken {
+            return Some(SchemaFaultKind::RegexNotStandard { pattern });
+        }
         Some(match beyond_linear(&pattern) {
             Some(Beyond::LookAround) => SchemaFaultKind::RegexLookAround { pattern },
             Some(Beyond::BackReference) => SchemaFaultKind::RegexBackReference { pattern },
@@ -65,13 +72,14 @@ impl RegexChecker {
         })
     }
 
+    fn is_standard(&self, pattern: &str) -> bool {
+        self.standard.as_ref().is_some_and(|standard| standard.is_valid(&json!(pattern)))
+    }
+
     /// Whether a pattern that did not compile is one, and would compile if it repeated nothing so often.
     fn is_too_big(&self, pattern: &str) -> bool {
-        let syntax = judge::options::<SerdeJson>(0).build(&json!({ "format": "regex" }));
         let once = without_counts(pattern);
-        once != pattern
-            && syntax.is_ok_and(|syntax| syntax.is_valid(&json!(pattern)))
-            && self.options().build(&json!({ "pattern": once })).is_ok()
+        once != pattern && self.is_standard(pattern) && self.options().build(&json!({ "pattern": once })).is_ok()
     }
 }
 
@@ -168,6 +176,67 @@ mod tests {
         }
         assert_eq!(help("("), "patterns are ECMA-262 regular expressions");
     }
+
+    /// They were taken in silence, with the engine's meaning: whoever reads the schema with another tool is refused there, or
+    /// has something else.
+    #[test]
+    fn what_the_engine_alone_takes_is_told() {
+        let patterns = RegexChecker::new(1 << 20);
+        for (pattern, instead) in [
+            ("(?i)^a$", "`[aA]`"),
+            ("(?s).", r"`[\s\S]`"),
+            ("(?m)^a", "flags"),
+            ("(?x)a b", "flags"),
+            ("(?U)a+", "flags"),
+            ("(?P<n>a)", "`(?<name>…)`"),
+            (r"\Aa", "`^`"),
+            (r"a\z", "`$`"),
+            ("a++", "one of"),
+            ("a**", "one of"),
+            ("a{1}{2}", "one of"),
+            ("[[:alpha:]]", "`[A-Za-z]`"),
+            (r"\pL", r"`\p{L}`"),
+            (r"\x{41}", r"`\u{41}`"),
+            (r"\U0001F600", r"`\u{41}`"),
+            (r"\b{start}a", "JSON Schema"),
+        ] {
+            let kind = SchemaFaultKind::RegexNotStandard { pattern: pattern.to_owned() };
+            assert_eq!(patterns.fault_of(pattern), Some(kind.clone()));
+            assert!(kind.is_warning() && kind.help().contains(instead), "{pattern}: {}", kind.help());
+        }
+        for pattern in USUAL {
+            assert_eq!(patterns.fault_of(pattern), None, "{pattern}");
+        }
+    }
+
+    const USUAL: &[&str] = &[
+        "",
+        "^$",
+        "^a|b$",
+        "^[a-z0-9-]+$",
+        r"^[\w.+-]+@[\w-]+\.[\w.-]+$",
+        r"^\+?[1-9]\d{1,14}$",
+        r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z$",
+        r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-((?:0|[1-9A-Za-z-][0-9A-Za-z-]*)(?:\.[0-9A-Za-z-]+)*))?$",
+        r"^[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$",
+        r"^https?://[^\s/$.?#].[^\s]*$",
+        r"^\/v1\/[^/]+\/?$",
+        r"^[A-Z]{3}$",
+        r"^#([0-9a-fA-F]{3}){1,2}$",
+        r"^(?:[a-z]+)(?<rest>_[a-z]+)*?$",
+        r"^\p{L}[\p{L}\p{N} .'’-]*$",
+        r"^\p{Script=Greek}+\P{Lu}$",
+        r"^[^\x00-\x1f\u0080-\u009f]+$",
+        r"^\u{1F600}\cA\t\n\f\v\r$",
+        r"^[\]\[\-\^\\]{2,}$",
+        r"^\^\$\\\.\*\+\?\(\)\[\]\{\}\|\/$",
+        r"\bword\b|\Bx",
+        r"^[\s\S]*$",
+        r"^é{1,}日?$",
+        "^[a-z&]+$",
+        "^[~!@#%&*_=:;\"'<>,? ]+$",
+        r"^\-?\d+$",
+    ];
 
     #[test]
     fn what_no_linear_engine_can_do_is_told_from_what_looks_like_it() {

@@ -1,13 +1,17 @@
 //! Texts that a schema may accept.
 
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
 use regex_syntax::hir::{Class, Hir, HirKind};
 use serde_json::{Map, Value};
 
 /// The longest text that is made.
 const LONGEST: u32 = 1_024;
+static LONG: LazyLock<String> = LazyLock::new(|| "a".repeat(LONGEST as usize));
 
 /// Texts of the usual formats.
-const FORMATS: [(&str, &str); 13] = [
+const FORMATS: [(&str, &str); 18] = [
     ("date-time", "2026-01-01T00:00:00Z"),
     ("date", "2026-01-01"),
     ("time", "00:00:00Z"),
@@ -21,41 +25,55 @@ const FORMATS: [(&str, &str); 13] = [
     ("uri", "https://example.org/"),
     ("uuid", "123e4567-e89b-12d3-a456-426614174000"),
     ("json-pointer", "/a"),
+    ("relative-json-pointer", "0"),
+    ("iri", "https://example.org/"),
+    ("uri-reference", "/a"),
+    ("iri-reference", "/a"),
+    ("uri-template", "/a"),
 ];
 
-/// Guesses for a schema of strings.
-pub(super) fn strings(schema: &Map<String, Value>) -> Vec<String> {
-    let text = |keyword: &str| schema.get(keyword).and_then(Value::as_str);
+/// What few patterns expect.
+const ODD: &str = "<\n\"&'/\\, é\u{1F600}";
+
+/// Guesses for a schema of strings, with those that its pattern matches: those of its length first.
+pub(super) fn strings(schema: &Map<String, Value>, matching: Vec<String>) -> impl Iterator<Item = Cow<'static, str>> {
     let length = |keyword: &str| schema.get(keyword).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
-    let mut guesses = Vec::new();
-    if let Some(format) = text("format") {
-        guesses.extend(FORMATS.iter().filter(|(name, _)| *name == format).map(|(_, text)| (*text).to_owned()));
-    }
-    if let Some(pattern) = text("pattern") {
-        guesses.extend(matching(pattern));
-    }
-    let least = length("minLength").unwrap_or(0).min(LONGEST as usize);
-    let most = length("maxLength").unwrap_or(least + 1).min(LONGEST as usize);
-    guesses.extend([least, least.max(1), most, most + 1].map(|n| "a".repeat(n)));
-    guesses.extend(FORMATS.iter().map(|(_, text)| (*text).to_owned()));
-    guesses.extend(["A", "0", "a-1"].map(str::to_owned));
-    guesses
+    let least = length("minLength").unwrap_or(0);
+    let lengths = [least, least.max(1), length("maxLength").unwrap_or(least + 1), LONG.len() - 1];
+    let plain = lengths.into_iter().flat_map(|n| [n, n.saturating_add(1)]).filter_map(|n| LONG.get(..n));
+    let format = schema.get("format").and_then(Value::as_str);
+    let meant = FORMATS.iter().filter(|(name, _)| Some(*name) == format).map(|(_, text)| *text);
+    let known = plain.chain(FORMATS.iter().map(|(_, text)| *text)).chain(["A", "0", "a-1", ODD]);
+    let guesses = meant.map(Cow::from).chain(matching.into_iter().map(Cow::from)).chain(known.map(Cow::from));
+    let most = length("maxLength").unwrap_or(usize::MAX);
+    let (fitting, others): (Vec<_>, Vec<_>) = guesses.partition(|text| (least..=most).contains(&text.chars().count()));
+    fitting.into_iter().chain(others)
 }
 
-/// Texts that a pattern matches, shorter and longer.
+/// How often a pattern is followed another way.
+const WAYS: usize = 8;
+
+/// Texts that a pattern matches: shorter and longer, and by its other ways.
 pub(super) fn matching(pattern: &str) -> Vec<String> {
     let Ok(pattern) = regex_syntax::parse(pattern) else { return Vec::new() };
-    let text = |more: u32| {
+    let text = |way: usize, more: u32| {
         let mut text = String::new();
-        write(&pattern, more, &mut text).map(|()| text)
+        write(&pattern, way, more, &mut text).map(|()| text)
     };
-    let mut texts: Vec<String> = [0, 1, 8].into_iter().filter_map(text).collect();
-    texts.dedup();
+    let lengths = [0, 1, 8, 16, 32, 64].map(|more| (0, more));
+    let ways = (1..WAYS).flat_map(|way| [(way, 0), (way, 1)]);
+    let mut texts: Vec<String> = Vec::new();
+    for text in lengths.into_iter().chain(ways).filter_map(|(way, more)| text(way, more)) {
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
     texts
 }
 
-/// Writes what a pattern matches, with so many more repetitions than it asks for. `None`: too long, or nothing does.
-fn write(pattern: &Hir, more: u32, text: &mut String) -> Option<()> {
+/// Writes what a pattern matches, with so many more repetitions than it asks for. The way decides between alternatives.
+/// `None`: too long, or nothing does.
+fn write(pattern: &Hir, way: usize, more: u32, text: &mut String) -> Option<()> {
     if text.len() > LONGEST as usize {
         return None;
     }
@@ -64,22 +82,24 @@ fn write(pattern: &Hir, more: u32, text: &mut String) -> Option<()> {
         HirKind::Literal(literal) => text.push_str(std::str::from_utf8(&literal.0).ok()?),
         HirKind::Class(Class::Unicode(class)) => {
             let holds = |c: &char| class.iter().any(|range| (range.start()..=range.end()).contains(c));
-            let usual = ['a', '0', 'A', '-', ' '].into_iter().find(holds);
-            text.push(usual.or_else(|| class.iter().map(|range| range.start()).find(|c| !c.is_control()))?);
+            let usual = ['a', '0', 'A', '-', ' '].into_iter().find(|c| way == 0 && holds(c));
+            let starts = || class.ranges().iter().map(|range| range.start());
+            let shown = starts().filter(char::is_ascii_graphic).cycle().nth(way);
+            text.push(usual.or(shown).or_else(|| starts().find(|c| !c.is_control()))?);
         }
         HirKind::Class(Class::Bytes(_)) => return None,
         HirKind::Repetition(repetition) => {
             let times = repetition.min.saturating_add(more).min(repetition.max.unwrap_or(u32::MAX));
-            if times > LONGEST {
+            let mut once = String::new();
+            write(&repetition.sub, way, more, &mut once)?;
+            if once.len().saturating_mul(times as usize) > LONGEST as usize {
                 return None;
             }
-            for _ in 0..times {
-                write(&repetition.sub, more, text)?;
-            }
+            text.push_str(&once.repeat(times as usize));
         }
-        HirKind::Capture(group) => write(&group.sub, more, text)?,
-        HirKind::Concat(parts) => parts.iter().try_for_each(|part| write(part, more, text))?,
-        HirKind::Alternation(branches) => write(branches.first()?, more, text)?,
+        HirKind::Capture(group) => write(&group.sub, way, more, text)?,
+        HirKind::Concat(parts) => parts.iter().try_for_each(|part| write(part, way, more, text))?,
+        HirKind::Alternation(branches) => write(branches.get(way % branches.len().max(1))?, way, more, text)?,
     }
     Some(())
 }
@@ -90,9 +110,15 @@ mod tests {
 
     #[test]
     fn a_text_matches_the_pattern_that_it_was_made_for() {
-        assert_eq!(matching("^o-[0-9a-f]{8,32}$"), ["o-aaaaaaaa", "o-aaaaaaaaa", "o-aaaaaaaaaaaaaaaa"]);
-        assert_eq!(matching(r"^(eu|us)-\d+(\.x)?$"), ["eu-0", "eu-00.x", "eu-000000000.x"]);
-        assert_eq!(matching("^[A-Z][^a]*$"), ["A", "A0", "A00000000"]);
+        for (pattern, shortest, others) in [
+            ("^o-[0-9a-f]{8,32}$", "o-aaaaaaaa", ["o-aaaaaaaaaaaaaaaa", "o-00000000"]),
+            (r"^(eu|us)-\d+(\.x)?$", "eu-0", ["us-0", "eu-00.x"]),
+            ("^[A-Z][^a]*$", "A", ["A0", "A00000000"]),
+        ] {
+            let texts = matching(pattern);
+            assert_eq!(texts[0], shortest);
+            assert!(others.iter().all(|text| texts.iter().any(|one| one == text)), "{texts:?}");
+        }
         assert_eq!(matching("("), [""; 0]);
         assert_eq!(matching("a{5000}"), [""; 0]);
     }

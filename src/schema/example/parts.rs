@@ -1,0 +1,144 @@
+//! Arrays and objects that a schema may accept: the least one, and it with one part changed.
+
+use std::borrow::Cow;
+use std::ops::ControlFlow::{self, Break};
+
+use serde_json::{Map, Value, json};
+
+use crate::schema::example::text::strings;
+use crate::schema::example::{ANYTHING, At, Guess, LONGEST, Offer, list};
+
+impl Guess<'_> {
+    pub(super) fn arrays(&self, schema: &Map<String, Value>, at: At, offer: Offer<'_>) -> ControlFlow<()> {
+        let below = at.below();
+        let bound = |keyword| schema.get(keyword).and_then(Value::as_u64).map(|bound| bound.min(LONGEST) as usize);
+        // Up to 2019-09 `items` may be the list itself.
+        let (prefix, items) = match schema.get("items") {
+            Some(Value::Array(prefix)) => (prefix.as_slice(), schema.get("additionalItems")),
+            items => (list(schema, "prefixItems"), items),
+        };
+        let items = items.unwrap_or(&ANYTHING);
+        let contains = schema.get("contains");
+        let demanded = contains.map_or(0, |_| bound("minContains").unwrap_or(1));
+        let least = bound("minItems").unwrap_or(0);
+        let is_distinct = schema.get("uniqueItems") == Some(&ANYTHING);
+        let mut front: Vec<Value> = prefix.iter().map(|schema| self.least(schema, below)).collect();
+        let several = |count: usize, schema| self.first(if is_distinct { count } else { 1 }, schema, below);
+        let found = contains.map(|contains| several(demanded, contains)).unwrap_or_default();
+        front.extend(found.iter().cycle().take(if found.is_empty() { 0 } else { demanded }).cloned());
+        let base = least.max(if demanded > 0 { front.len() } else { 0 });
+        let usual = several(base + 3, items);
+        let array = |length: usize, changed: Option<(usize, Value)>| -> Option<Value> {
+            let is_spare = |item: &&Value| !is_distinct || changed.as_ref().is_none_or(|(_, value)| value != *item);
+            let again = usual.last().filter(|_| !is_distinct).into_iter().cycle();
+            let mut usual = usual.iter().filter(is_spare).chain(again);
+            let item = |index: usize| match (&changed, front.get(index)) {
+                // A place for it.
+                (Some((place, _)), _) if *place == index => Some(Value::Null),
+                (_, Some(item)) => self.copy(item),
+                _ => usual.next().map_or_else(|| Some(json!(index)), |item| self.copy(item)),
+            };
+            let mut array: Vec<Value> = (0..length).map(item).collect::<Option<_>>()?;
+            if let Some((place, value)) = changed {
+                array[place] = value;
+            }
+            Some(array.into())
+        };
+        let mut offer = |array: Option<Value>| array.map_or(Break(()), &mut *offer);
+        let most = bound("maxItems").filter(|most| *most < LONGEST as usize);
+        let front_and = |more: usize| front.len() + more;
+        let lengths = [base, least, front_and(0), front_and(1), front_and(2), least + 1];
+        let lengths = lengths.into_iter().chain(most.into_iter().flat_map(|most| [most, most + 1]));
+        at.turn(lengths).try_for_each(|length| offer(array(length, None)))?;
+        let prefix: Vec<_> = prefix.iter().chain(contains.filter(|_| demanded > 0)).enumerate().collect();
+        self.fairly(&prefix, |(index, schema)| {
+            self.of(schema, below, &mut |value| offer(array(least.max(front.len()), Some((*index, value)))))
+        })?;
+        self.of(items, below, &mut |value| offer(array(least.max(front_and(1)), Some((front.len(), value)))))
+    }
+
+    pub(super) fn objects(&self, schema: &Map<String, Value>, at: At, offer: Offer<'_>) -> ControlFlow<()> {
+        let below = at.below();
+        let nothing = Map::new();
+        let map = |keyword| schema.get(keyword).and_then(Value::as_object).unwrap_or(&nothing);
+        let properties = map("properties");
+        let others = schema.get("additionalProperties").unwrap_or(&ANYTHING);
+        let value = |name: &str| self.least(properties.get(name).unwrap_or(others), below);
+        let mut required = Map::new();
+        complete(schema, &mut required, list(schema, "required").iter().rev().collect(), &value);
+        let bound = |keyword| schema.get(keyword).and_then(Value::as_u64).filter(|bound| *bound < LONGEST);
+        let filled = |size: u64| self.copy_object(&required).map(|least| fill(least, size, properties, &value));
+        let Some(least) = filled(bound("minProperties").unwrap_or(0)) else { return Break(()) };
+        let mut offer = |object: Option<Map<String, Value>>| object.map_or(Break(()), |object| offer(object.into()));
+        let sizes = bound("maxProperties").into_iter().flat_map(|most| [most, most + 1]);
+        let sizes = std::iter::once(None).chain(sizes.map(Some));
+        at.turn(sizes).try_for_each(|size| offer(size.map_or_else(|| self.copy_object(&least), filled)))?;
+        let patterns = map("patternProperties").iter();
+        let matching = patterns.flat_map(|(pattern, schema)| {
+            let is_known = self.is_known(pattern, schema);
+            self.matching(pattern).into_iter().take(3).map(move |name| (name, schema, is_known))
+        });
+        let named = schema.get("propertyNames").and_then(Value::as_object).map(|names| {
+            let matching = names.get("pattern").and_then(Value::as_str).map(|pattern| self.matching(pattern));
+            strings(names, matching.unwrap_or_default()).take(4).map(Cow::into_owned)
+        });
+        let made = named.into_iter().flatten().chain(["x".to_owned(), "A 1".to_owned(), "x".repeat(64)]);
+        let made = made.map(|name| (name, others, self.is_known("additionalProperties", others)));
+        let names = properties.iter().map(|(name, schema)| (name.clone(), schema, self.is_known(name, schema)));
+        // Those that need no share of their own come first, and leave it to the others.
+        let (known, new): (Vec<_>, Vec<_>) = made.chain(matching).chain(names).partition(|(.., is_known)| *is_known);
+        let mut each = |(name, member, _): &(String, &Value, bool)| {
+            let mut with = |guess: Value| {
+                let object = self.copy_object(&least).map(|mut object| {
+                    object.insert(name.clone(), guess);
+                    complete(schema, &mut object, demanded_by(schema, name), &value);
+                    object
+                });
+                offer(object)
+            };
+            self.of(member, below, &mut with)?;
+            // What another schema takes where it does not know the name.
+            at.turn([Value::Null, json!({}), json!("")]).try_for_each(with)
+        };
+        self.fairly(&new, &mut each)?;
+        self.fairly(&known, each)
+    }
+}
+
+/// Adds the members of these names, and those that have to be there where these are.
+fn complete<'s>(
+    schema: &'s Map<String, Value>,
+    object: &mut Map<String, Value>,
+    mut names: Vec<&'s Value>,
+    value: &dyn Fn(&str) -> Value,
+) {
+    while let Some(name) = names.pop() {
+        let Some(name) = name.as_str().filter(|name| !object.contains_key(*name)) else { continue };
+        object.insert(name.to_owned(), value(name));
+        names.extend(demanded_by(schema, name));
+    }
+}
+
+/// The names that have to be there where this one is.
+fn demanded_by<'s>(schema: &'s Map<String, Value>, name: &str) -> Vec<&'s Value> {
+    let keywords = ["dependentRequired", "dependencies"].into_iter();
+    keywords.filter_map(|keyword| schema.get(keyword)?.get(name)?.as_array()).flatten().collect()
+}
+
+/// An object with so many members.
+fn fill(
+    mut object: Map<String, Value>,
+    size: u64,
+    properties: &Map<String, Value>,
+    value: &dyn Fn(&str) -> Value,
+) -> Map<String, Value> {
+    let names = properties.keys().cloned().chain((0..size).map(|index| format!("p{index}")));
+    for name in names {
+        if object.len() as u64 >= size {
+            break;
+        }
+        let value = value(&name);
+        object.entry(name).or_insert(value);
+    }
+    object
+}
