@@ -24,8 +24,9 @@ use crate::time::Time;
 /// So many changed names of a wildcard are told one by one; more as the wildcard itself, for a notice waits in memory
 /// while its reader does not read.
 const TOLD_BY_NAME: usize = 16;
-/// Among so many declared topics the one that was meant is looked for; among more it would take too long for a refusal.
-const COMPARED: usize = 256;
+/// The one that was meant is looked for among as many declared topics as take so many comparisons of two characters, a
+/// fraction of a millisecond.
+const COMPARED: usize = 1 << 16;
 
 /// Whether the principal may subscribe to this, and there is something to subscribe to.
 ///
@@ -60,9 +61,11 @@ pub fn refused(live: &Live, principal: &Principal, peer: IpAddr, connection: Opt
 
 /// The refusal of a topic that is not declared. It names the one that was meant, if the principal may do the same to that.
 pub fn undeclared(snapshot: &Snapshot, principal: &Principal, action: Action, topic: String) -> Refusal {
-    let declared = Some(&snapshot.config.topics).filter(|topics| topics.len() <= COMPARED);
+    let declared = Some(&snapshot.config.topics).filter(|topics| topics.len() * topic.len().pow(2) <= COMPARED);
     let names = declared.into_iter().flatten().map(|topic| &topic.name);
-    let usable = names.filter(|name| name.is_exact() && authorize(principal, action, name));
+    // A reload may have declared it since it was refused.
+    let others = names.filter(|name| name.is_exact() && name.as_str() != topic);
+    let usable = others.filter(|name| authorize(principal, action, name));
     match nearest(&topic, usable.map(Pattern::as_str)) {
         Some(near) => Refusal::MistypedTopic { topic, near },
         None => Refusal::UnknownTopic { topic },

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use crate::appending::Entry;
 use crate::background;
+use crate::evaluate;
 use crate::fuse::{Admitted, Fuse};
 use crate::judging::Turn;
 use crate::live::Live;
@@ -61,7 +62,7 @@ pub async fn publish(
     publication: &Publication,
 ) -> Result<Position, Refusal> {
     let published = publish_batch(live, snapshot, publisher, std::slice::from_ref(publication)).await;
-    match published.map_err(Refusal::only)?.first() {
+    match published.map_err(|refusal| meant(live, publisher.principal, refusal.only()))?.first() {
         Some(receipt) => Ok(Position { epoch: live.hub.epoch(), seq: receipt.seq }),
         None => Err(live.internal("a store answered nothing")),
     }
@@ -228,7 +229,16 @@ pub async fn validate(
 ) -> Result<(), Refusal> {
     within_rate(live, snapshot, publisher, 1)?;
     let judge = || judge(snapshot, publisher.principal, publication).map(|_| ());
-    live.judging.turn(publication.body.len()).await?.take(judge)
+    let judged = live.judging.turn(publication.body.len()).await?.take(judge);
+    judged.map_err(|refusal| meant(live, publisher.principal, refusal))
+}
+
+/// Says what was meant by the topic of a single message. In a batch there may be very many to look for.
+pub fn meant(live: &Live, principal: &Principal, refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::UnknownTopic { topic } => evaluate::undeclared(&live.snapshot(), principal, Action::Publish, topic),
+        refusal => refusal,
+    }
 }
 
 /// Authorises and validates one publication without appending it, and counts nothing.

@@ -11,7 +11,6 @@ use serde_json::json;
 use warp::http::StatusCode;
 use warp::reply::Response;
 
-use crate::evaluate;
 use crate::http::body::{Expected, Whole, arrive};
 use crate::http::call::Call;
 use crate::http::envelope::Envelopes;
@@ -21,7 +20,7 @@ use crate::ingest::{self, Publication, Publisher};
 use crate::message::Position;
 use crate::name::TopicName;
 use crate::plugin::Receipt;
-use crate::principal::{Action, Principal};
+use crate::principal::Principal;
 use crate::problem::Refusal;
 use crate::spelling::quoted;
 
@@ -42,7 +41,7 @@ pub async fn one(topic: String, call: Arc<Call>, body: impl TryStream<Ok: Buf> +
     let Whole { body, principal, snapshot, .. } = arrived;
     let publication = Publication { topic, user: None, body, key };
     let published = ingest::publish(call.live(), snapshot, publisher(&call, &principal), &publication).await;
-    published.map(|id| receipt(&publication.topic, id)).map_err(|refusal| meant(&call, &principal, refusal))
+    published.map(|id| receipt(&publication.topic, id))
 }
 
 /// `POST /publish`: an envelope, a list of them, or one a line.
@@ -68,7 +67,7 @@ pub async fn envelopes(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) ->
         }
         Err(refusal) => {
             let refusal = places.place(refusal);
-            Err(if single { meant(&call, &principal, refusal.only()) } else { refusal })
+            Err(if single { ingest::meant(call.live(), &principal, refusal.only()) } else { refusal })
         }
     }
 }
@@ -84,8 +83,7 @@ pub async fn validate(
     let arrived = arrive(&call, call.identify(&call.snapshot).await, body, Expected::Json).await?;
     let publication = Publication { topic, user: None, body: arrived.body, key: None };
     let publisher = publisher(&call, &arrived.principal);
-    let judged = ingest::validate(call.live(), &arrived.snapshot, publisher, &publication).await;
-    judged.map_err(|refusal| meant(&call, &arrived.principal, refusal))?;
+    ingest::validate(call.live(), &arrived.snapshot, publisher, &publication).await?;
     Ok(answer::json(StatusCode::OK, &json!({"valid": true})))
 }
 
@@ -106,16 +104,6 @@ async fn read_envelopes(
 
 fn publisher<'a>(call: &Call, principal: &'a Principal) -> Publisher<'a> {
     Publisher { principal, peer: call.peer }
-}
-
-/// Says what was meant by the topic of a single message. In a batch there may be very many to look for.
-fn meant(call: &Call, principal: &Principal, refusal: Refusal) -> Refusal {
-    match refusal {
-        Refusal::UnknownTopic { topic } => {
-            evaluate::undeclared(&call.live().snapshot(), principal, Action::Publish, topic)
-        }
-        refusal => refusal,
-    }
 }
 
 /// A publish was refused before there was something to judge; the line in the log says whose it was, if that is known.

@@ -11,6 +11,7 @@ use warp::http::StatusCode;
 use warp::reply::Response;
 
 use crate::background;
+use crate::evaluate;
 use crate::http::answer;
 use crate::http::call::Call;
 use crate::http::query::Params;
@@ -74,7 +75,8 @@ fn find(text: &str, snapshot: &Snapshot, principal: &Principal) -> Result<Arc<To
         Some(topic) => snapshot.resolve(topic),
         None => snapshot.topics.get(&pattern).filter(|rules| rules.topic.name.as_str() == text),
     };
-    found.cloned().ok_or_else(|| Refusal::UnknownTopic { topic: text.into_owned() })
+    let undeclared = || evaluate::undeclared(snapshot, principal, Action::Subscribe, text.into_owned());
+    found.cloned().ok_or_else(undeclared)
 }
 
 fn may_know(snapshot: &Snapshot, principal: &Principal, declared: &Pattern) -> bool {

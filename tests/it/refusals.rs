@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use crate::event_stream::EventStream;
 use crate::peer::{Answer, Peer};
 use crate::rig::{Rig, call, grants, token};
+use crate::subscriber::Subscriber;
 
 async fn metrics(rig: &Rig) -> String {
     String::from_utf8(call(rig.admin, "GET /metrics HTTP/1.1\r\n", "").await.body).expect("text")
@@ -134,9 +135,15 @@ async fn who_mistypes_a_topic_is_told_the_one_that_it_may_use() {
         rig.post("/register", "secret-all", r#"{"user_id":1,"topics":["catz"]}"#).await,
         rig.get("/events?topic=catz", "secret-all").await,
         rig.get("/history/catz", "secret-all").await,
+        rig.get("/topics/catz", "secret-all").await,
     ] {
         assert_eq!(answer.problem().2, meant);
     }
+    let bearer = [("authorization", "Bearer secret-all")];
+    let mut socket = Subscriber::connect(&format!("ws://{}/ws", rig.public), &bearer).await;
+    socket.send(r#"{"type":"publish","id":1,"topic":"catz","data":1}"#).await;
+    assert_eq!(socket.json().await["type"], "hello");
+    assert_eq!(socket.json().await["problem"]["detail"], meant);
     // It may not use `cats`, and so is not told that there is one.
     let unknown = "relay.toml declares no topic `catz` and no family that covers it";
     assert_eq!(rig.post("/publish/catz", "secret-most", "1").await.problem().2, unknown);
