@@ -77,6 +77,7 @@ async fn the_port_of_the_scheme_is_no_other_origin() {
     for (host, origin, status) in [
         ("localhost:443", "https://localhost", 200),
         ("localhost:80", "http://localhost", 200),
+        ("localhost:80", "http://localhost:80", 200),
         ("LOCALHOST:", "http://localhost", 200),
         ("[::1]:443", "https://[::1]", 200),
         ("localhost:443", "http://localhost", 403),
