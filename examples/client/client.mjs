@@ -4,13 +4,14 @@
 const QUIET = 20_000;      // nothing has come for so long: ask for a sign of life
 const SILENCE = 25_000;    // no answer to that for so long: the connection is dead
 const LONGEST = 30_000;    // between two attempts
+const PATIENCE = 20_000;   // a URL has been asked for so long ago: ask again
 // What is the same again when it is tried again, besides 4000 to 4099.
 const OVER = [1002, 1003, 1007, 1009];
 // A registration is gone, as after each restart of Relay: another URL may be let in.
 const GONE = [4001, 4002, 4010, 4011];
 
 // `url`: of a WebSocket, or a function that answers one, or a promise of one. It is called before each attempt, so that a
-// page registers anew in it; where it fails, or answers no URL, it is called again later.
+// page registers anew in it; where it fails, or does not answer, it is called again later.
 // `from`: "earliest" for all that is retained, null for live messages only. What it calls:
 //   message({topic, id, time, data})      once for each message, in order
 //   gap({topic, from, to, reason})        messages may have been missed: load the state anew from its source
@@ -34,10 +35,15 @@ export function follow(url, topics, {message, gap, ended = console.error, token,
     function connect() {
         if (typeof url !== "function") return open(url);
         let stopped = false;
-        stop = () => { stopped = true; };
-        const answer = new Promise(resolve => resolve(url()));
-        // What is no URL, as the page of a proxy, throws in `open`.
-        answer.then(found => stopped || open(found)).catch(() => stopped || retry());
+        let timer;
+        stop = () => {
+            stopped = true;
+            clearTimeout(timer);
+        };
+        const late = new Promise((_, reject) => { timer = setTimeout(reject, PATIENCE); });
+        const answer = Promise.race([late, new Promise(resolve => resolve(url()))]);
+        // Node throws in `open` at what is no URL; a browser takes it for a path of the page's own server.
+        answer.finally(() => clearTimeout(timer)).then(found => stopped || open(found)).catch(() => stopped || retry());
     }
 
     function open(found) {
