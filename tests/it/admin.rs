@@ -254,9 +254,9 @@ async fn it_is_not_ready_once_it_drains() {
     assert_eq!((answer.status, answer.json()), (200, json!({"status": "ready", "generation": 1})));
     // The next request is on its way when the drain begins, and is still answered.
     rig.live.drain.begin();
+    kept.send("\r\n").await;
     let mut scraped = crate::peer::Peer::new(TcpStream::connect(rig.admin).await.expect("it listens"));
     scraped.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-    kept.send("\r\n").await;
     let text = String::from_utf8(scraped.answer().await.expect("an answer").body).expect("text");
     assert_eq!(value(&text, "relay_draining"), Some(1.0), "{text}");
     let answer = kept.answer().await.expect("an answer");

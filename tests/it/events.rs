@@ -199,6 +199,7 @@ async fn a_reader_that_does_not_read_is_a_cursor_and_hears_of_its_gap() {
             config.topics[0].history.count = 10;
             config.topics[0].on_lag = on_lag;
             config.limits.send_buffer = 4 << 10;
+            config.limits.write_stall = Duration::from_secs(600);
         })
         .await;
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
