@@ -230,11 +230,11 @@ impl Hub {
 
     /// Looks at each subscription that there is, for the metrics: at those of a few members at a time, for deliveries wait
     /// for the same lock.
-    pub fn each_subscription(&self, mut look: impl FnMut(&Pattern)) {
+    pub fn each_subscription(&self, mut look: impl FnMut(Pattern)) {
         for shard in &self.shards {
             let mut slots = 0..FEW;
             while let Some(subscriptions) = { shard.state().members.subscriptions(slots.clone()) } {
-                subscriptions.iter().for_each(&mut look);
+                subscriptions.into_iter().for_each(&mut look);
                 slots = slots.end..slots.end + FEW;
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! Nothing is kept here: each scrape reads the counters where they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use crate::fuse::Fuse;
 use crate::hub::topic::Topic;
 use crate::live::Live;
+use crate::name::Pattern;
 use crate::snapshot::Snapshot;
 use crate::telemetry::logs;
 use crate::telemetry::process::Process;
@@ -180,19 +181,21 @@ fn shadows(snapshot: &Snapshot, page: &mut Metrics<'_>) -> fmt::Result {
     page.counters("shadow_violations", "Violations that `schema_next` found, by keyword", rows)
 }
 
-/// Subscriptions by the declared name that all their topics belong to; the empty name where there is no such one. Counted
-/// without a list of all, for there may be as many as connections can have.
+/// Subscriptions by the declared name that all their topics belong to; the empty name where there is no such one. What many
+/// subscribe to is looked up once.
 fn subscriptions<'t>(live: &Live, topics: &[&'t Topic]) -> BTreeMap<&'t str, usize> {
     let declared = topics.iter().map(|topic| topic.name.as_str());
     let mut counts: BTreeMap<&str, usize> = declared.chain([""]).map(|name| (name, 0)).collect();
-    live.hub.each_subscription(|pattern| {
-        let topic = live.hub.containing(pattern);
+    let mut wanted: HashMap<Pattern, usize> = HashMap::new();
+    live.hub.each_subscription(|pattern| *wanted.entry(pattern).or_default() += 1);
+    for (pattern, n) in wanted {
+        let topic = live.hub.containing(&pattern);
         let name = topic.as_ref().map_or("", |topic| topic.name.as_str());
         // While a reload is under way the hub may know a topic that the snapshot does not.
         if let Some(count) = counts.get_mut(name) {
-            *count += 1;
+            *count += n;
         }
-    });
+    }
     counts
 }
 
@@ -251,7 +254,11 @@ fn requests(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     let rows = rows.iter().map(|(route, status, n)| ([("route", *route), ("status", status)], *n));
     page.counters("http_requests", "Requests that could be read and were answered, by route and status", rows)?;
     for (name, help, histogram) in [
-        ("http_publish_seconds", "Seconds from the header of a publish to its answer", &stats.publish_request),
+        (
+            "http_publish_seconds",
+            "Seconds from the header of a publish to its answer, refusals included",
+            &stats.publish_request,
+        ),
         ("publish_seconds", "Seconds from a complete publish to its receipt, over HTTP and WebSocket", &stats.publish),
     ] {
         page.histogram(name, help, histogram)?;
