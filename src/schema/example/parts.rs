@@ -86,7 +86,10 @@ impl Guess<'_> {
         let made = made.map(|name| (name, others, self.is_known("additionalProperties", others)));
         let names = properties.iter().map(|(name, schema)| (name.clone(), schema, self.is_known(name, schema)));
         // Those that need no share of their own come first, and leave it to the others.
-        let (known, new): (Vec<_>, Vec<_>) = made.chain(matching).chain(names).partition(|(.., is_known)| *is_known);
+        let (known, mut new): (Vec<_>, Vec<_>) =
+            made.chain(matching).chain(names).partition(|(.., is_known)| *is_known);
+        // What leads back to where it stands makes an example that is deeper than it need be.
+        new.sort_by_key(|(_, schema, _)| refers(schema) || schema.get("items").is_some_and(refers));
         let mut each = |(name, member, _): &(String, &Value, bool)| {
             let mut with = |guess: Value| {
                 let object = self.copy_object(&least).map(|mut object| {
@@ -103,6 +106,10 @@ impl Guess<'_> {
         self.fairly(&new, &mut each)?;
         self.fairly(&known, each)
     }
+}
+
+fn refers(schema: &Value) -> bool {
+    schema.get("$ref").is_some()
 }
 
 /// Adds the members of these names, and those that have to be there where these are.

@@ -17,6 +17,16 @@ fn only_what_is_wanted_is_found() {
     assert_eq!(find([(&string, None)], Effort::Full, |_| false), None);
 }
 
+#[test]
+fn what_leads_back_makes_no_example_deeper() {
+    let tree = json!({
+        "type": "object",
+        "properties": {"kids": {"type": "array", "items": {"$ref": "#"}}, "v": {"type": "integer"}},
+    });
+    let below_zero = |guess: &Value| guess.to_string().contains('-');
+    assert_eq!(find([(&tree, None)], Effort::Full, below_zero), Some(json!({"v": -1})));
+}
+
 /// All guesses were made before one was tried, each a copy of the whole: a record of 2,400 columns took gigabytes, and so
 /// did a matrix of a thousand rows, in a running server that was given them by a reload.
 #[test]

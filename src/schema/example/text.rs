@@ -6,9 +6,10 @@ use std::sync::LazyLock;
 use regex_syntax::hir::{Class, Hir, HirKind};
 use serde_json::{Map, Value};
 
-/// The longest text that is made.
+/// The longest text that is made for a pattern, and where nothing asks for a longer one.
 const LONGEST: u32 = 1_024;
-static LONG: LazyLock<String> = LazyLock::new(|| "a".repeat(LONGEST as usize));
+/// For what bounds the length of texts by more.
+static LONG: LazyLock<String> = LazyLock::new(|| "a".repeat(64 << 10));
 
 /// Texts of the usual formats.
 const FORMATS: [(&str, &str); 18] = [
@@ -39,7 +40,7 @@ const ODD: &str = "<\n\"&'/\\, é\u{1F600}";
 pub(super) fn strings(schema: &Map<String, Value>, matching: Vec<String>) -> impl Iterator<Item = Cow<'static, str>> {
     let length = |keyword: &str| schema.get(keyword).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
     let least = length("minLength").unwrap_or(0);
-    let lengths = [least, least.max(1), length("maxLength").unwrap_or(least + 1), LONG.len() - 1];
+    let lengths = [least, least.max(1), length("maxLength").unwrap_or(least + 1), LONGEST as usize - 1];
     let plain = lengths.into_iter().flat_map(|n| [n, n.saturating_add(1)]).filter_map(|n| LONG.get(..n));
     let format = schema.get("format").and_then(Value::as_str);
     let meant = FORMATS.iter().filter(|(name, _)| Some(*name) == format).map(|(_, text)| *text);
@@ -83,9 +84,9 @@ fn write(pattern: &Hir, way: usize, more: u32, text: &mut String) -> Option<()> 
         HirKind::Class(Class::Unicode(class)) => {
             let holds = |c: &char| class.iter().any(|range| (range.start()..=range.end()).contains(c));
             let usual = ['a', '0', 'A', '-', ' '].into_iter().find(|c| way == 0 && holds(c));
-            let starts = || class.ranges().iter().map(|range| range.start());
-            let shown = starts().filter(char::is_ascii_graphic).cycle().nth(way);
-            text.push(usual.or(shown).or_else(|| starts().find(|c| !c.is_control()))?);
+            let ends = || class.ranges().iter().flat_map(|range| [range.start(), range.end()]);
+            let shown = ends().filter(char::is_ascii_graphic).cycle().nth(way);
+            text.push(usual.or(shown).or_else(|| ends().find(|c| !c.is_control()))?);
         }
         HirKind::Class(Class::Bytes(_)) => return None,
         HirKind::Repetition(repetition) => {
@@ -112,7 +113,7 @@ mod tests {
     fn a_text_matches_the_pattern_that_it_was_made_for() {
         for (pattern, shortest, others) in [
             ("^o-[0-9a-f]{8,32}$", "o-aaaaaaaa", ["o-aaaaaaaaaaaaaaaa", "o-00000000"]),
-            (r"^(eu|us)-\d+(\.x)?$", "eu-0", ["us-0", "eu-00.x"]),
+            (r"^(eu|us)-\d+(\.x)?$", "eu-0", ["us-9", "eu-00.x"]),
             ("^[A-Z][^a]*$", "A", ["A0", "A00000000"]),
         ] {
             let texts = matching(pattern);
