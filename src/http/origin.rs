@@ -102,9 +102,9 @@ fn is_name(name: &str, host: Host<'_>) -> bool {
 fn allows(call: &Call, host: Host<'_>, origin: &str) -> bool {
     // A proxy may end TLS and not say so: over plain HTTP either scheme may be the one by which we are called.
     let is_ours = |scheme: &str| scheme == "https" || scheme == "http" && !call.secure;
-    let is_called = |name: &str, rest: &str| rest.eq_ignore_ascii_case(name);
+    let names = |scheme: &str| [host.as_str(), host.in_origin(scheme)];
     let is_own = |(scheme, rest): (&str, &str)| {
-        is_ours(scheme) && (is_called(host.as_str(), rest) || is_called(host.in_origin(scheme), rest))
+        is_ours(scheme) && names(scheme).iter().any(|name| rest.eq_ignore_ascii_case(name))
     };
     // A page of a rebound name has that name's origin.
     let own = origin.split_once("://").is_some_and(is_own) && serves(call, host);
