@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use futures::FutureExt;
 use relay::hub::connection::Io;
+use relay::hub::peer::{Kind, Peer};
 use relay::hub::subscriber::Subscriber;
 use relay::live::Live;
 use relay::name::{Pattern, TopicName};
@@ -63,8 +64,9 @@ impl Rig {
     fn new() -> Self {
         let (live, writes) = (live(0), Arc::new(AtomicUsize::new(0)));
         let pattern = Pattern::parse("bench").expect("a topic");
+        let peer = Peer::new(Kind::WebSocket, [127, 0, 0, 1].into());
         let join = |_| {
-            let mut subscriber = live.hub.subscriber(Sink(writes.clone()), &RelayV1);
+            let mut subscriber = live.hub.subscriber(Sink(writes.clone()), &RelayV1, peer);
             subscriber.subscribe(vec![(pattern.clone(), After::Live)]);
             assert!(subscriber.join(), "nothing is new");
             subscriber

@@ -36,7 +36,8 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-A running relay answers operators on its admin listener, `server.admin`: GET /metrics, GET /config, POST /reload.
+A running relay answers operators on its admin listener, `server.admin`: GET /metrics, GET /config,
+GET /connections, POST /reload.
 Its documents are in docs/: configuration.md has all keys of relay.toml, http.md all calls.";
 
 #[derive(Debug, Default, Args)]

@@ -1,4 +1,4 @@
-//! The routes of the admin listener: how the server is, what it counts, what it is configured as.
+//! The routes of the admin listener: how the server is, what it counts, what it is configured as, whom it serves.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::assemble::reload::Reloader;
 use crate::background;
 use crate::config::view::view;
 use crate::http::call::{Call, Methods, call};
-use crate::http::{answer, routes};
+use crate::http::{answer, connections, routes};
 use crate::live::Live;
 use crate::problem::Refusal;
 use crate::reloads::{Outcome, Trigger};
@@ -30,11 +30,14 @@ pub fn routes(live: &Arc<Live>, reloader: Option<Arc<Reloader>>) -> BoxedFilter<
     let config = path!("config")
         .and(call(Route::Config, Methods::GetAndHead))
         .map(|call: Arc<Call>| background::in_place(|| config(&call)));
+    let connections = path!("connections")
+        .and(call(Route::Connections, Methods::GetAndHead))
+        .map(|call: Arc<Call>| background::in_place(|| connections::show(&call)));
     let reload = path!("reload").and(call(Route::Reload, Methods::Post)).then(move |call: Arc<Call>| {
         let reloader = reloader.clone();
         async move { reload(&call, reloader).await }
     });
-    let all = routes::probes().or(metrics).unify().or(config).unify().or(reload).unify();
+    let all = routes::probes().or(metrics).unify().or(config).unify().or(connections).unify().or(reload).unify();
     routes::answered(all)
 }
 

@@ -20,6 +20,7 @@ use crate::http::answer;
 use crate::http::call::Call;
 use crate::http::query::{self, Params};
 use crate::hub::connection::NoSocket;
+use crate::hub::peer::{Kind, Peer};
 use crate::hub::subscriber::{Item, Subscriber};
 use crate::message::{Position, Seq};
 use crate::name::Pattern;
@@ -67,7 +68,7 @@ pub async fn show(topic: String, call: Arc<Call>) -> Result<Response, Refusal> {
     let after = query.after()?.unwrap_or(After::Earliest);
     let limit = query.number("limit", 1, MAX_LIMIT)?.map_or(LIMIT, |limit| usize::try_from(limit).unwrap_or(LIMIT));
     let wait = Duration::from_secs(query.number("wait", 0, MAX_WAIT)?.unwrap_or(0));
-    let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse);
+    let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse, Peer::new(Kind::Http, call.peer));
     subscriber.identify(&principal);
     subscriber.subscribe(vec![(topics.clone(), after)]);
     // One that began before a reload and subscribed behind it is answered with what there is.

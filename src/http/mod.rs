@@ -9,6 +9,7 @@ mod admin;
 mod answer;
 mod body;
 mod call;
+mod connections;
 mod credential;
 mod envelope;
 mod events;

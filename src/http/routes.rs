@@ -103,6 +103,7 @@ fn of(side: Side, path: &str) -> Option<Route> {
         (Side::Public, ["topics"] | ["topics", _] | ["topics", _, "schema"]) => Route::Topics,
         (Side::Admin, ["metrics"]) => Route::Metrics,
         (Side::Admin, ["config"]) => Route::Config,
+        (Side::Admin, ["connections"]) => Route::Connections,
         (Side::Admin, ["reload"]) => Route::Reload,
         _ => return None,
     })

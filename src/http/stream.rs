@@ -5,7 +5,6 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -44,7 +43,6 @@ pub struct Events {
     principal: Arc<Principal>,
     seat: Option<Box<Seat>>,
     flow: Flow,
-    peer: IpAddr,
     timer: Pin<Box<Sleep>>,
     stage: Stage,
 }
@@ -81,7 +79,7 @@ impl Events {
         live.stats.streams.add(1);
         let timer = Box::pin(sleep_until(Instant::now()));
         let stage = Stage::Begins(first, call.snapshot.generation);
-        Self { live, subscriber, principal, seat, flow, peer: call.peer, timer, stage }
+        Self { live, subscriber, principal, seat, flow, timer, stage }
     }
 
     /// The next chunk; `None` behind the last.
@@ -165,7 +163,7 @@ impl Events {
     /// One step towards the head; `None` when there was nothing to tell.
     async fn pull(&mut self) -> Result<Option<Bytes>, Close> {
         let pulled = self.subscriber.pull().await.map_err(|error| {
-            error!(peer = %self.peer, ?error, "the store could not be read");
+            error!(connection = %self.subscriber.peer().connection, ?error, "the store could not be read");
             Close::Internal
         })?;
         let Some(pulled) = pulled else {
@@ -242,8 +240,10 @@ impl Drop for Events {
         };
         self.live.stats.streams_ended.count(ended.map_or(by, |_| EndedBy::Server), ended.map(Close::code));
         self.live.stats.streams.sub(1);
+        let peer = self.subscriber.peer();
         info!(
-            peer = %self.peer,
+            connection = %peer.connection,
+            peer = %peer.address,
             principal = self.principal.name(),
             code = ended.map(Close::code),
             reason = ended.map_or(lost, Close::reason),

@@ -178,7 +178,7 @@ impl Connection {
         self.stands.store(seq, Ordering::Relaxed);
     }
 
-    /// Where in the log it stands, if it is behind; for choosing, for it may just have changed.
+    /// Where in the log it stands, if it is behind; a live one is at the end of everything. It may just have changed.
     pub fn last_position(&self) -> Seq {
         let wire = self.wire();
         match (wire.live, wire.cold.fallen) {

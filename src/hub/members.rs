@@ -9,6 +9,7 @@ use ahash::AHashMap;
 use crate::footprint::{allocated, in_list};
 use crate::hub::connection::Connection;
 use crate::hub::entry::{Cursor, Mark};
+use crate::hub::peer::Peer;
 use crate::hub::stamp::Stamp;
 use crate::message::Record;
 use crate::name::{Pattern, TopicName, UserId};
@@ -44,6 +45,7 @@ pub(super) struct Members {
 /// One member.
 pub(super) struct Slot {
     pub(super) connection: Arc<Connection>,
+    peer: Arc<Peer>,
     pub(super) encoder: &'static dyn Encoder,
     /// Who it was last said to be.
     pub(super) principal: Option<Arc<Principal>>,
@@ -61,15 +63,52 @@ pub(super) struct Slot {
     pub(super) wants: u64,
 }
 
+/// What operators may ask of a member.
+pub struct Member {
+    /// How far it is, and what its peer has not taken.
+    pub connection: Arc<Connection>,
+    /// Who is at its other end.
+    pub peer: Arc<Peer>,
+    /// Who it has said it is; `None` if it has not yet.
+    pub principal: Option<Arc<Principal>>,
+    /// What it subscribes to.
+    pub subscriptions: Vec<Pattern>,
+}
+
+impl Member {
+    /// Who it is in the log.
+    pub fn principal_name(&self) -> &str {
+        self.principal.as_ref().map_or("unauthenticated", |principal| principal.name())
+    }
+
+    /// Whose messages it gets besides those for everybody.
+    pub fn user(&self) -> Option<&str> {
+        self.principal.as_ref()?.user.as_ref().map(UserId::as_str)
+    }
+}
+
+impl Slot {
+    fn member(&self) -> Member {
+        Member {
+            connection: self.connection.clone(),
+            peer: self.peer.clone(),
+            principal: self.principal.clone(),
+            subscriptions: self.subscriptions.clone(),
+        }
+    }
+}
+
 impl Members {
     pub(super) fn insert(
         &mut self,
         connection: Arc<Connection>,
+        peer: Arc<Peer>,
         has_socket: bool,
         encoder: &'static dyn Encoder,
     ) -> SlotId {
         let slot = Slot {
             connection,
+            peer,
             encoder,
             principal: None,
             has_socket,
@@ -102,10 +141,10 @@ impl Members {
         (0..).zip(&self.slots).filter_map(|(id, slot)| Some((id, slot.as_ref()?)))
     }
 
-    /// What the members subscribe to that stand in these slots; `None` behind the last slot.
-    pub(super) fn subscriptions(&self, slots: Range<usize>) -> Option<Vec<Pattern>> {
+    /// The members that stand in these slots; `None` behind the last slot.
+    pub(super) fn in_slots(&self, slots: Range<usize>) -> Option<Vec<Member>> {
         let slots = self.slots.get(slots.start..slots.end.min(self.slots.len())).filter(|slots| !slots.is_empty())?;
-        Some(slots.iter().flatten().flat_map(|slot| &slot.subscriptions).cloned().collect())
+        Some(slots.iter().flatten().map(Slot::member).collect())
     }
 
     /// Says who the member is.

@@ -9,6 +9,7 @@ use super::{Members, SEARCH, SlotId};
 use crate::close::Close;
 use crate::hub::connection::{Connection, NoSocket};
 use crate::hub::entry::Mark;
+use crate::hub::rig::peer;
 use crate::message::{Epoch, Record};
 use crate::name::{Pattern, TopicName, UserId};
 use crate::notice::Notice;
@@ -45,7 +46,7 @@ fn mark(removed: &[String], changed: &[String], tokens: &[&str]) -> Mark {
 }
 
 fn member(members: &mut Members, token: Option<&str>, subscriptions: Vec<Pattern>) -> SlotId {
-    let id = members.insert(Connection::new(NoSocket, Arc::default()), false, &Mute);
+    let id = members.insert(Connection::new(NoSocket, Arc::default()), peer().into(), false, &Mute);
     let (token, grants) = (token.map(Arc::from), Grants::default());
     let principal = Principal { token, user: None, grants, not_after: None, fingerprint: 0 };
     members.identify(id, Some(Arc::new(principal)));

@@ -10,9 +10,10 @@ pub mod entry;
 mod gaps;
 mod kept;
 mod list;
-mod members;
+pub mod members;
 mod no_socket;
 pub mod outbound;
+pub mod peer;
 #[cfg(test)]
 mod rig;
 mod shard;
@@ -34,7 +35,9 @@ use crate::directory::Directory;
 use crate::hub::answer::Answers;
 use crate::hub::connection::{Connection, Io};
 use crate::hub::entry::{Cursor, Mark, Message};
+use crate::hub::members::Member;
 use crate::hub::outbound::Outbound;
+use crate::hub::peer::Peer;
 use crate::hub::shard::Shard;
 use crate::hub::subscriber::Subscriber;
 use crate::hub::topic::Topic;
@@ -116,10 +119,15 @@ impl Hub {
     }
 
     /// A new subscriber at the head, with no subscription. With [`NoSocket`](connection::NoSocket) its own task serves it.
-    pub fn subscriber(self: &Arc<Self>, io: impl Io + 'static, encoder: &'static dyn Encoder) -> Subscriber {
+    pub fn subscriber(
+        self: &Arc<Self>,
+        io: impl Io + 'static,
+        encoder: &'static dyn Encoder,
+        peer: Peer,
+    ) -> Subscriber {
         self.behind.add(1);
         let connection = Connection::new(io, self.outbound.clone());
-        Subscriber::new(self.clone(), connection, encoder)
+        Subscriber::new(self.clone(), connection, encoder, peer)
     }
 
     /// The log's identity.
@@ -228,13 +236,12 @@ impl Hub {
         since < self.addressed.load(Ordering::Relaxed)
     }
 
-    /// Looks at each subscription that there is, for the metrics: at those of a few members at a time, for deliveries wait
-    /// for the same lock.
-    pub fn each_subscription(&self, mut look: impl FnMut(Pattern)) {
+    /// Looks at each subscriber that there is, for operators: at a few at a time, for deliveries wait for the same lock.
+    pub fn each_member(&self, mut look: impl FnMut(Member)) {
         for shard in &self.shards {
             let mut slots = 0..FEW;
-            while let Some(subscriptions) = { shard.state().members.subscriptions(slots.clone()) } {
-                subscriptions.into_iter().for_each(&mut look);
+            while let Some(members) = { shard.state().members.in_slots(slots.clone()) } {
+                members.into_iter().for_each(&mut look);
                 slots = slots.end..slots.end + FEW;
             }
         }

@@ -1,5 +1,6 @@
 //! What tests of the hub have in common: a log, an encoding and members whose peers say what they got.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -11,6 +12,7 @@ use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 
 use crate::close::Close;
 use crate::directory::Directory;
+use crate::hub::peer::{Kind, Peer};
 use crate::hub::subscriber::{Item, Subscriber};
 use crate::hub::{Hub, Size};
 use crate::message::{Epoch, Record, Seq};
@@ -92,6 +94,11 @@ pub(super) fn append(hub: &Hub, topics: &[&str]) {
     hub.appended(&(next..).zip(topics).map(record).collect::<Vec<_>>());
 }
 
+/// Somebody at the other end.
+pub(super) fn peer() -> Peer {
+    Peer::new(Kind::WebSocket, IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
 /// A member, what has arrived at its peer, and what it got.
 pub(super) struct Member {
     pub(super) subscriber: Subscriber,
@@ -109,7 +116,7 @@ impl Member {
     /// One whose socket takes so many bytes before its peer reads.
     pub(super) fn with_room(hub: &Arc<Hub>, topics: &[&str], room: usize) -> Self {
         let (near, far) = duplex(room);
-        let subscriber = hub.subscriber(near, &Number);
+        let subscriber = hub.subscriber(near, &Number, peer());
         let mut member = Self { subscriber, far, begun: Vec::new(), got: Vec::new() };
         member.subscribe(topics);
         assert!(member.subscriber.join());

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::Scratch;
 use crate::hub::connection::{Io, NoSocket};
 use crate::hub::entry::Mark;
-use crate::hub::rig::{Member, Number, append, hub, poll};
+use crate::hub::rig::{Member, Number, append, hub, peer, poll};
 use crate::hub::{FEW, Hub};
 use crate::name::Pattern;
 use crate::notice::After;
@@ -71,7 +71,7 @@ fn every_subscription_is_looked_at_once_wherever_its_member_stands() {
     let mut members: Vec<_> = (0..2 * FEW + 1).map(|_| Member::new(&hub, &["a", "b.*"])).collect();
     drop(members.drain(1..FEW));
     let mut seen = Vec::new();
-    hub.each_subscription(|pattern| seen.push(pattern.to_string()));
+    hub.each_member(|member| seen.extend(member.subscriptions.iter().map(|pattern| pattern.to_string())));
     seen.sort_unstable();
     assert_eq!(seen, [vec!["a"; FEW + 2], vec!["b.*"; FEW + 2]].concat());
 }
@@ -131,7 +131,7 @@ impl AsyncWrite for Busy {
 fn a_shard_of_one_member_makes_room_too_while_messages_keep_coming() {
     let hub = hub(4);
     let (busy, written) = (Arc::new(OnceLock::new()), Arc::new(AtomicUsize::new(0)));
-    let mut member = hub.subscriber(Busy { hub: busy.clone(), written: written.clone() }, &Number);
+    let mut member = hub.subscriber(Busy { hub: busy.clone(), written: written.clone() }, &Number, peer());
     assert!(busy.set(hub.clone()).is_ok());
     member.subscribe(vec![(Pattern::parse("a").expect("a name"), After::Live)]);
     assert!(member.join());
@@ -241,7 +241,7 @@ fn a_list_goes_when_somebody_else_wants_the_topic_and_when_somebody_on_it_goes_o
 #[test]
 fn whoever_has_no_socket_is_handed_over() {
     let (hub, mut scratch) = (hub(1), Scratch::default());
-    let mut subscriber = hub.subscriber(NoSocket, &Number);
+    let mut subscriber = hub.subscriber(NoSocket, &Number, peer());
     subscriber.subscribe(vec![(Pattern::parse("a").expect("a name"), After::Live)]);
     for pass in 0..2 {
         assert!(subscriber.join());
@@ -347,7 +347,7 @@ fn what_a_command_costs_grows_as_the_list_that_it_names() {
         let names: Vec<String> = (0..count).map(|n| format!("t{n}")).collect();
         let list = || names.iter().map(|name| Pattern::parse(name).expect("a name"));
         let once = || {
-            let mut subscriber = hub.subscriber(NoSocket, &Number);
+            let mut subscriber = hub.subscriber(NoSocket, &Number, peer());
             let began = Stopwatch::start();
             subscriber.subscribe(list().map(|name| (name, After::Live)).collect());
             subscriber.subscribe(list().map(|name| (name, After::Earliest)).collect());
@@ -364,7 +364,7 @@ fn what_a_command_costs_grows_as_the_list_that_it_names() {
 #[test]
 fn who_is_dropped_may_have_held_more_than_is_held_by_now() {
     let hub = hub(1);
-    let slow = [(); 2].map(|()| hub.subscriber(NoSocket, &Number));
+    let slow = [(); 2].map(|()| hub.subscriber(NoSocket, &Number, peer()));
     slow.iter().for_each(|slow| slow.connection().set_outside_bytes(100));
     hub.outbound.change(150, 0);
     assert_eq!(hub.shed(10), 1);

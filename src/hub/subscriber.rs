@@ -16,6 +16,7 @@ use crate::hub::connection::{Connection, Dead, Written};
 use crate::hub::entry::{Cursor, Mark, Message};
 use crate::hub::gaps::Gaps;
 use crate::hub::members::{self, SlotId};
+use crate::hub::peer::Peer;
 use crate::hub::shard::Shard;
 use crate::message::{Position, Seq};
 use crate::name::{Pattern, UserId};
@@ -35,6 +36,7 @@ pub struct Subscriber {
     shard: Arc<Shard>,
     slot: SlotId,
     connection: Arc<Connection>,
+    peer: Arc<Peer>,
     user: Option<UserId>,
     subscriptions: Vec<Subscription>,
     /// `None` while live.
@@ -80,15 +82,16 @@ pub struct Pulled {
 }
 
 impl Subscriber {
-    pub(super) fn new(hub: Arc<Hub>, connection: Arc<Connection>, encoder: &'static dyn Encoder) -> Self {
+    pub(super) fn new(hub: Arc<Hub>, connection: Arc<Connection>, encoder: &'static dyn Encoder, peer: Peer) -> Self {
+        let peer = Arc::new(peer);
         let shard = hub.next_shard();
         let has_socket = connection.has_socket();
-        let slot = shard.state().members.insert(connection.clone(), has_socket, encoder);
+        let slot = shard.state().members.insert(connection.clone(), peer.clone(), has_socket, encoder);
         let head = hub.head();
         connection.note_position(head.seq);
         let cursor = Some(head);
         let (user, subscriptions, replay) = (None, Vec::new(), None);
-        Self { hub, shard, slot, connection, user, subscriptions, cursor, told: head.seq, replay }
+        Self { hub, shard, slot, connection, peer, user, subscriptions, cursor, told: head.seq, replay }
     }
 
     /// Says who the subscriber is; before its first subscription. Whoever was let in by an older configuration has to
@@ -101,6 +104,11 @@ impl Subscriber {
     /// The part that is shared with the shard.
     pub fn connection(&self) -> &Arc<Connection> {
         &self.connection
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> &Arc<Peer> {
+        &self.peer
     }
 
     /// What is subscribed.

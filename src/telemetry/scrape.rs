@@ -187,7 +187,9 @@ fn subscriptions<'t>(live: &Live, topics: &[&'t Topic]) -> BTreeMap<&'t str, usi
     let declared = topics.iter().map(|topic| topic.name.as_str());
     let mut counts: BTreeMap<&str, usize> = declared.chain([""]).map(|name| (name, 0)).collect();
     let mut wanted: HashMap<Pattern, usize> = HashMap::new();
-    live.hub.each_subscription(|pattern| *wanted.entry(pattern).or_default() += 1);
+    live.hub.each_member(|member| {
+        member.subscriptions.into_iter().for_each(|pattern| *wanted.entry(pattern).or_default() += 1);
+    });
     for (pattern, n) in wanted {
         let topic = live.hub.containing(&pattern);
         let name = topic.as_ref().map_or("", |topic| topic.name.as_str());

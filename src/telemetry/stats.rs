@@ -27,6 +27,7 @@ pub enum Route {
     Ready,
     Metrics,
     Config,
+    Connections,
     Reload,
 }
 
@@ -46,6 +47,7 @@ const ROUTES: [&str; Route::Reload as usize + 1] = [
     "ready",
     "metrics",
     "config",
+    "connections",
     "reload",
 ];
 

@@ -107,7 +107,7 @@ impl Task {
     }
 
     fn refuse(&mut self, id: Option<CommandId>, refusal: Refusal) -> Result<(), Ending> {
-        debug!(connection = %self.id, problem = refusal.slug(), "a command was refused");
+        debug!(connection = %self.peer.connection, problem = refusal.slug(), "a command was refused");
         let refusal = match refusal {
             // A header is no use to a connection that is open.
             Refusal::Anonymous { topics, .. } => Refusal::Anonymous { topics, open: true },
@@ -122,15 +122,15 @@ impl Task {
         principal: &Principal,
         refusal: Refusal,
     ) -> Result<(), Ending> {
-        evaluate::refused(&self.live, principal, self.peer, Some(self.id), &refusal);
+        evaluate::refused(&self.live, principal, self.peer.address, Some(self.peer.connection), &refusal);
         self.refuse(id, refusal)
     }
 
     async fn authenticate(&mut self, id: Option<CommandId>, token: &SecretString) -> Result<(), Ending> {
         let snapshot = self.live.snapshot();
-        match identify(&snapshot, &self.live.failures, Some(token.expose_secret()), self.peer).await {
+        match identify(&snapshot, &self.live.failures, Some(token.expose_secret()), self.peer.address).await {
             Ok(principal) => {
-                debug!(connection = %self.id, principal = principal.name(), "a WebSocket has said who it is");
+                debug!(connection = %self.peer.connection, principal = principal.name(), "a WebSocket has said who it is");
                 self.become_principal(principal)?;
                 self.tell(&Notice::Ok { id, message: None })
             }
@@ -159,7 +159,7 @@ impl Task {
             let what = "the list of what waits for its `synced`";
             return self.refuse_subscription(id, principal, Refusal::TooMany { what, limit: "subscriptions", most });
         }
-        debug!(connection = %self.id, topics = ?list, "subscribed");
+        debug!(connection = %self.peer.connection, topics = ?list, "subscribed");
         let head = self.subscriber.subscribe(list);
         self.subscriber.tell_synced(head, id.clone());
         // Told now that no shard can write before it what is subscribed, in one write with what comes first.
@@ -172,7 +172,7 @@ impl Task {
         if let Some(other) = patterns.iter().find(|pattern| !standing.contains(pattern)) {
             return self.refuse(id, Refusal::BadRequest(format!("not subscribed to `{other}`")));
         }
-        debug!(connection = %self.id, topics = ?patterns, "unsubscribed");
+        debug!(connection = %self.peer.connection, topics = ?patterns, "unsubscribed");
         self.subscriber.unsubscribe(patterns);
         self.tell(&Notice::Ok { id, message: None })
     }
@@ -183,7 +183,7 @@ impl Task {
         if let Err(refusal) = may_subscribe(snapshot, principal, patterns.iter(), fits) {
             return self.refuse_subscription(None, principal, refusal);
         }
-        debug!(connection = %self.id, topics = ?patterns, "subscribed to these alone");
+        debug!(connection = %self.peer.connection, topics = ?patterns, "subscribed to these alone");
         let (gone, new) = {
             let asked: HashSet<&Pattern> = patterns.iter().collect();
             let standing: HashSet<&Pattern> = self.subscriber.subscriptions().collect();
@@ -208,7 +208,7 @@ impl Task {
         (command, at): (&[u8], usize),
     ) -> Result<(), Ending> {
         let publication = Publication { topic, user: None, body: Bytes::from(String::from(body)), key: None };
-        let publisher = Publisher { principal, peer: self.peer };
+        let publisher = Publisher { principal, peer: self.peer.address };
         match ingest::publish(&self.live, snapshot, publisher, &publication).await {
             Ok(message) => self.tell(&Notice::Ok { id, message: Some(message) }),
             Err(refusal) => {

@@ -66,8 +66,8 @@ impl Task {
         };
         self.live.stats.websockets_ended.count(by, code);
         info!(
-            connection = %self.id,
-            peer = %self.peer,
+            connection = %self.peer.connection,
+            peer = %self.peer.address,
             principal = self.principal.as_ref().map_or("unauthenticated", |p| p.name()),
             code,
             reason,

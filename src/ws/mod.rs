@@ -17,6 +17,7 @@ use secrecy::ExposeSecret;
 
 use crate::close::Close;
 use crate::hub::connection::Io;
+use crate::hub::peer::{Kind, Peer};
 use crate::identify::identify;
 use crate::live::Live;
 use crate::ws::opening::{Opening, Upgraded};
@@ -32,13 +33,13 @@ pub async fn open(live: Arc<Live>, upgraded: Upgraded<impl Io + 'static>, openin
     } else {
         Box::pin(who(&live, &opening)).await
     };
-    let subscriber = live.hub.subscriber(upgraded.socket, opening.protocol);
+    let subscriber = live.hub.subscriber(upgraded.socket, opening.protocol, Peer::new(Kind::WebSocket, opening.peer));
     subscriber.hold_back(upgraded.answer);
     if live.drain.has_begun() {
         // Too late for the word that went to everybody.
         subscriber.connection().end(Close::Draining);
     }
-    let mut task = Box::new(Task::new(live, subscriber, opening.protocol, opening.peer, opening.permit));
+    let mut task = Box::new(Task::new(live, subscriber, opening.protocol, opening.permit));
     if let Err(ending) = task.begin(caller, &upgraded.head) {
         task.end(ending).await;
         return None;

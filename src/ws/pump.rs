@@ -47,7 +47,7 @@ impl Task {
             Ok(Some(pulled)) => pulled,
             Ok(None) => return Ok(true),
             Err(error) => {
-                error!(connection = %self.id, ?error, "the store could not be read");
+                error!(connection = %self.peer.connection, ?error, "the store could not be read");
                 return Err(Close::Internal.into());
             }
         };

@@ -6,7 +6,6 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,13 +14,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::debug;
-use uuid::Uuid;
 
 use crate::close::Close;
 use crate::connections::Permit;
 use crate::frame::inbound::{Inbound, Item};
 use crate::frame::{self, Opcode};
 use crate::hub::connection::{Dead, Written};
+use crate::hub::peer::Peer;
 use crate::hub::subscriber::Subscriber;
 use crate::live::Live;
 use crate::notice::Notice;
@@ -64,8 +63,7 @@ pub struct Task {
     /// The first message may still be `auth`.
     pub(super) may_authenticate: bool,
     pub(super) malformed: u8,
-    pub(super) peer: IpAddr,
-    pub(super) id: Uuid,
+    pub(super) peer: Arc<Peer>,
     inbound: Inbound,
     /// What was read and not carried out yet.
     pub(super) arrived: VecDeque<Arrived>,
@@ -108,7 +106,6 @@ impl Task {
         live: Arc<Live>,
         subscriber: Subscriber,
         protocol: &'static dyn Protocol,
-        peer: IpAddr,
         permit: Permit,
     ) -> Self {
         let limits = &live.snapshot().config.limits;
@@ -119,6 +116,7 @@ impl Task {
             },
             vitals: Vitals::new(live.hub.clock()),
             live,
+            peer: subscriber.peer().clone(),
             subscriber,
             protocol,
             principal: None,
@@ -126,8 +124,6 @@ impl Task {
             generation: 0,
             may_authenticate: true,
             malformed: 0,
-            peer,
-            id: Uuid::new_v4(),
             arrived: VecDeque::new(),
             reply: Reply::Sent,
             deaf: false,
@@ -148,7 +144,7 @@ impl Task {
         let snapshot = self.live.snapshot();
         let limits = &snapshot.config.limits;
         let hello = Notice::Hello {
-            connection: self.id,
+            connection: self.peer.connection,
             frame: limits.frame,
             subscriptions: limits.subscriptions,
             commands: limits.commands,
@@ -164,13 +160,16 @@ impl Task {
                 self.principal = Some(snapshot.anonymous.clone());
             }
             Caller::Unknown => {
-                let place =
-                    self.live.unauthenticated.enter(limits.unauthenticated, self.peer, self.subscriber.connection());
+                let place = self.live.unauthenticated.enter(
+                    limits.unauthenticated,
+                    self.peer.address,
+                    self.subscriber.connection(),
+                );
                 self.vitals.place = Some(Box::new(place.ok_or(Close::OverCapacity)?));
             }
         }
         let principal = self.principal.as_ref().map_or("unauthenticated", |principal| principal.name());
-        debug!(connection = %self.id, peer = %self.peer, principal, protocol = self.protocol.name(), "a WebSocket has begun");
+        debug!(connection = %self.peer.connection, peer = %self.peer.address, principal, protocol = self.protocol.name(), "a WebSocket has begun");
         self.tell(&hello)?;
         self.take_up()?;
         self.parse(&mut head.to_vec());
@@ -289,7 +288,7 @@ impl Task {
                     Poll::Ready(Ok(()))
                 }
                 Err(error) => {
-                    debug!(connection = %self.id, %error, "a socket could not be read");
+                    debug!(connection = %self.peer.connection, %error, "a socket could not be read");
                     Poll::Ready(Err(Dead.into()))
                 }
             }

@@ -3,16 +3,17 @@
 use relay::assemble::build;
 use relay::config::model::TokenConfig;
 use relay::name::Pattern;
+use relay::protocol::relay_v1::RelayV1;
 use relay::reloads::{Outcome, Report, Trigger};
 use relay::time::Time;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::event_stream::EventStream;
 use crate::logs::{lines, log_everything};
 use crate::peer::Answer;
-use crate::rig::{Rig, call, grants, snapshot, token, until};
+use crate::rig::{Rig, call, grants, snapshot, somebody, token, until};
 
 async fn get(rig: &Rig, path: &str) -> Answer {
     call(rig.admin, &format!("GET {path} HTTP/1.1\r\n"), "").await
@@ -286,4 +287,71 @@ async fn what_is_delivered_is_counted_and_who_has_left_is_not_behind() {
     for (line, expected) in [("relay_delivered_total{topic=\"cats\"}", 3.0), ("relay_subscribers_behind", 0.0)] {
         assert_eq!(value(&text, line), Some(expected), "{line} in\n{text}");
     }
+}
+
+#[tokio::test]
+async fn who_is_subscribed_to_what_and_how_far_behind_is_shown() {
+    let rig = Rig::start(|config| config.tokens.push(token("shop", &[], &["cats"], &["*"]))).await;
+    let url = format!("ws://{}/ws", rig.public);
+    let mut peer = crate::subscriber::Subscriber::connect(&url, &[("authorization", "Bearer secret-all")]).await;
+    let hello = peer.json().await;
+    peer.send(r#"{"type":"subscribe","id":1,"topics":["cats","orders.*"]}"#).await;
+    while peer.json().await["type"] != "synced" {}
+    let registered = rig.post("/register", "secret-shop", r#"{"user_id":"ann","topics":["cats"]}"#).await.json();
+    let stream = TcpStream::connect(rig.public).await.expect("the server listens");
+    let path = format!("/events/{}", registered["id"].as_str().expect("an id"));
+    let mut stream = EventStream::open(stream, &path, "").await;
+    assert_eq!(stream.event().await.name, "synced");
+    let stranger = crate::subscriber::Subscriber::open(rig.public).await;
+    // One that does not read: its socket takes 64 bytes.
+    let (near, _far) = tokio::io::duplex(64);
+    let mut slow = rig.live.hub.subscriber(near, &RelayV1, somebody());
+    slow.reply(&[b'x'; 1_000]);
+    for n in 1..=3 {
+        assert_eq!(rig.post("/publish/cats", "secret-all", &n.to_string()).await.status, 200);
+        assert_eq!(peer.payload().await, n);
+        stream.expect("message").await;
+    }
+    let ask = async |query: &str| get(&rig, &format!("/connections{query}")).await;
+    let names = async |query: &str| {
+        let answer = ask(query).await.json();
+        let one = |one: &Value| format!("{} {}", one["kind"].as_str().unwrap(), one["principal"].as_str().unwrap());
+        let mut names: Vec<_> = answer["connections"].as_array().expect("a list").iter().map(one).collect();
+        names.sort();
+        (answer["total"].as_u64().expect("a number"), names.join(", "))
+    };
+    let all = ask("").await.json();
+    let first = &all["connections"][0];
+    assert_eq!((&first["behind"], &first["principal"]), (&json!(3), &json!("unauthenticated")), "{all}");
+    assert!(first["held_bytes"].as_u64().is_some_and(|held| held >= 936), "{all}");
+    let mut shown = ask("?principal=all").await.json()["connections"][0].take();
+    assert!(shown["since"].take().as_str().is_some_and(|since| since.starts_with("20") && since.ends_with('Z')));
+    let expected = json!({
+        "connection": hello["connection"], "kind": "websocket", "peer": "127.0.0.1", "since": null, "principal": "all",
+        "user": null, "topics": ["cats", "orders.*"], "subscriptions": 2, "behind": 0, "held_bytes": 0,
+    });
+    assert_eq!(shown, expected);
+    for (query, total, who) in [
+        ("", 4, "stream shop, websocket all, websocket unauthenticated, websocket unauthenticated"),
+        ("?limit=1", 4, "websocket unauthenticated"),
+        ("?topic=cats", 2, "stream shop, websocket all"),
+        ("?topic=orders.eu", 1, "websocket all"),
+        ("?topic=*.eu", 1, "websocket all"),
+        ("?user=ann", 1, "stream shop"),
+        ("?user=ann&topic=orders.eu", 0, ""),
+        ("?principal=unauthenticated&limit=1000", 2, "websocket unauthenticated, websocket unauthenticated"),
+    ] {
+        assert_eq!(names(query).await, (total, who.to_owned()), "{query}");
+    }
+    for (query, detail) in [
+        ("?topics=cats", "unknown parameter `topics`: this call takes `topic`, `principal`, `user`, `limit`"),
+        ("?topic=a..b", "`a..b` is not a topic: a name or a segment of it is empty"),
+        ("?limit=0", "the parameter `limit` must be a whole number from 1 to 1000"),
+    ] {
+        let answer = ask(query).await;
+        assert_eq!((answer.status, answer.json()["detail"].as_str()), (400, Some(detail)), "{query}");
+    }
+    drop((peer, stream, stranger, slow));
+    until("they have gone", || rig.live.hub.connections().is_empty()).await;
+    assert_eq!(ask("").await.json(), json!({"total": 0, "connections": []}));
 }

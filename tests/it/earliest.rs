@@ -16,6 +16,8 @@ use relay::protocol::relay_v1::RelayV1;
 use relay::schema::Payload;
 use relay::store::KINDS;
 
+use crate::rig::somebody;
+
 /// Messages and gaps, as seqs.
 #[derive(Debug, PartialEq)]
 enum Told {
@@ -66,7 +68,7 @@ async fn what_goes_between_the_subscribe_and_its_first_page_is_told() {
         let store = (kind.build)();
         let (declared, hub) = hub(&store, 1);
         publish(&store, 5).await;
-        let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
+        let mut subscriber = hub.subscriber(NoSocket, &RelayV1, somebody());
         let head = subscriber.subscribe(vec![(declared, After::Earliest)]);
         subscriber.tell_synced(head, None);
         publish(&store, 8).await;
@@ -90,7 +92,7 @@ async fn what_goes_while_it_is_being_read_is_told_as_lag() {
         let store = (kind.build)();
         let (topic, hub) = hub(&store, 400);
         publish(&store, 500).await;
-        let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
+        let mut subscriber = hub.subscriber(NoSocket, &RelayV1, somebody());
         let position = Position { epoch: hub.epoch(), seq: 10 };
         subscriber.subscribe(vec![(topic, After::Position(position))]);
         // The gap is shown, and is not sent yet: the next page shows it again.
@@ -118,7 +120,7 @@ async fn what_was_gone_when_it_was_asked_for_is_no_lag_of_who_came_before_the_fi
         for (after, before) in [(None, None), (Some(2), Some(Told::Gap(2, 5, GapReason::Retention)))] {
             let store = (kind.build)();
             let (topic, hub) = hub(&store, 4);
-            let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
+            let mut subscriber = hub.subscriber(NoSocket, &RelayV1, somebody());
             publish(&store, 9).await;
             let position = |seq| After::Position(Position { epoch: hub.epoch(), seq });
             let after = after.map_or(After::Earliest, position);
@@ -136,7 +138,7 @@ async fn what_goes_behind_a_window_that_had_it_all_is_lag() {
     for kind in KINDS {
         let store = (kind.build)();
         let (topic, hub) = hub(&store, 1);
-        let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
+        let mut subscriber = hub.subscriber(NoSocket, &RelayV1, somebody());
         publish(&store, 2).await;
         subscriber.subscribe(vec![(topic, After::Earliest)]);
         let pulled = subscriber.pull().await.expect("memory can be read").expect("the window has it");

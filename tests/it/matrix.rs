@@ -116,6 +116,7 @@ const WAYS: &[(&str, Way)] = &[
     ("reload", Way::Post("/reload", "{}")),
     ("admin metrics", Way::Admin("GET /metrics")),
     ("admin config", Way::Admin("GET /config")),
+    ("admin connections", Way::Admin("GET /connections")),
     ("admin history cats", Way::Admin("GET /history/cats")),
     ("admin events cats", Way::Admin("GET /events?topic=cats")),
     ("admin topics", Way::Admin("GET /topics")),

@@ -15,7 +15,7 @@ use tokio_tungstenite::client_async;
 
 use crate::event_stream::EventStream;
 use crate::peer::Peer;
-use crate::rig::{Rig, grants, snapshot, until};
+use crate::rig::{Rig, grants, snapshot, somebody, until};
 use crate::subscriber::Subscriber;
 
 const BUDGET: usize = 2 << 20;
@@ -193,7 +193,7 @@ async fn what_came_of_a_publish_is_told_however_little_room_there_is() {
     let rig = start().await;
     let mut peer = publish_a_list(&rig, "1").await;
     let (slow, _far) = duplex(64);
-    let mut subscriber = rig.live.hub.subscriber(slow, &RelayV1);
+    let mut subscriber = rig.live.hub.subscriber(slow, &RelayV1, somebody());
     subscriber.reply(&[b'x'; 1_000]);
     until("a slow reader is dropped for it", || subscriber.connection().ending() == Some(Close::Shed)).await;
     assert_eq!(rig.live.hub.outbound.dropped.get(), 1, "the answer is not counted as dropped");
@@ -221,7 +221,7 @@ async fn of_those_at_one_message_whoever_takes_nothing_goes_first() {
     let mut pairs = Vec::new();
     for _ in 0..3 {
         let (near, far) = duplex(64);
-        let mut subscriber = hub.subscriber(near, &RelayV1);
+        let mut subscriber = hub.subscriber(near, &RelayV1, somebody());
         subscriber.reply(&[b'x'; 1_000]);
         pairs.push((subscriber, far));
     }
@@ -241,7 +241,7 @@ async fn who_is_the_furthest_behind_goes_first() {
     let (hub, mut cx) = (&rig.live.hub, Context::from_waker(Waker::noop()));
     let stand = || {
         let (near, far) = duplex(64);
-        let mut subscriber = hub.subscriber(near, &RelayV1);
+        let mut subscriber = hub.subscriber(near, &RelayV1, somebody());
         subscriber.reply(&[b'x'; 1_000]);
         (subscriber, far)
     };
@@ -268,7 +268,7 @@ async fn an_answer_that_can_be_asked_for_again_is_cut_before_a_subscriber_is_dro
     .await;
     assert_eq!(rig.post("/publish/cats", "", "1").await.status, 200);
     let (slow, _far) = duplex(64);
-    let mut subscriber = rig.live.hub.subscriber(slow, &RelayV1);
+    let mut subscriber = rig.live.hub.subscriber(slow, &RelayV1, somebody());
     subscriber.reply(&[b'x'; 1_000]);
     let body = format!("\"{}\"", "x".repeat(200 << 10));
     for _ in 0..4 {

@@ -61,7 +61,8 @@ async fn what_is_refused_at_the_door_counts_as_what_it_asked_for() {
         ("/ready", "ready"),
         ("/metrics", "none"),
     ];
-    let admin = [("/metrics", "metrics"), ("/config", "config"), ("/reload", "reload")];
+    let admin =
+        [("/metrics", "metrics"), ("/config", "config"), ("/connections", "connections"), ("/reload", "reload")];
     let all = paths.map(|row| (rig.public, row)).into_iter().chain(admin.map(|row| (rig.admin, row)));
     for (address, (path, route)) in all {
         let answer = call(address, &format!("GET {path} HTTP/1.1\r\nOrigin: https://evil.example\r\n"), "").await;

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 
 use crate::peer::Peer;
 use crate::program::{Place, Relay};
+use crate::rig::somebody;
 use crate::subscriber::Subscriber;
 
 const MESSAGES: usize = 200;
@@ -76,7 +77,7 @@ async fn what_is_remembered_of_gaps_counts_as_what_a_slow_reader_holds_and_goes_
     let rules = Retention { count: 1, bytes: 1_000, age, declared: family.clone(), topics: TOPICS };
     store.retain([(family, rules)].into_iter().collect::<Directory<_>>());
     let hub = Hub::new(store.clone(), Size { window: 0, ..Size::default() }, Directory::default());
-    let mut subscriber = hub.subscriber(NoSocket, &RelayV1);
+    let mut subscriber = hub.subscriber(NoSocket, &RelayV1, somebody());
     subscriber.subscribe(vec![(Pattern::parse("f.*").expect("a pattern"), After::Live)]);
     for _ in 0..3 {
         append(&store, TOPICS).await;

@@ -20,7 +20,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::rig::{Rig, snapshot, until};
+use crate::rig::{Rig, snapshot, somebody, until};
 use crate::subscriber::Subscriber;
 
 const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
@@ -171,7 +171,7 @@ async fn being_served_by_the_shard_again_is_no_sign_of_life() {
     tokio::time::sleep(Duration::from_millis(5)).await;
     assert_eq!(rig.post("/publish/cats", "secret-all", "1").await.status, 200);
     assert_eq!(other.payload().await, 1);
-    let mut silent = rig.live.hub.subscriber(NoSocket, &RelayV1);
+    let mut silent = rig.live.hub.subscriber(NoSocket, &RelayV1, somebody());
     assert!(silent.pull().await.expect("memory can be read").is_none());
     assert!(silent.join() && silent.is_live());
     assert_eq!(silent.connection().progress(), 0);
@@ -215,7 +215,7 @@ async fn write_stall_begins_when_something_is_left_unsent() {
 #[tokio::test]
 async fn write_stall_begins_when_an_answer_is_held_back() {
     let live = build::live(snapshot(|_| {}), 1);
-    let subscriber = live.hub.subscriber(NoSocket, &RelayV1);
+    let subscriber = live.hub.subscriber(NoSocket, &RelayV1, somebody());
     tokio::time::sleep(Duration::from_millis(20)).await;
     let now = live.hub.clock();
     subscriber.hold_back(*b"ok");

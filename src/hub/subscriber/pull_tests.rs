@@ -1,7 +1,7 @@
 use futures::FutureExt;
 
 use crate::hub::connection::NoSocket;
-use crate::hub::rig::{Number, append, hub};
+use crate::hub::rig::{Number, append, hub, peer};
 use crate::hub::subscriber::Item;
 use crate::name::Pattern;
 use crate::notice::After;
@@ -12,7 +12,7 @@ use crate::stopwatch::Stopwatch;
 fn a_page_for_many_subscriptions_does_not_cost_as_many_comparisons_for_each_message() {
     let took = |messages: usize| {
         let hub = hub(1);
-        let mut subscriber = hub.subscriber(NoSocket, &Number);
+        let mut subscriber = hub.subscriber(NoSocket, &Number, peer());
         let pattern = |n: usize| Pattern::parse(&format!("t{n}")).expect("a name");
         subscriber.subscribe((0..9_000).map(|n| (pattern(n), After::Live)).collect());
         let topics: Vec<_> = (0..messages).map(|n| if n % 2 == 0 { "t8999" } else { "other" }).collect();
@@ -34,7 +34,7 @@ fn a_page_for_many_subscriptions_does_not_cost_as_many_comparisons_for_each_mess
 fn of_many_subscriptions_none_begins_with_the_message_before_it() {
     for subscriptions in [1, 1_000] {
         let hub = hub(1);
-        let mut subscriber = hub.subscriber(NoSocket, &Number);
+        let mut subscriber = hub.subscriber(NoSocket, &Number, peer());
         append(&hub, &["t0"; 40]);
         let pattern = |n: usize| Pattern::parse(&format!("t{n}")).expect("a name");
         subscriber.subscribe((0..subscriptions).map(|n| (pattern(n), After::Live)).collect());

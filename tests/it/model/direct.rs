@@ -18,6 +18,7 @@ use serde_json::Value;
 use tokio::io::duplex;
 
 use crate::model::wire::WebSocket;
+use crate::rig::somebody;
 
 /// See the module's documentation.
 pub struct Direct {
@@ -40,7 +41,7 @@ impl Direct {
         let secret = format!("secret-u{user}");
         let principal = live.snapshot().auth.authenticate(&secret, Time::now()).await.expect("a known user");
         let (near, far) = duplex(buffer);
-        let mut subscriber = live.hub.subscriber(far, &RelayV1);
+        let mut subscriber = live.hub.subscriber(far, &RelayV1, somebody());
         subscriber.identify(&principal);
         let peer = WebSocket::new(Box::new(near));
         Self { live: live.clone(), principal, subscriber, doing: Doing::Nothing, peer }
