@@ -126,11 +126,10 @@ impl From<&Refusal> for Close {
             Refusal::Forbidden { .. }
             | Refusal::ForbiddenUser { .. }
             | Refusal::OriginDenied { .. }
-            | Refusal::UnknownTopic { .. }
-            | Refusal::MistypedTopic { .. } => Self::Forbidden,
-            Refusal::RateLimited { limit, .. } => Self::RateLimited(*limit),
+            | Refusal::UnknownTopic { .. } => Self::Forbidden,
+            Refusal::RateLimited(limit) => Self::RateLimited(*limit),
             Refusal::Overloaded { .. } => Self::OverCapacity,
-            Refusal::Draining { .. } => Self::Draining,
+            Refusal::Draining => Self::Draining,
             Refusal::Internal { .. } => Self::Internal,
             Refusal::Batch(items) => items.first().map_or(Self::Malformed, |(_, first)| first.into()),
             _ => Self::Malformed,

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tracing::error;
 
 use crate::close::Close;
 use crate::config::model::OnLag;
 use crate::hub::batch::Batch;
 use crate::hub::entry::Mark;
-use crate::hub::subscriber::{Item, Pulled};
+use crate::hub::subscriber::{Item, Pulled, Subscriber};
 use crate::live::Live;
 use crate::name::Pattern;
 use crate::notice::{GapReason, Notice};
@@ -21,8 +22,6 @@ pub enum Step {
     Send(Frames),
     /// A reload took effect where the cursor stands: evaluate what is subscribed, and settle that one item.
     Evaluate(Arc<Mark>),
-    /// What comes next cannot be told.
-    End(Close),
 }
 
 /// What was pulled, as far as it can be sent in one write.
@@ -35,19 +34,46 @@ pub struct Frames {
     pub sendable: usize,
 }
 
+/// What comes next for a subscriber that is not live, encoded up to `most` bytes or one message; `None` when nothing does.
+/// To be settled by [`settle`].
+///
+/// # Errors
+/// How to close it: the store could not be read, or what comes next cannot be told.
+pub async fn next(
+    live: &Live,
+    subscriber: &mut Subscriber,
+    encoder: &dyn Encoder,
+    most: usize,
+) -> Result<Option<(Step, Pulled)>, Close> {
+    let pulled = subscriber.pull().await.map_err(|error| {
+        error!(connection = %subscriber.peer().connection, ?error, "the store could not be read");
+        Close::Internal
+    })?;
+    pulled.map(|pulled| Ok((Step::new(live, encoder, &pulled, most)?, pulled))).transpose()
+}
+
+/// The first `sent` items of what was pulled have been sent.
+pub fn settle(live: &Live, subscriber: &mut Subscriber, pulled: Pulled, sent: usize) {
+    count(live, &pulled, sent);
+    subscriber.settle(pulled, sent);
+}
+
 impl Step {
     /// Encodes items until there are `most` bytes of them, or something else must be done.
-    pub fn new(live: &Live, encoder: &dyn Encoder, pulled: &Pulled, most: usize) -> Self {
+    ///
+    /// # Errors
+    /// How to close it, where what comes next cannot be told.
+    pub fn new(live: &Live, encoder: &dyn Encoder, pulled: &Pulled, most: usize) -> Result<Self, Close> {
         let mut frames = Frames::default();
         let mut size = 0;
         for (item, _) in &pulled.items {
             let bytes = match item {
                 Item::Message(message) => Some(message.encoded(encoder, live.hub.epoch()).clone()),
-                Item::Mark(mark) if frames.sendable == 0 => return Self::Evaluate(mark.clone()),
+                Item::Mark(mark) if frames.sendable == 0 => return Ok(Self::Evaluate(mark.clone())),
                 Item::Mark(_) => break,
                 Item::Notice(notice) => match tellable(&live.snapshot(), encoder, notice) {
                     Ok(bytes) => bytes,
-                    Err(close) if frames.sendable == 0 => return Self::End(close),
+                    Err(close) if frames.sendable == 0 => return Err(close),
                     Err(_) => break,
                 },
             };
@@ -61,7 +87,7 @@ impl Step {
                 frames.items_behind.push(frames.sendable);
             }
         }
-        Self::Send(frames)
+        Ok(Self::Send(frames))
     }
 }
 
@@ -97,7 +123,7 @@ fn leaves_on_lag(snapshot: &Snapshot, topics: &Pattern) -> bool {
 }
 
 /// Counts the first `sent` items as delivered.
-pub fn count(live: &Live, pulled: &Pulled, sent: usize) {
+fn count(live: &Live, pulled: &Pulled, sent: usize) {
     for (item, _) in &pulled.items[..sent] {
         match item {
             Item::Message(message) => {

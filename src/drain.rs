@@ -85,8 +85,8 @@ impl Drain {
     }
 
     /// Counts a request that the drain lets finish before it ends the subscribers, until what it answers is dropped.
-    pub fn hold(&self) -> Held {
-        Held { _token: self.requests.token() }
+    pub fn hold(&self) -> TaskTrackerToken {
+        self.requests.token()
     }
 
     /// Waits until no such request is left, at most so long.
@@ -104,11 +104,6 @@ impl Drain {
         }
         tasks
     }
-}
-
-/// See [`Drain::hold`].
-pub struct Held {
-    _token: TaskTrackerToken,
 }
 
 #[derive(Default)]

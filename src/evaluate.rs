@@ -49,12 +49,10 @@ pub fn refused(live: &Live, principal: &Principal, peer: IpAddr, connection: Opt
     live.stats.subscribe_refused.count(refusal);
     let topic = match refusal {
         Refusal::Anonymous { topics, .. } | Refusal::Forbidden { topics, .. } => topics.as_str(),
-        Refusal::UnknownTopic { topic } | Refusal::MistypedTopic { topic, .. } => topic,
+        Refusal::UnknownTopic { topic, .. } => topic,
         _ => "",
     };
-    // An anonymous caller is nobody where a credential was needed.
-    let is_nobody = principal.token.is_none() && refusal.status() == 401;
-    let principal = if is_nobody { "unauthenticated" } else { principal.name() };
+    let principal = refusal.caller(Some(principal));
     let connection = connection.map(field::display);
     info!(problem = refusal.slug(), topic, principal, %peer, connection, "a subscription was refused");
 }
@@ -66,10 +64,8 @@ pub fn undeclared(snapshot: &Snapshot, principal: &Principal, action: Action, to
     // A reload may have declared it since it was refused.
     let others = names.filter(|name| name.is_exact() && name.as_str() != topic);
     let usable = others.filter(|name| authorize(principal, action, name));
-    match nearest(&topic, usable.map(Pattern::as_str)) {
-        Some(near) => Refusal::MistypedTopic { topic, near },
-        None => Refusal::UnknownTopic { topic },
-    }
+    let near = nearest(&topic, usable.map(Pattern::as_str));
+    Refusal::UnknownTopic { topic, near }
 }
 
 /// Why a subscription cannot go on under this configuration, if so.
@@ -125,8 +121,7 @@ pub fn renew(
 ) -> Result<Arc<Principal>, Close> {
     match registration {
         Some(registration) => registration.principal(snapshot, Time::now()),
-        None if principal.token.is_some() => snapshot.auth.renew(principal).ok_or(Close::TokenRevoked),
-        None => Ok(snapshot.anonymous.clone()),
+        None => snapshot.renew(principal).ok_or(Close::TokenRevoked),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::counter::Counter;
 use crate::plugin::AuthError;
 use crate::principal::Principal;
 use crate::problem::{Rate, Refusal};
-use crate::rates::{PerSecond, limited, network};
+use crate::rates::{PerSecond, network};
 use crate::snapshot::Snapshot;
 use crate::time::Time;
 
@@ -33,18 +33,16 @@ pub async fn identify(
     let (now, limit) = (Instant::now(), snapshot.config.limits.auth_failures);
     // All services of this machine share its loopback address: one that has a wrong token must not keep the others out.
     if !peer.is_loopback() && failures.of(peer, now) >= limit {
-        return Err(limited(Rate::AuthFailures));
+        return Err(Refusal::RateLimited(Rate::AuthFailures));
     }
     snapshot.auth.authenticate(bearer, Time::now()).await.map_err(|error| {
         let (reason, token, refusal) = match error {
-            AuthError::Unknown if bearer.is_empty() => {
-                (Reason::NoBearer, None, Refusal::Unauthenticated { wrong: true })
-            }
+            AuthError::Unknown if bearer.is_empty() => (Reason::NoBearer, None, Refusal::NotBearer),
             AuthError::Unknown => (Reason::Unknown, None, Refusal::Unauthenticated { wrong: true }),
             AuthError::Expired(token) => (Reason::Expired, Some(token), Refusal::TokenExpired),
         };
         if failures.count(peer, reason, now) > limit {
-            return limited(Rate::AuthFailures);
+            return Refusal::RateLimited(Rate::AuthFailures);
         }
         warn!(%peer, reason = REASONS[reason as usize], token = token.as_deref(), "a credential was refused");
         refusal

@@ -116,9 +116,7 @@ pub fn refused_early(
 /// The one log line of a refused publish.
 fn log_refused(topic: Option<&TopicName>, principal: Option<&Principal>, peer: IpAddr, refusal: &Refusal) {
     let topic = topic.map_or("", TopicName::as_str);
-    // An anonymous caller is nobody where a credential was needed.
-    let known = principal.filter(|principal| principal.token.is_some() || refusal.status() != 401);
-    let principal = known.map_or("unauthenticated", Principal::name);
+    let principal = refusal.caller(principal);
     let items = match refusal {
         Refusal::Batch(items) => items.len(),
         _ => 1,
@@ -159,7 +157,7 @@ async fn publish_all<'l>(
         // While the ticket lives a reload waits before it marks its place in the log.
         let _ticket = match live.appending.enter(snapshot.generation).await {
             Entry::In(ticket) => ticket,
-            Entry::Sealed => return Err(Refusal::Draining { retry_after: Duration::from_secs(1) }),
+            Entry::Sealed => return Err(Refusal::Draining),
             Entry::Outdated => {
                 snapshot = live.snapshot();
                 judged = turn.take(|| judge_all(&snapshot, principal, publications))?;
@@ -236,7 +234,9 @@ pub async fn validate(
 /// Says what was meant by the topic of a single message. In a batch there may be very many to look for.
 pub fn meant(live: &Live, principal: &Principal, refusal: Refusal) -> Refusal {
     match refusal {
-        Refusal::UnknownTopic { topic } => evaluate::undeclared(&live.snapshot(), principal, Action::Publish, topic),
+        Refusal::UnknownTopic { topic, .. } => {
+            evaluate::undeclared(&live.snapshot(), principal, Action::Publish, topic)
+        }
         refusal => refusal,
     }
 }
@@ -297,17 +297,14 @@ fn timed<T>(fuse: &Fuse, budget: Duration, work: impl FnOnce() -> T) -> Result<(
 fn admit<'s>(snapshot: &'s Snapshot, principal: &Principal, topic: &TopicName) -> Result<&'s TopicRules, Refusal> {
     // A connection may have been let in under an earlier configuration: what was granted then and what is granted now
     // must both cover it. Not the present grants alone, for a registered connection may do less than its token.
-    let now = match principal.token {
-        Some(_) => snapshot.auth.renew(principal).ok_or(Refusal::Unauthenticated { wrong: true })?,
-        None => snapshot.anonymous.clone(),
-    };
+    let now = snapshot.renew(principal).ok_or(Refusal::Unauthenticated { wrong: true })?;
     let may = |principal: &Principal| authorize_topic(principal, Action::Publish, topic);
     // Mostly there is one for both.
     if !may(&now) || !(std::ptr::eq(principal, &*now) || may(principal)) {
         return Err(Refusal::denied(principal, Action::Publish, &Pattern::from(topic)));
     }
     let rules = snapshot.resolve(topic).map(|rules| &**rules);
-    rules.ok_or_else(|| Refusal::UnknownTopic { topic: topic.to_string() })
+    rules.ok_or_else(|| Refusal::UnknownTopic { topic: topic.to_string(), near: None })
 }
 
 impl Published<'_> {

@@ -102,6 +102,11 @@ impl Principal {
     pub fn name(&self) -> &str {
         self.token.as_deref().unwrap_or("anonymous")
     }
+
+    /// The name for logs of somebody who has perhaps not said yet who it is.
+    pub fn name_of(principal: Option<&Self>) -> &str {
+        principal.map_or("unauthenticated", Self::name)
+    }
 }
 
 /// Whether the principal may do this to every topic of the pattern: one grant must contain it whole.

@@ -101,13 +101,10 @@ pub enum Refusal {
         origin: String,
         listed: bool,
     },
+    /// `near`: what the caller may use and may have meant.
     UnknownTopic {
         topic: String,
-    },
-    /// `near`: what the caller may use and may have meant.
-    MistypedTopic {
-        topic: String,
-        near: String,
+        near: Option<String>,
     },
     NotFound,
     /// `admin`: which of the two listeners has it.
@@ -159,17 +156,12 @@ pub enum Refusal {
     },
     /// Items of a batch, by index; never empty. The first decides type and status.
     Batch(Vec<(usize, Refusal)>),
-    RateLimited {
-        limit: Rate,
-        retry_after: Duration,
-    },
+    RateLimited(Rate),
     Overloaded {
         what: &'static str,
         retry_after: Duration,
     },
-    Draining {
-        retry_after: Duration,
-    },
+    Draining,
     /// The id stands in the log beside the cause.
     Internal {
         id: String,
@@ -214,10 +206,8 @@ impl Refusal {
     /// Seconds after which trying again may help, for `Retry-After` (RFC 9110, section 10.2.3).
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::RateLimited { retry_after, .. }
-            | Self::Overloaded { retry_after, .. }
-            | Self::Draining { retry_after } => Some(seconds(*retry_after)),
-            Self::IdempotencyInFlight => Some(1),
+            Self::Overloaded { retry_after, .. } => Some(seconds(*retry_after)),
+            Self::RateLimited(_) | Self::Draining | Self::IdempotencyInFlight => Some(1),
             Self::Batch(items) => items.first().and_then(|(_, first)| first.retry_after()),
             _ => None,
         }
@@ -234,9 +224,7 @@ impl Refusal {
             Self::TokenExpired => ("token-expired", 401, "The token has expired"),
             Self::Forbidden { .. } | Self::ForbiddenUser { .. } => ("forbidden", 403, "The token does not allow this"),
             Self::OriginDenied { .. } => ("origin-denied", 403, "The page's origin is not allowed"),
-            Self::UnknownTopic { .. } | Self::MistypedTopic { .. } => {
-                ("unknown-topic", 404, "The topic is not declared")
-            }
+            Self::UnknownTopic { .. } => ("unknown-topic", 404, "The topic is not declared"),
             Self::NotFound | Self::OtherListener { .. } | Self::NoRegistration => ("not-found", 404, "Not found"),
             Self::MethodNotAllowed { .. } => ("method-not-allowed", 405, "The method is not allowed here"),
             Self::Timeout { .. } => ("timeout", 408, "The request took too long"),
@@ -254,9 +242,9 @@ impl Refusal {
                 ("validation-failed", 422, "The payload does not match its topic's schema")
             }
             Self::Batch(items) => items.first().map_or(("bad-request", 400, ""), |(_, first)| first.row()),
-            Self::RateLimited { .. } => ("rate-limited", 429, "Too many requests"),
+            Self::RateLimited(_) => ("rate-limited", 429, "Too many requests"),
             Self::Overloaded { .. } => ("overloaded", 503, "The server is at a limit"),
-            Self::Draining { .. } => ("draining", 503, "The server is shutting down"),
+            Self::Draining => ("draining", 503, "The server is shutting down"),
             Self::Internal { .. } => ("internal", 500, "Internal error"),
         }
     }
@@ -279,7 +267,7 @@ impl Refusal {
             Self::Anonymous { topics, .. } | Self::Forbidden { topics, .. } => {
                 object.insert("topic".into(), topics.as_str().into());
             }
-            Self::UnknownTopic { topic } | Self::MistypedTopic { topic, .. } => {
+            Self::UnknownTopic { topic, .. } => {
                 object.insert("topic".into(), topic.as_str().into());
             }
             Self::ValidationFailed { violations, .. } => {
@@ -298,10 +286,6 @@ impl Refusal {
         }
         Value::Object(object)
     }
-}
-
-fn again(wait: Duration) -> String {
-    format!("try again in {} s", seconds(wait))
 }
 
 /// Whole seconds, rounded up and at least 1, for `Retry-After`.
@@ -340,8 +324,10 @@ impl fmt::Display for Refusal {
             | Self::UnsupportedMediaType { .. }
             | Self::UnsupportedCoding { .. }
             | Self::UnknownHost { .. } => self.of_request(f),
-            Self::UnknownTopic { topic } => f.write_str(&undeclared(topic)),
-            Self::MistypedTopic { topic, near } => write!(f, "{}: did you mean `{near}`?", undeclared(topic)),
+            Self::UnknownTopic { topic, near } => {
+                write!(f, "relay.toml declares no topic `{topic}` and no family that covers it")?;
+                near.as_ref().map_or(Ok(()), |near| write!(f, ": did you mean `{near}`?"))
+            }
             Self::Timeout { limit } => write!(f, "the request took longer than `limits.{limit}` allows"),
             Self::IdempotencyInFlight => {
                 f.write_str("a request with this idempotency key has no answer yet: try again")
@@ -358,18 +344,12 @@ impl fmt::Display for Refusal {
                 [(index, only)] => write!(f, "item {index}: {only}; nothing was published"),
                 _ => write!(f, "{} items were refused; nothing was published", items.len()),
             },
-            Self::RateLimited { limit, retry_after } => {
-                write!(f, "over `limits.{}`: {}", limit.name(), again(*retry_after))
-            }
-            Self::Overloaded { what, retry_after } => write!(f, "{what}: {}", again(*retry_after)),
-            Self::Draining { retry_after } => write!(f, "the server is shutting down: {}", again(*retry_after)),
+            Self::RateLimited(rate) => write!(f, "over `limits.{}`: try again in 1 s", rate.name()),
+            Self::Overloaded { what, retry_after } => write!(f, "{what}: try again in {} s", seconds(*retry_after)),
+            Self::Draining => f.write_str("the server is shutting down: try again in 1 s"),
             Self::Internal { id } => write!(f, "the cause is in the server's log under id `{id}`"),
         }
     }
-}
-
-fn undeclared(topic: &str) -> String {
-    format!("relay.toml declares no topic `{topic}` and no family that covers it")
 }
 
 fn count(f: &mut fmt::Formatter<'_>, violations: usize, more: bool, topic: &str) -> fmt::Result {

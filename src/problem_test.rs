@@ -20,8 +20,8 @@ fn one_of_each() -> Vec<Refusal> {
         Refusal::Forbidden { action: Action::Publish, topics: Pattern::everything() },
         Refusal::ForbiddenUser { user: "u".into() },
         Refusal::OriginDenied { origin: "o".into(), listed: true },
-        Refusal::UnknownTopic { topic: "t".into() },
-        Refusal::MistypedTopic { topic: "t".into(), near: "s".into() },
+        Refusal::UnknownTopic { topic: "t".into(), near: None },
+        Refusal::UnknownTopic { topic: "t".into(), near: Some("s".into()) },
         Refusal::NotFound,
         Refusal::OtherListener { path: "/p".into(), admin: true },
         Refusal::NoRegistration,
@@ -40,9 +40,9 @@ fn one_of_each() -> Vec<Refusal> {
         Refusal::UnknownHost { host: "h".into(), listed: true },
         Refusal::ValidationFailed { topic: "t".into(), violations: vec![], more: false },
         Refusal::Batch(vec![(0, Refusal::TokenExpired)]),
-        Refusal::RateLimited { limit: Rate::Publishes, retry_after: RETRY },
+        Refusal::RateLimited(Rate::Publishes),
         Refusal::Overloaded { what: "x", retry_after: RETRY },
-        Refusal::Draining { retry_after: RETRY },
+        Refusal::Draining,
         Refusal::Internal { id: "i".into() },
     ]
 }
@@ -52,7 +52,7 @@ fn each_problem_has_a_row() {
     let mut slugs: Vec<&str> = one_of_each().iter().map(Refusal::slug).collect();
     for refusal in one_of_each() {
         match refusal {
-            Refusal::RateLimited { .. } | Refusal::Overloaded { .. } | Refusal::Draining { .. } => {
+            Refusal::RateLimited(_) | Refusal::Overloaded { .. } | Refusal::Draining => {
                 assert_eq!(refusal.retry_after(), Some(1), "{refusal:?} says when, and never at once");
             }
             Refusal::IdempotencyInFlight => assert_eq!(refusal.retry_after(), Some(1)),
@@ -67,7 +67,6 @@ fn each_problem_has_a_row() {
             | Refusal::ForbiddenUser { .. }
             | Refusal::OriginDenied { .. }
             | Refusal::UnknownTopic { .. }
-            | Refusal::MistypedTopic { .. }
             | Refusal::NotFound
             | Refusal::OtherListener { .. }
             | Refusal::NoRegistration
@@ -105,8 +104,8 @@ fn a_refusal_that_is_for_one_topic_names_it() {
     for refusal in [
         Refusal::Anonymous { topics: topics.clone(), open: false },
         Refusal::Forbidden { action: Action::Subscribe, topics },
-        Refusal::UnknownTopic { topic: "**".into() },
-        Refusal::MistypedTopic { topic: "**".into(), near: "*".into() },
+        Refusal::UnknownTopic { topic: "**".into(), near: None },
+        Refusal::UnknownTopic { topic: "**".into(), near: Some("*".into()) },
     ] {
         assert_eq!(refusal.to_json()["topic"], "**", "{refusal:?}");
         assert!(refusal.to_string().contains("`**`"), "{refusal}");

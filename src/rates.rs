@@ -111,7 +111,7 @@ impl Rates {
         }
         match self.publishes.add_within(whose, n, limit, Instant::now()) {
             true => Ok(()),
-            false => Err(limited(Rate::Publishes)),
+            false => Err(Refusal::RateLimited(Rate::Publishes)),
         }
     }
 
@@ -119,11 +119,6 @@ impl Rates {
     pub fn connect(&self, peer: IpAddr, limit: u32) -> bool {
         self.connections.add_within(network(peer), 1, limit, Instant::now())
     }
-}
-
-/// The refusal for a caller that exceeds a rate.
-pub fn limited(limit: Rate) -> Refusal {
-    Refusal::RateLimited { limit, retry_after: Duration::from_secs(1) }
 }
 
 /// Whoever has one IPv6 address has its /64.

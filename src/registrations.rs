@@ -7,16 +7,14 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures::FutureExt;
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::close::Close;
 use crate::config::model::Limits;
 use crate::footprint::{allocated, in_list, in_table, text};
+use crate::hub::connection::Connection;
 use crate::lock::lock;
 use crate::name::{MAX_NAME, MAX_USER, Pattern, UserId};
 use crate::principal::{Action, Grants, Principal, authorize};
@@ -73,10 +71,7 @@ impl Registration {
 
     /// Who registered it, if that still stands.
     fn owner(&self, snapshot: &Snapshot, now: Time) -> Result<Arc<Principal>, Close> {
-        let owner = match self.owner.token {
-            Some(_) => snapshot.auth.renew(&self.owner).ok_or(Close::TokenRevoked)?,
-            None => snapshot.anonymous.clone(),
-        };
+        let owner = snapshot.renew(&self.owner).ok_or(Close::TokenRevoked)?;
         if owner.expired(now) {
             return Err(Close::TokenExpired);
         }
@@ -101,15 +96,14 @@ pub struct Registrations(Arc<Mutex<Entries>>);
 struct Entries {
     by_id: HashMap<Uuid, Entry>,
     swept: Option<Instant>,
-    seats: u64,
     /// `limits.registration_ttl` as it is now.
     ttl: Duration,
 }
 
 struct Entry {
     registration: Arc<Registration>,
-    /// The number of the seat that is taken, and how to end it.
-    seat: Option<(u64, oneshot::Sender<Close>)>,
+    /// Who has its seat.
+    seat: Option<Arc<Connection>>,
     last_use: Instant,
 }
 
@@ -152,28 +146,31 @@ impl Registrations {
         Some(entry.registration.clone())
     }
 
-    /// Takes the seat of a registration, and answers who the connection is; whoever has the seat is closed with
+    /// Gives a connection the seat of a registration, and answers who it is; whoever has the seat is closed with
     /// [`Close::Replaced`]. The text is a secret.
     ///
     /// # Errors
     /// [`Close::UnknownRegistration`] where there is no such registration, and else as [`Registration::principal`]. Then
     /// whoever has the seat keeps it, and the registration lives no longer for it.
-    pub fn attach(&self, id: &str, snapshot: &Snapshot, now: Instant) -> Result<(Arc<Principal>, Seat), Close> {
+    pub fn attach(
+        &self,
+        id: &str,
+        connection: &Arc<Connection>,
+        snapshot: &Snapshot,
+        now: Instant,
+    ) -> Result<(Arc<Principal>, Seat), Close> {
         let id = parse(id).ok_or(Close::UnknownRegistration)?;
         let mut entries = lock(&self.0);
         entries.sweep(now);
-        entries.seats += 1;
-        let (number, ttl) = (entries.seats, entries.ttl);
+        let ttl = entries.ttl;
         let entry = entries.by_id.get_mut(&id).filter(|entry| !entry.has_ended(now, ttl));
         let entry = entry.ok_or(Close::UnknownRegistration)?;
         let principal = entry.registration.principal(snapshot, Time::now())?;
-        let (end, ended) = oneshot::channel();
-        if let Some((_, older)) = entry.seat.replace((number, end)) {
-            // It may have gone meanwhile.
-            let _ = older.send(Close::Replaced);
+        if let Some(older) = entry.seat.replace(connection.clone()) {
+            older.end(Close::Replaced);
         }
         let registration = entry.registration.clone();
-        Ok((principal, Seat { registration, ended, entries: self.0.clone(), id, number }))
+        Ok((principal, Seat { registration, entries: self.0.clone(), id, connection: connection.clone() }))
     }
 
     /// Forgets a registration and closes its connection; whether there was one. Holding the id is all it takes.
@@ -182,14 +179,10 @@ impl Registrations {
         let ttl = entries.ttl;
         let removed = parse(id).and_then(|id| entries.by_id.remove(&id)).filter(|entry| !entry.has_ended(now, ttl));
         drop(entries);
-        match removed {
-            Some(Entry { seat: Some((_, end)), .. }) => {
-                let _ = end.send(Close::Unregistered);
-                true
-            }
-            Some(_) => true,
-            None => false,
+        if let Some(connection) = removed.as_ref().and_then(|entry| entry.seat.as_ref()) {
+            connection.end(Close::Unregistered);
         }
+        removed.is_some()
     }
 
     /// Forgets those that do not stand under this snapshot, and closes their connections: a later one that gives back
@@ -198,8 +191,8 @@ impl Registrations {
         lock(&self.0).by_id.retain(|_, entry| match entry.registration.owner(snapshot, now) {
             Ok(_) => true,
             Err(close) => {
-                if let Some((_, end)) = entry.seat.take() {
-                    let _ = end.send(close);
+                if let Some(connection) = &entry.seat {
+                    connection.end(close);
                 }
                 false
             }
@@ -227,31 +220,16 @@ impl Entries {
 pub struct Seat {
     /// What the connection is.
     pub registration: Arc<Registration>,
-    ended: oneshot::Receiver<Close>,
     entries: Arc<Mutex<Entries>>,
     id: Uuid,
-    number: u64,
-}
-
-impl Seat {
-    /// Ready when the connection must end, with how to close it; not to be polled again then.
-    pub fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
-        // Its entry never goes without a word: each who ends one has one, and a sweep leaves taken seats alone.
-        self.ended.poll_unpin(cx).map(|close| close.unwrap_or(Close::Unregistered))
-    }
-}
-
-impl fmt::Debug for Seat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Seat({}, {:?})", self.number, self.registration)
-    }
+    connection: Arc<Connection>,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut entries = lock(&self.entries);
         if let Some(entry) = entries.by_id.get_mut(&self.id)
-            && entry.seat.as_ref().is_some_and(|(number, _)| *number == self.number)
+            && entry.seat.as_ref().is_some_and(|connection| Arc::ptr_eq(connection, &self.connection))
         {
             entry.seat = None;
             entry.last_use = Instant::now();

@@ -69,6 +69,14 @@ impl Snapshot {
         pattern.overlaps(name) && (name.is_exact() || !pattern.only_common(name).is_some_and(beside))
     }
 
+    /// Who a principal is under this configuration; `None` when its token has gone, or has another secret or user.
+    pub fn renew(&self, principal: &Principal) -> Option<Arc<Principal>> {
+        match principal.token {
+            Some(_) => self.auth.renew(principal),
+            None => Some(self.anonymous.clone()),
+        }
+    }
+
     /// Whether anonymous callers may do anything at all.
     pub fn admits_anonymous(&self) -> bool {
         !self.anonymous.grants.is_empty()

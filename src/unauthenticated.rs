@@ -17,17 +17,15 @@ pub struct Unauthenticated(Arc<Mutex<Taken>>);
 #[derive(Default)]
 struct Taken {
     all: usize,
-    /// Each place that was ever taken has a number of its own.
-    numbered: u64,
     /// Of networks that have some, in the order in which they were taken.
-    by_network: HashMap<IpAddr, VecDeque<(u64, Arc<Connection>)>>,
+    by_network: HashMap<IpAddr, VecDeque<Arc<Connection>>>,
 }
 
 /// One place, free again when dropped.
 pub struct Place {
     taken: Arc<Mutex<Taken>>,
     network: IpAddr,
-    number: u64,
+    connection: Arc<Connection>,
 }
 
 impl Unauthenticated {
@@ -42,10 +40,8 @@ impl Unauthenticated {
             return None;
         }
         taken.all += 1;
-        taken.numbered += 1;
-        let number = taken.numbered;
-        taken.by_network.entry(network).or_default().push_back((number, connection.clone()));
-        Some(Place { taken: self.0.clone(), network, number })
+        taken.by_network.entry(network).or_default().push_back(connection.clone());
+        Some(Place { taken: self.0.clone(), network, connection: connection.clone() })
     }
 
     /// How many there are.
@@ -58,7 +54,7 @@ impl Taken {
     /// Makes room for one of a network that has `own` places; answers whether there was one to be taken away.
     fn make_room(&mut self, own: usize) -> bool {
         let most = self.by_network.values_mut().max_by_key(|places| places.len()).filter(|most| most.len() > own + 1);
-        let Some((_, oldest)) = most.and_then(VecDeque::pop_front) else { return false };
+        let Some(oldest) = most.and_then(VecDeque::pop_front) else { return false };
         oldest.end(Close::OverCapacity);
         self.all -= 1;
         true
@@ -70,7 +66,7 @@ impl Drop for Place {
         let mut taken = lock(&self.taken);
         let Some(places) = taken.by_network.get_mut(&self.network) else { return };
         let before = places.len();
-        places.retain(|(number, _)| *number != self.number);
+        places.retain(|other| !Arc::ptr_eq(other, &self.connection));
         let freed = before - places.len();
         if places.is_empty() {
             taken.by_network.remove(&self.network);

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use futures::FutureExt;
 use relay::hub::connection::Io;
-use relay::hub::peer::{Kind, Peer};
+use relay::hub::peer::Peer;
 use relay::hub::subscriber::Subscriber;
 use relay::live::Live;
 use relay::name::{Pattern, TopicName};
@@ -64,7 +64,7 @@ impl Rig {
     fn new() -> Self {
         let (live, writes) = (live(0), Arc::new(AtomicUsize::new(0)));
         let pattern = Pattern::parse("bench").expect("a topic");
-        let peer = Peer::new(Kind::WebSocket, [127, 0, 0, 1].into());
+        let peer = Peer::new("bench", [127, 0, 0, 1].into());
         let join = |_| {
             let mut subscriber = live.hub.subscriber(Sink(writes.clone()), &RelayV1, peer);
             subscriber.subscribe(vec![(pattern.clone(), After::Live)]);

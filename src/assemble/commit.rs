@@ -92,7 +92,7 @@ fn put_in_force(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan
     let pause = live.commit(next.clone());
     // At once, however long a store takes; by what each is and not by its name, which a new secret may have.
     if !plan.lost_tokens().is_empty() {
-        live.hub.revoke(|principal| principal.token.is_some() && next.auth.renew(principal).is_none());
+        live.hub.revoke(|principal| next.renew(principal).is_none());
     }
     if plan.may_end_registrations() {
         live.registrations.end_lost(next, Time::now());

@@ -88,11 +88,6 @@ impl Plan {
         self.tokens_removed = gone.map(|token| token.name.clone()).collect();
     }
 
-    /// Whether nothing changes that anybody could notice.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// Tokens whose connections must end.
     pub fn lost_tokens(&self) -> HashSet<Arc<str>> {
         self.tokens_removed.iter().chain(&self.tokens_replaced).cloned().collect()

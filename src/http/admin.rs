@@ -1,7 +1,6 @@
 //! The routes of the admin listener: how the server is, what it counts, what it is configured as, whom it serves.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use warp::filters::BoxedFilter;
@@ -13,6 +12,7 @@ use crate::assemble::reload::Reloader;
 use crate::background;
 use crate::config::view::view;
 use crate::http::call::{Call, Methods, call};
+use crate::http::query::Params;
 use crate::http::{answer, connections, routes};
 use crate::live::Live;
 use crate::problem::Refusal;
@@ -47,7 +47,7 @@ async fn reload(call: &Call, reloader: Option<Arc<Reloader>>) -> Result<Response
     let reloader = reloader.ok_or(Refusal::NotFound)?;
     let report =
         reloader.reload(Trigger::Request, dry_run).await.ok_or_else(|| match call.live().drain.has_begun() {
-            true => Refusal::Draining { retry_after: Duration::from_secs(1) },
+            true => Refusal::Draining,
             false => call.live().internal("a reload panicked"),
         })?;
     let status = match report.result {
@@ -94,12 +94,5 @@ fn shadow(rules: &TopicRules) -> Option<(String, Value)> {
 
 /// The only parameter of a call, which is `1` or `0`.
 fn switch(call: &Call, name: &str) -> Result<bool, Refusal> {
-    match call.uri.query() {
-        None | Some("") => Ok(false),
-        Some(query) => match query.strip_prefix(name) {
-            Some("=1") => Ok(true),
-            Some("=0") => Ok(false),
-            _ => Err(Refusal::BadRequest(format!("the only parameter is `{name}`, `1` or `0`"))),
-        },
-    }
+    Ok(Params::parse(&call.uri, &[name])?.number(name, 0, 1)? == Some(1))
 }

@@ -5,7 +5,6 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
 use futures::TryStream;
@@ -138,7 +137,7 @@ async fn read(body: impl TryStream<Ok: Buf>, limits: &Limits, live: &Live) -> Re
     tokio::select! {
         biased;
         read = tokio::time::timeout(time, reading) => read.unwrap_or(Err(Refusal::Timeout { limit: "body_timeout" })),
-        () = live.appending.sealed() => Err(Refusal::Draining { retry_after: Duration::from_secs(1) }),
+        () = live.appending.sealed() => Err(Refusal::Draining),
     }
 }
 

@@ -14,7 +14,6 @@ use crate::identify::identify;
 use crate::live::Live;
 use crate::principal::Principal;
 use crate::problem::{Rate, Refusal};
-use crate::rates::limited;
 use crate::snapshot::Snapshot;
 use crate::telemetry::stats::Route;
 
@@ -91,7 +90,7 @@ impl Call {
             return Ok(());
         }
         if self.link.hasty {
-            return Err(limited(Rate::Connects));
+            return Err(Refusal::RateLimited(Rate::Connects));
         }
         if self.link.permit.is_over() {
             return Err(Refusal::Overloaded {
@@ -126,10 +125,7 @@ impl Call {
     /// 401 or 429, and 400 for more than one credential.
     pub async fn identify(&self, snapshot: &Snapshot) -> Result<Arc<Principal>, Refusal> {
         let bearer = credential::bearer(&self.headers)?;
-        identify(snapshot, &self.live().failures, bearer, self.peer).await.map_err(|refusal| match refusal {
-            Refusal::Unauthenticated { wrong: true } if !credential::is_bearer(&self.headers) => Refusal::NotBearer,
-            refusal => refusal,
-        })
+        identify(snapshot, &self.live().failures, bearer, self.peer).await
     }
 
     /// The name under which the server was called: the target's authority, else the Host.

@@ -74,7 +74,7 @@ impl Found {
         let topics: Vec<_> = subscriptions.iter().take(TOPICS).map(|topics| topics.as_str()).collect();
         json!({
             "connection": peer.connection.to_string(),
-            "kind": peer.kind.name(),
+            "kind": peer.kind,
             "peer": peer.address,
             "since": peer.since.to_string(),
             "principal": self.member.principal_name(),

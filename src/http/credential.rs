@@ -22,12 +22,6 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     }))
 }
 
-/// Whether an `Authorization` is of the one scheme that is taken.
-pub fn is_bearer(headers: &HeaderMap) -> bool {
-    let scheme = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.split_once(' '));
-    scheme.is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-}
-
 /// The `Idempotency-Key`: a string (RFC 8941, section 3.3.3) or a bare token.
 ///
 /// # Errors

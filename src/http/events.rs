@@ -20,7 +20,7 @@ use crate::http::call::{Call, one};
 use crate::http::query::{self, Params};
 use crate::http::stream::{Chunks, Events, farewell};
 use crate::hub::connection::NoSocket;
-use crate::hub::peer::{Kind, Peer};
+use crate::hub::peer::Peer;
 use crate::hub::subscriber::Subscriber;
 use crate::live::Live;
 use crate::message::Position;
@@ -66,10 +66,10 @@ pub async fn open(registration: Option<String>, call: Arc<Call>) -> Result<Respo
     };
     let remaining = topics(snapshot, &principal, registered.as_deref(), asked)
         .inspect_err(|refusal| evaluate::refused(call.live(), &principal, call.peer, None, refusal))?;
+    let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse, Peer::new("stream", call.peer));
     // Only now: whoever has the seat would be sent away by a request that is refused.
-    let attach = |id| registrations.attach(id, snapshot, Instant::now()).map_err(refused);
+    let attach = |id| registrations.attach(id, subscriber.connection(), snapshot, Instant::now()).map_err(refused);
     let seat = registration.map(attach).transpose()?.map(|(_, seat)| Box::new(seat));
-    let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse, Peer::new(Kind::Stream, call.peer));
     subscriber.identify(&principal);
     let position = begins(after, &mut subscriber);
     let gone = remaining.told(position).collect();

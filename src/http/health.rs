@@ -1,7 +1,6 @@
 //! `GET /health` and `GET /ready`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
 use warp::http::StatusCode;
@@ -24,7 +23,7 @@ pub async fn health(_: Arc<Call>) -> Result<Response, Refusal> {
 /// 200 until the server drains.
 pub async fn ready(call: Arc<Call>) -> Result<Response, Refusal> {
     if call.live().drain.has_begun() {
-        return Err(Refusal::Draining { retry_after: Duration::from_secs(1) });
+        return Err(Refusal::Draining);
     }
     let generation = call.snapshot.generation;
     let stale = call.live().reloads.stale();

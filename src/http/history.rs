@@ -16,11 +16,12 @@ use warp::reply::Response;
 
 use crate::delivery;
 use crate::evaluate::admit;
+use crate::hex::hex;
 use crate::http::answer;
 use crate::http::call::Call;
 use crate::http::query::{self, Params};
 use crate::hub::connection::NoSocket;
-use crate::hub::peer::{Kind, Peer};
+use crate::hub::peer::Peer;
 use crate::hub::subscriber::{Item, Subscriber};
 use crate::message::{Position, Seq};
 use crate::name::Pattern;
@@ -68,7 +69,7 @@ pub async fn show(topic: String, call: Arc<Call>) -> Result<Response, Refusal> {
     let after = query.after()?.unwrap_or(After::Earliest);
     let limit = query.number("limit", 1, MAX_LIMIT)?.map_or(LIMIT, |limit| usize::try_from(limit).unwrap_or(LIMIT));
     let wait = Duration::from_secs(query.number("wait", 0, MAX_WAIT)?.unwrap_or(0));
-    let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse, Peer::new(Kind::Http, call.peer));
+    let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse, Peer::new("http", call.peer));
     subscriber.identify(&principal);
     subscriber.subscribe(vec![(topics.clone(), after)]);
     // One that began before a reload and subscribed behind it is answered with what there is.
@@ -124,8 +125,7 @@ impl Page {
             })?;
             let Some(pulled) = pulled else { return Ok(()) };
             let taken = pulled.items.iter().take_while(|(item, _)| !self.is_full() && self.take(call, item)).count();
-            delivery::count(call.live(), &pulled, taken);
-            subscriber.settle(pulled, taken);
+            delivery::settle(call.live(), subscriber, pulled, taken);
             // Where all of it is for others nothing else lets other tasks run.
             tokio::task::consume_budget().await;
         }
@@ -181,7 +181,7 @@ impl Page {
         if self.is_empty() && self.resumes.is_some_and(|seq| call.live().hub.others_passed(seq)) {
             digest.update(position.to_string());
         }
-        let tag = digest.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>();
+        let tag = hex(&digest.finalize()[..12]);
         let strong = format!("\"{tag}\"");
         let tag = format!("W/{strong}");
         let known = call.headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());

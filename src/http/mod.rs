@@ -176,12 +176,12 @@ fn turn_away(call: &Call, refusal: &Refusal) -> Response {
     let stats = &call.live().stats;
     match refusal {
         Refusal::Overloaded { .. } if call.side() == Side::Public => stats.over_connections.add(1),
-        Refusal::RateLimited { .. } => stats.over_connect_rate.add(1),
+        Refusal::RateLimited(_) => stats.over_connect_rate.add(1),
         _ => {}
     }
     match refusal {
         // A refusal would end an EventSource for good, which is to come back when there is room.
-        Refusal::Overloaded { .. } | Refusal::RateLimited { .. } if call.route() == Route::Events => {
+        Refusal::Overloaded { .. } | Refusal::RateLimited(_) if call.route() == Route::Events => {
             events::send_away(call.live(), refusal.into())
         }
         refusal => answer::refusal(refusal),

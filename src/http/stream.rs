@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use futures::stream::{BoxStream, unfold};
 use futures::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep, sleep_until};
-use tracing::{error, info};
+use tracing::info;
 
 use crate::close::Close;
 use crate::delivery::{self, Step};
@@ -137,11 +137,6 @@ impl Events {
         if let Some(close) = ending.filter(|close| *close != Close::Draining) {
             return Poll::Ready(Next::End(close));
         }
-        if let Some(seat) = &mut self.seat
-            && let Poll::Ready(close) = seat.poll_ended(cx)
-        {
-            return Poll::Ready(Next::End(close));
-        }
         std::task::ready!(self.flow.poll_flushed(cx));
         // A reader gets what was acknowledged before the server ends.
         if ending.is_some() {
@@ -162,30 +157,19 @@ impl Events {
 
     /// One step towards the head; `None` when there was nothing to tell.
     async fn pull(&mut self) -> Result<Option<Bytes>, Close> {
-        let pulled = self.subscriber.pull().await.map_err(|error| {
-            error!(connection = %self.subscriber.peer().connection, ?error, "the store could not be read");
-            Close::Internal
-        })?;
-        let Some(pulled) = pulled else {
+        let Some((step, pulled)) = delivery::next(&self.live, &mut self.subscriber, &Sse, CHUNK).await? else {
             if let Some(close) = self.subscriber.connection().ending() {
                 return Err(close);
             }
             self.subscriber.join();
             return Ok(None);
         };
-        match Step::new(&self.live, &Sse, &pulled, CHUNK) {
-            Step::Send(frames) => {
-                delivery::count(&self.live, &pulled, frames.sendable);
-                self.subscriber.settle(pulled, frames.sendable);
-                Ok(frames.batch().map(|batch| batch.bytes().clone()))
-            }
-            Step::Evaluate(mark) => {
-                let chunk = self.judge(Some(&mark))?;
-                self.subscriber.settle(pulled, 1);
-                Ok(chunk)
-            }
-            Step::End(close) => Err(close),
-        }
+        let (chunk, sent) = match step {
+            Step::Send(frames) => (frames.batch().map(|batch| batch.bytes().clone()), frames.sendable),
+            Step::Evaluate(mark) => (self.judge(Some(&mark))?, 1),
+        };
+        delivery::settle(&self.live, &mut self.subscriber, pulled, sent);
+        Ok(chunk)
     }
 
     /// Looks at everything under the newest configuration; answers what to tell.

@@ -78,7 +78,7 @@ pub struct Member {
 impl Member {
     /// Who it is in the log.
     pub fn principal_name(&self) -> &str {
-        self.principal.as_ref().map_or("unauthenticated", |principal| principal.name())
+        Principal::name_of(self.principal.as_deref())
     }
 
     /// Whose messages it gets besides those for everybody.

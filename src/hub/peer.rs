@@ -11,39 +11,17 @@ use crate::time::Time;
 pub struct Peer {
     /// What `hello` and the log call the connection.
     pub connection: Uuid,
-    /// How it is served.
-    pub kind: Kind,
+    /// How it is served, as in the metrics.
+    pub kind: &'static str,
     /// Behind trusted proxies; the loopback address on a Unix socket.
     pub address: IpAddr,
     /// Since when it is a subscriber.
     pub since: Time,
 }
 
-/// How a subscriber is served, named as in the metrics.
-#[derive(Debug, Clone, Copy)]
-pub enum Kind {
-    /// A WebSocket.
-    WebSocket,
-    /// A stream of server-sent events.
-    Stream,
-    /// One request for history.
-    Http,
-}
-
 impl Peer {
     /// One that comes now.
-    pub fn new(kind: Kind, address: IpAddr) -> Self {
+    pub fn new(kind: &'static str, address: IpAddr) -> Self {
         Self { connection: Uuid::new_v4(), kind, address, since: Time::now() }
-    }
-}
-
-impl Kind {
-    /// As in the label `kind`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::WebSocket => "websocket",
-            Self::Stream => "stream",
-            Self::Http => "http",
-        }
     }
 }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 
 use crate::close::Close;
 use crate::directory::Directory;
-use crate::hub::peer::{Kind, Peer};
+use crate::hub::peer::Peer;
 use crate::hub::subscriber::{Item, Subscriber};
 use crate::hub::{Hub, Size};
 use crate::message::{Epoch, Record, Seq};
@@ -96,7 +96,7 @@ pub(super) fn append(hub: &Hub, topics: &[&str]) {
 
 /// Somebody at the other end.
 pub(super) fn peer() -> Peer {
-    Peer::new(Kind::WebSocket, IpAddr::V4(Ipv4Addr::LOCALHOST))
+    Peer::new("test", IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
 /// A member, what has arrived at its peer, and what it got.

@@ -3,9 +3,15 @@
 
 use std::fmt;
 
+use crate::principal::Principal;
 use crate::problem::Refusal;
 
 impl Refusal {
+    /// Who was refused, for the log: an anonymous caller is nobody where a credential was needed.
+    pub fn caller<'p>(&self, principal: Option<&'p Principal>) -> &'p str {
+        Principal::name_of(principal.filter(|principal| principal.token.is_some() || self.status() != 401))
+    }
+
     /// Writes the `detail` of a refusal that concerns a credential; it is not asked for any other.
     pub(super) fn of_credential(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -25,7 +31,10 @@ impl Refusal {
                 "unknown registration: it was deleted or has expired, or the server was restarted; register again"
             }
             Self::NoRegistration => "unknown registration: it was deleted or has expired, or the server was restarted",
-            _ => "anonymous callers have no grant for this: send `Authorization: Bearer <token>`",
+            Self::Unauthenticated { wrong: false } => {
+                "anonymous callers have no grant for this: send `Authorization: Bearer <token>`"
+            }
+            _ => unreachable!("it is of no credential"),
         })
     }
 }

@@ -45,7 +45,8 @@ impl Refusal {
             Self::UnsupportedCoding { found } => {
                 write!(f, "{} is not taken: send the body as it is", quoted(&format!("Content-Encoding: {found}")))
             }
-            _ => f.write_str("no such path: docs/http.md lists all calls"),
+            Self::NotFound => f.write_str("no such path: docs/http.md lists all calls"),
+            _ => unreachable!("it is of no request"),
         }
     }
 }

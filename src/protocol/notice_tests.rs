@@ -39,7 +39,7 @@ fn notices() -> Vec<(Notice, &'static str, &'static str, Result<&'static str, Cl
             Ok(""),
         ),
         (
-            Notice::Error { id: Some(2.into()), refusal: Refusal::UnknownTopic { topic: "dogs".into() } },
+            Notice::Error { id: Some(2.into()), refusal: Refusal::UnknownTopic { topic: "dogs".into(), near: None } },
             r#"{"type":"error","id":2,"problem":{"type":"urn:relay:problem:unknown-topic","title":"The topic is not declared","status":404,"detail":"relay.toml declares no topic `dogs` and no family that covers it","topic":"dogs"}}"#,
             "",
             Err(Close::Forbidden),
@@ -125,15 +125,15 @@ fn reasons_word_for_word() {
 
 #[test]
 fn a_refused_command_closes_a_raw_connection_with_the_code_that_says_what_to_do() {
-    let wait = std::time::Duration::from_secs(1);
+    let retry_after = std::time::Duration::from_secs(1);
     for (refusal, close) in [
         (Refusal::Unauthenticated { wrong: true }, Close::Unauthenticated),
         (Refusal::UnknownRegistration, Close::UnknownRegistration),
         (Refusal::TokenExpired, Close::TokenExpired),
         (Refusal::BadRequest("no".into()), Close::Malformed),
-        (Refusal::RateLimited { limit: Rate::Publishes, retry_after: wait }, Close::RateLimited(Rate::Publishes)),
-        (Refusal::Overloaded { what: "", retry_after: wait }, Close::OverCapacity),
-        (Refusal::Draining { retry_after: wait }, Close::Draining),
+        (Refusal::RateLimited(Rate::Publishes), Close::RateLimited(Rate::Publishes)),
+        (Refusal::Overloaded { what: "", retry_after }, Close::OverCapacity),
+        (Refusal::Draining, Close::Draining),
         (Refusal::Internal { id: String::new() }, Close::Internal),
     ] {
         assert_eq!(RelayRaw.notice(&Notice::Error { id: None, refusal }), Err(close));

@@ -146,12 +146,9 @@ impl Task {
         list: Vec<(Pattern, After)>,
     ) -> Result<(), Ending> {
         let asked: HashSet<&Pattern> = list.iter().map(|(pattern, _)| pattern).collect();
-        // More than may stand are too many, whatever stands already.
-        let fits = asked.len() <= snapshot.config.limits.subscriptions && {
-            let others = self.subscriber.subscriptions().filter(|pattern| !asked.contains(pattern)).count();
-            others + asked.len() <= snapshot.config.limits.subscriptions
-        };
-        if let Err(refusal) = may_subscribe(snapshot, principal, list.iter().map(|(pattern, _)| pattern), fits) {
+        let others = self.subscriber.subscriptions().filter(|pattern| !asked.contains(pattern)).count();
+        let total = others + asked.len();
+        if let Err(refusal) = may_subscribe(snapshot, principal, list.iter().map(|(pattern, _)| pattern), total) {
             return self.refuse_subscription(id, principal, refusal);
         }
         let most = snapshot.config.limits.subscriptions.max(UNSYNCED);
@@ -179,8 +176,7 @@ impl Task {
 
     /// What stays subscribed goes on as it was; what is new is live.
     fn replace(&mut self, snapshot: &Snapshot, principal: &Principal, patterns: Vec<Pattern>) -> Result<(), Ending> {
-        let fits = patterns.len() <= snapshot.config.limits.subscriptions;
-        if let Err(refusal) = may_subscribe(snapshot, principal, patterns.iter(), fits) {
+        if let Err(refusal) = may_subscribe(snapshot, principal, patterns.iter(), patterns.len()) {
             return self.refuse_subscription(None, principal, refusal);
         }
         debug!(connection = %self.peer.connection, topics = ?patterns, "subscribed to these alone");
@@ -223,14 +219,15 @@ impl Task {
     }
 }
 
+/// Whether these may be subscribed, `total` with what stands already.
 fn may_subscribe<'a>(
     snapshot: &Snapshot,
     principal: &Principal,
     mut patterns: impl Iterator<Item = &'a Pattern>,
-    fits: bool,
+    total: usize,
 ) -> Result<(), Refusal> {
-    if !fits {
-        let most = snapshot.config.limits.subscriptions;
+    let most = snapshot.config.limits.subscriptions;
+    if total > most {
         return Err(Refusal::TooMany { what: "the list of subscriptions", limit: "subscriptions", most });
     }
     patterns.try_for_each(|pattern| admit(snapshot, principal, pattern))

@@ -8,6 +8,7 @@ use tracing::info;
 use crate::close::Close;
 use crate::frame;
 use crate::hub::connection::Dead;
+use crate::principal::Principal;
 use crate::reconnect;
 use crate::telemetry::stats::EndedBy;
 use crate::ws::task::{Arrived, Task};
@@ -68,7 +69,7 @@ impl Task {
         info!(
             connection = %self.peer.connection,
             peer = %self.peer.address,
-            principal = self.principal.as_ref().map_or("unauthenticated", |p| p.name()),
+            principal = Principal::name_of(self.principal.as_deref()),
             code,
             reason,
             "a WebSocket has ended"

@@ -16,8 +16,8 @@ use std::time::Instant;
 use secrecy::ExposeSecret;
 
 use crate::close::Close;
-use crate::hub::connection::Io;
-use crate::hub::peer::{Kind, Peer};
+use crate::hub::connection::{Connection, Io};
+use crate::hub::peer::Peer;
 use crate::identify::identify;
 use crate::live::Live;
 use crate::ws::opening::{Opening, Upgraded};
@@ -26,15 +26,15 @@ pub use crate::ws::task::Task;
 
 /// Opens one WebSocket: what comes back serves it; `None` where it has ended already.
 pub async fn open(live: Arc<Live>, upgraded: Upgraded<impl Io + 'static>, opening: Opening) -> Option<Box<Task>> {
+    let subscriber = live.hub.subscriber(upgraded.socket, opening.protocol, Peer::new("websocket", opening.peer));
+    subscriber.hold_back(upgraded.answer);
     let caller = if !live.hub.outbound.admits(live.snapshot().config.limits.outbound) {
         Err(Close::OverCapacity)
     } else if let Some(close) = opening.refused {
         Err(close)
     } else {
-        Box::pin(who(&live, &opening)).await
+        Box::pin(who(&live, &opening, subscriber.connection())).await
     };
-    let subscriber = live.hub.subscriber(upgraded.socket, opening.protocol, Peer::new(Kind::WebSocket, opening.peer));
-    subscriber.hold_back(upgraded.answer);
     if live.drain.has_begun() {
         // Too late for the word that went to everybody.
         subscriber.connection().end(Close::Draining);
@@ -48,7 +48,7 @@ pub async fn open(live: Arc<Live>, upgraded: Upgraded<impl Io + 'static>, openin
 }
 
 /// Who the connection is as far as the upgrade tells: by its registration, by its bearer, or not yet.
-async fn who(live: &Live, opening: &Opening) -> Result<Caller, Close> {
+async fn who(live: &Live, opening: &Opening, connection: &Arc<Connection>) -> Result<Caller, Close> {
     let snapshot = live.snapshot();
     // Also beside a registration: a wrong credential is refused wherever it is shown.
     let known = match &opening.bearer {
@@ -59,7 +59,7 @@ async fn who(live: &Live, opening: &Opening) -> Result<Caller, Close> {
         None => None,
     };
     if let Some(id) = &opening.registration {
-        let (principal, seat) = live.registrations.attach(id.expose_secret(), &snapshot, Instant::now())?;
+        let (principal, seat) = live.registrations.attach(id.expose_secret(), connection, &snapshot, Instant::now())?;
         return Ok(Caller::Registered(principal, Box::new(seat)));
     }
     Ok(known.map_or(Caller::Unknown, Caller::Known))

@@ -3,11 +3,8 @@
 use std::future::poll_fn;
 
 use tokio::time::timeout;
-use tracing::error;
 
-use crate::close::Close;
 use crate::delivery::{self, Frames, Step};
-use crate::hub::subscriber::Pulled;
 use crate::ws::ending::{CLOSE_WAIT, Ending};
 use crate::ws::task::Task;
 
@@ -43,34 +40,19 @@ impl Task {
 
     /// Sends what comes next; answers whether nothing did.
     async fn advance(&mut self) -> Result<bool, Ending> {
-        let pulled = match self.subscriber.pull().await {
-            Ok(Some(pulled)) => pulled,
-            Ok(None) => return Ok(true),
-            Err(error) => {
-                error!(connection = %self.peer.connection, ?error, "the store could not be read");
-                return Err(Close::Internal.into());
+        let next = delivery::next(&self.live, &mut self.subscriber, self.protocol, WRITE).await?;
+        let Some((step, pulled)) = next else { return Ok(true) };
+        let sent = match step {
+            Step::Send(frames) => self.write(&frames)?,
+            Step::Evaluate(mark) => {
+                self.evaluate(Some(&mark))?;
+                1
             }
         };
-        self.deliver(pulled)?;
+        delivery::settle(&self.live, &mut self.subscriber, pulled, sent);
         // Where all of it is for others nothing is written, and nothing else lets other tasks run.
         tokio::task::consume_budget().await;
         Ok(false)
-    }
-
-    fn deliver(&mut self, pulled: Pulled) -> Result<(), Ending> {
-        match Step::new(&self.live, self.protocol, &pulled, WRITE) {
-            Step::Send(frames) => {
-                let sent = self.write(&frames)?;
-                delivery::count(&self.live, &pulled, sent);
-                self.subscriber.settle(pulled, sent);
-            }
-            Step::Evaluate(mark) => {
-                self.evaluate(Some(&mark))?;
-                self.subscriber.settle(pulled, 1);
-            }
-            Step::End(close) => return Err(close.into()),
-        }
-        Ok(())
     }
 
     /// Answers how many items are sent; the rest of the frame that was begun is kept.

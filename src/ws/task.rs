@@ -157,6 +157,7 @@ impl Task {
                 self.become_principal(principal)?;
             }
             Caller::Unknown if snapshot.admits_anonymous() => {
+                self.subscriber.identify(&snapshot.anonymous);
                 self.principal = Some(snapshot.anonymous.clone());
             }
             Caller::Unknown => {
@@ -168,7 +169,7 @@ impl Task {
                 self.vitals.place = Some(Box::new(place.ok_or(Close::OverCapacity)?));
             }
         }
-        let principal = self.principal.as_ref().map_or("unauthenticated", |principal| principal.name());
+        let principal = Principal::name_of(self.principal.as_deref());
         debug!(connection = %self.peer.connection, peer = %self.peer.address, principal, protocol = self.protocol.name(), "a WebSocket has begun");
         self.tell(&hello)?;
         self.take_up()?;
@@ -226,11 +227,6 @@ impl Task {
     fn poll_next(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<Next> {
         self.subscriber.connection().register(cx);
         if let Some(close) = self.subscriber.connection().ending() {
-            return Poll::Ready(Next::End(close.into()));
-        }
-        if let Some(seat) = &mut self.seat
-            && let Poll::Ready(close) = seat.poll_ended(cx)
-        {
             return Poll::Ready(Next::End(close.into()));
         }
         if self.subscriber.is_live() {

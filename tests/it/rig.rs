@@ -8,7 +8,7 @@ use relay::assemble::reload::Reloader;
 use relay::assemble::{PROTOCOLS, build, load};
 use relay::config::files::Memory;
 use relay::config::model::{Config, Listen, Span, TokenConfig};
-use relay::hub::peer::{Kind, Peer as Other};
+use relay::hub::peer::Peer as Other;
 use relay::live::Live;
 use relay::message::{Position, Record, Seq};
 use relay::name::{Pattern, UserId};
@@ -219,7 +219,7 @@ pub fn token(name: &str, publish: &[&str], subscribe: &[&str], register: &[&str]
 
 /// The other end of a subscriber that has none.
 pub fn somebody() -> Other {
-    Other::new(Kind::WebSocket, [127, 0, 0, 1].into())
+    Other::new("websocket", [127, 0, 0, 1].into())
 }
 
 /// Grants from texts.
