@@ -8,6 +8,7 @@ use crate::name::{Pattern, TopicName};
 use crate::notice::{GapReason, GoawayReason, Notice, UnsubscribedReason};
 use crate::plugin::Encoder;
 use crate::problem::{Rate, Refusal};
+use crate::protocol::KINDS;
 use crate::protocol::relay_raw::RelayRaw;
 use crate::protocol::relay_v1::RelayV1;
 use crate::protocol::sse::{self, Sse};
@@ -111,6 +112,18 @@ fn every_notice_in_every_protocol() {
     }
 }
 
+/// What a protocol says nothing of is lost silently: that somebody missed messages, gets no more, or was refused.
+#[test]
+fn no_protocol_is_silent_about_a_loss() {
+    for protocol in KINDS {
+        for (notice, ..) in notices() {
+            if matches!(notice, Notice::Gap { .. } | Notice::Unsubscribed { .. } | Notice::Error { .. }) {
+                assert_ne!(protocol.notice(&notice), Ok(None), "{} {notice:?}", protocol.name());
+            }
+        }
+    }
+}
+
 #[test]
 fn reasons_word_for_word() {
     let reasons = [GapReason::Retention, GapReason::Lag, GapReason::Epoch].map(GapReason::as_str);
@@ -176,8 +189,8 @@ fn a_payload_with_line_ends_stays_one_event() {
 
 #[test]
 fn what_else_a_stream_carries() {
-    assert_eq!(&sse::HEARTBEAT[..], b":\n\n");
-    assert_eq!(sse::retry(2500), "retry: 2500\n\n");
+    assert_eq!(&sse::HEARTBEAT[..], b":\n");
+    assert_eq!(sse::retry(2500), "retry: 2500\n");
     assert_eq!(
         sse::close(Close::Unregistered),
         "event: close\ndata: {\"type\":\"close\",\"code\":4011,\"reason\":\"the registration was deleted, or is not allowed \

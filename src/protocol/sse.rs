@@ -23,12 +23,13 @@ const ID: &[u8] = b"id: ";
 const DATA: &[u8] = b"data: ";
 const END: &[u8] = b"\n\n";
 
-/// A comment, which no reader sees and every proxy takes for life.
-pub const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
+/// A comment, which no reader sees and every proxy takes for life. No empty line ends it, nor what [`retry`] says: there are
+/// readers that take a block without data for an event.
+pub const HEARTBEAT: Bytes = Bytes::from_static(b":\n");
 
 /// Tells the reader how long to wait, in milliseconds, before it reconnects.
 pub fn retry(ms: u64) -> Bytes {
-    format!("retry: {ms}\n\n").into()
+    format!("retry: {ms}\n").into()
 }
 
 /// The last event of a stream that the server ends, with the codes of the WebSocket protocol. An EventSource comes back

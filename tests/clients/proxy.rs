@@ -12,7 +12,7 @@ use crate::server::{PATIENCE, Place, Running, free_address, get, post, publish, 
 /// A server behind nginx.
 struct Scene {
     _place: Place,
-    _relay: Running,
+    relay: Running,
     _nginx: Running,
     /// Where nginx listens.
     front: SocketAddr,
@@ -38,7 +38,7 @@ impl Scene {
         command.arg("-p").arg(place.path()).arg("-c").arg(config).stderr(Stdio::null());
         let nginx = Running(command.spawn().expect("nginx starts"));
         wait_until("nginx listens", || TcpStream::connect(front).ok());
-        Self { _place: place, _relay: relay, _nginx: nginx, front }
+        Self { _place: place, relay, _nginx: nginx, front }
     }
 
     /// A stream's lines, as they come.
@@ -141,4 +141,8 @@ pub fn documented() {
     let body = r#"{"user_id":1,"topics":["t.a"]}"#;
     let (status, answer) = post(scene.front, "/register", body);
     assert_eq!(status, 401, "anonymous callers may not register here: {answer}");
+    drop(scene.relay);
+    // Any other status ends an EventSource for good.
+    assert_eq!(get(scene.front, "/events?topic=t.a"), (200, "retry: 3000\n\n".into()));
+    assert_eq!(get(scene.front, "/topics").0, 502);
 }

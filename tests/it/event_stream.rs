@@ -117,6 +117,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> EventStream<S> {
     }
 
     fn take_event(&mut self) -> Option<Event> {
+        while self.text.first() == Some(&b':')
+            && let Some(end) = self.text.iter().position(|byte| *byte == b'\n')
+        {
+            self.text.drain(..=end);
+            self.comments += 1;
+        }
         while let Some(end) = self.text.windows(2).position(|w| w == b"\n\n") {
             let block = String::from_utf8(self.text.drain(..end + 2).collect()).expect("events are text");
             let (mut name, mut data) = ("message".to_owned(), Vec::new());
@@ -126,7 +132,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> EventStream<S> {
                     ("id", value) => self.last_id = value.to_owned(),
                     ("data", value) => data.push(value.to_owned()),
                     ("retry", value) => self.retry = value.parse().ok(),
-                    (comment, _) if comment.starts_with(':') => self.comments += 1,
                     other => panic!("{other:?} is no field"),
                 }
             }
