@@ -48,8 +48,8 @@ pub fn drop_elsewhere(things: impl Send + 'static) {
     drop(spawn_blocking(move || drop(things)));
 }
 
-/// Ticks at once and then after each period. After a time in which the process was stopped it does not make up for what it
-/// missed, just when everybody comes back.
+/// Ticks at once and then after each period. Ticks that were missed while the process was stopped are not made up for: that
+/// is just when everybody comes back.
 pub fn every(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

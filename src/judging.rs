@@ -9,8 +9,8 @@ use crate::problem::Refusal;
 
 /// Bytes up to which a text is judged at once: what that costs is small, and no more at a time than there are threads.
 pub const SMALL: usize = 64 << 10;
-/// How much memory to judge a text takes at most, for each byte of it: its tree, and where it is refused the value that tells
-/// why. Of the tree arrays of one item take most: two bytes, and room for four items.
+/// Bytes of memory that judging takes at most for each byte of text: its tree and, where it is refused, the `Value` that
+/// explains it. Nested arrays of one item are the worst: two bytes of text, and a list with room for four.
 pub const COST: usize = 136;
 /// How many large ones are judged at a time.
 pub const AT_A_TIME: usize = 4;

@@ -41,8 +41,8 @@ pub trait Store: Send + Sync {
     /// [`StoreError`]; nothing was appended.
     fn append(&self, drafts: Vec<Draft>) -> BoxFuture<'_, Result<Vec<Receipt>, StoreError>>;
 
-    /// Names the one follower, before the first append. It is told of everything appended, by anyone.
-    fn follow(&self, follower: Arc<dyn Follower>);
+    /// Names the one follower. It is told of everything behind `after`, by whomever it was appended.
+    fn follow(&self, after: Seq, follower: Arc<dyn Follower>);
 
     /// Reads what is retained of some topics, in seq order. However many topics there are, appends do not wait for it;
     /// what they have a topic evict meanwhile is in the page or is told, and not both.
@@ -223,7 +223,7 @@ pub trait Authenticator: Send + Sync {
     fn authenticate<'a>(&'a self, bearer: &'a str, now: Time) -> BoxFuture<'a, Result<Arc<Principal>, AuthError>>;
 
     /// The principal as it is now, for a live connection after a reload; `None` when it is gone or has changed its
-    /// secret or user.
+    /// secret or user. Asked of those only of whom the plan of the reload says that something changed.
     fn renew(&self, principal: &Principal) -> Option<Arc<Principal>>;
 }
 

@@ -121,11 +121,11 @@ async fn accept_all(
     // answered or told, and only then it is.
     let mut closing = std::pin::pin!(grace_is_over(live));
     let mut failures = AcceptFailures::default();
-    let mut crowd = Crowd::default();
+    let mut filled = Filled::default();
     let admit = |socket: Socket, peer, permit| {
         let snapshot = live.snapshot();
         let limits = &snapshot.config.limits;
-        // Twice, so that whoever takes nothing of what is unsent here is let go by what knows why, and says so.
+        // Twice `write_stall`: our own clock comes first, and the log says why; the kernel's only ends the connection.
         if let Err(error) = socket.tune(limits.send_buffer, limits.write_stall * 2) {
             return debug!(%error, "a connection ended before it was served");
         }
@@ -153,8 +153,8 @@ async fn accept_all(
             () = &mut closing => return,
         };
         // The limit was just asked for: again only where it matters.
-        if door.side() == Side::Public && (permit.is_over() || crowd.0) {
-            crowd.look(connections.open(), limit());
+        if door.side() == Side::Public && (permit.is_over() || filled.0) {
+            filled.look(connections.open(), limit());
         }
         admit(socket, peer, permit);
     }
@@ -168,9 +168,9 @@ async fn accept_all(
 
 /// Whether there are too many connections, as the log tells it: once, until an eighth of them has left.
 #[derive(Default)]
-struct Crowd(bool);
+struct Filled(bool);
 
-impl Crowd {
+impl Filled {
     fn look(&mut self, open: usize, allowed: usize) {
         if self.has_filled(open, allowed) {
             warn!(
@@ -247,8 +247,8 @@ async fn serve(
     let limits = &snapshot.config.limits;
     let trusted = |peer| forwarded::is_trusted(&snapshot.config.server.trusted_proxies, peer);
     // A proxy makes the connections of everybody behind it, and operators' are nobody's to use up.
-    let hasty = peer.zip(limits.connect_rate).filter(|_| door.side() == Side::Public);
-    let hasty = hasty.is_some_and(|(peer, limit)| !trusted(peer) && !live.rates.connect(peer, limit));
+    let over_rate = peer.zip(limits.connect_rate).filter(|_| door.side() == Side::Public);
+    let over_rate = over_rate.is_some_and(|(peer, limit)| !trusted(peer) && !live.rates.connect(peer, limit));
     let socket = match tls {
         Some(tls) => {
             let shaken = tokio::select! {
@@ -265,7 +265,7 @@ async fn serve(
         }
         None => socket,
     };
-    let link = Arc::new(Link { door, peer, permit, flow: Flow::default(), secure: socket.is_secure(), hasty });
+    let link = Arc::new(Link { door, peer, permit, flow: Flow::default(), secure: socket.is_secure(), over_rate });
     let flow = link.flow.clone();
     let socket = HttpSocket::new(socket, limits.header_timeout, limits.write_stall, flow.clone());
     let http = http(limits);
@@ -300,12 +300,12 @@ async fn serve(
 mod tests {
     use std::time::Duration;
 
-    use super::{AcceptFailures, BACK_OFF, Crowd, SILENCE};
+    use super::{AcceptFailures, BACK_OFF, Filled, SILENCE};
 
     #[test]
-    fn a_crowd_is_told_once_until_an_eighth_has_left() {
-        let mut crowd = Crowd::default();
-        let told = [16, 17, 18, 16, 15, 17, 14, 17].map(|open| crowd.has_filled(open, 16));
+    fn what_is_full_is_told_once_until_an_eighth_has_left() {
+        let mut filled = Filled::default();
+        let told = [16, 17, 18, 16, 15, 17, 14, 17].map(|open| filled.has_filled(open, 16));
         assert_eq!(told, [false, true, false, false, false, false, false, true]);
     }
 

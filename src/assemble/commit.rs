@@ -24,8 +24,8 @@ use crate::time::Time;
 /// How long publishes wait for appends that began before a commit; a store that hangs does not hold them up for longer.
 const PAUSE_AT_MOST: Duration = Duration::from_secs(1);
 
-/// The commit point is the swap. What is long is done where nobody is served, but at the pace of those who serve, for
-/// they wait for the same locks.
+/// The commit point is the swap. Long work is done beside those who serve, but at no lower priority: they wait for the
+/// locks that it holds.
 pub(super) async fn commit(
     live: &Arc<Live>,
     logs: Option<&Logs>,

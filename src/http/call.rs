@@ -89,7 +89,7 @@ impl Call {
         if health::is_probe(self.uri.path()) {
             return Ok(());
         }
-        if self.link.hasty {
+        if self.link.over_rate {
             return Err(Refusal::RateLimited(Rate::Connects));
         }
         if self.link.permit.is_over() {
@@ -106,7 +106,7 @@ impl Call {
 
     /// Whether nothing more is answered on its connection.
     pub fn is_last(&self) -> bool {
-        self.link.permit.is_over() || self.link.hasty || !self.framed
+        self.link.permit.is_over() || self.link.over_rate || !self.framed
     }
 
     /// A route has taken it. A path belongs to one, so that nobody has said so before.

@@ -71,7 +71,7 @@ pub struct Link {
     /// Whether it is encrypted.
     pub secure: bool,
     /// Whether its network makes more connections than `limits.connect_rate` allows; never so on the operators' listener.
-    pub hasty: bool,
+    pub over_rate: bool,
 }
 
 /// Where requests of one listener come in.
@@ -191,9 +191,9 @@ fn turn_away(call: &Call, refusal: &Refusal) -> Response {
 /// What every answer has, and what is counted of it.
 async fn finish(call: Arc<Call>, began: Instant, routed: BoxFuture<'static, Response>) -> Response {
     let mut response = routed.await;
-    // A body that nobody reads any more is noticed when hyper reads next: unless all of it is there then, the connection ends.
-    // An answer that is given before does not say so, and whoever has it sends a next request that is lost. (Nothing is
-    // handed over yet, so that what is flushed in between is not taken for this answer.)
+    // hyper ends the connection behind the answer to a request whose body was not read, unless all of it has come by its next
+    // read. It reads before the answer is written where that waits a turn, and the answer then says `Connection: close`: else
+    // the client's next request is lost. (Nothing is handed over yet, so that what is flushed meanwhile is not taken for it.)
     if call.link.flow.is_unread() {
         tokio::task::yield_now().await;
     }

@@ -28,11 +28,11 @@ pub fn public(protocols: &'static [&'static dyn Protocol]) -> BoxedFilter<(Respo
     let open = path!("ws")
         .and(call(Route::WebSocket, Methods::GetAndHead))
         .and(upgrade::pending())
-        .map(move |call, pending| upgrade::upgrade(&call, pending, None, protocols));
+        .then(move |call, pending| upgrade::upgrade(call, pending, None, protocols));
     let open_registered = path!("ws" / String)
         .and(call(Route::WebSocket, Methods::GetAndHead))
         .and(upgrade::pending())
-        .map(move |id: String, call, pending| upgrade::upgrade(&call, pending, Some(id), protocols));
+        .then(move |id: String, call, pending| upgrade::upgrade(call, pending, Some(id), protocols));
     let register =
         path!("register").and(call(Route::Register, Methods::Post)).and(warp::body::stream()).then(register::register);
     let unregister =

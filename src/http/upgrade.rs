@@ -1,7 +1,8 @@
 //! The HTTP side of a WebSocket: the opening handshake (RFC 6455, section 4.2).
 //!
-//! A browser cannot see the status of a refused upgrade, so that credentials are not looked at here: a wrong one, or one in
-//! the query, gets a close code from the WebSocket side.
+//! A browser cannot see the status of a refused upgrade, so that what it can send is not looked at here: a wrong
+//! registration, or a credential in the query, gets a close code from the WebSocket side. An `Authorization`, which only
+//! others can send, is refused as anywhere: who connects in a loop would take each upgrade for success.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use secrecy::SecretString;
 use tracing::debug;
 use warp::Filter;
 use warp::http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use warp::http::{Method, StatusCode};
@@ -20,7 +21,6 @@ use warp::reply::Response;
 
 use crate::http::answer;
 use crate::http::call::Call;
-use crate::http::credential;
 use crate::http::handshake::{accept_key, is_key};
 use crate::http::query::Params;
 use crate::live::Live;
@@ -39,25 +39,28 @@ pub fn pending() -> impl Filter<Extract = (Option<OnUpgrade>,), Error = Infallib
 /// Answers the handshake and starts the WebSocket's task.
 ///
 /// # Errors
-/// 400 or 426: not a handshake, or none that can be agreed on.
-pub fn upgrade(
-    call: &Arc<Call>,
+/// 400 or 426: not a handshake, or none that can be agreed on; 401 or 429 for its `Authorization`.
+pub async fn upgrade(
+    call: Arc<Call>,
     pending: Option<OnUpgrade>,
     registration: Option<String>,
     protocols: &'static [&'static dyn Protocol],
 ) -> Result<Response, Refusal> {
-    let key = handshake(call)?;
+    let accept = accept_key(handshake(&call)?);
     let pending = pending.ok_or(Refusal::UpgradeRequired)?;
-    let chosen = choose(call, protocols)?;
+    let chosen = choose(&call, protocols)?;
+    let principal = match call.headers.contains_key(AUTHORIZATION) {
+        true => Some(call.identify(&call.snapshot).await?),
+        false => None,
+    };
     let opening = Opening {
         protocol: chosen.unwrap_or(protocols[0]),
-        bearer: credential::bearer(&call.headers)?.map(SecretString::from),
+        principal,
         registration: registration.map(SecretString::from),
         refused: Params::of_socket(&call.uri),
         peer: call.peer,
         permit: call.link.permit.clone(),
     };
-    let accept = accept_key(key);
     let mut response = answer::empty(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));

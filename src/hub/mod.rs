@@ -105,7 +105,7 @@ impl Hub {
             started: Instant::now(),
             store: store.clone(),
         });
-        store.follow(hub.clone());
+        store.follow(head.seq, hub.clone());
         hub
     }
 

@@ -40,7 +40,7 @@ impl Store for Nothing {
         unreachable!("nobody publishes")
     }
 
-    fn follow(&self, _: Arc<dyn Follower>) {}
+    fn follow(&self, _: Seq, _: Arc<dyn Follower>) {}
 
     fn read<'a>(&'a self, _: Query<'a>) -> BoxFuture<'a, Result<Page, StoreError>> {
         unreachable!("the window has everything")

@@ -82,7 +82,8 @@ impl Store for MemoryStore {
         Box::pin(std::future::ready(answer))
     }
 
-    fn follow(&self, follower: Arc<dyn Follower>) {
+    fn follow(&self, after: Seq, follower: Arc<dyn Follower>) {
+        assert_eq!(after, self.head(), "nobody appends before it is followed");
         assert!(self.follower.set(follower).is_ok(), "a store has one follower");
     }
 

@@ -16,9 +16,8 @@ use std::time::Instant;
 use secrecy::ExposeSecret;
 
 use crate::close::Close;
-use crate::hub::connection::{Connection, Io};
+use crate::hub::connection::Io;
 use crate::hub::peer::Peer;
-use crate::identify::identify;
 use crate::live::Live;
 use crate::ws::opening::{Opening, Upgraded};
 use crate::ws::task::Caller;
@@ -32,8 +31,12 @@ pub async fn open(live: Arc<Live>, upgraded: Upgraded<impl Io + 'static>, openin
         Err(Close::OverCapacity)
     } else if let Some(close) = opening.refused {
         Err(close)
+    } else if let Some(id) = &opening.registration {
+        let attached =
+            live.registrations.attach(id.expose_secret(), subscriber.connection(), &live.snapshot(), Instant::now());
+        attached.map(|(principal, seat)| Caller::Registered(principal, Box::new(seat)))
     } else {
-        Box::pin(who(&live, &opening, subscriber.connection())).await
+        Ok(opening.principal.map_or(Caller::Unknown, Caller::Known))
     };
     if live.drain.has_begun() {
         // Too late for the word that went to everybody.
@@ -45,22 +48,4 @@ pub async fn open(live: Arc<Live>, upgraded: Upgraded<impl Io + 'static>, openin
         return None;
     }
     Some(task)
-}
-
-/// Who the connection is as far as the upgrade tells: by its registration, by its bearer, or not yet.
-async fn who(live: &Live, opening: &Opening, connection: &Arc<Connection>) -> Result<Caller, Close> {
-    let snapshot = live.snapshot();
-    // Also beside a registration: a wrong credential is refused wherever it is shown.
-    let known = match &opening.bearer {
-        Some(bearer) => {
-            let known = identify(&snapshot, &live.failures, Some(bearer.expose_secret()), opening.peer).await;
-            Some(known.map_err(|refusal| Close::from(&refusal))?)
-        }
-        None => None,
-    };
-    if let Some(id) = &opening.registration {
-        let (principal, seat) = live.registrations.attach(id.expose_secret(), connection, &snapshot, Instant::now())?;
-        return Ok(Caller::Registered(principal, Box::new(seat)));
-    }
-    Ok(known.map_or(Caller::Unknown, Caller::Known))
 }

@@ -1,6 +1,7 @@
 //! What the HTTP side hands over when a connection becomes a WebSocket.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use secrecy::SecretString;
@@ -8,6 +9,7 @@ use secrecy::SecretString;
 use crate::close::Close;
 use crate::connections::Permit;
 use crate::plugin::Protocol;
+use crate::principal::Principal;
 
 /// A connection that has left HTTP.
 pub struct Upgraded<S> {
@@ -19,16 +21,16 @@ pub struct Upgraded<S> {
     pub head: Bytes,
 }
 
-/// A WebSocket whose upgrade has been answered. Whether its credential is any good has not been looked at: a browser
+/// A WebSocket whose upgrade has been answered. Whether its registration is any good has not been looked at: a browser
 /// cannot see the status of a refused upgrade, so that is told with a close code.
 pub struct Opening {
     /// The subprotocol that was agreed on; the first one of the server's when none was offered.
     pub protocol: &'static dyn Protocol,
-    /// The bearer of the `Authorization` header. A header that is no bearer is an empty one: it is nobody's.
-    pub bearer: Option<SecretString>,
+    /// Who its `Authorization` says it is.
+    pub principal: Option<Arc<Principal>>,
     /// The last part of `/ws/<id>` as it was written: a secret, and perhaps not even a UUID.
     pub registration: Option<SecretString>,
-    /// How it is to be closed for what its URL says besides.
+    /// The close for a query in its URL: a WebSocket's takes none.
     pub refused: Option<Close>,
     /// Who it is on the network, behind trusted proxies; the loopback address on a Unix socket.
     pub peer: IpAddr,

@@ -55,8 +55,8 @@ impl<A: Around> Store for Surrounded<A> {
         }
     }
 
-    fn follow(&self, follower: Arc<dyn Follower>) {
-        self.0.follow(follower);
+    fn follow(&self, after: Seq, follower: Arc<dyn Follower>) {
+        self.0.follow(after, follower);
     }
 
     fn read<'a>(&'a self, query: Query<'a>) -> BoxFuture<'a, Result<Page, StoreError>> {

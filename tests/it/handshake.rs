@@ -84,16 +84,17 @@ async fn the_first_known_subprotocol_that_is_offered_is_spoken() {
     }
 }
 
-/// A browser cannot see why an upgrade was refused: only what is none of the page's business is refused by a status.
+/// A browser cannot see why an upgrade was refused: only what is none of the page's business, or what it cannot send, is
+/// refused by a status.
 #[tokio::test]
-async fn origin_host_and_overload_refuse_the_upgrade_and_credentials_do_not() {
+async fn what_no_page_can_help_is_refused_by_a_status() {
     let rig = Rig::start(|_| {}).await;
     for (headers, status) in [
         ("Origin: https://evil.example\r\n", 403),
         ("Origin: https://app.example\r\n", 101),
         ("Host: evil.example\r\n", 421),
-        ("Authorization: Bearer wrong\r\n", 101),
-        ("Authorization: Basic d3Jvbmc6\r\n", 101),
+        ("Authorization: Bearer wrong\r\n", 401),
+        ("Authorization: Basic d3Jvbmc6\r\n", 401),
     ] {
         assert_eq!(open(&rig, &format!("{HEAD}{KEY}{headers}")).await.status, status, "{headers}");
     }

@@ -233,10 +233,15 @@ async fn registered_cell(rig: &Rig, way: &Way, who: Who) -> String {
 /// What comes of a command over a WebSocket.
 async fn commanded(url: &str, headers: &[(&'static str, &str)], way: &Way) -> String {
     let raw = [headers, &[("sec-websocket-protocol", "relay.raw")]].concat();
+    let headers = if matches!(way, Way::Raw(_)) { &raw } else { headers };
+    let socket = match Subscriber::try_connect(url, headers).await {
+        Ok(socket) => socket,
+        Err(code) => return status(code),
+    };
     match way {
-        Way::Command(command) => answered(Subscriber::connect(url, headers).await, &[command]).await,
-        Way::Small(command) => conclude(Subscriber::connect(url, headers).await, &[command], &Value::Null).await,
-        Way::Raw(command) => conclude(Subscriber::connect(url, &raw).await, &[command, "ping"], &Value::Null).await,
+        Way::Command(command) => answered(socket, &[command]).await,
+        Way::Small(command) => conclude(socket, &[command], &Value::Null).await,
+        Way::Raw(command) => conclude(socket, &[command, "ping"], &Value::Null).await,
         _ => panic!("no command"),
     }
 }

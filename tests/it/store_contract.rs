@@ -97,7 +97,7 @@ impl Follower for Told {
 async fn everybody_sees_one_order_and_a_batch_stands_together() {
     for (kind, store) in stores() {
         let told = Arc::new(Told::default());
-        store.follow(told.clone());
+        store.follow(store.head(), told.clone());
         assert_eq!(store.head(), 0, "{kind}");
         let publishers = (0..4).map(|publisher| {
             let store = store.clone();
@@ -168,7 +168,7 @@ async fn a_key_belongs_to_a_message_for_one_user() {
 async fn a_key_appends_once_for_its_principal_and_topic_within_the_window() {
     for (kind, store) in stores() {
         let told = Arc::new(Told::default());
-        store.follow(told.clone());
+        store.follow(store.head(), told.clone());
         let one =
             async |draft| store.append(vec![draft]).await.map(|receipts| (receipts[0].seq, receipts[0].duplicate));
         let first = one(keyed("a", "1", "shop", "k")).await.expect("it is new");

@@ -7,8 +7,8 @@ use futures::{FutureExt, SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 /// How long a test waits for something that must come.
@@ -20,11 +20,20 @@ pub struct Subscriber<S = MaybeTlsStream<TcpStream>>(WebSocketStream<S>);
 impl Subscriber {
     /// Connects, with header lines of one's own.
     pub async fn connect(url: &str, headers: &[(&'static str, &str)]) -> Self {
+        Self::try_connect(url, headers).await.expect("an upgrade")
+    }
+
+    /// The same; the status where the upgrade is refused.
+    pub async fn try_connect(url: &str, headers: &[(&'static str, &str)]) -> Result<Self, u16> {
         let mut request = url.into_client_request().expect("a URL");
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().expect("a header value"));
         }
-        Self(connect_async(request).await.expect("an upgrade").0)
+        match connect_async(request).await {
+            Ok((socket, _)) => Ok(Self(socket)),
+            Err(Error::Http(response)) => Err(response.status().as_u16()),
+            Err(other) => panic!("neither an upgrade nor an answer: {other}"),
+        }
     }
 
     /// Connects to `/ws` and reads `hello`.

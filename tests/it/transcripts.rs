@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! server open                    how the server is configured: see `configure`; the first line
-//! connect [as SECRET] [speaking PROTOCOL] [registered]
+//! connect [as SECRET] [speaking PROTOCOL] [registered] [refused STATUS]
 //! use N                          goes on with the Nth connection, from 1
 //! publish TOPIC [for USER] JSON  over HTTP
 //! register JSON, unregister      over HTTP; the last one
@@ -134,7 +134,12 @@ impl Stage {
         if words.contains(&"registered") {
             url.clone_from(&self.registered);
         }
-        self.connections.push(Subscriber::connect(&url, &headers).await);
+        let connected = Subscriber::try_connect(&url, &headers).await;
+        if let Some(at) = words.iter().position(|word| *word == "refused") {
+            let status = connected.err().expect("it is refused").to_string();
+            return assert_eq!(status, words[at + 1], "{how}");
+        }
+        self.connections.push(connected.expect("an upgrade"));
         self.current = self.connections.len() - 1;
     }
 

@@ -13,6 +13,7 @@ use relay::config::model::OnLag;
 use relay::connections::Connections;
 use relay::hub::connection::{Io, NoSocket};
 use relay::protocol::relay_v1::RelayV1;
+use relay::time::Time;
 use relay::ws;
 use relay::ws::opening::{Opening, Upgraded};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, ReadBuf, duplex};
@@ -118,7 +119,7 @@ async fn open(rig: &Rig, near: DuplexStream, socket: impl Io + 'static) -> Subsc
 pub async fn upgrade(rig: &Rig, mut near: DuplexStream, socket: impl Io + 'static) -> DuplexStream {
     let opening = Opening {
         protocol: &RelayV1,
-        bearer: Some("secret-all".into()),
+        principal: rig.live.snapshot().auth.authenticate("secret-all", Time::now()).await.ok(),
         registration: None,
         refused: None,
         peer: [127, 0, 0, 1].into(),

@@ -197,7 +197,13 @@ impl World {
                 let (near, far) = duplex(buffer);
                 let opening = Opening {
                     protocol: &RelayV1,
-                    bearer: Some(format!("secret-u{user}").into()),
+                    principal: self
+                        .live
+                        .snapshot()
+                        .auth
+                        .authenticate(&format!("secret-u{user}"), Time::now())
+                        .await
+                        .ok(),
                     registration: None,
                     refused: None,
                     peer: [127, 0, 0, 1].into(),
@@ -256,7 +262,7 @@ impl Drop for World {
 }
 
 async fn serve(socket: DuplexStream, door: Arc<Door>, permit: Permit) {
-    let link = Arc::new(Link { door, peer: None, permit, flow: Flow::default(), secure: false, hasty: false });
+    let link = Arc::new(Link { door, peer: None, permit, flow: Flow::default(), secure: false, over_rate: false });
     let socket = HttpSocket::new(socket, Duration::from_secs(10), Duration::from_secs(30), link.flow.clone());
     let service = service_fn(move |request| http::serve(request, link.clone()).map(Ok::<_, std::convert::Infallible>));
     let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
