@@ -27,6 +27,7 @@ mod history;
 mod http;
 mod logs;
 mod matrix;
+mod meanwhile;
 mod mistakes;
 mod model;
 mod overload;
