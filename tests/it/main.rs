@@ -49,6 +49,7 @@ mod reload_large;
 mod reload_storm;
 mod replay;
 mod rig;
+mod routes;
 mod smallest_flow;
 mod stale;
 mod stalled_log;
