@@ -8,6 +8,9 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+#[cfg(test)]
+use crate::drain::Drain;
+
 /// How far the work stands back behind serving, as nice(2) counts: enough that deliveries do not wait for it, and not so
 /// much that on a busy machine it takes for ever.
 #[cfg(target_os = "linux")]
@@ -54,6 +57,22 @@ pub fn every(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
+}
+
+/// Whether others have a turn while `work` waits for that, on the one thread that serves them.
+#[cfg(test)]
+pub fn others_have_a_turn(work: impl FnOnce(&dyn Fn() -> bool) -> bool + Send + 'static) -> bool {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
+    let (had, is_had) = std::sync::mpsc::sync_channel(1);
+    let (answer, answered) = oneshot::channel();
+    runtime.expect("a runtime").block_on(async {
+        let drain = Drain::default();
+        drain.clone().spawn("work", async move {
+            drain.spawn("others", async move { _ = had.send(()) });
+            let _ = answer.send(work(&|| is_had.recv_timeout(Duration::from_secs(10)).is_ok()));
+        });
+        answered.await.expect("no panic")
+    })
 }
 
 #[cfg(test)]

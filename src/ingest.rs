@@ -342,3 +342,19 @@ async fn append(live: &Live, drafts: Vec<Draft>) -> Result<Vec<Receipt>, Refusal
         StoreError::Unavailable(cause) => live.internal(&format!("the store could not append: {cause}")),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::timed;
+    use crate::background::others_have_a_turn;
+    use crate::fuse::{Admitted, Fuse};
+
+    #[test]
+    fn what_has_been_slow_is_done_beside_those_who_serve() {
+        let (fuse, budget) = (Fuse::default(), Duration::from_secs(60));
+        fuse.note(Admitted::Freely, 2 * budget, budget, Instant::now());
+        assert!(others_have_a_turn(move |has_turn| timed(&fuse, budget, has_turn).is_ok_and(|(had, _)| had)));
+    }
+}

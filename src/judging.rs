@@ -62,3 +62,20 @@ impl Default for Judging {
         Self(Semaphore::new(AT_A_TIME))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::{Judging, SMALL};
+    use crate::background::others_have_a_turn;
+
+    #[test]
+    fn what_is_large_is_judged_beside_those_who_serve() {
+        assert!(others_have_a_turn(|has_turn| {
+            let judging = Judging::default();
+            let turn = judging.turn(SMALL + 1).now_or_never().expect("nobody else has one");
+            turn.is_ok_and(|turn| turn.take(has_turn))
+        }));
+    }
+}

@@ -18,12 +18,14 @@ use crate::assemble::load::{Remembered, log_warnings};
 use crate::assemble::refused::LastRefusal;
 use crate::assemble::{Loaded, load};
 use crate::background;
+use crate::config::files::Files;
 use crate::config::model::TokenConfig;
 use crate::config::reading::Inputs;
 use crate::diagnostic::render;
 use crate::disk::Disk;
 use crate::live::Live;
 use crate::reloads::{Outcome, Report, Trigger};
+use crate::schema::compile::SchemaCache;
 use crate::snapshot::Snapshot;
 use crate::telemetry::logs::Logs;
 use crate::time::Time;
@@ -187,24 +189,10 @@ impl Reloader {
         (!is_trusted && state.may_be_half(running, loaded)).then(|| Look::HalfWritten(loaded.hash.clone()))
     }
 
-    /// Off the threads that serve: thousands of schemas take a while. Reads again what changed while it was read, as
-    /// when a whole directory is replaced; answers whether it stood still in the end.
+    /// Off the threads that serve: thousands of schemas take a while.
     async fn load(&self, state: &State) -> Result<(Loaded, bool), Verdict> {
         let (path, cache) = (self.path.clone(), state.remembered.cache.clone());
-        background::on_own_thread(move || {
-            let disk = Disk::new(&path);
-            let mut reads = 0;
-            loop {
-                let loaded = load(&disk, &cache, Time::now());
-                let is_whole = loaded.inputs.are_unchanged(&disk);
-                reads += 1;
-                if is_whole || reads == READS {
-                    return (loaded, is_whole);
-                }
-            }
-        })
-        .await
-        .map_err(given_up)
+        background::on_own_thread(move || load_whole(&Disk::new(&path), &cache)).await.map_err(given_up)
     }
 
     async fn judge(&self, state: &mut State, running: &Arc<Snapshot>, loaded: Loaded, dry_run: bool) -> Verdict {
@@ -297,10 +285,75 @@ impl State {
     }
 }
 
+/// Reads again what changed while it was read, as when a whole directory is replaced; answers whether it stood still in the
+/// end.
+fn load_whole(files: &dyn Files, cache: &SchemaCache) -> (Loaded, bool) {
+    let mut reads = 0;
+    loop {
+        let loaded = load(files, cache, Time::now());
+        let is_whole = loaded.inputs.are_unchanged(files);
+        reads += 1;
+        if is_whole || reads == READS {
+            return (loaded, is_whole);
+        }
+    }
+}
+
 /// A reload that could not be judged is refused, and ends nothing else.
 fn given_up(cause: String) -> Verdict {
     let message = "relay could not judge the configuration: the log says why";
     error!(cause, "a reload was abandoned");
     let diagnostics = json!([{"code": "internal", "severity": "error", "message": message}]);
     (Outcome::Refused, diagnostics, message.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::{READS, load_whole};
+    use crate::config::files::{Access, FileError, Files};
+    use crate::schema::compile::SchemaCache;
+
+    /// A relay.toml that is another one each time that it is read, so often, and then stays.
+    struct Written {
+        changes: usize,
+        reads: Cell<usize>,
+    }
+
+    impl Files for Written {
+        fn read(&self, _: Access, _: &str, _: usize) -> Result<Vec<u8>, FileError> {
+            self.reads.set(self.reads.get() + 1);
+            let version = self.reads.get().min(self.changes + 1);
+            Ok(format!("version = 1\n[topics.t{version}]\nschema = \"any\"\n").into_bytes())
+        }
+
+        fn list(&self, _: &str) -> Result<Vec<String>, FileError> {
+            Err(FileError::NotFound)
+        }
+
+        fn env(&self, _: &str) -> Option<String> {
+            None
+        }
+
+        fn shown(&self, path: &str) -> String {
+            path.to_owned()
+        }
+
+        fn main_name(&self) -> &str {
+            "relay.toml"
+        }
+    }
+
+    #[test]
+    fn what_changes_while_it_is_read_is_read_again_but_not_for_ever() {
+        // Each load reads the file twice: for what is in it, and whether that is still so.
+        for (changes, loads, stood_still) in [(0, 1, true), (1, 2, true), (4, 3, true), (99, READS, false)] {
+            let files = Written { changes, reads: Cell::default() };
+            let (loaded, is_whole) = load_whole(&files, &SchemaCache::default());
+            assert_eq!((files.reads.get(), is_whole), (2 * loads, stood_still), "{changes}");
+            let topic = loaded.config.expect("a good one").topics[0].name.to_string();
+            assert!(!is_whole || topic == format!("t{}", changes + 1), "{topic}");
+        }
+    }
 }

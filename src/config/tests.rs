@@ -55,6 +55,7 @@ fn a_size_that_cannot_be_read_is_not_compared() {
     assert_eq!(codes("body = \"32 MB\"\nwindow = \"64 KiB\""), ["bad-size"]);
     assert_eq!(codes("body = \"32 MiB\"\nwindow = \"64 KiB\""), ["window-below-body"]);
     assert_eq!(codes("body = \"32 MiB\""), ["window-below-body"]);
+    assert!(codes("body = \"16 MiB\"").iter().all(|code| code != "window-below-body"), "as much as the window");
 }
 
 #[test]

@@ -19,21 +19,19 @@ use crate::problem::Refusal;
 use crate::reloads::{Outcome, Trigger};
 use crate::snapshot::TopicRules;
 use crate::telemetry::scrape::{MEDIA_TYPE, Scraper};
-use crate::telemetry::stats::Route;
 
 /// Everything under `server.admin`. Refusals and what no route takes are answered too.
 pub fn routes(live: &Arc<Live>, reloader: Option<Arc<Reloader>>) -> BoxedFilter<(Response,)> {
     let scraper = Arc::new(Scraper::new(live.clone()));
-    let metrics = path!("metrics").and(call(Route::Metrics, Methods::GetAndHead)).map(move |_: Arc<Call>| {
+    let metrics = path!("metrics").and(call(Methods::GetAndHead)).map(move |_: Arc<Call>| {
         Ok::<_, Refusal>(answer::typed(StatusCode::OK, MEDIA_TYPE, background::in_place(|| scraper.text())))
     });
-    let config = path!("config")
-        .and(call(Route::Config, Methods::GetAndHead))
-        .map(|call: Arc<Call>| background::in_place(|| config(&call)));
+    let config =
+        path!("config").and(call(Methods::GetAndHead)).map(|call: Arc<Call>| background::in_place(|| config(&call)));
     let connections = path!("connections")
-        .and(call(Route::Connections, Methods::GetAndHead))
+        .and(call(Methods::GetAndHead))
         .map(|call: Arc<Call>| background::in_place(|| connections::show(&call)));
-    let reload = path!("reload").and(call(Route::Reload, Methods::Post)).then(move |call: Arc<Call>| {
+    let reload = path!("reload").and(call(Methods::Post)).then(move |call: Arc<Call>| {
         let reloader = reloader.clone();
         async move { reload(&call, reloader).await }
     });

@@ -1,7 +1,7 @@
 //! One request, as every handler sees it: everything of it but the body.
 
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use warp::http::request::Parts;
 use warp::http::{Extensions, HeaderMap, HeaderName, Method, Request, Uri, Version, header};
@@ -9,7 +9,7 @@ use warp::{Filter, Rejection};
 
 use crate::host::Host;
 use crate::http::answer::Rejected;
-use crate::http::{Link, Side, credential, forwarded, health, origin};
+use crate::http::{Link, Side, credential, forwarded, health, origin, routes};
 use crate::identify::identify;
 use crate::live::Live;
 use crate::principal::Principal;
@@ -34,9 +34,10 @@ pub struct Call {
     pub peer: IpAddr,
     /// Whether the one who calls reached a trusted proxy over TLS.
     pub secure: bool,
+    /// Where its path leads on its listener, whatever the method.
+    pub route: Route,
     /// Whether it says in one way where its body ends.
     framed: bool,
-    route: OnceLock<Route>,
 }
 
 impl Call {
@@ -47,8 +48,8 @@ impl Call {
         let (peer, secure) = forwarded::peer(&snapshot.config.server.trusted_proxies, link.peer, &headers);
         let framed = is_framed(&headers);
         let secure = secure || link.secure;
-        let route = OnceLock::new();
-        let call = Self { link, snapshot, version, method, uri, headers, peer, secure, framed, route };
+        let route = routes::of(link.door.side(), uri.path());
+        let call = Self { link, snapshot, version, method, uri, headers, peer, secure, route, framed };
         (Arc::new(call), extensions)
     }
 
@@ -107,16 +108,6 @@ impl Call {
     /// Whether nothing more is answered on its connection.
     pub fn is_last(&self) -> bool {
         self.link.permit.is_over() || self.link.over_rate || !self.framed
-    }
-
-    /// A route has taken it. A path belongs to one, so that nobody has said so before.
-    pub fn set_route(&self, route: Route) {
-        let _ = self.route.set(route);
-    }
-
-    /// The route that took it.
-    pub fn route(&self) -> Route {
-        self.route.get().copied().unwrap_or(Route::None)
     }
 
     /// Who calls.
@@ -226,9 +217,8 @@ impl Methods {
 }
 
 /// Extracts the call of a route that allows these methods.
-pub fn call(route: Route, allowed: Methods) -> impl Filter<Extract = (Arc<Call>,), Error = Rejection> + Clone {
+pub fn call(allowed: Methods) -> impl Filter<Extract = (Arc<Call>,), Error = Rejection> + Clone {
     warp::ext::get::<Arc<Call>>().and_then(move |call: Arc<Call>| {
-        call.set_route(route);
         let allow = allowed.list();
         std::future::ready(if allowed.contain(&call.method) {
             Ok(call)

@@ -149,30 +149,25 @@ fn enter(request: Request<Incoming>, link: &Arc<Link>) -> (Arc<Call>, BoxFuture<
     let (call, extensions) = Call::take(link.clone(), parts);
     let routed: BoxFuture<'static, Response> = match call.admit() {
         Err(refusal) => Box::pin(ready(turn_away(&call, &refusal))),
+        Ok(()) if call.route == Route::None => {
+            Box::pin(ready(answer::refusal(&routes::nowhere(call.side(), call.uri.path()))))
+        }
         Ok(()) => match routes::published_topic(&call) {
             Some(topic) => {
-                call.set_route(Route::Publish);
                 let published = publish::one(topic.to_owned(), call.clone(), body.into_data_stream());
                 Box::pin(published.map(answer::either))
             }
-            None => match routes::find(call.side(), call.uri.path()) {
-                Err(refusal) => Box::pin(ready(answer::refusal(&refusal))),
-                Ok(_) => {
-                    let request = call.request(extensions, body);
-                    let routed = warp::service(link.door.routes.clone()).call(request);
-                    Box::pin(routed.map(|routed| routed.unwrap_or_else(|never| match never {})))
-                }
-            },
+            None => {
+                let request = call.request(extensions, body);
+                let routed = warp::service(link.door.routes.clone()).call(request);
+                Box::pin(routed.map(|routed| routed.unwrap_or_else(|never| match never {})))
+            }
         },
     };
     (call, routed)
 }
 
-/// What is not admitted counts as what it asked for.
 fn turn_away(call: &Call, refusal: &Refusal) -> Response {
-    if let Ok(route) = routes::find(call.side(), call.uri.path()) {
-        call.set_route(route);
-    }
     let stats = &call.live().stats;
     match refusal {
         Refusal::Overloaded { .. } if call.side() == Side::Public => stats.over_connections.add(1),
@@ -181,7 +176,7 @@ fn turn_away(call: &Call, refusal: &Refusal) -> Response {
     }
     match refusal {
         // A refusal would end an EventSource for good, which is to come back when there is room.
-        Refusal::Overloaded { .. } | Refusal::RateLimited(_) if call.route() == Route::Events => {
+        Refusal::Overloaded { .. } | Refusal::RateLimited(_) if call.route == Route::Events => {
             events::send_away(call.live(), refusal.into())
         }
         refusal => answer::refusal(refusal),
@@ -207,8 +202,8 @@ async fn finish(call: Arc<Call>, began: Instant, routed: BoxFuture<'static, Resp
         let close = if headers.contains_key(UPGRADE) { "Upgrade, close" } else { "close" };
         headers.insert(CONNECTION, HeaderValue::from_static(close));
     }
-    live.stats.answered(call.route(), response.status().as_u16());
-    if matches!(call.route(), Route::Publish | Route::PublishMany) {
+    live.stats.answered(call.route, response.status().as_u16());
+    if matches!(call.route, Route::Publish | Route::PublishMany) {
         live.stats.publish_request.observe(began.elapsed());
     }
     response

@@ -15,36 +15,27 @@ use crate::telemetry::stats::Route;
 /// Everything under `server.listen`. Refusals and what no route takes are answered too.
 pub fn public(protocols: &'static [&'static dyn Protocol]) -> BoxedFilter<(Response,)> {
     // What `published_topic` does not take: other methods, a slash at the end.
-    let publish =
-        path!("publish" / String).and(call(Route::Publish, Methods::Post)).and(warp::body::stream()).then(publish::one);
-    let publish_many = path!("publish")
-        .and(call(Route::PublishMany, Methods::Post))
-        .and(warp::body::stream())
-        .then(publish::envelopes);
-    let validate = path!("validate" / String)
-        .and(call(Route::Validate, Methods::Post))
-        .and(warp::body::stream())
-        .then(publish::validate);
+    let publish = path!("publish" / String).and(call(Methods::Post)).and(warp::body::stream()).then(publish::one);
+    let publish_many = path!("publish").and(call(Methods::Post)).and(warp::body::stream()).then(publish::envelopes);
+    let validate =
+        path!("validate" / String).and(call(Methods::Post)).and(warp::body::stream()).then(publish::validate);
     let open = path!("ws")
-        .and(call(Route::WebSocket, Methods::GetAndHead))
+        .and(call(Methods::GetAndHead))
         .and(upgrade::pending())
         .then(move |call, pending| upgrade::upgrade(call, pending, None, protocols));
     let open_registered = path!("ws" / String)
-        .and(call(Route::WebSocket, Methods::GetAndHead))
+        .and(call(Methods::GetAndHead))
         .and(upgrade::pending())
         .then(move |id: String, call, pending| upgrade::upgrade(call, pending, Some(id), protocols));
-    let register =
-        path!("register").and(call(Route::Register, Methods::Post)).and(warp::body::stream()).then(register::register);
-    let unregister =
-        path!("register" / String).and(call(Route::Unregister, Methods::Delete)).then(register::unregister);
-    let stream = path!("events").and(call(Route::Events, Methods::Get)).then(|call| events::open(None, call));
-    let stream_registered = path!("events" / String)
-        .and(call(Route::Events, Methods::Get))
-        .then(|id: String, call| events::open(Some(id), call));
-    let history = path!("history" / String).and(call(Route::History, Methods::GetAndHead)).then(history::show);
-    let list = path!("topics").and(call(Route::Topics, Methods::GetAndHead)).then(topics::list);
-    let show = path!("topics" / String).and(call(Route::Topics, Methods::GetAndHead)).then(topics::show);
-    let schema = path!("topics" / String / "schema").and(call(Route::Topics, Methods::GetAndHead)).then(topics::schema);
+    let register = path!("register").and(call(Methods::Post)).and(warp::body::stream()).then(register::register);
+    let unregister = path!("register" / String).and(call(Methods::Delete)).then(register::unregister);
+    let stream = path!("events").and(call(Methods::Get)).then(|call| events::open(None, call));
+    let stream_registered =
+        path!("events" / String).and(call(Methods::Get)).then(|id: String, call| events::open(Some(id), call));
+    let history = path!("history" / String).and(call(Methods::GetAndHead)).then(history::show);
+    let list = path!("topics").and(call(Methods::GetAndHead)).then(topics::list);
+    let show = path!("topics" / String).and(call(Methods::GetAndHead)).then(topics::show);
+    let schema = path!("topics" / String / "schema").and(call(Methods::GetAndHead)).then(topics::schema);
 
     let messages = publish.or(publish_many).unify().or(validate).unify();
     let sockets = open.or(open_registered).unify().or(register).unify().or(unregister).unify();
@@ -66,30 +57,28 @@ where
 /// The topic of a `POST /publish/{topic}`, which goes to the handler of that route without the filters: it is asked by
 /// far the most, and they would take a tenth of its time.
 pub fn published_topic(call: &Call) -> Option<&str> {
-    let topic = call.uri.path().strip_prefix("/publish/")?;
-    let is_publish = call.side() == Side::Public && call.method == Method::POST;
-    (is_publish && !topic.is_empty() && !topic.contains('/')).then_some(topic)
+    let is_publish = call.route == Route::Publish && call.method == Method::POST;
+    call.uri.path().strip_prefix("/publish/").filter(|topic| is_publish && !topic.ends_with('/'))
 }
 
-/// The route of a path, whatever the method.
-///
-/// # Errors
-/// 404, which knows the paths of the other listener.
-pub fn find(side: Side, path: &str) -> Result<Route, Refusal> {
+/// The refusal of a path that leads nowhere: it knows those of the other listener.
+pub fn nowhere(side: Side, path: &str) -> Refusal {
     let other = if side == Side::Public { Side::Admin } else { Side::Public };
-    let elsewhere = || match of(other, path) {
-        Some(_) => Refusal::OtherListener { path: path.to_owned(), admin: other == Side::Admin },
-        None => Refusal::NotFound,
-    };
-    of(side, path).ok_or_else(elsewhere)
+    match of(other, path) {
+        Route::None => Refusal::NotFound,
+        _ => Refusal::OtherListener { path: path.to_owned(), admin: other == Side::Admin },
+    }
 }
 
-/// As the filters of the listener take it.
-fn of(side: Side, path: &str) -> Option<Route> {
-    let path = path.strip_prefix('/')?;
-    let segments: Vec<&str> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
-    Some(match (side, segments.as_slice()) {
-        (_, [.., ""]) => return None,
+/// Where a path leads. It names the paths that the filters of the listener take, for which a test compares them.
+pub fn of(side: Side, path: &str) -> Route {
+    let path = path.strip_prefix('/').unwrap_or_default();
+    // One more than any route has.
+    let mut segments = [""; 4];
+    let found = path.strip_suffix('/').unwrap_or(path).split('/').zip(&mut segments);
+    let found = found.map(|(segment, place)| *place = segment).count();
+    match (side, &segments[..found]) {
+        (_, [.., ""]) => Route::None,
         (_, ["health"]) => Route::Health,
         (_, ["ready"]) => Route::Ready,
         (Side::Public, ["publish"]) => Route::PublishMany,
@@ -105,13 +94,13 @@ fn of(side: Side, path: &str) -> Option<Route> {
         (Side::Admin, ["config"]) => Route::Config,
         (Side::Admin, ["connections"]) => Route::Connections,
         (Side::Admin, ["reload"]) => Route::Reload,
-        _ => return None,
-    })
+        _ => Route::None,
+    }
 }
 
 /// `GET /health` and `GET /ready`, on both listeners.
 pub fn probes() -> BoxedFilter<(Result<Response, Refusal>,)> {
-    let health = path!("health").and(call(Route::Health, Methods::GetAndHead)).then(health::health);
-    let ready = path!("ready").and(call(Route::Ready, Methods::GetAndHead)).then(health::ready);
+    let health = path!("health").and(call(Methods::GetAndHead)).then(health::health);
+    let ready = path!("ready").and(call(Methods::GetAndHead)).then(health::ready);
     health.or(ready).unify().boxed()
 }

@@ -17,6 +17,7 @@ use super::Scratch;
 use crate::hub::connection::{Io, NoSocket};
 use crate::hub::entry::Mark;
 use crate::hub::rig::{Member, Number, append, hub, peer, poll};
+use crate::hub::topic::Topic;
 use crate::hub::{FEW, Hub};
 use crate::name::Pattern;
 use crate::notice::After;
@@ -63,6 +64,18 @@ fn a_stall_begins_with_the_message_that_does_not_fit() {
     append(&hub, &["a"]);
     serve(&hub, &mut Scratch::default());
     assert!(member.subscriber.connection().has_rest() && member.subscriber.connection().progress() >= now);
+}
+
+/// The one that was begun is among them: its rest is written first.
+#[test]
+fn of_a_batch_that_does_not_fit_what_is_written_counts() {
+    let (hub, name) = (hub(1), Pattern::parse("a").expect("a name"));
+    let topic = Arc::new(Topic::new(name.clone()));
+    hub.declare([(name, topic.clone())].into_iter().collect());
+    let _member = Member::with_room(&hub, &["a"], 12);
+    append(&hub, &["a"; 3]);
+    serve(&hub, &mut Scratch::default());
+    assert_eq!(topic.delivered.get(), 2);
 }
 
 #[test]

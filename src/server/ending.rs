@@ -50,9 +50,22 @@ fn group(connections: usize, over: Duration) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
     use std::time::Duration;
 
-    use super::group;
+    use tokio::time::timeout;
+
+    use super::{GRACE, GROUP, STEP, end, group};
+    use crate::appending::Entry;
+    use crate::assemble::{build, load};
+    use crate::config::files::Memory;
+    use crate::hub::connection::NoSocket;
+    use crate::hub::peer::Peer;
+    use crate::live::Live;
+    use crate::protocol::sse::Sse;
+    use crate::schema::compile::SchemaCache;
+    use crate::time::Time;
 
     #[test]
     fn few_go_at_once_and_many_over_the_time_there_is() {
@@ -60,5 +73,43 @@ mod tests {
         assert_eq!(group(10, over), 64, "all at once");
         assert_eq!(group(60_000, over), 300, "in 200 steps of 50 ms");
         assert_eq!(group(60_000, Duration::ZERO), 60_000);
+    }
+
+    fn live() -> Arc<Live> {
+        let files = Memory::new("version = 1\n[topics.cats]\nschema = \"any\"\n");
+        let mut loaded = load(&files, &SchemaCache::default(), Time::now());
+        let config = loaded.config.take().expect("a good configuration");
+        build::live(build::snapshot(config, &loaded, None), 1)
+    }
+
+    async fn takes_messages(live: &Live) -> bool {
+        matches!(live.appending.enter(live.snapshot().generation).await, Entry::In(_))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_log_waits_for_requests_that_are_on_their_way_and_for_those_that_were_begun() {
+        for (was_begun, within) in [(false, GRACE / 2), (true, 2 * GRACE)] {
+            let live = live();
+            let held = was_begun.then(|| live.drain.hold());
+            live.drain.begin();
+            let mut ends = pin!(end(&live));
+            assert!(timeout(within, &mut ends).await.is_err() && takes_messages(&live).await, "{was_begun}");
+            drop(held);
+            assert_eq!(ends.await, Ok(()));
+            assert!(!takes_messages(&live).await);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_are_told_to_go_in_groups() {
+        let live = live();
+        let peer = Peer::new("stream", [127, 0, 0, 1].into());
+        let subscribers = [(); GROUP + 1].map(|()| live.hub.subscriber(NoSocket, &Sse, peer));
+        let told = || subscribers.iter().filter(|subscriber| subscriber.connection().ending().is_some()).count();
+        live.drain.begin();
+        let mut ends = pin!(end(&live));
+        assert!(timeout(GRACE + STEP / 2, &mut ends).await.is_err());
+        assert_eq!(told(), GROUP);
+        assert_eq!((ends.await, told()), (Ok(()), GROUP + 1));
     }
 }

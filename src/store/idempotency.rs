@@ -29,8 +29,6 @@ pub const KEY_BYTES: usize = in_table(size_of::<((IdempotencyKey, TopicName), Kn
 #[derive(Default)]
 pub(super) struct Keys {
     window: Duration,
-    /// The window of the newest configuration where that is shorter: in force once the older keys have been forgotten, in turns.
-    shrinks_to: Duration,
     limit: usize,
     known: HashMap<(IdempotencyKey, TopicName), Known>,
     order: VecDeque<(Time, (IdempotencyKey, TopicName))>,
@@ -100,9 +98,7 @@ impl Keys {
     /// Sets how many are remembered, and for how long. There may be millions too many then: they are forgotten in turns, of which
     /// this is the first.
     pub(super) fn resize(&mut self, limit: usize, window: Duration, now: Time) {
-        self.limit = limit;
-        self.window = self.window.max(window);
-        self.shrinks_to = window;
+        (self.limit, self.window) = (limit, window);
         self.forget_some(now);
     }
 
@@ -110,8 +106,7 @@ impl Keys {
     /// may be more.
     pub(super) fn forget_some(&mut self, now: Time) -> bool {
         for _ in 0..IN_A_TURN {
-            if self.known.len() <= self.limit && !self.oldest_has_aged(now, self.shrinks_to) {
-                self.window = self.shrinks_to;
+            if self.known.len() <= self.limit && !self.oldest_has_aged(now) {
                 return false;
             }
             self.forget_oldest(now);
@@ -122,15 +117,15 @@ impl Keys {
     /// Forgets a few of those that have aged, which [`Keys::find`] does not find any more.
     pub(super) fn expire(&mut self, now: Time) {
         for _ in 0..BY_A_KEY {
-            if !self.oldest_has_aged(now, self.window) {
+            if !self.oldest_has_aged(now) {
                 return;
             }
             self.forget_oldest(now);
         }
     }
 
-    fn oldest_has_aged(&self, now: Time, window: Duration) -> bool {
-        self.order.front().is_some_and(|(time, _)| has_aged(*time, now, window))
+    fn oldest_has_aged(&self, now: Time) -> bool {
+        self.order.front().is_some_and(|(time, _)| has_aged(*time, now, self.window))
     }
 
     /// The clock was set back to `now`: what was remembered by a time that has not come yet is as old as that.
@@ -141,7 +136,7 @@ impl Keys {
 
     /// Takes the oldest entry out; answers whether a key was forgotten by that.
     fn forget_oldest(&mut self, now: Time) -> bool {
-        let has_aged = self.oldest_has_aged(now, self.shrinks_to);
+        let has_aged = self.oldest_has_aged(now);
         let Some((time, id)) = self.order.pop_front() else { return false };
         // One that had aged may have been remembered anew meanwhile.
         let is_forgotten =

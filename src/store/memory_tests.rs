@@ -248,19 +248,22 @@ fn keys_that_are_forgotten_for_want_of_room_are_counted_and_those_that_have_aged
 /// A publisher that came before the sweeper forgot all that had aged since its last tick, while everybody waited.
 #[test]
 fn keys_that_have_aged_are_unknown_at_once_and_forgotten_in_turns() {
-    let store = store();
-    store.remember(6_000, Duration::from_secs(300));
-    let mut log = store.log();
-    (0..6_000).for_each(|n| _ = append(&mut log, &n.to_string(), HOUR));
-    let now = HOUR + 5 * MINUTE;
-    assert!(!append(&mut log, "5999", now).duplicate, "it has aged");
-    assert!(append(&mut log, "5999", now).duplicate, "it is known anew");
-    drop(log);
-    let mut sweep = pin!(store.sweep(Time(now)));
-    let cx = &mut Context::from_waker(Waker::noop());
-    let turns = (1..).find(|_| sweep.as_mut().poll(cx).is_ready());
-    assert!(turns > Some(5), "{turns:?} turns");
-    assert!(append(&mut store.log(), "5999", now).duplicate, "what went was the older one");
+    // By time, and by a reload.
+    for (seconds, now) in [(300, HOUR + 5 * MINUTE), (1, HOUR + 1_000)] {
+        let store = store();
+        store.remember(6_000, Duration::from_secs(300));
+        let mut log = store.log();
+        (0..6_000).for_each(|n| _ = append(&mut log, &n.to_string(), HOUR));
+        log.keys.resize(6_000, Duration::from_secs(seconds), Time(now));
+        assert!(!append(&mut log, "5999", now).duplicate, "it has aged");
+        assert!(append(&mut log, "5999", now).duplicate, "it is known anew");
+        drop(log);
+        let mut sweep = pin!(store.sweep(Time(now)));
+        let cx = &mut Context::from_waker(Waker::noop());
+        let turns = (1..).find(|_| sweep.as_mut().poll(cx).is_ready());
+        assert!(turns > Some(4), "{turns:?} turns");
+        assert!(append(&mut store.log(), "5999", now).duplicate, "what went was the older one");
+    }
 }
 
 /// As many forgotten topics as are remembered, and as many names as somebody may subscribe to, were compared each with each.

@@ -188,3 +188,34 @@ impl Ring {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::{Ring, Rules};
+    use crate::message::Record;
+    use crate::name::{Pattern, TopicName};
+    use crate::plugin::Retention;
+    use crate::schema::Payload;
+    use crate::store::order::Order;
+    use crate::time::Time;
+
+    #[test]
+    fn a_burst_is_no_memory_for_as_long_as_the_topic_lives() {
+        let topic = TopicName::parse("a").expect("a topic");
+        let age = Duration::from_millis(10);
+        let retention = Retention { count: 10_000, bytes: 10_000, age, declared: Pattern::from(&topic), topics: 1 };
+        let (mut ring, mut order) = (Ring::new(topic.clone(), 0), Order::default());
+        ring.retain(Arc::new(Rules::new(retention)), &mut order);
+        for seq in 1..=10_000 {
+            let payload = Payload::from_log(vec![b'1'].into());
+            // The last ten come later.
+            let time = Time(i64::from(seq > 9_990));
+            ring.push(Arc::new(Record { seq, time, topic: topic.clone(), user: None, payload }), &mut order);
+        }
+        assert_eq!(ring.expire(Time(10), 10_000, &mut order), 9_990);
+        assert!(ring.records.capacity() < 100, "{}", ring.records.capacity());
+    }
+}

@@ -20,6 +20,8 @@ const READ: usize = 8 << 10;
 const TEXT: u8 = 0x81;
 const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
+/// One that RFC 6455 does not give a meaning.
+const NO_OPCODE: u8 = 0x83;
 
 /// A peer's frame, its mask all zeros.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -109,5 +111,20 @@ async fn a_peer_that_asks_closes_and_hangs_up_while_it_is_behind_is_answered() {
     let pongs = rest.windows(6).filter(|bytes| bytes == b"\x81\x04pong").count();
     assert_eq!(pongs, 2);
     assert!(rest.ends_with(&[CLOSE, 2, 3, 0xe8]), "{:?}", &rest[rest.len().saturating_sub(20)..]);
+    rig.end().await;
+}
+
+/// Who is not read from any more is sent a reset, which overtakes the close frame.
+#[tokio::test]
+async fn a_peer_that_goes_on_sending_behind_its_end_is_read_to_its_end() {
+    let rig = Rig::serve(build::live(snapshot(|_| {}), 1)).await;
+    let (near, far) = duplex(PIPE);
+    let mut peer = upgrade(&rig, near, far).await;
+    peer.write_all(&frame(NO_OPCODE, b"")).await.expect("the server reads");
+    let mut rest = Vec::new();
+    timeout(Duration::from_secs(20), peer.read_to_end(&mut rest)).await.expect("an end in time").expect("a pipe");
+    assert!(rest.windows(2).any(|code| code == 1002_u16.to_be_bytes()), "{rest:?}");
+    peer.write_all(&[0; 4 * PIPE]).await.expect("the server still reads");
+    drop(peer);
     rig.end().await;
 }

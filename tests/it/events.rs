@@ -8,12 +8,14 @@ use relay::close::Close;
 use relay::config::model::OnLag;
 use relay::ingest::{self, Publication, Publisher};
 use relay::name::TopicName;
+use relay::protocol::relay_v1::RelayV1;
 use relay::time::Time;
 use serde_json::json;
+use tokio::io::duplex;
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::event_stream::EventStream;
-use crate::rig::{Rig, grants, token, until};
+use crate::rig::{Rig, grants, somebody, token, until};
 
 const ALL: &str = "Authorization: Bearer secret-all\r\n";
 
@@ -189,6 +191,21 @@ async fn a_full_server_sends_readers_away_in_a_stream() {
     second.end().await;
     assert_eq!(rig.get("/topics", "secret-all").await.status, 503);
     drop((first, second));
+    rig.end().await;
+}
+
+/// Unlike one over `limits.connections`, it has a place, which it is to give back.
+#[tokio::test]
+async fn a_reader_for_whom_there_is_no_memory_is_sent_away_with_its_connection() {
+    let rig = Rig::start(|config| config.limits.outbound = 1_000).await;
+    let (slow, _far) = duplex(64);
+    let mut subscriber = rig.live.hub.subscriber(slow, &RelayV1, somebody());
+    subscriber.reply(&[b'x'; 1_000]);
+    let mut stream = open(&rig, "/events?topic=cats", ALL).await;
+    assert_eq!(stream.headers["connection"], "close");
+    assert_eq!(stream.expect("goaway").await["reason"], "overloaded");
+    stream.end().await;
+    drop(subscriber);
     rig.end().await;
 }
 

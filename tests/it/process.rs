@@ -141,7 +141,10 @@ async fn a_relay_that_ends_leaves_the_socket_of_its_successor() {
 async fn it_waits_for_descriptors_when_they_run_out_and_goes_on_when_there_are_some() {
     let place = Place::new("descriptors");
     let socket = place.0.join("relay.sock");
-    let text = format!("{}connections = 1000\n", config(&format!("unix:{}", socket.display())));
+    let admin = place.0.join("admin.sock");
+    let text = config(&format!("unix:{}", socket.display()))
+        .replace("admin = \"", &format!("admin = \"unix:{}", admin.display()));
+    let text = format!("{text}connections = 1000\n");
     let mut relay = Relay::start_as(with_descriptors(64), &place.write("relay.toml", &text));
     relay.wait_for("relay is running");
     let mut held = Vec::new();
@@ -152,6 +155,11 @@ async fn it_waits_for_descriptors_when_they_run_out_and_goes_on_when_there_are_s
     drop(held);
     let mut peer = Peer::new(UnixStream::connect(&socket).await.expect("it listens"));
     assert_eq!(answer(&mut peer, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await, 200);
+    let mut operator = Peer::new(UnixStream::connect(&admin).await.expect("it listens"));
+    operator.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let metrics = String::from_utf8(operator.answer().await.expect("an answer").body).expect("text");
+    let failed = metrics.lines().find_map(|line| line.strip_prefix("relay_accept_errors_total "));
+    assert!(failed.is_some_and(|times| times != "0"), "{failed:?}");
 }
 
 /// As many were let in as were asked for, and the last descriptor was gone before anybody was told that there are too
@@ -191,8 +199,9 @@ async fn no_more_connections_are_let_in_than_there_are_descriptors_for() {
 async fn files_that_cannot_be_opened_for_want_of_descriptors_are_looked_at_later() {
     let place = Place::new("unseen");
     let socket = place.0.join("relay.sock");
-    let text =
-        format!("{}reload_poll = \"50 ms\"\n[log]\nlevel = \"debug\"\n", config(&format!("unix:{}", socket.display())));
+    // Nobody looks now and then; and those who hold the descriptors may be idle for long.
+    let more = "reload_poll = \"0 s\"\nheader_timeout = \"60 s\"\n[log]\nlevel = \"debug\"\n";
+    let text = format!("{}{more}", config(&format!("unix:{}", socket.display())));
     let file = place.write("relay.toml", &text);
     let mut relay = Relay::start_as(with_descriptors(64), &file);
     relay.wait_for("relay is running");
@@ -206,8 +215,9 @@ async fn files_that_cannot_be_opened_for_want_of_descriptors_are_looked_at_later
             line.contains(wanted)
         })
     };
-    wait("the configuration could not be looked at as a whole; trying again");
+    wait("cannot accept a connection; trying again");
     place.write("relay.toml", &text.replace("schema = \"any\"", "schema = \"any\"\ndescription = \"Cats\""));
+    wait("the configuration could not be looked at as a whole; trying again");
     drop(held);
     wait("reloaded");
 }

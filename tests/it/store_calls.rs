@@ -1,5 +1,6 @@
 //! What the server asks of its log: how often, and from where.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -8,19 +9,25 @@ use std::time::Duration;
 use relay::assemble::reload::Reloader;
 use relay::assemble::{PROTOCOLS, build, load};
 use relay::disk::Disk;
+use relay::hub::connection::NoSocket;
 use relay::hub::{Hub, Size};
 use relay::live::Live;
-use relay::plugin::Store;
+use relay::name::{Pattern, TopicName};
+use relay::notice::After;
+use relay::plugin::{Draft, Store, StoreError};
+use relay::protocol::sse::Sse;
 use relay::reloads::{Outcome, Trigger};
+use relay::schema::Payload;
 use relay::schema::compile::SchemaCache;
 use relay::time::Time;
 
 use crate::around::{Around, Surrounded};
 use crate::program::Place;
-use crate::rig::{Rig, call, snapshot, spawn, until};
+use crate::rig::{Rig, call, snapshot, somebody, spawn, until};
 
 /// Counts what a log is asked, and has it answer how much is retained when the test allows it.
 struct Watch {
+    reads: AtomicUsize,
     retains: AtomicUsize,
     asked: AtomicUsize,
     go: Option<Mutex<Receiver<()>>>,
@@ -30,12 +37,17 @@ struct Watch {
 
 impl Watch {
     fn new(go: Option<Receiver<()>>) -> Self {
-        let (retains, asked) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { retains, asked, go: go.map(Mutex::new), late: AtomicBool::new(false) }
+        let [reads, retains, asked] = Default::default();
+        Self { reads, retains, asked, go: go.map(Mutex::new), late: AtomicBool::new(false) }
     }
 }
 
 impl Around for Watch {
+    fn read(&self) -> Result<(), StoreError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
     fn retain(&self) {
         self.retains.fetch_add(1, Ordering::SeqCst);
     }
@@ -49,6 +61,19 @@ impl Around for Watch {
     }
 }
 
+/// What a server is, but for its sockets: its log, what lives, and the one who reloads it.
+fn open(path: PathBuf) -> (Arc<Surrounded<Watch>>, Arc<Live>, Arc<Reloader>) {
+    let mut loaded = load(&Disk::new(&path), &SchemaCache::default(), Time::now());
+    let config = loaded.config.take().expect("a good configuration");
+    let snapshot = build::snapshot(config, &loaded, None);
+    let store = Surrounded::new(Watch::new(None));
+    store.retain(build::retention(&snapshot.config));
+    let hub = Hub::new(store.clone(), Size::default(), build::topics(&snapshot));
+    let live = Arc::new(Live::new(snapshot, hub));
+    let reloader = Arc::new(Reloader::new(path, live.clone(), None, loaded));
+    (store, live, reloader)
+}
+
 /// Every reload went through all rings twice, also one of a description, with all publishers waiting.
 #[tokio::test]
 async fn a_reload_that_changes_nothing_that_is_retained_does_not_ask_for_it() {
@@ -60,14 +85,7 @@ async fn a_reload_that_changes_nothing_that_is_retained_does_not_ask_for_it() {
         )
     };
     let path = place.write("relay.toml", &text("", ""));
-    let mut loaded = load(&Disk::new(&path), &SchemaCache::default(), Time::now());
-    let config = loaded.config.take().expect("a good configuration");
-    let snapshot = build::snapshot(config, &loaded, None);
-    let store = Surrounded::new(Watch::new(None));
-    store.retain(build::retention(&snapshot.config));
-    let hub = Hub::new(store.clone(), Size::default(), build::topics(&snapshot));
-    let live = Arc::new(Live::new(snapshot, hub));
-    let reloader = Arc::new(Reloader::new(path, live, None, loaded));
+    let (store, _, reloader) = open(path);
     let dogs = "[topics.dogs]\nschema = \"any\"\n";
     for (what, cats, more, asks) in [
         ("a description", "description = \"Cats\"", "", 0),
@@ -85,6 +103,28 @@ async fn a_reload_that_changes_nothing_that_is_retained_does_not_ask_for_it() {
         assert!(matches!(report.result, Outcome::Committed(_)), "{what}: {report:?}");
         assert_eq!(store.1.retains.load(Ordering::SeqCst) - before, asks, "{what}");
     }
+}
+
+#[tokio::test]
+async fn who_is_behind_a_smaller_window_reads_from_the_log() {
+    let place = Place::new("window");
+    let text = "version = 1\n[topics.cats]\nschema = \"any\"\n[limits]\nbody = \"1 KiB\"\n";
+    let (store, live, reloader) = open(place.write("relay.toml", text));
+    let topic = TopicName::parse("cats").expect("a topic");
+    let mut readers = [(); 2].map(|()| live.hub.subscriber(NoSocket, &Sse, somebody()));
+    readers.iter_mut().for_each(|reader| _ = reader.subscribe(vec![(Pattern::from(&topic), After::Live)]));
+    for _ in 0..100 {
+        let payload = Payload::from_log(vec![b'1'; 1_000].into());
+        let draft = Draft { topic: topic.clone(), user: None, payload, key: None };
+        store.append(vec![draft]).await.expect("memory takes it");
+    }
+    let [mut before, mut after] = readers;
+    before.pull().await.expect("from the window");
+    assert_eq!(store.1.reads.load(Ordering::SeqCst), 0);
+    place.write("relay.toml", &format!("{text}window = \"64 KiB\"\n"));
+    reloader.reload(Trigger::Request, false).await.expect("it goes on");
+    after.pull().await.expect("memory can be read");
+    assert_eq!(store.1.reads.load(Ordering::SeqCst), 1);
 }
 
 /// With many subscriptions a scrape took a tenth of a second, in which whoever was to be served by the same thread waited. What

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::program::{Place, Relay};
+use crate::rig::call;
 
 const CONFIG: &str = "version = 1\n[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"\"\n[topics.cats]\nschema = \"any\"\n";
 
@@ -74,6 +75,24 @@ fn a_supervisor_may_have_an_abstract_socket() {
     let address = SocketAddr::from_abstract_name(&name).expect("a name");
     let socket = UnixDatagram::bind_addr(&address).expect("a socket");
     run(&place, &socket, &format!("@{name}"));
+}
+
+#[tokio::test]
+async fn a_supervisor_hears_nothing_of_a_dry_run() {
+    let place = Place::new("dry");
+    let path = place.0.join("notify.sock");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    command.env("NOTIFY_SOCKET", &path);
+    let text = CONFIG.replace("admin = \"\"", "admin = \"127.0.0.1:0\"");
+    let mut relay = Relay::start_as(command, &place.write("relay.toml", &text));
+    let (_, admin) = relay.addresses();
+    assert_eq!(told(&socket).0, "READY=1\nSTATUS=serving");
+    let admin = admin.parse().expect("an address");
+    assert_eq!(call(admin, "POST /reload?dry_run=1 HTTP/1.1\r\n", "").await.status, 200);
+    relay.signal("TERM");
+    assert_eq!(told(&socket).0, "STOPPING=1\nSTATUS=draining");
 }
 
 #[test]

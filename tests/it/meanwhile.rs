@@ -1,0 +1,93 @@
+//! A reload and the end of the server, while a request's credential is looked at.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use relay::assemble::build;
+use relay::hub::connection::NoSocket;
+use relay::live::Live;
+use relay::plugin::{AuthError, Authenticator, BoxFuture};
+use relay::principal::Principal;
+use relay::protocol::sse::Sse;
+use relay::time::Time;
+
+use crate::event_stream::EventStream;
+use crate::rig::{Rig, snapshot, somebody, until};
+
+/// Does something before it answers as the real one does.
+struct Meanwhile {
+    real: Arc<dyn Authenticator>,
+    deed: Mutex<Option<BoxFuture<'static, ()>>>,
+}
+
+impl Authenticator for Meanwhile {
+    fn authenticate<'a>(&'a self, bearer: &'a str, now: Time) -> BoxFuture<'a, Result<Arc<Principal>, AuthError>> {
+        let deed = self.deed.lock().expect("no panic").take();
+        Box::pin(async move {
+            if let Some(deed) = deed {
+                deed.await;
+            }
+            self.real.authenticate(bearer, now).await
+        })
+    }
+
+    fn renew(&self, principal: &Principal) -> Option<Arc<Principal>> {
+        self.real.renew(principal)
+    }
+}
+
+/// A server that does this when it is called.
+async fn start<D: Future<Output = ()> + Send + 'static>(deed: impl FnOnce(Arc<Live>) -> D) -> Rig {
+    // A quarter of it is longer than a test waits for an answer.
+    let mut snapshot = snapshot(|config| config.limits.drain = Duration::from_secs(120));
+    let meanwhile = Arc::new(Meanwhile { real: snapshot.auth.clone(), deed: Mutex::default() });
+    snapshot.auth = meanwhile.clone();
+    let live = build::live(snapshot, 2);
+    *meanwhile.deed.lock().expect("no panic") = Some(Box::pin(deed(live.clone())));
+    Rig::serve(live).await
+}
+
+async fn open_stream(rig: &Rig) -> EventStream<tokio::net::TcpStream> {
+    let socket = tokio::net::TcpStream::connect(rig.public).await.expect("the server listens");
+    EventStream::open(socket, "/events?topic=cats", "Authorization: Bearer secret-all\r\n").await
+}
+
+/// Takes the grant to subscribe away. The subscription will stand behind the mark of that.
+async fn reload(live: Arc<Live>) {
+    let mut next = snapshot(|config| config.tokens[0].grants.subscribe.clear());
+    next.generation = 2;
+    drop(live.commit(Arc::new(next)));
+}
+
+#[tokio::test]
+async fn a_poll_that_a_reload_overtakes_is_answered_at_once() {
+    let rig = start(reload).await;
+    assert_eq!(rig.get("/history/cats?wait=60", "secret-all").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_stream_that_a_reload_overtakes_is_judged_again() {
+    let rig = start(reload).await;
+    open_stream(&rig).await.expect("unsubscribed").await;
+}
+
+#[tokio::test]
+async fn a_poll_that_begins_in_a_drain_is_answered_at_once() {
+    let rig = start(async |live: Arc<Live>| live.drain.begin()).await;
+    // The others are told when this one has been answered.
+    let _held = rig.live.drain.hold();
+    assert_eq!(rig.get("/history/cats?wait=60", "secret-all").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_stream_that_begins_when_all_were_told_to_go_is_told_too() {
+    let rig = start(async |live: Arc<Live>| {
+        let other = live.hub.subscriber(NoSocket, &Sse, somebody());
+        live.drain.begin();
+        until("it is told to go", || other.connection().ending().is_some()).await;
+    })
+    .await;
+    let mut stream = open_stream(&rig).await;
+    while stream.event().await.name != "goaway" {}
+    rig.end().await;
+}
