@@ -183,14 +183,6 @@ fn every_shell_is_given_a_script() {
     }
 }
 
-#[test]
-fn the_reference_of_keys_is_a_table() {
-    let output = relay(&["keys"]);
-    assert!(
-        text(&output.stdout).starts_with("| key | value | default | what it is |\n|---|---|---|---|\n| `version` |")
-    );
-}
-
 /// `promtool` and `nats-server` take the first three, and whoever is told only that they are unexpected has to look.
 #[test]
 fn what_other_programs_take_gets_a_tip() {
