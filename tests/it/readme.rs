@@ -326,50 +326,6 @@ async fn the_reference_of_metrics_is_what_a_scrape_gives() {
     rig.end().await;
 }
 
-/// Some were not: that a task had panicked, that lines were lost, that a drain took too long.
-#[test]
-fn the_lines_of_the_server_log_are_those_that_are_listed() {
-    let page = read(OPERATING);
-    let rows = section(&page, "The server log").lines().filter(|line| line.starts_with("| ") && line.contains('`'));
-    // A text goes on in the next line behind a backslash.
-    let code: String = crate::architecture::code().split("\\\n").map(str::trim_start).collect();
-    let mut listed = BTreeSet::new();
-    for row in rows {
-        let cells: Vec<&str> = row.split(" | ").collect();
-        let message = cells[1].strip_prefix("``").and_then(|cell| cell.strip_suffix("``")).map(str::trim);
-        listed.insert((cells[0].trim_start_matches("| "), message.unwrap_or_else(|| cells[1].trim_matches('`'))));
-        for field in cells[2].split('`').skip(1).step_by(2) {
-            assert!(code.contains(field), "{row}: `{field}`");
-        }
-    }
-    let mut written = BTreeSet::new();
-    for level in ["info", "warn", "error"] {
-        let call = format!("{level}!(");
-        written.extend(code.split(&*call).skip(1).map(|call| (level, last_text(call))));
-    }
-    assert!(written.len() > 30, "only {} lines", written.len());
-    assert_eq!(listed.difference(&written).collect::<Vec<_>>(), Vec::<&(_, _)>::new(), "listed, and nothing logs it");
-    assert_eq!(written.difference(&listed).collect::<Vec<_>>(), Vec::<&(_, _)>::new(), "logged, and not listed");
-}
-
-/// The last text between quotation marks before the parenthesis that closes a call.
-fn last_text(call: &str) -> &str {
-    let (mut depth, mut last) = (1, "");
-    for (n, part) in call.split('"').enumerate() {
-        if n % 2 == 1 {
-            last = part;
-            continue;
-        }
-        for c in part.chars() {
-            depth += i32::from(c == '(') - i32::from(c == ')');
-            if depth == 0 {
-                return last;
-            }
-        }
-    }
-    last
-}
-
 #[test]
 fn every_problem_close_code_command_and_notice_is_in_the_tables() {
     let http = read(HTTP);
