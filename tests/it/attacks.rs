@@ -4,12 +4,9 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
-use crate::peer::Peer;
-use crate::rig::{Rig, grants, until};
+use crate::peer::{Peer, UPGRADE, frame};
+use crate::rig::{Rig, behind_proxy, grants, until};
 use crate::subscriber::Subscriber;
-
-const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// What the server has sent on one connection, to its end.
 struct Heard {
@@ -47,33 +44,13 @@ impl Heard {
     }
 }
 
-/// A frame as a peer sends it, its mask of zeros; `first` is FIN, RSV and opcode.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let length = payload.len();
-    let mut bytes = vec![first];
-    match (u8::try_from(length), u16::try_from(length)) {
-        (Ok(short @ ..126), _) => bytes.push(0x80 | short),
-        (_, Ok(medium)) => {
-            bytes.push(0x80 | 126);
-            bytes.extend_from_slice(&medium.to_be_bytes());
-        }
-        _ => {
-            bytes.push(0x80 | 127);
-            bytes.extend_from_slice(&(length as u64).to_be_bytes());
-        }
-    }
-    bytes.extend_from_slice(&[0; 4]);
-    bytes.extend_from_slice(payload);
-    bytes
-}
-
 fn text(payload: &str) -> Vec<u8> {
     frame(0x81, payload.as_bytes())
 }
 
 async fn open(rig: &Rig) -> Peer<TcpStream> {
     let mut peer = rig.connect().await;
-    peer.send(UPGRADE).await;
+    peer.send(format!("GET /ws HTTP/1.1\r\nHost: localhost\r\n{UPGRADE}\r\n")).await;
     assert_eq!(peer.answer().await.expect("an answer").status, 101);
     peer
 }
@@ -240,7 +217,7 @@ async fn the_unauthenticated_are_few_and_short_lived() {
 async fn one_network_takes_half_of_the_places_of_the_unauthenticated_and_two_do_not_take_all() {
     let rig = Rig::start(|config| {
         config.limits.unauthenticated = 4;
-        config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)];
+        behind_proxy(config);
     })
     .await;
     let url = format!("ws://{}/ws", rig.public);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
-use crate::peer::Peer;
+use crate::peer::{Peer, UPGRADE};
 use crate::rig::{Rig, snapshot, until};
 
 const TOKEN: &str = "Host: localhost\r\nAuthorization: Bearer secret-all\r\nContent-Type: application/json\r\n";
@@ -45,12 +45,10 @@ async fn half_a_request_is_not_waited_for() {
 #[tokio::test]
 async fn streams_long_polls_and_sockets_end_with_their_peer() {
     let rig = Rig::start(|_| {}).await;
-    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     for (request, begun) in [
         (format!("GET /events?topic=cats HTTP/1.1\r\n{TOKEN}\r\n"), "synced"),
         (format!("GET /history/cats?wait=60 HTTP/1.1\r\n{TOKEN}\r\n"), ""),
-        (format!("GET /ws HTTP/1.1\r\n{TOKEN}{upgrade}\r\n"), "hello"),
+        (format!("GET /ws HTTP/1.1\r\n{TOKEN}{UPGRADE}\r\n"), "hello"),
     ] {
         for is_gone in [false, true] {
             let mut peer = Peer::new(TcpStream::connect(rig.public).await.expect("the server listens"));

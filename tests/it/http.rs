@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
 use crate::peer::Peer;
-use crate::rig::{Rig, call, grants, snapshot, token};
+use crate::rig::{Rig, behind_proxy, call, grants, snapshot, token};
 
 const GET_TOPICS: &str = "GET /topics HTTP/1.1\r\nAuthorization: Bearer secret-all\r\n";
 
@@ -307,7 +307,7 @@ async fn topics_are_listed_as_far_as_the_caller_may_know_them() {
 async fn failed_authentications_are_limited_for_each_address() {
     let rig = Rig::start(|config| {
         config.limits.auth_failures = 3;
-        config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)];
+        behind_proxy(config);
     })
     .await;
     let publish = async |from: &str, secret: &str| {
@@ -389,7 +389,7 @@ async fn ipv4_addresses_are_told_apart_where_both_families_are_served() {
     }
     let rig = Rig::start(|config| {
         config.server.listen = Listen::Tcp(both);
-        config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)];
+        behind_proxy(config);
         config.limits.connect_rate = Some(1);
     })
     .await;
@@ -421,7 +421,7 @@ async fn anonymous_publishes_are_counted_for_each_network() {
     let rig = Rig::start(|config| {
         config.anonymous = grants(&["cats"], &[], &[]);
         config.limits.publish_rate = Some(1);
-        config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)];
+        behind_proxy(config);
     })
     .await;
     let publish = async |n: u32| {
