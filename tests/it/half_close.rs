@@ -48,7 +48,7 @@ async fn streams_long_polls_and_sockets_end_with_their_peer() {
     for (request, begun) in [
         (format!("GET /events?topic=cats HTTP/1.1\r\n{TOKEN}\r\n"), "synced"),
         (format!("GET /history/cats?wait=60 HTTP/1.1\r\n{TOKEN}\r\n"), ""),
-        (format!("GET /ws HTTP/1.1\r\n{TOKEN}{UPGRADE}\r\n"), "hello"),
+        (format!("GET /ws HTTP/1.1\r\n{TOKEN}{UPGRADE}\r\n"), "\"generation\":1}"),
     ] {
         for is_gone in [false, true] {
             let mut peer = Peer::new(TcpStream::connect(rig.public).await.expect("the server listens"));
@@ -60,7 +60,11 @@ async fn streams_long_polls_and_sockets_end_with_their_peer() {
                 drop(peer);
             } else {
                 peer.finish().await;
-                peer.rest().await;
+                let rest = peer.rest().await;
+                assert!(
+                    !request.starts_with("GET /ws") || rest.is_empty(),
+                    "there is nobody to say goodbye to: {rest:?}"
+                );
             }
             until("nobody is connected", || rig.live.connections.open() == 0).await;
         }
