@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 
-MINUTES, RELAY = float(sys.argv[1]), os.path.abspath(sys.argv[2])
+MINUTES, QUIET, RELAY = float(sys.argv[1]), float(sys.argv[2]), os.path.abspath(sys.argv[3])
 CONFIG = """version = 1
 [server]
 listen = "127.0.0.1:0"
@@ -158,12 +158,13 @@ async def figures(pid, admin):
     _, metrics = await request(admin, "GET /metrics HTTP/1.1")
     tasks = re.findall(r'relay_tasks\{task="([^"]+)"\} (\d+)', metrics.decode())
     value = lambda name: int(re.search(rf"^relay_{name} (\d+)", metrics.decode(), re.M).group(1))
+    connections = re.findall(r"^relay_connections\{.*\} (\d+)", metrics.decode(), re.M)
     return {
         "rss_kib": int(status["VmRSS"].split()[0]),
         "fds": len(os.listdir(f"/proc/{pid}/fd")),
         "threads": int(status["Threads"]),
         "tasks": {name: int(n) for name, n in tasks},
-        "connections": value("connections"),
+        "connections": sum(map(int, connections)),
         "outbound": value("outbound_bytes"),
         "panics": value("panics_total"),
     }
@@ -177,14 +178,16 @@ async def load(address, admin, directory, seconds, pid):
     tasks = [asyncio.ensure_future(task) for task in tasks]
     end = time.monotonic() + seconds
     middle = None
-    while time.monotonic() < end:
-        await asyncio.sleep(min(5, seconds / 4))
-        for task in tasks:
-            if task.done() and task.exception():
-                raise task.exception()
-        middle = await figures(pid, admin)
-    stop.set()
-    await asyncio.wait(tasks, timeout=30)
+    try:
+        while time.monotonic() < end:
+            await asyncio.sleep(min(5, seconds / 4))
+            for task in tasks:
+                if task.done() and task.exception():
+                    raise task.exception()
+            middle = await figures(pid, admin)
+    finally:
+        stop.set()
+        await asyncio.wait(tasks, timeout=30)
     return middle
 
 
@@ -195,36 +198,46 @@ async def main():
                 file.write(text)
         log = open(f"{directory}/log", "w+")
         relay = await asyncio.create_subprocess_exec(RELAY, "run", cwd=directory, stderr=log)
-        while "relay is running" not in open(log.name).read():
-            await asyncio.sleep(0.05)
-        line = re.search(r'listen=(\S+) admin="(\S+)"', open(log.name).read())
-        address, admin = [(place.rsplit(":", 1)[0], int(place.rsplit(":", 1)[1])) for place in line.groups()]
-        # A first minute's worth of everything, in short, so that pools and caches are there: the base.
-        await load(address, admin, directory, min(20, MINUTES * 6), relay.pid)
-        stop.clear()
-        await asyncio.sleep(35)
-        base = await figures(relay.pid, admin)
-        counts.update(dict.fromkeys(counts, 0))
-        began = time.monotonic()
-        middle = await load(address, admin, directory, MINUTES * 60, relay.pid)
-        took = time.monotonic() - began
-        await asyncio.sleep(35)
-        end = await figures(relay.pid, admin)
-        print(f"{took:.0f} s of load:", json.dumps(counts))
-        for name, found in [("base", base), ("load", middle), ("end", end)]:
-            print(name, json.dumps(found))
-        relay.terminate()
-        code = await asyncio.wait_for(relay.wait(), 20)
-        sound = (
-            code == 0
-            and end["panics"] == 0
-            and end["outbound"] == 0
-            and end["fds"] <= base["fds"] + 2
-            and end["tasks"] == base["tasks"]
-            and end["rss_kib"] <= base["rss_kib"] * 1.2 + 4096
-        )
-        print("back at its base" if sound else f"NOT back at its base (exit code {code})")
-        return 0 if sound else 1
+        try:
+            return await soak(relay, log.name, directory)
+        finally:
+            if relay.returncode is None:
+                relay.kill()
+                await relay.wait()
+
+
+async def soak(relay, log, directory):
+    while "relay is running" not in open(log).read():
+        assert relay.returncode is None, open(log).read()
+        await asyncio.sleep(0.05)
+    line = re.search(r'listen=(\S+) admin="(\S+)"', open(log).read())
+    address, admin = [(place.rsplit(":", 1)[0], int(place.rsplit(":", 1)[1])) for place in line.groups()]
+    # A first minute's worth of everything, in short, so that pools and caches are there: the base.
+    await load(address, admin, directory, min(20, MINUTES * 6), relay.pid)
+    stop.clear()
+    await asyncio.sleep(QUIET)
+    base = await figures(relay.pid, admin)
+    counts.update(dict.fromkeys(counts, 0))
+    began = time.monotonic()
+    middle = await load(address, admin, directory, MINUTES * 60, relay.pid)
+    took = time.monotonic() - began
+    await asyncio.sleep(QUIET)
+    end = await figures(relay.pid, admin)
+    print(f"{took:.0f} s of load:", json.dumps(counts))
+    for name, found in [("base", base), ("load", middle), ("end", end)]:
+        print(name, json.dumps(found))
+    relay.terminate()
+    code = await asyncio.wait_for(relay.wait(), 20)
+    sound = (
+        code == 0
+        and end["panics"] == 0
+        and end["outbound"] == 0
+        and end["fds"] <= base["fds"] + 2
+        and end["tasks"] == base["tasks"]
+        and end["rss_kib"] <= base["rss_kib"] * 1.2 + 4096
+    )
+    print("back at its base" if sound else f"NOT back at its base (exit code {code})")
+    return 0 if sound else 1
 
 
 sys.exit(asyncio.run(main()))

@@ -117,7 +117,8 @@ pub fn command(bytes: &[u8]) {
     for protocol in PROTOCOLS {
         if let Err(bad) = protocol.command(text) {
             assert!((400..500).contains(&bad.refusal.status()), "{}", bad.refusal);
-            assert!(!bad.refusal.to_string().is_empty());
+            let sentence = bad.refusal.to_string();
+            assert!((1..text.len() + 400).contains(&sentence.len()), "{sentence}");
         }
     }
 }

@@ -40,10 +40,16 @@ pub(super) struct Old {
     settings: Value,
     /// What it is called, for people.
     name: String,
-    /// The schemas that a running relay tries, as it tells of them.
+    /// `None` of a file.
+    running: Option<Running>,
+}
+
+/// What a running relay tells of itself.
+struct Running {
+    /// Its configuration, which is not everything.
+    config: Value,
+    /// The schemas that it tries.
     shadows: Map<String, Value>,
-    /// The configuration of a running relay as it tells it, which is not everything; `None` of a file.
-    told: Option<Value>,
 }
 
 impl Old {
@@ -55,14 +61,14 @@ impl Old {
         if !against.starts_with("http://") && !against.starts_with("unix:") {
             let snapshot = snapshot(&Disk::new(Path::new(against)))?;
             let (name, settings) = (against.to_owned(), settings(&snapshot.config));
-            return Ok(Self { snapshot, settings, name, shadows: Map::new(), told: None });
+            return Ok(Self { snapshot, settings, name, running: None });
         }
         let answer = ask(against).map_err(|error| format!("cannot ask `{against}` for its configuration: {error}"))?;
         Self::running(against, &answer).map_err(|why| format!("cannot understand what runs at `{against}`: {why}"))
     }
 
     fn running(against: &str, answer: &[u8]) -> Result<Self, String> {
-        let json: Value = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
+        let mut json: Value = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
         let mut loadable = json["config"].clone();
         // Its schemas are told without their layout and with other numbers of the same value: what was small enough as a
         // file may be larger so.
@@ -85,12 +91,13 @@ impl Old {
         for (table, key) in [("server", "tls"), ("limits", "schema_size")] {
             settings[table][key] = json["config"][table][key].clone();
         }
-        Ok(Self { snapshot, settings, name, shadows, told: Some(json["config"].clone()) })
+        let running = Running { config: json["config"].take(), shadows };
+        Ok(Self { snapshot, settings, name, running: Some(running) })
     }
 
     /// Takes examples to be those of the file at hand where they are not told.
     pub(super) fn suppose(&mut self, at_hand: &Config) {
-        if self.told.is_none() {
+        if self.running.is_none() {
             return;
         }
         let at_hand: HashMap<_, _> = at_hand.topics.iter().map(|topic| (topic.name.as_str(), topic)).collect();
@@ -105,8 +112,8 @@ impl Old {
     pub(super) fn plan(&self, next: &mut Next) -> Value {
         let Next { plan, snapshot } = next;
         plan.keys = changed_keys(&self.settings, &settings(&snapshot.config));
-        if let Some(told) = &self.told {
-            compare_callers(plan, told, &view(&snapshot.config));
+        if let Some(running) = &self.running {
+            compare_callers(plan, &running.config, &view(&snapshot.config));
         }
         plan.to_json()
     }
@@ -123,14 +130,14 @@ impl Old {
         if plan.as_object().is_none_or(Map::is_empty) {
             text.push_str("  nothing would change\n");
         }
-        for (topic, told) in &self.shadows {
+        for (topic, told) in self.running.iter().flat_map(|running| &running.shadows) {
             let rules = Pattern::parse(topic).ok().and_then(|name| self.snapshot.declared(&name));
             let _ = writeln!(text, "  {topic}: {}", progress(told, rules.is_some_and(|rules| self.is_held_to(rules))));
         }
-        let has_tokens = |told: &Value| {
-            !next.tokens.is_empty() || told["tokens"].as_object().is_some_and(|tokens| !tokens.is_empty())
+        let has_tokens = |running: &Running| {
+            !next.tokens.is_empty() || running.config["tokens"].as_object().is_some_and(|tokens| !tokens.is_empty())
         };
-        if self.told.as_ref().is_some_and(has_tokens) {
+        if self.running.as_ref().is_some_and(has_tokens) {
             text.push_str("  token secrets were not compared: a running relay does not disclose them\n");
         }
         text

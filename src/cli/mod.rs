@@ -19,7 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::assemble::Loaded;
-use crate::config::{editor, reference};
+use crate::config::editor;
 use crate::diagnostic::render;
 
 /// The configuration is bad: `EX_CONFIG` of sysexits.h.
@@ -77,9 +77,6 @@ enum Command {
         #[arg(value_enum)]
         shell: Shell,
     },
-    /// Print the reference of all configuration keys as Markdown
-    #[command(hide = true)]
-    Keys,
 }
 
 #[derive(Debug, Subcommand)]
@@ -114,7 +111,6 @@ pub fn main() -> ExitCode {
         Command::Token(TokenCommand::New { name }) => token::new(&name),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Completions { shell } => completions::print_script(shell),
-        Command::Keys => print(&reference::markdown()),
     }
 }
 

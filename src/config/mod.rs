@@ -14,7 +14,6 @@ pub mod keys;
 mod mask;
 pub mod model;
 pub mod reading;
-pub mod reference;
 mod section;
 mod syntax;
 pub mod units;

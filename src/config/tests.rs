@@ -7,10 +7,9 @@ use serde_json::json;
 use super::decode::{Decoded, decode};
 use super::editor::json_schema;
 use super::files::Memory;
-use super::keys::{KEYS, Key, Type, find};
+use super::keys::{KEYS, Key, Type};
 use super::model::{Compatibility, Config, Limits, Listen, OnLag, SchemaSource, Server};
 use super::reading::Reading;
-use super::reference::markdown;
 use super::view::{MASKED, view};
 use crate::hex::hex;
 use crate::time::Time;
@@ -291,16 +290,6 @@ fn the_editors_schema_describes_every_key() {
         assert!(text.contains(&json!(key.doc).to_string()), "{}", key.path());
     }
     assert_eq!(schema["properties"]["limits"]["properties"]["body"]["default"], "256 KiB");
-}
-
-#[test]
-fn the_reference_has_a_row_for_every_key() {
-    let reference = markdown();
-    assert_eq!(reference.lines().count(), KEYS.len() + 2);
-    assert!(reference.contains("| `limits.body` | size, 16 B to 64 MiB | `256 KiB` |"), "{reference}");
-    assert!(find("limits", "body").is_some_and(|key| !key.required()));
-    // A bar would end a cell.
-    assert!(reference.lines().all(|line| line.matches('|').count() == 5), "{reference}");
 }
 
 /// "is not a date with time and offset", of one that is.

@@ -10,8 +10,6 @@ pub mod json;
 mod judge;
 mod metered;
 #[cfg(test)]
-mod suites;
-#[cfg(test)]
 mod tests;
 mod unique;
 mod violation;

@@ -50,7 +50,7 @@ fn refusal(schema: &Schema, payload: &Value) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Each paragraph of `refusals.txt`: a schema, a payload, and what is said of it. `RELAY_BLESS=1 cargo test` rewrites it.
+/// Each paragraph of `refusals.txt`: a schema, a payload, and what is said of it. `UPDATE_GOLDEN=1 cargo test` rewrites it.
 #[test]
 fn each_keyword_has_its_sentence() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/schema/tests/refusals.txt");
@@ -64,7 +64,7 @@ fn each_keyword_has_its_sentence() {
     }
     assert!(told.len() > 40);
     let told = told.join("\n");
-    if std::env::var_os("RELAY_BLESS").is_some() {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, &told).unwrap();
     } else {
         assert_eq!(told, expected);

@@ -134,38 +134,15 @@ fn filter(level: &str) -> EnvFilter {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
-    use std::sync::{Arc, Mutex};
-
     use serde_json::Value;
     use tracing::{debug, error, info, subscriber::with_default, trace, warn};
-    use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
-    use super::{build, told};
+    use super::{build, told, writer};
     use crate::config::model::Log;
+    use crate::telemetry::queue::Queue;
 
-    #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Page {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("not poisoned").write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Page {
-        fn writer(&self) -> BoxMakeWriter {
-            let page = self.clone();
-            BoxMakeWriter::new(move || page.clone())
-        }
-
-        fn take(&self) -> String {
-            String::from_utf8(std::mem::take(&mut *self.0.lock().expect("not poisoned"))).expect("text")
-        }
+    fn taken(page: &Queue) -> String {
+        String::from_utf8(page.take()).expect("text")
     }
 
     fn log(json: bool, level: &str) -> Log {
@@ -175,15 +152,15 @@ mod tests {
     #[test]
     fn other_crates_only_warn_whatever_is_wanted() {
         for rust_log in [None, Some("trace"), Some("hyper=trace,relay=trace")] {
-            let page = Page::default();
-            let (subscriber, _) = build(&log(false, "trace"), rust_log, page.writer());
+            let page = Queue::default();
+            let (subscriber, _) = build(&log(false, "trace"), rust_log, writer(&page));
             with_default(subscriber, || {
                 trace!(target: "hyper::proto", "foreign detail");
                 debug!(target: "relayed", "a foreign name that begins like ours");
                 warn!(target: "hyper::proto", "foreign warning");
                 trace!("own detail");
             });
-            let text = page.take();
+            let text = taken(&page);
             let shown = text.contains("foreign warning") || rust_log == Some("hyper=trace,relay=trace");
             assert!(shown && text.contains("own detail") && !text.contains("foreign detail"), "{rust_log:?}: {text}");
             assert!(!text.contains("begins like ours"), "{text}");
@@ -192,22 +169,22 @@ mod tests {
 
     #[test]
     fn the_level_can_be_changed_while_it_runs() {
-        let page = Page::default();
-        let (subscriber, logs) = build(&log(false, "warn"), None, page.writer());
+        let page = Queue::default();
+        let (subscriber, logs) = build(&log(false, "warn"), None, writer(&page));
         with_default(subscriber, || {
             info!("one");
             logs.set_level("info");
             info!("two");
         });
-        let text = page.take();
+        let text = taken(&page);
         assert!(text.contains("two") && !text.contains("one"), "{text}");
 
-        let (subscriber, logs) = build(&log(false, "warn"), Some("relay=info"), page.writer());
+        let (subscriber, logs) = build(&log(false, "warn"), Some("relay=info"), writer(&page));
         with_default(subscriber, || {
             logs.set_level("error");
             info!("three");
         });
-        assert!(page.take().contains("three"), "RUST_LOG wins");
+        assert!(taken(&page).contains("three"), "RUST_LOG wins");
     }
 
     /// A bare word is the name of a target: `warning` silenced all of the log.
@@ -227,10 +204,10 @@ mod tests {
             ("relay::telemetry=info", true, true),
             ("hyper=debug,relay=error", true, true),
         ] {
-            let page = Page::default();
-            let (subscriber, logs) = build(&log(false, "warn"), Some(rust_log), page.writer());
+            let page = Queue::default();
+            let (subscriber, logs) = build(&log(false, "warn"), Some(rust_log), writer(&page));
             with_default(subscriber, || error!("it broke"));
-            assert_eq!((logs.fixed, page.take().contains("it broke")), (is_understood, is_logged), "{rust_log}");
+            assert_eq!((logs.fixed, taken(&page).contains("it broke")), (is_understood, is_logged), "{rust_log}");
         }
     }
 
@@ -246,10 +223,10 @@ mod tests {
 
     #[test]
     fn a_line_of_json_is_flat() {
-        let page = Page::default();
-        let (subscriber, _) = build(&log(true, "info"), None, page.writer());
+        let page = Queue::default();
+        let (subscriber, _) = build(&log(true, "info"), None, writer(&page));
         with_default(subscriber, || info!(topic = "cats", "a publish was refused"));
-        let line: Value = serde_json::from_str(&page.take()).expect("one line of JSON");
+        let line: Value = serde_json::from_str(&taken(&page)).expect("one line of JSON");
         assert_eq!((&line["level"], &line["topic"]), (&"INFO".into(), &"cats".into()));
         assert_eq!(line["message"], "a publish was refused");
     }

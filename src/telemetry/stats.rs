@@ -55,8 +55,9 @@ const ROUTES: [&str; Route::Reload as usize + 1] = [
 const STATUSES: usize = 500;
 
 /// Counts of the whole process.
+#[derive(Default)]
 pub struct Stats {
-    requests: Box<[[Counter; STATUSES]]>,
+    requests: Requests,
     /// How long an HTTP publish takes from its header to its answer.
     pub publish_request: Histogram,
     /// How long a publish takes from when it is whole to its receipt, on every way in.
@@ -87,6 +88,9 @@ pub struct Stats {
     pub streams_ended: Endings,
 }
 
+/// For each route, how many answers of each status.
+struct Requests(Box<[[Counter; STATUSES]]>);
+
 /// How many have ended, by who has ended them and the server's code; only what there was.
 #[derive(Default)]
 pub struct Endings(Mutex<BTreeMap<(EndedBy, Option<u16>), u64>>);
@@ -102,40 +106,23 @@ pub enum EndedBy {
     Nobody,
 }
 
-impl Default for Stats {
+impl Default for Requests {
     fn default() -> Self {
-        let row = |_| std::array::from_fn(|_| Counter::default());
-        Self {
-            requests: ROUTES.iter().map(row).collect(),
-            publish_request: Histogram::default(),
-            publish: Histogram::default(),
-            refused: RefusedCounts::default(),
-            gaps: Counter::default(),
-            accept_errors: Counter::default(),
-            over_connections: Counter::default(),
-            over_connect_rate: Counter::default(),
-            tls_failures: Counter::default(),
-            unreadable_requests: Counter::default(),
-            panics: Counter::default(),
-            subscribe_refused: RefusedCounts::default(),
-            websockets_ended: Endings::default(),
-            streams: Counter::default(),
-            streams_ended: Endings::default(),
-        }
+        Self(ROUTES.iter().map(|_| std::array::from_fn(|_| Counter::default())).collect())
     }
 }
 
 impl Stats {
     /// Counts an answered request.
     pub fn answered(&self, route: Route, status: u16) {
-        if let Some(counter) = self.requests[route as usize].get(usize::from(status).wrapping_sub(100)) {
+        if let Some(counter) = self.requests.0[route as usize].get(usize::from(status).wrapping_sub(100)) {
             counter.add(1);
         }
     }
 
     /// How many requests were answered, by route and status; only what there was.
     pub fn requests(&self) -> impl Iterator<Item = (&'static str, usize, u64)> {
-        ROUTES.into_iter().zip(&self.requests).flat_map(|(route, statuses)| {
+        ROUTES.into_iter().zip(&self.requests.0).flat_map(|(route, statuses)| {
             statuses
                 .iter()
                 .enumerate()

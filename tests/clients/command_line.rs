@@ -90,7 +90,7 @@ while True:
                 told = json.loads(text)
                 if told["type"] == "message":
                     last = told["id"]
-                    print("message", told["data"], flush=True)
+                    print("message", told["topic"], told["data"], flush=True)
                 elif told["type"] == "synced":
                     last = told["position"]
                     print("synced", flush=True)
@@ -105,12 +105,12 @@ while True:
 pub fn python() {
     let mut command = Command::new("python3");
     command.args(["-c", PYTHON]);
-    comes_back("python", command, &[], |_, number| number.to_string());
+    comes_back("python", command, &[]);
 }
 
 /// So does the client that documents tell to copy.
 pub fn node() {
-    comes_back("node", watch(), &["t.*"], node_shows);
+    comes_back("node", watch(), &["t.*"]);
 }
 
 fn watch() -> Command {
@@ -118,10 +118,6 @@ fn watch() -> Command {
     let mut command = Command::new("node");
     command.arg("--experimental-websocket").arg(watch).env_remove("TOKEN");
     command
-}
-
-fn node_shows(topic: &str, number: u32) -> String {
-    format!("{topic} {number}")
 }
 
 /// On the URL of a registration, as a page uses it, everything is live before the client can say where it was: it took that
@@ -135,7 +131,7 @@ pub fn node_registered() {
     command.args([&format!("ws://{}{path}", link.address), "t.*"]);
     let mut reader = Reader::start(command);
     assert_eq!(reader.next("message "), "t.a 0", "from the earliest");
-    loses_the_link(&link, address, &mut reader, node_shows);
+    loses_the_link(&link, address, &mut reader);
 }
 
 /// A page that asks its server for a registration: there is no answer, one of a proxy, one that is gone, and then one. For
@@ -277,25 +273,24 @@ pub fn node_too_large() {
     assert!(ended.starts_with("ended everything 1009 "), "{ended}");
 }
 
-/// Breaks the connection of a program that is given a URL and these arguments, and then ends the server. `shown` is what it
-/// prints of a message.
-fn comes_back(name: &str, mut command: Command, arguments: &[&str], shown: fn(&str, u32) -> String) {
+/// Breaks the connection of a program that is given a URL and these arguments, and then ends the server.
+fn comes_back(name: &str, mut command: Command, arguments: &[&str]) {
     let (place, address, mut relay) = server(name);
     let link = Link::to(address);
     command.arg(format!("ws://{}/ws", link.address)).args(arguments);
     let mut reader = Reader::start(command);
     publish(address, "t.a", 0..=0);
-    assert_eq!(reader.next("message "), shown("t.a", 0));
-    loses_the_link(&link, address, &mut reader, shown);
+    assert_eq!(reader.next("message "), "t.a 0");
+    loses_the_link(&link, address, &mut reader);
     relay.kill();
     let _relay = start(&place.path().join("relay.toml"));
     publish(address, "t.a", 1..=1);
     assert!(reader.next("gap ").starts_with("epoch"));
-    assert_eq!(reader.next("message "), shown("t.a", 1));
+    assert_eq!(reader.next("message "), "t.a 1");
 }
 
 /// Breaks the connection of a program that has got message 0, again and again, and waits for every message.
-fn loses_the_link(link: &Link, address: SocketAddr, reader: &mut Reader, shown: fn(&str, u32) -> String) {
+fn loses_the_link(link: &Link, address: SocketAddr, reader: &mut Reader) {
     let mut next = 1;
     for _ in 0..3 {
         publish(address, "t.a", next..=next + 9);
@@ -304,7 +299,7 @@ fn loses_the_link(link: &Link, address: SocketAddr, reader: &mut Reader, shown: 
         link.mend();
         for number in next..next + 20 {
             let topic = if number < next + 10 { "t.a" } else { "t.b" };
-            assert_eq!(reader.next("message "), shown(topic, number));
+            assert_eq!(reader.next("message "), format!("{topic} {number}"));
         }
         next += 20;
     }

@@ -4,6 +4,7 @@
 //! A runner of its own, because the usual one cannot say that a test was skipped: one whose program is not installed is
 //! named, with what to install, and never counted as passed.
 
+#![allow(clippy::too_many_lines, reason = "a table of a test is as long as it is")]
 #![expect(clippy::disallowed_macros, reason = "what a test prints is for whoever runs it")]
 #![expect(clippy::disallowed_methods, reason = "plain threads that wait: no server of ours runs in this process")]
 
@@ -16,128 +17,56 @@ use std::panic::catch_unwind;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-/// A test, and the program that it cannot do without.
-struct Test {
-    name: &'static str,
-    needs: &'static [&'static str],
+/// What a test cannot do without.
+struct Program {
+    /// Succeeds if it is there.
+    check: &'static [&'static str],
     install: &'static str,
-    run: fn(),
 }
 
-const CHROMIUM: &[&str] = &["chromium", "--version"];
-const CURL: &[&str] = &["curl", "--version"];
-const NODE: &[&str] = &["node", "--experimental-websocket", "-e", "if (!globalThis.WebSocket) process.exit(1)"];
-const NGINX: &[&str] = &["nginx", "-v"];
-const PYTHON: &[&str] = &["python3", "--version"];
-const WEBSOCKETS: &[&str] = &["python3", "-c", "import websockets.sync.client"];
+const CHROMIUM: Program = Program { check: &["chromium", "--version"], install: "apt-get install chromium" };
+const CURL: Program = Program { check: &["curl", "--version"], install: "apt-get install curl" };
+const NODE: Program = Program {
+    check: &["node", "--experimental-websocket", "-e", "if (!globalThis.WebSocket) process.exit(1)"],
+    install: "Node 20 or newer",
+};
+const NGINX: Program = Program { check: &["nginx", "-v"], install: "apt-get install nginx-light" };
+const PYTHON: Program = Program { check: &["python3", "--version"], install: "apt-get install python3" };
+const WEBSOCKETS: Program =
+    Program { check: &["python3", "-c", "import websockets.sync.client"], install: "pip install websockets" };
 
-const TESTS: &[Test] = &[
-    Test {
-        name: "a_browser_loses_the_connection_and_misses_nothing",
-        needs: CHROMIUM,
-        install: "apt-get install chromium",
-        run: browser::loses_the_connection,
-    },
-    Test {
-        name: "a_browser_loses_the_server_and_is_told_what_it_may_miss",
-        needs: CHROMIUM,
-        install: "apt-get install chromium",
-        run: browser::loses_the_server,
-    },
-    Test {
-        name: "the_dashboard_survives_a_restart",
-        needs: CHROMIUM,
-        install: "apt-get install chromium",
-        run: browser::dashboard,
-    },
-    Test {
-        name: "curl_reads_a_stream_and_resumes_it",
-        needs: CURL,
-        install: "apt-get install curl",
-        run: command_line::curl,
-    },
-    Test {
-        name: "python_websockets_comes_back_without_loss",
-        needs: WEBSOCKETS,
-        install: "pip install websockets",
-        run: command_line::python,
-    },
-    Test {
-        name: "the_client_to_copy_comes_back_without_loss",
-        needs: NODE,
-        install: "Node 20 or newer",
-        run: command_line::node,
-    },
-    Test {
-        name: "the_client_to_copy_misses_nothing_on_a_registration",
-        needs: NODE,
-        install: "Node 20 or newer",
-        run: command_line::node_registered,
-    },
-    Test {
-        name: "the_client_to_copy_registers_again_and_goes_on_where_it_was",
-        needs: NODE,
-        install: "Node 20 or newer",
-        run: command_line::node_registers_again,
-    },
-    Test {
-        name: "the_client_to_copy_keeps_its_other_topics",
-        needs: NODE,
-        install: "Node 20 or newer",
-        run: command_line::node_loses_a_topic,
-    },
-    Test {
-        name: "the_client_to_copy_stays_connected_in_a_hidden_tab",
-        needs: NODE,
-        install: "Node 20 or newer",
-        run: command_line::node_hidden,
-    },
-    Test {
-        name: "the_client_to_copy_does_not_repeat_what_is_too_large",
-        needs: NODE,
-        install: "Node 20 or newer",
-        run: command_line::node_too_large,
-    },
-    Test {
-        name: "the_publisher_to_copy_says_what_its_caller_must_mend",
-        needs: PYTHON,
-        install: "apt-get install python3",
-        run: command_line::publisher_mistakes,
-    },
-    Test {
-        name: "the_publisher_to_copy_repeats_what_is_no_answer",
-        needs: PYTHON,
-        install: "apt-get install python3",
-        run: command_line::publisher,
-    },
-    Test {
-        name: "nginx_with_its_defaults_passes_streams_and_long_polls",
-        needs: NGINX,
-        install: "apt-get install nginx-light",
-        run: proxy::defaults,
-    },
-    Test {
-        name: "nginx_with_the_documented_lines_passes_everything",
-        needs: NGINX,
-        install: "apt-get install nginx-light",
-        run: proxy::documented,
-    },
+const TESTS: &[(&str, Program, fn())] = &[
+    ("a_browser_loses_the_connection_and_misses_nothing", CHROMIUM, browser::loses_the_connection),
+    ("a_browser_loses_the_server_and_is_told_what_it_may_miss", CHROMIUM, browser::loses_the_server),
+    ("the_dashboard_survives_a_restart", CHROMIUM, browser::dashboard),
+    ("curl_reads_a_stream_and_resumes_it", CURL, command_line::curl),
+    ("python_websockets_comes_back_without_loss", WEBSOCKETS, command_line::python),
+    ("the_client_to_copy_comes_back_without_loss", NODE, command_line::node),
+    ("the_client_to_copy_misses_nothing_on_a_registration", NODE, command_line::node_registered),
+    ("the_client_to_copy_registers_again_and_goes_on_where_it_was", NODE, command_line::node_registers_again),
+    ("the_client_to_copy_keeps_its_other_topics", NODE, command_line::node_loses_a_topic),
+    ("the_client_to_copy_stays_connected_in_a_hidden_tab", NODE, command_line::node_hidden),
+    ("the_client_to_copy_does_not_repeat_what_is_too_large", NODE, command_line::node_too_large),
+    ("the_publisher_to_copy_says_what_its_caller_must_mend", PYTHON, command_line::publisher_mistakes),
+    ("the_publisher_to_copy_repeats_what_is_no_answer", PYTHON, command_line::publisher),
+    ("nginx_with_its_defaults_passes_streams_and_long_polls", NGINX, proxy::defaults),
+    ("nginx_with_the_documented_lines_passes_everything", NGINX, proxy::documented),
 ];
 
 fn main() -> ExitCode {
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     let (mut passed, mut skipped, mut failed) = (0, 0, Vec::new());
-    for test in TESTS.iter().filter(|test| test.name.contains(&filter)) {
+    for (name, needs, run) in TESTS.iter().filter(|(name, ..)| name.contains(&filter)) {
         let began = Instant::now();
-        if !is_there(test.needs) {
-            println!("test {} ... skipped: `{}` is not installed ({})", test.name, test.needs[0], test.install);
+        if !is_there(needs.check) {
+            println!("test {name} ... skipped: `{}` is not installed ({})", needs.check[0], needs.install);
             skipped += 1;
-        } else if catch_unwind(test.run).is_ok() {
-            println!("test {} ... ok ({:.1?})", test.name, began.elapsed());
+        } else if catch_unwind(*run).is_ok() {
+            println!("test {name} ... ok ({:.1?})", began.elapsed());
             passed += 1;
         } else {
-            println!("test {} ... FAILED", test.name);
-            failed.push(test.name);
+            println!("test {name} ... FAILED");
+            failed.push(name);
         }
     }
     println!("\ntest result: {passed} passed; {} failed; {skipped} skipped", failed.len());

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::event_stream::EventStream;
 use crate::logs::{lines, log_everything};
 use crate::peer::Answer;
-use crate::rig::{Rig, call, grants, snapshot, somebody, token, until};
+use crate::rig::{Rig, behind_proxy, call, grants, snapshot, somebody, token, until};
 
 async fn get(rig: &Rig, path: &str) -> Answer {
     call(rig.admin, &format!("GET {path} HTTP/1.1\r\n"), "").await
@@ -75,7 +75,7 @@ async fn a_publish_of_one_message_is_refused_under_its_topic() {
     }
     let list = r#"[{"topic":"cats","data":1},{"topic":"cats","data":2}]"#;
     assert_eq!(rig.post("/publish", "secret-all", list).await.status, 413, "more at once than there may ever be");
-    let text = String::from_utf8(get(&rig, "/metrics").await.body).expect("text");
+    let text = rig.metrics().await;
     for (topic, problem) in
         [("cats", "rate-limited"), ("orders.{region}", "rate-limited"), ("", "rate-limited"), ("", "too-many")]
     {
@@ -97,7 +97,7 @@ async fn connections_and_subscriptions_are_gauges() {
     assert_eq!(stream.event().await.name, "synced");
     let idle = rig.connect().await;
     until("it is accepted", || rig.live.connections.open() == 3).await;
-    let text = String::from_utf8(get(&rig, "/metrics").await.body).expect("text");
+    let text = rig.metrics().await;
     for kind in ["websocket", "stream", "http"] {
         assert_eq!(value(&text, &format!("relay_connections{{kind=\"{kind}\"}}")), Some(1.0), "{text}");
     }
@@ -123,7 +123,7 @@ async fn streams_that_end_are_counted_by_who_ended_them() {
     let path = format!("/events/{}", registered["id"].as_str().expect("an id"));
     let (older, newer) = (open(&path).await, open(&path).await);
     until("they have ended", || rig.live.stats.streams.get() == 1).await;
-    let text = String::from_utf8(get(&rig, "/metrics").await.body).expect("text");
+    let text = rig.metrics().await;
     for labels in ["by=\"peer\",code=\"\"", "by=\"server\",code=\"4012\""] {
         assert_eq!(value(&text, &format!("relay_streams_ended_total{{{labels}}}")), Some(1.0), "{text}");
     }
@@ -135,13 +135,13 @@ async fn streams_that_end_are_counted_by_who_ended_them() {
 async fn when_tokens_expire_is_a_metric_and_a_use_after_that_is_told_by_name() {
     let page = log_everything();
     let rig = Rig::start(|config| {
-        config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)];
+        behind_proxy(config);
         config.tokens.push(TokenConfig { not_after: Some(Time(1_700_000_000_000)), ..token("old", &[], &[], &[]) });
     })
     .await;
     let head = "POST /publish/cats HTTP/1.1\r\nContent-Type: application/json\r\nX-Forwarded-For: 192.0.2.90\r\n";
     assert_eq!(call(rig.public, &format!("{head}Authorization: Bearer secret-old\r\n"), "1").await.status, 401);
-    let text = String::from_utf8(get(&rig, "/metrics").await.body).expect("text");
+    let text = rig.metrics().await;
     assert_eq!(value(&text, "relay_token_expires_timestamp_seconds{token=\"old\"}"), Some(1.7e9), "{text}");
     assert!(!text.contains("token=\"all\""), "{text}");
     assert_eq!(value(&text, "relay_auth_failures_total{reason=\"expired\"}"), Some(1.0), "{text}");
@@ -157,7 +157,7 @@ async fn who_has_still_to_say_who_it_is_and_what_is_registered_are_gauges() {
         let body = format!(r#"{{"user_id":{user},"topics":["cats"]}}"#);
         assert_eq!(rig.post("/register", "secret-all", &body).await.status, 200);
     }
-    let text = String::from_utf8(get(&rig, "/metrics").await.body).expect("text");
+    let text = rig.metrics().await;
     for (line, expected) in [("relay_unidentified", 1.0), ("relay_registrations", 2.0)] {
         assert_eq!(value(&text, line), Some(expected), "{line} in\n{text}");
     }
@@ -185,8 +185,7 @@ async fn what_seldom_happens_is_counted_under_its_own_name() {
     let mut peer = crate::subscriber::Subscriber::open(rig.public).await;
     peer.send_message(Message::Close(None)).await;
     until("it has ended", || !rig.live.stats.websockets_ended.read().is_empty()).await;
-    let metrics = async || String::from_utf8(get(&rig, "/metrics").await.body).expect("text");
-    let text = metrics().await;
+    let text = rig.metrics().await;
     for (line, expected) in [
         ("relay_idempotency_keys", 1.0),
         ("relay_idempotency_keys_forgotten_total", 2.0),
@@ -202,7 +201,7 @@ async fn what_seldom_happens_is_counted_under_its_own_name() {
     }
     let (trigger, result, diagnostics) = (Trigger::Poll, Outcome::Refused, json!([]));
     rig.live.reloads.note(Report { at: Time(9_000), trigger, took_ms: 0, generation: 1, result, diagnostics });
-    let text = metrics().await;
+    let text = rig.metrics().await;
     for (line, expected) in
         [("relay_config_loaded_timestamp_seconds", 7.0), ("relay_last_reload_timestamp_seconds", 9.0)]
     {
@@ -283,7 +282,7 @@ async fn what_is_delivered_is_counted_and_who_has_left_is_not_behind() {
     until("each is counted", || topic.delivered.get() == 3).await;
     drop(socket);
     until("it has left", || rig.live.hub.connections().is_empty()).await;
-    let text = String::from_utf8(get(&rig, "/metrics").await.body).expect("text");
+    let text = rig.metrics().await;
     for (line, expected) in [("relay_delivered_total{topic=\"cats\"}", 3.0), ("relay_subscribers_behind", 0.0)] {
         assert_eq!(value(&text, line), Some(expected), "{line} in\n{text}");
     }

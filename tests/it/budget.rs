@@ -35,8 +35,7 @@ async fn a_topic_that_is_slow_to_validate_again_and_again_rests_and_the_others_d
     }
     assert_eq!(rig.post("/publish/cats", "secret-all", "1").await.status, 200, "another topic is not concerned");
     assert_eq!(config().await["resting_topics"], json!(["sightings"]));
-    let metrics = call(rig.admin, "GET /metrics HTTP/1.1\r\n", "").await;
-    let metrics = String::from_utf8(metrics.body).expect("text");
+    let metrics = rig.metrics().await;
     for line in [
         r#"relay_validations_slow_total{topic="sightings"} 5"#,
         r#"relay_topic_rests_total{topic="sightings"} 1"#,
@@ -46,12 +45,6 @@ async fn a_topic_that_is_slow_to_validate_again_and_again_rests_and_the_others_d
         assert!(metrics.contains(line), "{line} in\n{metrics}");
     }
     rig.end().await;
-}
-
-fn status(pid: u32, field: &str) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
-    let line = text.lines().find_map(|line| line.strip_prefix(field)).expect(field);
-    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 fn descriptors(pid: u32) -> usize {
@@ -79,12 +72,12 @@ async fn a_thousand_reloads_leave_nothing_behind() {
         let answer = peer.answer().await.expect("an answer");
         assert_eq!(answer.status, 200, "{answer:?}");
         if n == 200 {
-            base = (status(relay.pid(), "VmRSS"), descriptors(relay.pid()), status(relay.pid(), "Threads"));
+            base = (relay.status("VmRSS"), descriptors(relay.pid()), relay.status("Threads"));
         }
     }
     peer.send(format!("GET /config HTTP/1.1\r\nHost: {admin}\r\n\r\n")).await;
     assert!(peer.answer().await.expect("an answer").json()["generation"].as_u64().expect("a number") > 900);
-    let end = (status(relay.pid(), "VmRSS"), descriptors(relay.pid()), status(relay.pid(), "Threads"));
+    let end = (relay.status("VmRSS"), descriptors(relay.pid()), relay.status("Threads"));
     assert!(end.0 < base.0 + (8 << 10), "KiB of memory: {base:?}, then {end:?}");
     assert!(end.1 <= base.1 + 2, "descriptors: {base:?}, then {end:?}");
     assert!(end.2 <= base.2 + 8, "threads: {base:?}, then {end:?}");

@@ -5,6 +5,8 @@ use std::process::{Command, Output, Stdio};
 
 use sha2::{Digest, Sha256};
 
+use crate::program::Place;
+
 fn relay(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_relay")).args(arguments).output().expect("relay starts")
 }
@@ -100,10 +102,8 @@ fn programs_read_diagnostics_on_standard_output() {
 
 #[test]
 fn without_a_file_the_way_to_one_is_told() {
-    let directory = std::env::temp_dir().join(format!("relay-empty-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).expect("a directory");
-    let relay = Command::new(env!("CARGO_BIN_EXE_relay")).current_dir(&directory).output().expect("relay starts");
-    std::fs::remove_dir_all(&directory).expect("the directory is ours");
+    let place = Place::new("empty");
+    let relay = Command::new(env!("CARGO_BIN_EXE_relay")).current_dir(&place.0).output().expect("relay starts");
     assert_eq!(relay.status.code(), Some(78));
     assert!(
         text(&relay.stderr).starts_with("error[config-unreadable]: cannot read `relay.toml`: there is no such file")
@@ -181,14 +181,6 @@ fn every_shell_is_given_a_script() {
         assert_eq!(output.status.code(), Some(0), "{shell}");
         assert!(text(&output.stdout).contains("check"), "{shell}");
     }
-}
-
-#[test]
-fn the_reference_of_keys_is_a_table() {
-    let output = relay(&["keys"]);
-    assert!(
-        text(&output.stdout).starts_with("| key | value | default | what it is |\n|---|---|---|---|\n| `version` |")
-    );
 }
 
 /// `promtool` and `nats-server` take the first three, and whoever is told only that they are unexpected has to look.

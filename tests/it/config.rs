@@ -18,6 +18,8 @@ use relay::schema::compile::SchemaCache;
 use relay::time::Time;
 use serde_json::json;
 
+use crate::program::Place;
+
 /// Where the codes are written of what the files alone can give; those of `change.rs` only a reload can find.
 const WRITTEN: &[&str] = &[
     "src/diagnostic/file.rs",
@@ -253,19 +255,15 @@ fn why_relay_toml_cannot_be_read_is_the_systems_word_and_the_advice_fits_it() {
 
 #[test]
 fn a_link_out_of_the_directory_is_not_followed_and_one_inside_is() {
-    let directory = std::env::temp_dir().join(format!("relay-links-{}", std::process::id()));
-    let inside = directory.join("inside/..data");
-    fs::create_dir_all(&inside).expect("a directory");
-    fs::write(directory.join("outside.json"), "{}").expect("a file");
-    fs::write(inside.join("cat.json"), "{}").expect("a file");
+    let place = Place::new("links");
+    place.write("outside.json", "{}");
+    place.write("inside/..data/cat.json", "{}");
     // As Kubernetes mounts a ConfigMap.
-    symlink("..data/cat.json", directory.join("inside/cat.json")).expect("a link");
-    symlink("../outside.json", directory.join("inside/dog.json")).expect("a link");
+    symlink("..data/cat.json", place.0.join("inside/cat.json")).expect("a link");
+    symlink("../outside.json", place.0.join("inside/dog.json")).expect("a link");
     let text = "version = 1\n[topics.cats]\nschema = \"cat.json\"\n[topics.dogs]\nschema = \"dog.json\"\n\
         [anonymous]\npublish = [\"**\"]\n";
-    fs::write(directory.join("inside/relay.toml"), text).expect("a file");
-    let loaded = load_file(&directory.join("inside/relay.toml"));
-    fs::remove_dir_all(&directory).expect("the directory is ours");
+    let loaded = load_file(&place.write("inside/relay.toml", text));
     let said: Vec<_> = loaded.diagnostics.iter().map(|d| d.fact.to_string()).collect();
     assert_eq!(said, ["cannot read the schema `dog.json`: it lies outside relay.toml's directory"]);
     assert_eq!(loaded.inputs.paths(), ["cat.json", "dog.json", "relay.toml"]);
@@ -340,15 +338,15 @@ pub fn write_large(directory: &Path) {
 #[test]
 #[ignore = "a measurement: cargo test --release -- --ignored five_thousand"]
 fn five_thousand_topics_over_500_schemas_are_checked_within_a_second() {
-    let directory = std::env::temp_dir().join(format!("relay-large-{}", std::process::id()));
-    write_large(&directory);
+    let place = Place::new("large");
+    write_large(&place.0);
+    let path = place.0.join("relay.toml");
     let begin = Instant::now();
-    let loaded = load_file(&directory.join("relay.toml"));
+    let loaded = load_file(&path);
     let first = begin.elapsed();
     let begin = Instant::now();
-    let again = load(&Disk::new(&directory.join("relay.toml")), &loaded.remembered.cache, Time::now());
+    let again = load(&Disk::new(&path), &loaded.remembered.cache, Time::now());
     let second = begin.elapsed();
-    fs::remove_dir_all(&directory).expect("the directory is ours");
     println!("first load {first:?}, with its cache {second:?}");
     assert_eq!(render::human(&loaded.diagnostics, &loaded.sources, false), "");
     assert_eq!((loaded.config.map(|c| c.topics.len()), again.schemas.len()), (Some(5_000), 500));

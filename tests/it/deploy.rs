@@ -21,31 +21,13 @@ fn read(path: &str) -> String {
 }
 
 #[test]
-fn the_unit_is_hardened_and_speaks_to_the_supervisor() {
+fn the_unit_speaks_to_the_supervisor_and_is_not_restarted_with_a_bad_configuration() {
     let text = read("deploy/relay.service");
-    let keys: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
-    for key in [
-        "Type=notify-reload",
-        "NotifyAccess=main",
-        "WatchdogSec=30s",
-        "Restart=on-failure",
-        "RestartPreventExitStatus=78",
-        "DynamicUser=yes",
-        "NoNewPrivileges=yes",
-        "ProtectSystem=strict",
-        "ProtectHome=yes",
-        "PrivateDevices=yes",
-        "CapabilityBoundingSet=",
-        "MemoryDenyWriteExecute=yes",
-        "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
-        "SystemCallFilter=@system-service",
-        "SystemCallArchitectures=native",
-    ] {
-        assert!(keys.contains(&key), "{key}");
-    }
-    // `RestartPreventExitStatus` holds for the main process only: a check before it would fail and be restarted.
+    let keys: Vec<&str> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    assert!(keys.contains(&"Type=notify-reload") && keys.contains(&"RestartPreventExitStatus=78"), "{keys:?}");
+    // That holds for the main process only: a check before it would fail and be restarted.
     assert!(!keys.iter().any(|key| key.starts_with("ExecStartPre=")));
-    for line in keys.iter().filter(|line| !line.is_empty()) {
+    for line in keys {
         let section = line.starts_with('[') && line.ends_with(']');
         assert!(
             section || line.split_once('=').is_some_and(|(key, _)| key.chars().all(char::is_alphanumeric)),
@@ -58,15 +40,9 @@ fn the_unit_is_hardened_and_speaks_to_the_supervisor() {
 fn the_image_holds_the_program_and_nobody_to_break_out_as() {
     let text = read("deploy/Dockerfile");
     let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    let words = ["FROM ", "RUN ", "WORKDIR ", "COPY ", "USER ", "EXPOSE ", "STOPSIGNAL ", "ENTRYPOINT ", "CMD "];
-    for line in &lines {
-        assert!(words.iter().any(|word| line.starts_with(word)), "{line}");
-    }
     let last = lines.iter().rposition(|line| line.starts_with("FROM ")).expect("a stage");
-    assert_eq!(lines[last], "FROM scratch");
-    assert!(lines[last..].contains(&"USER 65532:65532") && lines[last..].contains(&"STOPSIGNAL SIGTERM"));
+    assert!(lines[last] == "FROM scratch" && lines[last..].contains(&"USER 65532:65532"));
     assert!(lines[last..].iter().all(|line| !line.starts_with("RUN ")), "there is nothing to run it with");
-    assert!(lines.iter().any(|line| line.contains("--locked")));
     assert!(lines[0].contains(concat!("rust:", env!("CARGO_PKG_RUST_VERSION"))), "{}", lines[0]);
 }
 
@@ -198,53 +174,21 @@ fn what_deny_toml_forbids_is_not_there() {
     }
 }
 
-/// The text of a file, or of all files of a directory.
-fn sources(path: &str) -> String {
-    match fs::read_dir(path) {
-        Ok(entries) => entries.map(|entry| read(&entry.expect("an entry").path().to_string_lossy())).collect(),
-        Err(_) => read(path),
-    }
+/// The text of all tests below a directory.
+fn tests(directory: &Path) -> String {
+    let paths = fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let texts = paths.map(|path| match path.display().to_string() {
+        _ if path.is_dir() => tests(&path),
+        name if name.contains("test") && name.ends_with(".rs") => read(&name),
+        _ => String::new(),
+    });
+    texts.collect()
 }
-
-/// The tests that reach each limit: files, or directories of them.
-const REACHED_BY: &[(&str, &[&str])] = &[
-    ("body", &["tests/it/raw_http.rs"]),
-    ("batch", &["src/http/envelope_test.rs", "tests/it/reload/keys.rs"]),
-    ("frame", &["src/frame/inbound_tests.rs", "tests/it/suites/autobahn.rs"]),
-    ("header", &["tests/it/raw_http.rs"]),
-    ("uri", &["tests/it/raw_http.rs"]),
-    ("header_timeout", &["tests/it/raw_http.rs", "tests/it/tls.rs"]),
-    ("body_timeout", &["tests/it/raw_http.rs"]),
-    ("auth_timeout", &["tests/it/attacks.rs"]),
-    ("unauthenticated", &["tests/it/attacks.rs"]),
-    ("ping_interval", &["tests/it/events.rs"]),
-    ("pong_timeout", &["tests/it/overload.rs"]),
-    ("write_stall", &["tests/it/raw_http.rs"]),
-    ("subscriptions", &["tests/it/attacks.rs", "tests/it/events.rs", "tests/it/register.rs"]),
-    ("connections", &["tests/it/raw_http.rs", "tests/it/process.rs"]),
-    ("send_buffer", &["tests/it/overload.rs"]),
-    ("outbound", &["tests/it/overload.rs"]),
-    ("window", &["tests/it/model"]),
-    ("family_topics", &["tests/it/reload/keys.rs", "tests/it/store_contract.rs"]),
-    ("idempotency_keys", &["tests/it/reload/keys.rs", "tests/it/store_contract.rs"]),
-    ("idempotency_window", &["tests/it/reload/keys.rs", "tests/it/store_contract.rs"]),
-    ("registrations", &["tests/it/register.rs"]),
-    ("registration_ttl", &["src/registrations_test.rs"]),
-    ("commands", &["tests/it/attacks.rs"]),
-    ("auth_failures", &["tests/it/http.rs"]),
-    ("publish_rate", &["tests/it/http.rs"]),
-    ("connect_rate", &["tests/it/http.rs", "tests/it/events.rs", "tests/it/probes.rs"]),
-    ("drain", &["tests/it/drain.rs", "src/drain.rs"]),
-    ("schema_size", &["src/schema/compile/tests.rs"]),
-    ("regex_size", &["src/schema/compile/tests.rs"]),
-    ("json_depth", &["src/schema/json/tests.rs"]),
-    ("validation_budget", &["tests/it/budget.rs", "src/fuse.rs"]),
-    ("reload_poll", &["src/reload/tests.rs"]),
-];
 
 #[test]
 fn every_limit_is_in_the_document_with_its_default_and_is_reached_by_a_test() {
     let text = read("docs/hardening.md");
+    let tests = tests(Path::new("tests/it")) + &tests(Path::new("src"));
     let mut seen = 0;
     for key in relay::config::keys::KEYS.iter().filter(|key| key.table == "limits") {
         seen += 1;
@@ -253,11 +197,9 @@ fn every_limit_is_in_the_document_with_its_default_and_is_reached_by_a_test() {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
         let (Absent::Value(default) | Absent::Words(default)) = key.default else { panic!("{start} has no default") };
         assert!(cells.len() == 3 && cells[1] == default && !cells[2].is_empty(), "{row}");
-        let (_, tests) = REACHED_BY.iter().find(|(name, _)| *name == key.name).expect(key.name);
-        let sources: String = tests.iter().map(|test| sources(test)).collect();
-        assert!(sources.contains(key.name), "{}: none of {tests:?} names it", key.name);
+        let is_reached = [format!("limits.{}", key.name), format!("{} = \\\"", key.name)];
+        assert!(is_reached.iter().any(|set| tests.contains(set)), "no test names `limits.{}`", key.name);
     }
-    assert_eq!(seen, REACHED_BY.len());
     assert!(seen > 30, "{seen}");
 }
 

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpSocket, TcpStream};
-use tokio_tungstenite::client_async;
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::event_stream::EventStream;
@@ -87,18 +86,12 @@ async fn nothing_acknowledged_is_missing_from_a_subscriber_that_reads_when_it_is
     let mut readers = Vec::new();
     for _ in 0..8 {
         let mut subscriber = Subscriber::open(address).await;
-        subscriber.send(r#"{"type":"subscribe","id":1,"topics":["cats"]}"#).await;
-        while subscriber.json().await["type"] != "synced" {}
+        subscriber.subscribe("cats").await;
         readers.push(tokio::spawn(read_to_the_end(subscriber)));
     }
     // Reads nothing before the end has begun: it is behind by more than the kernel holds.
-    let narrow = TcpSocket::new_v4().expect("a socket");
-    narrow.set_recv_buffer_size(4 << 10).expect("a small buffer");
-    let narrow = narrow.connect(address).await.expect("it listens");
-    let (late, _) = client_async(format!("ws://{address}/ws"), narrow).await.expect("an upgrade");
-    let mut late = Subscriber::over(late);
-    late.send(r#"{"type":"subscribe","id":1,"topics":["cats"]}"#).await;
-    while late.json().await["type"] != "synced" {}
+    let mut late = Subscriber::narrow(address).await;
+    late.subscribe("cats").await;
     let socket = TcpStream::connect(address).await.expect("it listens");
     let mut stream = EventStream::open(socket, "/events?topic=cats", "").await;
     assert_eq!(stream.next().await.expect("an event").name, "synced");

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::peer::{Answer, Peer};
 
 /// How long a test waits for something that must come.
 const SOON: Duration = Duration::from_secs(10);
@@ -22,10 +24,9 @@ pub struct Event {
 
 /// One stream.
 pub struct EventStream<S> {
-    socket: S,
+    peer: Peer<S>,
     /// The header, names in lower case.
     pub headers: BTreeMap<String, String>,
-    raw: Vec<u8>,
     text: Vec<u8>,
     last_id: String,
     /// What `retry:` said last, in milliseconds.
@@ -45,30 +46,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> EventStream<S> {
     }
 
     /// Asks for a stream; answers the status and what came with it when it is not 200.
-    pub async fn try_open(mut socket: S, target: &str, headers: &str) -> Result<Self, (u16, String)> {
-        let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{headers}\r\n");
-        socket.write_all(request.as_bytes()).await.expect("the server reads");
-        let mut raw = Vec::new();
-        let end = loop {
-            if let Some(end) = raw.windows(4).position(|w| w == b"\r\n\r\n") {
-                break end;
-            }
-            assert_ne!(socket.read_buf(&mut raw).await.expect("a header"), 0, "a header, not {raw:?}");
-        };
-        let head = String::from_utf8(raw.drain(..end + 4).collect()).expect("a header is text");
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
-        let lines = head.lines().skip(1).filter_map(|line| line.split_once(':'));
-        let headers = lines.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
+    pub async fn try_open(socket: S, target: &str, headers: &str) -> Result<Self, (u16, String)> {
+        let mut peer = Peer::new(socket);
+        let accept = "Accept: text/event-stream\r\n";
+        peer.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{accept}{headers}\r\n")).await;
+        let Answer { status, headers, body } = peer.answer().await.expect("an answer");
+        if status != 200 {
+            return Err((status, String::from_utf8(body).expect("a problem is text")));
+        }
         let (text, last_id) = (Vec::new(), String::new());
-        let mut stream = Self { socket, headers, raw, text, last_id, retry: None, comments: 0, ended: false };
-        if status == 200 {
-            return Ok(stream);
-        }
-        let length = stream.headers["content-length"].parse().expect("a length");
-        while stream.raw.len() < length {
-            stream.socket.read_buf(&mut stream.raw).await.expect("a body");
-        }
-        Err((status, String::from_utf8(stream.raw).expect("a problem is text")))
+        Ok(Self { peer, headers, text, last_id, retry: None, comments: 0, ended: false })
     }
 
     /// The next event; `None` at the end of the stream.
@@ -102,15 +89,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> EventStream<S> {
     }
 
     async fn read(&mut self) -> bool {
-        let read = self.socket.read_buf(&mut self.raw).await.unwrap_or(0);
-        while let Some(line) = self.raw.windows(2).position(|w| w == b"\r\n") {
-            let size = str::from_utf8(&self.raw[..line]).expect("a chunk's size is text");
+        let read = self.peer.fill().await;
+        let raw = &mut self.peer.read;
+        while let Some(line) = raw.windows(2).position(|w| w == b"\r\n") {
+            let size = str::from_utf8(&raw[..line]).expect("a chunk's size is text");
             let size = usize::from_str_radix(size, 16).expect("a chunk's size is hex");
-            if self.raw.len() < line + 4 + size {
+            if raw.len() < line + 4 + size {
                 break;
             }
-            self.text.extend_from_slice(&self.raw[line + 2..line + 2 + size]);
-            self.raw.drain(..line + 4 + size);
+            self.text.extend_from_slice(&raw[line + 2..line + 2 + size]);
+            raw.drain(..line + 4 + size);
             self.ended |= size == 0;
         }
         read > 0

@@ -15,6 +15,7 @@ use tokio::io::duplex;
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::event_stream::EventStream;
+use crate::peer::narrow;
 use crate::rig::{Rig, grants, somebody, token, until};
 
 const ALL: &str = "Authorization: Bearer secret-all\r\n";
@@ -219,12 +220,7 @@ async fn a_reader_that_does_not_read_is_a_cursor_and_hears_of_its_gap() {
             config.limits.write_stall = Duration::from_secs(600);
         })
         .await;
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-        socket.set_recv_buffer_size(4 << 10).expect("a small buffer");
-        socket.connect(&rig.public.into()).expect("the server listens");
-        socket.set_nonblocking(true).expect("tokio wants that");
-        let socket = TcpStream::from_std(socket.into()).expect("a socket");
-        let mut stream = EventStream::open(socket, "/events?topic=cats", ALL).await;
+        let mut stream = EventStream::open(narrow(rig.public).await, "/events?topic=cats", ALL).await;
         stream.expect("synced").await;
         let big = "x".repeat(60_000);
         for n in 0..600 {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use crate::event_stream::EventStream;
-use crate::rig::{Rig, call, grants};
+use crate::rig::{Rig, grants};
 use crate::subscriber::Subscriber;
 
 /// Topics whose messages have all aged away stand together as the pattern by which they are subscribed to: nobody was
@@ -52,8 +52,7 @@ async fn a_gap_counts_for_the_declared_name_that_it_is_of() {
             assert_eq!(subscriber.json().await["type"], kind, "{topics}");
         }
     }
-    let metrics = call(rig.admin, "GET /metrics HTTP/1.1\r\n", "").await.body;
-    let metrics = String::from_utf8(metrics).expect("text");
+    let metrics = rig.metrics().await;
     for (topic, gaps) in [("cats", 1), ("orders.{region}", 2), ("sightings", 0), ("", 1)] {
         let line = format!("relay_gaps_total{{topic=\"{topic}\"}} {gaps}");
         assert!(metrics.lines().any(|found| found == line), "{line}");

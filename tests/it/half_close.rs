@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
-use crate::peer::Peer;
+use crate::peer::{Peer, UPGRADE};
 use crate::rig::{Rig, snapshot, until};
 
 const TOKEN: &str = "Host: localhost\r\nAuthorization: Bearer secret-all\r\nContent-Type: application/json\r\n";
@@ -35,7 +35,7 @@ async fn half_a_request_is_not_waited_for() {
     let mut peer = rig.connect().await;
     peer.send(format!("POST /publish/cats HTTP/1.1\r\n{TOKEN}Content-Length: 9\r\n\r\n1")).await;
     peer.finish().await;
-    let _ = peer.answer().await;
+    assert!(peer.answer().await.is_none_or(|answer| answer.status == 400));
     assert!(peer.rest().await.is_empty());
     until("nobody is connected", || rig.live.connections.open() == 0).await;
     assert!(rig.payloads().await.is_empty());
@@ -45,12 +45,10 @@ async fn half_a_request_is_not_waited_for() {
 #[tokio::test]
 async fn streams_long_polls_and_sockets_end_with_their_peer() {
     let rig = Rig::start(|_| {}).await;
-    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     for (request, begun) in [
         (format!("GET /events?topic=cats HTTP/1.1\r\n{TOKEN}\r\n"), "synced"),
         (format!("GET /history/cats?wait=60 HTTP/1.1\r\n{TOKEN}\r\n"), ""),
-        (format!("GET /ws HTTP/1.1\r\n{TOKEN}{upgrade}\r\n"), "hello"),
+        (format!("GET /ws HTTP/1.1\r\n{TOKEN}{UPGRADE}\r\n"), "\"generation\":1}"),
     ] {
         for is_gone in [false, true] {
             let mut peer = Peer::new(TcpStream::connect(rig.public).await.expect("the server listens"));
@@ -62,7 +60,11 @@ async fn streams_long_polls_and_sockets_end_with_their_peer() {
                 drop(peer);
             } else {
                 peer.finish().await;
-                peer.rest().await;
+                let rest = peer.rest().await;
+                assert!(
+                    !request.starts_with("GET /ws") || rest.is_empty(),
+                    "there is nobody to say goodbye to: {rest:?}"
+                );
             }
             until("nobody is connected", || rig.live.connections.open() == 0).await;
         }

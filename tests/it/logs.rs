@@ -7,11 +7,11 @@ use std::time::Duration;
 use relay::config::model::Log;
 use relay::telemetry::logs;
 use serde_json::{Value, json};
-use tokio::net::TcpSocket;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::event_stream::EventStream;
-use crate::rig::{Rig, call, grants, until};
+use crate::peer::narrow;
+use crate::rig::{Rig, behind_proxy, call, grants, until};
 use crate::subscriber::Subscriber;
 
 #[derive(Clone, Default)]
@@ -84,11 +84,12 @@ async fn neither_payloads_nor_secrets_are_logged_at_any_level() {
     assert!(text.contains(r#""a credential was refused","peer":"127.0.0.1","reason":"unknown""#), "{text}");
 }
 
+/// Of a list it names a topic that was refused.
 #[tokio::test]
 async fn a_refused_publish_is_one_line() {
     let page = log_everything();
-    let rig = Rig::start(|config| config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)]).await;
-    let list = r#"[{"topic":"sightings","data":1},{"topic":"sightings","data":2},{"topic":"cats","data":3}]"#;
+    let rig = Rig::start(behind_proxy).await;
+    let list = r#"[{"topic":"cats","data":1},{"topic":"sightings","data":2},{"topic":"dogs","data":3}]"#;
     let head = "POST /publish HTTP/1.1\r\nContent-Type: application/json\r\nAuthorization: Bearer secret-all\r\n\
                 X-Forwarded-For: 192.0.2.77\r\n";
     assert_eq!(call(rig.public, head, list).await.status, 422);
@@ -108,7 +109,7 @@ async fn a_refused_publish_is_one_line() {
 async fn the_line_of_a_request_that_is_refused_says_who_it_was() {
     let page = log_everything();
     let rig = Rig::start(|config| {
-        config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)];
+        behind_proxy(config);
         config.limits.body = 16;
     })
     .await;
@@ -138,26 +139,12 @@ async fn the_line_of_a_request_that_is_refused_says_who_it_was() {
     }
 }
 
-/// The line named the topic of the first message of the list, whichever was refused.
-#[tokio::test]
-async fn the_line_of_a_refused_list_names_a_topic_that_was_refused() {
-    let page = log_everything();
-    let rig = Rig::start(|config| config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)]).await;
-    let list = r#"[{"topic":"cats","data":1},{"topic":"sightings","data":2},{"topic":"dogs","data":3}]"#;
-    let head = "POST /publish HTTP/1.1\r\nContent-Type: application/json\r\nAuthorization: Bearer secret-all\r\n\
-                X-Forwarded-For: 192.0.2.78\r\n";
-    assert_eq!(call(rig.public, head, list).await.status, 422);
-    let line =
-        json!({"level": "INFO", "problem": "validation-failed", "topic": "sightings", "principal": "all", "items": 2});
-    assert_eq!(refused(&page, "192.0.2.78"), [line]);
-}
-
 /// After a schema was tightened that is the question, and the publisher's own log may be elsewhere. Of the payload it says
 /// nothing.
 #[tokio::test]
 async fn the_line_of_a_refused_publish_says_what_in_the_schema_refused_it() {
     let page = log_everything();
-    let rig = Rig::start(|config| config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)]).await;
+    let rig = Rig::start(behind_proxy).await;
     let head = |path: &str| {
         format!(
             "POST {path} HTTP/1.1\r\nContent-Type: application/json\r\nAuthorization: Bearer secret-all\r\n\
@@ -183,7 +170,7 @@ async fn the_line_of_a_refused_publish_says_what_in_the_schema_refused_it() {
 async fn a_refused_subscription_is_one_line_and_counted() {
     let page = log_everything();
     let rig = Rig::start(|config| {
-        config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)];
+        behind_proxy(config);
         config.anonymous = grants(&[], &["cats"], &[]);
         config.limits.subscriptions = 1;
     })
@@ -230,7 +217,7 @@ async fn a_refused_subscription_is_one_line_and_counted() {
 #[tokio::test]
 async fn a_publish_that_is_refused_over_websocket_is_the_same_line() {
     let page = log_everything();
-    let rig = Rig::start(|config| config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)]).await;
+    let rig = Rig::start(behind_proxy).await;
     let headers = [("authorization", "Bearer secret-all"), ("x-forwarded-for", "192.0.2.79")];
     let mut socket = Subscriber::connect(&format!("ws://{}/ws", rig.public), &headers).await;
     assert_eq!(socket.json().await["type"], "hello");
@@ -248,17 +235,14 @@ async fn a_publish_that_is_refused_over_websocket_is_the_same_line() {
 async fn a_stream_that_takes_nothing_is_logged_as_that() {
     let page = log_everything();
     let rig = Rig::start(|config| {
-        config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)];
+        behind_proxy(config);
         config.limits.write_stall = Duration::from_millis(300);
         config.limits.send_buffer = 4 << 10;
     })
     .await;
     let open = async |peer: &str| {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        socket.set_recv_buffer_size(4 << 10).expect("a small buffer");
-        let socket = socket.connect(rig.public).await.expect("the server listens");
         let headers = format!("Authorization: Bearer secret-all\r\nX-Forwarded-For: {peer}\r\n");
-        EventStream::open(socket, "/events?topic=cats", &headers).await
+        EventStream::open(narrow(rig.public).await, "/events?topic=cats", &headers).await
     };
     let (mut stays, goes) = (open("192.0.2.80").await, open("192.0.2.81").await);
     assert_eq!(stays.event().await.name, "synced");

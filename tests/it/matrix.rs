@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::rig::{Rig, call, grants, snapshot, token};
+use crate::rig::{Rig, call, grants, token};
 use crate::subscriber::Subscriber;
 
 const EXPECTED: &str = include_str!("matrix.txt");
@@ -159,9 +159,7 @@ async fn rig(open: bool) -> Rig {
     })
     .await;
     assert_eq!(rig.get("/topics", "secret-gone").await.status, 200, "not yet");
-    let mut next = snapshot(config);
-    next.generation = 2;
-    drop(rig.live.commit(std::sync::Arc::new(next)));
+    rig.commit(2, config);
     rig
 }
 

@@ -12,7 +12,7 @@ use relay::disk::Disk;
 use relay::schema::compile::SchemaCache;
 use relay::time::Time;
 
-use crate::reload::site::Place;
+use crate::program::Place;
 
 const CATS: &str = "[topics.cats]\nschema = \"any\"\n[anonymous]\npublish = [\"**\"]\n";
 
@@ -48,7 +48,7 @@ fn a_directory_is_not_taken_for_a_file_that_is_not_there() {
 
 #[test]
 fn what_is_not_utf_8_in_a_schema_is_shown_in_the_schema() {
-    let place = Place::new();
+    let place = Place::new("mistakes");
     let relay_toml = place.write("relay.toml", &format!("version = 1\n{}", CATS.replace("any", "cat.json")));
     fs::write(place.0.join("cat.json"), b"{\n  \"title\": \"caf\xe9\"\n}").expect("a file");
     let loaded = check(&Disk::new(&relay_toml));
@@ -60,7 +60,7 @@ fn what_is_not_utf_8_in_a_schema_is_shown_in_the_schema() {
 
 #[test]
 fn a_certificate_and_a_key_are_told_apart_by_what_is_wrong_with_them() {
-    let place = Place::new();
+    let place = Place::new("mistakes");
     let tls = "[server.tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n";
     let relay_toml = place.write("relay.toml", &format!("version = 1\n{tls}{CATS}"));
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
@@ -137,7 +137,7 @@ fn two_listeners_on_one_socket_need_another_path() {
 /// Such a name was listed as another one, and that was not there.
 #[test]
 fn a_file_whose_name_is_not_text_is_not_told_to_be_missing() {
-    let place = Place::new();
+    let place = Place::new("mistakes");
     let relay_toml = place.write("relay.toml", &format!("version = 1\ninclude = [\"t.d/*.toml\"]\n{CATS}"));
     place.write("t.d/a\nb.toml", "[topics.dogs]\nschema = \"any\"\n");
     let loaded = check(&Disk::new(&relay_toml));

@@ -10,29 +10,19 @@ use relay::hub::outbound::Step;
 use relay::protocol::relay_v1::RelayV1;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, duplex};
-use tokio::net::{TcpSocket, TcpStream};
-use tokio_tungstenite::client_async;
+use tokio::net::TcpStream;
 
 use crate::event_stream::EventStream;
-use crate::peer::Peer;
-use crate::rig::{Rig, grants, snapshot, somebody, until};
+use crate::peer::{Peer, UPGRADE, frame, narrow};
+use crate::rig::{Rig, grants, somebody, until};
 use crate::subscriber::Subscriber;
 
 const BUDGET: usize = 2 << 20;
 
-/// A socket whose kernel holds next to nothing for a peer that does not read.
-async fn narrow(address: SocketAddr) -> TcpStream {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4 << 10).expect("a small buffer");
-    socket.connect(address).await.expect("the server listens")
-}
-
 /// A WebSocket that has subscribed to `cats` and will not read.
 async fn deaf(address: SocketAddr) -> Subscriber<TcpStream> {
-    let (socket, _) = client_async(format!("ws://{address}/ws"), narrow(address).await).await.expect("an upgrade");
-    let mut subscriber = Subscriber::over(socket);
-    subscriber.send(r#"{"type":"subscribe","id":1,"topics":["cats"]}"#).await;
-    while subscriber.json().await["type"] != "synced" {}
+    let mut subscriber = Subscriber::narrow(address).await;
+    subscriber.subscribe("cats").await;
     subscriber
 }
 
@@ -73,8 +63,7 @@ async fn slow_readers_cost_no_more_than_the_budget_and_it_recovers() {
     assert_eq!(rig.post("/publish/cats", "", &body).await.status, 200);
     until("the first are behind", || outbound.held() > 5 * body.len()).await;
     let mut reader = Subscriber::open(rig.public).await;
-    reader.send(r#"{"type":"subscribe","id":1,"topics":["cats"]}"#).await;
-    while reader.json().await["type"] != "synced" {}
+    reader.subscribe("cats").await;
     let second = do_not_read(&rig, 6, 3).await;
     for _ in 0..6 {
         assert_eq!(rig.post("/publish/cats", "", &body).await.status, 200);
@@ -157,9 +146,7 @@ async fn answers_that_nobody_reads_are_within_the_budget_too() {
     assert_eq!(rig.get("/history/cats?after=earliest&limit=1", "").await.status, 503, "large as well");
     assert_eq!(rig.get("/topics", "").await.status, 200, "a small answer is not held back");
 
-    let mut less = snapshot(|config| config.limits.outbound = 1 << 20);
-    less.generation = 2;
-    drop(rig.live.commit(std::sync::Arc::new(less)));
+    rig.commit(2, |config| config.limits.outbound = 1 << 20);
     until("one is dropped", || outbound.dropped.get() == 1 && outbound.held() <= 1 << 20).await;
     assert!(outbound.held() > 800 << 10, "and the other is not: {}", outbound.held());
     drop(deaf);
@@ -181,9 +168,7 @@ async fn publish_a_list(rig: &Rig, payload: &str) -> Peer<TcpStream> {
     peer.send(format!("{request}Content-Length: {}\r\n\r\n{batch}", batch.len())).await;
     let outbound = &rig.live.hub.outbound;
     until("the answer is held", || outbound.held() > 30 << 10).await;
-    let mut less = snapshot(|config| config.limits.outbound = 1 << 10);
-    less.generation = 2;
-    drop(rig.live.commit(std::sync::Arc::new(less)));
+    rig.commit(2, |config| config.limits.outbound = 1 << 10);
     peer
 }
 
@@ -290,14 +275,9 @@ async fn an_answer_that_can_be_asked_for_again_is_cut_before_a_subscriber_is_dro
 async fn silent(rig: &Rig) -> Peer<TcpStream> {
     let mut peer = rig.connect().await;
     // With the handshake comes a masked frame: a subscription to `cats`.
-    let mut frame = vec![0x81, 0x80 | 39, 0, 0, 0, 0];
-    frame.extend_from_slice(br#"{"type":"subscribe", "topics":["cats"]}"#);
-    let handshake = format!(
-        "GET /ws HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        rig.public
-    );
-    peer.send([handshake.as_bytes(), &frame].concat()).await;
+    let subscribe = frame(0x81, br#"{"type":"subscribe", "topics":["cats"]}"#);
+    let handshake = format!("GET /ws HTTP/1.1\r\nHost: localhost\r\n{UPGRADE}\r\n");
+    peer.send([handshake.as_bytes(), &subscribe].concat()).await;
     peer
 }
 

@@ -4,7 +4,7 @@ use relay::reloads::{Outcome, Report, Trigger};
 use relay::time::Time;
 use serde_json::json;
 
-use crate::rig::{Rig, call, grants};
+use crate::rig::{Rig, behind_proxy, call, grants};
 
 #[tokio::test]
 async fn foreign_origins_are_refused_and_allowed_ones_may_read() {
@@ -51,7 +51,7 @@ async fn foreign_origins_are_refused_and_allowed_ones_may_read() {
 async fn over_tls_a_plain_page_of_the_same_name_is_not_the_servers_own() {
     let rig = Rig::start(|config| {
         config.anonymous = grants(&["cats"], &["cats"], &[]);
-        config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)];
+        behind_proxy(config);
     })
     .await;
     let name = rig.public;

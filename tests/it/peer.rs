@@ -1,13 +1,19 @@
 //! The other end of a connection: writes bytes as they are, reads HTTP/1.1 answers.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Whatever takes longer than this hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Header lines of a WebSocket handshake.
+pub const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                           Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 /// One answer.
 #[derive(Debug)]
@@ -44,7 +50,8 @@ impl Answer {
 /// One connection.
 pub struct Peer<S> {
     socket: S,
-    read: Vec<u8>,
+    /// What was read and not taken yet.
+    pub read: Vec<u8>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
@@ -130,7 +137,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         Some(Answer { status, headers, body: self.read.drain(..length).collect() })
     }
 
-    async fn fill(&mut self) -> usize {
+    /// Reads what there is; how many bytes, none at the end.
+    pub async fn fill(&mut self) -> usize {
         self.socket.read_buf(&mut self.read).await.unwrap_or(0)
     }
+}
+
+/// A frame as a peer sends it, its mask of zeros; `first` is FIN, RSV and opcode.
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let length = payload.len();
+    let mut bytes = vec![first];
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short @ ..126), _) => bytes.push(0x80 | short),
+        (_, Ok(medium)) => {
+            bytes.push(0x80 | 126);
+            bytes.extend_from_slice(&medium.to_be_bytes());
+        }
+        _ => {
+            bytes.push(0x80 | 127);
+            bytes.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// A socket whose kernel holds next to nothing for a peer that does not read.
+pub async fn narrow(address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4 << 10).expect("a small buffer");
+    socket.connect(address).await.expect("the server listens")
 }

@@ -12,14 +12,15 @@ pub struct Place(pub PathBuf);
 impl Place {
     /// Makes it; the name is for people.
     pub fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("relay-{}-{name}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("relay-{name}-{}", uuid::Uuid::new_v4().simple()));
         fs::create_dir_all(&path).expect("a directory");
-        Self(path)
+        Self(fs::canonicalize(path).expect("it is there"))
     }
 
-    /// Writes a file into it.
+    /// Writes a file into it, and the directories above that.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
+        fs::create_dir_all(path.parent().expect("it is in a directory")).expect("a directory");
         fs::write(&path, text).expect("a file");
         path
     }
@@ -96,6 +97,13 @@ impl Relay {
     /// The id of its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// A field of its `/proc/PID/status`: kilobytes, or how many.
+    pub fn status(&self, field: &str) -> usize {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it lives");
+        let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).expect(field);
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
     /// Reads what it logs from now on and forgets it: a pipe that is full would keep it waiting.

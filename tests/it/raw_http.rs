@@ -91,21 +91,11 @@ async fn a_connection_goes_on_behind_a_list_of_too_many() {
 }
 
 #[tokio::test]
-async fn targets_and_headers_over_the_limit_are_refused() {
-    let rig = Rig::start(|config| {
-        config.limits.uri = 100;
-        config.limits.header = 4_000;
-    })
-    .await;
-    let answer = rig.get(&format!("/health?{}", "x".repeat(92)), "").await;
-    assert_eq!(answer.status, 200, "100 bytes");
+async fn a_target_over_the_limit_is_told_the_limit() {
+    let rig = Rig::start(|config| config.limits.uri = 100).await;
     let answer = rig.get(&format!("/health?{}", "x".repeat(93)), "").await;
     let detail = "the request target is longer than `limits.uri` allows (100 bytes)";
     assert_eq!(answer.problem(), (414, "uri-too-long".into(), detail.into()));
-    let answer = rig.call(&format!("GET /health HTTP/1.1\r\nX: {}\r\n", "x".repeat(4_000)), "").await;
-    assert_eq!((answer.status, answer.body.len()), (431, 0));
-    let many: String = (0..101).map(|n| format!("X-{n}: 1\r\n")).collect();
-    assert_eq!(rig.call(&format!("GET /health HTTP/1.1\r\n{many}"), "").await.status, 431);
 }
 
 #[tokio::test]
@@ -168,34 +158,6 @@ async fn requests_follow_each_other_on_one_connection() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_refused() {
-    let rig = Rig::start(|_| {}).await;
-    for (request, expected) in [
-        ("nonsense\r\n\r\n", 400),
-        ("GET /health HTTP/3.0\r\nHost: localhost\r\n\r\n", 400),
-        ("GET  /health HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
-        ("GET /health HTTP/1.1\r\nHost : localhost\r\n\r\n", 400),
-        ("GET /health HTTP/1.1\r\nHost: localhost\r\n folded: x\r\n\r\n", 400),
-        ("POST /publish/cats HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n", 400),
-        ("POST /publish/cats HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
-        ("POST /publish/cats HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
-        ("GET /health HTTP/1.1\r\n\r\n", 400),
-        ("GET /health HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
-        ("GET /health HTTP/1.1\r\nHost: a@localhost\r\n\r\n", 400),
-        ("GET /health HTTP/1.1\r\nHost: local host\r\n\r\n", 400),
-        ("GET http://evil.example/topics HTTP/1.1\r\nHost: localhost\r\n\r\n", 421),
-        ("GET http://localhost/health HTTP/1.1\r\nHost: evil.example\r\n\r\n", 200),
-        ("OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
-        ("CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
-    ] {
-        let mut peer = rig.connect().await;
-        peer.send(request).await;
-        assert_eq!(peer.answer().await.map(|answer| answer.status), Some(expected), "{request:?}");
-    }
-    assert_eq!(rig.get("/health", "").await.status, 200, "it lives");
-}
-
-#[tokio::test]
 async fn a_request_that_names_no_host_is_told_what_is_wrong_with_the_name() {
     let rig = Rig::start(|_| {}).await;
     for (request, expected) in [
@@ -211,20 +173,6 @@ async fn a_request_that_names_no_host_is_told_what_is_wrong_with_the_name() {
         let answer = peer.answer().await.expect("an answer");
         assert_eq!((answer.status, &answer.json()["detail"]), (400, &json!(expected)), "{request:?}");
     }
-}
-
-/// Whichever of two contradicting lengths counts, what the other would have made a request of must not be answered.
-#[tokio::test]
-async fn a_smuggled_request_is_not_answered() {
-    let rig = Rig::start(|_| {}).await;
-    let smuggled = "GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let mut peer = rig.connect().await;
-    let length = 5 + smuggled.len();
-    let both = format!("{TOKEN}Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n");
-    peer.send(format!("POST /publish/cats HTTP/1.1\r\n{both}\r\n0\r\n\r\n{smuggled}")).await;
-    let rest = String::from_utf8(peer.rest().await).expect("text");
-    assert_eq!(rest.matches("HTTP/1.1 ").count(), 1, "{rest}");
-    assert!(rest.starts_with("HTTP/1.1 400"), "{rest}");
 }
 
 #[tokio::test]
@@ -272,5 +220,6 @@ async fn a_header_may_be_as_long_as_its_limit_says() {
     peer.send(cookie(200 << 10)).await;
     assert_eq!(peer.answer().await.expect("an answer").status, 200);
     peer.send(cookie(257 << 10)).await;
-    assert_eq!(peer.answer().await.expect("an answer").status, 431);
+    let answer = peer.answer().await.expect("an answer");
+    assert_eq!((answer.status, answer.body.len()), (431, 0));
 }

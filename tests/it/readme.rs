@@ -6,9 +6,12 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use relay::close::Close;
+use relay::config::keys::{Absent, KEYS, Type};
 use relay::config::model::Limits;
+use relay::config::units::{show_duration, show_size};
 use relay::problem::SLUGS;
 use relay::reconnect::goaway;
 
@@ -247,7 +250,17 @@ fn certificate(file: &str) -> String {
 
 #[test]
 fn the_reference_of_keys_is_the_one_that_is_generated() {
-    let generated = relay::config::reference::markdown();
+    let mut generated = String::from("| key | value | default | what it is |\n|---|---|---|---|\n");
+    for key in KEYS {
+        let default = match key.default {
+            Absent::Required => "*required*".to_owned(),
+            Absent::Nothing => String::new(),
+            Absent::Value(text) => format!("`{text}`"),
+            Absent::Words(words) => words.to_owned(),
+        };
+        generated += &format!("| `{}` | {} | {default} | {} |\n", key.path(), values(key.value), key.doc);
+    }
+    assert!(generated.lines().all(|line| line.matches('|').count() == 5), "a bar would end a cell:\n{generated}");
     let page = read(CONFIGURATION);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         let start = page.find("| key | value |").expect("the table");
@@ -257,6 +270,26 @@ fn the_reference_of_keys_is_the_one_that_is_generated() {
         return;
     }
     assert!(page.contains(generated.trim_end()), "the table of keys is not what keys.rs says: UPDATE_GOLDEN=1");
+}
+
+/// What a value may be, in words.
+fn values(value: Type) -> String {
+    let milliseconds = |ms: u64| show_duration(Duration::from_millis(ms));
+    match value {
+        Type::Text => "text".to_owned(),
+        Type::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+        Type::Count(0, u64::MAX) => "number".to_owned(),
+        Type::Count(min, max) => format!("number, {min} to {max}"),
+        Type::Size(min, max) => format!("size, {} to {}", show_size(min), show_size(max)),
+        Type::Duration(min, max) => format!("duration, {} to {}", milliseconds(min), milliseconds(max)),
+        Type::Rate(max) => format!("`off`, or 1 to {max} a second"),
+        Type::Texts => "list of texts".to_owned(),
+        Type::Time => "date and time with offset".to_owned(),
+        Type::Json => "any value".to_owned(),
+        Type::Table => "table".to_owned(),
+        Type::Named => "tables by name".to_owned(),
+        Type::Tables => "list of tables".to_owned(),
+    }
 }
 
 /// Names, labels as far as there are samples, and what each is, as a scrape says it.
@@ -291,50 +324,6 @@ async fn the_reference_of_metrics_is_what_a_scrape_gives() {
     assert_eq!(seen, rows.len(), "the page has rows for what is no metric");
     assert!(seen > 30, "only {seen} metrics");
     rig.end().await;
-}
-
-/// Some were not: that a task had panicked, that lines were lost, that a drain took too long.
-#[test]
-fn the_lines_of_the_server_log_are_those_that_are_listed() {
-    let page = read(OPERATING);
-    let rows = section(&page, "The server log").lines().filter(|line| line.starts_with("| ") && line.contains('`'));
-    // A text goes on in the next line behind a backslash.
-    let code: String = crate::architecture::code().split("\\\n").map(str::trim_start).collect();
-    let mut listed = BTreeSet::new();
-    for row in rows {
-        let cells: Vec<&str> = row.split(" | ").collect();
-        let message = cells[1].strip_prefix("``").and_then(|cell| cell.strip_suffix("``")).map(str::trim);
-        listed.insert((cells[0].trim_start_matches("| "), message.unwrap_or_else(|| cells[1].trim_matches('`'))));
-        for field in cells[2].split('`').skip(1).step_by(2) {
-            assert!(code.contains(field), "{row}: `{field}`");
-        }
-    }
-    let mut written = BTreeSet::new();
-    for level in ["info", "warn", "error"] {
-        let call = format!("{level}!(");
-        written.extend(code.split(&*call).skip(1).map(|call| (level, last_text(call))));
-    }
-    assert!(written.len() > 30, "only {} lines", written.len());
-    assert_eq!(listed.difference(&written).collect::<Vec<_>>(), Vec::<&(_, _)>::new(), "listed, and nothing logs it");
-    assert_eq!(written.difference(&listed).collect::<Vec<_>>(), Vec::<&(_, _)>::new(), "logged, and not listed");
-}
-
-/// The last text between quotation marks before the parenthesis that closes a call.
-fn last_text(call: &str) -> &str {
-    let (mut depth, mut last) = (1, "");
-    for (n, part) in call.split('"').enumerate() {
-        if n % 2 == 1 {
-            last = part;
-            continue;
-        }
-        for c in part.chars() {
-            depth += i32::from(c == '(') - i32::from(c == ')');
-            if depth == 0 {
-                return last;
-            }
-        }
-    }
-    last
 }
 
 #[test]

@@ -9,10 +9,6 @@ use crate::peer::{Answer, Peer};
 use crate::rig::{Rig, call, grants, token};
 use crate::subscriber::Subscriber;
 
-async fn metrics(rig: &Rig) -> String {
-    String::from_utf8(call(rig.admin, "GET /metrics HTTP/1.1\r\n", "").await.body).expect("text")
-}
-
 /// A header behind which no body comes.
 async fn without_body(address: SocketAddr, head: &str) -> Answer {
     let mut peer = Peer::new(TcpStream::connect(address).await.expect("the server listens"));
@@ -68,7 +64,7 @@ async fn what_is_refused_at_the_door_counts_as_what_it_asked_for() {
         let answer = call(address, &format!("GET {path} HTTP/1.1\r\nOrigin: https://evil.example\r\n"), "").await;
         assert_eq!(answer.status, 403, "{path}");
         let line = format!("relay_http_requests_total{{route=\"{route}\",status=\"403\"}} 1\n");
-        let metrics = metrics(&rig).await;
+        let metrics = rig.metrics().await;
         assert!(metrics.contains(&line), "{line}{metrics}");
     }
 }
@@ -80,7 +76,7 @@ async fn connections_that_are_turned_away_are_counted_by_the_limit() {
     let socket = TcpStream::connect(rig.public).await.expect("the server listens");
     EventStream::open(socket, "/events?topic=cats", "").await.expect("goaway").await;
     assert_eq!(rig.get("/health", "").await.status, 200);
-    let text = metrics(&rig).await;
+    let text = rig.metrics().await;
     for line in [
         "relay_http_requests_total{route=\"publish\",status=\"503\"} 1\n",
         "relay_http_requests_total{route=\"events\",status=\"200\"} 1\n",
@@ -96,7 +92,7 @@ async fn connections_that_are_turned_away_are_counted_by_the_limit() {
         refused += u32::from(rig.get("/topics", "secret-all").await.status == 429);
     }
     let line = format!("relay_connections_refused_total{{limit=\"connect_rate\"}} {refused}\n");
-    let text = metrics(&rig).await;
+    let text = rig.metrics().await;
     assert!(refused > 0 && text.contains(&line), "{line}{text}");
 }
 

@@ -1,11 +1,9 @@
 //! Registrations: who may make one, what its connection is, how it ends.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
 use crate::peer::Answer;
-use crate::rig::{Rig, grants, snapshot, token};
+use crate::rig::{Rig, behind_proxy, grants, token};
 use crate::subscriber::Subscriber;
 
 async fn register(rig: &Rig, secret: &str, body: Value) -> Answer {
@@ -125,7 +123,7 @@ async fn what_is_wrong_with_a_registration_is_said_in_short() {
 
 #[tokio::test]
 async fn the_url_leads_back_to_where_the_caller_came_from() {
-    let rig = Rig::start(|config| config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)]).await;
+    let rig = Rig::start(behind_proxy).await;
     let base = async |headers: &str| {
         let head = format!(
             "POST /register HTTP/1.1\r\nAuthorization: Bearer secret-all\r\nContent-Type: application/json\r\n{headers}"
@@ -226,9 +224,7 @@ async fn a_websocket_that_is_refused_sends_nobody_away() {
     assert_eq!(older.json().await["type"], "hello");
     assert_eq!(older.json().await["type"], "synced");
     // The older one has not come to the place in the log where this took effect.
-    let mut next = snapshot(|config| config.tokens[0].grants.register.clear());
-    next.generation = 2;
-    drop(rig.live.commit(Arc::new(next)));
+    rig.commit(2, |config| config.tokens[0].grants.register.clear());
     let mut newer = Subscriber::connect(&url, &[]).await;
     assert_eq!(newer.closed().await.0, 4011);
     publish(&rig, json!({"topic": "cats", "data": 7})).await;

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::config::write_large;
-use crate::reload::site::{HEAD, Place, Site, token};
+use crate::program::Place;
+use crate::reload::site::{HEAD, Site, token};
 use crate::rig::{call, spawn};
 
 const SUBSCRIBERS: usize = 100;
@@ -66,7 +67,7 @@ fn quantiles(all: &[Duration]) -> [Duration; 3] {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement: cargo test --release --test it reload_large -- --ignored --nocapture"]
 async fn reload_large() {
-    let place = Place::new();
+    let place = Place::new("large");
     write_large(&place.0);
     let text = fs::read_to_string(place.0.join("relay.toml")).expect("it is there");
     let head = HEAD.replace("version = 1\n", "");

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use crate::model::dice::Dice;
 use crate::reload::site::{HEAD, Site, token};
 use crate::rig::{call, spawn};
 use crate::subscriber::Subscriber;
@@ -17,22 +18,10 @@ const QUIET: usize = 5;
 /// Topics that come, go and change.
 const MOVING: usize = 8;
 
-/// A good enough generator for choices; the same every time.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % n
-    }
-}
-
 /// A configuration at random: what moves is there or not, by this or that schema, and so are grants and limits.
 fn good(dice: &mut Dice) -> String {
     let mut text = format!("{HEAD}{}", token("quiet", "publish = [\"**\"]\nsubscribe = [\"quiet.*\"]"));
-    let grant = ["[\"**\"]", "[\"moving.*\", \"quiet.*\"]", "[\"quiet.0\"]"][dice.below(3) as usize];
+    let grant = ["[\"**\"]", "[\"moving.*\", \"quiet.*\"]", "[\"quiet.0\"]"][dice.below(3)];
     text += &token("moving", &format!("publish = [\"**\"]\nsubscribe = {grant}"));
     for n in 0..QUIET {
         let _ = writeln!(text, "[topics.\"quiet.{n}\"]\nschema = \"quiet.json\"\nhistory = {{ count = 100 }}");
@@ -41,7 +30,7 @@ fn good(dice: &mut Dice) -> String {
         match dice.below(4) {
             0 => {}
             kind => {
-                let schema = ["any", "a.json", "b.json"][kind as usize - 1];
+                let schema = ["any", "a.json", "b.json"][kind - 1];
                 let count = 100 + dice.below(100);
                 let _ =
                     writeln!(text, "[topics.\"moving.{n}\"]\nschema = \"{schema}\"\nhistory = {{ count = {count} }}");
@@ -142,7 +131,7 @@ async fn reload_storm() {
         let number = format!("{{\"n\":{}}}", n / QUIET as u64);
         let is_bad = dice.below(3) == 0;
         site.place.write("relay.toml", &if is_bad { bad(&mut dice) } else { good(&mut dice) });
-        let moving = format!("moving.{}", dice.below(MOVING as u64));
+        let moving = format!("moving.{}", dice.below(MOVING));
         let (answer, status, _) =
             tokio::join!(site.reload(), publish(&site, &topic, &number), publish(&site, &moving, "1"));
         assert_eq!(status, 200);

@@ -1,6 +1,5 @@
 //! What a reader costs that is behind.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,13 +20,6 @@ use crate::rig::somebody;
 use crate::subscriber::Subscriber;
 
 const MESSAGES: usize = 200;
-
-/// The most memory that a process ever had, in bytes.
-fn most_memory(pid: u32) -> usize {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its memory");
-    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") << 10
-}
 
 /// All that one page of the history holds was encoded, and joined, for each write that the socket then took a little of:
 /// of 50 MiB, 100 MiB at once and again and again.
@@ -50,7 +42,7 @@ async fn a_websocket_that_reads_a_long_history_takes_little_memory() {
         peer.send(format!("POST /publish/cats HTTP/1.1\r\n{head}Content-Length: {}\r\n\r\n{body}", body.len())).await;
         assert_eq!(peer.answer().await.expect("an answer").status, 200);
     }
-    let before = most_memory(relay.pid());
+    let before = relay.status("VmHWM") << 10;
     let mut reader = Subscriber::connect(&format!("ws://{public}/ws"), &[]).await;
     reader.send(r#"{"type":"subscribe","id":1,"topics":["cats"],"after":"earliest"}"#).await;
     let mut read = 0;
@@ -63,7 +55,7 @@ async fn a_websocket_that_reads_a_long_history_takes_little_memory() {
         }
     }
     assert_eq!(read, MESSAGES);
-    let more = most_memory(relay.pid()) - before;
+    let more = (relay.status("VmHWM") << 10) - before;
     assert!(more < 8 << 20, "{more} bytes more");
 }
 

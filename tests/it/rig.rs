@@ -140,6 +140,19 @@ impl Rig {
         Position { epoch: self.live.hub.epoch(), seq }.to_string()
     }
 
+    /// What a scrape of the metrics gives.
+    pub async fn metrics(&self) -> String {
+        let answer = call(self.admin, "GET /metrics HTTP/1.1\r\n", "").await;
+        String::from_utf8(answer.body).expect("text")
+    }
+
+    /// Puts the tests' configuration with a change in force.
+    pub fn commit(&self, generation: u64, change: impl FnOnce(&mut Config)) {
+        let mut next = snapshot(change);
+        next.generation = generation;
+        drop(self.live.commit(Arc::new(next)));
+    }
+
     /// Begins the drain and waits for the end.
     pub async fn end(mut self) {
         self.live.drain.begin();
@@ -185,6 +198,11 @@ pub fn snapshot_of(files: &Memory, change: impl FnOnce(&mut Config)) -> Snapshot
     let mut config = loaded.config.take().unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
     change(&mut config);
     build::snapshot(config, &loaded, None)
+}
+
+/// Takes what stands in `X-Forwarded-For` for the peer.
+pub fn behind_proxy(config: &mut Config) {
+    config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)];
 }
 
 /// One request on a connection of its own.

@@ -28,11 +28,11 @@ async fn a_request_is_judged_by_what_is_in_force_when_its_body_is_there() {
             let mut peer = rig.connect().await;
             peer.send(format!("POST /{path}/cats HTTP/1.1\r\n{HEAD}Expect: 100-continue\r\n\r\n")).await;
             peer.asked_for_body().await;
-            commit(&rig, generation + 1, change);
+            rig.commit(generation + 1, change);
             peer.send("1").await;
             assert_eq!(peer.answer().await.expect("an answer").status, expected, "{path}, generation {generation}");
             generation += 2;
-            commit(&rig, generation, |_| {});
+            rig.commit(generation, |_| {});
         }
     }
     assert_eq!(rig.payloads().await, ["1"]);
@@ -49,11 +49,11 @@ async fn what_was_judged_is_judged_again_when_the_configuration_has_changed() {
     for (generation, change, slug) in
         [(2, without_cats as fn(&mut Config), "unknown-topic"), (3, without_grants, "forbidden")]
     {
-        commit(&rig, generation, change);
+        rig.commit(generation, change);
         let published = ingest::publish(&rig.live, before.clone(), publisher, &publication).await;
         assert_eq!(published.expect_err(slug).slug(), slug);
     }
-    commit(&rig, 4, without_sightings);
+    rig.commit(4, without_sightings);
     ingest::publish(&rig.live, before, publisher, &publication).await.expect("nothing of it has changed");
     assert_eq!(rig.payloads().await, ["1"]);
 }
@@ -101,12 +101,6 @@ fn without_grants(config: &mut Config) {
     config.tokens[0].grants.publish.clear();
 }
 
-fn commit(rig: &Rig, generation: u64, change: impl FnOnce(&mut Config)) {
-    let mut next = snapshot(change);
-    next.generation = generation;
-    drop(rig.live.commit(Arc::new(next)));
-}
-
 /// The reload that took its grant had looked for it before it was there.
 #[tokio::test]
 async fn a_registration_that_waits_for_its_turn_across_a_reload_ends_with_its_grant() {
@@ -120,7 +114,7 @@ async fn a_registration_that_waits_for_its_turn_across_a_reload_ends_with_its_gr
         let body = format!(r#"{{"user_id":"u","topics":["cats"]{}}}"#, " ".repeat(SMALL));
         let (answer, ()) = tokio::join!(rig.post("/register", "secret-all", &body), async {
             tokio::time::sleep(patience).await;
-            commit(&rig, 2, |config| config.tokens[0].grants.register.clear());
+            rig.commit(2, |config| config.tokens[0].grants.register.clear());
             turns.clear();
         });
         if answer.status == 200 {

@@ -9,7 +9,9 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
+
+use crate::peer::narrow;
 
 /// How long a test waits for something that must come.
 const SOON: Duration = Duration::from_secs(10);
@@ -39,6 +41,16 @@ impl Subscriber {
     /// Connects to `/ws` and reads `hello`.
     pub async fn open(address: SocketAddr) -> Self {
         let mut subscriber = Self::connect(&format!("ws://{address}/ws"), &[]).await;
+        assert_eq!(subscriber.json().await["type"], "hello");
+        subscriber
+    }
+}
+
+impl Subscriber<TcpStream> {
+    /// The same, and its kernel takes next to nothing before it reads.
+    pub async fn narrow(address: SocketAddr) -> Self {
+        let socket = narrow(address).await;
+        let mut subscriber = Self(client_async(format!("ws://{address}/ws"), socket).await.expect("an upgrade").0);
         assert_eq!(subscriber.json().await["type"], "hello");
         subscriber
     }
@@ -84,12 +96,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Subscriber<S> {
                 message => return message,
             }
         }
-    }
-
-    /// Whether the other end ends it, in whichever way.
-    pub async fn ends(&mut self) -> bool {
-        let end = async { while let Some(Ok(_)) = self.0.next().await {} };
-        tokio::time::timeout(SOON, end).await.is_ok()
     }
 
     /// The next text.

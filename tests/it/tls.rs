@@ -2,28 +2,24 @@
 //! hands.
 
 use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use relay::assemble::reload::Reloader;
-use relay::assemble::{build, load};
-use relay::disk::Disk;
 use relay::hub::connection::LAYER;
 use relay::reloads::{Outcome, Trigger};
-use relay::schema::compile::SchemaCache;
-use relay::time::Time;
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::peer::Peer;
-use crate::rig::{Rig, call, until};
+use crate::peer::{Peer, narrow};
+use crate::program::Place;
+use crate::reload::site::Site;
+use crate::rig::{Rig, until};
 use crate::subscriber::Subscriber;
 
 const CONFIG: &str = r#"
@@ -43,38 +39,20 @@ write_stall = "1 s"
 send_buffer = "4 KiB"
 "#;
 
-struct Place(PathBuf);
-
-impl Place {
-    fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("relay-tls-{}", uuid::Uuid::new_v4()));
-        fs::create_dir_all(path.join("tls")).expect("a directory");
-        fs::write(path.join("relay.toml"), CONFIG).expect("a file");
-        Self(path)
-    }
-
-    /// Writes a fresh certificate and its key; answers the certificate.
-    fn certify(&self) -> CertificateDer<'static> {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-        fs::write(self.0.join("tls/cert.pem"), made.cert.pem()).expect("a file");
-        fs::write(self.0.join("tls/key.pem"), made.signing_key.serialize_pem()).expect("a file");
-        CertificateDer::from_pem_slice(made.cert.pem().as_bytes()).expect("PEM")
-    }
-
-    async fn start(&self) -> (Rig, Arc<Reloader>) {
-        let path = self.0.join("relay.toml");
-        let loaded = load(&Disk::new(&path), &SchemaCache::default(), Time::now());
-        let config = loaded.config.clone().unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
-        let live = build::live(build::snapshot(config, &loaded, None), 2);
-        let reloader = Arc::new(Reloader::new(path, live.clone(), None, loaded));
-        (Rig::serve(live).await, reloader)
-    }
+/// Writes a fresh certificate and its key; answers the certificate.
+fn certify(place: &Place) -> CertificateDer<'static> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    place.write("tls/cert.pem", &made.cert.pem());
+    place.write("tls/key.pem", &made.signing_key.serialize_pem());
+    CertificateDer::from_pem_slice(made.cert.pem().as_bytes()).expect("PEM")
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A server, and its certificate.
+async fn start(config: &str) -> (Site, CertificateDer<'static>) {
+    let place = Place::new("tls");
+    place.write("relay.toml", config);
+    let certificate = certify(&place);
+    (Site::open(place, "relay.toml").await, certificate)
 }
 
 async fn connect(rig: &Rig, trusted: &[&CertificateDer<'static>]) -> std::io::Result<TlsStream<TcpStream>> {
@@ -106,11 +84,8 @@ async fn publish(rig: &Rig, trusted: &CertificateDer<'static>, body: &Value) {
 }
 
 /// A connection whose end here takes little before it is read.
-async fn narrow(rig: &Rig, trusted: &CertificateDer<'static>) -> TlsStream<TcpStream> {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4 << 10).expect("a small buffer");
-    let socket = socket.connect(rig.public).await.expect("the server listens");
-    shake(socket, &[trusted], &["http/1.1"]).await.expect("a handshake")
+async fn connect_narrowly(rig: &Rig, trusted: &CertificateDer<'static>) -> TlsStream<TcpStream> {
+    shake(narrow(rig.public).await, &[trusted], &["http/1.1"]).await.expect("a handshake")
 }
 
 async fn listen(rig: &Rig, trusted: &CertificateDer<'static>) -> Subscriber<TlsStream<TcpStream>> {
@@ -128,9 +103,7 @@ async fn listen_on(stream: TlsStream<TcpStream>) -> Subscriber<TlsStream<TcpStre
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_is_replaced_without_a_restart_and_nobody_is_disconnected() {
-    let place = Place::new();
-    let first = place.certify();
-    let (rig, reloader) = place.start().await;
+    let (rig, first) = start(CONFIG).await;
     let mut subscriber = listen(&rig, &first).await;
     // Larger than what a TLS session takes at once, so that the rest goes through the connection's own task.
     let large = json!({ "fill": "x".repeat(200_000) });
@@ -141,29 +114,29 @@ async fn a_certificate_is_replaced_without_a_restart_and_nobody_is_disconnected(
 
     // Who comes again resumes a session of before: a reload of something else has not thrown them away.
     let before = rig.live.snapshot().tls.clone().expect("it is encrypted");
-    fs::write(place.0.join("relay.toml"), CONFIG.replace("\"4 KiB\"", "\"5 KiB\"")).expect("a file");
-    let report = reloader.reload(Trigger::Request, false).await.expect("a report");
+    rig.place.write("relay.toml", &CONFIG.replace("\"4 KiB\"", "\"5 KiB\""));
+    let report = rig.reloader.reload(Trigger::Request, false).await.expect("a report");
     assert!(matches!(report.result, Outcome::Committed(_)), "{:?}", report.result);
     assert!(Arc::ptr_eq(&before, rig.live.snapshot().tls.as_ref().expect("it is encrypted")));
 
-    let second = place.certify();
-    let report = reloader.reload(Trigger::Request, false).await.expect("a report");
+    let second = certify(&rig.place);
+    let report = rig.reloader.reload(Trigger::Request, false).await.expect("a report");
     assert!(matches!(report.result, Outcome::Committed(_)), "{:?}", report.result);
     assert!(connect(&rig, &[&first]).await.is_err(), "the old certificate is no longer shown");
     publish(&rig, &second, &json!({"after": "the change"})).await;
     assert_eq!(subscriber.payload().await, json!({"after": "the change"}), "the old connection goes on");
 
-    let old = fs::read(place.0.join("tls/key.pem")).expect("a file");
-    fs::write(place.0.join("tls/key.pem"), "no key").expect("a file");
-    let report = reloader.reload(Trigger::Request, false).await.expect("a report");
+    let old = fs::read_to_string(rig.place.0.join("tls/key.pem")).expect("a file");
+    rig.place.write("tls/key.pem", "no key");
+    let report = rig.reloader.reload(Trigger::Request, false).await.expect("a report");
     assert!(matches!(report.result, Outcome::Refused), "{:?}", report.result);
     let diagnostics = report.diagnostics;
     assert_eq!(diagnostics[0]["code"], "bad-tls");
     assert_eq!(diagnostics[0]["message"], "`tls/key.pem` has no private key in PEM");
     // Half of a change: a new certificate beside the old key.
-    place.certify();
-    fs::write(place.0.join("tls/key.pem"), &old).expect("a file");
-    let report = reloader.reload(Trigger::Request, false).await.expect("a report");
+    certify(&rig.place);
+    rig.place.write("tls/key.pem", &old);
+    let report = rig.reloader.reload(Trigger::Request, false).await.expect("a report");
     assert!(matches!(report.result, Outcome::Refused), "{:?}", report.result);
     let said = report.diagnostics[0]["message"].as_str().expect("a text");
     assert_eq!(said, "`tls/key.pem` is not the key of the certificate in `tls/cert.pem`: they are of two pairs");
@@ -174,20 +147,18 @@ async fn a_certificate_is_replaced_without_a_restart_and_nobody_is_disconnected(
 /// A certificate that has expired is no reason to refuse what else has changed.
 #[tokio::test]
 async fn a_certificate_that_has_expired_is_put_in_force_with_a_warning() {
-    let place = Place::new();
-    place.certify();
-    let (rig, reloader) = place.start().await;
+    let (rig, _) = start(CONFIG).await;
     for code in ["expired-certificate", "early-certificate"] {
         for file in ["cert.pem", "key.pem"] {
-            fs::copy(format!("tests/config/bad/{code}/{file}"), place.0.join("tls").join(file)).expect("a file");
+            fs::copy(format!("tests/config/bad/{code}/{file}"), rig.place.0.join("tls").join(file)).expect("a file");
         }
-        let report = reloader.reload(Trigger::Request, false).await.expect("a report");
+        let report = rig.reloader.reload(Trigger::Request, false).await.expect("a report");
         assert!(matches!(report.result, Outcome::Committed(_)), "{code}: {:?}", report.result);
         let diagnostics = report.diagnostics.as_array().expect("a list").clone();
         assert_eq!((diagnostics.len(), &diagnostics[0]["code"]), (1, &json!(code)), "{diagnostics:?}");
         assert_eq!((&diagnostics[0]["severity"], &diagnostics[0]["line"]), (&json!("warning"), &json!(6)));
     }
-    let metrics = String::from_utf8(call(rig.admin, "GET /metrics HTTP/1.1\r\n", "").await.body).expect("text");
+    let metrics = rig.metrics().await;
     let expires = "\nrelay_certificate_expires_timestamp_seconds{cert=\"tls/cert.pem\"} ";
     let (_, expires) = metrics.split_once(expires).expect("the time that the certificate expires");
     assert_eq!(expires.lines().next(), Some("7258118400"));
@@ -195,9 +166,7 @@ async fn a_certificate_that_has_expired_is_put_in_force_with_a_warning() {
 
 #[tokio::test]
 async fn a_plain_page_of_the_same_name_is_not_the_servers_own() {
-    let place = Place::new();
-    let cert = place.certify();
-    let (rig, _) = place.start().await;
+    let (rig, cert) = start(CONFIG).await;
     for (scheme, status) in [("http", 403), ("https", 200)] {
         let mut peer = Peer::new(connect(&rig, &[&cert]).await.expect("a handshake"));
         peer.send(format!("GET /topics HTTP/1.1\r\nHost: localhost\r\nOrigin: {scheme}://localhost\r\n\r\n")).await;
@@ -207,9 +176,7 @@ async fn a_plain_page_of_the_same_name_is_not_the_servers_own() {
 
 #[tokio::test]
 async fn who_does_not_shake_hands_is_let_go() {
-    let place = Place::new();
-    place.certify();
-    let (rig, _) = place.start().await;
+    let (rig, _) = start(CONFIG).await;
     let started = Instant::now();
     let mut silent = TcpStream::connect(rig.public).await.expect("the server listens");
     assert_eq!(silent.read(&mut [0; 16]).await.unwrap_or(0), 0, "closed");
@@ -225,11 +192,9 @@ async fn who_does_not_shake_hands_is_let_go() {
 /// TLS takes an answer of some KiB whole, so that no write ever waits: what is left in it kept the connection for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_read_the_end_of_an_answer_is_let_go() {
-    let place = Place::new();
-    let cert = place.certify();
-    let (rig, _) = place.start().await;
+    let (rig, cert) = start(CONFIG).await;
     publish(&rig, &cert, &json!("x".repeat(40_000))).await;
-    let mut deaf = Peer::new(narrow(&rig, &cert).await);
+    let mut deaf = Peer::new(connect_narrowly(&rig, &cert).await);
     deaf.send("GET /history/cats HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     until("`limits.write_stall` holds for TLS too", || rig.live.connections.open() == 0).await;
     assert_eq!(rig.live.hub.outbound.held(), 0);
@@ -239,10 +204,8 @@ async fn who_does_not_read_the_end_of_an_answer_is_let_go() {
 /// The layer took up to 64 KiB for each subscriber, and nobody counted it.
 #[tokio::test]
 async fn what_a_slow_reader_holds_in_the_tls_layer_is_counted() {
-    let place = Place::new();
-    let cert = place.certify();
-    let (rig, _) = place.start().await;
-    let deaf = listen_on(narrow(&rig, &cert).await).await;
+    let (rig, cert) = start(CONFIG).await;
+    let deaf = listen_on(connect_narrowly(&rig, &cert).await).await;
     publish(&rig, &cert, &json!("x".repeat(40_000))).await;
     until("a record in the layer and the rest are held", || rig.live.hub.outbound.held() > LAYER).await;
     drop(deaf);
@@ -252,11 +215,7 @@ async fn what_a_slow_reader_holds_in_the_tls_layer_is_counted() {
 /// Whoever had connected and not shaken hands made every restart as long as `limits.header_timeout`.
 #[tokio::test]
 async fn a_handshake_that_does_not_come_does_not_hold_up_the_end() {
-    let place = Place::new();
-    place.certify();
-    let patient = CONFIG.replace("header_timeout = \"1 s\"", "header_timeout = \"20 s\"");
-    fs::write(place.0.join("relay.toml"), patient).expect("a file");
-    let (rig, _) = place.start().await;
+    let (rig, _) = start(&CONFIG.replace("header_timeout = \"1 s\"", "header_timeout = \"20 s\"")).await;
     let silent = TcpStream::connect(rig.public).await.expect("the server listens");
     until("it is let in", || rig.live.connections.open() == 1).await;
     let began = Instant::now();
@@ -268,9 +227,7 @@ async fn a_handshake_that_does_not_come_does_not_hold_up_the_end() {
 /// It was refused in the handshake, although HTTP/1.0 is served.
 #[tokio::test]
 async fn who_offers_http_1_0_alone_is_served() {
-    let place = Place::new();
-    let cert = place.certify();
-    let (rig, _) = place.start().await;
+    let (rig, cert) = start(CONFIG).await;
     for (offered, agreed) in [(&["http/1.0"][..], "http/1.0"), (&["http/1.0", "http/1.1"], "http/1.1")] {
         let socket = TcpStream::connect(rig.public).await.expect("the server listens");
         let stream = shake(socket, &[&cert], offered).await.expect("a handshake");

@@ -23,7 +23,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("http-body-util", &["cli/bench/", "cli/requests.rs", "http/mod.rs"]),
     ("hyper", &["cli/", "http/", "server.rs"]),
     ("hyper-util", &["cli/requests.rs", "http/", "server.rs"]),
-    ("indicatif", &["cli/bench/progress.rs"]),
+    ("indicatif", &["cli/bench/progress.rs", "cli/bench/show.rs"]),
     ("jiff", &["config/values.rs"]),
     ("jsonschema", &["schema/"]),
     ("notify", &["reload/"]),

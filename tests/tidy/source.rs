@@ -21,16 +21,6 @@ pub struct Source {
     pub is_test: bool,
 }
 
-/// A function, `fn` to brace.
-pub struct Function {
-    /// Its name.
-    pub name: String,
-    /// The line of its `fn`, from 1.
-    pub line: usize,
-    /// How many lines it has.
-    pub lines: usize,
-}
-
 impl Source {
     /// The module of the top level that it belongs to: `hub`; `main` and `lib` for themselves.
     pub fn module(&self) -> &str {
@@ -57,19 +47,6 @@ impl Source {
             let begins = !before.ends_with(is_word) && !before.ends_with("::") && !before.ends_with('.');
             begins && (after.starts_with("::") || (before.ends_with("use ") && !after.starts_with(is_word)))
         })
-    }
-
-    /// All functions of the product that have a body.
-    pub fn functions(&self) -> Vec<Function> {
-        let starts = self.code.match_indices("fn ").filter(|(at, _)| !self.code[..*at].ends_with(is_word));
-        let functions = starts.filter_map(|(at, _)| {
-            let name: String = self.code[at + 3..].chars().take_while(|c| is_word(*c)).collect();
-            let end = end_of_item(&self.code, at)?;
-            let line = line_of(&self.code, at);
-            let lines = line_of(&self.code, end) - line + 1;
-            (!name.is_empty() && self.code[..=end].ends_with('}')).then_some(Function { name, line, lines })
-        });
-        functions.collect()
     }
 }
 
@@ -248,9 +225,5 @@ fn what_is_no_code_is_blanked_line_for_line() {
     let code = without_comments_and_literals(text);
     assert_eq!(code.len(), text.len());
     assert_eq!(code.split_whitespace().collect::<String>(), "fna<'a>(){letb=(,,b,,);}");
-    let source =
-        Source { path: "src/a/b.rs".into(), text: text.into(), code: code.clone(), whole: code, is_test: false };
-    let [function] = &source.functions()[..] else { panic!("one function") };
-    assert_eq!((function.name.as_str(), function.line, function.lines), ("a", 1, 3));
-    assert_eq!(source.module(), "a");
+    assert_eq!(end_of_item(&code, 0), code.rfind('}'));
 }

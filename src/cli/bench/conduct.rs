@@ -16,12 +16,12 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::cli::bench::arguments::Arguments;
-use crate::cli::bench::crew::{Clock, Crew, Lines, Outcome, Run};
 use crate::cli::bench::ledger::Accepted;
 use crate::cli::bench::payload::Work;
 use crate::cli::bench::progress::Progress;
-use crate::cli::bench::publisher::{Desk, Tally, nanoseconds};
+use crate::cli::bench::publisher::{Publishers, Tally, nanoseconds};
 use crate::cli::bench::report::Report;
+use crate::cli::bench::worker::{Clock, Lines, Outcome, Run, Worker};
 use crate::cli::target::Target;
 use crate::message::Seq;
 
@@ -32,16 +32,14 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often is looked.
 const TICK: Duration = Duration::from_millis(100);
 
-type Crews<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Result<Outcome, String>> + 'a>>>;
+type Tasks<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Result<Outcome, String>> + 'a>>>;
 
-/// The crews at work, and the lines to them.
-struct Field<'a> {
+/// The workers, and what is heard of them and told to all.
+struct Workers<'a> {
     run: Arc<Run>,
-    crews: Crews<'a>,
-    told: Vec<mpsc::Sender<Accepted>>,
+    tasks: Tasks<'a>,
     settled: mpsc::Receiver<Seq>,
     over: watch::Sender<bool>,
-    readers: Vec<Vec<usize>>,
 }
 
 /// How publishing ended.
@@ -58,20 +56,19 @@ struct End {
 pub(super) async fn conduct(arguments: &Arguments, target: Target, work: Work) -> Result<Report<'_>, String> {
     let mut interrupts = signal(SignalKind::interrupt()).map_err(|error: Error| error.to_string())?;
     let progress = Progress::start(arguments.subscribers());
-    let mut field = Field::enter(arguments, target, &work)?;
-    field.connect(&progress, &mut interrupts).await?;
-    let connected = Duration::from_nanos(field.run.clock.now());
-    let warm = field.run.clock.now().saturating_add(nanoseconds(arguments.warmup));
-    field.run.warm.set(warm).expect("it is set here alone");
-    let (told, readers) = (std::mem::take(&mut field.told), std::mem::take(&mut field.readers));
-    let desk = Desk::open(field.run.clone(), arguments, work.payload.clone(), told, readers);
-    let end = field.publish(&desk, arguments.publishers as usize, &progress, &mut interrupts).await;
+    let (mut workers, told, readers) = Workers::start(arguments, target, &work);
+    workers.connect(&progress, &mut interrupts).await?;
+    let connected = Duration::from_nanos(workers.run.clock.now());
+    let warm = workers.run.clock.now().saturating_add(nanoseconds(arguments.warmup));
+    workers.run.warm.set(warm).expect("it is set here alone");
+    let publishers = Publishers::open(workers.run.clone(), arguments, work.payload.clone(), told, readers);
+    let end = workers.publish(&publishers, arguments.publishers as usize, &progress, &mut interrupts).await;
     if end.failure.is_some() {
-        field.hear_out().await;
+        workers.hear_out().await;
     }
     progress.end();
-    let outcomes = field.leave().await?;
-    let Tally { published, answers, first, last } = desk.tally.into_inner();
+    let outcomes = workers.end().await?;
+    let Tally { published, answers, first, last } = publishers.tally.into_inner();
     let mut report = Report::new(arguments, work, connected, published, answers);
     for outcome in outcomes {
         report.add(outcome);
@@ -83,9 +80,14 @@ pub(super) async fn conduct(arguments: &Arguments, target: Target, work: Work) -
     Ok(report)
 }
 
-impl<'a> Field<'a> {
-    /// Sets the crews to work. The first shares this thread, each other has one of its own.
-    fn enter(arguments: &Arguments, target: Target, work: &Work) -> Result<Self, String> {
+impl<'a> Workers<'a> {
+    /// Starts them. The first shares this thread, each other has one of its own. Answers also how each is told of what was
+    /// accepted, and for each topic who reads it.
+    fn start(
+        arguments: &Arguments,
+        target: Target,
+        work: &Work,
+    ) -> (Self, Vec<mpsc::Sender<Accepted>>, Vec<Vec<usize>>) {
         let run = Arc::new(Run {
             target,
             transport: arguments.transport,
@@ -99,11 +101,11 @@ impl<'a> Field<'a> {
             delivered: AtomicU64::new(0),
         });
         let shares = shares(arguments.subscribers(), arguments.threads());
-        // What a crew has not settled is within the window, but for what has been given up.
+        // What a worker has not settled is within the window, but for what has been given up.
         let room = arguments.window() * shares.len().max(1) + 1;
         let (settle, settled) = mpsc::channel(room);
         let (over, is_over) = watch::channel(false);
-        let (crews, mut told) = (Crews::new(), Vec::new());
+        let (tasks, mut told) = (Tasks::new(), Vec::new());
         let readers = readers(&shares, work.topics.len());
         for (place, numbers) in shares.into_iter().enumerate() {
             let (tell, lines) = mpsc::channel(room);
@@ -111,16 +113,16 @@ impl<'a> Field<'a> {
             let lines = Lines { told: lines, settled: settle.clone(), over: is_over.clone() };
             let run = run.clone();
             if place == 0 {
-                crews.push(Box::pin(Crew::read(run, numbers, lines)));
+                tasks.push(Box::pin(Worker::read(run, numbers, lines)));
             } else {
                 let thread = tokio::task::spawn_blocking(move || {
                     let alone = runtime::Builder::new_current_thread().enable_all().build();
-                    alone.map_err(|error| error.to_string())?.block_on(Crew::read(run, numbers, lines))
+                    alone.map_err(|error| error.to_string())?.block_on(Worker::read(run, numbers, lines))
                 });
-                crews.push(Box::pin(async { thread.await.map_err(|error| error.to_string())? }));
+                tasks.push(Box::pin(async { thread.await.map_err(|error| error.to_string())? }));
             }
         }
-        Ok(Self { run, crews, told, settled, over, readers })
+        (Self { run, tasks, settled, over }, told, readers)
     }
 
     /// Waits until every subscription stands.
@@ -132,7 +134,7 @@ impl<'a> Field<'a> {
         loop {
             tokio::select! {
                 () = self.run.ready.notified() => return Ok(()),
-                Some(ended) = self.crews.next() => {
+                Some(ended) = self.tasks.next() => {
                     ended?;
                 }
                 _ = interrupts.recv() => return Err("it was interrupted before all subscribers were connected".to_owned()),
@@ -142,27 +144,33 @@ impl<'a> Field<'a> {
     }
 
     /// Publishes until there is nothing more to publish, and waits until everybody has everything.
-    async fn publish(&mut self, desk: &Desk, publishers: usize, progress: &Progress, interrupts: &mut Signal) -> End {
+    async fn publish(
+        &mut self,
+        publishers: &Publishers,
+        n: usize,
+        progress: &Progress,
+        interrupts: &mut Signal,
+    ) -> End {
         let mut end = End::default();
-        let mut publishing: FuturesUnordered<_> = (0..publishers).map(|number| desk.publish(number)).collect();
+        let mut publishing: FuturesUnordered<_> = (0..n).map(|number| publishers.publish(number)).collect();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut moved, mut newest) = (Instant::now(), 0);
-        while !(publishing.is_empty() && desk.is_settled()) {
+        while !(publishing.is_empty() && publishers.is_settled()) {
             tokio::select! {
                 biased;
                 Some(seq) = self.settled.recv() => {
-                    desk.settled(seq);
+                    publishers.settled(seq);
                     moved = Instant::now();
                 }
                 Some(ended) = publishing.next() => {
                     if let Err(why) = ended {
-                        desk.stop();
+                        publishers.stop();
                         end.failure.get_or_insert(why);
                     }
                 }
-                Some(ended) = next(&mut self.crews) => {
-                    end.failure = Some(ended.err().unwrap_or_else(|| "a crew ended before its time".to_owned()));
+                Some(ended) = next(&mut self.tasks) => {
+                    end.failure = Some(ended.err().unwrap_or_else(|| "a worker ended before its time".to_owned()));
                     break;
                 }
                 _ = interrupts.recv() => {
@@ -170,17 +178,17 @@ impl<'a> Field<'a> {
                         break;
                     }
                     end.interrupted = true;
-                    desk.stop();
+                    publishers.stop();
                 }
                 _ = ticks.tick() => {
-                    progress.publishing(desk, &self.run);
-                    desk.give_up(PATIENCE);
+                    progress.publishing(publishers, &self.run);
+                    publishers.give_up(PATIENCE);
                     if self.run.subscribers > 0 && self.run.live.load(Ordering::Relaxed) == 0 {
                         end.failure = Some("no subscriber is left: the relay has ended every connection".to_owned());
                         break;
                     }
-                    if newest != desk.newest() {
-                        (moved, newest) = (Instant::now(), desk.newest());
+                    if newest != publishers.newest() {
+                        (moved, newest) = (Instant::now(), publishers.newest());
                     }
                     if publishing.is_empty() && moved.elapsed() > PATIENCE {
                         break;
@@ -201,40 +209,40 @@ impl<'a> Field<'a> {
         let until = Instant::now() + LAST_WORDS;
         while self.run.live.load(Ordering::Relaxed) > 0 && Instant::now() < until {
             tokio::select! {
-                Some(_) = next(&mut self.crews) => return,
+                Some(_) = next(&mut self.tasks) => return,
                 _ = ticks.tick() => {}
             }
         }
     }
 
-    /// Sends the crews home and hears what came of them.
-    async fn leave(mut self) -> Result<Vec<Outcome>, String> {
+    /// Ends them, and answers what came of each.
+    async fn end(mut self) -> Result<Vec<Outcome>, String> {
         self.over.send_replace(true);
         let mut outcomes = Vec::new();
-        while let Some(ended) = self.crews.next().await {
+        while let Some(ended) = self.tasks.next().await {
             outcomes.push(ended?);
         }
         Ok(outcomes)
     }
 }
 
-/// The next crew that ends; without crews, none ever.
-async fn next(crews: &mut Crews<'_>) -> Option<Result<Outcome, String>> {
-    if crews.is_empty() { pending().await } else { crews.next().await }
+/// The next worker that ends; without workers, none ever.
+async fn next(tasks: &mut Tasks<'_>) -> Option<Result<Outcome, String>> {
+    if tasks.is_empty() { pending().await } else { tasks.next().await }
 }
 
-/// The numbers of the subscribers of each crew.
-fn shares(subscribers: usize, crews: usize) -> Vec<Range<usize>> {
-    let cut = |crew: usize| subscribers * crew / crews;
-    (0..crews).map(|crew| cut(crew)..cut(crew + 1)).filter(|share| !share.is_empty()).collect()
+/// The numbers of the subscribers of each worker.
+fn shares(subscribers: usize, workers: usize) -> Vec<Range<usize>> {
+    let cut = |worker: usize| subscribers * worker / workers;
+    (0..workers).map(|worker| cut(worker)..cut(worker + 1)).filter(|share| !share.is_empty()).collect()
 }
 
-/// For each topic the crews that have subscribers of it.
+/// For each topic the workers that have subscribers of it.
 fn readers(shares: &[Range<usize>], topics: usize) -> Vec<Vec<usize>> {
     let mut readers = vec![Vec::new(); topics];
-    for (crew, numbers) in shares.iter().enumerate() {
+    for (worker, numbers) in shares.iter().enumerate() {
         for number in numbers.clone().take(topics) {
-            readers[number % topics].push(crew);
+            readers[number % topics].push(worker);
         }
     }
     readers
@@ -245,7 +253,7 @@ mod tests {
     use super::{readers, shares};
 
     #[test]
-    fn every_subscriber_is_in_one_crew_and_every_topic_knows_its_crews() {
+    fn every_subscriber_has_one_worker_and_every_topic_knows_its_workers() {
         assert_eq!(shares(10, 3), [0..3, 3..6, 6..10]);
         assert!(shares(0, 1).is_empty());
         assert_eq!(readers(&shares(10, 3), 2), [[0, 1, 2], [0, 1, 2]]);

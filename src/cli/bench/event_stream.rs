@@ -1,20 +1,17 @@
 //! One subscriber over server-sent events.
 
 use std::pin::pin;
-use std::time::Duration;
 
 use http_body_util::{BodyExt, Limited};
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use memchr::memmem;
 
-use crate::cli::bench::crew::Crew;
 use crate::cli::bench::frame::Heard;
 use crate::cli::bench::ledger::Member;
+use crate::cli::bench::worker::Worker;
 use crate::cli::requests::{Driver, open_stream, refusal};
 
-/// How long a stream may take to begin.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// The most bytes of a refusal.
 const MAX_REFUSAL: usize = 1 << 20;
 
@@ -22,14 +19,10 @@ const MAX_REFUSAL: usize = 1 << 20;
 ///
 /// # Errors
 /// It could not subscribe.
-pub(super) async fn read(crew: &Crew, member: Member, number: usize) -> Result<(), String> {
-    let (mut body, mut driver) = {
-        let _turn = crew.connecting.acquire().await;
-        let subscribed = tokio::time::timeout(PATIENCE, open(crew, number));
-        subscribed.await.map_err(|_| "no answer within 10 s".to_owned())??
-    };
-    let mut over = pin!(crew.over.notified());
-    crew.subscribed();
+pub(super) async fn read(worker: &Worker, member: Member, number: usize) -> Result<(), String> {
+    let (mut body, mut driver) = worker.connect(open(worker, number)).await?;
+    let mut over = pin!(worker.over.notified());
+    worker.subscribed();
     let mut rest = Vec::new();
     loop {
         let frame = pin!(body.frame());
@@ -41,11 +34,11 @@ pub(super) async fn read(crew: &Crew, member: Member, number: usize) -> Result<(
         let bytes = match frame {
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
             Some(Err(error)) => {
-                crew.closed(member, 0, error.to_string());
+                worker.closed(member, 0, error.to_string());
                 return Ok(());
             }
             None => {
-                crew.closed(member, 0, "the stream ended".to_owned());
+                worker.closed(member, 0, "the stream ended".to_owned());
                 return Ok(());
             }
         };
@@ -55,10 +48,10 @@ pub(super) async fn read(crew: &Crew, member: Member, number: usize) -> Result<(
             let block = &rest[from..from + length];
             from += length + 2;
             match heard(block) {
-                Heard::Message(seq) => crew.arrived(member, seq, length + 2),
-                Heard::Gap(to) => crew.gap(member, to),
+                Heard::Message(seq) => worker.arrived(member, seq, length + 2),
+                Heard::Gap(to) => worker.gap(member, to),
                 Heard::End(code, reason) => {
-                    crew.closed(member, code, reason);
+                    worker.closed(member, code, reason);
                     return Ok(());
                 }
                 Heard::Subscribed | Heard::Other => {}
@@ -77,9 +70,9 @@ fn heard(block: &[u8]) -> Heard {
     })
 }
 
-async fn open(crew: &Crew, number: usize) -> Result<(Incoming, Driver), String> {
-    let path = format!("/events?topic={}", crew.topic(number).as_str());
-    let (response, mut driver) = open_stream(&crew.run.target, number, &path).await?;
+async fn open(worker: &Worker, number: usize) -> Result<(Incoming, Driver), String> {
+    let path = format!("/events?topic={}", worker.topic(number).as_str());
+    let (response, mut driver) = open_stream(&worker.run.target, number, &path).await?;
     let (head, body) = response.into_parts();
     if head.status == StatusCode::OK {
         return Ok((body, driver));

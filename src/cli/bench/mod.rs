@@ -1,14 +1,13 @@
 //! `relay bench`: how fast a relay is, here and now. A load on any running relay, from the outside.
 //!
-//! It knows the protocol and nothing of the server. Subscribers are read for by crews, one to a thread
-//! ([`crew`]); what each crew's subscribers got stands in its [`ledger`]. A latency lasts from just before a publish is
-//! written until the message has arrived, and a message is under way until all its subscribers have it: that is what
+//! It knows the protocol and nothing of the server. Subscribers are read for by workers, one to a thread
+//! ([`worker`]); what each worker's subscribers got stands in its [`ledger`]. A latency lasts from just before a publish is
+//! written until the message has arrived, and a message is in flight until all its subscribers have it: that is what
 //! the window bounds. Nothing grows with the length of a run: latencies are counted in histograms, and messages are
 //! forgotten once everybody has them.
 
 mod arguments;
 mod conduct;
-mod crew;
 mod disk;
 mod event_stream;
 mod figures;
@@ -21,6 +20,7 @@ mod publisher;
 mod report;
 mod show;
 mod websocket;
+mod worker;
 
 use std::process::ExitCode;
 use std::time::Duration;

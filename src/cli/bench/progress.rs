@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::bench::crew::Run;
-use crate::cli::bench::publisher::Desk;
+use crate::cli::bench::publisher::Publishers;
 use crate::cli::bench::show;
+use crate::cli::bench::worker::Run;
 
 /// The steps of the bar while it publishes.
 const STEPS: u64 = 1_000;
@@ -28,11 +28,11 @@ impl Progress {
         self.0.set_message(format!("{} connected", show::count(subscribers as u64)));
     }
 
-    pub(super) fn publishing(&self, desk: &Desk, run: &Run) {
-        let seconds = Duration::from_nanos(run.clock.now().saturating_sub(desk.began())).as_secs_f64().max(0.001);
+    pub(super) fn publishing(&self, publishers: &Publishers, run: &Run) {
+        let seconds = Duration::from_nanos(run.clock.now().saturating_sub(publishers.began())).as_secs_f64().max(0.001);
         let deliveries = run.delivered.load(Ordering::Relaxed);
         self.0.set_length(STEPS);
-        self.0.set_position((desk.progress().clamp(0.0, 1.0) * STEPS as f64).round() as u64);
+        self.0.set_position((publishers.progress().clamp(0.0, 1.0) * STEPS as f64).round() as u64);
         self.0.set_message(format!("{} deliveries/s", show::count((deliveries as f64 / seconds).round() as u64)));
     }
 

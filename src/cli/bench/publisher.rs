@@ -1,4 +1,4 @@
-//! Those who publish, and what they share: the window, the pace, and which messages are still under way.
+//! Those who publish, and what they share: the window, the pace, and which messages are still in flight.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -10,10 +10,10 @@ use hyper::{Method, StatusCode};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::cli::bench::arguments::{Arguments, Until};
-use crate::cli::bench::crew::Run;
 use crate::cli::bench::figures::Latencies;
 use crate::cli::bench::frame::receipt;
 use crate::cli::bench::ledger::Accepted;
+use crate::cli::bench::worker::Run;
 use crate::cli::requests::{Requests, refusal, request};
 use crate::message::Seq;
 
@@ -21,18 +21,18 @@ use crate::message::Seq;
 const NONE: Seq = Seq::MAX;
 
 /// What the publishers share. They live on one thread.
-pub(super) struct Desk {
+pub(super) struct Publishers {
     run: Arc<Run>,
     payload: Bytes,
     until: Until,
     /// Messages a second; 0 is no pace.
     rate: u32,
-    crews: Vec<mpsc::Sender<Accepted>>,
-    /// For each topic the crews that have subscribers of it.
+    workers: Vec<mpsc::Sender<Accepted>>,
+    /// For each topic the workers that have subscribers of it.
     readers: Vec<Vec<usize>>,
     window: Semaphore,
-    /// Accepted messages that some crew does not have yet: how many crews, and when it was published.
-    under_way: RefCell<HashMap<Seq, (usize, u64)>>,
+    /// Accepted messages that some worker does not have yet: how many workers, and when it was published.
+    in_flight: RefCell<HashMap<Seq, (usize, u64)>>,
     /// For each publisher that waits for an answer, the newest message that was known before it asked.
     asked: RefCell<Vec<Seq>>,
     newest: Cell<Seq>,
@@ -53,12 +53,12 @@ pub(super) struct Tally {
     pub(super) last: u64,
 }
 
-impl Desk {
+impl Publishers {
     pub(super) fn open(
         run: Arc<Run>,
         arguments: &Arguments,
         payload: Bytes,
-        crews: Vec<mpsc::Sender<Accepted>>,
+        workers: Vec<mpsc::Sender<Accepted>>,
         readers: Vec<Vec<usize>>,
     ) -> Self {
         let tally = Tally { published: 0, answers: Latencies::new(), first: u64::MAX, last: 0 };
@@ -68,10 +68,10 @@ impl Desk {
             payload,
             until: arguments.until(),
             rate: arguments.rate,
-            crews,
+            workers,
             readers,
             window: Semaphore::new(arguments.window()),
-            under_way: RefCell::default(),
+            in_flight: RefCell::default(),
             asked: RefCell::new(vec![NONE; arguments.publishers as usize]),
             newest: Cell::new(0),
             begun: Cell::new(0),
@@ -121,30 +121,30 @@ impl Desk {
         self.window.close();
     }
 
-    /// Some crew has a message.
+    /// Some worker has a message.
     pub(super) fn settled(&self, seq: Seq) {
-        let mut under_way = self.under_way.borrow_mut();
-        if let Some((crews, _)) = under_way.get_mut(&seq) {
-            *crews -= 1;
-            if *crews == 0 {
-                under_way.remove(&seq);
+        let mut in_flight = self.in_flight.borrow_mut();
+        if let Some((workers, _)) = in_flight.get_mut(&seq) {
+            *workers -= 1;
+            if *workers == 0 {
+                in_flight.remove(&seq);
                 self.window.add_permits(1);
             }
         }
     }
 
-    /// Waits no longer for messages that have been under way for so long.
+    /// Waits no longer for messages that have been in flight for so long.
     pub(super) fn give_up(&self, patience: Duration) {
         let limit = self.run.clock.now().saturating_sub(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX));
-        let mut under_way = self.under_way.borrow_mut();
-        let before = under_way.len();
-        under_way.retain(|_, (_, begun)| *begun > limit);
-        self.window.add_permits(before - under_way.len());
+        let mut in_flight = self.in_flight.borrow_mut();
+        let before = in_flight.len();
+        in_flight.retain(|_, (_, begun)| *begun > limit);
+        self.window.add_permits(before - in_flight.len());
     }
 
     /// Whether every accepted message is with all who get it.
     pub(super) fn is_settled(&self) -> bool {
-        self.under_way.borrow().is_empty()
+        self.in_flight.borrow().is_empty()
     }
 
     /// The newest message that was accepted.
@@ -210,22 +210,22 @@ impl Desk {
         tally.last = tally.last.max(now);
     }
 
-    /// Tells the crews of an accepted message.
+    /// Tells the workers of an accepted message.
     async fn tell(&self, number: usize, topic: usize, seq: Seq, begun: u64) {
         self.newest.set(self.newest.get().max(seq));
         let readers = &self.readers[topic];
         if readers.is_empty() {
             self.window.add_permits(1);
         } else {
-            self.under_way.borrow_mut().insert(seq, (readers.len(), begun));
+            self.in_flight.borrow_mut().insert(seq, (readers.len(), begun));
         }
         // Whoever still waits will be given a later place than any that was known when it asked.
         let others =
             self.asked.borrow().iter().enumerate().filter(|(other, _)| *other != number).map(|(_, asked)| *asked).min();
         let floor = seq.min(others.unwrap_or(NONE));
         for reader in readers {
-            // A crew that has gone says why itself.
-            let _ = self.crews[*reader].send(Accepted { topic, seq, begun, floor }).await;
+            // A worker that has gone says why itself.
+            let _ = self.workers[*reader].send(Accepted { topic, seq, begun, floor }).await;
         }
         self.asked.borrow_mut()[number] = NONE;
     }

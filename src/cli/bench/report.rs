@@ -7,11 +7,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::cli::bench::arguments::Arguments;
-use crate::cli::bench::crew::Outcome;
 use crate::cli::bench::figures::{Figures, Latencies};
 use crate::cli::bench::ledger::Account;
 use crate::cli::bench::payload::Work;
 use crate::cli::bench::show;
+use crate::cli::bench::worker::Outcome;
 
 /// The percentiles that are shown, by their names in the text and in JSON.
 const PERCENTILES: [(f64, &str, &str); 4] =
@@ -59,7 +59,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Adds what came of a crew.
+    /// Adds what came of a worker.
     pub(super) fn add(&mut self, outcome: Outcome) {
         self.account.add(outcome.account);
         self.figures.add(outcome.figures);

@@ -1,7 +1,6 @@
 //! One subscriber over WebSocket.
 
 use std::pin::pin;
-use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use hyper::StatusCode;
@@ -11,14 +10,12 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use crate::cli::bench::crew::Crew;
 use crate::cli::bench::frame::Heard;
 use crate::cli::bench::ledger::Member;
+use crate::cli::bench::worker::Worker;
 use crate::cli::requests::refusal;
 use crate::cli::target::Wire;
 
-/// How long a subscription may take to stand.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// What is read at once, held by each connection.
 const READ: usize = 4 << 10;
 
@@ -28,14 +25,10 @@ type Socket = WebSocketStream<Box<dyn Wire>>;
 ///
 /// # Errors
 /// It could not subscribe.
-pub(super) async fn read(crew: &Crew, member: Member, number: usize) -> Result<(), String> {
-    let mut socket = {
-        let _turn = crew.connecting.acquire().await;
-        let subscribed = tokio::time::timeout(PATIENCE, open(crew, number));
-        subscribed.await.map_err(|_| "no answer within 10 s".to_owned())??
-    };
-    let mut over = pin!(crew.over.notified());
-    crew.subscribed();
+pub(super) async fn read(worker: &Worker, member: Member, number: usize) -> Result<(), String> {
+    let mut socket = worker.connect(open(worker, number)).await?;
+    let mut over = pin!(worker.over.notified());
+    worker.subscribed();
     let (code, reason) = loop {
         let next = tokio::select! {
             biased;
@@ -48,8 +41,8 @@ pub(super) async fn read(crew: &Crew, member: Member, number: usize) -> Result<(
         };
         match next {
             Some(Ok(Message::Text(text))) => match Heard::read(text.as_bytes()) {
-                Heard::Message(seq) => crew.arrived(member, seq, text.len()),
-                Heard::Gap(to) => crew.gap(member, to),
+                Heard::Message(seq) => worker.arrived(member, seq, text.len()),
+                Heard::Gap(to) => worker.gap(member, to),
                 Heard::End(code, reason) => break (code, reason),
                 Heard::Subscribed | Heard::Other => {}
             },
@@ -61,19 +54,19 @@ pub(super) async fn read(crew: &Crew, member: Member, number: usize) -> Result<(
             None => break (0, "the connection ended without a close".to_owned()),
         }
     };
-    crew.closed(member, code, reason);
+    worker.closed(member, code, reason);
     Ok(())
 }
 
-async fn open(crew: &Crew, number: usize) -> Result<Socket, String> {
-    let target = &crew.run.target;
+async fn open(worker: &Worker, number: usize) -> Result<Socket, String> {
+    let target = &worker.run.target;
     let wire = target.connect(number).await.map_err(|error| error.to_string())?;
     let request = format!("ws://{}/ws", target.host()).into_client_request();
     let mut request = request.map_err(|error| error.to_string())?;
     request.headers_mut().extend(target.headers().clone());
     let config = WebSocketConfig::default().read_buffer_size(READ).write_buffer_size(0);
     let (mut socket, _) = client_async_with_config(request, wire, Some(config)).await.map_err(|error| told(&error))?;
-    let command = json!({"type": "subscribe", "id": 1, "topics": [crew.topic(number).as_str()]});
+    let command = json!({"type": "subscribe", "id": 1, "topics": [worker.topic(number).as_str()]});
     socket.send(Message::text(command.to_string())).await.map_err(|error| told(&error))?;
     loop {
         match socket.next().await {

@@ -7,7 +7,7 @@
 //!
 //! `MODEL_SEEDS=100000` runs more, `MODEL_SEED=17` one: a seed that fails is printed.
 
-mod dice;
+pub mod dice;
 mod direct;
 mod ledger;
 mod reader;

@@ -31,6 +31,7 @@ use tokio::net::TcpStream;
 
 use crate::model::dice::Dice;
 use crate::model::wire::Peer;
+use crate::peer::UPGRADE;
 use crate::rig::{self, Rig, token};
 
 /// Concrete topics; the last ones are a family's.
@@ -223,9 +224,7 @@ impl World {
             Reach::Tcp(rig) => {
                 let mut socket = dial(rig.public).await;
                 let request = format!(
-                    "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-                     Authorization: Bearer secret-u{user}\r\n\r\n"
+                    "GET /ws HTTP/1.1\r\nHost: localhost\r\n{UPGRADE}Authorization: Bearer secret-u{user}\r\n\r\n"
                 );
                 tokio::io::AsyncWriteExt::write_all(&mut socket, request.as_bytes()).await.expect("the server reads");
                 let mut head = Vec::new();

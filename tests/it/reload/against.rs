@@ -2,8 +2,9 @@
 
 use std::process::{Command, Output};
 
-use super::site::{HEAD, Place, Site, copy, token};
-use crate::program::Relay;
+use super::site::{HEAD, Site, token};
+use crate::program::{Place, Relay};
+use crate::tour::copy;
 
 fn check(place: &Place, file: &str, against: &str) -> Output {
     let mut relay = Command::new(env!("CARGO_BIN_EXE_relay"));
@@ -73,7 +74,7 @@ async fn a_running_relay_is_asked_and_not_touched() {
 /// An admin listener on a Unix socket answered 421 wherever `allowed_hosts` did not name `localhost`.
 #[test]
 fn a_running_relay_is_asked_over_a_unix_socket_whatever_it_is_called() {
-    let place = Place::new();
+    let place = Place::new("against");
     let admin = format!("unix:{}", place.0.join("admin.sock").display());
     let text = config("[topics.cats]\nschema = \"any\"\n");
     let listens = format!("admin = \"{admin}\"\nallowed_hosts = [\"relay.example\"]");
@@ -165,7 +166,7 @@ async fn what_callers_may_do_is_compared_with_a_running_relay() {
 /// changed for whoever had TLS.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_certificate_of_a_running_relay_is_compared_by_its_digest() {
-    let place = Place::new();
+    let place = Place::new("against");
     let certify = || {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
         place.write("tls/cert.pem", &made.cert.pem());
@@ -176,7 +177,7 @@ async fn the_certificate_of_a_running_relay_is_compared_by_its_digest() {
     let cats = "[topics.cats]\nschema = \"any\"\n";
     let config = |tls: &str| format!("{HEAD}{tls}{}{cats}", token("all", "publish = [\"**\"]\nsubscribe = [\"**\"]"));
     place.write("relay.toml", &config(tls));
-    let running = Place::new();
+    let running = Place::new("against");
     copy(&place.0, &running.0);
     let site = Site::open(running, "relay.toml").await;
     let url = format!("http://{}", site.admin);
@@ -198,7 +199,7 @@ async fn the_certificate_of_a_running_relay_is_compared_by_its_digest() {
 
 #[test]
 fn another_file_is_compared_with() {
-    let place = Place::new();
+    let place = Place::new("against");
     place.write("old/relay.toml", "version = 1\n[topics.cats]\nschema = \"any\"\n[anonymous]\npublish = [\"**\"]\n");
     place.write("relay.toml", "version = 1\n[topics.dogs]\nschema = \"any\"\n[anonymous]\nsubscribe = [\"**\"]\n");
     let (code, out, err) = said(&check(&place, "relay.toml", "old/relay.toml"));
@@ -236,7 +237,7 @@ fn another_file_is_compared_with() {
 /// What a change does stood behind what is wrong with the file alone, wherever either is.
 #[test]
 fn what_speaks_against_a_change_stands_in_the_order_of_the_file() {
-    let place = Place::new();
+    let place = Place::new("against");
     let with = |port: u16| {
         format!(
             "version = 1\n[server]\nlisten = \"127.0.0.1:{port}\"\n[topics.dogs]\nschema = \"any\"\n[anonymous]\npublish = [\"x\"]\n"
@@ -252,7 +253,7 @@ fn what_speaks_against_a_change_stands_in_the_order_of_the_file() {
 /// An address was taken for a file, and a path was sent as part of the host.
 #[test]
 fn what_is_no_name_of_a_running_relay_is_told_how_it_is_written() {
-    let place = Place::new();
+    let place = Place::new("against");
     place.write("relay.toml", "version = 1\n[topics.dogs]\nschema = \"any\"\n");
     let expected = "name its admin listener as `http://host:port` or `unix:/path`, or an older relay.toml";
     for (against, why) in [
@@ -277,7 +278,7 @@ fn what_is_no_name_of_a_running_relay_is_told_how_it_is_written() {
 /// It ended with 1, as if nothing was known of the file, and a program that had asked for JSON got none.
 #[test]
 fn a_bad_file_is_told_in_the_form_that_was_asked_for_though_nobody_can_be_asked() {
-    let place = Place::new();
+    let place = Place::new("against");
     place.write("relay.toml", "version = 1\n[topics.dogs]\nshema = \"any\"\n");
     let mut relay = Command::new(env!("CARGO_BIN_EXE_relay"));
     let args = ["check", "--format", "json", "--against", "nowhere.toml"];

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use relay::reloads::Trigger;
 use serde_json::json;
 
-use super::site::{Site, copy, with_topics};
+use super::site::{Site, with_topics};
 use crate::rig::call;
+use crate::tour::copy;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_file_of_every_kind_changes_nothing() {
@@ -61,7 +62,7 @@ async fn a_refusal_is_told_everywhere_until_it_is_undone() {
     let good = with_topics(&["cats"]);
     let site = Site::start(&[("relay.toml", &good)]).await;
     let metric = async |name: &str| -> String {
-        let text = String::from_utf8(call(site.admin, "GET /metrics HTTP/1.1\r\n", "").await.body).expect("text");
+        let text = site.metrics().await;
         text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).expect("the metric").to_owned()
     };
     assert_eq!(site.ask("/ready").await, json!({"status": "ready", "generation": 1}));

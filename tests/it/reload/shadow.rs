@@ -4,7 +4,6 @@ use serde_json::json;
 
 use super::site::{HEAD, Site, token};
 use crate::logs::log_everything;
-use crate::rig::call;
 
 const ALL: &str = "publish = [\"**\"]\nsubscribe = [\"**\"]";
 
@@ -45,7 +44,7 @@ async fn a_shadow_judges_and_refuses_nothing() {
     }
     let told = site.ask("/config").await["shadows"]["cats"].clone();
     assert_eq!(told["last"].as_array().map(Vec::len), Some(16), "only the last are kept");
-    let metrics = String::from_utf8(call(site.admin, "GET /metrics HTTP/1.1\r\n", "").await.body).expect("text");
+    let metrics = site.metrics().await;
     for line in [
         "relay_shadow_judged_total{topic=\"cats\"} 24",
         "relay_shadow_refused_total{topic=\"cats\"} 22",

@@ -1,8 +1,6 @@
 //! A server over a directory of its own, whose files a test changes.
 
-use std::fs;
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +16,7 @@ use sha2::{Digest, Sha256};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::peer::Answer;
+use crate::program::Place;
 use crate::rig::{Rig, call, spawn};
 use crate::subscriber::Subscriber;
 
@@ -26,32 +25,6 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// The head of every relay.toml here.
 pub const HEAD: &str = "version = 1\n[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n";
-
-/// A directory that goes with its test.
-pub struct Place(pub PathBuf);
-
-impl Place {
-    /// An empty one.
-    pub fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("relay-reload-{}", uuid::Uuid::new_v4()));
-        fs::create_dir_all(&path).expect("a directory");
-        Self(fs::canonicalize(path).expect("it is there"))
-    }
-
-    /// Writes a file, and the directories above it.
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        fs::create_dir_all(path.parent().expect("it is in a directory")).expect("a directory");
-        fs::write(&path, text).expect("a file");
-        path
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// The server.
 pub struct Site {
@@ -73,7 +46,7 @@ impl Deref for Site {
 impl Site {
     /// Serves `relay.toml` of these files; reloads only when asked.
     pub async fn start(files: &[(&str, &str)]) -> Self {
-        let place = Place::new();
+        let place = Place::new("site");
         files.iter().for_each(|(name, text)| drop(place.write(name, text)));
         Self::open(place, "relay.toml").await
     }
@@ -94,6 +67,11 @@ impl Site {
         let reloader = Arc::new(Reloader::new(path, live.clone(), None, loaded));
         let rig = Rig::serve_with(live, PROTOCOLS, Some(reloader.clone())).await;
         Self { place, reloader, rig }
+    }
+
+    /// Begins the drain and waits for the end.
+    pub async fn end(self) {
+        self.rig.end().await;
     }
 
     /// Begins to watch the files.
@@ -156,18 +134,4 @@ pub fn token(name: &str, rest: &str) -> String {
 pub fn with_topics(topics: &[&str]) -> String {
     let topics: String = topics.iter().map(|name| format!("[topics.\"{name}\"]\nschema = \"any\"\n")).collect();
     format!("{HEAD}{}{topics}", token("all", "publish = [\"**\"]\nsubscribe = [\"**\"]\nregister = [\"*\"]"))
-}
-
-/// Copies a directory and what is below it.
-pub fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a directory");
-    for entry in fs::read_dir(from).expect("a directory") {
-        let path = entry.expect("an entry").path();
-        let target = to.join(path.file_name().expect("a name"));
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            fs::copy(&path, &target).expect("a copy");
-        }
-    }
 }

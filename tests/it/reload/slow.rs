@@ -4,7 +4,6 @@ use serde_json::json;
 
 use super::site::{HEAD, Site, token};
 use crate::logs::log_everything;
-use crate::rig::call;
 
 /// The counters were those of the fuse, which another text of the schema renewed: they went down to nothing, which no
 /// counter may, and what rested did not any more.
@@ -19,7 +18,7 @@ async fn what_was_counted_of_slow_validations_outlasts_every_reload() {
     let body = format!("\"{}\"", "x".repeat(200_000));
     let publish = async || site.post("/publish/cats", "all", &body).await.status;
     let counted = async |slow: u64| {
-        let text = String::from_utf8(call(site.admin, "GET /metrics HTTP/1.1\r\n", "").await.body).expect("text");
+        let text = site.metrics().await;
         for line in [
             format!("relay_validations_slow_total{{topic=\"cats\"}} {slow}"),
             "relay_topic_rests_total{topic=\"cats\"} 1".to_owned(),

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use relay::assemble::reload::Look;
 use relay::reloads::{Outcome, Trigger};
 
-use super::site::{HEAD, Place, Site, token, with_topics};
+use super::site::{HEAD, Site, token, with_topics};
+use crate::program::Place;
 
 fn truncate_and_write(path: &Path, text: &str) {
     let mut file = OpenOptions::new().write(true).truncate(true).create(true).open(path).expect("a file");
@@ -100,7 +101,7 @@ async fn every_way_to_write_a_file_is_followed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retargeted_link_is_followed_at_every_hop() {
-    let place = Place::new();
+    let place = Place::new("writing");
     place.write("releases/1/relay.toml", &with_topics(&["cats"]));
     place.write("releases/2/relay.toml", &with_topics(&["cats", "dogs"]));
     place.write("releases/3/relay.toml", &with_topics(&["cats", "dogs", "birds"]));
@@ -136,7 +137,7 @@ fn kubernetes(place: &Place, version: &str, files: &[(&str, &str)]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_swapped_volume_of_kubernetes_is_followed_again_and_again() {
-    let place = Place::new();
+    let place = Place::new("writing");
     let topics = |n: usize| -> String {
         let topics: String = (0..n).map(|n| format!("[topics.t{n}]\nschema = \"cat.json\"\n")).collect();
         format!("{HEAD}[anonymous]\npublish = [\"**\"]\n{topics}")
@@ -155,7 +156,7 @@ async fn a_swapped_volume_of_kubernetes_is_followed_again_and_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replaced_directory_is_followed_and_what_is_written_into_it_later_too() {
-    let place = Place::new();
+    let place = Place::new("writing");
     place.write("etc/relay.toml", &with_topics(&["cats"]));
     place.write("next/relay.toml", &with_topics(&["cats", "dogs"]));
     let site = Site::open(place, "etc/relay.toml").await;

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use crate::source::sources;
+
 /// It is a map, not a book.
 const MAX_LINES: usize = 200;
 
@@ -16,24 +18,6 @@ fn architecture() -> String {
     fs::read_to_string("ARCHITECTURE.md").expect("ARCHITECTURE.md")
 }
 
-/// All of `src/` in one text, but for what tests a file at its end.
-pub fn code() -> String {
-    let mut folders = vec![Path::new("src").to_owned()];
-    let mut code = String::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("a folder of the sources") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let text = fs::read_to_string(&path).expect("a source");
-                code += text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-            }
-        }
-    }
-    code
-}
-
 #[test]
 fn it_is_short() {
     let lines = architecture().lines().count();
@@ -42,7 +26,8 @@ fn it_is_short() {
 
 #[test]
 fn every_path_and_type_in_it_exists() {
-    let (architecture, code) = (architecture(), code());
+    let architecture = architecture();
+    let code: String = sources("src").into_iter().map(|source| source.code).collect();
     let (mut paths, mut types) = (0, 0);
     for name in ticked(&architecture) {
         let is_path = name.ends_with(".rs") || name.ends_with('/');

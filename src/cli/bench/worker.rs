@@ -1,7 +1,7 @@
 //! The subscribers that one thread reads for, and what they have in common: a ledger.
 //!
-//! A crew lives on one thread, so that a delivery takes no lock and no other thread is told of it; of a message the
-//! publishers are told once, when the whole crew has it.
+//! A worker lives on one thread, so that a delivery takes no lock and no other thread is told of it; of a message the
+//! publishers are told once, when all its subscribers have it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -9,10 +9,11 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
+use tokio::time::timeout;
 
 use crate::cli::bench::arguments::Transport;
 use crate::cli::bench::figures::Figures;
@@ -22,8 +23,10 @@ use crate::cli::target::Target;
 use crate::message::Seq;
 use crate::name::TopicName;
 
-/// How many subscribers of a crew connect at a time.
+/// How many subscribers of a worker connect at a time.
 const CONNECTING: usize = 64;
+/// How long a subscription may take to stand.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Nanoseconds since the start of the run.
 #[derive(Clone, Copy)]
@@ -39,7 +42,7 @@ impl Clock {
     }
 }
 
-/// What all crews share.
+/// What all workers share.
 pub(super) struct Run {
     pub(super) target: Target,
     pub(super) transport: Transport,
@@ -63,7 +66,7 @@ impl Run {
     }
 }
 
-/// What a crew hears and says.
+/// What a worker hears and says.
 pub(super) struct Lines {
     pub(super) told: mpsc::Receiver<Accepted>,
     pub(super) settled: mpsc::Sender<Seq>,
@@ -71,7 +74,7 @@ pub(super) struct Lines {
     pub(super) over: watch::Receiver<bool>,
 }
 
-/// What came of a crew.
+/// What came of a worker.
 pub(super) struct Outcome {
     pub(super) account: Account,
     pub(super) figures: Figures,
@@ -81,7 +84,7 @@ pub(super) struct Outcome {
 }
 
 /// The subscribers of one thread.
-pub(super) struct Crew {
+pub(super) struct Worker {
     pub(super) run: Arc<Run>,
     ledger: RefCell<Ledger>,
     settled: mpsc::Sender<Seq>,
@@ -91,16 +94,16 @@ pub(super) struct Crew {
     closed: RefCell<BTreeMap<(u16, String), u64>>,
     /// Tells those whose subscription stands that the run is over.
     pub(super) over: Notify,
-    pub(super) connecting: Semaphore,
+    connecting: Semaphore,
 }
 
-impl Crew {
+impl Worker {
     /// Connects subscribers with these numbers, reads until the run is over, and closes the accounts.
     ///
     /// # Errors
     /// The first that could not subscribe, and why.
     pub(super) async fn read(run: Arc<Run>, numbers: Range<usize>, mut lines: Lines) -> Result<Outcome, String> {
-        let crew = Rc::new(Self {
+        let worker = Rc::new(Self {
             ledger: RefCell::new(Ledger::new(Figures::new(run.warm()))),
             run,
             settled: lines.settled,
@@ -114,14 +117,14 @@ impl Crew {
         let here = LocalSet::new();
         let count = numbers.len();
         for number in numbers {
-            let member = crew.ledger.borrow_mut().join(number % crew.run.topics.len());
-            tasks.spawn_local_on(subscribe(crew.clone(), member, number), &here);
+            let member = worker.ledger.borrow_mut().join(number % worker.run.topics.len());
+            tasks.spawn_local_on(subscribe(worker.clone(), member, number), &here);
         }
         here.run_until(async {
             loop {
                 tokio::select! {
                     told = lines.told.recv() => match told {
-                        Some(told) => crew.told(told),
+                        Some(told) => worker.told(told),
                         None => break,
                     },
                     Some(ended) = tasks.join_next() => ended.map_err(|error| error.to_string())??,
@@ -130,12 +133,12 @@ impl Crew {
                 }
             }
             while let Ok(told) = lines.told.try_recv() {
-                crew.told(told);
+                worker.told(told);
             }
-            if crew.standing.get() < count {
+            if worker.standing.get() < count {
                 return Err("it was ended before all subscribers were connected".to_owned());
             }
-            crew.over.notify_waiters();
+            worker.over.notify_waiters();
             while let Some(ended) = tasks.join_next().await {
                 ended.map_err(|error| error.to_string())??;
             }
@@ -143,14 +146,20 @@ impl Crew {
         })
         .await?;
         drop(here);
-        let crew = Rc::into_inner(crew).expect("all its subscribers have ended");
-        let (account, figures) = crew.ledger.into_inner().close();
-        Ok(Outcome { account, figures, gaps: crew.gaps.get(), closed: crew.closed.into_inner() })
+        let worker = Rc::into_inner(worker).expect("all its subscribers have ended");
+        let (account, figures) = worker.ledger.into_inner().close();
+        Ok(Outcome { account, figures, gaps: worker.gaps.get(), closed: worker.closed.into_inner() })
     }
 
     /// The topic of a number.
     pub(super) fn topic(&self, number: usize) -> &TopicName {
         &self.run.topics[number % self.run.topics.len()]
+    }
+
+    /// Subscribes in its turn.
+    pub(super) async fn connect<T>(&self, open: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+        let _turn = self.connecting.acquire().await;
+        timeout(PATIENCE, open).await.map_err(|_| "no answer within 10 s".to_owned())?
     }
 
     /// A subscription stands.
@@ -200,11 +209,11 @@ impl Crew {
     }
 }
 
-async fn subscribe(crew: Rc<Crew>, member: Member, number: usize) -> Result<(), String> {
+async fn subscribe(worker: Rc<Worker>, member: Member, number: usize) -> Result<(), String> {
     let read = async {
-        match crew.run.transport {
-            Transport::Ws => websocket::read(&crew, member, number).await,
-            Transport::Sse => event_stream::read(&crew, member, number).await,
+        match worker.run.transport {
+            Transport::Ws => websocket::read(&worker, member, number).await,
+            Transport::Sse => event_stream::read(&worker, member, number).await,
         }
     };
     read.await.map_err(|why| format!("subscriber {} cannot subscribe: {why}", number + 1))
