@@ -1,8 +1,8 @@
 //! The HTTP side of a WebSocket: the opening handshake (RFC 6455, section 4.2).
 //!
 //! A browser cannot see the status of a refused upgrade, so that what it can send is not looked at here: a wrong
-//! registration, or a credential in the query, gets a close code from the WebSocket side. An `Authorization`, which only
-//! others can send, is refused as anywhere: who connects in a loop would take each upgrade for success.
+//! registration, or a credential in the query, gets a close code from the WebSocket side. A bearer token in the header, which
+//! only others can send, is refused as anywhere: who connects in a loop would take each upgrade for success.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use warp::http::header::{
 use warp::http::{Method, StatusCode};
 use warp::reply::Response;
 
+use crate::close::Close;
 use crate::http::answer;
 use crate::http::call::Call;
 use crate::http::handshake::{accept_key, is_key};
@@ -49,15 +50,21 @@ pub async fn upgrade(
     let accept = accept_key(handshake(&call)?);
     let pending = pending.ok_or(Refusal::UpgradeRequired)?;
     let chosen = choose(&call, protocols)?;
-    let principal = match call.headers.contains_key(AUTHORIZATION) {
-        true => Some(call.identify(&call.snapshot).await?),
+    let known = match call.headers.contains_key(AUTHORIZATION) {
+        true => Some(call.identify(&call.snapshot).await),
         false => None,
+    };
+    let (principal, refused) = match known.transpose() {
+        Ok(principal) => (principal, Params::of_socket(&call.uri)),
+        // A page sends what its browser was asked for by a proxy.
+        Err(Refusal::NotBearer) => (None, Some(Close::Unauthenticated)),
+        Err(refusal) => return Err(refusal),
     };
     let opening = Opening {
         protocol: chosen.unwrap_or(protocols[0]),
         principal,
         registration: registration.map(SecretString::from),
-        refused: Params::of_socket(&call.uri),
+        refused,
         peer: call.peer,
         permit: call.link.permit.clone(),
     };

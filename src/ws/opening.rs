@@ -30,7 +30,7 @@ pub struct Opening {
     pub principal: Option<Arc<Principal>>,
     /// The last part of `/ws/<id>` as it was written: a secret, and perhaps not even a UUID.
     pub registration: Option<SecretString>,
-    /// The close for a query in its URL: a WebSocket's takes none.
+    /// The close for a query in its URL, which takes none, or for an `Authorization` that is no bearer.
     pub refused: Option<Close>,
     /// Who it is on the network, behind trusted proxies; the loopback address on a Unix socket.
     pub peer: IpAddr,

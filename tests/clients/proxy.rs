@@ -143,6 +143,6 @@ pub fn documented() {
     assert_eq!(status, 401, "anonymous callers may not register here: {answer}");
     drop(scene.relay);
     // Any other status ends an EventSource for good.
-    assert_eq!(get(scene.front, "/events?topic=t.a"), (200, "retry: 3000\n\n".into()));
+    assert_eq!(get(scene.front, "/events?topic=t.a"), (200, "retry: 3000\n".into()));
     assert_eq!(get(scene.front, "/topics").0, 502);
 }

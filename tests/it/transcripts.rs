@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! server open                    how the server is configured: see `configure`; the first line
-//! connect [as SECRET] [speaking PROTOCOL] [registered] [refused STATUS]
+//! connect [as SECRET] [by Basic] [speaking PROTOCOL] [registered] [refused STATUS]
 //! use N                          goes on with the Nth connection, from 1
 //! publish TOPIC [for USER] JSON  over HTTP
 //! register JSON, unregister      over HTTP; the last one
@@ -127,6 +127,9 @@ impl Stage {
         if let Some(at) = words.iter().position(|word| *word == "as") {
             bearer = format!("Bearer {}", words[at + 1]);
             headers.push(("authorization", bearer.as_str()));
+        }
+        if words.contains(&"by") {
+            headers.push(("authorization", "Basic dTpw"));
         }
         if let Some(at) = words.iter().position(|word| *word == "speaking") {
             headers.push(("sec-websocket-protocol", words[at + 1]));
