@@ -9,12 +9,18 @@ mod cost;
 mod dialect;
 mod fault;
 mod flatten;
+#[cfg(test)]
+mod format_tests;
+mod help;
 mod library;
 #[cfg(test)]
 mod library_tests;
 mod link;
+#[cfg(test)]
+mod link_tests;
 mod pattern;
 mod rules;
+mod settle;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -75,19 +81,20 @@ pub fn compile_all(files: &dyn Texts, roots: &[Arc<str>], limits: &SchemaLimits,
     let patterns = RegexChecker::new(limits.regex_size);
     let mut library = Library::new(files, limits, &patterns, &cache.good);
     let roots = load_roots(&mut library, roots);
-    library.link();
-    cost::check(&mut library);
+    let linked: Vec<_> = roots.into_iter().map(|(path, root)| (path, library.link(root))).collect();
+    cost::check(&mut library, linked.iter().map(|(_, linked)| linked));
     for document in 0..library.documents.len() {
         rules::check(&mut library, document);
     }
     let mut compiled = Compiled::default();
     compiled.cache.good =
         library.documents.iter().filter(|d| !d.faulty && !d.suspicious).map(|d| d.fingerprint).collect();
-    for (path, root) in roots {
-        let Some(reached) = build::reach(&library, root) else { continue };
-        let fingerprint = build::fingerprint(&library, &reached);
+    // What the compiler refuses of one root says nothing of the others.
+    let good: Vec<_> = linked.into_iter().filter(|(_, linked)| linked.is_good(&library)).collect();
+    for (path, linked) in good {
+        let fingerprint = build::fingerprint(&library, &linked);
         let known = cache.schemas.get(&fingerprint).cloned();
-        if let Some(schema) = known.or_else(|| build::build(&mut library, &reached, fingerprint)) {
+        if let Some(schema) = known.or_else(|| build::build(&mut library, &linked, fingerprint)) {
             compiled.cache.schemas.insert(fingerprint, schema.clone());
             compiled.schemas.insert(path, schema);
         }
@@ -104,10 +111,7 @@ fn load_roots(library: &mut Library<'_>, roots: &[Arc<str>]) -> Vec<(Arc<str>, u
     let mut loaded = Vec::new();
     for path in roots.iter().filter(|path| seen.insert(Arc::clone(path))) {
         match library.load(path) {
-            Ok(Some(document)) => {
-                library.survey(document);
-                loaded.push((path.clone(), document));
-            }
+            Ok(Some(document)) => loaded.push((path.clone(), document)),
             Ok(None) => {}
             Err(why) => library.faults.push(SchemaFault {
                 file: path.clone(),

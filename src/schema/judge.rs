@@ -3,14 +3,15 @@
 //!
 //! The validator that explains is built when the first refusal asks for it; see `metered` for why it is another one.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use jsonschema::error::ValidationErrorKind as Kind;
 use jsonschema::json::Json;
 use jsonschema::{PatternOptions, Registry, Retrieve, ValidationError, ValidationOptions, Validator};
 use percent_encoding::percent_decode_str;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::problem::Violation;
 use crate::schema::borrowed::Borrowed;
@@ -26,18 +27,26 @@ const STEPS_PER_PART: usize = 4;
 /// The most characters of a pointer: the names in it are the publisher's.
 const POINTER: usize = 1_000;
 
+/// Under which URI an entry stands; no file has that one.
+const ENTRY: &str = "relay:///";
+
 /// The documents that a schema is made of.
 pub(super) struct Parts {
     /// The base URI of the first.
     pub base: String,
     /// Each under all of its URIs, the schema's own document first.
     pub documents: Vec<(String, Arc<Value>)>,
+    /// What the compiler is given in place of the first, to refer to it: in what it is given it takes the URI of a
+    /// meta-schema for what it has built in, also where a document has that URI.
+    pub entry: Option<Value>,
     /// What stands under each base URI: a file, and a place in it.
     pub places: HashMap<String, (Arc<str>, String)>,
     /// The schema's own file.
     pub file: Arc<str>,
     /// `limits.regex_size`
     pub regex_size: usize,
+    /// The formats that its dialects do not know by themselves.
+    pub formats: Vec<&'static str>,
 }
 
 /// See the module.
@@ -47,13 +56,27 @@ pub(super) struct Judge {
     parts: Parts,
 }
 
+/// The formats that are judged, in every dialect: nobody who writes `uuid` means that anything will do.
+#[rustfmt::skip]
+pub(super) const FORMATS: [&str; 19] = [
+    "date", "date-time", "duration", "email", "hostname", "idn-email", "idn-hostname", "ipv4", "ipv6", "iri",
+    "iri-reference", "json-pointer", "regex", "relative-json-pointer", "time", "uri", "uri-reference", "uri-template",
+    "uuid",
+];
+
+/// What judges each of them: they are those of the newest dialect.
+static NEWEST: LazyLock<HashMap<&str, Validator<Borrowed>>> = LazyLock::new(|| {
+    let judge = |name| Some((name, options(0).build(&json!({ "format": name })).ok()?));
+    FORMATS.into_iter().filter_map(judge).collect()
+});
+
 /// How every validator is built: nothing is fetched, patterns take linear time, formats are judged.
 pub(super) fn options<'i, F: Json>(regex_size: usize) -> ValidationOptions<'i, Arc<dyn Retrieve>, F> {
     jsonschema::options_for::<F>()
         .offline()
         .with_pattern_options(PatternOptions::regex().size_limit(regex_size))
         .should_validate_formats(true)
-        .should_ignore_unknown_formats(false)
+        .should_ignore_unknown_formats(true)
 }
 
 impl Parts {
@@ -67,8 +90,13 @@ impl Parts {
     ) -> Result<Validator<F>, ValidationError<'static>> {
         let documents = self.documents.iter().map(|(uri, document)| (uri.as_str(), &**document));
         let registry = Registry::new().extend(documents)?.prepare()?;
+        let formats = self.formats.iter().filter_map(|name| Some((*name, NEWEST.get(name)?)));
+        let options = formats.fold(options, |options, (name, format)| {
+            options.with_format(name, |text: &str| format.is_valid(&Tree::String(Cow::Borrowed(text))))
+        });
         let Some((_, root)) = self.documents.first() else { return options.build(&Value::Bool(true)) };
-        options.with_registry(&registry).with_base_uri(self.base.as_str()).build(root)
+        let (base, root) = self.entry.as_ref().map_or((self.base.as_str(), &**root), |entry| (ENTRY, entry));
+        options.with_registry(&registry).with_base_uri(base).build(root)
     }
 }
 

@@ -1,68 +1,53 @@
 //! From linked documents to a [`Schema`]: what a root reaches, whether it is known already, and the compiler's own word.
 
 use std::collections::HashMap;
+use std::iter::once;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use jsonschema::ValidationError;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::schema::canon::{Canon, Emptiness};
+use crate::schema::compile::dialect;
 use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::flatten::flatten;
 use crate::schema::compile::library::Library;
+use crate::schema::compile::link::Linked;
 use crate::schema::example::Effort;
 use crate::schema::json::Tree;
 use crate::schema::judge::{Judge, Parts};
 use crate::schema::{Schema, example, violation};
 
-/// The documents that a root reaches, itself first; `None` when something is wrong in one of them.
-pub(super) fn reach(library: &Library<'_>, root: usize) -> Option<Vec<usize>> {
-    let mut reached = vec![root];
-    let mut next = 0;
-    while let Some(&document) = reached.get(next) {
-        let document = &library.documents[document];
-        if document.faulty {
-            return None;
-        }
-        for target in document.references.iter().filter_map(|id| library.references[*id].target) {
-            let document = library.nodes[target].document;
-            if !reached.contains(&document) {
-                reached.push(document);
-            }
-        }
-        next += 1;
-    }
-    Some(reached)
-}
-
 /// Everything that decides what a schema is.
-pub(super) fn fingerprint(library: &Library<'_>, reached: &[usize]) -> [u8; 32] {
+pub(super) fn fingerprint(library: &Library<'_>, linked: &Linked) -> [u8; 32] {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
         hash.update(bytes.len().to_le_bytes());
         hash.update(bytes);
     };
-    for document in reached.iter().map(|id| &library.documents[*id]) {
+    for id in &linked.documents {
+        let document = &library.documents[*id];
         part(document.path.as_bytes());
         part(&document.fingerprint);
-        document.aliases.iter().for_each(|alias| part(alias.as_bytes()));
+        linked.aliases(*id).for_each(|alias| part(alias.as_bytes()));
         part(b"");
     }
     hash.finalize().into()
 }
 
 /// Compiles a root whose documents are without fault.
-pub(super) fn build(library: &mut Library<'_>, reached: &[usize], fingerprint: [u8; 32]) -> Option<Arc<Schema>> {
-    let root = reached[0];
-    let parts = parts(library, reached);
+pub(super) fn build(library: &mut Library<'_>, linked: &Linked, fingerprint: [u8; 32]) -> Option<Arc<Schema>> {
+    let root = linked.documents[0];
+    let parts = parts(library, linked);
     // The compiler is not ours: its panic is a fault of the schema, not the end of a running server.
     let built = catch_unwind(AssertUnwindSafe(|| parts.build(library.patterns.options())));
     let validator = match built {
         Ok(Ok(validator)) => validator,
         refused => {
             let ((document, pointer), detail) = match refused {
-                Ok(Err(e)) => (place_of(&e, library, reached), violation::sentence(&e)),
+                Ok(Err(e)) => (place_of(&e, library, &linked.documents), violation::sentence(&e)),
                 _ => ((root, String::new()), "the compiler of schemas gave up".to_owned()),
             };
             library.fault(document, pointer, SchemaFaultKind::Uncompilable { detail });
@@ -70,7 +55,7 @@ pub(super) fn build(library: &mut Library<'_>, reached: &[usize], fingerprint: [
         }
     };
     let draft = library.documents[root].draft;
-    let flat = flatten(library, reached);
+    let flat = flatten(library, linked);
     let canon = Canon::new(flat.clone(), draft);
     // A value that matches is found for nearly every schema, and much faster than a proof that there is one.
     let witness = example::find(canon.document().map(|document| (document, None)), Effort::Full, |guess| {
@@ -87,20 +72,41 @@ pub(super) fn build(library: &mut Library<'_>, reached: &[usize], fingerprint: [
     Some(Arc::new(Schema { file: Some(file), document, judge: Some(Judge::new(validator, parts)), fingerprint, canon }))
 }
 
-fn parts(library: &Library<'_>, reached: &[usize]) -> Parts {
-    let reached_documents = reached.iter().map(|id| &library.documents[*id]);
-    let documents = reached_documents.flat_map(|document| {
-        let uris = std::iter::once(document.base.as_str()).chain(document.aliases.iter().map(String::as_str));
+fn parts(library: &Library<'_>, linked: &Linked) -> Parts {
+    let documents = linked.documents.iter().flat_map(|id| {
+        let document = &library.documents[*id];
+        let uris = once(document.base.as_str()).chain(linked.aliases(*id));
         uris.map(|uri| (uri.to_owned(), document.value.clone()))
     });
-    let root = &library.documents[reached[0]];
+    let overriding = overriding(library, linked);
+    let root = &library.documents[linked.documents[0]];
+    let entry = json!({"$schema": dialect::uri(root.draft), "$ref": root.base.as_str()});
+    let nodes = linked.documents.iter().flat_map(|id| &library.documents[*id].nodes);
+    let mut drafts: Vec<_> = nodes.map(|node| library.nodes[*node].draft).collect();
+    drafts.dedup();
     Parts {
         base: root.base.as_str().to_owned(),
-        documents: documents.collect(),
-        places: places(library, reached),
+        entry: (!overriding.is_empty()).then_some(entry),
+        documents: documents.chain(overriding).collect(),
+        places: places(library, linked),
         file: root.path.clone(),
         regex_size: library.limits.regex_size,
+        formats: dialect::formats_unknown_in(&drafts),
     }
+}
+
+/// What stands in the documents under the URI of something built in: the compiler takes that for its own, unless it is
+/// given as a document.
+fn overriding(library: &Library<'_>, linked: &Linked) -> Vec<(String, Arc<Value>)> {
+    let named = linked.uris.iter().filter(|(uri, _)| dialect::is_built_in_somewhere(uri));
+    let documents = named.filter_map(|(uri, node)| {
+        let mut schema = library.value(*node)?.clone();
+        if let Value::Object(members) = &mut schema {
+            members.entry("$schema").or_insert_with(|| dialect::uri(library.nodes[*node].draft).into());
+        }
+        Some((uri.as_ref().to_owned(), Arc::new(schema)))
+    });
+    documents.collect()
 }
 
 /// Where the compiler found what it refuses: the file in which that very value stands at its place, else the root's. What
@@ -114,10 +120,11 @@ fn place_of(error: &ValidationError<'_>, library: &Library<'_>, reached: &[usize
 }
 
 /// What stands under each URI: a file, and a place in it.
-fn places(library: &Library<'_>, reached: &[usize]) -> HashMap<String, (Arc<str>, String)> {
+fn places(library: &Library<'_>, linked: &Linked) -> HashMap<String, (Arc<str>, String)> {
     let mut places = HashMap::new();
-    for document in reached.iter().map(|id| &library.documents[*id]) {
-        for uri in std::iter::once(document.base.as_str()).chain(document.aliases.iter().map(String::as_str)) {
+    for id in &linked.documents {
+        let document = &library.documents[*id];
+        for uri in once(document.base.as_str()).chain(linked.aliases(*id)) {
             places.insert(uri.to_owned(), (document.path.clone(), String::new()));
         }
         for node in document.nodes.iter().map(|id| &library.nodes[*id]) {

@@ -4,25 +4,41 @@
 //! payload is bounded.
 
 use crate::schema::compile::fault::SchemaFaultKind;
-use crate::schema::compile::library::Library;
+use crate::schema::compile::library::{Library, Way};
+use crate::schema::compile::link::Linked;
 
 /// The most schemas that one value may be judged by. Hand-written schemas stay far below a hundred.
 const STEPS: u64 = 10_000;
 
+/// Checks all documents by what they say themselves, and those of a root that leads further by what it tells.
+pub(super) fn check<'l>(library: &mut Library<'_>, roots: impl Iterator<Item = &'l Linked>) {
+    check_among(library, None);
+    for linked in roots.filter(|linked| !linked.named.is_empty()) {
+        check_among(library, Some(linked));
+    }
+}
+
 /// Notes each cycle that has no more than one schema in common with those before, and each document's first schema that
 /// unfolds beyond [`STEPS`].
-pub(super) fn check(library: &mut Library<'_>) {
-    let mut edges: Vec<Vec<(usize, Option<usize>)>> =
-        library.nodes.iter().map(|node| node.same.iter().map(|child| (*child, None)).collect()).collect();
-    for (index, reference) in library.references.iter().enumerate() {
-        if let Some(target) = reference.target {
-            edges[reference.from].push((target, Some(index)));
-        }
-    }
+fn check_among(library: &mut Library<'_>, linked: Option<&Linked>) {
     let count = library.nodes.len();
+    let nodes: Vec<usize> = match linked {
+        Some(linked) => linked.documents.iter().flat_map(|id| &library.documents[*id].nodes).copied().collect(),
+        None => (0..count).collect(),
+    };
+    let mut edges: Vec<Vec<(usize, Option<usize>)>> = vec![Vec::new(); count];
+    for id in &nodes {
+        let node = &library.nodes[*id];
+        edges[*id].extend(node.same.iter().map(|child| (*child, None)));
+        let target = |reference: &usize| match &library.references[*reference].way {
+            Some(Way::To { node, .. }) => Some(*node),
+            _ => linked.and_then(|linked| linked.target(library, *reference)),
+        };
+        edges[*id].extend(node.references.iter().filter_map(|id| Some((target(id)?, Some(*id)))));
+    }
     let (steps, on_way, is_told) = (vec![0; count], vec![false; count], vec![false; count]);
     let mut walk = Walk { edges, steps, on_way, is_told, cycles: Vec::new() };
-    for node in 0..library.nodes.len() {
+    for node in nodes {
         walk.from(node);
     }
     for cycle in &walk.cycles {

@@ -4,6 +4,7 @@ use jsonschema::Draft;
 use serde_json::{Map, Value};
 
 use crate::schema::json::escape;
+use crate::schema::judge::FORMATS;
 
 /// How a keyword's value relates to the schema that it stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,8 @@ enum Shape {
     List,
     Map,
 }
+
+const DIALECTS: [Draft; 5] = [Draft::Draft4, Draft::Draft6, Draft::Draft7, Draft::Draft201909, Draft::Draft202012];
 
 /// The dialect that a document names in `$schema`, 2020-12 when it names none.
 ///
@@ -49,6 +52,29 @@ pub(super) fn is_built_in(uri: &str, draft: Draft) -> bool {
         other => return Draft::from_schema_uri(uri) == other,
     };
     Draft::from_schema_uri(uri) == draft || uri.starts_with(vocabularies)
+}
+
+/// Whether the URI is built in for schemas of some dialect.
+pub(super) fn is_built_in_somewhere(uri: &str) -> bool {
+    DIALECTS.into_iter().any(|draft| is_built_in(uri, draft))
+}
+
+/// What `$schema` says of a dialect.
+pub(super) fn uri(draft: Draft) -> &'static str {
+    match draft {
+        Draft::Draft4 => "http://json-schema.org/draft-04/schema#",
+        Draft::Draft6 => "http://json-schema.org/draft-06/schema#",
+        Draft::Draft7 => "http://json-schema.org/draft-07/schema#",
+        Draft::Draft201909 => "https://json-schema.org/draft/2019-09/schema",
+        _ => "https://json-schema.org/draft/2020-12/schema",
+    }
+}
+
+/// The formats that are judged and that one of the dialects does not know by itself.
+pub(super) fn formats_unknown_in(drafts: &[Draft]) -> Vec<&'static str> {
+    let options = jsonschema::options();
+    let is_known = |format: &str| drafts.iter().all(|draft| options.is_known_format(*draft, format));
+    FORMATS.into_iter().filter(|format| !is_known(format)).collect()
 }
 
 /// Before 2019-09 `$ref` made every keyword beside it void.

@@ -1,6 +1,5 @@
 //! What can be wrong with a schema file: facts, and the one place that writes them as sentences.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -67,19 +66,26 @@ pub enum SchemaFaultKind {
         keyword: String,
         why: Void,
     },
+    /// `instead` is the same, encoded, where that is all that it lacks.
     InvalidUri {
         keyword: &'static str,
         uri: String,
+        instead: Option<String>,
     },
     /// Two schemas of one file have one name.
     NamedTwice {
         keyword: &'static str,
         name: String,
     },
-    /// Two files say that they are the same thing, and both are meant.
+    /// One root comes to two files that say that they are the same thing.
     DuplicateId {
         uri: String,
         files: [Arc<str>; 2],
+    },
+    /// One root comes to a dialect's own schema, and to a file that says that it is that one.
+    BuiltInId {
+        uri: String,
+        file: Arc<str>,
     },
     RefUnreadable {
         target: String,
@@ -91,9 +97,18 @@ pub enum SchemaFaultKind {
     RefRemote {
         target: String,
     },
+    /// The file lies where it should, and says that it is something else.
+    RefOtherId {
+        target: String,
+        file: Arc<str>,
+        id: String,
+    },
+    /// `part` is the `$id` of the schema that was looked into, where that is not the whole file.
     RefNowhere {
         target: String,
         file: Arc<str>,
+        part: Option<String>,
+        instead: Option<String>,
     },
     RefNotASchema {
         target: String,
@@ -125,8 +140,15 @@ pub enum SchemaFaultKind {
     RegexNotStandard {
         pattern: String,
     },
+    /// Nearly one that is judged.
+    MisspeltFormat {
+        format: String,
+        suggestion: String,
+    },
+    /// Allowed, and judges nothing.
     UnknownFormat {
         format: String,
+        suggestion: Option<String>,
     },
     Unsatisfiable {
         why: String,
@@ -148,24 +170,6 @@ pub enum Void {
     BesideRef { dialect: Draft },
     /// It is half of a condition.
     WithoutIf,
-}
-
-impl Void {
-    fn help(self) -> Cow<'static, str> {
-        match self {
-            Self::Newer { since, .. } => {
-                let since = dialect::name(since);
-                format!("it is known from {since} on: name that in `$schema`, or leave `$schema` out for 2020-12")
-                    .into()
-            }
-            Self::Older { instead, .. } => {
-                format!("{instead} took its place: write that, or name the draft that it is meant for in `$schema`")
-                    .into()
-            }
-            Self::BesideRef { .. } => "move the `$ref` into an `allOf`, or name 2019-09 or 2020-12 in `$schema`".into(),
-            Self::WithoutIf => "add the `if` that it belongs to, or take it out".into(),
-        }
-    }
 }
 
 impl fmt::Display for Void {
@@ -194,10 +198,10 @@ impl SchemaFaultKind {
             Self::UnknownKeyword { .. } => "schema-unknown-keyword",
             Self::VoidKeyword { .. } => "schema-void-keyword",
             Self::InvalidUri { .. } => "schema-invalid-uri",
-            Self::DuplicateId { .. } | Self::NamedTwice { .. } => "schema-duplicate-id",
+            Self::DuplicateId { .. } | Self::BuiltInId { .. } | Self::NamedTwice { .. } => "schema-duplicate-id",
             Self::RefUnreadable { .. } => "schema-ref-unreadable",
             Self::RefOutside { .. } => "schema-ref-outside",
-            Self::RefRemote { .. } => "schema-ref-remote",
+            Self::RefRemote { .. } | Self::RefOtherId { .. } => "schema-ref-remote",
             Self::RefNowhere { .. } => "schema-ref-nowhere",
             Self::RefNotASchema { .. } => "schema-ref-not-a-schema",
             Self::RefCycle { .. } => "schema-ref-cycle",
@@ -207,7 +211,7 @@ impl SchemaFaultKind {
             Self::RegexTooBig { .. } => "schema-regex-too-big",
             Self::RegexInvalid { .. } => "schema-regex-invalid",
             Self::RegexNotStandard { .. } => "schema-regex-not-standard",
-            Self::UnknownFormat { .. } => "schema-unknown-format",
+            Self::MisspeltFormat { .. } | Self::UnknownFormat { .. } => "schema-unknown-format",
             Self::Unsatisfiable { .. } => "schema-unsatisfiable",
             Self::Uncompilable { .. } => "schema-uncompilable",
         }
@@ -215,103 +219,47 @@ impl SchemaFaultKind {
 
     /// Whether the schema can be used all the same.
     pub fn is_warning(&self) -> bool {
-        matches!(self, Self::UnknownKeyword { .. } | Self::VoidKeyword { .. } | Self::RegexNotStandard { .. })
+        matches!(
+            self,
+            Self::UnknownKeyword { .. }
+                | Self::VoidKeyword { .. }
+                | Self::RegexNotStandard { .. }
+                | Self::UnknownFormat { .. }
+        )
     }
 
-    /// What to do about it.
-    pub fn help(&self) -> Cow<'static, str> {
+    /// The sentences about references.
+    fn fmt_reference(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownType { suggestion: Some(word), .. } | Self::UnknownKeyword { suggestion: word, .. } => {
-                format!("did you mean `{word}`?").into()
+            Self::RefUnreadable { target, why } => write!(f, "`{target}` cannot be read: {why}"),
+            Self::RefOutside { target } => write!(f, "`{target}` leaves the directory of relay.toml"),
+            Self::RefRemote { target } => write!(f, "`{target}` is not one of the schema files"),
+            Self::RefOtherId { target, file, id } => {
+                write!(f, "`{target}` would be the file `{file}`, which has the `$id` `{id}`")
             }
-            Self::VoidKeyword { why, .. } => why.help(),
-            known => known.advice().into(),
-        }
-    }
-
-    fn advice(&self) -> &'static str {
-        match self {
-            Self::Unreadable { .. } => {
-                "check the path, which is relative to the directory of relay.toml, and who may read the file"
+            Self::RefNowhere { target, file, part: None, .. } => write!(f, "`{target}` names nothing in `{file}`"),
+            Self::RefNowhere { target, file, part: Some(id), .. } if target.starts_with('#') => {
+                write!(
+                    f,
+                    "`{target}` names nothing in the schema of `{file}` with the `$id` `{id}`, within which it stands"
+                )
             }
-            Self::TooLarge { .. } => "split it, or raise `limits.schema_size`",
-            Self::Syntax { .. } => "a schema file is one JSON text in UTF-8",
-            Self::DuplicateKey { .. } => "keep one of them",
-            Self::TooDeep { .. } => "move inner schemas to `$defs`, or raise `limits.json_depth`",
-            Self::UnknownDialect { .. } => "leave `$schema` out for 2020-12, or name draft 4, 6, 7, 2019-09 or 2020-12",
-            Self::NotASchema { help, .. } => help.unwrap_or("see the keyword in JSON Schema's specification"),
-            Self::UnknownType { .. } => {
-                "write `array`, `boolean`, `integer`, `null`, `number`, `object` or `string`, or a list of them"
+            Self::RefNowhere { target, file, part: Some(id), .. } => {
+                write!(f, "`{target}` names nothing in the schema of `{file}` with the `$id` `{id}`")
             }
-            Self::UnknownKeyword { .. } | Self::VoidKeyword { .. } => "correct its spelling",
-            Self::InvalidUri { .. } => "write a URI reference (RFC 3986)",
-            Self::DuplicateId { .. } => "give each file an `$id` of its own, or none",
-            Self::NamedTwice { .. } => "give each a name of its own: a reference may lead to one only",
-            Self::RefUnreadable { .. } => {
-                "check the path, which is relative to the file with the reference, and who may read it"
+            Self::RefNotASchema { target, file } => write!(f, "`{target}` is in `{file}` but is not a schema"),
+            Self::RefCycle { through } => {
+                let (shown, more) = through.split_at(through.len().min(MAX_THROUGH));
+                write!(f, "the reference leads back to itself, through `{}`", shown.join("`, `"))?;
+                if more.is_empty() { Ok(()) } else { write!(f, " and {} more", more.len()) }
             }
-            Self::RefOutside { .. } => "move the file below the directory of relay.toml",
-            Self::RefRemote { .. } => "nothing is fetched: keep a copy beside this file and refer to it by its path",
-            Self::RefNowhere { .. } | Self::RefNotASchema { .. } => "check the part after `#`",
-            Self::RefCycle { .. } => "remove one of the references: validating a value would never end",
-            Self::Exponential { .. } => {
-                "do not use one definition in several branches: write `enum` or nested properties"
-            }
-            Self::RegexLookAround { .. } | Self::RegexBackReference { .. } => {
-                "patterns run in linear time: rewrite it as several patterns under `allOf` or `not`"
-            }
-            Self::RegexTooBig { .. } => "use smaller repetitions with `maxLength`, or raise `limits.regex_size`",
-            Self::RegexInvalid { pattern } => {
-                advice_on(pattern, &UNTAKEN).unwrap_or("patterns are ECMA-262 regular expressions")
-            }
-            Self::RegexNotStandard { pattern } => advice_on(pattern, &FOREIGN)
-                .unwrap_or("write it as an ECMA-262 regular expression (its flag is `u`), as JSON Schema has them"),
-            Self::UnknownFormat { .. } => {
-                "correct its spelling, say it with `pattern`, or name a newer dialect in `$schema`"
-            }
-            Self::Unsatisfiable { .. } => "every publish would be refused: remove one of the contradictory keywords",
-            Self::Uncompilable { .. } => "see the keyword in JSON Schema's specification",
+            _ => Ok(()),
         }
     }
 }
 
 /// So many references of a cycle are named.
 const MAX_THROUGH: usize = 8;
-
-/// What ECMA-262 has and the engine does not take, with what to write instead.
-const UNTAKEN: [(&str, &str); 6] = [
-    ("[^]", r"`[^]` is not taken: write `[\s\S]` for any character"),
-    ("[]", r"`[]` is not taken: write `[^\s\S]` for no character"),
-    (r"[\b]", r"`[\b]` is not taken: write `\x08` for a backspace"),
-    (r"\0", r"`\0` is not taken: write `\x00`"),
-    (r"\ud", r"surrogates are not taken: write the character itself, or `\u{1F600}`"),
-    (r"\uD", r"surrogates are not taken: write the character itself, or `\u{1F600}`"),
-];
-
-/// What the engine takes and ECMA-262 has not, with what to write instead.
-const FOREIGN: [(&str, &str); 16] = [
-    ("(?i", "patterns have no flags: write `[aA]` for a letter of either case"),
-    ("(?s", r"patterns have no flags: write `[\s\S]` for any character"),
-    ("(?m", "patterns have no flags: leave them out"),
-    ("(?x", "patterns have no flags: leave them out, and the white space"),
-    ("(?U", "patterns have no flags: leave them out"),
-    ("(?P<", "write `(?<name>…)`"),
-    (r"\A", "write `^` for the beginning"),
-    (r"\z", "write `$` for the end"),
-    ("[[:", "write the characters themselves, such as `[A-Za-z]`"),
-    (r"\x{", r"write `\x41` or `\u{41}`"),
-    (r"\U", r"write `\u0041` or `\u{41}`"),
-    ("++", ONE_QUANTIFIER),
-    ("**", ONE_QUANTIFIER),
-    ("}{", ONE_QUANTIFIER),
-    (r"\p", r"write it in braces: `\p{L}`"),
-    (r"\P", r"write it in braces: `\P{L}`"),
-];
-const ONE_QUANTIFIER: &str = "write one of `?`, `*`, `+` and `{2,9}`, and a group around what another is to repeat";
-
-fn advice_on(pattern: &str, known: &[(&str, &'static str)]) -> Option<&'static str> {
-    known.iter().find(|(text, _)| pattern.contains(text)).map(|(_, help)| *help)
-}
 
 impl fmt::Display for SchemaFaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -329,23 +277,21 @@ impl fmt::Display for SchemaFaultKind {
             Self::UnknownType { name, .. } => write!(f, "`{name}` is not a type of JSON Schema (`type`)"),
             Self::UnknownKeyword { keyword, .. } => write!(f, "the keyword `{keyword}` is unknown and has no effect"),
             Self::VoidKeyword { keyword, why } => write!(f, "the keyword `{keyword}` {why}"),
-            Self::InvalidUri { keyword, uri } => write!(f, "`{keyword}` is not a URI reference: `{uri}`"),
+            Self::InvalidUri { keyword, uri, .. } => write!(f, "`{keyword}` is not a URI reference: `{uri}`"),
             Self::DuplicateId { uri, files: [one, other] } => {
                 write!(f, "both `{one}` and `{other}` have the `$id` `{uri}`")
             }
+            Self::BuiltInId { uri, file } => write!(f, "it is built in, and `{file}` has the `$id` `{uri}`, too"),
             Self::NamedTwice { keyword, name } => {
                 write!(f, "another schema of this file has the `{keyword}` `{name}`, too")
             }
-            Self::RefUnreadable { target, why } => write!(f, "`{target}` cannot be read: {why}"),
-            Self::RefOutside { target } => write!(f, "`{target}` leaves the directory of relay.toml"),
-            Self::RefRemote { target } => write!(f, "`{target}` is not one of the schema files"),
-            Self::RefNowhere { target, file } => write!(f, "`{target}` names nothing in `{file}`"),
-            Self::RefNotASchema { target, file } => write!(f, "`{target}` is in `{file}` but is not a schema"),
-            Self::RefCycle { through } => {
-                let (shown, more) = through.split_at(through.len().min(MAX_THROUGH));
-                write!(f, "the reference leads back to itself, through `{}`", shown.join("`, `"))?;
-                if more.is_empty() { Ok(()) } else { write!(f, " and {} more", more.len()) }
-            }
+            Self::RefUnreadable { .. }
+            | Self::RefOutside { .. }
+            | Self::RefRemote { .. }
+            | Self::RefOtherId { .. }
+            | Self::RefNowhere { .. }
+            | Self::RefNotASchema { .. }
+            | Self::RefCycle { .. } => self.fmt_reference(f),
             Self::Exponential { steps, limit } if *steps == u64::MAX => {
                 write!(f, "validating one value would never end; {limit} steps are allowed")
             }
@@ -365,7 +311,8 @@ impl fmt::Display for SchemaFaultKind {
             Self::RegexNotStandard { pattern } => {
                 write!(f, "`{pattern}` is no ECMA-262 regular expression: other tools refuse it or take it otherwise")
             }
-            Self::UnknownFormat { format } => write!(f, "the format `{format}` is not known in this dialect"),
+            Self::MisspeltFormat { format, .. } => write!(f, "the format `{format}` is not known"),
+            Self::UnknownFormat { format, .. } => write!(f, "the format `{format}` is not known and not judged"),
             Self::Unsatisfiable { why } => write!(f, "no value can match this schema: {why}"),
             Self::Uncompilable { detail } => f.write_str(detail),
         }

@@ -12,9 +12,11 @@ use sha2::{Digest, Sha256};
 
 use crate::schema::canon::Flat;
 use crate::schema::compile::library::{Library, Node};
+use crate::schema::compile::link::Linked;
 use crate::schema::compile::used::{DEFINITIONS, Used};
 use crate::schema::compile::{dialect, rules};
 use crate::schema::json::escape;
+use crate::schema::judge::FORMATS;
 
 /// What a fragment cannot hold as it is (RFC 3986, section 3.5).
 pub(super) const FRAGMENT: &AsciiSet = &CONTROLS
@@ -45,13 +47,13 @@ const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 const ANNOTATIONS: [&str; 8] =
     ["title", "description", "$comment", "default", "examples", "deprecated", "readOnly", "writeOnly"];
 
-/// The document that says by itself what the first of `reached` says with the others.
+/// The document that says by itself what the first of the documents says with the others.
 ///
 /// # Errors
 /// Why there is none.
-pub(super) fn flatten(library: &Library<'_>, reached: &[usize]) -> Result<Flat, String> {
-    let Some(root) = reached.first().map(|id| &library.documents[*id]) else { return Ok(Flat::any()) };
-    let used = Used::of(library, reached);
+pub(super) fn flatten(library: &Library<'_>, linked: &Linked) -> Result<Flat, String> {
+    let (reached, used) = (&linked.documents, Used::of(library, linked));
+    let root = &library.documents[reached[0]];
     if used.nodes().any(|node| library.nodes[node].draft != root.draft) {
         return Err("its parts are written in different dialects".to_owned());
     }
@@ -66,11 +68,11 @@ pub(super) fn flatten(library: &Library<'_>, reached: &[usize]) -> Result<Flat, 
     if let Some(place) = used.nodes().find_map(|node| judged_otherwise(library, node)) {
         return Err(format!("a reference leads into what is judged as it stands, at `{place}`"));
     }
-    let documents = numbered(library, &used, reached[0]);
+    let documents = numbered(library, linked, &used);
     let by_path = documents.iter().map(|id| (*id, library.documents[*id].path.to_string())).collect();
     let by_number = documents.iter().enumerate().map(|(number, id)| (*id, number.to_string())).collect();
     let keyword = dialect::definitions(root.draft);
-    let called = Bundle { library, used: &used, keyword, names: by_path };
+    let called = Bundle { library, linked, used: &used, keyword, names: by_path };
     let counted = Bundle { names: by_number, ..called.clone() };
     let sames = [digest(counted.of(&documents, false)?), digest(counted.of(&documents, true)?)];
     let place = format!("/{keyword}/{}", escape(&root.path));
@@ -131,14 +133,14 @@ fn has_words(value: &Value) -> bool {
 
 /// The documents that are used, in an order that neither their names decide nor the order in which members stand, nor
 /// what is not used: as references lead to them from the root, those of a document by their places.
-fn numbered(library: &Library<'_>, used: &Used, root: usize) -> Vec<usize> {
-    let mut documents = vec![root];
+fn numbered(library: &Library<'_>, linked: &Linked, used: &Used) -> Vec<usize> {
+    let mut documents = vec![linked.documents[0]];
     let mut next = 0;
     while let Some(document) = documents.get(next) {
-        let references = library.documents[*document].references.iter().map(|id| &library.references[*id]);
-        let mut references: Vec<_> = references.filter(|reference| used.has(reference.from)).collect();
-        references.sort_by_key(|reference| (&library.nodes[reference.from].pointer, reference.keyword));
-        for target in references.into_iter().filter_map(|reference| reference.target) {
+        let references = library.documents[*document].references.iter().map(|id| (*id, &library.references[*id]));
+        let mut references: Vec<_> = references.filter(|(_, reference)| used.has(reference.from)).collect();
+        references.sort_by_key(|(_, reference)| (&library.nodes[reference.from].pointer, reference.keyword));
+        for target in references.into_iter().filter_map(|(id, _)| linked.target(library, id)) {
             let document = library.nodes[target].document;
             if !documents.contains(&document) {
                 documents.push(document);
@@ -170,7 +172,9 @@ fn take_out_annotations(library: &Library<'_>, used: &Used, id: usize, file: &mu
     let nodes = library.documents[id].nodes.iter().filter(|node| used.has(**node));
     for node in nodes.filter(|node| readings(library, **node).is_empty()).map(|node| &library.nodes[*node]) {
         let Some(Value::Object(schema)) = file.pointer_mut(&node.pointer) else { continue };
-        for keyword in ANNOTATIONS {
+        let is_judged = |format: &Value| format.as_str().is_none_or(|format| FORMATS.contains(&format));
+        let format = schema.get("format").filter(|format| !is_judged(format)).map(|_| "format");
+        for keyword in ANNOTATIONS.into_iter().chain(format) {
             if !used.leads_to(id, &format!("{}/{keyword}", node.pointer)) {
                 schema.shift_remove(keyword);
             }
@@ -182,6 +186,7 @@ fn take_out_annotations(library: &Library<'_>, used: &Used, id: usize, file: &mu
 #[derive(Clone)]
 struct Bundle<'a> {
     library: &'a Library<'a>,
+    linked: &'a Linked,
     used: &'a Used,
     /// Under which the files stand.
     keyword: &'static str,
@@ -214,7 +219,7 @@ impl Bundle<'_> {
 
     /// What is used of a file, without names of its own, with local references.
     fn localized(&self, id: usize, judged: bool) -> Result<Value, String> {
-        let Self { library, used, .. } = self;
+        let Self { library, linked, used, .. } = self;
         let document = &library.documents[id];
         let mut file = used.part(id, document);
         take_out(&NAMES, library, used, id, &mut file);
@@ -224,14 +229,16 @@ impl Bundle<'_> {
         if judged {
             take_out_annotations(library, used, id, &mut file);
         }
-        let references = document.references.iter().map(|id| &library.references[*id]);
-        for reference in references.filter(|reference| used.has(reference.from)) {
+        let references = document.references.iter().map(|id| (*id, &library.references[*id]));
+        for (id, reference) in references.filter(|(_, reference)| used.has(reference.from)) {
             let from = &library.nodes[reference.from].pointer;
             let Some(Value::Object(schema)) = file.pointer_mut(from) else { continue };
-            let Some(target) = reference.target.map(|target| &library.nodes[target]) else {
+            let Some(target) = linked.target(library, id).map(|target| &library.nodes[target]) else {
                 return Err(format!("it refers to `{}`", reference.text));
             };
-            if reference.keyword != "$ref" && (schema.contains_key("$ref") || binds_late(library, &reference.text)) {
+            if reference.keyword != "$ref"
+                && (schema.contains_key("$ref") || binds_late(library, linked, &reference.text))
+            {
                 return Err(format!("`{}` is bound late", reference.keyword));
             }
             schema.shift_remove(reference.keyword);
@@ -242,7 +249,8 @@ impl Bundle<'_> {
 }
 
 /// Whether what the reference names depends on the way that led to it.
-fn binds_late(library: &Library<'_>, text: &str) -> bool {
+fn binds_late(library: &Library<'_>, linked: &Linked, text: &str) -> bool {
     let name = text.rsplit('#').next().unwrap_or_default();
-    name.is_empty() || library.dynamic.get(name).is_some_and(|count| *count > 1)
+    let names = linked.documents.iter().flat_map(|id| &library.documents[*id].dynamic);
+    name.is_empty() || names.filter(|given| *given == name).count() > 1
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use jsonschema::{Draft, Uri, uri};
@@ -14,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::schema::compile::fault::{SchemaFault, SchemaFaultKind};
 use crate::schema::compile::flatten::FRAGMENT;
+use crate::schema::compile::link::Region;
 use crate::schema::compile::pattern::RegexChecker;
 use crate::schema::compile::{SchemaLimits, Texts, dialect};
 use crate::schema::json::{self, Fault};
@@ -32,8 +34,16 @@ pub(super) struct Document {
     pub draft: Draft,
     /// Where it stands.
     pub base: Uri<String>,
-    /// Other URIs under which references name it.
-    pub aliases: Vec<String>,
+    /// What the walk from its root has found; the root itself comes first.
+    pub walked: Range<usize>,
+    /// Its schemas that have a URI, by it.
+    pub resources: HashMap<String, usize>,
+    /// Its schemas that have a name within a URI.
+    pub anchors: HashMap<(String, String), usize>,
+    /// The names that `$dynamicRef` may bind late, each as often as it is given.
+    pub dynamic: Vec<String>,
+    /// Formats that nobody judges, each told once.
+    pub unjudged: HashSet<String>,
     /// Whether something is wrong with it or with a reference in it.
     pub faulty: bool,
     /// Whether there is something in it to warn of.
@@ -50,6 +60,13 @@ pub(super) struct Document {
     pub references: Vec<usize>,
 }
 
+impl Document {
+    /// The schema that it is as a whole.
+    pub(super) fn root(&self) -> usize {
+        self.walked.start
+    }
+}
+
 /// A schema in a document.
 pub(super) struct Node {
     pub document: usize,
@@ -57,11 +74,17 @@ pub(super) struct Node {
     pub draft: Draft,
     /// The base URI that holds inside.
     pub base: Arc<Uri<String>>,
-    /// Nodes that judge the same value as this one, not through a reference.
+    /// Whether it sets that base.
+    pub is_resource: bool,
+    /// Nodes that stand in it by a keyword.
+    pub below: Vec<usize>,
+    /// Those of them that judge the same value.
     pub same: Vec<usize>,
     /// Schemas that lead to it by a keyword. In any other that it stands in it may be a value, an annotation, or a map of
     /// schemas as well.
     pub above: Vec<usize>,
+    /// What it refers to.
+    pub references: Vec<usize>,
 }
 
 /// A keyword that refers to a node.
@@ -69,8 +92,23 @@ pub(super) struct Reference {
     pub from: usize,
     pub keyword: &'static str,
     pub text: String,
-    /// Found by `link`.
-    pub target: Option<usize>,
+    /// Where it leads, as far as the files themselves tell; `None` until that was looked for.
+    pub way: Option<Way>,
+    /// Whether a fault of it is told that only some roots have.
+    pub told: bool,
+}
+
+/// Where a reference leads.
+#[derive(Clone)]
+pub(super) enum Way {
+    /// To a node. `alias` is the URI that stands for the node's document, where that has another.
+    To { node: usize, alias: Option<Arc<str>> },
+    /// To what the compiler has built in under this URI.
+    BuiltIn(Arc<str>),
+    /// To whatever has this URI among the documents that a root reaches; else that is wrong.
+    Named { uri: Arc<str>, fragment: Arc<str>, otherwise: Box<SchemaFaultKind> },
+    /// Nowhere, and the fault is noted.
+    Broken,
 }
 
 /// See the module.
@@ -81,17 +119,19 @@ pub(super) struct Library<'a> {
     pub patterns: &'a RegexChecker,
     good: &'a HashSet<[u8; 32]>,
     pub documents: Vec<Document>,
-    /// `None`: it was tried, and is wrong.
-    pub by_path: HashMap<Arc<str>, Option<usize>>,
+    /// What came of each path that was tried.
+    by_path: HashMap<Arc<str>, Result<Option<usize>, String>>,
+    /// Each text is one value, so that the compiler takes two copies of a schema for one.
+    values: HashMap<[u8; 32], Arc<Value>>,
     pub nodes: Vec<Node>,
     pub by_place: HashMap<(usize, String), usize>,
     pub references: Vec<Reference>,
-    /// Nodes that have a URI, by it.
-    pub resources: HashMap<String, Vec<usize>>,
-    /// Nodes that have a name within a URI.
-    pub anchors: HashMap<(String, String), Vec<usize>>,
-    /// Names that `$dynamicRef` may bind late.
-    pub dynamic: HashMap<String, usize>,
+    /// How many of them were looked for.
+    pub settled: usize,
+    /// By the node from which each is gone through.
+    pub regions: HashMap<usize, Rc<Region>>,
+    /// Schemas whose `$id` is told to be another's.
+    pub told_ids: HashSet<usize>,
     pub faults: Vec<SchemaFault>,
 }
 
@@ -109,47 +149,46 @@ impl<'a> Library<'a> {
             good,
             documents: Vec::new(),
             by_path: HashMap::new(),
+            values: HashMap::new(),
             nodes: Vec::new(),
             by_place: HashMap::new(),
             references: Vec::new(),
-            resources: HashMap::new(),
-            anchors: HashMap::new(),
-            dynamic: HashMap::new(),
+            settled: 0,
+            regions: HashMap::new(),
+            told_ids: HashSet::new(),
             faults: Vec::new(),
         }
     }
 
-    /// The document of a path, loaded when it was not yet: `Ok(None)` when it is there but wrong, which is then among
-    /// the faults.
+    /// The document of a path, loaded and walked when it was not yet: `Ok(None)` when it is there but wrong, which is
+    /// then among the faults.
     ///
     /// # Errors
     /// Why it cannot be read.
     pub(super) fn load(&mut self, path: &str) -> Result<Option<usize>, String> {
         if let Some(known) = self.by_path.get(path) {
-            return Ok(*known);
+            return known.clone();
         }
-        let text = self.files.read(path)?;
         let path: Arc<str> = path.into();
-        let loaded = match self.read(&path, text) {
+        let loaded = self.files.read(&path).map(|text| match self.read(&path, text) {
             Ok(document) => {
                 self.documents.push(document);
-                Some(self.documents.len() - 1)
+                let document = self.documents.len() - 1;
+                self.survey(document);
+                Some(document)
             }
             Err(fault) => {
-                self.faults.push(fault);
+                self.faults.push(*fault);
                 None
             }
-        };
-        self.by_path.insert(path, loaded);
-        Ok(loaded)
+        });
+        self.by_path.insert(path, loaded.clone());
+        loaded
     }
 
-    fn read(&self, path: &Arc<str>, text: Arc<str>) -> Result<Document, SchemaFault> {
-        let fault = |bytes: Range<usize>, pointer: &str, kind| SchemaFault {
-            file: path.clone(),
-            bytes,
-            pointer: pointer.to_owned(),
-            kind,
+    fn read(&mut self, path: &Arc<str>, text: Arc<str>) -> Result<Document, Box<SchemaFault>> {
+        let fault = |bytes: Range<usize>, pointer: &str, kind| {
+            Box::new(SchemaFault { file: path.clone(), bytes, pointer: pointer.to_owned(), kind })
         };
         if text.len() > self.limits.schema_size {
             let kind = SchemaFaultKind::TooLarge { bytes: text.len(), limit: self.limits.schema_size };
@@ -181,16 +220,20 @@ impl<'a> Library<'a> {
             let why = format!("`{path}` cannot be written as a URI");
             fault(0..0, "", SchemaFaultKind::Unreadable { why })
         })?;
-        let value = Arc::new(value);
         let limit = self.limits.regex_size.to_le_bytes();
         let fingerprint = Sha256::new().chain_update(limit).chain_update(&*text).finalize().into();
+        let value = self.values.entry(fingerprint).or_insert_with(|| Arc::new(value)).clone();
         Ok(Document {
             path: path.clone(),
             text,
             value,
             draft,
             base,
-            aliases: Vec::new(),
+            walked: 0..0,
+            resources: HashMap::new(),
+            anchors: HashMap::new(),
+            dynamic: Vec::new(),
+            unjudged: HashSet::new(),
             faulty: false,
             suspicious: false,
             noted: Vec::new(),
@@ -204,6 +247,12 @@ impl<'a> Library<'a> {
     /// The document of a node, and where in it the node stands.
     pub(super) fn place(&self, node: usize) -> (usize, String) {
         (self.nodes[node].document, self.nodes[node].pointer.clone())
+    }
+
+    /// What a node is.
+    pub(super) fn value(&self, node: usize) -> Option<&Value> {
+        let Node { document, pointer, .. } = &self.nodes[node];
+        self.documents[*document].value.pointer(pointer)
     }
 
     /// Notes a fault at a value of a document.

@@ -1,182 +1,211 @@
-//! Following references: each becomes an edge to a node, and what it needs is loaded on the way.
+//! What one root comes to, by its own references and those of what they lead to: which files, which URI stands for which
+//! schema of them, and so where the references lead that only name a URI.
+//!
+//! Nothing of it depends on other roots: their files may have the same `$id`s.
 
-use jsonschema::uri;
-use percent_encoding::percent_decode_str;
-use serde_json::Value;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
 
-use crate::path::below;
-use crate::schema::compile::dialect;
+use jsonschema::Draft;
+
 use crate::schema::compile::fault::SchemaFaultKind;
-use crate::schema::compile::library::{Library, Node, path_of};
+use crate::schema::compile::library::{Library, Way};
 
-impl Library<'_> {
-    /// Resolves every reference of the library, those of documents that are loaded for one included.
-    pub(super) fn link(&mut self) {
-        let mut waiting: Vec<usize> = Vec::new();
-        let mut next = 0;
-        loop {
-            while next < self.references.len() {
-                if !self.resolve(next, false) {
-                    waiting.push(next);
-                }
-                next += 1;
-            }
-            // A URI that is no path may be the `$id` of a file that was loaded since, or stand for a file beside this one.
-            waiting.retain(|reference| !self.resolve(*reference, true));
-            if next == self.references.len() {
-                break;
-            }
-        }
-        for reference in waiting {
-            let target = self.references[reference].text.clone();
-            self.fault_of(reference, SchemaFaultKind::RefRemote { target });
+/// See the module.
+#[derive(Default)]
+pub(super) struct Linked {
+    /// The documents, the root's first.
+    pub documents: Vec<usize>,
+    /// The URIs that stand for a document and are neither its path nor its `$id`.
+    aliases: Vec<(usize, Arc<str>)>,
+    /// Where the references lead that only name a URI.
+    pub named: HashMap<usize, usize>,
+    /// What is gone through: the root, and of the others what references lead to.
+    entries: Vec<usize>,
+    entered: HashSet<usize>,
+    /// The schemas that have a URI, by it.
+    pub uris: HashMap<Arc<str>, usize>,
+}
+
+/// What a schema and all that stands below it have and lead to.
+#[derive(Default)]
+pub(super) struct Region {
+    /// Schemas that have a URI.
+    resources: Vec<(Arc<str>, usize)>,
+    /// References to other regions, or by a URI that only they have.
+    leads: Vec<usize>,
+    /// References to what is built in, and those that only name a URI.
+    open: Vec<usize>,
+}
+
+impl Linked {
+    /// Where a reference leads; `None` where it is none of these documents.
+    pub(super) fn target(&self, library: &Library<'_>, reference: usize) -> Option<usize> {
+        match library.references[reference].way {
+            Some(Way::To { node, .. }) => Some(node),
+            Some(Way::Named { .. }) => self.named.get(&reference).copied(),
+            _ => None,
         }
     }
 
-    /// Whether nothing more is to be done for a reference: it has a target, needs none, or its fault is noted.
-    fn resolve(&mut self, reference: usize, beside: bool) -> bool {
-        let (from, text) = (self.references[reference].from, self.references[reference].text.clone());
-        let Ok(absolute) = uri::resolve_against(&self.nodes[from].base.borrow(), &text) else {
-            let keyword = self.references[reference].keyword;
-            self.fault_of(reference, SchemaFaultKind::InvalidUri { keyword, uri: text });
-            return true;
-        };
-        let (place, fragment) = absolute.as_str().split_once('#').unwrap_or((absolute.as_str(), ""));
-        let resource = match self.node_of(reference, place, beside) {
-            Step::Found(node) => node,
-            Step::Done => return true,
-            Step::Wait => return false,
-        };
-        let file = self.documents[self.nodes[resource].document].path.clone();
-        match self.named(resource, fragment) {
-            Named::Schema(target) => self.references[reference].target = Some(target),
-            Named::Other => self.fault_of(reference, SchemaFaultKind::RefNotASchema { target: text, file }),
-            Named::Nothing => self.fault_of(reference, SchemaFaultKind::RefNowhere { target: text, file }),
+    /// The URIs that stand for a document and are neither its path nor its `$id`.
+    pub(super) fn aliases(&self, document: usize) -> impl Iterator<Item = &str> {
+        self.aliases.iter().filter(move |(aliased, _)| *aliased == document).map(|(_, alias)| &**alias)
+    }
+
+    /// Whether nothing is wrong with the documents.
+    pub(super) fn is_good(&self, library: &Library<'_>) -> bool {
+        self.documents.iter().all(|document| !library.documents[*document].faulty)
+    }
+
+    fn enter(&mut self, library: &Library<'_>, node: usize) {
+        let document = library.nodes[node].document;
+        let root = library.documents[document].root();
+        if self.entered.insert(root) {
+            self.documents.push(document);
+            self.entries.push(root);
+        }
+        let entry = library.entry(node);
+        if self.entered.insert(entry) {
+            self.entries.push(entry);
+        }
+    }
+}
+
+impl Library<'_> {
+    /// Follows all references from a document.
+    pub(super) fn link(&mut self, root: usize) -> Linked {
+        let mut linked = Linked::default();
+        linked.enter(self, self.documents[root].root());
+        let (mut next, mut built_in, mut waiting) = (0, Vec::new(), Vec::new());
+        while next < linked.entries.len() {
+            while let Some(entry) = linked.entries.get(next) {
+                let region = self.region(*entry);
+                for (uri, node) in &region.resources {
+                    self.claim(&mut linked, uri, *node, None);
+                }
+                for lead in &region.leads {
+                    let Some(Way::To { node, alias }) = self.references[*lead].way.clone() else { continue };
+                    linked.enter(self, node);
+                    if let Some(alias) = alias {
+                        let document = self.nodes[node].document;
+                        self.claim(&mut linked, &alias, self.documents[document].root(), Some(*lead));
+                    }
+                }
+                for reference in &region.open {
+                    match &self.references[*reference].way {
+                        Some(Way::BuiltIn(uri)) => built_in.push((*reference, uri.clone())),
+                        _ => waiting.push(*reference),
+                    }
+                }
+                next += 1;
+            }
+            waiting.retain(|reference| !self.find(&mut linked, *reference));
+        }
+        for reference in waiting {
+            if let Some(Way::Named { otherwise, .. }) = &self.references[reference].way {
+                let kind = (**otherwise).clone();
+                self.tell(reference, kind);
+            }
+        }
+        for (reference, uri) in built_in {
+            if let Some(node) = linked.uris.get(&uri) {
+                let file = self.documents[self.nodes[*node].document].path.clone();
+                self.tell(reference, SchemaFaultKind::BuiltInId { uri: uri.as_ref().to_owned(), file });
+            }
+        }
+        linked
+    }
+
+    /// Whether a URI stands for something by now; where it does the reference has its target, or its fault is told.
+    fn find(&mut self, linked: &mut Linked, reference: usize) -> bool {
+        let Some(Way::Named { uri, fragment, .. }) = self.references[reference].way.clone() else { return true };
+        let Some(resource) = linked.uris.get(&uri) else { return false };
+        match self.named(reference, *resource, &fragment) {
+            Ok(node) => {
+                linked.named.insert(reference, node);
+                linked.enter(self, node);
+            }
+            Err(kind) => self.tell(reference, kind),
         }
         true
     }
 
-    /// The node that a URI without fragment names.
-    fn node_of(&mut self, reference: usize, place: &str, beside: bool) -> Step {
-        let from = self.references[reference].from;
-        if let Some(known) = self.resources.get(place) {
-            let own = known.iter().find(|node| self.nodes[**node].document == self.nodes[from].document);
-            return match (own, known.as_slice()) {
-                (Some(node), _) | (None, [node]) => Step::Found(*node),
-                (None, [.., one, other]) => {
-                    let path = |node: &usize| self.documents[self.nodes[*node].document].path.clone();
-                    let kind = SchemaFaultKind::DuplicateId { uri: place.to_owned(), files: [path(one), path(other)] };
-                    self.fault_of(reference, kind);
-                    Step::Done
-                }
-                (None, []) => Step::Wait,
-            };
-        }
-        if dialect::is_built_in(place, self.nodes[from].draft) {
-            return Step::Done;
-        }
-        let text = self.references[reference].text.clone();
-        let path = match path_of(place) {
-            Some(path) if leaves(&self.documents[self.nodes[from].document].path, &text, &path) => {
-                self.fault_of(reference, SchemaFaultKind::RefOutside { target: text });
-                return Step::Done;
+    /// Notes that a URI stands for a schema, by its `$id` or by the reference that led to its file. Where it stands for another
+    /// one already, the compiler would take either for the other.
+    fn claim(&mut self, linked: &mut Linked, uri: &Arc<str>, node: usize, by: Option<usize>) {
+        let Some(first) = linked.uris.get(uri).copied() else {
+            linked.uris.insert(uri.clone(), node);
+            if by.is_some() {
+                linked.aliases.push((self.nodes[node].document, uri.clone()));
             }
-            Some(path) => path,
-            None if beside && !has_scheme(&text) => {
-                match sibling(&self.documents[self.nodes[from].document].path, &text) {
-                    Some(path) if self.by_path.contains_key(path.as_str()) || self.files.read(&path).is_ok() => path,
-                    _ => return Step::Wait,
-                }
-            }
-            None => return Step::Wait,
+            return;
         };
-        match self.load(&path) {
-            Err(why) => {
-                self.fault_of(reference, SchemaFaultKind::RefUnreadable { target: text, why });
-                Step::Done
+        // Two of one file are told where they are found.
+        let is_one_file = self.nodes[first].document == self.nodes[node].document;
+        if is_one_file || self.value(first) == self.value(node) {
+            return;
+        }
+        let files = [first, node].map(|node| self.documents[self.nodes[node].document].path.clone());
+        let kind = SchemaFaultKind::DuplicateId { uri: uri.as_ref().to_owned(), files };
+        match by {
+            Some(reference) => self.tell(reference, kind),
+            None if self.told_ids.insert(node) => {
+                let keyword = if self.nodes[node].draft == Draft::Draft4 { "id" } else { "$id" };
+                self.fault_below(node, keyword, kind);
             }
-            Ok(None) => {
-                let document = self.nodes[from].document;
-                self.documents[document].faulty = true;
-                Step::Done
+            None => {}
+        }
+    }
+
+    /// Notes a fault that some roots have and others have not, once.
+    fn tell(&mut self, reference: usize, kind: SchemaFaultKind) {
+        if !std::mem::replace(&mut self.references[reference].told, true) {
+            self.fault_of(reference, kind);
+        }
+    }
+
+    /// From where the region is gone through that a node is in: a document's root, or the node itself where the root does not
+    /// lead to it by keywords.
+    fn entry(&self, node: usize) -> usize {
+        let document = &self.documents[self.nodes[node].document];
+        if document.walked.contains(&node) { document.root() } else { node }
+    }
+
+    fn region(&mut self, entry: usize) -> Rc<Region> {
+        self.settle();
+        if let Some(known) = self.regions.get(&entry) {
+            return known.clone();
+        }
+        let mut region = Region::default();
+        let mut led: HashSet<(usize, Option<Arc<str>>)> = HashSet::new();
+        let document = &self.documents[self.nodes[entry].document];
+        if document.root() == entry {
+            region.resources.push((document.base.as_str().into(), entry));
+        }
+        let mut waiting = vec![entry];
+        while let Some(id) = waiting.pop() {
+            let node = &self.nodes[id];
+            if node.is_resource {
+                region.resources.push((node.base.as_str().into(), id));
             }
-            Ok(Some(document)) => {
-                let root = self.survey(document);
-                let names = self.resources.entry(place.to_owned()).or_default();
-                if !names.contains(&root) {
-                    names.push(root);
-                    self.documents[document].aliases.push(place.to_owned());
+            for reference in &node.references {
+                match &self.references[*reference].way {
+                    Some(Way::To { node, alias }) => {
+                        let target = self.entry(*node);
+                        if (target != entry || alias.is_some()) && led.insert((target, alias.clone())) {
+                            region.leads.push(*reference);
+                        }
+                    }
+                    Some(Way::BuiltIn(_) | Way::Named { .. }) => region.open.push(*reference),
+                    Some(Way::Broken) | None => {}
                 }
-                Step::Found(root)
             }
+            waiting.extend(node.below.iter().rev());
         }
+        let region = Rc::new(region);
+        self.regions.insert(entry, region.clone());
+        region
     }
-
-    /// What a fragment names in a resource.
-    fn named(&mut self, resource: usize, fragment: &str) -> Named {
-        let Ok(fragment) = percent_decode_str(fragment).decode_utf8() else { return Named::Nothing };
-        let Node { document, pointer, base, draft, .. } = &self.nodes[resource];
-        if fragment.is_empty() {
-            return Named::Schema(resource);
-        }
-        if !fragment.starts_with('/') {
-            let anchors = self.anchors.get(&(base.as_str().to_owned(), fragment.into_owned()));
-            return anchors.and_then(|nodes| nodes.first()).map_or(Named::Nothing, |node| Named::Schema(*node));
-        }
-        let (document, pointer) = (*document, format!("{pointer}{fragment}"));
-        let (base, draft) = (base.clone(), *draft);
-        let value = self.documents[document].value.clone();
-        match value.pointer(&pointer) {
-            None => Named::Nothing,
-            Some(schema @ (Value::Object(_) | Value::Bool(_))) => {
-                // Nobody has looked at it yet, unless the walk from the root came by.
-                if !self.by_place.contains_key(&(document, pointer.clone())) {
-                    self.documents[document].known_good = false;
-                }
-                Named::Schema(self.node(document, pointer, schema, &base, draft))
-            }
-            Some(_) => Named::Other,
-        }
-    }
-
-    pub(super) fn fault_of(&mut self, reference: usize, kind: SchemaFaultKind) {
-        let (from, keyword) = (self.references[reference].from, self.references[reference].keyword);
-        self.fault_below(from, keyword, kind);
-    }
-}
-
-enum Step {
-    Found(usize),
-    Done,
-    Wait,
-}
-
-enum Named {
-    Schema(usize),
-    Other,
-    Nothing,
-}
-
-/// Whether a reference climbs above relay.toml's directory. URI resolution stops at the root (RFC 3986, section 5.2.4)
-/// and would hide that.
-fn leaves(from: &str, text: &str, resolved: &str) -> bool {
-    resolved.split('/').any(|segment| segment == "..") || (!has_scheme(text) && sibling(from, text).is_none())
-}
-
-/// The file that a reference without a scheme names from a file's own directory; `None` where that is outside.
-fn sibling(from: &str, text: &str) -> Option<String> {
-    let path = text.split(['#', '?']).next().unwrap_or_default();
-    let path = percent_decode_str(path).decode_utf8().ok()?;
-    if path.is_empty() {
-        return Some(from.to_owned());
-    }
-    let directory = from.rsplit_once('/').map_or("", |(directory, _)| directory);
-    // What begins with a slash begins at relay.toml's directory.
-    if path.starts_with('/') { below("", path.trim_start_matches('/')) } else { below(directory, &path) }
-}
-
-/// Whether a URI reference is absolute (RFC 3986, section 3.1) or names an authority.
-fn has_scheme(text: &str) -> bool {
-    let scheme = text.split(['/', '?', '#']).next().unwrap_or_default();
-    text.starts_with("//") || scheme.contains(':')
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jsonschema::json::SerdeJson;
-use jsonschema::{Draft, PatternCache, Retrieve, ValidationOptions, Validator};
+use jsonschema::{PatternCache, Retrieve, ValidationOptions, Validator};
 use serde_json::{Map, Value, json};
 
 use crate::schema::borrowed::Borrowed;
@@ -11,6 +11,7 @@ use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::library::Library;
 use crate::schema::json::escape;
 use crate::schema::judge;
+use crate::spelling::nearest;
 
 /// Compiles patterns with the linear engine, each text once.
 pub(super) struct RegexChecker {
@@ -32,7 +33,7 @@ impl RegexChecker {
     }
 
     /// Checks `pattern`, `patternProperties` and `format` of one schema object.
-    pub(super) fn check(&self, library: &mut Library<'_>, node: usize, schema: &Map<String, Value>, draft: Draft) {
+    pub(super) fn check(&self, library: &mut Library<'_>, node: usize, schema: &Map<String, Value>) {
         if let Some(Value::String(pattern)) = schema.get("pattern")
             && let Some(kind) = self.fault_of(pattern)
         {
@@ -47,10 +48,13 @@ impl RegexChecker {
             }
         }
         if let Some(Value::String(format)) = schema.get("format")
-            && !jsonschema::options().is_known_format(draft, format)
+            && !judge::FORMATS.contains(&format.as_str())
         {
-            let kind = SchemaFaultKind::UnknownFormat { format: format.clone() };
-            library.fault_below(node, "format", kind);
+            let (kind, document) = (unknown_format(format), library.nodes[node].document);
+            // A generator writes `int64` wherever it has a number.
+            if !kind.is_warning() || library.documents[document].unjudged.insert(format.clone()) {
+                library.fault_below(node, "format", kind);
+            }
         }
     }
 
@@ -80,6 +84,22 @@ impl RegexChecker {
     fn is_too_big(&self, pattern: &str) -> bool {
         let once = without_counts(pattern);
         once != pattern && self.is_standard(pattern) && self.options().build(&json!({ "pattern": once })).is_ok()
+    }
+}
+
+/// Who writes `datetime` expects that it judges; `int64` is an annotation of whoever generates code. Of a short name a letter
+/// more or less makes another word: `url`, `guid`, `uuid4`.
+fn unknown_format(format: &str) -> SchemaFaultKind {
+    let letters = |name: &str| name.to_lowercase().replace(['-', '_', ' '], "");
+    let same = judge::FORMATS.into_iter().find(|known| letters(known) == letters(format)).map(str::to_owned);
+    let is_same = same.is_some();
+    // `template` is no mistyped `uri-template`.
+    let near = judge::FORMATS.into_iter().filter(|known| known.len().abs_diff(format.len()) <= 2);
+    let suggestion = same.or_else(|| nearest(format, near));
+    let format = format.to_owned();
+    match suggestion {
+        Some(suggestion) if is_same || suggestion.len() > 4 => SchemaFaultKind::MisspeltFormat { format, suggestion },
+        suggestion => SchemaFaultKind::UnknownFormat { format, suggestion },
     }
 }
 

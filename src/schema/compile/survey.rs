@@ -9,20 +9,17 @@ use serde_json::{Map, Value};
 use crate::schema::compile::dialect::{self, Role};
 use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::library::{Library, Node, Reference};
-use crate::schema::compile::{rules, void};
+use crate::schema::compile::{rules, settle, void};
 
 impl Library<'_> {
     /// Walks a whole document.
-    pub(super) fn survey(&mut self, document: usize) -> usize {
+    pub(super) fn survey(&mut self, document: usize) {
         let (value, draft) = (self.documents[document].value.clone(), self.documents[document].draft);
         let base = Arc::new(self.documents[document].base.clone());
-        let root = self.node(document, String::new(), &value, &base, draft);
-        let own = base.as_str().to_owned();
-        let same = self.resources.entry(own).or_default();
-        if !same.contains(&root) {
-            same.push(root);
-        }
-        root
+        let root = self.nodes.len();
+        self.documents[document].resources.insert(base.as_str().to_owned(), root);
+        self.node(document, String::new(), &value, &base, draft);
+        self.documents[document].walked = root..self.nodes.len();
     }
 
     /// Walks the schema at `pointer`, which stands in a resource with that base and dialect; once.
@@ -40,14 +37,24 @@ impl Library<'_> {
         let id = self.nodes.len();
         self.by_place.insert((document, pointer.clone()), id);
         self.documents[document].nodes.push(id);
-        self.nodes.push(Node { document, pointer, draft, base: base.clone(), same: Vec::new(), above: Vec::new() });
+        self.nodes.push(Node {
+            document,
+            pointer,
+            draft,
+            base: base.clone(),
+            is_resource: false,
+            below: Vec::new(),
+            same: Vec::new(),
+            above: Vec::new(),
+            references: Vec::new(),
+        });
         if let Value::Object(schema) = schema {
             let draft = self.dialect(id, schema, draft);
             self.names(id, schema, draft);
             refer(self, id, schema, draft);
             if !self.documents[document].known_good {
                 let patterns = self.patterns;
-                patterns.check(self, id, schema, draft);
+                patterns.check(self, id, schema);
                 rules::check_spelling(self, id, schema);
                 void::check(self, id, schema, draft);
             }
@@ -82,17 +89,17 @@ impl Library<'_> {
         if let Some(text) = schema.get(keyword).and_then(Value::as_str) {
             match uri::resolve_against(&self.nodes[id].base.borrow(), text) {
                 Err(_) => {
-                    self.fault_below(id, keyword, SchemaFaultKind::InvalidUri { keyword, uri: text.to_owned() });
+                    self.fault_below(id, keyword, settle::invalid(keyword, text, &self.nodes[id].base));
                 }
-                Ok(_) if classic && text.starts_with('#') => self.anchor(id, keyword, &text[1..]),
+                Ok(_) if classic && text.starts_with('#') => self.anchor(id, keyword, &text[1..], text),
                 Ok(own) => {
                     let own = own.as_str().split('#').next().unwrap_or_default().to_owned();
-                    let nodes = self.resources.entry(own.clone()).or_default();
-                    nodes.push(id);
-                    let nodes = nodes.clone();
-                    only_one(self, &nodes, keyword, text);
+                    let document = self.nodes[id].document;
+                    let first = *self.documents[document].resources.entry(own.clone()).or_insert(id);
+                    self.only_one(first, id, keyword, text);
                     if let Ok(base) = uri::from_str(&own) {
                         self.nodes[id].base = Arc::new(base);
+                        self.nodes[id].is_resource = true;
                     }
                 }
             }
@@ -104,20 +111,27 @@ impl Library<'_> {
         };
         for keyword in anchors {
             if let Some(name) = schema.get(*keyword).and_then(Value::as_str) {
-                self.anchor(id, keyword, name);
+                self.anchor(id, keyword, name, name);
                 if *keyword == "$dynamicAnchor" {
-                    *self.dynamic.entry(name.to_owned()).or_default() += 1;
+                    let document = self.nodes[id].document;
+                    self.documents[document].dynamic.push(name.to_owned());
                 }
             }
         }
     }
 
-    fn anchor(&mut self, id: usize, keyword: &'static str, name: &str) {
-        let base = self.nodes[id].base.as_str().to_owned();
-        let nodes = self.anchors.entry((base, name.to_owned())).or_default();
-        nodes.push(id);
-        let nodes = nodes.clone();
-        only_one(self, &nodes, keyword, name);
+    fn anchor(&mut self, id: usize, keyword: &'static str, name: &str, text: &str) {
+        let Node { document, base, .. } = &self.nodes[id];
+        let key = (base.as_str().to_owned(), name.to_owned());
+        let first = *self.documents[*document].anchors.entry(key).or_insert(id);
+        self.only_one(first, id, keyword, text);
+    }
+
+    /// In one document a name stands for one node: of two the compiler takes the last, and references lead to the first.
+    fn only_one(&mut self, first: usize, id: usize, keyword: &'static str, name: &str) {
+        if first != id {
+            self.fault_below(id, keyword, SchemaFaultKind::NamedTwice { keyword, name: name.to_owned() });
+        }
     }
 
     fn below(&mut self, id: usize, schema: &Map<String, Value>, draft: Draft) {
@@ -128,20 +142,11 @@ impl Library<'_> {
         for (place, value, role) in dialect::subschemas(schema, draft) {
             let child = self.node(document, format!("{pointer}{place}"), value, &base, draft);
             self.nodes[child].above.push(id);
+            self.nodes[id].below.push(child);
             if role == Role::Same {
                 self.nodes[id].same.push(child);
             }
         }
-    }
-}
-
-/// In one document a name stands for one node: of two the compiler takes the last, and references lead to the first. The
-/// last of the nodes is the one that has got the name now.
-fn only_one(library: &mut Library<'_>, nodes: &[usize], keyword: &'static str, name: &str) {
-    let Some((id, others)) = nodes.split_last() else { return };
-    let document = library.nodes[*id].document;
-    if others.iter().any(|other| other != id && library.nodes[*other].document == document) {
-        library.fault_below(*id, keyword, SchemaFaultKind::NamedTwice { keyword, name: name.to_owned() });
     }
 }
 
@@ -156,7 +161,8 @@ fn refer(library: &mut Library<'_>, from: usize, schema: &Map<String, Value>, dr
         if let Some(text) = schema.get(*keyword).and_then(Value::as_str) {
             let document = library.nodes[from].document;
             library.documents[document].references.push(library.references.len());
-            library.references.push(Reference { from, keyword, text: text.to_owned(), target: None });
+            library.nodes[from].references.push(library.references.len());
+            library.references.push(Reference { from, keyword, text: text.to_owned(), way: None, told: false });
         }
     }
 }

@@ -202,11 +202,7 @@ a.json:2:87 \"[z-a]\" [schema-regex-invalid] `[z-a]` is not a regular expression
 fn formats_and_contradictions() {
     check_one(
         r#"{"format": "datetime"}"#,
-        "a.json:1:12 \"datetime\" [schema-unknown-format] the format `datetime` is not known in this dialect",
-    );
-    check_one(
-        r#"{"format": "uuid", "$schema": "http://json-schema.org/draft-07/schema#"}"#,
-        "a.json:1:12 \"uuid\" [schema-unknown-format] the format `uuid` is not known in this dialect",
+        "a.json:1:12 \"datetime\" [schema-unknown-format] the format `datetime` is not known",
     );
     let empty = [
         ("false", "it is `false`"),
@@ -267,16 +263,15 @@ fn two_files_with_one_id() {
             "v2.json",
             json!({"$id": "https://example.org/order", "type": "object", "properties": {"a": {"type": "null"}}}),
         ),
-        ("c.json", json!({"$ref": "https://example.org/order"})),
+        ("c.json", json!({"anyOf": [{"$ref": "v1.json"}, {"$ref": "v2.json"}]})),
     ]);
     let compiled = files.compile(&["v1.json", "v2.json"]);
     assert_eq!(faults(&files, &compiled), "");
-    let compiled = files.compile(&["v1.json", "v2.json", "c.json"]);
-    assert_eq!(
-        faults(&files, &compiled),
-        "c.json:1:9 \"https://example.org/order\" [schema-duplicate-id] both `v1.json` and `v2.json` have the `$id` `https://example.org/order`"
+    check(
+        &files,
+        &["c.json"],
+        "v2.json:1:8 \"https://example.org/order\" [schema-duplicate-id] both `v1.json` and `v2.json` have the `$id` `https://example.org/order`",
     );
-    assert_eq!(compiled.schemas.len(), 2);
 }
 
 #[test]

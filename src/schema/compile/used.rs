@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::schema::compile::dialect::{self, Role};
 use crate::schema::compile::library::{Document, Library};
+use crate::schema::compile::link::Linked;
 use crate::schema::json::escape;
 
 /// Where definitions are kept, in any dialect: in one that does not know the word it judges nothing either.
@@ -26,22 +27,17 @@ pub(super) struct Used {
 }
 
 impl Used {
-    /// What the root of the first of the documents comes to; nothing beyond these documents.
-    pub(super) fn of(library: &Library<'_>, reached: &[usize]) -> Self {
-        let mut leading: HashMap<usize, Vec<usize>> = HashMap::new();
-        for reference in reached.iter().flat_map(|id| &library.documents[*id].references) {
-            let reference = &library.references[*reference];
-            leading.entry(reference.from).or_default().extend(reference.target);
-        }
+    /// What the root of the first of the documents comes to.
+    pub(super) fn of(library: &Library<'_>, linked: &Linked) -> Self {
         let mut used = Self { nodes: BTreeSet::new(), places: HashMap::new() };
-        let mut waiting: Vec<usize> = library.by_place.get(&(reached[0], String::new())).copied().into_iter().collect();
+        let mut waiting: Vec<usize> = vec![library.documents[linked.documents[0]].root()];
         while let Some(id) = waiting.pop() {
             if !used.nodes.insert(id) {
                 continue;
             }
             let node = &library.nodes[id];
             used.places.entry(node.document).or_default().insert(node.pointer.clone());
-            waiting.extend(leading.get(&id).into_iter().flatten());
+            waiting.extend(node.references.iter().filter_map(|reference| linked.target(library, *reference)));
             let Some(Value::Object(schema)) = library.documents[node.document].value.pointer(&node.pointer) else {
                 continue;
             };
