@@ -353,8 +353,8 @@ impl fmt::Display for Refusal {
 }
 
 fn count(f: &mut fmt::Formatter<'_>, violations: usize, more: bool, topic: &str) -> fmt::Result {
-    let (more, s) = (if more { " or more" } else { "" }, if violations == 1 { "" } else { "s" });
-    write!(f, "{violations}{more} violation{s} of the schema of `{topic}`")
+    let (least, s) = (if more { "at least " } else { "" }, if violations == 1 { "" } else { "s" });
+    write!(f, "{least}{violations} violation{s} of the schema of `{topic}`")
 }
 
 impl std::error::Error for Refusal {}

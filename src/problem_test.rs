@@ -112,6 +112,21 @@ fn a_refusal_that_is_for_one_topic_names_it() {
     }
 }
 
+#[test]
+fn how_many_violations_there_are_is_said() {
+    let violation =
+        Violation { pointer: "/a".into(), keyword: "type".into(), schema_pointer: "/type".into(), detail: "x".into() };
+    for (count, more, said) in [
+        (1, false, "1 violation of the schema of `t`"),
+        (1, true, "at least 1 violation of the schema of `t`"),
+        (2, false, "2 violations of the schema of `t`"),
+        (2, true, "at least 2 violations of the schema of `t`"),
+    ] {
+        let violations = vec![violation.clone(); count];
+        assert_eq!(Refusal::ValidationFailed { topic: "t".into(), violations, more }.to_string(), said);
+    }
+}
+
 /// A list was refused with 429 or 503 and no word of when to come back.
 #[test]
 fn a_batch_says_when_to_try_again_as_its_first_item_does() {

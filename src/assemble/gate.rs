@@ -195,7 +195,9 @@ fn broken(
             let why = refusal.map(told);
             Some(ChangeFact::Breaks { topic, whom, protected, lost, example, why })
         }
-        Side::Unknown { why } => protected.then(|| ChangeFact::Unknown { topic, whom, why: why.clone() }),
+        Side::Unknown { why, is_comparable } => {
+            protected.then(|| ChangeFact::Unknown { topic, whom, why: why.clone(), is_comparable: *is_comparable })
+        }
     }
 }
 

@@ -22,8 +22,8 @@ pub enum ChangeFact {
         example: Option<String>,
         why: Option<String>,
     },
-    /// Whether it would break could not be found out.
-    Unknown { topic: String, whom: Whom, why: String },
+    /// Whether it would break could not be found out. If the two are comparable, more may be known of a part of the change.
+    Unknown { topic: String, whom: Whom, why: String, is_comparable: bool },
 }
 
 /// For whom a change of a schema is bad.
@@ -56,15 +56,9 @@ impl ChangeFact {
                     (true, Whom::Subscribers) => About::error("breaks-subscribers", help),
                 }
             }
-            Self::Unknown { whom: Whom::Publishers, .. } => About::error(
+            Self::Unknown { whom, is_comparable, .. } => About::error(
                 "compatibility-unknown",
-                "what is not known counts as breaking: try it as `schema_next`, which may take its place once it has \
-                 refused none of 100 messages, or set `compatibility = \"none\"` in a save of its own",
-            ),
-            Self::Unknown { whom: Whom::Subscribers, .. } => About::error(
-                "compatibility-unknown",
-                "what is not known counts as breaking: make the change in smaller steps, or first save \
-                 `compatibility = \"none\"` alone and then this change",
+                format!("what is not known counts as breaking: {}", advice_of_unknown(*whom, *is_comparable)),
             ),
         }
     }
@@ -101,6 +95,20 @@ fn advice(whom: Whom, protected: bool) -> &'static str {
     }
 }
 
+/// A trial judges what is published, and says nothing of what subscribers can read.
+fn advice_of_unknown(whom: Whom, is_comparable: bool) -> String {
+    if whom == Whom::Publishers {
+        return "try it as `schema_next`, which may take its place once it has refused none of 100 messages, or set \
+                `compatibility = \"none\"` in a save of its own"
+            .to_owned();
+    }
+    let first = if is_comparable { "if several things change, make one change at a time; else " } else { "" };
+    format!(
+        "{first}make sure that subscribers can read all that the new schema accepts, save `compatibility` alone without \
+         its promise to them (`\"publishers\"` in place of `\"full\"`, else `\"none\"`), and then this change"
+    )
+}
+
 impl fmt::Display for ChangeFact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -117,13 +125,36 @@ impl fmt::Display for ChangeFact {
             Self::Breaks { topic, whom: Whom::Subscribers, .. } => {
                 write!(f, "the new schema of `{topic}` accepts messages that the old one refuses")
             }
-            Self::Unknown { topic, whom, why } => {
+            Self::Unknown { topic, whom, why, .. } => {
                 let whom = match whom {
                     Whom::Publishers => "publishers",
                     Whom::Subscribers => "subscribers",
                 };
                 write!(f, "whether the new schema of `{topic}` breaks {whom} is not known: {why}")
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ChangeFact, Whom};
+
+    /// Smaller steps were advised for one step, and of schemas that no step makes comparable.
+    #[test]
+    fn what_is_not_known_has_a_way_out() {
+        let help = |whom, is_comparable| {
+            let (topic, why) = ("cats".to_owned(), "it has too many alternatives".to_owned());
+            ChangeFact::Unknown { topic, whom, why, is_comparable }.about().help.to_string()
+        };
+        for is_comparable in [true, false] {
+            assert!(help(Whom::Publishers, is_comparable).contains("try it as `schema_next`"));
+            let help = help(Whom::Subscribers, is_comparable);
+            assert!(
+                help.contains("`\"publishers\"` in place of `\"full\"`") && !help.contains("schema_next"),
+                "{help}"
+            );
+            assert_eq!(help.contains("if several things change, make one change at a time"), is_comparable, "{help}");
         }
     }
 }

@@ -38,6 +38,8 @@ pub enum Side {
     Unknown {
         /// Why.
         why: String,
+        /// Whether the two can be compared at all, so that more may be known of a part of the change.
+        is_comparable: bool,
     },
 }
 
@@ -68,10 +70,12 @@ fn side(wide: &Schema, narrow: &Schema) -> Side {
         }
         unknown => {
             let lost = lost(wide, narrow);
-            let why = unknown.err().unwrap_or_else(|| UNDECIDED.to_owned());
             match counterexample(wide, narrow, lost.as_ref(), Effort::Full) {
                 Some(example) => Side::No { lost, example: Some(example) },
-                None => Side::Unknown { why },
+                None => Side::Unknown {
+                    is_comparable: unknown.is_ok(),
+                    why: unknown.err().unwrap_or_else(|| UNDECIDED.to_owned()),
+                },
             }
         }
     }

@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 
 use crate::schema::example::number::numbers;
-use crate::schema::example::text::{matching, strings};
+use crate::schema::example::text::{matching, strings, texts};
 use crate::schema::json;
 
 /// How often all places are gone through. The first round tries one value in each, and each other twice as many as the one
@@ -139,6 +139,8 @@ struct Guess<'s> {
     /// Values that may still be copied.
     copies: Cell<usize>,
     /// What matches each pattern: to read one can take longer than all else.
+    matching: RefCell<HashMap<String, Vec<String>>>,
+    /// What was made for several patterns and formats.
     texts: RefCell<HashMap<String, Vec<String>>>,
 }
 
@@ -152,7 +154,8 @@ impl<'s> Guess<'s> {
             waiting.extend(next.as_array().into_iter().flatten());
         }
         let (schemas, copies) = (Cell::new(0), Cell::new(0));
-        Self { root, other, known, alike: RefCell::default(), schemas, copies, texts: RefCell::default() }
+        let (alike, matching, texts) = Default::default();
+        Self { root, other, known, alike, schemas, copies, matching, texts }
     }
 
     /// Whether the other schema says the same under this name, be it in another place.
@@ -330,7 +333,15 @@ impl<'s> Guess<'s> {
     }
 
     fn matching(&self, pattern: &str) -> Vec<String> {
-        self.texts.borrow_mut().entry(pattern.to_owned()).or_insert_with(|| matching(pattern)).clone()
+        self.matching.borrow_mut().entry(pattern.to_owned()).or_insert_with(|| matching(pattern)).clone()
+    }
+
+    /// What is made for the patterns of a schema, and its format.
+    fn texts(&self, schema: &Map<String, Value>) -> Vec<String> {
+        let Some(pattern) = schema.get("pattern") else { return Vec::new() };
+        let key = json!([pattern, schema.get("format")]).to_string();
+        let make = || texts(schema, |pattern| self.matching(pattern));
+        self.texts.borrow_mut().entry(key).or_insert_with(make).clone()
     }
 
     fn of_type(&self, schema: &Map<String, Value>, name: &str, at: At, offer: Offer<'_>) -> ControlFlow<()> {
@@ -338,10 +349,7 @@ impl<'s> Guess<'s> {
             "null" => at.turn([Value::Null]).try_for_each(offer),
             "boolean" => at.turn([true, false]).map(Value::from).try_for_each(offer),
             "integer" | "number" => at.turn(numbers(schema, name == "integer")).try_for_each(offer),
-            "string" => {
-                let matching = schema.get("pattern").and_then(Value::as_str).map(|pattern| self.matching(pattern));
-                at.turn(strings(schema, matching.unwrap_or_default())).map(Value::from).try_for_each(offer)
-            }
+            "string" => at.turn(strings(schema, self.texts(schema))).map(Value::from).try_for_each(offer),
             "array" => self.arrays(schema, at, offer),
             _ => self.objects(schema, at, offer),
         }
@@ -355,6 +363,17 @@ fn merge(schema: &mut Map<String, Value>, other: Map<String, Value>) {
             (Some(Value::Object(there)), Value::Object(more)) => merge(there, more),
             (Some(Value::Array(there)), Value::Array(more)) if name == "required" || name == "allOf" => {
                 there.extend(more)
+            }
+            // Both hold: what makes a text knows of several.
+            (Some(there @ (Value::String(_) | Value::Array(_))), Value::String(more)) if name == "pattern" => {
+                let mut all = match there.take() {
+                    Value::Array(all) => all,
+                    one => vec![one],
+                };
+                if !all.contains(&Value::from(more.as_str())) {
+                    all.push(more.into());
+                }
+                *there = all.into();
             }
             (_, value) => {
                 schema.insert(name, value);

@@ -23,12 +23,21 @@ use crate::schema::{MAX_VIOLATIONS, Refused};
 /// What an explanation may read: some milliseconds, and each part of the payload so often.
 const STEPS: usize = 20_000;
 const STEPS_PER_PART: usize = 4;
+/// What it may read for each branch of the schema's unions, and for all of them.
+const STEPS_PER_BRANCH: usize = 500;
+const STEPS_OF_BRANCHES: usize = 200_000;
 
 /// The most characters of a pointer: the names in it are the publisher's.
 const POINTER: usize = 1_000;
 
 /// Under which URI an entry stands; no file has that one.
 const ENTRY: &str = "relay:///";
+
+struct Explains {
+    validator: Validator<Metered>,
+    /// What each explanation may read on account of the schema.
+    steps: usize,
+}
 
 /// The documents that a schema is made of.
 pub(super) struct Parts {
@@ -52,7 +61,7 @@ pub(super) struct Parts {
 /// See the module.
 pub(super) struct Judge {
     decides: Validator<Borrowed>,
-    explains: OnceLock<Option<Validator<Metered>>>,
+    explains: OnceLock<Option<Explains>>,
     parts: Parts,
 }
 
@@ -128,12 +137,17 @@ impl Judge {
 
     #[cold]
     fn explain(&self, value: &Value) -> Refused {
-        let explains = self.explains.get_or_init(|| self.parts.build(options(self.parts.regex_size)).ok());
-        let meter = Meter::new(STEPS + STEPS_PER_PART * count(value));
+        let explains = self.explains.get_or_init(|| {
+            let validator = self.parts.build(options(self.parts.regex_size)).ok()?;
+            let branches = self.files().map(|(_, document)| branches(document)).sum::<usize>();
+            Some(Explains { validator, steps: STEPS + STEPS_OF_BRANCHES.min(STEPS_PER_BRANCH * branches) })
+        });
+        let steps = explains.as_ref().map_or(0, |explains| explains.steps);
+        let meter = Meter::new(steps + STEPS_PER_PART * count(value));
         let mut violations = Vec::new();
         let mut more = false;
         if let Some(explains) = explains {
-            let errors = explains.iter_errors(Seen::new(value, &meter));
+            let errors = explains.validator.iter_errors(Seen::new(value, &meter));
             let mut errors = errors.filter(|error| **error.instance() != worthless());
             violations.extend(errors.by_ref().take(MAX_VIOLATIONS).map(|error| self.violation(value, &error)));
             more = errors.next().is_some() || meter.is_empty();
@@ -166,6 +180,18 @@ impl Judge {
             Some((file, place)) => format!("{file}#{place}{fragment}"),
             None => format!("{base}#{fragment}"),
         }
+    }
+}
+
+/// The branches of all unions.
+fn branches(schema: &Value) -> usize {
+    match schema {
+        Value::Array(items) => items.iter().map(branches).sum(),
+        Value::Object(members) => {
+            let own = ["anyOf", "oneOf"].into_iter().filter_map(|keyword| members.get(keyword)?.as_array());
+            own.map(Vec::len).sum::<usize>() + members.values().map(branches).sum::<usize>()
+        }
+        _ => 0,
     }
 }
 

@@ -177,6 +177,82 @@ fn the_explanation_of_a_refusal_is_bounded_whatever_the_schema() {
         refusal(&schema, &nested(MAX_DEPTH - 1));
         assert!(start.elapsed() < Duration::from_secs(5), "{document}: {:?}", start.elapsed());
     }
+    // As many faults as there may be, below as many unions as there may be.
+    let branch = |tag| json!({"properties": {"next": again, "k": {"enum": [tag]}}, "required": ["next"]});
+    let all = json!({"properties": {"all": {"items": {"enum": [1]}}, "next": {"not": {}}}});
+    let schema = schema(&json!({"anyOf": [branch("a"), branch("b"), all]}));
+    let wide = json!({"all": vec![json!("x"); 100_000]});
+    for depth in [1, 4, MAX_DEPTH - 2] {
+        let payload = (1..depth).fold(wide.clone(), |inner, _| json!({"k": "a", "next": inner}));
+        let start = Stopwatch::start();
+        refusal(&schema, &payload);
+        assert!(start.elapsed() < Duration::from_secs(5), "{depth}: {:?}", start.elapsed());
+    }
+}
+
+/// The reason stands at the end of the sentence, and what leads to it was told first: it was cut away.
+#[test]
+fn why_no_branch_fits_is_told_however_much_leads_to_it() {
+    let integer = "an integer is expected, not a string";
+    let member = |name: &str, of: Value| json!({"type": "object", "properties": {name: of}});
+    let either = |of: Value| json!({"anyOf": [{"type": "null"}, of]});
+    let deep = (0..20).fold(member("a", json!({"type": "integer"})), |inner, _| either(inner));
+    let names = ["n".repeat(70), "m".repeat(70)];
+    let long = names.iter().fold(json!({"type": "integer"}), |inner, name| either(member(name, inner)));
+    let below = |value: Value| names.iter().fold(value, |inner, name| json!({name: inner}));
+    let text = either(json!({"type": "string", "pattern": "^[a-z]+$", "maxLength": 4}));
+    for (document, payload, end) in [
+        (deep.clone(), json!({"a": "x"}), format!("`, but `/a`: {integer}")),
+        (either(member(&names[0], deep)), json!({&names[0]: {"a": "x"}}), format!("nnn/a`: {integer}")),
+        (long.clone(), below(json!("x")), format!("nnn`: {integer}")),
+        (text, json!("x".repeat(50)), format!("\"{}\" is longer than 4 characters", "x".repeat(50))),
+    ] {
+        let told = refusal(&schema(&document), &payload);
+        assert!(told.ends_with(&end), "{told}");
+        let refused = schema(&document).check_value(&payload).unwrap_err();
+        assert!(refused.violations.iter().all(|v| v.detail.chars().count() <= 200), "{told}");
+    }
+}
+
+/// Of sixty kinds of events only the first were read before the explanation became too long, and the nearest of those was
+/// named, whatever the event was.
+#[test]
+fn the_branch_of_a_large_union_is_found() {
+    let members = |count: usize| (0..count).map(|n| format!("m{n}")).collect::<Vec<_>>();
+    let texts = |count| members(count).into_iter().map(|name| (name, json!({"type": "string"}))).collect::<Value>();
+    let object = json!({"type": "object", "properties": texts(80), "required": members(80)});
+    let action = |kind: usize, name: &str| {
+        let own = format!("own{kind}");
+        json!({
+            "type": "object", "additionalProperties": false, "required": ["action", &own, "place"],
+            "properties": {"action": {"const": name}, &own: {"$ref": "#/$defs/object"}, "place": {"$ref": "#/$defs/object"}},
+        })
+    };
+    let kind = |kind| json!({"oneOf": [action(kind, "added"), action(kind, "removed"), action(kind, "edited")]});
+    let schema = schema(&json!({"oneOf": (0..60).map(kind).collect::<Value>(), "$defs": {"object": object}}));
+    let right: Value = members(80).into_iter().map(|name| (name, json!("x"))).collect();
+    let payload = || json!({"action": "removed", "own50": right, "place": right});
+    assert!(schema.check_value(&payload()).is_ok());
+    let nearest = "nearest is `oneOf/50/oneOf/1`, but";
+    for (member, wrong, told) in [
+        ("place", json!(7), format!("{nearest} `/place`: an object is expected, not an integer")),
+        ("other", json!(7), format!("{nearest} the member `other` is not allowed")),
+        (
+            "action",
+            json!("remove"),
+            "; `/action`: \"remove\" is none of the allowed values \"added\", \"removed\", \"edited\"".to_owned(),
+        ),
+    ] {
+        let mut payload = payload();
+        payload[member] = wrong;
+        assert!(refusal(&schema, &payload).contains(&told), "{}", refusal(&schema, &payload));
+    }
+    for member in ["own50", "place"] {
+        let mut payload = payload();
+        payload[member]["m7"] = json!(7);
+        let told = refusal(&schema, &payload);
+        assert!(told.contains(&format!("{nearest} `/{member}/m7`: a string is expected, not an integer")), "{told}");
+    }
 }
 
 /// What was found before an explanation became too long is told.

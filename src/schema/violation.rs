@@ -3,11 +3,15 @@
 //! The sentences are ours: they name the rule and, where it helps, the value, cut short. They go to the publisher and
 //! nowhere else: a log never gets them.
 
+mod union;
+
 use std::fmt::Write as _;
 
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use serde_json::Value;
+
+use crate::schema::violation::union::Union;
 
 /// The most characters of a sentence.
 const SENTENCE: usize = 200;
@@ -17,6 +21,9 @@ const VALUE: usize = 60;
 
 /// The most names that are listed.
 const NAMES: usize = 5;
+
+/// The most unions in each other that are listed.
+const UNIONS: usize = 4;
 
 /// What is wrong, in a sentence of at most [`SENTENCE`] characters.
 pub(super) fn sentence(error: &ValidationError<'_>) -> String {
@@ -32,7 +39,7 @@ pub(super) fn sentence(error: &ValidationError<'_>) -> String {
         Kind::Enum { options } if list(options).iter().any(is_container) => {
             format!("{} is none of the values of `enum`", got())
         }
-        Kind::Enum { options } => format!("{} is none of the allowed values {}", got(), short_list(options)),
+        Kind::Enum { options } => none_of(error.instance(), &list(options).iter().collect::<Vec<_>>()),
         Kind::Constant { expected_value } if is_container(expected_value) => {
             format!("{} is not the value of `const`", got())
         }
@@ -55,12 +62,7 @@ pub(super) fn sentence(error: &ValidationError<'_>) -> String {
         Kind::ContentEncoding { content_encoding } => format!("it is not encoded as `{content_encoding}`"),
         Kind::ContentMediaType { content_media_type } => format!("it is not of the type `{content_media_type}`"),
         Kind::FromUtf8 { .. } => "its encoded content is not UTF-8".to_owned(),
-        Kind::AnyOf { context } => {
-            format!("{} matches none of the schemas of `anyOf`{}", got(), nearest(error, context))
-        }
-        Kind::OneOfNotValid { context } => {
-            format!("{} matches none of the schemas of `oneOf`{}", got(), nearest(error, context))
-        }
+        Kind::AnyOf { .. } | Kind::OneOfNotValid { .. } => no_branch(error),
         Kind::OneOfMultipleValid { .. } => format!("{} matches more than one of the schemas of `oneOf`", got()),
         Kind::Not { .. } => format!("{} matches what `not` excludes", got()),
         Kind::FalseSchema => "nothing is allowed here".to_owned(),
@@ -120,24 +122,27 @@ fn contained(error: &ValidationError<'_>) -> &'static str {
     }
 }
 
-/// The branch that a value was most likely meant for, and the first thing that is wrong with it there.
-fn nearest(whole: &ValidationError<'_>, branches: &[Vec<ValidationError<'static>>]) -> String {
-    // A wrong type or a wrong tag says that another branch was meant.
-    let meant_for_another = |error: &ValidationError<'_>| {
-        matches!(error.kind(), Kind::Constant { .. } | Kind::Enum { .. } | Kind::FalseSchema)
-            || (matches!(error.kind(), Kind::Type { .. }) && error.instance_path() == whole.instance_path())
+/// What is wrong comes last, so the rest gives way to it.
+fn no_branch(error: &ValidationError<'_>) -> String {
+    let none = format!("{} matches none of the schemas of `{}`", short(error.instance()), error.kind().keyword());
+    let Some(reason) = Union::of(error).and_then(Union::reason) else { return none };
+    let place = reason.pointer.strip_prefix(error.instance_path().as_str()).unwrap_or_default();
+    let place = if place.is_empty() { String::new() } else { format!("`{}`: ", cut_inside(place, VALUE)) };
+    let wrong = format!("{place}{}", reason.detail);
+    let nearest = match reason.way.as_slice() {
+        [] => wrong.clone(),
+        [first, .., last] if reason.way.len() > UNIONS => format!("nearest is `{first}/…/{last}`, but {wrong}"),
+        way => format!("nearest is `{}`, but {wrong}", way.join("/")),
     };
-    let distance = |errors: &[ValidationError<'_>]| (errors.iter().any(&meant_for_another), errors.len());
-    let near = branches.iter().enumerate().min_by_key(|(_, errors)| distance(errors));
-    let Some((index, [first, ..])) = near.map(|(index, errors)| (index, errors.as_slice())) else {
-        return String::new();
-    };
-    if meant_for_another(first) {
-        return String::new();
+    let forms = [format!("{none}; {nearest}"), nearest];
+    forms.into_iter().find(|form| form.chars().count() <= SENTENCE).unwrap_or(wrong)
+}
+
+fn none_of(got: &Value, values: &[&Value]) -> String {
+    match values {
+        [one] => format!("{} is expected, not {}", short(one), short(got)),
+        _ => format!("{} is none of the allowed values {}", short(got), short_list(values)),
     }
-    let place = first.instance_path().as_str().strip_prefix(whole.instance_path().as_str()).unwrap_or_default();
-    let place = if place.is_empty() { String::new() } else { format!("`{}`: ", cut(place, VALUE)) };
-    format!("; nearest is `{}/{index}`, but {place}{}", whole.kind().keyword(), sentence(first))
 }
 
 fn name(property: &Value) -> String {
@@ -164,10 +169,9 @@ fn is_container(value: &Value) -> bool {
     value.is_array() || value.is_object()
 }
 
-fn short_list(options: &Value) -> String {
-    let options = list(options);
-    let shown: Vec<String> = options.iter().take(NAMES).map(short).collect();
-    let more = if options.len() > NAMES { format!(" and {} more", options.len() - NAMES) } else { String::new() };
+fn short_list(values: &[&Value]) -> String {
+    let shown: Vec<String> = values.iter().take(NAMES).map(|value| short(value)).collect();
+    let more = if values.len() > NAMES { format!(" and {} more", values.len() - NAMES) } else { String::new() };
     shown.join(", ") + &more
 }
 
@@ -217,4 +221,11 @@ pub(super) fn cut(text: &str, most: usize) -> String {
         None => text.to_owned(),
         Some(_) => text.chars().take(most - 1).chain(['…']).collect(),
     }
+}
+
+/// At most so many characters, with `…` in place of those between the first and the last.
+fn cut_inside(text: &str, most: usize) -> String {
+    let Some(over) = text.chars().count().checked_sub(most).filter(|over| *over > 0) else { return text.to_owned() };
+    let half = most / 2;
+    text.chars().take(half).chain(['…']).chain(text.chars().skip(half + over + 1)).collect()
 }

@@ -138,7 +138,11 @@ fn what_would_take_long_is_unknown_at_once() {
     let verdict =
         compare(&schema(&chain(30)), &schema(&json!({"type": "object", "allOf": [chain(30), {"title": "x"}]})));
     assert!(start.elapsed() < Duration::from_secs(5));
-    assert_eq!(verdict.publishers, Side::Unknown { why: "it has too many alternatives".to_owned() });
+    let why = "it has too many alternatives".to_owned();
+    assert_eq!(verdict.publishers, Side::Unknown { why, is_comparable: false });
+    let pattern = |pattern: &str| schema(&json!({"type": "string", "minLength": 2, "pattern": pattern}));
+    let verdict = compare(&pattern("^[a-z]{2,9}$"), &pattern("^([a-z]{2}|[a-z]{3,9})$"));
+    assert!(matches!(verdict.publishers, Side::Unknown { is_comparable: true, .. }), "{verdict:?}");
 }
 
 /// The difference of a thousand members took a gigabyte, and went into the log as a line of forty megabytes.

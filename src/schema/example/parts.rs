@@ -67,21 +67,30 @@ impl Guess<'_> {
         let mut required = Map::new();
         complete(schema, &mut required, list(schema, "required").iter().rev().collect(), &value);
         let bound = |keyword| schema.get(keyword).and_then(Value::as_u64).filter(|bound| *bound < LONGEST);
-        let filled = |size: u64| self.copy_object(&required).map(|least| fill(least, size, properties, &value));
+        let patterns = || map("patternProperties").iter();
+        let by_pattern = || {
+            let all = patterns()
+                .flat_map(|(pattern, schema)| self.matching(pattern).into_iter().map(move |name| (name, schema)));
+            all.filter(|(name, _)| !name.is_empty())
+        };
+        let filled = |size: u64| {
+            let named = properties.iter().map(|(name, schema)| (name.clone(), schema)).chain(by_pattern());
+            let names = named.chain((0..size).map(|index| (format!("p{index}"), others)));
+            self.copy_object(&required).map(|least| fill(least, size, names, &|schema| self.least(schema, below)))
+        };
         let Some(least) = filled(bound("minProperties").unwrap_or(0)) else { return Break(()) };
         let mut offer = |object: Option<Map<String, Value>>| object.map_or(Break(()), |object| offer(object.into()));
         let sizes = bound("maxProperties").into_iter().flat_map(|most| [most, most + 1]);
         let sizes = std::iter::once(None).chain(sizes.map(Some));
         at.turn(sizes).try_for_each(|size| offer(size.map_or_else(|| self.copy_object(&least), filled)))?;
-        let patterns = map("patternProperties").iter();
-        let matching = patterns.flat_map(|(pattern, schema)| {
+        let matching = patterns().flat_map(|(pattern, schema)| {
             let is_known = self.is_known(pattern, schema);
             self.matching(pattern).into_iter().take(3).map(move |name| (name, schema, is_known))
         });
-        let named = schema.get("propertyNames").and_then(Value::as_object).map(|names| {
-            let matching = names.get("pattern").and_then(Value::as_str).map(|pattern| self.matching(pattern));
-            strings(names, matching.unwrap_or_default()).take(4).map(Cow::into_owned)
-        });
+        let named = schema
+            .get("propertyNames")
+            .and_then(Value::as_object)
+            .map(|names| strings(names, self.texts(names)).take(4).map(Cow::into_owned));
         let made = named.into_iter().flatten().chain(["x".to_owned(), "A 1".to_owned(), "x".repeat(64)]);
         let made = made.map(|name| (name, others, self.is_known("additionalProperties", others)));
         let names = properties.iter().map(|(name, schema)| (name.clone(), schema, self.is_known(name, schema)));
@@ -132,20 +141,18 @@ fn demanded_by<'s>(schema: &'s Map<String, Value>, name: &str) -> Vec<&'s Value>
     keywords.filter_map(|keyword| schema.get(keyword)?.get(name)?.as_array()).flatten().collect()
 }
 
-/// An object with so many members.
-fn fill(
+/// An object with so many members, if there are names for them.
+fn fill<'s>(
     mut object: Map<String, Value>,
     size: u64,
-    properties: &Map<String, Value>,
-    value: &dyn Fn(&str) -> Value,
+    names: impl Iterator<Item = (String, &'s Value)>,
+    value: &dyn Fn(&Value) -> Value,
 ) -> Map<String, Value> {
-    let names = properties.keys().cloned().chain((0..size).map(|index| format!("p{index}")));
-    for name in names {
+    for (name, schema) in names {
         if object.len() as u64 >= size {
             break;
         }
-        let value = value(&name);
-        object.entry(name).or_insert(value);
+        object.entry(name).or_insert_with(|| value(schema));
     }
     object
 }

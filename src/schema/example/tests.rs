@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::schema::example::{Effort, find};
+use crate::schema::tests::schema;
 use crate::stopwatch::Stopwatch;
 
 #[test]
@@ -25,6 +26,36 @@ fn what_leads_back_makes_no_example_deeper() {
     });
     let below_zero = |guess: &Value| guess.to_string().contains('-');
     assert_eq!(find([(&tree, None)], Effort::Full, below_zero), Some(json!({"v": -1})));
+}
+
+/// A third of the published schemas that have no example needed nothing else.
+#[test]
+fn a_text_is_found_for_several_patterns_and_a_name_for_a_pattern() {
+    let identifier = "^[a-z][a-z0-9-]+[a-z0-9]--[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$";
+    let of_kind = json!({"type": "string", "allOf": [{"$ref": "#/$defs/identifier"}, {"pattern": "^campaign--"}]});
+    let stamp = json!({"type": "string", "format": "date-time", "pattern": r"T\d{2}:\d{2}:\d{2}(\.\d+)?Z$"});
+    let named = |size: u64| {
+        json!({
+            "type": "object", "minProperties": size, "additionalProperties": false,
+            "patternProperties": {"^[a-zA-Z0-9_-]{0,250}$": {"type": "string"}},
+        })
+    };
+    for document in [
+        json!({"type": "string", "format": "uri", "pattern": r".*/api/journals/\d+$"}),
+        json!({"type": "string", "format": "hostname", "pattern": r"\.corp$"}),
+        json!({"type": "string", "format": "date-time", "pattern": "^2026"}),
+        json!({"type": "string", "allOf": [{"pattern": "^[a-z][a-z-]+--[0-9]{2}$"}, {"pattern": "^campaign--"}]}),
+        json!({"type": "string", "pattern": "^x", "allOf": [{"pattern": "[0-9]"}, {"pattern": "y$"}, {"minLength": 3}]}),
+        json!({
+            "type": "object", "required": ["id", "other", "at"], "$defs": {"identifier": {"pattern": identifier}},
+            "properties": {"id": of_kind, "other": of_kind, "at": stamp},
+        }),
+        named(1),
+        named(5),
+    ] {
+        assert!(schema(&document).example().is_some(), "{document}");
+    }
+    assert_eq!(schema(&named(1)).example(), Some(json!({"a": ""})));
 }
 
 /// All guesses were made before one was tried, each a copy of the whole: a record of 2,400 columns took gigabytes, and so

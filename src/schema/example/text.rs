@@ -3,8 +3,11 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use jsonschema::json::SerdeJson;
 use regex_syntax::hir::{Class, Hir, HirKind};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+use crate::schema::judge::options;
 
 /// The longest text that is made for a pattern, and where nothing asks for a longer one.
 const LONGEST: u32 = 1_024;
@@ -33,22 +36,62 @@ const FORMATS: [(&str, &str); 18] = [
     ("uri-template", "/a"),
 ];
 
+/// The largest pattern that a text is tried on, where there are several, in bytes when compiled.
+const REGEX_SIZE: usize = 1 << 20;
+
+/// The most patterns of one text.
+const PATTERNS: usize = 8;
+
 /// What few patterns expect.
 const ODD: &str = "<\n\"&'/\\, é\u{1F600}";
 
-/// Guesses for a schema of strings, with those that its pattern matches: those of its length first.
-pub(super) fn strings(schema: &Map<String, Value>, matching: Vec<String>) -> impl Iterator<Item = Cow<'static, str>> {
+/// Guesses for a schema of strings, with those that were made for its patterns: those of its length first.
+pub(super) fn strings(schema: &Map<String, Value>, made: Vec<String>) -> impl Iterator<Item = Cow<'static, str>> {
     let length = |keyword: &str| schema.get(keyword).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
     let least = length("minLength").unwrap_or(0);
     let lengths = [least, least.max(1), length("maxLength").unwrap_or(least + 1), LONGEST as usize - 1];
     let plain = lengths.into_iter().flat_map(|n| [n, n.saturating_add(1)]).filter_map(|n| LONG.get(..n));
-    let format = schema.get("format").and_then(Value::as_str);
-    let meant = FORMATS.iter().filter(|(name, _)| Some(*name) == format).map(|(_, text)| *text);
     let known = plain.chain(FORMATS.iter().map(|(_, text)| *text)).chain(["A", "0", "a-1", ODD]);
-    let guesses = meant.map(Cow::from).chain(matching.into_iter().map(Cow::from)).chain(known.map(Cow::from));
+    // Where there are patterns, what was made has the format as well.
+    let meant = of_format(schema).filter(|_| made.is_empty());
+    let guesses = meant.map(Cow::from).into_iter().chain(made.into_iter().map(Cow::from)).chain(known.map(Cow::from));
     let most = length("maxLength").unwrap_or(usize::MAX);
     let (fitting, others): (Vec<_>, Vec<_>) = guesses.partition(|text| (least..=most).contains(&text.chars().count()));
     fitting.into_iter().chain(others)
+}
+
+/// The text of a schema's format.
+fn of_format(schema: &Map<String, Value>) -> Option<&'static str> {
+    let format = schema.get("format")?.as_str()?;
+    FORMATS.iter().find(|(name, _)| *name == format).map(|(_, text)| *text)
+}
+
+/// Texts for the patterns of a schema, with its format: one made for each of them, or all in a row; those that are right
+/// first. `matching` makes those of one pattern.
+pub(super) fn texts(schema: &Map<String, Value>, matching: impl Fn(&str) -> Vec<String>) -> Vec<String> {
+    let patterns = match schema.get("pattern") {
+        Some(Value::Array(several)) => several,
+        Some(one) => std::slice::from_ref(one),
+        None => return Vec::new(),
+    };
+    let patterns = &patterns[..patterns.len().min(PATTERNS)];
+    let mut parts: Vec<Vec<String>> = patterns.iter().filter_map(Value::as_str).map(matching).collect();
+    if let Some(text) = of_format(schema) {
+        parts.push(vec![text.to_owned(), "a".to_owned()]);
+    }
+    if let [one] = parts.as_mut_slice() {
+        return std::mem::take(one);
+    }
+    parts.retain(|part| !part.is_empty());
+    let row = |way: usize| parts.iter().map(move |part| part[way % part.len()].as_str());
+    let rows = (0..WAYS).flat_map(|way| [row(way).collect(), row(way).rev().collect::<String>()]);
+    let mut texts: Vec<String> = parts.iter().flatten().cloned().chain(rows).collect();
+    let demands = patterns.iter().map(|pattern| json!({"pattern": pattern}));
+    let demands = demands.chain(schema.get("format").map(|format| json!({"format": format})));
+    if let Ok(validator) = options::<SerdeJson>(REGEX_SIZE).build(&json!({"allOf": demands.collect::<Value>()})) {
+        texts.sort_by_cached_key(|text| !validator.is_valid(&Value::from(text.as_str())));
+    }
+    texts
 }
 
 /// How often a pattern is followed another way.
