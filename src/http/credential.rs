@@ -22,6 +22,12 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     }))
 }
 
+/// Whether an `Authorization` is of the one scheme that is taken, also with nothing behind it.
+pub fn says_bearer(headers: &HeaderMap) -> bool {
+    let scheme = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().get(..6));
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
+}
+
 /// The `Idempotency-Key`: a string (RFC 8941, section 3.3.3) or a bare token.
 ///
 /// # Errors

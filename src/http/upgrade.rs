@@ -22,6 +22,7 @@ use warp::reply::Response;
 use crate::close::Close;
 use crate::http::answer;
 use crate::http::call::Call;
+use crate::http::credential;
 use crate::http::handshake::{accept_key, is_key};
 use crate::http::query::Params;
 use crate::live::Live;
@@ -56,8 +57,8 @@ pub async fn upgrade(
     };
     let (principal, refused) = match known.transpose() {
         Ok(principal) => (principal, Params::of_socket(&call.uri)),
-        // A page sends what its browser was asked for by a proxy.
-        Err(Refusal::NotBearer) => (None, Some(Close::Unauthenticated)),
+        // A page sends what its browser was asked for by a proxy, and never the scheme Bearer.
+        Err(Refusal::NotBearer) if !credential::says_bearer(&call.headers) => (None, Some(Close::Unauthenticated)),
         Err(refusal) => return Err(refusal),
     };
     let opening = Opening {

@@ -4,7 +4,6 @@
 //! A runner of its own, because the usual one cannot say that a test was skipped: one whose program is not installed is
 //! named, with what to install, and never counted as passed.
 
-#![allow(clippy::too_many_lines, reason = "a table of a test is as long as it is")]
 #![expect(clippy::disallowed_macros, reason = "what a test prints is for whoever runs it")]
 #![expect(clippy::disallowed_methods, reason = "plain threads that wait: no server of ours runs in this process")]
 

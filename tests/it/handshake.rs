@@ -94,6 +94,7 @@ async fn what_no_page_can_help_is_refused_by_a_status() {
         ("Origin: https://app.example\r\n", 101),
         ("Host: evil.example\r\n", 421),
         ("Authorization: Bearer wrong\r\n", 401),
+        ("Authorization: Bearer \r\n", 401),
         ("Authorization: Basic d3Jvbmc6\r\n", 101),
     ] {
         assert_eq!(open(&rig, &format!("{HEAD}{KEY}{headers}")).await.status, status, "{headers}");

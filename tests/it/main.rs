@@ -1,6 +1,6 @@
 //! The server as others see it: over real sockets, from a port that the system chose.
 
-#![allow(clippy::too_many_lines, reason = "a table of a test is as long as it is")]
+#![expect(clippy::too_many_lines, reason = "a table of a test is as long as it is")]
 #![expect(clippy::disallowed_macros, reason = "what a test prints is for whoever runs it")]
 
 mod admin;

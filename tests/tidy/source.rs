@@ -1,4 +1,4 @@
-//! Rust files as the tidy tests see them: what is code, what is only for tests, where functions begin and end.
+//! Rust files as the tidy tests see them: what is code, what is only for tests, where items end.
 //!
 //! Not a parser: it knows comments, literals and braces, which is enough for a tree that rustfmt has formatted.
 
