@@ -20,6 +20,12 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     near.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate.to_owned())
 }
 
+/// Whether one typing error lies between two short words: a letter that is wrong, missing or too many, or two that changed
+/// places.
+pub fn is_one_error_from(word: &str, other: &str) -> bool {
+    strsim::damerau_levenshtein(word, other) == 1
+}
+
 /// What somebody sent, fit to stand in a sentence, in backticks. It may be long, and hold anything.
 pub fn quoted(text: &str) -> String {
     let mut rest = text.chars();

@@ -5,7 +5,7 @@ use std::iter::once;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use jsonschema::ValidationError;
+use jsonschema::{Draft, ValidationError};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -75,8 +75,8 @@ pub(super) fn build(library: &mut Library<'_>, linked: &Linked, fingerprint: [u8
 fn parts(library: &Library<'_>, linked: &Linked) -> Parts {
     let documents = linked.documents.iter().flat_map(|id| {
         let document = &library.documents[*id];
-        let uris = once(document.base.as_str()).chain(linked.aliases(*id));
-        uris.map(|uri| (uri.to_owned(), document.value.clone()))
+        let aliased = linked.aliases(*id).map(|alias| (alias.to_owned(), based(library, *id)));
+        once((document.base.as_str().to_owned(), document.value.clone())).chain(aliased)
     });
     let overriding = overriding(library, linked);
     let root = &library.documents[linked.documents[0]];
@@ -92,6 +92,26 @@ fn parts(library: &Library<'_>, linked: &Linked) -> Parts {
         file: root.path.clone(),
         regex_size: library.limits.regex_size,
         formats: dialect::formats_unknown_in(&drafts),
+    }
+}
+
+/// A document under another URI than its own: what it refers to is found from its own.
+fn based(library: &Library<'_>, id: usize) -> Arc<Value> {
+    let document = &library.documents[id];
+    let draft = library.nodes[document.root()].draft;
+    let (keyword, is_old) = match draft {
+        Draft::Draft4 => ("id", true),
+        Draft::Draft6 | Draft::Draft7 => ("$id", true),
+        _ => ("$id", false),
+    };
+    match &*document.value {
+        // Beside a `$ref` nothing counted.
+        Value::Object(members) if !members.contains_key(keyword) && !(is_old && members.contains_key("$ref")) => {
+            let mut members = members.clone();
+            members.insert(keyword.to_owned(), document.base.as_str().into());
+            Arc::new(Value::Object(members))
+        }
+        _ => document.value.clone(),
     }
 }
 

@@ -72,6 +72,7 @@ fn a_misspelt_format_is_an_error() {
         "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float", "double", "byte", "binary", "password", "path",
         "url", "urn", "guid", "uuid4", "ulid", "file-path", "directory-path", "color", "phone", "decimal", "iso-time",
         "iso-date-time", "template", "full-date", "timestamp", "ip-address", "int-or-string", "base64", "json-string", "timezone",
+        "mutation", "path-template", "alias-hostname", "mail", "regexp", "hostnames", "emails", "durations",
     ];
     for format in others {
         let compiled = Files::of(&[("a.json", json!({"format": format}))]).compile(&["a.json"]);

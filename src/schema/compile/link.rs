@@ -144,7 +144,8 @@ impl Library<'_> {
         };
         // Two of one file are told where they are found.
         let is_one_file = self.nodes[first].document == self.nodes[node].document;
-        if is_one_file || self.value(first) == self.value(node) {
+        let is_one_dialect = self.nodes[first].draft == self.nodes[node].draft;
+        if is_one_file || is_one_dialect && self.value(first) == self.value(node) {
             return;
         }
         let files = [first, node].map(|node| self.documents[self.nodes[node].document].path.clone());

@@ -224,6 +224,53 @@ fn an_absolute_reference_leads_to_the_file_beside() {
     );
 }
 
+/// The compiler resolved them from the URI under which the file was reached, and the bundle from its path.
+#[test]
+fn what_a_file_without_an_id_refers_to_is_found_from_its_own_place() {
+    let address = json!({"properties": {"zip": {"$ref": "zip.json"}}});
+    let other = json!({"$id": "https://ex.com/s/zip.json", "type": "string"});
+    for target in ["address.json", "https://ex.com/s/address.json"] {
+        for beside in [json!(true), json!({"$ref": "other/zip.json"})] {
+            let order = json!({
+                "$id": "https://ex.com/s/order.json",
+                "properties": {"to": {"$ref": target}, "beside": beside},
+            });
+            let files = Files::of(&[
+                ("v1/order.json", order),
+                ("v1/address.json", address.clone()),
+                ("v1/zip.json", json!({"type": "integer"})),
+                ("v1/other/zip.json", other.clone()),
+            ]);
+            let compiled = files.compile(&["v1/order.json"]);
+            assert_eq!(told(&compiled), [""; 0], "{target}");
+            let schema = &compiled.schemas["v1/order.json"];
+            assert!(accepts(schema, &json!({"to": {"zip": 1}})) && !accepts(schema, &json!({"to": {"zip": "1"}})));
+        }
+    }
+}
+
+/// Either was taken, by chance, for what decides and for what explains.
+#[test]
+fn one_schema_in_two_dialects_is_two() {
+    let inner = json!({
+        "$id": "https://ex.com/i",
+        "allOf": [{"$ref": "#/definitions/n", "maxLength": 1}],
+        "definitions": {"n": {"minLength": 1}},
+    });
+    let with = |dialect: &str| json!({"$schema": dialect, "properties": {"v": inner}});
+    let root = json!({"properties": {"a": {"$ref": "a.json"}, "b": {"$ref": "b.json"}}});
+    let told = told_of(
+        &[
+            ("r.json", root),
+            ("a.json", with(DRAFT_7)),
+            ("b.json", with("https://json-schema.org/draft/2020-12/schema")),
+        ],
+        "r.json",
+    );
+    let both = "both `a.json` and `b.json` have the `$id` `https://ex.com/i`";
+    assert!(told.iter().any(|told| told.contains(both)), "{told:?}");
+}
+
 /// Remembers what was asked for.
 struct Watched(Files, RefCell<Vec<String>>);
 

@@ -11,7 +11,7 @@ use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::library::Library;
 use crate::schema::json::escape;
 use crate::schema::judge;
-use crate::spelling::nearest;
+use crate::spelling::{is_one_error_from, nearest};
 
 /// Compiles patterns with the linear engine, each text once.
 pub(super) struct RegexChecker {
@@ -87,18 +87,20 @@ impl RegexChecker {
     }
 }
 
-/// Who writes `datetime` expects that it judges; `int64` is an annotation of whoever generates code. Of a short name a letter
-/// more or less makes another word: `url`, `guid`, `uuid4`.
+/// Who writes `datetime` expects that it judges; `int64` is an annotation of whoever generates code. A letter more makes
+/// another word, and so does any of a short name: `hostnames`, `mail`, `url`.
 fn unknown_format(format: &str) -> SchemaFaultKind {
     let letters = |name: &str| name.to_lowercase().replace(['-', '_', ' '], "");
     let same = judge::FORMATS.into_iter().find(|known| letters(known) == letters(format)).map(str::to_owned);
     let is_same = same.is_some();
+    let is_mistyped = |known: &str| known.len() > 5 && format.len() <= known.len() && is_one_error_from(format, known);
     // `template` is no mistyped `uri-template`.
     let near = judge::FORMATS.into_iter().filter(|known| known.len().abs_diff(format.len()) <= 2);
     let suggestion = same.or_else(|| nearest(format, near));
+    let is_error = suggestion.as_deref().is_some_and(|known| is_same || is_mistyped(known));
     let format = format.to_owned();
     match suggestion {
-        Some(suggestion) if is_same || suggestion.len() > 4 => SchemaFaultKind::MisspeltFormat { format, suggestion },
+        Some(suggestion) if is_error => SchemaFaultKind::MisspeltFormat { format, suggestion },
         suggestion => SchemaFaultKind::UnknownFormat { format, suggestion },
     }
 }

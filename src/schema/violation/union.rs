@@ -18,6 +18,8 @@ use crate::schema::violation::{NAMES, is_container, list, none_of, sentence, typ
 
 /// How far below its object a tag may stand.
 const TAG_DEPTH: usize = 3;
+/// So many of the members that a branch does not know may be a tag.
+const UNKNOWN: usize = 64;
 
 type Fault = ValidationError<'static>;
 
@@ -193,7 +195,8 @@ fn expected<'e>(fault: &'e Fault, place: &'e str) -> Vec<Cow<'e, str>> {
 fn unknown<'e>(fault: &'e Fault, place: &'e str) -> Vec<Cow<'e, str>> {
     match fault.kind() {
         Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } if place.is_empty() => {
-            unexpected.iter().map(|name| format!("/{}", name.replace('~', "~0").replace('/', "~1")).into()).collect()
+            let some = unexpected.iter().take(UNKNOWN);
+            some.map(|name| format!("/{}", name.replace('~', "~0").replace('/', "~1")).into()).collect()
         }
         _ => Vec::new(),
     }
