@@ -106,7 +106,7 @@ fn based(library: &Library<'_>, id: usize) -> Arc<Value> {
     };
     match &*document.value {
         // Beside a `$ref` nothing counted.
-        Value::Object(members) if !members.contains_key(keyword) && !(is_old && members.contains_key("$ref")) => {
+        Value::Object(members) if !(members.contains_key(keyword) || is_old && members.contains_key("$ref")) => {
             let mut members = members.clone();
             members.insert(keyword.to_owned(), document.base.as_str().into());
             Arc::new(Value::Object(members))
