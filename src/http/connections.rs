@@ -29,7 +29,7 @@ pub fn show(call: &Call) -> Result<Response, Refusal> {
     let query = Params::parse(&call.uri, &["topic", "principal", "user", "limit"])?;
     let topics = query.one("topic")?.map(query::topics).transpose()?;
     let (principal, user) = (query.one("principal")?, query.one("user")?);
-    let limit = query.number("limit", 1, MAX_LIMIT)?.map_or(LIMIT, |limit| usize::try_from(limit).unwrap_or(LIMIT));
+    let limit = query.limit(LIMIT, MAX_LIMIT)?;
     let is_meant = |member: &Member| {
         topics.as_ref().is_none_or(|topics| member.subscriptions.iter().any(|own| own.overlaps(topics)))
             && principal.is_none_or(|name| member.principal_name() == name)

@@ -67,7 +67,7 @@ pub async fn show(topic: String, call: Arc<Call>) -> Result<Response, Refusal> {
     admit(snapshot, &principal, &topics)?;
     let query = Params::parse(&call.uri, &["after", "limit", "wait"])?;
     let after = query.after()?.unwrap_or(After::Earliest);
-    let limit = query.number("limit", 1, MAX_LIMIT)?.map_or(LIMIT, |limit| usize::try_from(limit).unwrap_or(LIMIT));
+    let limit = query.limit(LIMIT, MAX_LIMIT)?;
     let wait = Duration::from_secs(query.number("wait", 0, MAX_WAIT)?.unwrap_or(0));
     let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse, Peer::new("http", call.peer));
     subscriber.identify(&principal);

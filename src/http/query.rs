@@ -90,6 +90,14 @@ impl Params {
         after.transpose()
     }
 
+    /// How many are asked for: `limit`, from 1 to `most`.
+    ///
+    /// # Errors
+    /// 400 when it is none.
+    pub fn limit(&self, default: usize, most: u64) -> Result<usize, Refusal> {
+        Ok(self.number("limit", 1, most)?.map_or(default, |limit| usize::try_from(limit).unwrap_or(default)))
+    }
+
     /// A number in a range.
     ///
     /// # Errors
