@@ -56,10 +56,11 @@ pub enum SchemaFaultKind {
         name: String,
         suggestion: Option<String>,
     },
-    /// Allowed, and probably not meant.
+    /// Allowed, and probably not meant. `others` counts the other places of the file that have it.
     UnknownKeyword {
         keyword: String,
         suggestion: String,
+        others: usize,
     },
     /// Allowed, and without the effect that it was written for.
     VoidKeyword {
@@ -275,7 +276,14 @@ impl fmt::Display for SchemaFaultKind {
             Self::NotASchema { keyword, detail, .. } if keyword.is_empty() => write!(f, "not a valid schema: {detail}"),
             Self::NotASchema { keyword, detail, .. } => write!(f, "not a valid schema: {detail} (`{keyword}`)"),
             Self::UnknownType { name, .. } => write!(f, "`{name}` is not a type of JSON Schema (`type`)"),
-            Self::UnknownKeyword { keyword, .. } => write!(f, "the keyword `{keyword}` is unknown and has no effect"),
+            Self::UnknownKeyword { keyword, others, .. } => {
+                write!(f, "the keyword `{keyword}` is unknown and has no effect")?;
+                match others {
+                    0 => Ok(()),
+                    1 => f.write_str(", here and at one other place of this file"),
+                    _ => write!(f, ", here and at {others} other places of this file"),
+                }
+            }
             Self::VoidKeyword { keyword, why } => write!(f, "the keyword `{keyword}` {why}"),
             Self::InvalidUri { keyword, uri, .. } => write!(f, "`{keyword}` is not a URI reference: `{uri}`"),
             Self::DuplicateId { uri, files: [one, other] } => {

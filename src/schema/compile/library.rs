@@ -44,6 +44,8 @@ pub(super) struct Document {
     pub dynamic: Vec<String>,
     /// Formats that nobody judges, each told once.
     pub unjudged: HashSet<String>,
+    /// The fault of each keyword that is nearly a known one.
+    pub misspelt: HashMap<String, usize>,
     /// Whether something is wrong with it or with a reference in it.
     pub faulty: bool,
     /// Whether there is something in it to warn of.
@@ -234,6 +236,7 @@ impl<'a> Library<'a> {
             anchors: HashMap::new(),
             dynamic: Vec::new(),
             unjudged: HashSet::new(),
+            misspelt: HashMap::new(),
             faulty: false,
             suspicious: false,
             noted: Vec::new(),
@@ -268,6 +271,20 @@ impl<'a> Library<'a> {
 
     /// Notes a fault at a key of a document.
     pub(super) fn fault_at_key(&mut self, document: usize, pointer: String, kind: SchemaFaultKind) {
+        self.note(document, true, pointer, kind);
+    }
+
+    /// Notes a keyword that is nearly a known one, once for a document: who writes it everywhere, as what generates code
+    /// from a schema may ask for, is not told so a hundred times.
+    pub(super) fn misspelt(&mut self, document: usize, pointer: String, keyword: &str, suggestion: String) {
+        if let Some(fault) = self.documents[document].misspelt.get(keyword) {
+            if let SchemaFaultKind::UnknownKeyword { others, .. } = &mut self.faults[*fault].kind {
+                *others += 1;
+            }
+            return;
+        }
+        self.documents[document].misspelt.insert(keyword.to_owned(), self.faults.len());
+        let kind = SchemaFaultKind::UnknownKeyword { keyword: keyword.to_owned(), suggestion, others: 0 };
         self.note(document, true, pointer, kind);
     }
 

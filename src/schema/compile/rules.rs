@@ -116,8 +116,7 @@ pub(super) fn check_spelling(library: &mut Library<'_>, node: usize, schema: &Ma
     let (document, place) = library.place(node);
     for keyword in schema.keys().filter(|keyword| !is_known(keyword) && !keyword.starts_with("x-")) {
         if let Some(suggestion) = nearest(keyword, JUDGING.iter().copied()) {
-            let kind = SchemaFaultKind::UnknownKeyword { keyword: keyword.clone(), suggestion };
-            library.fault_at_key(document, format!("{place}/{}", escape(keyword)), kind);
+            library.misspelt(document, format!("{place}/{}", escape(keyword)), keyword, suggestion);
         }
     }
 }
