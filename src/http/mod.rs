@@ -38,6 +38,7 @@ use futures::future::{BoxFuture, ready};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use tower_service::Service;
+use tracing::info;
 use warp::filters::BoxedFilter;
 use warp::http::header::{CONNECTION, HeaderValue, UPGRADE};
 use warp::http::{Method, Request, StatusCode};
@@ -172,6 +173,13 @@ fn turn_away(call: &Call, refusal: &Refusal) -> Response {
     match refusal {
         Refusal::Overloaded { .. } if call.side() == Side::Public => stats.over_connections.add(1),
         Refusal::RateLimited(_) => stats.over_connect_rate.add(1),
+        // The page sees nothing but that its connection failed. Anybody may send these: a name has at most 255 bytes.
+        Refusal::OriginDenied { origin, .. } => {
+            info!(origin = %format_args!("{origin:.300}"), peer = %call.peer, "a page of a foreign origin was refused");
+        }
+        Refusal::UnknownHost { host, .. } => {
+            info!(host = %format_args!("{host:.300}"), peer = %call.peer, "a request for a foreign host was refused");
+        }
         _ => {}
     }
     match refusal {

@@ -259,6 +259,34 @@ async fn a_stream_that_takes_nothing_is_logged_as_that() {
     drop(stays);
 }
 
+/// A browser tells its page nothing but that the connection failed.
+#[tokio::test]
+async fn a_foreign_origin_and_a_foreign_host_are_logged_as_such() {
+    let page = log_everything();
+    let rig = Rig::start(behind_proxy).await;
+    let from = "X-Forwarded-For: 192.0.2.86\r\n";
+    for (headers, status) in [
+        ("Host: localhost\r\nOrigin: https://shop.example\r\n".to_owned(), 403),
+        (format!("Host: localhost\r\nOrigin: https://{}\r\n", "x".repeat(2_000)), 403),
+        ("Host: rebound.example:80\r\n".to_owned(), 421),
+    ] {
+        let mut socket = rig.connect().await;
+        socket.send(format!("GET /history/cats HTTP/1.1\r\n{headers}{from}\r\n")).await;
+        assert_eq!(socket.answer().await.expect("an answer").status, status, "{headers}");
+    }
+    assert_eq!(
+        lines(&page, "a page of a foreign origin was refused", "192.0.2.86", &["level", "origin"]),
+        [
+            json!({"level": "INFO", "origin": "https://shop.example"}),
+            json!({"level": "INFO", "origin": format!("https://{}", "x".repeat(292))}),
+        ]
+    );
+    assert_eq!(
+        lines(&page, "a request for a foreign host was refused", "192.0.2.86", &["level", "host"]),
+        [json!({"level": "INFO", "host": "rebound.example:80"})]
+    );
+}
+
 /// The lines about refused publishes of a peer, without their times.
 fn refused(page: &Page, peer: &str) -> Vec<Value> {
     lines(page, "a publish was refused", peer, &["level", "problem", "topic", "principal", "items"])
