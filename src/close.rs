@@ -106,7 +106,7 @@ impl Close {
         }
     }
 
-    /// The reason for who was not told the `goaway` that belongs to it.
+    /// The reason for a peer that was not sent the `goaway` which precedes this close.
     pub fn reason_alone(self) -> &'static str {
         match self {
             Self::OverCapacity => "over capacity: reconnect with backoff",
@@ -116,7 +116,7 @@ impl Close {
     }
 }
 
-/// How a refusal is told where it can only be told by closing.
+/// The close that tells a refusal, where it can only be told by closing.
 impl From<&Refusal> for Close {
     fn from(refusal: &Refusal) -> Self {
         match refusal {

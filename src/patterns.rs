@@ -1,11 +1,12 @@
-//! Patterns, each with what belongs to it, found by what they match.
+//! A map from patterns to values that finds values by what their patterns match.
 //!
-//! A tree by segments: to add, to take out and to find costs by the segments of one name and not by how many patterns
-//! there are. A node takes all the segments that nothing branches from, so that there are at most two nodes for each
-//! pattern, however long it is.
+//! It is a radix tree over segments: adding, removing and finding depend on the segments of one name, not on the number
+//! of patterns. A node holds all the segments up to the next branch, so there are at most two nodes for each pattern,
+//! however long it is.
 //!
-//! A topic follows, at each of its segments, the literal and the wildcard: so it comes past no more nodes than there are
-//! different beginnings that match its own, which for a topic of few segments is few, whatever is subscribed to.
+//! At each of its segments a topic follows the literal and the wildcards. So it visits no more nodes than there are
+//! distinct prefixes of patterns that match its own, which are few for a topic of few segments, whatever is subscribed
+//! to.
 
 mod label;
 
@@ -25,20 +26,20 @@ pub struct Patterns<V> {
     len: usize,
 }
 
-/// Where a node stands. The root is the first one, and has no label.
+/// Index of a node. The root is the first, and has no label.
 type Id = u32;
 const ROOT: Id = 0;
 
 #[derive(Debug, Clone)]
 struct Node<V> {
-    /// Its segments, from where it branches off.
+    /// The segments between its parent and it.
     label: Box<str>,
     /// The pattern that ends here.
     here: Option<(Pattern, V)>,
     below: Option<Box<Below>>,
 }
 
-/// What branches off, by its first segment.
+/// The children of a node, by their first segment.
 #[derive(Debug, Clone, Default)]
 struct Below {
     literals: AHashMap<Box<str>, Id>,
@@ -46,7 +47,7 @@ struct Below {
     rest: Option<Id>,
 }
 
-/// How many nodes a search may still come past.
+/// How many more nodes a search may visit.
 #[derive(Debug)]
 pub struct Meter(pub usize);
 
@@ -57,15 +58,15 @@ impl<V> Default for Patterns<V> {
 }
 
 impl<V> Patterns<V> {
-    /// What one of the longest takes at most beside what belongs to it: a node of its own and one that it branches from, a
-    /// place in both, and its segments in their labels and by which they are found.
+    /// Most bytes for one pattern of the longest kind, besides its value: a node of its own and one that it branches
+    /// from, an entry for both, and its segments in the labels and as keys.
     pub const EACH_BYTES: usize = 2 * (in_list(size_of::<Node<V>>()) + in_table(size_of::<(Box<str>, Id)>()))
         + allocated(size_of::<Below>())
         + 2 * in_list(size_of::<Id>())
         + text(MAX_NAME)
         + 2 * (allocated(MAX_NAME) + allocated(0));
 
-    /// How many there are.
+    /// Number of patterns.
     pub fn len(&self) -> usize {
         self.len
     }
