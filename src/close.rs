@@ -144,7 +144,7 @@ mod tests {
     use super::Close;
     use crate::problem::Rate;
 
-    /// What comes behind it, so that a new one that is forgotten here does not compile.
+    /// The next close in this list: a new one that is left out here does not compile.
     fn next(close: Close) -> Option<Close> {
         Some(match close {
             Close::ProtocolError => Close::UnsupportedData,
@@ -183,7 +183,8 @@ mod tests {
         for close in &all {
             assert!(close.reason().len() <= 123, "{close:?}");
         }
-        // What is wrong with a message or a URL is one code, and so is what is unknown, what is too fast, and what is too slow.
+        // One code covers a faulty message or URL, one whatever is unknown, one what is too fast, and one what is too
+        // slow.
         let one = |close: &&Close| {
             !matches!(
                 close,
@@ -199,7 +200,7 @@ mod tests {
         assert_eq!(codes.len(), kinds.count(), "two mean the same");
     }
 
-    /// By the range of a code, and not by the code, a client knows whether to come back.
+    /// The range of a code, not the code itself, tells a client whether to come back.
     #[test]
     fn what_to_do_is_in_the_range_of_the_code() {
         for close in std::iter::successors(Some(Close::ProtocolError), |close| next(*close)) {
@@ -209,7 +210,7 @@ mod tests {
                     4100..=4199
                 }
                 Close::Draining | Close::NoSignOfLife => 4200..=4299,
-                // Nothing that is the same again when it comes again.
+                // Nothing that would fail again in the same way.
                 _ => 4000..=4099,
             };
             assert!(range.contains(&close.code()), "{close:?}");

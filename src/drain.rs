@@ -156,7 +156,7 @@ mod tests {
         drain.spawn("polite", async move { ends.begun().await });
         let (free, freed) = oneshot::channel::<()>();
         drain.spawn("stuck", freed.map(drop));
-        // Those of whom nobody expects an end were named too, so that the culprit was one of many.
+        // Tasks that nobody expects to end used to be named too, so the culprit was one of many.
         drain.detach("lasting", std::future::pending());
         drain.begin();
         assert!(drain.has_begun());

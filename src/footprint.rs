@@ -35,7 +35,7 @@ mod tests {
             table.insert(n, ());
             list.push(n);
             queue.push_back(n);
-            // A table's capacity is seven eighths of its places; the first few places of each are not grown into.
+            // A table uses at most seven eighths of its slots. Containers start with a minimum size, which is not bounded.
             assert!(n < 8 || table.capacity().div_ceil(7) * 8 * 9 <= n * in_table(8), "{n}: {}", table.capacity());
             assert!(n < 4 || list.capacity() * 8 <= n * in_list(8) && queue.capacity() * 8 <= n * in_list(8));
         }

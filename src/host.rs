@@ -102,7 +102,8 @@ mod tests {
     }
 
     proptest! {
-        /// As the library's authority, which takes more: a user, any text for a port, no name at all, any address.
+        /// Compares with the library's authority, which accepts more: a user, any text for a port, an empty name, any
+        /// address.
         #[test]
         fn it_is_an_authority_of_the_same_name(name in "[a-c._~!0-9/% -]{0,8}|\\[[a-c:.0-9%]{0,9}\\]", rest in "|@a|:[0-9a]{0,3}") {
             let text = format!("{name}{rest}");

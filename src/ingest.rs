@@ -289,7 +289,7 @@ fn apply_schema(snapshot: &Snapshot, rules: &TopicRules, json: Json<'_>) -> Resu
     Ok(result)
 }
 
-/// Runs work that a fuse guards. Returns with its result how long it took, if that has blown the fuse.
+/// Runs work that a fuse guards. Returns its result and, if that has blown the fuse, how long it took.
 ///
 /// # Errors
 /// How long to wait before trying again, while the fuse is blown.
@@ -304,7 +304,7 @@ fn timed<T>(fuse: &Fuse, budget: Duration, work: impl FnOnce() -> T) -> Result<(
 
 fn admit<'s>(snapshot: &'s Snapshot, principal: &Principal, topic: &TopicName) -> Result<&'s TopicRules, Refusal> {
     // A connection may have been admitted under an earlier configuration, so both the grants of then and those of now
-    // must cover the publish. The present grants alone do not do: a registered connection may have fewer than its
+    // must cover the publish. The present grants alone are not enough: a registered connection may have fewer than its
     // token.
     let now = snapshot.renew(principal).ok_or(Refusal::Unauthenticated { wrong: true })?;
     let may = |principal: &Principal| authorize_topic(principal, Action::Publish, topic);

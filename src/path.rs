@@ -40,7 +40,7 @@ mod tests {
             ("", "a/", Some("a")),
             ("", "...", Some("...")),
             ("", "..a/b..", Some("..a/b..")),
-            // Who decodes has done so before.
+            // Percent-encoding is decoded before this is called.
             ("", "%2e%2e/a", Some("%2e%2e/a")),
             ("", "..", None),
             ("", "../a", None),

@@ -100,10 +100,10 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Counts publishes, unless they are refused.
+    /// Counts publishes that are within the rate.
     ///
     /// # Errors
-    /// 429 over `limits.publish_rate`, and 413 for more than a whole second may have, which no waiting would help.
+    /// 429 over `limits.publish_rate`; 413 for more than a whole second may have, where waiting would not help.
     pub fn publish(&self, whose: Whose, n: usize, limit: u32) -> Result<(), Refusal> {
         let n = u32::try_from(n).unwrap_or(u32::MAX);
         // relay.toml has no rate of 0, but code may. Waiting would not help then, but a single publish is not too many
@@ -165,7 +165,7 @@ mod tests {
         assert!(rates.publish(whose.clone(), 3, 3).is_ok());
         let refusal = rates.publish(whose, 1, 3).expect_err("over the rate");
         assert_eq!(refusal.to_string(), "over `limits.publish_rate`: try again in 1 s");
-        // What is refused has not been published.
+        // A refused publish does not count.
         let whose = Whose::Token("half".into());
         assert!(rates.publish(whose.clone(), 2, 3).is_ok());
         assert!(rates.publish(whose.clone(), 2, 3).is_err());

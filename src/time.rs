@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn days_of_ten_thousand_years_are_what_a_calendar_library_says() {
-        // The library ends a day before the last.
+        // The library's range ends a day early.
         for day in (0..3_652_424).step_by(13) {
             let ms = YEAR_0 + day * DAY + day * 7_919 % DAY;
             let expected = jiff::Timestamp::from_millisecond(ms).expect("it is in range");

@@ -127,7 +127,7 @@ mod tests {
         assert!(places.iter().all(Option::is_some));
     }
 
-    /// Two networks of six, of which each has half of the places, shut out everybody else.
+    /// Two networks of six, each with half of the places, used to shut out everybody else.
     #[test]
     fn where_all_are_taken_the_network_that_has_most_gives_its_oldest() {
         let unauthenticated = Unauthenticated::default();

@@ -4,9 +4,7 @@
 //! catches up. Three rules keep it correct:
 //!
 //! - A pass makes its work list and advances the shard's position under the lock that a member needs to go live.
-//!
 //! - A member that goes live during a pass already has that pass's batch, and counts as served by it.
-//!
 //! - A connection that leaves during a pass, before the pass has served it, leaves with the cursor at the start of the
 //!   batch.
 //!
