@@ -35,7 +35,7 @@ mod tests {
             table.insert(n, ());
             list.push(n);
             queue.push_back(n);
-            // A table uses at most seven eighths of its slots. Containers start with a minimum size, which is not bounded.
+            // A table uses at most seven eighths of its slots. The minimum size of a container is not bounded.
             assert!(n < 8 || table.capacity().div_ceil(7) * 8 * 9 <= n * in_table(8), "{n}: {}", table.capacity());
             assert!(n < 4 || list.capacity() * 8 <= n * in_list(8) && queue.capacity() * 8 <= n * in_list(8));
         }

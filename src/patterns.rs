@@ -81,13 +81,13 @@ impl<V> Patterns<V> {
         self.nodes.iter().filter_map(|node| node.here.as_ref().map(|(pattern, value)| (pattern, value)))
     }
 
-    /// Adds a pattern, or puts another value in the place of what belonged to it.
+    /// Adds a pattern, or replaces its value.
     pub fn insert(&mut self, pattern: Pattern, value: V) {
         let at = self.make(&pattern.canonical());
         self.len += usize::from(self.node(at).here.replace((pattern, value)).is_none());
     }
 
-    /// What belongs to the pattern, which is added if it is not there.
+    /// The value of the pattern, which is added if it is not there.
     pub fn entry(&mut self, pattern: &Pattern) -> &mut V
     where
         V: Default,
@@ -101,19 +101,19 @@ impl<V> Patterns<V> {
         &mut nodes[at as usize].here.get_or_insert_with(add).1
     }
 
-    /// What belongs to exactly this pattern.
+    /// The value of exactly this pattern.
     pub fn get(&self, pattern: &Pattern) -> Option<&V> {
         let at = *self.path(&pattern.canonical())?.last()?;
         self.nodes[at as usize].here.as_ref().map(|(_, value)| value)
     }
 
-    /// What belongs to exactly this pattern, to be changed.
+    /// The value of exactly this pattern, for changes.
     pub fn get_mut(&mut self, pattern: &Pattern) -> Option<&mut V> {
         let at = *self.path(&pattern.canonical())?.last()?;
         self.node(at).here.as_mut().map(|(_, value)| value)
     }
 
-    /// Takes a pattern out.
+    /// Removes a pattern; returns its value.
     pub fn remove(&mut self, pattern: &Pattern) -> Option<V> {
         let text = pattern.canonical();
         let path = self.path(&text)?;
@@ -135,7 +135,7 @@ impl<V> Patterns<V> {
         Some(value)
     }
 
-    /// The same patterns, with something else belonging to each.
+    /// The same patterns, each with another value.
     pub fn map<U>(self, mut change: impl FnMut(V) -> U) -> Patterns<U> {
         let Self { nodes, free, len } = self;
         let mut changed = |Node { label, here, below }: Node<V>| {
@@ -145,7 +145,7 @@ impl<V> Patterns<V> {
         Patterns { nodes: nodes.into_iter().map(&mut changed).collect(), free, len }
     }
 
-    /// Looks at each that contains all of this name, a topic's or a pattern's, until told to stop.
+    /// Visits the value of each pattern that contains all of this name, a topic's or a pattern's, until told to stop.
     pub fn containing<'a>(&'a self, name: &str, mut found: impl FnMut(&'a V) -> ControlFlow<()>) -> ControlFlow<()> {
         match self.nodes.first() {
             Some(root) => self.containing_below(root, name, &mut found),
@@ -153,7 +153,8 @@ impl<V> Patterns<V> {
         }
     }
 
-    /// Looks at each that shares a topic with this name, until told to stop or the meter has run out.
+    /// Visits the value of each pattern that shares a topic with this name, until told to stop or the meter has run
+    /// out.
     pub fn overlapping<'a>(
         &'a self,
         name: &str,
@@ -217,7 +218,7 @@ impl<V> Patterns<V> {
         }
     }
 
-    /// The nodes from below the root to where this ends.
+    /// The nodes on the path to where this text ends, without the root; `None` if there is no such node.
     fn path(&self, text: &str) -> Option<Vec<Id>> {
         let (mut at, mut left, mut path) = (ROOT, Some(text), Vec::new());
         while let Some(text) = left {
@@ -232,7 +233,7 @@ impl<V> Patterns<V> {
         Some(path)
     }
 
-    /// The node where this ends, made if it is not there.
+    /// The node where this text ends, created if necessary.
     fn make(&mut self, text: &str) -> Id {
         if self.nodes.is_empty() {
             self.nodes.push(Node::new(""));
@@ -253,7 +254,7 @@ impl<V> Patterns<V> {
         at
     }
 
-    /// Leaves the first so many bytes of its label with the node, and puts what follows below it.
+    /// Splits a node: it keeps the first bytes of its label, and a new child gets the rest.
     fn split(&mut self, at: Id, bytes: usize) {
         let node = self.node(at);
         let upper = Node::new(&node.label[..bytes]);
@@ -264,7 +265,7 @@ impl<V> Patterns<V> {
         self.node(at).link(&segment, lower);
     }
 
-    /// Has a node that nothing ends at and nothing branches from take in the one below it.
+    /// Merges a node with its only child, if no pattern ends at it.
     fn join(&mut self, at: Id) {
         let node = &self.nodes[at as usize];
         let Some(child) = node.below.as_ref().and_then(|below| below.only()) else { return };

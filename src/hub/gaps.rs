@@ -19,7 +19,8 @@ pub(super) struct Gaps {
     told: HashMap<Pattern, Seq>,
     /// For a subscription from `earliest` and a topic: what the topic had evicted before the subscription was made.
     forgiven: HashMap<(Pattern, Pattern), Seq>,
-    /// True from a subscribe until its first page is read. Gaps on that page have reason `retention`, on later pages `lag`.
+    /// True from a subscribe until what was evicted by then has been told, usually by one page, by several if marks of
+    /// reloads cut it. Gaps on these pages have reason `retention`, on later ones `lag`.
     asked: bool,
     /// Subscriptions from `earliest` whose first page has not been read, each with the head when it was made.
     earliest: Vec<(Pattern, Seq)>,

@@ -16,7 +16,7 @@ pub(super) struct Kept(Option<OfTopic>);
 
 struct OfTopic {
     topic: TopicName,
-    /// The pass that it was made for. A member with this stamp in [`Slot::agrees_with`] is listed correctly.
+    /// The pass that it was made for. A member whose `agrees_with` is this stamp is listed correctly.
     made: Stamp,
     list: List,
 }

@@ -45,7 +45,7 @@ pub(super) struct Group {
 }
 
 impl List {
-    /// Adds a member with the messages that it wants. A member with nothing to be written is to look for itself.
+    /// Adds a live member with the messages that it wants; none, if its own task is to look instead.
     pub(super) fn add(&mut self, id: SlotId, slot: &mut Slot) {
         let wants = std::mem::take(&mut slot.wants);
         if slot.live {

@@ -188,7 +188,7 @@ mod tests {
         assert!(taken(&page).contains("three"), "RUST_LOG wins");
     }
 
-    /// A bare word is the name of a target: `warning` silenced all of the log.
+    /// A bare word is the name of a target, so `warning` used to silence the whole log.
     #[test]
     fn a_filter_that_lets_nothing_of_relay_pass_does_not_count_unless_it_says_off() {
         for (rust_log, is_understood, is_logged) in [

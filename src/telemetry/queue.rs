@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(next(&lines), "first\n");
         queue.push(b"second\n");
         let long = vec![b'x'; ROOM / 4];
-        // The thread may or may not have taken the second one by now: it stands with one batch either way.
+        // The thread may or may not have taken the second line by now: that line is in one batch either way.
         let mut pushed = 0;
         while queue.dropped() < 3 {
             queue.push(&long);
