@@ -94,7 +94,6 @@ pub(super) fn append(hub: &Hub, topics: &[&str]) {
     hub.appended(&(next..).zip(topics).map(record).collect::<Vec<_>>());
 }
 
-/// Some peer.
 pub(super) fn peer() -> Peer {
     Peer::new("test", IpAddr::V4(Ipv4Addr::LOCALHOST))
 }

@@ -84,7 +84,6 @@ impl Turn {
     }
 }
 
-/// A prepared pass.
 struct Pass {
     stamp: Stamp,
     /// Where its batch begins.

@@ -35,7 +35,6 @@ pub(super) struct Rings {
     pub(super) order: Order,
 }
 
-/// A group of rings.
 struct Block {
     rings: Vec<Option<Ring>>,
     /// The highest seq that any of them evicted.
@@ -131,7 +130,6 @@ impl Rings {
         places.filter(|place| is_gone(*place) == Some(true)).collect()
     }
 
-    /// Number of blocks.
     pub(super) fn blocks(&self) -> usize {
         self.blocks.len()
     }

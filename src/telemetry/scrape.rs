@@ -288,7 +288,6 @@ fn process(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     page.gauge("draining", "1 while the server is shutting down", live.drain.has_begun().into())
 }
 
-/// Writes one metric after the other.
 struct Metrics<'a>(DescriptorEncoder<'a>);
 
 impl Metrics<'_> {

@@ -87,7 +87,6 @@ pub(super) enum Reply {
     Unsent,
 }
 
-/// Something that the peer has sent.
 pub(super) enum Arrived {
     Message(Incoming),
     Ping(Bytes),

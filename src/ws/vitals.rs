@@ -25,7 +25,6 @@ pub(super) struct Vitals {
     pub(super) place: Option<Box<Place>>,
 }
 
-/// What is due.
 pub(super) enum Vital {
     Ping,
     End(Close),
@@ -54,7 +53,6 @@ impl Vitals {
         self.commands.1 <= limit
     }
 
-    /// Notes that a ping was sent.
     pub(super) fn pinged(&mut self, now: u64) {
         self.pinged = Some(now);
     }
@@ -64,7 +62,6 @@ impl Vitals {
         u128::from(now.saturating_sub(self.told)) >= limits.ping_interval.as_millis()
     }
 
-    /// Notes that it was told its position.
     pub(super) fn told(&mut self, now: u64) {
         self.told = now;
     }
