@@ -1,7 +1,7 @@
 //! The close codes of the WebSocket protocol, decided in one place.
 //!
-//! 4000–4099: do not reconnect unchanged. 4100–4199: reconnect with backoff. 4200–4299: reconnect. Where a `goaway` came
-//! before, not sooner than its `reconnect_after_ms`. The codes below 4000 are RFC 6455, section 7.4.1.
+//! 4000–4099: do not reconnect unchanged. 4100–4199: reconnect with backoff. 4200–4299: reconnect. After a `goaway`,
+//! not sooner than its `reconnect_after_ms`. The codes below 4000 are RFC 6455, section 7.4.1.
 
 use crate::problem::{Rate, Refusal};
 
