@@ -1,14 +1,15 @@
-//! The gate of the log: whose judgement may be appended now, and who is appending.
+//! The gate of the log: which configuration's judgements may be appended now, and how many appends are under way.
 //!
-//! Appends under way are counted, so that a reload can wait for those that began before it. Two counts take turns: after a
-//! turn new appends count on the other side, so that the wait ends however many come. Between a commit and the mark in the log
-//! that says where it took effect the gate is closed, and once the log has its last message it is sealed.
+//! Appends under way are counted, so that a reload can wait for those that began before it. There are two counts, one
+//! of them in use. A turn switches new appends to the other count and waits for the first to reach zero, so that its
+//! wait ends however many appends keep coming. The gate is closed between a commit and its mark in the log, and it is
+//! sealed once the log has its last message.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{Mutex, Notify};
 
-/// While the gate is closed the log takes nobody's messages.
+/// As the admitted generation: nobody's, because the gate is closed.
 const NOBODY: u64 = u64::MAX;
 
 /// See the module's documentation.
@@ -16,37 +17,37 @@ pub struct Appending {
     sides: [AtomicUsize; 2],
     side: AtomicUsize,
     departed: Notify,
-    /// Turns wait for each other: a reload and the drain may come at once.
+    /// Held for a turn: a reload and the drain may each ask for one at the same time.
     turns: Mutex<()>,
-    /// The generation that is in force.
+    /// The generation in force.
     newest: AtomicU64,
-    /// The generation whose judgement the log takes now, or [`NOBODY`].
+    /// The generation whose judgements may be appended now, or [`NOBODY`].
     admitted: AtomicU64,
-    /// Wakes whoever waits for the gate to open.
+    /// Wakes appends that wait for the gate to open.
     opened: Notify,
     sealed: AtomicBool,
-    /// Wakes whoever waits for that.
+    /// Wakes tasks that wait for the seal.
     sealing: Notify,
 }
 
-/// What became of an attempt to append.
+/// The outcome of an attempt to append.
 pub enum Entry<'a> {
     /// It may append now.
     In(Ticket<'a>),
-    /// Nothing is appended any more.
+    /// Nothing will be appended any more.
     Sealed,
-    /// Another generation is in force, by which it is to be judged.
+    /// A newer generation is in force, which has to judge again.
     Outdated,
 }
 
-/// An append that is under way, until it is dropped: meanwhile no change of a topic is announced to subscribers.
+/// An append under way, until this is dropped. Meanwhile a reload does not announce its changes to subscribers.
 pub struct Ticket<'a> {
     appending: &'a Appending,
     side: usize,
 }
 
 impl Appending {
-    /// An open gate for what this generation judges.
+    /// Creates an open gate for what this generation judges.
     pub fn new(generation: u64) -> Self {
         Self {
             sides: Default::default(),
@@ -61,10 +62,10 @@ impl Appending {
         }
     }
 
-    /// Enters with what this generation has judged. Waits while the gate is closed.
+    /// Enters the gate with what this generation judged; waits while the gate is closed.
     pub async fn enter(&self, generation: u64) -> Entry<'_> {
         loop {
-            // Counted before it looks, so that a turn waits for whoever was told to go on.
+            // Counted before the check, so that a turn waits for every append that passes it.
             let ticket = self.count_in();
             if self.is_sealed() {
                 return Entry::Sealed;
@@ -83,17 +84,17 @@ impl Appending {
         }
     }
 
-    /// Closes the gate: from now on nobody is let in.
+    /// Closes the gate: nobody is let in from now on.
     pub fn close(&self) {
         self.admitted.store(NOBODY, Ordering::SeqCst);
     }
 
-    /// This generation is in force: what others have judged is outdated.
+    /// Makes this generation the one in force: what older ones judged is outdated.
     pub fn follow(&self, generation: u64) {
         self.newest.store(generation, Ordering::SeqCst);
     }
 
-    /// Whether a later generation is in force. One that is later than the newest is about to be followed.
+    /// Whether a later generation is in force. A generation beyond the newest is about to come into force.
     pub fn is_outdated(&self, generation: u64) -> bool {
         self.newest.load(Ordering::SeqCst) > generation
     }
@@ -104,14 +105,14 @@ impl Appending {
         self.opened.notify_waiters();
     }
 
-    /// Ends publishing: when this answers, the log has its last message.
+    /// Ends publishing: once this returns, the log has its last message.
     pub async fn seal(&self) {
         self.sealed.store(true, Ordering::SeqCst);
         self.sealing.notify_waiters();
         self.turn().await;
     }
 
-    /// Resolves when nothing is appended any more.
+    /// Resolves once publishing has ended. Appends that began before may still be under way.
     pub async fn sealed(&self) {
         let sealing = self.sealing.notified();
         if !self.is_sealed() {
@@ -128,27 +129,27 @@ impl Appending {
             let side = self.side.load(Ordering::SeqCst);
             self.sides[side].fetch_add(1, Ordering::SeqCst);
             let ticket = Ticket { appending: self, side };
-            // A turn between the look and the count could have missed it.
+            // A turn that switched in between may not have seen this count.
             if self.side.load(Ordering::SeqCst) == side {
                 return ticket;
             }
         }
     }
 
-    /// Waits for every append that was counted before the call. Safe to drop.
+    /// Waits for every append that was counted before the call. Cancel-safe.
     pub async fn turn(&self) {
         let _turn = self.turns.lock().await;
         let side = self.side.load(Ordering::SeqCst);
-        // What a turn that was dropped had waited for is still there.
+        // A cancelled turn may have left appends on this side.
         self.emptied(1 - side).await;
         self.side.store(1 - side, Ordering::SeqCst);
         self.emptied(side).await;
     }
 
-    /// Waits until nobody is left of a side that is not in use.
+    /// Waits until a count that is not in use is zero.
     async fn emptied(&self, side: usize) {
         while self.sides[side].load(Ordering::SeqCst) > 0 {
-            // One that left since the look is remembered by `notify_one`.
+            // A departure since the check is not lost: `notify_one` stores a permit.
             self.departed.notified().await;
         }
     }
@@ -157,7 +158,7 @@ impl Appending {
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         let last = self.appending.sides[self.side].fetch_sub(1, Ordering::SeqCst) == 1;
-        // Nobody waits for the side that is in use.
+        // Nobody waits for the count that is in use.
         if last && self.appending.side.load(Ordering::SeqCst) != self.side {
             self.appending.departed.notify_one();
         }
@@ -184,7 +185,8 @@ mod tests {
         appending.turn().await;
     }
 
-    /// The next one waited for the other side only, and passed over what the one that was dropped had waited for.
+    /// The next turn used to wait for the other side only, and missed the appends that the cancelled one had waited
+    /// for.
     #[tokio::test]
     async fn a_turn_that_is_dropped_leaves_its_wait_to_the_next() {
         let appending = Appending::new(1);

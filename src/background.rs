@@ -1,5 +1,7 @@
-//! Long work, where it does not hold up the threads that serve: a part of a request in its place ([`in_place`]), and what
-//! no request waits for, such as a reload, on a thread of its own ([`on_own_thread`]).
+//! Runs long work so that it does not hold up the threads that serve.
+//!
+//! Part of a request runs in its place ([`in_place`]). Work that no request waits for, such as a reload, gets a thread
+//! of its own ([`on_own_thread`]).
 
 use std::time::Duration;
 
@@ -11,13 +13,13 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 #[cfg(test)]
 use crate::drain::Drain;
 
-/// How far the work stands back behind serving, as nice(2) counts: enough that deliveries do not wait for it, and not so
-/// much that on a busy machine it takes for ever.
+/// The niceness of background work (nice(2)): enough for deliveries to have precedence, but not so much that the work
+/// takes for ever on a busy machine.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 5;
 
-/// Does what may take long on the calling thread, which hands what else it had to do to others; a runtime of one thread has
-/// no others.
+/// Runs possibly long work on the calling thread, which first hands its other tasks to another thread; a runtime with a
+/// single thread has no other.
 pub fn in_place<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
@@ -25,15 +27,16 @@ pub fn in_place<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Runs long work on a thread of its own with a lower priority. The thread ends with the work, for it could not raise its
+/// Runs long work on a new thread with a lower priority. The thread ends with the work, because it could not raise its
 /// priority again.
 ///
 /// # Errors
-/// Why there is no answer: it panicked, or there is no thread to be had.
+/// Why there is no answer: the work panicked, or no thread could be started.
 pub async fn on_own_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
     let (answer, answered) = oneshot::channel();
     let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
-        // Elsewhere it would count for the whole process. Where it is refused, serving is only slower for a while.
+        // Only Linux has a niceness for each thread; elsewhere it is the process's. If it is refused, serving is slower
+        // for a while.
         #[cfg(target_os = "linux")]
         let _ = rustix::process::nice(NICE);
         let _ = answer.send(work());
@@ -46,20 +49,21 @@ pub async fn on_own_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 
     }
 }
 
-/// Drops thousands of small things where nobody waits for it.
+/// Drops thousands of small things on another thread.
 pub fn drop_elsewhere(things: impl Send + 'static) {
     drop(spawn_blocking(move || drop(things)));
 }
 
-/// Ticks at once and then after each period. Ticks that were missed while the process was stopped are not made up for: that
-/// is just when everybody comes back.
+/// Ticks at once and then after each period.
+///
+/// Ticks missed while the process was suspended are skipped: when it resumes, everybody reconnects at once.
 pub fn every(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }
 
-/// Whether others have a turn while `work` waits for that, on the one thread that serves them.
+/// Tests whether other tasks run while `work` waits for that, on a runtime with one worker thread.
 #[cfg(test)]
 pub fn others_have_a_turn(work: impl FnOnce(&dyn Fn() -> bool) -> bool + Send + 'static) -> bool {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();

@@ -1,7 +1,7 @@
 //! The close codes of the WebSocket protocol, decided in one place.
 //!
-//! 4000–4099: do not reconnect unchanged. 4100–4199: reconnect with backoff. 4200–4299: reconnect. Where a `goaway` came
-//! before, not sooner than its `reconnect_after_ms`. The codes below 4000 are RFC 6455, section 7.4.1.
+//! 4000–4099: do not reconnect unchanged. 4100–4199: reconnect with backoff. 4200–4299: reconnect. After a `goaway`,
+//! not sooner than its `reconnect_after_ms`. The codes below 4000 are RFC 6455, section 7.4.1.
 
 use crate::problem::{Rate, Refusal};
 
@@ -106,7 +106,7 @@ impl Close {
         }
     }
 
-    /// The reason for who was not told the `goaway` that belongs to it.
+    /// The reason for a peer that was not sent the `goaway` which precedes this close.
     pub fn reason_alone(self) -> &'static str {
         match self {
             Self::OverCapacity => "over capacity: reconnect with backoff",
@@ -116,7 +116,7 @@ impl Close {
     }
 }
 
-/// How a refusal is told where it can only be told by closing.
+/// The close that tells a refusal, where it can only be told by closing.
 impl From<&Refusal> for Close {
     fn from(refusal: &Refusal) -> Self {
         match refusal {
@@ -144,7 +144,7 @@ mod tests {
     use super::Close;
     use crate::problem::Rate;
 
-    /// What comes behind it, so that a new one that is forgotten here does not compile.
+    /// The next close in this list: a new one that is left out here does not compile.
     fn next(close: Close) -> Option<Close> {
         Some(match close {
             Close::ProtocolError => Close::UnsupportedData,
@@ -183,7 +183,8 @@ mod tests {
         for close in &all {
             assert!(close.reason().len() <= 123, "{close:?}");
         }
-        // What is wrong with a message or a URL is one code, and so is what is unknown, what is too fast, and what is too slow.
+        // One code covers a faulty message or URL, one whatever is unknown, one what is too fast, and one what is too
+        // slow.
         let one = |close: &&Close| {
             !matches!(
                 close,
@@ -199,7 +200,7 @@ mod tests {
         assert_eq!(codes.len(), kinds.count(), "two mean the same");
     }
 
-    /// By the range of a code, and not by the code, a client knows whether to come back.
+    /// The range of a code, not the code itself, tells a client whether to come back.
     #[test]
     fn what_to_do_is_in_the_range_of_the_code() {
         for close in std::iter::successors(Some(Close::ProtocolError), |close| next(*close)) {
@@ -209,7 +210,7 @@ mod tests {
                     4100..=4199
                 }
                 Close::Draining | Close::NoSignOfLife => 4200..=4299,
-                // Nothing that is the same again when it comes again.
+                // Nothing that would fail again in the same way.
                 _ => 4000..=4099,
             };
             assert!(range.contains(&close.code()), "{close:?}");

@@ -1,4 +1,4 @@
-//! What a subscriber can ask of its connection. How it is written is a protocol's business.
+//! What a subscriber can ask of its connection. How a command is written is up to the protocol.
 
 use std::fmt;
 
@@ -29,11 +29,11 @@ pub enum CommandKind {
     Replace(Vec<Pattern>),
     /// Publish one message; the body is JSON text as it was written.
     Publish {
-        /// Where to.
+        /// The concrete topic to publish to.
         topic: TopicName,
         /// The payload, still to be validated.
         body: Box<str>,
-        /// The byte at which it begins in the command: what is wrong with it is placed there.
+        /// The byte offset of the payload in the command, to which faults in it are added.
         at: usize,
     },
     /// Answered by a `pong` notice.
@@ -42,7 +42,7 @@ pub enum CommandKind {
     PingText,
 }
 
-/// Never a payload: it may hold anything.
+/// Shows no payload: it may hold anything.
 impl fmt::Debug for CommandKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -57,13 +57,13 @@ impl fmt::Debug for CommandKind {
     }
 }
 
-/// A message that cannot be carried out as it is written; its sender is told.
+/// A message that cannot be carried out; its sender is told why.
 #[derive(Debug)]
 pub struct BadCommand {
     /// The command's id, where it could be read.
     pub id: Option<CommandId>,
     /// What is wrong with it.
     pub refusal: Box<Refusal>,
-    /// It is no command at all, and not one that says something unusable: its sender is closed at the tenth.
+    /// It is not a command at all, rather than one with unusable content: the tenth of these closes the connection.
     pub malformed: bool,
 }

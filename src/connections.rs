@@ -1,6 +1,6 @@
-//! Places for connections: how many may be open, and what becomes of one too many.
+//! Places for connections: how many may be open, and what happens to those beyond the limit.
 //!
-//! A permit moves with its connection, through an upgrade too, and frees the place when its last clone is dropped.
+//! A permit moves with its connection, even through an upgrade, and frees the place when its last clone is dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
 use tracing::warn;
 
-/// So many connections over the limit are let in to be told that they are: beyond, nobody is accepted until one leaves.
+/// This many connections beyond the limit are accepted, only to be refused. Beyond that nobody is accepted until one
+/// leaves.
 pub const OVER: usize = 64;
-/// The most connections when `limits.connections` does not say.
+/// The default for `limits.connections`.
 const MOST: usize = 65_536;
 
-/// Fewer connections than this, where `limits.connections` does not say how many, are hardly what is meant.
+/// Fewer connections than this are probably not what an operator means who leaves `limits.connections` out.
 const FEW: usize = 1_000;
 
 /// The places of one listener.
@@ -22,7 +23,7 @@ pub struct Connections(Arc<Places>);
 
 struct Places {
     open: AtomicUsize,
-    /// How many there are descriptors for.
+    /// How many connections the descriptors allow.
     room: AtomicUsize,
     left: Notify,
 }
@@ -34,7 +35,7 @@ impl Default for Places {
 }
 
 impl Connections {
-    /// There are descriptors for so many, whatever `limits.connections` asks for.
+    /// Sets how many connections the descriptors allow; `asked` is `limits.connections`.
     pub fn make_room(&self, room: usize, asked: Option<usize>) {
         self.0.room.store(room, Ordering::Release);
         let allowed = self.allowed(asked);
@@ -48,26 +49,29 @@ impl Connections {
         self.look_again(asked);
     }
 
-    /// How many may be open where `limits.connections` asks for so many: never more than there are descriptors for, since
-    /// a server that uses up its descriptors can neither accept nor open files.
+    /// How many may be open if `limits.connections` is `asked`.
+    ///
+    /// Never more than the descriptors allow: a server without descriptors can neither accept nor open files.
     pub fn allowed(&self, asked: Option<usize>) -> usize {
         asked.unwrap_or(MOST).min(self.0.room.load(Ordering::Acquire))
     }
 
-    /// Takes a place; waits while [`OVER`] connections more than the limit are open. The limit may change meanwhile,
-    /// see [`Self::look_again`]. Only one task may call this, so that nobody else takes a place between the look and the
-    /// taking.
+    /// Takes a place; waits while [`OVER`] connections beyond the limit are open.
+    ///
+    /// The limit may change meanwhile, see [`Self::look_again`]. Only one task may call this, so that nobody else takes
+    /// a place between the check and the taking.
     pub async fn enter(&self, limit: impl Fn() -> usize) -> Permit {
         while self.open() >= limit().saturating_add(OVER) {
-            // A place that was left since the look is remembered by `notify_one`.
+            // A place freed since the check is not lost: `notify_one` stores a permit.
             self.0.left.notified().await;
         }
         let before = self.0.open.fetch_add(1, Ordering::AcqRel);
         Permit { _place: Arc::new(Place(self.0.clone())), over: before >= limit() }
     }
 
-    /// `limits.connections` may have changed, and asks for so many: whoever waits for a place looks again. Warns where there are
-    /// descriptors for fewer.
+    /// Has a task that waits for a place check again, since `limits.connections` may have changed to `asked`.
+    ///
+    /// Warns if the descriptors allow fewer.
     pub fn look_again(&self, asked: Option<usize>) {
         let allowed = self.allowed(asked);
         if let Some(asked) = asked.filter(|asked| *asked > allowed) {
@@ -95,7 +99,7 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Whether this connection is one too many, to be refused politely.
+    /// Whether this connection is beyond the limit, to be refused politely.
     pub fn is_over(&self) -> bool {
         self.over
     }

@@ -1,4 +1,4 @@
-//! From what a subscriber pulled to the bytes of one write, for every transport.
+//! Turns what a subscriber pulled into the bytes of one write, for every transport.
 
 use std::sync::Arc;
 
@@ -16,29 +16,30 @@ use crate::notice::{GapReason, Notice};
 use crate::plugin::Encoder;
 use crate::snapshot::Snapshot;
 
-/// What is to be done with what was pulled.
+/// What to do with pulled items.
 pub enum Step {
-    /// Send as much of it as stands before the next mark and can be told.
+    /// Send the items that come before the next mark and can be told.
     Send(Frames),
-    /// A reload took effect where the cursor stands: evaluate what is subscribed, and settle that one item.
+    /// A reload took effect at the cursor: re-evaluate the subscriptions, and settle that one item.
     Evaluate(Arc<Mark>),
 }
 
-/// What was pulled, as far as it can be sent in one write.
+/// Pulled items, encoded as far as they can be sent in one write.
 #[derive(Default)]
 pub struct Frames {
     bytes: Vec<Bytes>,
-    /// For each frame, how many items are sent when it is.
+    /// For each frame, how many items are sent once it is.
     items_behind: Vec<usize>,
-    /// How many items can be sent.
+    /// Number of items that can be sent.
     pub sendable: usize,
 }
 
-/// What comes next for a subscriber that is not live, encoded up to `most` bytes or one message; `None` when nothing does.
-/// To be settled by [`settle`].
+/// What comes next for a subscriber that is not live, encoded up to `most` bytes or one message; `None` at the head.
+///
+/// Pass it to [`settle`] afterwards.
 ///
 /// # Errors
-/// How to close it: the store could not be read, or what comes next cannot be told.
+/// The close for the subscriber: the store could not be read, or its protocol cannot tell what comes next.
 pub async fn next(
     live: &Live,
     subscriber: &mut Subscriber,
@@ -52,17 +53,17 @@ pub async fn next(
     pulled.map(|pulled| Ok((Step::new(live, encoder, &pulled, most)?, pulled))).transpose()
 }
 
-/// The first `sent` items of what was pulled have been sent.
+/// Settles what was pulled: its first `sent` items are sent.
 pub fn settle(live: &Live, subscriber: &mut Subscriber, pulled: Pulled, sent: usize) {
     count(live, &pulled, sent);
     subscriber.settle(pulled, sent);
 }
 
 impl Step {
-    /// Encodes items until there are `most` bytes of them, or something else must be done.
+    /// Encodes items until there are `most` bytes, or something else must be done first.
     ///
     /// # Errors
-    /// How to close it, where what comes next cannot be told.
+    /// The close for a subscriber whose protocol cannot tell what comes next.
     pub fn new(live: &Live, encoder: &dyn Encoder, pulled: &Pulled, most: usize) -> Result<Self, Close> {
         let mut frames = Frames::default();
         let mut size = 0;
@@ -98,7 +99,7 @@ impl Frames {
         (!batch.is_empty()).then_some(batch)
     }
 
-    /// How many items are sent when so many frames are.
+    /// How many items are sent once this many frames are.
     pub fn items_in(&self, frames: usize) -> usize {
         match frames.checked_sub(1) {
             _ if frames == self.bytes.len() => self.sendable,

@@ -7,8 +7,9 @@ use ahash::AHashMap;
 use crate::name::{Pattern, TopicName};
 use crate::patterns::Patterns;
 
-/// Declared names (exact topics and families), each with what belongs to it. No two declared families overlap, which
-/// the configuration's check sees to, so that at most one family resolves a name.
+/// Declared names (exact topics and families), each with a value.
+///
+/// No two declared families overlap, which the configuration's check ensures, so at most one family resolves a name.
 #[derive(Debug, Clone)]
 pub struct Directory<T> {
     exact: AHashMap<TopicName, T>,
@@ -31,7 +32,7 @@ impl<T> Directory<T> {
         }
     }
 
-    /// What belongs to exactly this declared name.
+    /// The value of exactly this declared name.
     pub fn get(&self, name: &Pattern) -> Option<&T> {
         match name.exact() {
             Some(topic) => self.exact.get(&topic),
@@ -39,12 +40,12 @@ impl<T> Directory<T> {
         }
     }
 
-    /// What the topic is declared as.
+    /// The value of the declared name that a topic resolves to.
     pub fn resolve(&self, topic: &TopicName) -> Option<&T> {
         self.exact.get(topic).or_else(|| self.family(topic.as_str()))
     }
 
-    /// The declared name that all topics of this one belong to.
+    /// The value of the declared name that contains all topics of this one.
     pub fn containing(&self, name: &Pattern) -> Option<&T> {
         match name.exact() {
             Some(topic) => self.resolve(&topic),
@@ -61,13 +62,13 @@ impl<T> Directory<T> {
         found
     }
 
-    /// The same names, with something else belonging to each.
+    /// The same names, each with another value.
     pub fn map<U>(self, mut change: impl FnMut(T) -> U) -> Directory<U> {
         let exact = self.exact.into_iter().map(|(name, value)| (name, change(value))).collect();
         Directory { exact, families: self.families.map(change) }
     }
 
-    /// Everything that is declared, in no order.
+    /// All values, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.exact.values().chain(self.families.iter().map(|(_, value)| value))
     }

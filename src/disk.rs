@@ -1,7 +1,7 @@
 //! The disk as a source of configurations.
 //!
-//! Everything but relay.toml itself and the secrets must lie, symlinks followed, in the directory of relay.toml as it
-//! was named, or below it. Kubernetes mounts a file as a link through `..data`, which is inside.
+//! Everything except relay.toml itself and the secrets must lie in relay.toml's directory as it was named, or below it,
+//! after following symlinks. Kubernetes mounts a file as a link through `..data`, which is inside.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -19,14 +19,14 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// The configuration of this path. Nothing is read yet.
+    /// The configuration at this path. Nothing is read yet.
     pub fn new(relay_toml: &Path) -> Self {
         match relay_toml.file_name() {
             Some(name) => Self {
                 directory: relay_toml.parent().map(Path::to_path_buf).unwrap_or_default(),
                 name: name.to_string_lossy().into_owned(),
             },
-            // `.` or `/`: reading it says that it is no file.
+            // `.` or `/`: reading it reports that it is not a file.
             None => Self { directory: relay_toml.to_path_buf(), name: String::new() },
         }
     }
@@ -36,7 +36,7 @@ impl Disk {
         self.directory.join(path)
     }
 
-    /// Where a path leads, if that is inside.
+    /// The target of a path, if it lies inside.
     fn inside(&self, path: &str) -> Result<PathBuf, FileError> {
         let here = if self.directory.as_os_str().is_empty() { Path::new(".") } else { &self.directory };
         let directory = fs::canonicalize(here).map_err(file_error)?;
@@ -61,7 +61,7 @@ impl Files for Disk {
         let mut names = Vec::new();
         for entry in fs::read_dir(self.inside(directory)?).map_err(file_error)? {
             let entry = entry.map_err(file_error)?;
-            // The link is followed; what leads nowhere is listed, so that reading it says so.
+            // Links are followed. A broken one is listed, so that reading it reports the error.
             if !fs::metadata(entry.path()).is_ok_and(|metadata| metadata.is_dir()) {
                 names.push(entry.file_name().to_string_lossy().into_owned());
             }
@@ -71,7 +71,7 @@ impl Files for Disk {
     }
 
     fn env(&self, name: &str) -> Option<String> {
-        // Names with `=` or NUL are nobody's; asking for one would panic on some systems.
+        // No variable has a name with `=` or NUL, and on some systems asking for one would panic.
         if name.is_empty() || name.contains(['=', '\0']) { None } else { std::env::var(name).ok() }
     }
 
@@ -85,7 +85,7 @@ impl Files for Disk {
 }
 
 fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
-    // Before it is opened: opening a pipe would wait for its writer.
+    // Checked before opening, because opening a pipe would wait for its writer.
     if !fs::metadata(path).map_err(file_error)?.is_file() {
         return Err(FileError::NotAFile);
     }
@@ -94,7 +94,7 @@ fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     if bytes.len() > limit { Err(FileError::TooLarge(limit)) } else { Ok(bytes) }
 }
 
-/// A name that is not UTF-8 is known here by another one, which is not there.
+/// Such a path contains the replacement for a byte that is not UTF-8, so it does not exist under this name.
 fn missing(path: &str, error: io::Error) -> FileError {
     match file_error(error) {
         FileError::NotFound if path.contains(char::REPLACEMENT_CHARACTER) => FileError::BadName,

@@ -1,7 +1,7 @@
-//! Every task of the server has one owner, and one signal ends them all.
+//! The owner of every task of the server, with the one signal that ends them all.
 //!
-//! Nothing else spawns. A task that panics is logged by its name and takes nobody with it. Knows neither sockets nor
-//! topics: what a task does when the drain begins is its own business.
+//! Nothing else spawns tasks. A task that panics is logged by its name and takes nobody with it. The drain knows
+//! neither sockets nor topics: each task decides what to do when the drain begins.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -25,15 +25,15 @@ pub struct Drain {
     begun: CancellationToken,
     requests: TaskTracker,
     names: Arc<Names>,
-    /// Of the tasks that it does not wait for.
+    /// Names of the tasks that the drain does not wait for.
     detached: Arc<Names>,
 }
 
 impl Drain {
-    /// Starts a task. The name is for logs: constant, one for each kind of task.
+    /// Starts a task. The name is for logs: a constant, one for each kind of task.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let named = self.names.enter(name);
-        // Combinators, for an async block would hold the task twice: as it was captured and as it is awaited.
+        // Combinators, because an async block would hold the task twice: as captured and as awaited.
         let task = AssertUnwindSafe(task).catch_unwind().map(move |ended| {
             if ended.is_err() {
                 error!(task = name, "a task panicked");
@@ -43,14 +43,15 @@ impl Drain {
         self.tasks.spawn(task);
     }
 
-    /// Starts a task that the drain neither ends nor waits for: it lasts as long as the process, which ends if it
-    /// panics.
+    /// Starts a task that the drain neither ends nor waits for.
+    ///
+    /// It lasts as long as the process, which ends if the task panics.
     pub fn detach(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let named = self.detached.enter(name);
         let task = AssertUnwindSafe(task).catch_unwind().map(move |ended| {
             drop(named);
             if ended.is_err() {
-                // Without it the server would look alive and do half of its work.
+                // Otherwise the server would look alive but do only half of its work.
                 error!(task = name, "a task that the server cannot do without has panicked; ending the process");
                 logs::exit(70);
             }
@@ -59,40 +60,40 @@ impl Drain {
         tokio::spawn(task);
     }
 
-    /// Tells every task to come to its end. Again is the same as once.
+    /// Tells every task to end. Idempotent.
     pub fn begin(&self) {
-        // Whoever is woken finds that it has begun.
+        // Closed first, so that tasks which are woken find that the drain has begun.
         self.tasks.close();
         self.begun.cancel();
     }
 
-    /// Whether the drain has begun: without a lock, for every request asks.
+    /// Whether the drain has begun. Takes no lock, since every request asks.
     pub fn has_begun(&self) -> bool {
         self.tasks.is_closed()
     }
 
-    /// Resolves when the drain begins. Safe to drop and to call again.
+    /// Resolves when the drain begins. Cancel-safe.
     pub async fn begun(&self) {
         self.begun.cancelled().await;
     }
 
-    /// Waits until every task has ended, at most so long.
+    /// Waits until every task has ended, but no longer than `within`.
     ///
     /// # Errors
-    /// The names of the tasks that have not ended, with how many there are of each.
+    /// The names of the tasks that have not ended, with the number of each.
     pub async fn ended(&self, within: Duration) -> Result<(), BTreeMap<&'static str, usize>> {
         tokio::time::timeout(within, self.tasks.wait()).await.map_err(|_| self.names.list())
     }
 
-    /// Counts a request that the drain lets finish before it ends the subscribers, until what it answers is dropped.
+    /// Counts a request until the token is dropped: a drain lets it finish before it ends the subscribers.
     pub fn hold(&self) -> TaskTrackerToken {
         self.requests.token()
     }
 
-    /// Waits until no such request is left, at most so long.
+    /// Waits until no such request is left, but no longer than `within`.
     pub async fn answered(&self, within: Duration) {
         self.requests.close();
-        // Late is as good as never: whoever waits for it goes on either way.
+        // The drain goes on either way.
         let _ = tokio::time::timeout(within, self.requests.wait()).await;
     }
 
@@ -120,7 +121,7 @@ impl Names {
     }
 }
 
-/// One running task; counts itself out when dropped, so that one that is let go unfinished does as well.
+/// One running task; counts itself out when dropped, even if it did not finish.
 struct Named {
     names: Arc<Names>,
     name: &'static str,
@@ -155,7 +156,7 @@ mod tests {
         drain.spawn("polite", async move { ends.begun().await });
         let (free, freed) = oneshot::channel::<()>();
         drain.spawn("stuck", freed.map(drop));
-        // Those of whom nobody expects an end were named too, so that the culprit was one of many.
+        // Tasks that nobody expects to end used to be named too, so the culprit was one of many.
         drain.detach("lasting", std::future::pending());
         drain.begin();
         assert!(drain.has_begun());

@@ -1,5 +1,6 @@
-//! What a subscriber may follow, and what a reload means for it at the place in the log where it took effect. The same
-//! for every transport.
+//! What a subscriber may follow, and what a reload changes for it at the reload's mark in the log.
+//!
+//! It is the same for every transport.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,14 +22,14 @@ use crate::snapshot::Snapshot;
 use crate::spelling::nearest;
 use crate::time::Time;
 
-/// So many changed names of a wildcard are told one by one; more as the wildcard itself, for a notice waits in memory
-/// while its reader does not read.
+/// Up to this many changed names of a wildcard are told one by one. More are told as the wildcard itself, because
+/// notices take memory while their reader does not read.
 const TOLD_BY_NAME: usize = 16;
-/// The one that was meant is looked for among as many declared topics as take so many comparisons of two characters, a
-/// fraction of a millisecond.
+/// Bounds the search for the topic that was meant, to about this many comparisons of two characters: a fraction of a
+/// millisecond.
 const COMPARED: usize = 1 << 16;
 
-/// Whether the principal may subscribe to this, and there is something to subscribe to.
+/// Whether the principal may subscribe to this pattern, and the topic exists if it is exact.
 ///
 /// # Errors
 /// 401, 403 or 404.
@@ -44,7 +45,7 @@ pub fn admit(snapshot: &Snapshot, principal: &Principal, pattern: &Pattern) -> R
     }
 }
 
-/// Counts and logs a subscription that was refused; `connection` is what a WebSocket is called.
+/// Counts and logs a refused subscription; `connection` is the id of a WebSocket.
 pub fn refused(live: &Live, principal: &Principal, peer: IpAddr, connection: Option<Uuid>, refusal: &Refusal) {
     live.stats.subscribe_refused.count(refusal);
     let topic = match refusal {
@@ -57,18 +58,18 @@ pub fn refused(live: &Live, principal: &Principal, peer: IpAddr, connection: Opt
     info!(problem = refusal.slug(), topic, principal, %peer, connection, "a subscription was refused");
 }
 
-/// The refusal of a topic that is not declared. It names the one that was meant, if the principal may do the same to that.
+/// The refusal of an undeclared topic. It names the topic probably meant, if the principal may do the same to that one.
 pub fn undeclared(snapshot: &Snapshot, principal: &Principal, action: Action, topic: String) -> Refusal {
     let declared = Some(&snapshot.config.topics).filter(|topics| topics.len() * topic.len().pow(2) <= COMPARED);
     let names = declared.into_iter().flatten().map(|topic| &topic.name);
-    // A reload may have declared it since it was refused.
+    // A reload may have declared this topic since the refusal.
     let others = names.filter(|name| name.is_exact() && name.as_str() != topic);
     let usable = others.filter(|name| authorize(principal, action, name));
     let near = nearest(&topic, usable.map(Pattern::as_str));
     Refusal::UnknownTopic { topic, near }
 }
 
-/// Why a subscription cannot go on under this configuration, if so.
+/// Why a subscription ends under this configuration, if it does.
 fn lost(snapshot: &Snapshot, principal: &Principal, pattern: &Pattern) -> Option<UnsubscribedReason> {
     if pattern.exact().is_some_and(|topic| snapshot.resolve(&topic).is_none()) {
         return Some(UnsubscribedReason::TopicRemoved);
@@ -76,18 +77,19 @@ fn lost(snapshot: &Snapshot, principal: &Principal, pattern: &Pattern) -> Option
     (!authorize(principal, Action::Subscribe, pattern)).then_some(UnsubscribedReason::Forbidden)
 }
 
-/// What of some topics can be followed now. Whoever connects by a registration is told of the rest as whoever was connected
-/// when it was lost.
+/// Divides topics into those that can be followed now and the others.
+///
+/// A connection that begins by a registration is told of the others as if it had lost them while connected.
 #[derive(Default)]
 pub struct Remaining {
-    /// What can.
+    /// Those that can be followed.
     pub kept: Vec<Pattern>,
-    /// What cannot any more, and why.
+    /// Those that cannot any more, and why.
     pub gone: Vec<(Pattern, UnsubscribedReason)>,
 }
 
 impl Remaining {
-    /// Sorts them.
+    /// Divides these topics under this configuration.
     pub fn new(snapshot: &Snapshot, principal: &Principal, topics: &[Pattern]) -> Self {
         let mut remaining = Self::default();
         for topics in topics {
@@ -99,7 +101,7 @@ impl Remaining {
         remaining
     }
 
-    /// The notices about what cannot be followed any more, for a subscriber at this position.
+    /// The notices about the lost topics, for a subscriber at this position.
     pub fn told(&self, position: Position) -> impl Iterator<Item = Notice> {
         let notice = move |(topics, reason): &(Pattern, UnsubscribedReason)| Notice::Unsubscribed {
             topics: topics.clone(),
@@ -110,10 +112,10 @@ impl Remaining {
     }
 }
 
-/// Who a principal is under this configuration.
+/// The present form of a principal under this configuration.
 ///
 /// # Errors
-/// How to close its connection: its token has gone, changed or expired.
+/// The close for its connection: its token is gone, changed or expired.
 pub fn renew(
     snapshot: &Snapshot,
     registration: Option<&Registration>,
@@ -125,7 +127,7 @@ pub fn renew(
     }
 }
 
-/// Ends the subscriptions that are lost; answers what to tell of them and of those that the mark says have changed.
+/// Ends subscriptions that are lost; returns the notices about them, and about those that the mark says have changed.
 pub fn evaluate(
     snapshot: &Snapshot,
     principal: &Principal,
@@ -143,12 +145,12 @@ pub fn evaluate(
     let Some(mark) = mark else { return notices };
     for pattern in &remaining.kept {
         let changed = mark.changed.overlapping(pattern, TOLD_BY_NAME + 1);
-        // A name is told to whoever reaches some topic of it.
+        // A changed family or topic is told only to patterns that reach one of its topics.
         let changed: Vec<_> = match changed.len() {
             ..=TOLD_BY_NAME => changed.into_iter().filter(|changed| snapshot.reaches(pattern, changed)).collect(),
             _ => changed,
         };
-        // A wildcard is told what of it has changed.
+        // A wildcard is told which of its names have changed.
         let told = if changed.is_empty() {
             Vec::new()
         } else if pattern.is_exact() || changed.len() > TOLD_BY_NAME {

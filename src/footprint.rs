@@ -1,22 +1,23 @@
-//! What things take in memory at most, as `relay check` reckons it: from their sizes, and how containers and the
-//! allocator round them up. Each structure says beside itself what one of it takes.
+//! Upper bounds for the memory that things take, as `relay check` calculates them: from their sizes, and from how
+//! containers and the allocator round up. Each structure states its own bound next to its definition.
 
-/// An allocation of so many bytes: the allocator's sizes lie at most a quarter apart, the smallest eight bytes.
+/// An allocation of so many bytes: the allocator's size classes are at most a quarter apart, the smallest is eight
+/// bytes.
 pub const fn allocated(bytes: usize) -> usize {
     bytes + bytes / 4 + 8
 }
 
-/// A shared text of so many bytes, with its two counts.
+/// A shared text of so many bytes, with its two reference counts.
 pub const fn text(bytes: usize) -> usize {
     allocated(16 + bytes)
 }
 
-/// A place in a hash table: it doubles when seven eighths of it are taken, and has a byte more for each place.
+/// An entry of a hash table, which doubles when seven eighths are taken, and has one more byte for each entry.
 pub const fn in_table(entry: usize) -> usize {
     ((entry + 1) * 16).div_ceil(7)
 }
 
-/// A place in a list or queue, which doubles when it is full.
+/// An entry of a list or queue, which doubles when it is full.
 pub const fn in_list(entry: usize) -> usize {
     entry * 2
 }
@@ -34,7 +35,7 @@ mod tests {
             table.insert(n, ());
             list.push(n);
             queue.push_back(n);
-            // A table's capacity is seven eighths of its places; the first few places of each are not grown into.
+            // A table uses at most seven eighths of its slots. The minimum size of a container is not bounded.
             assert!(n < 8 || table.capacity().div_ceil(7) * 8 * 9 <= n * in_table(8), "{n}: {}", table.capacity());
             assert!(n < 4 || list.capacity() * 8 <= n * in_list(8) && queue.capacity() * 8 <= n * in_list(8));
         }

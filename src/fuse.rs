@@ -1,9 +1,10 @@
-//! The fuse of one topic: a schema that takes too long, again and again, is not asked any more for a while. Others call it a
-//! circuit breaker: closed, open, and half-open while one is tried.
+//! The fuse of one topic, a circuit breaker: it refuses publishes for a while if the schema is too slow again and
+//! again.
 //!
-//! A validation cannot be interrupted. So each is timed; [`STRIKES`] validations over the budget, each less than [`FORGET`]
-//! after the one before, blow the fuse: publishes are refused. After [`REST`] one is let through as a trial, and decides whether the
-//! others follow. A state machine under one small lock, which a topic that has never been slow does not touch.
+//! A validation cannot be interrupted, so each is timed. [`STRIKES`] validations over the budget, each less than
+//! [`FORGET`] after the one before, blow the fuse (open the circuit): publishes are refused. After [`REST`] one is let
+//! through as a trial (half-open), and decides about the others. All of it is a state machine under one small lock,
+//! which a topic that has not been slow does not touch.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,24 +13,24 @@ use std::time::{Duration, Instant};
 use crate::counter::Counter;
 use crate::lock::lock;
 
-/// So many validations over the budget blow it.
+/// Number of validations over the budget that blow it.
 pub const STRIKES: u32 = 5;
-/// A validation over the budget counts for so long.
+/// How long a validation over the budget counts.
 pub const FORGET: Duration = Duration::from_secs(60);
-/// For so long nobody is let through; a trial that fails begins it anew, and one that never ends is waited for as long.
+/// How long a blown fuse lets nobody through. A failed trial starts it anew; so does one that never ends.
 pub const REST: Duration = Duration::from_secs(10);
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub struct Fuse {
-    /// There is something under the lock: a validation has been over the budget not long ago.
+    /// Whether the state is anything but sound; read without the lock.
     suspect: AtomicBool,
     state: Mutex<State>,
-    /// What happened to it and to those that it took the place of.
+    /// Counters, shared with the fuses that this one replaced.
     pub counts: Arc<Counts>,
 }
 
-/// What is counted for as long as the topic lives, whatever schema it has.
+/// Counters that live as long as the topic, whatever its schema.
 #[derive(Debug, Default)]
 pub struct Counts {
     /// Validations over the budget.
@@ -42,25 +43,25 @@ pub struct Counts {
 enum State {
     #[default]
     Sound,
-    /// So many, the last of them then.
+    /// This many validations were over the budget, the last one at this time.
     Struck(u32, Instant),
-    /// Nobody before then.
+    /// Lets nobody through before this time.
     Blown(Instant),
 }
 
-/// How a publish may be validated.
+/// How a payload may be validated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admitted {
-    /// At once.
+    /// On the calling thread, as usual.
     Freely,
-    /// It may take long: not where others wait for the thread.
+    /// Off the threads that serve: it may take long.
     Aside,
-    /// As the one that decides whether others are.
+    /// As the trial that decides whether others may be validated.
     Trial,
 }
 
 impl Fuse {
-    /// A sound one in its place, for another schema; what was counted goes on.
+    /// A sound fuse for another schema of the topic; the counters go on.
     pub fn renewed(&self) -> Self {
         Self { counts: self.counts.clone(), ..Self::default() }
     }
@@ -68,7 +69,7 @@ impl Fuse {
     /// Asks whether a payload may be validated now.
     ///
     /// # Errors
-    /// The time until it may be asked again.
+    /// How long to wait before asking again.
     pub fn admit(&self, now: Instant) -> Result<Admitted, Duration> {
         if !self.suspect.load(Ordering::Acquire) {
             return Ok(Admitted::Freely);
@@ -83,17 +84,17 @@ impl Fuse {
             State::Struck(..) => Ok(Admitted::Aside),
             State::Blown(until) if now < until => Err(until - now),
             State::Blown(_) => {
-                // The trial; the others wait for what comes of it.
+                // This is the trial; others are refused until it has ended.
                 self.set(&mut state, State::Blown(now + REST));
                 Ok(Admitted::Trial)
             }
         }
     }
 
-    /// Notes how long a validation took that was admitted like this; answers whether that has blown the fuse.
+    /// Notes how long a validation took, and how it was admitted; returns whether that has blown the fuse.
     pub fn note(&self, how: Admitted, took: Duration, budget: Duration, now: Instant) -> bool {
         if took <= budget {
-            // What was slow stays noted until it is forgotten; but a trial that is in time repairs it.
+            // Strikes stay until they are forgotten; only a trial within the budget makes the fuse sound.
             if how == Admitted::Trial {
                 self.set(&mut lock(&self.state), State::Sound);
             }
@@ -119,7 +120,7 @@ impl Fuse {
         anew
     }
 
-    /// Whether it has blown and no trial has repaired it.
+    /// Whether it has blown and no trial has succeeded since.
     pub fn is_blown(&self) -> bool {
         self.suspect.load(Ordering::Acquire) && matches!(*lock(&self.state), State::Blown(_))
     }

@@ -1,12 +1,12 @@
-//! The name under which a server was called: a host and perhaps a port (RFC 9110, section 7.2).
+//! The name by which the server is addressed: a host, perhaps with a port (RFC 9110, section 7.2).
 //!
-//! Looked at for every request, hence without a copy. Of a name (RFC 3986, section 3.2.2) it knows the characters only;
-//! whether there is such a host is for those to say who list theirs.
+//! Every request has one, so it is not copied. A name (RFC 3986, section 3.2.2) is checked for its characters only;
+//! whether it is served is decided by the lists of hosts.
 
 use std::fmt;
 use std::net::Ipv6Addr;
 
-/// A host with the port that stands behind it, if one does.
+/// A host, with its port if there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Host<'a> {
     whole: &'a str,
@@ -14,7 +14,7 @@ pub struct Host<'a> {
 }
 
 impl<'a> Host<'a> {
-    /// `None`: it is not a host and a port. A user in front of it is not part of them.
+    /// Parses a host and port; `None` if it is not one. User information in front is not accepted.
     pub fn parse(whole: &'a str) -> Option<Self> {
         let bytes = whole.as_bytes();
         let end = match bytes.first()? {
@@ -31,17 +31,17 @@ impl<'a> Host<'a> {
         (is_name && is_port).then_some(Self { whole, name })
     }
 
-    /// Host and port, as they were written.
+    /// Host and port, as written.
     pub fn as_str(&self) -> &'a str {
         self.whole
     }
 
-    /// Without the port.
+    /// The host without the port.
     pub fn name(&self) -> &'a str {
         self.name
     }
 
-    /// As the origin of a page of this scheme has it (RFC 6454, section 6.2): without the port that the scheme has anyway.
+    /// As in the origin of a page with this scheme (RFC 6454, section 6.2): without the scheme's default port.
     pub fn in_origin(&self, scheme: &str) -> &'a str {
         match (scheme, self.port()) {
             (_, Some("")) | ("http", Some("80")) | ("https", Some("443")) => self.name,
@@ -49,7 +49,7 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// What stands behind the colon: digits, if any.
+    /// The text after the colon: digits, or nothing.
     pub fn port(&self) -> Option<&'a str> {
         self.whole[self.name.len()..].strip_prefix(':')
     }
@@ -61,13 +61,13 @@ impl fmt::Display for Host<'_> {
     }
 }
 
-/// Some clients leave the zone in which a link-local address stands.
+/// Some clients do not remove the zone of a link-local address.
 fn is_address(text: &str) -> bool {
     let (address, zone) = text.split_once('%').unwrap_or((text, ""));
     address.parse::<Ipv6Addr>().is_ok() && zone.bytes().all(is_registered)
 }
 
-/// Unreserved, or a sub-delimiter. Names of the web have no percent signs.
+/// Unreserved characters and sub-delimiters. Host names of the web have no percent signs.
 fn is_registered(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
 }
@@ -102,7 +102,8 @@ mod tests {
     }
 
     proptest! {
-        /// As the library's authority, which takes more: a user, any text for a port, no name at all, any address.
+        /// Compares with the library's authority, which accepts more: a user, any text for a port, an empty name, any
+        /// address.
         #[test]
         fn it_is_an_authority_of_the_same_name(name in "[a-c._~!0-9/% -]{0,8}|\\[[a-c:.0-9%]{0,9}\\]", rest in "|@a|:[0-9a]{0,3}") {
             let text = format!("{name}{rest}");

@@ -1,6 +1,6 @@
-//! Who calls: the one way from a bearer credential to a principal, over HTTP and WebSocket alike.
+//! Finds the principal of a bearer credential: the one way, for HTTP and WebSocket alike.
 //!
-//! A wrong credential is never anonymous. Failures are counted for each address, so that guessing is slow.
+//! A wrong credential never becomes anonymous. Failures are counted for each address, which makes guessing slow.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::rates::{PerSecond, network};
 use crate::snapshot::Snapshot;
 use crate::time::Time;
 
-/// Decides who it is.
+/// The principal of a bearer; the anonymous one without a bearer.
 ///
 /// # Errors
-/// 401 for a credential that is wrong or has expired; 429 for a wrong one over `limits.auth_failures`, and then, unless it is
-/// loopback, for any of that address.
+/// 401 for a credential that is wrong or expired. 429 for a wrong one beyond `limits.auth_failures`; from then on for
+/// any credential of that address, unless it is loopback.
 pub async fn identify(
     snapshot: &Snapshot,
     failures: &Failures,
@@ -31,7 +31,7 @@ pub async fn identify(
         return Ok(snapshot.anonymous.clone());
     };
     let (now, limit) = (Instant::now(), snapshot.config.limits.auth_failures);
-    // All services of this machine share its loopback address: one that has a wrong token must not keep the others out.
+    // All services of this machine share the loopback address: one with a wrong token must not lock out the others.
     if !peer.is_loopback() && failures.of(peer, now) >= limit {
         return Err(Refusal::RateLimited(Rate::AuthFailures));
     }
@@ -54,14 +54,14 @@ pub async fn identify(
 enum Reason {
     Unknown,
     Expired,
-    /// An `Authorization` of another scheme, or one with no token in it, as where a variable is not set.
+    /// An `Authorization` of another scheme, or without a token, for example from a variable that is not set.
     NoBearer,
 }
 
-/// What each is called in the log and in the metrics, in the order of [`Reason`].
+/// Names of the reasons in the log and the metrics, in the order of [`Reason`].
 const REASONS: [&str; 3] = ["unknown", "expired", "no-bearer"];
 
-/// Failed authentications of each address.
+/// Failed authentications by address.
 #[derive(Default)]
 pub struct Failures {
     counts: PerSecond<IpAddr>,
@@ -73,7 +73,7 @@ impl Failures {
         self.counts.get(&network(peer), now)
     }
 
-    /// All of them, ever, by why.
+    /// All failures since the start, by reason.
     pub fn by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
         REASONS.into_iter().zip(self.by_reason.iter().map(Counter::get))
     }

@@ -1,8 +1,9 @@
 //! The one way into the log: authorise, validate, append.
 //!
-//! A publication is judged by one snapshot. Where a reload comes between the judgement and the append it is judged again,
-//! behind the mark of that reload. So what stands in the log before a `topic_changed` notice has the old shape and what
-//! follows it the new one, and nothing follows a grant that was taken away.
+//! Each publication is judged against one snapshot. If a reload commits between the judgement and the append, the
+//! publication is judged again, and appended behind that reload's mark. So every message before a `topic_changed`
+//! notice has the old shape and every message after it the new one, and nobody publishes after the mark with a grant
+//! that the reload took away.
 
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,16 +30,16 @@ use crate::schema::{Payload, Refused};
 use crate::shadow::Shadow;
 use crate::snapshot::{Snapshot, TopicRules};
 
-/// One message that somebody wants to publish.
+/// One message to publish.
 #[derive(Clone)]
 pub struct Publication {
-    /// Where to.
+    /// The concrete topic to publish to.
     pub topic: TopicName,
-    /// The only user whose connections get it.
+    /// The only user whose connections receive it; everybody when `None`.
     pub user: Option<UserId>,
-    /// JSON text as it arrived.
+    /// The JSON text, as it arrived.
     pub body: Bytes,
-    /// Chosen by the publisher, so that trying again does not publish twice.
+    /// The idempotency key: chosen by the publisher, so that a retry does not publish twice.
     pub key: Option<Box<str>>,
 }
 
@@ -47,14 +48,16 @@ pub struct Publication {
 pub struct Publisher<'a> {
     /// What it may do.
     pub principal: &'a Principal,
-    /// Where it is on the network.
+    /// Its address on the network.
     pub peer: IpAddr,
 }
 
-/// Publishes one message; answers its id. `snapshot` is the configuration to judge by first.
+/// Publishes one message and returns its id.
+///
+/// It is judged first by `snapshot`, and again by a newer one if a reload intervenes.
 ///
 /// # Errors
-/// Why not; nothing was appended.
+/// Why it was refused; nothing was appended.
 pub async fn publish(
     live: &Live,
     snapshot: Arc<Snapshot>,
@@ -68,10 +71,10 @@ pub async fn publish(
     }
 }
 
-/// Publishes all of these, next to each other in the log, or none; answers their receipts.
+/// Publishes all of these, adjacent in the log, or none; returns their receipts.
 ///
 /// # Errors
-/// [`Refusal::Batch`] with every item that is refused, or what speaks against all of them; nothing was appended.
+/// [`Refusal::Batch`] with every refused item, or the refusal of the batch as a whole; nothing was appended.
 pub async fn publish_batch(
     live: &Live,
     snapshot: Arc<Snapshot>,
@@ -92,7 +95,7 @@ pub async fn publish_batch(
             let topic = |index: usize| publications.get(index).map(|publication| &publication.topic);
             match refusal {
                 Refusal::Batch(items) => items.iter().for_each(|(i, refusal)| count_refused(live, topic(*i), refusal)),
-                // What concerns all of them is no topic's, unless there is only one.
+                // A refusal of the whole batch counts for no topic, unless the batch is a single message.
                 _ => count_refused(live, topic(0).filter(|_| publications.len() == 1), refusal),
             }
             log_refused(topic(refusal.first_index()), Some(publisher.principal), publisher.peer, refusal);
@@ -101,7 +104,9 @@ pub async fn publish_batch(
     result.map(|published| published.receipts)
 }
 
-/// Counts and logs a publish that was refused before there was something to judge. `topic` and `principal` are what is known.
+/// Counts and logs a publish that was refused before its message was judged.
+///
+/// `topic` and `principal` are given as far as they are known.
 pub fn refused_early(
     live: &Live,
     topic: Option<&TopicName>,
@@ -128,7 +133,7 @@ fn log_refused(topic: Option<&TopicName>, principal: Option<&Principal>, peer: I
     info!(problem, topic, principal, %peer, items, keyword, schema_pointer, "a publish was refused");
 }
 
-/// What broke a schema first. Where in the payload that is must not be logged: it has names of the payload.
+/// The first violation of a schema. Never log where in the payload it is: that path contains names from the payload.
 fn first_violation(refusal: &Refusal) -> Option<&Violation> {
     match refusal {
         Refusal::ValidationFailed { violations, .. } => violations.first(),
@@ -137,7 +142,7 @@ fn first_violation(refusal: &Refusal) -> Option<&Violation> {
     }
 }
 
-/// Counts a refused publish with the topic that it was meant for, if that is declared.
+/// Counts a refused publish, under its topic if that is declared.
 fn count_refused(live: &Live, topic: Option<&TopicName>, refusal: &Refusal) {
     match topic.and_then(|topic| live.snapshot().resolve(topic).cloned()) {
         Some(rules) => rules.topic.refused.count(refusal),
@@ -154,7 +159,7 @@ async fn publish_all<'l>(
     let turn = live.judging.turn(publications.iter().map(|publication| publication.body.len()).sum()).await?;
     let mut judged = turn.take(|| judge_all(&snapshot, principal, publications))?;
     loop {
-        // While the ticket lives a reload waits before it marks its place in the log.
+        // While the ticket lives, a reload waits before it puts its mark into the log.
         let _ticket = match live.appending.enter(snapshot.generation).await {
             Entry::In(ticket) => ticket,
             Entry::Sealed => return Err(Refusal::Draining),
@@ -179,7 +184,7 @@ fn within_rate(live: &Live, snapshot: &Snapshot, publisher: Publisher<'_>, publi
     live.rates.publish(whose, publications, limit)
 }
 
-/// What stands in the log.
+/// Messages that are in the log.
 struct Published<'l> {
     receipts: Vec<Receipt>,
     /// See [`Judged::tried`].
@@ -188,10 +193,10 @@ struct Published<'l> {
     turn: Turn<'l>,
 }
 
-/// What every schema accepts, ready for the log.
+/// Publications that their schemas accept, ready to append.
 struct Judged {
     drafts: Vec<Draft>,
-    /// The `schema_next` of those whose topics have one, each with its draft's index.
+    /// For each draft whose topic has a `schema_next`: the draft's index, that schema, and the payload to try it on.
     tried: Vec<(usize, Arc<Shadow>, Payload)>,
 }
 
@@ -215,7 +220,9 @@ fn judge_all(snapshot: &Snapshot, principal: &Principal, items: &[Publication]) 
     if refused.is_empty() { Ok(judged) } else { Err(Refusal::Batch(refused)) }
 }
 
-/// Says whether a publication would be accepted now. It costs what a publish costs, and counts as one for its rate.
+/// Says whether a publication would be accepted now.
+///
+/// It costs as much as a publish, and counts as one against the publish rate.
 ///
 /// # Errors
 /// Why it would be refused.
@@ -231,7 +238,8 @@ pub async fn validate(
     judged.map_err(|refusal| meant(live, publisher.principal, refusal))
 }
 
-/// Says what was meant by the topic of a single message. In a batch there may be very many to look for.
+/// Adds to the refusal of a single message the topic that was probably meant. Not for batches, which may need many
+/// searches.
 pub fn meant(live: &Live, principal: &Principal, refusal: Refusal) -> Refusal {
     match refusal {
         Refusal::UnknownTopic { topic, .. } => {
@@ -267,7 +275,7 @@ pub fn judge<'s>(
     Ok((payload, rules))
 }
 
-/// What the topic's schema says, unless it has been too slow too often.
+/// Judges by the topic's schema, unless the topic's fuse has blown because validation was too slow too often.
 fn apply_schema(snapshot: &Snapshot, rules: &TopicRules, json: Json<'_>) -> Result<Result<Payload, Refused>, Refusal> {
     let timed = timed(&rules.fuse, snapshot.config.limits.validation_budget, || rules.schema.accept(json));
     let (result, blown) = timed.map_err(|retry_after| Refusal::Overloaded {
@@ -281,10 +289,10 @@ fn apply_schema(snapshot: &Snapshot, rules: &TopicRules, json: Json<'_>) -> Resu
     Ok(result)
 }
 
-/// Does what a fuse guards; answers with it how long it took, if that has blown the fuse.
+/// Runs work that a fuse guards. Returns its result and, if that has blown the fuse, how long it took.
 ///
 /// # Errors
-/// The time until it may be tried again.
+/// How long to wait before trying again, while the fuse is blown.
 fn timed<T>(fuse: &Fuse, budget: Duration, work: impl FnOnce() -> T) -> Result<(T, Option<Duration>), Duration> {
     let began = Instant::now();
     let how = fuse.admit(began)?;
@@ -295,11 +303,12 @@ fn timed<T>(fuse: &Fuse, budget: Duration, work: impl FnOnce() -> T) -> Result<(
 }
 
 fn admit<'s>(snapshot: &'s Snapshot, principal: &Principal, topic: &TopicName) -> Result<&'s TopicRules, Refusal> {
-    // A connection may have been let in under an earlier configuration: what was granted then and what is granted now
-    // must both cover it. Not the present grants alone, for a registered connection may do less than its token.
+    // A connection may have been admitted under an earlier configuration, so both the grants of then and those of now
+    // must cover the publish. The present grants alone are not enough: a registered connection may have fewer than its
+    // token.
     let now = snapshot.renew(principal).ok_or(Refusal::Unauthenticated { wrong: true })?;
     let may = |principal: &Principal| authorize_topic(principal, Action::Publish, topic);
-    // Mostly there is one for both.
+    // Usually both are the same principal.
     if !may(&now) || !(std::ptr::eq(principal, &*now) || may(principal)) {
         return Err(Refusal::denied(principal, Action::Publish, &Pattern::from(topic)));
     }
@@ -308,14 +317,15 @@ fn admit<'s>(snapshot: &'s Snapshot, principal: &Principal, topic: &TopicName) -
 }
 
 impl Published<'_> {
-    /// Has each topic's `schema_next` judge it, unless that has been too slow too often.
+    /// Tries each payload on its topic's `schema_next`, unless that schema's fuse has blown.
     fn try_all(&self) {
         for (index, shadow, payload) in &self.tried {
             if self.receipts.get(*index).is_none_or(|receipt| receipt.duplicate) {
                 continue;
             }
             let observe = AssertUnwindSafe(|| shadow.observe(payload));
-            // The message is in the log: its publisher is told so, whatever becomes of this. The panic's hook has logged it.
+            // The message is already in the log, so its publisher gets its receipt even if this panics. The panic hook
+            // has logged it.
             let observed = self.turn.take(|| timed(&shadow.fuse, self.budget, || catch_unwind(observe)));
             if let Ok((_, Some(took))) = observed {
                 let (schema, took_ms) = (shadow.schema.file(), took.as_millis());

@@ -1,4 +1,4 @@
-//! Turns for what is large: to judge it takes many times the memory of its text, and time.
+//! Limits how many large texts are judged at a time: judging one takes many times its size in memory, and long.
 
 use std::time::Duration;
 
@@ -7,32 +7,32 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::background;
 use crate::problem::Refusal;
 
-/// Bytes up to which a text is judged at once: what that costs is small, and no more at a time than there are threads.
+/// Texts of up to this many bytes are judged at once: each costs little, and there are no more at a time than threads.
 pub const SMALL: usize = 64 << 10;
-/// Bytes of memory that judging takes at most for each byte of text: its tree and, where it is refused, the `Value` that
-/// explains it. Nested arrays of one item are the worst: two bytes of text, and a list with room for four.
+/// Most bytes of memory that judging takes for each byte of text: its tree and, if it is refused, the `Value` that
+/// explains why. The worst are nested arrays of one item: two bytes of text, and a list with capacity for four.
 pub const COST: usize = 136;
-/// How many large ones are judged at a time.
+/// Number of large texts judged at a time.
 pub const AT_A_TIME: usize = 4;
-/// How long one waits for its turn.
+/// How long a large text waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// See the module's documentation.
 pub struct Judging(Semaphore);
 
-/// A turn; it ends when this is dropped.
+/// Permission to judge; given back when this is dropped.
 pub enum Turn<'j> {
-    /// Without waiting, where what calls runs.
+    /// A small text: no wait, on the calling thread.
     AtOnce,
-    /// Of something large, beside those who serve.
+    /// A large text: off the threads that serve.
     Large(SemaphorePermit<'j>),
 }
 
 impl Judging {
-    /// Waits for the turn of so many bytes, in order. Safe to drop.
+    /// Waits for permission to judge so many bytes, first come, first served. Cancel-safe.
     ///
     /// # Errors
-    /// [`Refusal::Overloaded`] when it has waited for too long.
+    /// [`Refusal::Overloaded`] after waiting for too long.
     pub async fn turn(&self, bytes: usize) -> Result<Turn<'_>, Refusal> {
         if bytes <= SMALL {
             return Ok(Turn::AtOnce);
@@ -48,7 +48,7 @@ impl Judging {
 }
 
 impl Turn<'_> {
-    /// Does what the turn is for.
+    /// Runs the work that the permission is for.
     pub fn take<T>(&self, work: impl FnOnce() -> T) -> T {
         match self {
             Self::AtOnce => work(),

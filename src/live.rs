@@ -24,7 +24,7 @@ use crate::unauthenticated::Unauthenticated;
 /// The running server, whatever its configuration is at the moment.
 pub struct Live {
     current: ArcSwap<Snapshot>,
-    /// The log's end and everybody who follows it.
+    /// The end of the log, and everybody who follows it.
     pub hub: Arc<Hub>,
     /// The owner of all tasks, and the signal that ends them.
     pub drain: Drain,
@@ -34,28 +34,29 @@ pub struct Live {
     pub registrations: Registrations,
     /// Wrong credentials, by address.
     pub failures: Failures,
-    /// What is counted of the whole process.
+    /// Counters for the whole process.
     pub stats: Stats,
     /// How often callers publish and connect.
     pub rates: Rates,
-    /// Places for connections that have not said who they are.
+    /// Places for unauthenticated connections.
     pub unauthenticated: Unauthenticated,
-    /// What came of the reloads so far.
+    /// Results of the reloads so far.
     pub reloads: Reloads,
-    /// Who started the process.
+    /// The supervisor that started the process.
     pub supervisor: Supervisor,
     /// The gate of the log.
     pub appending: Appending,
-    /// Turns for what is large.
+    /// Limits how many large texts are judged at a time.
     pub judging: Judging,
 }
 
-/// The pause between a commit and the mark in the log that says where it took effect: publishes wait. It ends when this
-/// is dropped, also by a panic.
+/// The pause between a commit and its mark in the log, during which publishes wait.
+///
+/// It ends when this is dropped, even by a panic.
 pub struct PublishPause(Arc<Live>);
 
 impl Live {
-    /// Starts from a first snapshot.
+    /// Starts with a first snapshot.
     pub fn new(snapshot: Snapshot, hub: Arc<Hub>) -> Self {
         let registrations = Registrations::default();
         registrations.keep_for(snapshot.config.limits.registration_ttl);
@@ -81,8 +82,9 @@ impl Live {
         self.current.load_full()
     }
 
-    /// Puts another configuration in force, at once and for everybody. Publishes wait until what this answers is dropped,
-    /// when the log knows where it took effect.
+    /// Puts another configuration in force, at once and for everybody.
+    ///
+    /// Publishes wait until the returned pause is dropped, which must be after the mark is in the log.
     pub fn commit(self: &Arc<Self>, snapshot: Arc<Snapshot>) -> PublishPause {
         let generation = snapshot.generation;
         self.appending.close();
@@ -96,7 +98,7 @@ impl Live {
         !self.appending.is_outdated(snapshot.generation)
     }
 
-    /// Logs a cause under a new id and makes the refusal that names the id.
+    /// Logs a cause under a new id, and returns the refusal that names this id.
     pub fn internal(&self, cause: &str) -> Refusal {
         let id = Uuid::new_v4().to_string();
         error!(id, cause, "internal error");

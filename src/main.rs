@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-// Measured on idle connections: it needs a third of the memory that glibc's allocator does.
+// Measured on idle connections, it needs a third of the memory that glibc's allocator does.
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

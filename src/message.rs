@@ -15,7 +15,7 @@ use crate::time::Time;
 /// The place of a message in the log: from 1, strictly growing, not necessarily dense. 0 is before the first.
 pub type Seq = u64;
 
-/// The identity of a log: 8 lower-case hex digits, new whenever continuity cannot be proved.
+/// The identity of a log: 8 lower-case hex digits, new whenever continuity with the old log cannot be proved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Epoch(pub u32);
 
@@ -25,7 +25,7 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// A position in a log, exclusive when resumed from; also the id of the message that stands there.
+/// A position in a log, exclusive when resumed from; also the id of the message at that place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Position {
     /// The log it belongs to.
@@ -35,12 +35,12 @@ pub struct Position {
 }
 
 impl Position {
-    /// The bytes of one whose seq this is, when it is written.
+    /// Length in bytes of a written position with this seq.
     pub fn len(seq: Seq) -> usize {
         8 + 1 + digits(seq)
     }
 
-    /// Writes it as it is shown. Every message and every receipt has one, hence this instead of a formatter.
+    /// Writes it as [`fmt::Display`] does. Every message and every receipt has one, so this avoids the formatter.
     pub fn put(self, out: &mut Vec<u8>) {
         let nibble = |at: usize| b"0123456789abcdef"[(self.epoch.0 >> (28 - at * 4)) as usize & 0xf];
         out.extend_from_slice(&std::array::from_fn::<_, 8, _>(nibble));
@@ -105,7 +105,7 @@ pub struct Record {
     pub time: Time,
     /// The concrete topic.
     pub topic: TopicName,
-    /// The only user whose connections get it; everybody when `None`.
+    /// The only user whose connections receive it; everybody when `None`.
     pub user: Option<UserId>,
     /// The validated JSON.
     pub payload: Payload,

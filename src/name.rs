@@ -1,7 +1,7 @@
 //! Names: topics, patterns over topics, and users.
 //!
-//! A name can only be made by the check in this file, so that whoever holds one need not look at it again.
-//! Knows nothing of configuration, grants or connections.
+//! A name can only be made by the checks in this file, so code that holds one need not check it again. They know
+//! nothing of configuration, grants or connections.
 
 use std::borrow::{Borrow, Cow};
 use std::collections::HashSet;
@@ -21,7 +21,7 @@ pub const MAX_USER: usize = 255;
 pub struct TopicName(Arc<str>);
 
 impl TopicName {
-    /// Checks and takes a name.
+    /// Checks a text and makes a name of it.
     ///
     /// # Errors
     /// [`NameError`] names the first thing that is wrong with it.
@@ -31,7 +31,7 @@ impl TopicName {
         Ok(Self(text.into()))
     }
 
-    /// The name as it was written.
+    /// The name as written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -56,7 +56,7 @@ enum Segment<'a> {
 }
 
 impl Pattern {
-    /// Checks and takes a pattern.
+    /// Checks a text and makes a pattern of it.
     ///
     /// # Errors
     /// [`NameError`] names the first thing that is wrong with it.
@@ -82,12 +82,12 @@ impl Pattern {
         Self("**".into())
     }
 
-    /// The pattern as it was written.
+    /// The pattern as written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The one text of all patterns that are equal: `*` for each `{name}`.
+    /// The one spelling that equal patterns share: `*` for each `{name}`.
     pub fn canonical(&self) -> Cow<'_, str> {
         if !self.0.contains('{') {
             return Cow::Borrowed(&self.0);
@@ -114,13 +114,13 @@ impl Pattern {
         })
     }
 
-    /// Its segments; a rest goes on for ever.
+    /// Its segments; a final `**` repeats for ever.
     fn endless(&self) -> impl Iterator<Item = Segment<'_>> {
         let rest = self.segments().last().filter(|last| matches!(last, Segment::Rest));
         self.segments().chain(std::iter::repeat_with(move || rest).map_while(|rest| rest))
     }
 
-    /// Whether the topic is one of this pattern's.
+    /// Whether the pattern matches the topic.
     pub fn matches(&self, topic: &TopicName) -> bool {
         let mut parts = segments(topic.as_str());
         for segment in self.segments() {
@@ -134,7 +134,7 @@ impl Pattern {
         parts.next().is_none()
     }
 
-    /// Whether every topic of `other` is one of this pattern's.
+    /// Whether every topic that `other` matches is matched by this pattern.
     pub fn contains(&self, other: &Self) -> bool {
         let (mut mine, mut theirs) = (self.segments(), other.segments());
         loop {
@@ -147,7 +147,7 @@ impl Pattern {
         }
     }
 
-    /// Whether some topic could be one of both.
+    /// Whether some topic is matched by both.
     pub fn overlaps(&self, other: &Self) -> bool {
         let (mut mine, mut theirs) = (self.segments(), other.segments());
         loop {
@@ -160,7 +160,7 @@ impl Pattern {
         }
     }
 
-    /// The one topic that is both patterns', where there is no more than one.
+    /// The topic that both patterns match, if there is exactly one.
     pub fn only_common(&self, other: &Self) -> Option<TopicName> {
         let places = self.segments().count().max(other.segments().count());
         let (mut mine, mut theirs) = (self.endless(), other.endless());
@@ -175,7 +175,7 @@ impl Pattern {
     }
 }
 
-/// Each of the patterns once, in the order in which they came: to name a topic twice asks for no more of it.
+/// The patterns in their order, without repetitions: naming a topic twice asks for no more of it.
 pub fn distinct(patterns: impl IntoIterator<Item = Pattern>) -> Vec<Pattern> {
     let mut seen = HashSet::new();
     patterns.into_iter().filter(|pattern| seen.insert(pattern.clone())).collect()
@@ -226,13 +226,14 @@ impl fmt::Display for TopicName {
     }
 }
 
-/// A user that messages can be addressed to: 1 to [`MAX_USER`] bytes without control characters. Written as a string
-/// or an integer of 64 bits, compared as text.
+/// A user that messages can be addressed to: 1 to [`MAX_USER`] bytes without control characters.
+///
+/// Written as a string or a 64-bit integer; compared as text.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct UserId(Arc<str>);
 
 impl UserId {
-    /// Checks and takes a user id.
+    /// Checks a text and makes a user id of it.
     ///
     /// # Errors
     /// [`NameError`] when it is empty, too long or has control characters.
@@ -281,7 +282,7 @@ impl<'de> Deserialize<'de> for UserId {
                 Ok(UserId(v.to_string().into()))
             }
 
-            /// What does not fit into 64 bits comes as this too, its last digits gone.
+            /// An integer that does not fit into 64 bits arrives here too, without its last digits.
             fn visit_f64<E: de::Error>(self, _: f64) -> Result<UserId, E> {
                 let sentence = "only an integer of 64 bits may be written as a number: send another one as a string";
                 Err(E::custom(sentence))
@@ -294,15 +295,15 @@ impl<'de> Deserialize<'de> for UserId {
 /// What is wrong with a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NameError {
-    /// Nothing at all, or nothing between two dots.
+    /// The name, or a segment between two dots, is empty.
     Empty,
-    /// No user at all.
+    /// The user id is empty.
     NoUser,
     /// Longer than the limit; carries its length in bytes.
     TooLong(usize),
-    /// A character outside of the alphabet.
+    /// A character that names may not have.
     BadCharacter(char),
-    /// `**` stands somewhere else than at the end.
+    /// `**` is not the last segment.
     RestNotLast,
 }
 
@@ -312,7 +313,7 @@ impl fmt::Display for NameError {
             Self::Empty => f.write_str("a name or a segment of it is empty"),
             Self::NoUser => f.write_str("it is empty"),
             Self::TooLong(n) => write!(f, "{n} bytes long, at most {MAX_NAME} are allowed"),
-            // As it was written, where that can be shown.
+            // As written, if that can be shown.
             Self::BadCharacter(c) if c.is_control() || c.is_ascii() => {
                 write!(f, "`{}` is not allowed in a name", c.escape_default())
             }
@@ -324,7 +325,7 @@ impl fmt::Display for NameError {
 
 impl std::error::Error for NameError {}
 
-/// The segments of a topic's name or a pattern's.
+/// The segments of a topic name or a pattern.
 pub fn segments(name: &str) -> impl Iterator<Item = &str> {
     let mut left = Some(name);
     std::iter::from_fn(move || {
@@ -334,8 +335,9 @@ pub fn segments(name: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The first segment, and the others, where there are more. Byte by byte: every publish takes names apart, and the standard
-/// library's search is made for longer texts.
+/// The first segment, and the rest if there is more.
+///
+/// Byte by byte: every publish splits names, and the standard library's search is made for longer texts.
 pub fn split_first(name: &str) -> (&str, Option<&str>) {
     match name.bytes().position(|byte| byte == b'.') {
         Some(dot) => (&name[..dot], Some(&name[dot + 1..])),

@@ -1,4 +1,4 @@
-//! What a server tells a subscriber besides messages. How it is written is a protocol's business.
+//! What a server tells a subscriber besides messages. How a notice is written is up to the protocol.
 
 use crate::message::{Position, Seq};
 use crate::name::Pattern;
@@ -7,7 +7,7 @@ use crate::problem::Refusal;
 /// The id that a command carries and its answer repeats.
 pub type CommandId = serde_json::Value;
 
-/// One thing to tell one subscriber.
+/// One notice for one subscriber.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
     /// The first thing on a connection.
@@ -41,7 +41,7 @@ pub enum Notice {
     Synced {
         /// The subscribe command's id.
         id: Option<CommandId>,
-        /// Up to where.
+        /// The position up to which everything was sent.
         position: Position,
     },
     /// Messages of these topics after `from` up to `to` may have been missed.
@@ -57,7 +57,8 @@ pub enum Notice {
     },
     /// The topic's schema has changed; what follows matches the new one.
     TopicChanged {
-        /// As declared, or as subscribed where that is one topic or beyond what is told one by one.
+        /// As declared; or as subscribed, if that is a single topic or there are too many changed names to tell one by
+        /// one.
         topics: Pattern,
         /// The configuration that changed it.
         generation: u64,
@@ -68,7 +69,7 @@ pub enum Notice {
         topics: Pattern,
         /// Why.
         reason: UnsubscribedReason,
-        /// Up to where everything has been sent.
+        /// The position up to which everything was sent.
         position: Position,
     },
     /// Go and reconnect later.
@@ -156,12 +157,12 @@ pub enum After {
     Earliest,
     /// After this position.
     Position(Position),
-    /// After a text that is no position: a gap with reason `epoch`.
+    /// After a text that is not a position; told as a gap with reason `epoch`.
     Foreign,
 }
 
 impl After {
-    /// The seq to start after, if the position is one of this log's.
+    /// The seq to start after; `None` if the position is not one of this log.
     pub fn seq_in(self, epoch: crate::message::Epoch, head: Seq) -> Option<Seq> {
         match self {
             Self::Live => Some(head),

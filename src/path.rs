@@ -1,11 +1,13 @@
-//! Paths of the configuration's files, by their text alone: what nobody may leave is relay.toml's directory.
+//! Paths of the configuration's files, checked by their text alone: none may leave relay.toml's directory.
 //!
-//! The first of two defences: whoever reads a file sees to it that links do not lead outside either.
+//! This is the first of two defences: whoever reads a file also checks that no link leads outside.
 
-/// Where a path leads from a directory, in the one spelling of each file: without `.`, `..` and empty parts. Both are relative
-/// to relay.toml's directory, with `/` between their parts. `None` where it leads outside, were it only on its way.
+/// Resolves a path against a directory, to the one spelling of each file: without `.`, `..` and empty parts.
+///
+/// Both are relative to relay.toml's directory, with `/` between their parts. `None` if it leads outside, even if it
+/// would come back.
 pub fn below(directory: &str, path: &str) -> Option<String> {
-    // Where a backslash stands between parts, what is behind it would not be looked at.
+    // A backslash may separate parts too, and the parts after it would not be checked.
     if path.starts_with('/') || path.contains('\\') {
         return None;
     }
@@ -38,7 +40,7 @@ mod tests {
             ("", "a/", Some("a")),
             ("", "...", Some("...")),
             ("", "..a/b..", Some("..a/b..")),
-            // Who decodes has done so before.
+            // Percent-encoding is decoded before this is called.
             ("", "%2e%2e/a", Some("%2e%2e/a")),
             ("", "..", None),
             ("", "../a", None),

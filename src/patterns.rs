@@ -1,11 +1,12 @@
-//! Patterns, each with what belongs to it, found by what they match.
+//! A map from patterns to values that finds values by what their patterns match.
 //!
-//! A tree by segments: to add, to take out and to find costs by the segments of one name and not by how many patterns
-//! there are. A node takes all the segments that nothing branches from, so that there are at most two nodes for each
-//! pattern, however long it is.
+//! It is a radix tree over segments: adding, removing and finding depend on the segments of one name, not on the number
+//! of patterns. A node holds all the segments up to the next branch, so there are at most two nodes for each pattern,
+//! however long it is.
 //!
-//! A topic follows, at each of its segments, the literal and the wildcard: so it comes past no more nodes than there are
-//! different beginnings that match its own, which for a topic of few segments is few, whatever is subscribed to.
+//! At each of its segments a topic follows the literal and the wildcards. So it visits no more nodes than there are
+//! distinct prefixes of patterns that match its own, which are few for a topic of few segments, whatever is subscribed
+//! to.
 
 mod label;
 
@@ -25,20 +26,20 @@ pub struct Patterns<V> {
     len: usize,
 }
 
-/// Where a node stands. The root is the first one, and has no label.
+/// Index of a node. The root is the first, and has no label.
 type Id = u32;
 const ROOT: Id = 0;
 
 #[derive(Debug, Clone)]
 struct Node<V> {
-    /// Its segments, from where it branches off.
+    /// The segments between its parent and it.
     label: Box<str>,
     /// The pattern that ends here.
     here: Option<(Pattern, V)>,
     below: Option<Box<Below>>,
 }
 
-/// What branches off, by its first segment.
+/// The children of a node, by their first segment.
 #[derive(Debug, Clone, Default)]
 struct Below {
     literals: AHashMap<Box<str>, Id>,
@@ -46,7 +47,7 @@ struct Below {
     rest: Option<Id>,
 }
 
-/// How many nodes a search may still come past.
+/// How many more nodes a search may visit.
 #[derive(Debug)]
 pub struct Meter(pub usize);
 
@@ -57,15 +58,15 @@ impl<V> Default for Patterns<V> {
 }
 
 impl<V> Patterns<V> {
-    /// What one of the longest takes at most beside what belongs to it: a node of its own and one that it branches from, a
-    /// place in both, and its segments in their labels and by which they are found.
+    /// Most bytes for one pattern of the longest kind, besides its value: a node of its own and one that it branches
+    /// from, an entry for both, and its segments in the labels and as keys.
     pub const EACH_BYTES: usize = 2 * (in_list(size_of::<Node<V>>()) + in_table(size_of::<(Box<str>, Id)>()))
         + allocated(size_of::<Below>())
         + 2 * in_list(size_of::<Id>())
         + text(MAX_NAME)
         + 2 * (allocated(MAX_NAME) + allocated(0));
 
-    /// How many there are.
+    /// Number of patterns.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -80,13 +81,13 @@ impl<V> Patterns<V> {
         self.nodes.iter().filter_map(|node| node.here.as_ref().map(|(pattern, value)| (pattern, value)))
     }
 
-    /// Adds a pattern, or puts another value in the place of what belonged to it.
+    /// Adds a pattern, or replaces its value.
     pub fn insert(&mut self, pattern: Pattern, value: V) {
         let at = self.make(&pattern.canonical());
         self.len += usize::from(self.node(at).here.replace((pattern, value)).is_none());
     }
 
-    /// What belongs to the pattern, which is added if it is not there.
+    /// The value of the pattern, which is added if it is not there.
     pub fn entry(&mut self, pattern: &Pattern) -> &mut V
     where
         V: Default,
@@ -100,19 +101,19 @@ impl<V> Patterns<V> {
         &mut nodes[at as usize].here.get_or_insert_with(add).1
     }
 
-    /// What belongs to exactly this pattern.
+    /// The value of exactly this pattern.
     pub fn get(&self, pattern: &Pattern) -> Option<&V> {
         let at = *self.path(&pattern.canonical())?.last()?;
         self.nodes[at as usize].here.as_ref().map(|(_, value)| value)
     }
 
-    /// What belongs to exactly this pattern, to be changed.
+    /// The value of exactly this pattern, for changes.
     pub fn get_mut(&mut self, pattern: &Pattern) -> Option<&mut V> {
         let at = *self.path(&pattern.canonical())?.last()?;
         self.node(at).here.as_mut().map(|(_, value)| value)
     }
 
-    /// Takes a pattern out.
+    /// Removes a pattern; returns its value.
     pub fn remove(&mut self, pattern: &Pattern) -> Option<V> {
         let text = pattern.canonical();
         let path = self.path(&text)?;
@@ -134,7 +135,7 @@ impl<V> Patterns<V> {
         Some(value)
     }
 
-    /// The same patterns, with something else belonging to each.
+    /// The same patterns, each with another value.
     pub fn map<U>(self, mut change: impl FnMut(V) -> U) -> Patterns<U> {
         let Self { nodes, free, len } = self;
         let mut changed = |Node { label, here, below }: Node<V>| {
@@ -144,7 +145,7 @@ impl<V> Patterns<V> {
         Patterns { nodes: nodes.into_iter().map(&mut changed).collect(), free, len }
     }
 
-    /// Looks at each that contains all of this name, a topic's or a pattern's, until told to stop.
+    /// Visits the value of each pattern that contains all of this name, a topic's or a pattern's, until told to stop.
     pub fn containing<'a>(&'a self, name: &str, mut found: impl FnMut(&'a V) -> ControlFlow<()>) -> ControlFlow<()> {
         match self.nodes.first() {
             Some(root) => self.containing_below(root, name, &mut found),
@@ -152,7 +153,8 @@ impl<V> Patterns<V> {
         }
     }
 
-    /// Looks at each that shares a topic with this name, until told to stop or the meter has run out.
+    /// Visits the value of each pattern that shares a topic with this name, until told to stop or the meter has run
+    /// out.
     pub fn overlapping<'a>(
         &'a self,
         name: &str,
@@ -216,7 +218,7 @@ impl<V> Patterns<V> {
         }
     }
 
-    /// The nodes from below the root to where this ends.
+    /// The nodes on the path to where this text ends, without the root; `None` if there is no such node.
     fn path(&self, text: &str) -> Option<Vec<Id>> {
         let (mut at, mut left, mut path) = (ROOT, Some(text), Vec::new());
         while let Some(text) = left {
@@ -231,7 +233,7 @@ impl<V> Patterns<V> {
         Some(path)
     }
 
-    /// The node where this ends, made if it is not there.
+    /// The node where this text ends, created if necessary.
     fn make(&mut self, text: &str) -> Id {
         if self.nodes.is_empty() {
             self.nodes.push(Node::new(""));
@@ -252,7 +254,7 @@ impl<V> Patterns<V> {
         at
     }
 
-    /// Leaves the first so many bytes of its label with the node, and puts what follows below it.
+    /// Splits a node: it keeps the first bytes of its label, and a new child gets the rest.
     fn split(&mut self, at: Id, bytes: usize) {
         let node = self.node(at);
         let upper = Node::new(&node.label[..bytes]);
@@ -263,7 +265,7 @@ impl<V> Patterns<V> {
         self.node(at).link(&segment, lower);
     }
 
-    /// Has a node that nothing ends at and nothing branches from take in the one below it.
+    /// Merges a node with its only child, if no pattern ends at it.
     fn join(&mut self, at: Id) {
         let node = &self.nodes[at as usize];
         let Some(child) = node.below.as_ref().and_then(|below| below.only()) else { return };

@@ -8,7 +8,7 @@ use proptest::{prop_assert, prop_assert_eq};
 use super::{Meter, Patterns};
 use crate::name::{Pattern, TopicName};
 
-/// Few segments, so that names have much in common.
+/// Few segments, so that names have many prefixes in common.
 fn name(segments: &'static [&'static str], rest: bool) -> impl Strategy<Value = String> {
     let segment = proptest::sample::select(segments);
     (vec(segment, 1..6), any::<bool>()).prop_map(move |(mut segments, last)| {
@@ -56,7 +56,7 @@ fn overlapping(tree: &Patterns<usize>, name: &Pattern) -> Vec<usize> {
     found
 }
 
-/// The last of those that are equal, as a map would have it.
+/// The last of equal patterns counts, as in a map.
 fn expected(patterns: &[Pattern], is_found: impl Fn(&Pattern) -> bool) -> Vec<usize> {
     let map: HashMap<&Pattern, usize> = patterns.iter().enumerate().map(|(n, pattern)| (pattern, n)).collect();
     map.into_iter()
@@ -67,7 +67,7 @@ fn expected(patterns: &[Pattern], is_found: impl Fn(&Pattern) -> bool) -> Vec<us
         .collect()
 }
 
-/// Every node but the root ends a pattern or branches, and none is lost.
+/// Checks that every node but the root ends a pattern or branches, and that none is lost.
 fn assert_tight(tree: &Patterns<usize>) {
     if tree.is_empty() {
         return assert_eq!((tree.nodes.len(), tree.free.len()), (0, 0));
@@ -124,8 +124,8 @@ proptest! {
     }
 }
 
-/// Patterns of a family were looked at one by one for every publish, inside the log's critical section: a few hundred
-/// idle connections with patterns of their own stalled everybody.
+/// Patterns of a family used to be examined one by one for every publish, inside the log's critical section: a few
+/// hundred idle connections with patterns of their own stalled everybody.
 #[test]
 fn how_many_there_are_does_not_matter_to_a_topic_of_few_segments() {
     let many: Vec<_> = (0..20_000).map(|n| Pattern::parse(&format!("orders.*.p{n}")).expect("a pattern")).collect();

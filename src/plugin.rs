@@ -1,7 +1,7 @@
-//! The plugin traits, all of them: what a kind of store, protocol or authenticator promises and may rely on.
+//! The plugin traits, all on one page: what a kind of store, protocol or authenticator promises and may rely on.
 //!
-//! Each family has a folder: a kind is a file of its own there, and one line of its `KINDS` table (`build` of `auth/`,
-//! where a credential does not say of which kind it is). Only `assemble` reads them.
+//! Each family has a folder. A kind is one file there, and one line of the folder's `KINDS` table; `auth/` has a
+//! function `build` instead, because a credential does not say of which kind it is. Only `assemble` reads the tables.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ use crate::principal::Principal;
 use crate::schema::Payload;
 use crate::time::Time;
 
-/// A future that an object-safe trait can answer with.
+/// A boxed future, which the methods of an object-safe trait can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A kind of log: one totally ordered sequence of messages, some of which it retains for each concrete topic.
@@ -33,30 +33,36 @@ pub trait Store: Send + Sync {
     /// The highest seq given so far, 0 when none.
     fn head(&self) -> Seq;
 
-    /// Appends all drafts, in order and next to each other, or none: when it is called or when it is first polled, so that a
-    /// call whose answer is dropped may have appended them. When it answers `Ok` the messages are in the log and
-    /// [`Follower::appended`] has been or will be called for each that is not a duplicate.
+    /// Appends all drafts, adjacent and in order, or none.
+    ///
+    /// It does so when it is called or first polled, so a future that is dropped may have appended them. Once it
+    /// resolves to `Ok` the messages are in the log, and [`Follower::appended`] has been or will be called for each
+    /// that is not a duplicate.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was appended.
     fn append(&self, drafts: Vec<Draft>) -> BoxFuture<'_, Result<Vec<Receipt>, StoreError>>;
 
-    /// Names the one follower. It is told of everything behind `after`, by whomever it was appended.
+    /// Sets the one follower. It is told of everything after `after`, whoever appends it.
     fn follow(&self, after: Seq, follower: Arc<dyn Follower>);
 
-    /// Reads what is retained of some topics, in seq order. However many topics there are, appends do not wait for it;
-    /// what they have a topic evict meanwhile is in the page or is told, and not both.
+    /// Reads what some topics retain, in seq order.
+    ///
+    /// No append waits for it, however many topics there are. A message that is evicted meanwhile is either in the page
+    /// or covered by the evictions that the page reports, never both.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     fn read<'a>(&'a self, query: Query<'a>) -> BoxFuture<'a, Result<Page, StoreError>>;
 
-    /// Sets what each declared topic retains from now on; what is no longer allowed is evicted. A concrete topic that
-    /// no longer resolves is dropped, its evictions remembered.
+    /// Sets what each declared topic retains from now on, and evicts what exceeds it.
+    ///
+    /// A concrete topic that is no longer declared is dropped; its evictions are remembered.
     fn retain(&self, rules: Directory<Retention>);
 
-    /// Sets how many idempotency keys are remembered from now on, and for how long; the oldest beyond are forgotten, where
-    /// they are many by the next [`Store::sweep`]. Must not block.
+    /// Sets how many idempotency keys are remembered from now on, and for how long. Must not block.
+    ///
+    /// The oldest surplus keys are forgotten; if there are many, the next [`Store::sweep`] may do it.
     fn remember(&self, keys: usize, window: Duration);
 
     /// How many idempotency keys there are. Must not block.
@@ -69,33 +75,35 @@ pub trait Store: Send + Sync {
     fn retained(&self) -> Vec<(Pattern, usize)>;
 }
 
-/// Who is told of every append.
+/// Receives every append.
 pub trait Follower: Send + Sync {
-    /// Called in seq order, never twice at a time, possibly with the store's lock held, under which every publisher waits:
-    /// must not wait for a lock that anybody holds for longer than an append takes, nor call the store.
+    /// Called with each append, in seq order and never concurrently.
+    ///
+    /// The store may hold its lock, for which every publisher waits. So this must not call the store, nor wait for a
+    /// lock that is ever held for longer than an append takes.
     fn appended(&self, records: &[Arc<Record>]);
 }
 
-/// A message on its way into the log.
+/// A message ready to append.
 #[derive(Debug)]
 pub struct Draft {
     /// The concrete topic.
     pub topic: TopicName,
-    /// The only user whose connections get it.
+    /// The only user whose connections receive it; everybody when `None`.
     pub user: Option<UserId>,
     /// The validated JSON.
     pub payload: Payload,
-    /// Appended at most once within the log's memory of keys.
+    /// While the log remembers this key, the message is not appended again.
     pub key: Option<IdempotencyKey>,
 }
 
 /// The longest idempotency key, in bytes.
 pub const MAX_KEY: usize = 255;
 
-/// What makes a publish the same as an earlier one.
+/// Identifies a publish, so that a retry is recognised.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey {
-    /// The token's name: keys of different principals never meet.
+    /// The token's name, so that keys of different principals never collide.
     pub principal: Arc<str>,
     /// Chosen by the publisher.
     pub key: Arc<str>,
@@ -104,24 +112,24 @@ pub struct IdempotencyKey {
 /// How many idempotency keys a log has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KeyCounts {
-    /// That are remembered.
+    /// Those remembered now.
     pub remembered: usize,
-    /// That were forgotten before their time, because there were too many.
+    /// Those forgotten before they had aged, because there were too many.
     pub forgotten_early: u64,
 }
 
-/// A message is in the log.
+/// Proof that a message is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
-    /// Where.
+    /// Its place in the log.
     pub seq: Seq,
     /// When it was appended.
     pub time: Time,
-    /// It was there already, under the same idempotency key.
+    /// Whether it was there already, under the same idempotency key.
     pub duplicate: bool,
 }
 
-/// Why a store could not do it.
+/// Why a store could not append or read.
 #[derive(Debug)]
 pub enum StoreError {
     /// The idempotency key belongs to another payload or user of the same topic; carries the draft's index.
@@ -143,7 +151,7 @@ pub struct Retention {
     pub bytes: usize,
     /// For so long.
     pub age: Duration,
-    /// The declared name, to which evictions of forgotten topics are ascribed.
+    /// The declared name, under which evictions of forgotten topics are reported.
     pub declared: Pattern,
     /// For a family: at most so many concrete topics at a time.
     pub topics: usize,
@@ -152,7 +160,7 @@ pub struct Retention {
 /// What to read from a log.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<'a> {
-    /// Topics that any of these patterns matches.
+    /// Topics that match any of these patterns.
     pub topics: &'a [Pattern],
     /// From here, exclusive.
     pub after: Seq,
@@ -167,28 +175,29 @@ pub struct Query<'a> {
 pub struct Page {
     /// In seq order.
     pub records: Vec<Arc<Record>>,
-    /// Topics of the query that have evicted messages after its `after`, each with the highest seq evicted. Topics that
-    /// no longer exist stand together, as the pattern of the query.
+    /// Topics of the query that evicted messages after its `after`, each with the highest seq evicted. Topics that no
+    /// longer exist are reported together, as the pattern of the query.
     pub evicted: Vec<(Pattern, Seq)>,
     /// The answer is complete up to here, inclusive; equal to the query's `until` unless the limit ended it.
     pub until: Seq,
 }
 
-/// How many encoders there are: the subprotocols, and server-sent events.
+/// The number of encoders: one for each subprotocol, and one for server-sent events.
 pub const ENCODERS: usize = 3;
 
 /// Writes messages and notices as bytes that are ready for the socket.
 pub trait Encoder: Send + Sync {
-    /// Which of a message's cached encodings is this one's: below [`ENCODERS`], different for every encoder.
+    /// The index of this encoder's encoding in each message's cache: below [`ENCODERS`], and different for every
+    /// encoder.
     fn slot(&self) -> usize;
 
     /// A message: the same bytes for every subscriber.
     fn message(&self, epoch: Epoch, record: &Record) -> Bytes;
 
-    /// A notice; `None` where this protocol does not tell it.
+    /// A notice; `None` if this protocol does not tell it.
     ///
     /// # Errors
-    /// The close code, where the protocol cannot tell it and must not stay silent.
+    /// The close, if the protocol cannot tell it and must not stay silent.
     fn notice(&self, notice: &Notice) -> Result<Option<Bytes>, Close>;
 }
 
@@ -206,31 +215,34 @@ pub trait Protocol: Encoder {
     /// [`BadCommand`] says what is wrong with it.
     fn command(&self, text: &str) -> Result<Command, BadCommand>;
 
-    /// Reads one binary message of a subscriber, as [`Protocol::command`] reads text. `None` for a protocol of text alone:
-    /// a binary message then ends the connection with 1003. No protocol of Relay reads them so far: the echo of the conformance
-    /// suite does.
+    /// Reads one binary message of a subscriber, as [`Protocol::command`] reads text.
+    ///
+    /// `None` for a protocol of text only: a binary message then ends the connection with 1003. So far only the echo of
+    /// the conformance suite reads binary messages; no protocol of Relay does.
     fn binary_command(&self) -> Option<ReadBinary> {
         None
     }
 }
 
-/// A kind of authentication: decides who a bearer credential is.
+/// A kind of authentication: finds the principal of a bearer credential.
 pub trait Authenticator: Send + Sync {
-    /// Who it is. Must take the same time for a wrong secret as for a right one.
+    /// The principal of a credential. Must take the same time for a wrong secret as for a right one.
     ///
     /// # Errors
     /// [`AuthError`].
     fn authenticate<'a>(&'a self, bearer: &'a str, now: Time) -> BoxFuture<'a, Result<Arc<Principal>, AuthError>>;
 
-    /// The principal as it is now, for a live connection after a reload; `None` when it is gone or has changed its
-    /// secret or user. Asked of those only of whom the plan of the reload says that something changed.
+    /// The principal as it is now, for a live connection after a reload; `None` if it is gone, or its secret or user
+    /// changed.
+    ///
+    /// Asked only about principals that changed according to the plan of the reload.
     fn renew(&self, principal: &Principal) -> Option<Arc<Principal>>;
 }
 
-/// Why a credential does not let in.
+/// Why a credential is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuthError {
-    /// It belongs to no token.
+    /// No token has this secret.
     Unknown,
     /// The token of this name is past its `not_after`.
     Expired(Arc<str>),

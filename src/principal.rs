@@ -1,4 +1,4 @@
-//! Who calls, and what it may do: the one decision that every way in asks for.
+//! Principals and what they may do: the one authorisation decision, which every way in asks for.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl fmt::Display for Action {
     }
 }
 
-/// Patterns of what is allowed; nothing when empty.
+/// Patterns that are granted; nothing is granted if there are none.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Grants {
     /// Topics that may be published to.
@@ -43,7 +43,7 @@ impl Grants {
     }
 }
 
-/// Whom a registration may be made for: one user, those of one prefix, or everybody.
+/// The users for whom connections may be registered: one user, those with a prefix, or everybody.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum UserPattern {
     /// Everybody.
@@ -55,7 +55,7 @@ pub enum UserPattern {
 }
 
 impl UserPattern {
-    /// Whether the user is one of the pattern's.
+    /// Whether the pattern covers the user.
     pub fn matches(&self, user: &UserId) -> bool {
         match self {
             Self::Any => true,
@@ -65,7 +65,7 @@ impl UserPattern {
     }
 }
 
-/// Somebody who was let in: made by authentication, by a registration for its connection, or of `[anonymous]`.
+/// An admitted caller: made by authentication, by a registration for its connection, or from `[anonymous]`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Principal {
     /// The token's name in relay.toml; `None` for an anonymous caller.
@@ -74,7 +74,7 @@ pub struct Principal {
     pub user: Option<UserId>,
     /// What it may do.
     pub grants: Grants,
-    /// When its credential ends.
+    /// When its credential expires; never if `None`.
     pub not_after: Option<Time>,
     /// Changes whenever the secret or the user does, so that a reload can tell a rotated credential from an unchanged
     /// one without keeping the secret. 0 for anonymous callers.
@@ -82,18 +82,18 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// Whether its credential has ended.
+    /// Whether its credential has expired.
     pub fn expired(&self, now: Time) -> bool {
         self.not_after.is_some_and(|end| now >= end)
     }
 
-    /// How long its credential lasts from now; as long as there is time where it has no end.
+    /// How long its credential is still valid; [`Duration::MAX`] if it never expires.
     pub fn lasts(&self) -> Duration {
         let left = |end: Time| Duration::from_millis(u64::try_from(end.0.saturating_sub(Time::now().0)).unwrap_or(0));
         self.not_after.map_or(Duration::MAX, left)
     }
 
-    /// Whether it may register connections of this user.
+    /// Whether it may register connections for this user.
     pub fn may_register(&self, user: &UserId) -> bool {
         self.grants.register.iter().any(|grant| grant.matches(user))
     }
@@ -103,18 +103,18 @@ impl Principal {
         self.token.as_deref().unwrap_or("anonymous")
     }
 
-    /// The name for logs of somebody who has perhaps not said yet who it is.
+    /// The name for logs of a caller who may not be authenticated yet.
     pub fn name_of(principal: Option<&Self>) -> &str {
         principal.map_or("unauthenticated", Self::name)
     }
 }
 
-/// Whether the principal may do this to every topic of the pattern: one grant must contain it whole.
+/// Whether the principal may do this to every topic of the pattern: a single grant must contain all of it.
 pub fn authorize(principal: &Principal, action: Action, topics: &Pattern) -> bool {
     grants(principal, action).iter().any(|grant| grant.contains(topics))
 }
 
-/// [`authorize`] for one concrete topic, without making a pattern of it.
+/// As [`authorize`], for one concrete topic: without building a pattern.
 pub fn authorize_topic(principal: &Principal, action: Action, topic: &TopicName) -> bool {
     grants(principal, action).iter().any(|grant| grant.matches(topic))
 }

@@ -1,5 +1,7 @@
-//! Why a request was refused, and how that is said: problem details (RFC 9457), over HTTP and inside WebSocket `error`
-//! notices alike. HTTP status codes are decided here and nowhere else.
+//! Why a request was refused, and how to say so: problem details (RFC 9457), over HTTP and in WebSocket `error` notices
+//! alike.
+//!
+//! HTTP status codes are decided here and nowhere else.
 
 mod batch;
 mod credential;
@@ -57,7 +59,7 @@ pub struct Violation {
     pub detail: String,
 }
 
-/// Why something was refused: the facts, from which [`fmt::Display`] writes the sentence.
+/// Why something was refused: the facts. [`fmt::Display`] makes a sentence of them.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]
 pub enum Refusal {
@@ -70,24 +72,25 @@ pub enum Refusal {
         pointer: String,
     },
     BadRequest(String),
-    /// A body of which there is no end to be found, so that nothing can follow it.
+    /// A body whose end cannot be found, so that no other request can follow it.
     BrokenBody,
-    /// `wrong`: a credential was shown and is not known; otherwise none was shown.
+    /// `wrong`: an unknown credential was shown; otherwise none was shown.
     Unauthenticated {
         wrong: bool,
     },
-    /// None was shown, and nobody has a grant for these without. `open`: on a connection that is open, so that only a new one
-    /// can show one.
+    /// No credential was shown, and anonymous callers have no grant for these topics.
+    ///
+    /// `open`: the connection is already open, so that only a new one can show a credential.
     Anonymous {
         topics: Pattern,
         open: bool,
     },
-    /// An `Authorization` that is no bearer.
+    /// An `Authorization` that is not a bearer.
     NotBearer,
     TokenExpired,
-    /// Shown as a credential.
+    /// The registration was used as a credential.
     UnknownRegistration,
-    /// Asked for by its id.
+    /// The registration was named by its id.
     NoRegistration,
     Forbidden {
         action: Action,
@@ -96,18 +99,18 @@ pub enum Refusal {
     ForbiddenUser {
         user: String,
     },
-    /// `listed`: there is a list of origins to add it to.
+    /// `listed`: whether there is a list of origins that this one can be added to.
     OriginDenied {
         origin: String,
         listed: bool,
     },
-    /// `near`: what the caller may use and may have meant.
+    /// `near`: a topic that the caller may use and may have meant.
     UnknownTopic {
         topic: String,
         near: Option<String>,
     },
     NotFound,
-    /// `admin`: which of the two listeners has it.
+    /// `admin`: whether the admin listener has this path, rather than the public one.
     OtherListener {
         path: String,
         admin: bool,
@@ -134,7 +137,7 @@ pub enum Refusal {
     UriTooLong {
         bytes: usize,
     },
-    /// `found`: what stood in its header, if there was one.
+    /// `found`: the value of its header, if there was one.
     UnsupportedMediaType {
         found: Option<String>,
         expected: &'static [&'static str],
@@ -142,13 +145,14 @@ pub enum Refusal {
     UnsupportedCoding {
         found: String,
     },
-    /// `listed`: there is a list of names to add it to. Without one certain names are served by default, and its first entry
-    /// replaces these, on both listeners.
+    /// `listed`: whether there is a list of names that this one can be added to.
+    ///
+    /// Without a list certain names are served by default, which the list's first entry replaces, on both listeners.
     UnknownHost {
         host: String,
         listed: bool,
     },
-    /// At most 16 violations; `more` when there were others.
+    /// At most 16 violations; `more` if there were others.
     ValidationFailed {
         topic: String,
         violations: Vec<Violation>,
@@ -162,14 +166,15 @@ pub enum Refusal {
         retry_after: Duration,
     },
     Draining,
-    /// The id stands in the log beside the cause.
+    /// The cause is in the log under this id.
     Internal {
         id: String,
     },
 }
 
 impl Refusal {
-    /// The same of a text that begins at this line and column of another, and counted as that one is.
+    /// Converts the line and column of a part to those of the whole text, in which the part begins at this line and
+    /// column.
     pub fn placed(self, (first, start): (usize, usize)) -> Self {
         match self {
             Self::MalformedJson { line, column, detail } => {
@@ -180,7 +185,7 @@ impl Refusal {
         }
     }
 
-    /// The refusal of somebody without a grant: 401 where a credential could help, else 403.
+    /// The refusal of a principal without a grant: 401 if a credential could help, otherwise 403.
     pub fn denied(principal: &Principal, action: Action, topics: &Pattern) -> Self {
         match principal.token {
             None if principal.user.is_none() => Self::Anonymous { topics: topics.clone(), open: false },
@@ -249,7 +254,7 @@ impl Refusal {
         }
     }
 
-    /// The problem details object: `type`, `title`, `status`, `detail`, and what belongs to the type.
+    /// The problem details object: `type`, `title`, `status`, `detail`, and the members of the type.
     pub fn to_json(&self) -> Value {
         let mut object = Map::new();
         object.insert("type".into(), format!("urn:relay:problem:{}", self.slug()).into());

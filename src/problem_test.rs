@@ -7,7 +7,7 @@ use crate::principal::Action;
 
 const RETRY: Duration = Duration::from_millis(1);
 
-/// One of each; the match in [`each_problem_has_a_row`] does not compile when a new one is forgotten.
+/// One of each; the match in [`each_problem_has_a_row`] does not compile if a new one is forgotten.
 fn one_of_each() -> Vec<Refusal> {
     vec![
         Refusal::MalformedJson { line: 1, column: 2, detail: "x".into() },
@@ -97,7 +97,7 @@ fn each_problem_has_a_row() {
     assert_eq!(slugs, expected);
 }
 
-/// A subscribe is refused as a whole: without the topic for which it is, the rest could not be asked for again.
+/// A subscribe is refused as a whole: unless the refusal names the topic, the sender cannot ask again for the others.
 #[test]
 fn a_refusal_that_is_for_one_topic_names_it() {
     let topics = Pattern::everything();
@@ -127,7 +127,7 @@ fn how_many_violations_there_are_is_said() {
     }
 }
 
-/// A list was refused with 429 or 503 and no word of when to come back.
+/// A refused list used to get a 429 or 503 that did not say when to come back.
 #[test]
 fn a_batch_says_when_to_try_again_as_its_first_item_does() {
     let full = Refusal::Overloaded { what: "x", retry_after: Duration::from_secs(60) };
@@ -136,7 +136,7 @@ fn a_batch_says_when_to_try_again_as_its_first_item_does() {
     assert_eq!(batch.to_json()["retry_after"], 60);
 }
 
-/// A batch of a thousand items of 40 bytes, each with 16 violations, was answered with 2 MB.
+/// A batch of a thousand items of 40 bytes, each with 16 violations, used to be answered with 2 MB.
 #[test]
 fn the_errors_of_a_batch_are_in_proportion() {
     let violation =
@@ -150,7 +150,7 @@ fn the_errors_of_a_batch_are_in_proportion() {
     assert_eq!(errors.len(), TOLD_IN_FULL + 1_000 - TOLD_IN_FULL / 16);
 }
 
-/// Rounded down it would be tried too early, and refused once more.
+/// Rounded down, it would be tried too early and refused once more.
 #[test]
 fn when_to_try_again_is_in_whole_seconds_rounded_up() {
     for (millis, seconds) in [(1, 1), (1_000, 1), (1_001, 2), (9_500, 10)] {

@@ -1,7 +1,7 @@
-//! How often somebody does something: counts of the current second.
+//! Rates: how often callers do something, counted for the current second.
 //!
-//! A fixed window rather than a token bucket for each key: it forgets everything each second, so that its memory is
-//! bounded by what one second can bring, and no sweep is needed. Around a tick it lets twice the limit through.
+//! Fixed windows rather than a token bucket for each key: everything is forgotten each second, so one second bounds the
+//! memory, and no sweep is needed. Around the turn of a second, up to twice the limit may pass.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use crate::lock::lock;
 use crate::problem::{Rate, Refusal};
 
-/// So many keys are told apart within one second; the others share one count.
+/// Most keys told apart within one second; the others share one count.
 pub const MAX_KEYS: usize = 65_536;
 
-/// Counts by key, all of them from zero again each second.
+/// Counts by key, which start from zero each second.
 pub struct PerSecond<K>(Mutex<Second<K>>);
 
 struct Second<K> {
@@ -49,7 +49,7 @@ impl<K: Hash + Eq> PerSecond<K> {
         }
     }
 
-    /// Adds to a key's count and answers it.
+    /// Adds to a key's count, and returns the sum.
     pub fn add(&self, key: K, n: u32, now: Instant) -> u32 {
         self.change(key, now, |count| {
             *count = count.saturating_add(n);
@@ -57,7 +57,8 @@ impl<K: Hash + Eq> PerSecond<K> {
         })
     }
 
-    /// Adds to a key's count where that stays within the limit; whether it does. What is refused leaves room for less.
+    /// Adds to a key's count if the sum stays within the limit; returns whether it did. A refused request is not
+    /// counted.
     pub fn add_within(&self, key: K, n: u32, limit: u32, now: Instant) -> bool {
         self.change(key, now, |count| match count.checked_add(n).filter(|sum| *sum <= limit) {
             Some(sum) => {
@@ -99,13 +100,14 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Counts publishes, unless they are refused.
+    /// Counts publishes that are within the rate.
     ///
     /// # Errors
-    /// 429 over `limits.publish_rate`, and 413 for more than a whole second may have, which no waiting would help.
+    /// 429 over `limits.publish_rate`; 413 for more than a whole second may have, where waiting would not help.
     pub fn publish(&self, whose: Whose, n: usize, limit: u32) -> Result<(), Refusal> {
         let n = u32::try_from(n).unwrap_or(u32::MAX);
-        // relay.toml has no rate of 0, but code may: no waiting would help, and yet one publish is not too many at once.
+        // relay.toml has no rate of 0, but code may. Waiting would not help then, but a single publish is not too many
+        // at once.
         if n > limit.max(1) {
             return Err(Refusal::TooMany { what: "the list", limit: "publish_rate", most: limit as usize });
         }
@@ -115,13 +117,13 @@ impl Rates {
         }
     }
 
-    /// Counts a connection; whether it is within `limits.connect_rate`.
+    /// Counts a connection; returns whether it is within `limits.connect_rate`.
     pub fn connect(&self, peer: IpAddr, limit: u32) -> bool {
         self.connections.add_within(network(peer), 1, limit, Instant::now())
     }
 }
 
-/// Whoever has one IPv6 address has its /64.
+/// The network to count an address by: whoever has one IPv6 address has its /64.
 pub fn network(peer: IpAddr) -> IpAddr {
     match peer {
         IpAddr::V4(_) => peer,
@@ -163,7 +165,7 @@ mod tests {
         assert!(rates.publish(whose.clone(), 3, 3).is_ok());
         let refusal = rates.publish(whose, 1, 3).expect_err("over the rate");
         assert_eq!(refusal.to_string(), "over `limits.publish_rate`: try again in 1 s");
-        // What is refused has not been published.
+        // A refused publish does not count.
         let whose = Whose::Token("half".into());
         assert!(rates.publish(whose.clone(), 2, 3).is_ok());
         assert!(rates.publish(whose.clone(), 2, 3).is_err());

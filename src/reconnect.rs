@@ -1,5 +1,5 @@
-//! When those who are sent away, or lose the server, may come back: drawn for each of them, so that they do not all
-//! come at once.
+//! When to reconnect, for those who are sent away or lose the server: drawn at random, so that they do not all come at
+//! once.
 
 use std::time::Duration;
 
@@ -7,15 +7,16 @@ use crate::close::Close;
 use crate::config::model::Limits;
 use crate::notice::{GoawayReason, Notice};
 
-/// The soonest that a successor may be expected.
+/// The soonest that a successor of this server can be expected.
 const SOON: Duration = Duration::from_millis(500);
-/// Over how long those come back that a limit sent away.
+/// Time over which those that a limit sent away come back.
 const OVERLOAD_SPREAD: Duration = Duration::from_secs(10);
-/// Over how long those come back that lost the server without a word.
+/// Time over which those that lost the server without notice come back.
 const LOSS_SPREAD: Duration = Duration::from_secs(4);
 
-/// What to tell before a connection is closed like this, if there is something: not where one connection ends by itself,
-/// as for want of a sign of life, for then no crowd comes back.
+/// The notice to send before a connection is closed like this, if there is one.
+///
+/// There is none where a single connection ends, for example for want of a sign of life: then no crowd comes back.
 pub fn goaway(close: Close, limits: &Limits) -> Option<Notice> {
     let (reason, spread) = match close {
         Close::Draining => (GoawayReason::Draining, limits.drain),
@@ -25,7 +26,7 @@ pub fn goaway(close: Close, limits: &Limits) -> Option<Notice> {
     Some(Notice::Goaway { reason, reconnect_after_ms: drawn(spread) })
 }
 
-/// How long a reader waits that lost the server, in milliseconds.
+/// How long a reader waits after it lost the server, in milliseconds.
 pub fn after_loss() -> u64 {
     drawn(LOSS_SPREAD)
 }
@@ -33,7 +34,7 @@ pub fn after_loss() -> u64 {
 fn drawn(spread: Duration) -> u64 {
     let spread = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX).max(1);
     let soon = u64::try_from(SOON.as_millis()).unwrap_or(u64::MAX);
-    // Without randomness all come at once, which is bad and not wrong.
+    // Without randomness all come at once, which is bad but not wrong.
     soon + getrandom::u64().unwrap_or(0) % spread
 }
 

@@ -1,8 +1,8 @@
-//! Connections that were registered before they were made, each behind a secret id.
+//! Connections registered before they are made, each with a secret id.
 //!
-//! A registration says whose the connection will be and what it is subscribed to. What it may do is not kept but
-//! derived from the newest snapshot each time that it is asked for. It ends with DELETE, with its token or the grant by
-//! which it was made, some time after its last use, or with the process. The id is a secret: it is never formatted.
+//! A registration says which user its connection will be for and what it subscribes to. What it may do is not stored,
+//! but derived from the newest snapshot each time. It ends with DELETE, with its token or the grant by which it was
+//! made, some time after its last use, or with the process. The id is a secret, so it is never formatted.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,35 +22,37 @@ use crate::problem::Refusal;
 use crate::snapshot::Snapshot;
 use crate::time::Time;
 
-/// What a registration takes at most, without its topics.
+/// Most bytes that a registration takes, not counting its topics.
 pub const REGISTRATION_BYTES: usize = in_table(size_of::<(Uuid, Entry)>())
     + allocated(16 + size_of::<Registration>())
     + allocated(16 + size_of::<Principal>())
     + text(MAX_USER);
-/// What each of its topics takes at most.
+/// Most bytes that each of its topics takes.
 pub const REGISTERED_TOPIC_BYTES: usize = in_list(size_of::<Pattern>()) + text(MAX_NAME);
 
-/// What a registered connection is.
+/// The identity of a registered connection.
 pub struct Registration {
-    /// Who registered it: a token, or an anonymous caller.
+    /// The principal that registered it: a token, or an anonymous caller.
     owner: Arc<Principal>,
     /// Messages addressed to this user reach the connection.
     pub user: UserId,
-    /// What it is subscribed to when it connects.
+    /// The topics it subscribes to when it connects.
     pub topics: Vec<Pattern>,
 }
 
 impl Registration {
-    /// A registration that this principal made.
+    /// Creates a registration made by this principal.
     pub fn new(owner: Arc<Principal>, user: UserId, topics: Vec<Pattern>) -> Self {
         Self { owner, user, topics }
     }
 
-    /// Who the connection is under this snapshot. Of a token: it may subscribe, to those of `topics` that the token
-    /// still may subscribe to, and nothing else. Of an anonymous caller: what `[anonymous]` says.
+    /// The principal of its connection under this snapshot.
+    ///
+    /// If a token made it, it may only subscribe, and only to those of `topics` that the token still may subscribe to.
+    /// If an anonymous caller made it, it may do what `[anonymous]` says.
     ///
     /// # Errors
-    /// How to close it when its token has gone, changed or expired, or its owner may not register this user any more.
+    /// The close if its token is gone, changed or expired, or its owner may not register this user any more.
     pub fn principal(&self, snapshot: &Snapshot, now: Time) -> Result<Arc<Principal>, Close> {
         let owner = self.owner(snapshot, now)?;
         let user = Some(self.user.clone());
@@ -69,7 +71,7 @@ impl Registration {
         }))
     }
 
-    /// Who registered it, if that still stands.
+    /// The owner as it is now, if the registration is still valid.
     fn owner(&self, snapshot: &Snapshot, now: Time) -> Result<Arc<Principal>, Close> {
         let owner = snapshot.renew(&self.owner).ok_or(Close::TokenRevoked)?;
         if owner.expired(now) {
@@ -102,7 +104,7 @@ struct Entries {
 
 struct Entry {
     registration: Arc<Registration>,
-    /// Who has its seat.
+    /// The connection that has its seat.
     seat: Option<Arc<Connection>>,
     last_use: Instant,
 }
@@ -114,7 +116,7 @@ impl Entry {
 }
 
 impl Registrations {
-    /// Keeps a registration and makes its id.
+    /// Stores a registration under a new id.
     ///
     /// # Errors
     /// [`Refusal::Overloaded`] when there are as many as `limits.registrations` allows.
@@ -133,12 +135,12 @@ impl Registrations {
         Ok(id)
     }
 
-    /// Sets for how long a registration lives after its last use, those that there are included.
+    /// Sets how long a registration lives after its last use, existing ones included.
     pub fn keep_for(&self, ttl: Duration) {
         lock(&self.0).ttl = ttl;
     }
 
-    /// The registration of this id, if there is one, without taking its seat. The id is a secret.
+    /// The registration with this id, if there is one. Does not take its seat. The id is a secret.
     pub fn find(&self, id: &str, now: Instant) -> Option<Arc<Registration>> {
         let id = parse(id)?;
         let entries = lock(&self.0);
@@ -146,12 +148,13 @@ impl Registrations {
         Some(entry.registration.clone())
     }
 
-    /// Gives a connection the seat of a registration, and answers who it is; whoever has the seat is closed with
-    /// [`Close::Replaced`]. The text is a secret.
+    /// Gives a connection the seat of a registration, and returns its principal.
+    ///
+    /// The connection that had the seat is closed with [`Close::Replaced`]. The id is a secret.
     ///
     /// # Errors
-    /// [`Close::UnknownRegistration`] where there is no such registration, and else as [`Registration::principal`]. Then
-    /// whoever has the seat keeps it, and the registration lives no longer for it.
+    /// [`Close::UnknownRegistration`] if there is no such registration, and else those of [`Registration::principal`].
+    /// The seat is not taken then, and the registration's life not prolonged.
     pub fn attach(
         &self,
         id: &str,
@@ -173,7 +176,7 @@ impl Registrations {
         Ok((principal, Seat { registration, entries: self.0.clone(), id, connection: connection.clone() }))
     }
 
-    /// Forgets a registration and closes its connection; whether there was one. Holding the id is all it takes.
+    /// Removes a registration and closes its connection; returns whether there was one. Knowing the id is enough.
     pub fn remove(&self, id: &str, now: Instant) -> bool {
         let mut entries = lock(&self.0);
         let ttl = entries.ttl;
@@ -185,8 +188,9 @@ impl Registrations {
         removed.is_some()
     }
 
-    /// Forgets those that do not stand under this snapshot, and closes their connections: a later one that gives back
-    /// what they stood by gives them back to nobody.
+    /// Removes registrations that are not valid under this snapshot, and closes their connections.
+    ///
+    /// If a later snapshot restores what they depended on, they do not come back.
     pub fn end_lost(&self, snapshot: &Snapshot, now: Time) {
         lock(&self.0).by_id.retain(|_, entry| match entry.registration.owner(snapshot, now) {
             Ok(_) => true,
@@ -206,8 +210,9 @@ impl Registrations {
 }
 
 impl Entries {
-    /// Forgets what has ended, at most once a second: whoever comes pays for it, and an ended one that is still here
-    /// is not found either.
+    /// Removes those that have ended, at most once a second.
+    ///
+    /// A call that is due anyway pays for it; whatever has ended is not found even before it is removed.
     fn sweep(&mut self, now: Instant) {
         if self.swept.is_none_or(|swept| now.duration_since(swept) >= Duration::from_secs(1)) {
             self.swept = Some(now);
@@ -216,9 +221,9 @@ impl Entries {
     }
 }
 
-/// The right to be the connection of a registration, given back when dropped.
+/// The right to be the connection of a registration; given back when dropped.
 pub struct Seat {
-    /// What the connection is.
+    /// The identity of the connection.
     pub registration: Arc<Registration>,
     entries: Arc<Mutex<Entries>>,
     id: Uuid,
@@ -237,7 +242,7 @@ impl Drop for Seat {
     }
 }
 
-/// An id has one spelling: 36 characters, lower case.
+/// Parses an id, which has one spelling: 36 characters, lower case.
 fn parse(text: &str) -> Option<Uuid> {
     let id = Uuid::try_parse(text).ok()?;
     (id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text).then_some(id)

@@ -68,7 +68,7 @@ fn a_newer_connection_replaces_the_older() {
     let first = attach(&registrations, &id, now).expect("a seat");
     let second = attach(&registrations, &id, now).expect("a seat");
     assert_eq!(first.connection.ending(), Some(Close::Replaced));
-    // The older one's going must not give away the newer one's seat.
+    // The end of the older one must not free the newer one's seat.
     drop(first);
     assert_eq!(second.connection.ending(), None);
     assert!(registrations.remove(&id, now));
@@ -117,8 +117,8 @@ fn an_id_has_one_spelling() {
     assert!(attach(&registrations, &id, now).is_some());
 }
 
-/// It was seated first: whoever had the seat was sent away for a connection that was then refused, and each try let the
-/// registration live on.
+/// It used to be seated first: the connection that had the seat was sent away for one that was then refused, and each
+/// try prolonged the registration's life.
 #[test]
 fn who_is_refused_takes_no_seat_and_lengthens_nothing() {
     let (registrations, start) = (registrations(), Instant::now());
@@ -133,7 +133,7 @@ fn who_is_refused_takes_no_seat_and_lengthens_nothing() {
     assert_eq!(refused(&idle, start + TTL), Some(Close::UnknownRegistration));
 }
 
-/// Else one that has been open for longer could not come back after a hiccup.
+/// Otherwise a connection that was open for longer could not come back after a hiccup.
 #[test]
 fn its_time_begins_anew_when_its_connection_ends() {
     let registrations = registrations();

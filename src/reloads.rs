@@ -1,4 +1,4 @@
-//! What came of the reloads: for operators, the metrics and `/ready`.
+//! The results of reloads: for operators, the metrics and `/ready`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use crate::time::Time;
 
-/// What came of the reloads so far.
+/// The results of all reloads so far.
 #[derive(Default)]
 pub struct Reloads {
     last: ArcSwapOption<Report>,
-    /// Why the files are not what is in force, where that is so.
+    /// Why the configuration in force is not that of the files, if it is not.
     stale: ArcSwapOption<String>,
     /// Reloads that were committed.
     committed: AtomicU64,
@@ -20,7 +20,7 @@ pub struct Reloads {
     refused: AtomicU64,
 }
 
-/// What came of one reload.
+/// The result of one reload.
 #[derive(Debug, Clone)]
 pub struct Report {
     /// When it ended.
@@ -29,18 +29,18 @@ pub struct Report {
     pub trigger: Trigger,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
-    /// The generation that is in force since.
+    /// The generation in force afterwards.
     pub generation: u64,
-    /// What became of it.
+    /// Its outcome.
     pub result: Outcome,
-    /// What was found on the way, as `relay check --format json` prints it: why it was refused, or warnings.
+    /// The diagnostics, as `relay check --format json` prints them: why it was refused, or warnings.
     pub diagnostics: Value,
 }
 
 /// What asked for a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {
-    /// A file or directory changed.
+    /// It was time to check the files again.
     File,
     /// The files were looked at again.
     Poll,
@@ -61,18 +61,18 @@ impl Trigger {
         }
     }
 
-    /// Whether a person asked: then it applies at once.
+    /// Whether a person asked for it: it is then applied at once.
     pub fn is_asked_for(self) -> bool {
         matches!(self, Self::Signal | Self::Request)
     }
 }
 
-/// What became of a reload.
+/// The outcome of a reload.
 #[derive(Debug, Clone)]
 pub enum Outcome {
-    /// It was committed; the plan that was carried out.
+    /// It was committed, with this plan.
     Committed(Value),
-    /// It would be committed; the plan.
+    /// It would be committed, with this plan.
     Planned(Value),
     /// It was refused.
     Refused,
@@ -81,7 +81,7 @@ pub enum Outcome {
 }
 
 impl Reloads {
-    /// Notes what came of one.
+    /// Notes the result of a reload.
     pub fn note(&self, report: Report) {
         let (counter, why) = match report.result {
             Outcome::Committed(_) => (&self.committed, None),
@@ -93,7 +93,7 @@ impl Reloads {
         self.stale.store(why);
     }
 
-    /// Notes that the files are those of the configuration in force. Answers whether a refused change was undone by that.
+    /// Notes that the files are those of the configuration in force; returns whether that has undone a refused change.
     pub fn note_recovery(&self) -> bool {
         self.stale.swap(None).is_some()
     }
@@ -108,18 +108,18 @@ impl Reloads {
         (self.committed.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
     }
 
-    /// Why the files are not what is in force; `None` when they are, as far as is known.
+    /// Why the configuration in force is not that of the files; `None` if it is, as far as is known.
     pub fn stale(&self) -> Option<String> {
         self.stale.load().as_deref().cloned()
     }
 
-    /// The last one, as the admin listener tells it.
+    /// The last one, as the admin listener shows it.
     pub fn to_json(&self) -> Value {
         self.last().map_or(Value::Null, |report| report.to_json())
     }
 }
 
-/// When a reload was refused and why, as the first error with its place, and how many more there are.
+/// When the reload was refused and why: the first error with its place, and the number of others.
 fn refusal(report: &Report) -> String {
     format!("the last reload was refused at {}: {}", report.at, in_short(&report.diagnostics))
 }
@@ -138,7 +138,7 @@ fn in_short(diagnostics: &Value) -> String {
 }
 
 impl Report {
-    /// As the admin listener tells it.
+    /// As the admin listener shows it.
     pub fn to_json(&self) -> Value {
         let mut json = json!({
             "at": self.at.to_string(),

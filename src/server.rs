@@ -1,7 +1,7 @@
-//! The accept loops: sockets in, requests out, and the end of it all.
+//! The accept loops: sockets in, requests out, and the end of the server.
 //!
-//! Ours rather than warp's, because that one sets no timer (and without one hyper's header timeout is silently off), no
-//! nodelay and no limit on connections, and cannot be drained against a deadline. Knows nothing of routes.
+//! Written here because warp's own sets no timer (without one hyper's header timeout is silently off), no nodelay and
+//! no limit on connections, and cannot be drained within a deadline. It knows nothing of routes.
 
 pub mod descriptors;
 mod ending;
@@ -40,28 +40,28 @@ use crate::server::listener::Listener;
 use crate::server::socket::Socket;
 use crate::time::Time;
 
-/// Connections to the admin listener; they are among the descriptors that `limits.connections` leaves.
+/// Most connections to the admin listener; they use descriptors that `limits.connections` leaves.
 const ADMIN_CONNECTIONS: usize = 64;
-/// The largest read buffer of one connection, in bytes; grown to when a body comes fast.
+/// The largest read buffer of one connection, in bytes; it grows to this when a body comes fast.
 const READ_BUFFER: usize = 64 << 10;
-/// How long an idle connection is still listened to in a drain: a request may be on its way.
+/// How long idle connections are still read during a drain: a request may be on its way.
 const GRACE: Duration = Duration::from_millis(250);
-/// How long a failed accept waits when it was for want of something that other connections may give back.
+/// How long to back off after an accept failed for lack of something that other connections may free.
 const BACK_OFF: Duration = Duration::from_millis(50);
-/// For so long after a line about failed accepts there is no other.
+/// Least time between two log lines about failed accepts.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// The listeners of a server, bound: nothing is accepted yet.
+/// The bound listeners of a server; nothing is accepted yet.
 pub struct Listeners {
-    /// Publishers and subscribers.
+    /// For publishers and subscribers.
     pub public: Listener,
-    /// Operators.
+    /// For operators.
     pub admin: Option<Listener>,
-    /// Who reloads when operators ask for it; `None`: a configuration without files.
+    /// Carries out reloads that operators ask for; `None` for a configuration without files.
     pub reloader: Option<Arc<Reloader>>,
 }
 
-/// Serves until the drain has begun and everything has ended, or `limits.drain` has passed since.
+/// Serves until the drain has begun and either everything has ended or `limits.drain` has passed.
 pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'static dyn Protocol]) {
     let Listeners { public, admin, reloader } = listeners;
     live.connections.make_room(descriptors::room(), live.snapshot().config.limits.connections);
@@ -95,7 +95,7 @@ pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'s
     }
 }
 
-/// Lets the log forget what has aged.
+/// Evicts what has aged, once a second.
 async fn sweep(live: Arc<Live>) {
     let mut tick = background::every(Duration::from_secs(1));
     loop {
@@ -104,7 +104,7 @@ async fn sweep(live: Arc<Live>) {
     }
 }
 
-/// Resolves when the drain has begun and an idle connection is listened to no longer.
+/// Resolves once the drain has begun and idle connections are no longer read.
 async fn grace_is_over(live: &Live) {
     live.drain.begun().await;
     tokio::time::sleep(GRACE).await;
@@ -117,20 +117,21 @@ async fn accept_all(
     connections: &Connections,
     limit: impl Fn(&Limits) -> usize,
 ) {
-    // A connection that waits in the kernel when the listener is closed is reset: so those that came are let in, to be
-    // answered or told, and only then it is.
+    // Connections that wait in the kernel when the listener closes are reset. So those that have come are accepted, to
+    // be answered or refused, and only then is it closed.
     let mut closing = std::pin::pin!(grace_is_over(live));
     let mut failures = AcceptFailures::default();
     let mut filled = Filled::default();
     let admit = |socket: Socket, peer, permit| {
         let snapshot = live.snapshot();
         let limits = &snapshot.config.limits;
-        // Twice `write_stall`: our own clock comes first, and the log says why; the kernel's only ends the connection.
+        // Twice `write_stall`, so that our own timer fires first and the log says why; the kernel just ends the
+        // connection.
         if let Err(error) = socket.tune(limits.send_buffer, limits.write_stall * 2) {
             return debug!(%error, "a connection ended before it was served");
         }
         let tls = snapshot.tls.clone().filter(|_| door.side() == Side::Public);
-        // It is large, and all that it is handed through on the way to a task would move it.
+        // Boxed because it is large: otherwise every call on its way to a task would move it.
         live.drain.spawn("http", Box::pin(serve(socket, tls, peer, permit, live.clone(), door.clone())));
     };
     let limit = || limit(&live.snapshot().config.limits);
@@ -147,18 +148,18 @@ async fn accept_all(
             }
         };
         let permit = tokio::select! {
-            // To end here would reset the connection that was just accepted: it gets a place if there is one.
+            // To return here would reset the connection that was just accepted: it gets a place if there is one.
             biased;
             permit = connections.enter(limit) => permit,
             () = &mut closing => return,
         };
-        // The limit was just asked for: again only where it matters.
+        // The limit was just checked; check again only if it matters.
         if door.side() == Side::Public && (permit.is_over() || filled.0) {
             filled.look(connections.open(), limit());
         }
         admit(socket, peer, permit);
     }
-    // Those that came in the meantime: what comes later finds nobody listening, which is no reset.
+    // Connections that came meanwhile. Whatever comes later finds no listener, and so is refused rather than reset.
     while let Some((socket, peer)) = listener.waiting()
         && let Some(permit) = connections.enter(limit).now_or_never()
     {
@@ -166,7 +167,7 @@ async fn accept_all(
     }
 }
 
-/// Whether there are too many connections, as the log tells it: once, until an eighth of them has left.
+/// Remembers that the connections are full, so that the log says it once, until an eighth of them has left.
 #[derive(Default)]
 struct Filled(bool);
 
@@ -182,7 +183,7 @@ impl Filled {
         }
     }
 
-    /// Answers whether that is to be told now.
+    /// Returns whether to log it now.
     fn has_filled(&mut self, open: usize, allowed: usize) -> bool {
         let was_full = self.0;
         self.0 = open > if was_full { allowed - allowed / 8 } else { allowed };
@@ -190,7 +191,7 @@ impl Filled {
     }
 }
 
-/// Accepts that failed since the last line that said so.
+/// Failed accepts since the last log line about them.
 #[derive(Default)]
 struct AcceptFailures {
     times: u64,
@@ -198,7 +199,7 @@ struct AcceptFailures {
 }
 
 impl AcceptFailures {
-    /// Counts one, and answers how many there were since the last line if it is time for another one.
+    /// Counts one; returns how many there were since the last line if another is due.
     fn count(&mut self) -> Option<u64> {
         self.times += 1;
         if self.told.is_some_and(|told| told.elapsed() < SILENCE) {
@@ -209,7 +210,7 @@ impl AcceptFailures {
     }
 }
 
-/// A connection that went away before it was accepted is nothing; a lack of descriptors or memory may pass.
+/// Ignores connections that went away before they were accepted, and backs off when descriptors or memory are short.
 async fn back_off(live: &Live, error: &io::Error, failures: &mut AcceptFailures) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
@@ -224,17 +225,18 @@ async fn back_off(live: &Live, error: &io::Error, failures: &mut AcceptFailures)
 
 fn http(limits: &Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
-    // The socket has the clock of the header: hyper's is taken out of the runtime's wheel and put into it again for each
-    // request.
+    // The socket has the timer for headers: hyper would remove its timer from the runtime's wheel and insert it again
+    // for each request.
     http.header_read_timeout(None).max_header_size(limits.header).max_buf_size(limits.header.max(READ_BUFFER));
-    // Whoever has said all that it wants to say may end its direction at once. The socket tells it from a peer that is gone
-    // where that matters.
+    // A peer may end its direction once it has said everything. The socket tells it from a peer that is gone, where
+    // that matters.
     http.half_close(true);
     http
 }
 
-/// Serves one connection until it ends or is upgraded. When the drain begins, the next answer is the last one; where no
-/// whole request has come within [`GRACE`], there is none.
+/// Serves one connection until it ends or is upgraded.
+///
+/// When the drain begins, the next answer is the last. If no complete request has come within [`GRACE`], there is none.
 async fn serve(
     socket: Socket,
     tls: Option<Arc<ServerConfig>>,
@@ -246,7 +248,7 @@ async fn serve(
     let snapshot = live.snapshot();
     let limits = &snapshot.config.limits;
     let trusted = |peer| forwarded::is_trusted(&snapshot.config.server.trusted_proxies, peer);
-    // A proxy makes the connections of everybody behind it, and operators' are nobody's to use up.
+    // A proxy connects for everybody behind it, and the operators' listener has no rate.
     let over_rate = peer.zip(limits.connect_rate).filter(|_| door.side() == Side::Public);
     let over_rate = over_rate.is_some_and(|(peer, limit)| !trusted(peer) && !live.rates.connect(peer, limit));
     let socket = match tls {
@@ -275,11 +277,12 @@ async fn serve(
     let mut draining = std::pin::pin!(grace_is_over(&live));
     let (mut listens, mut drained) = (false, false);
     let ended = std::future::poll_fn(|cx| {
-        // It wakes this task when it comes. Asked again at each wake it takes a lock that all connections share.
+        // The drain wakes this task when it begins. Polling for it at each wake-up would take a lock shared by all
+        // connections.
         if !drained && (!std::mem::replace(&mut listens, true) || live.drain.has_begun()) {
             drained = draining.as_mut().poll(cx).is_ready();
             if drained {
-                // hyper closes a connection of which it has read nothing, whatever has come.
+                // hyper closes a connection of which it has read nothing, even if something has arrived.
                 if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                     return Poll::Ready(ended);
                 }
@@ -309,7 +312,7 @@ mod tests {
         assert_eq!(told, [false, true, false, false, false, false, false, true]);
     }
 
-    /// Without descriptors it was one line for each try: twenty a second.
+    /// Without descriptors there used to be a line for each try: twenty a second.
     #[tokio::test(start_paused = true)]
     async fn failed_accepts_are_one_line_a_minute_with_their_number() {
         let mut failures = AcceptFailures::default();

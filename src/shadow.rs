@@ -1,7 +1,7 @@
-//! A schema that is being tried: it judges what is published to a topic and refuses nothing.
+//! A schema on trial, a topic's `schema_next`: it judges what is published to the topic and refuses nothing.
 //!
-//! Lives as long as the topic names it, across reloads. What it would have refused is told by place and keyword, never
-//! by value.
+//! It lives as long as the topic names it, across reloads. What it would have refused is reported by place and keyword,
+//! never by value.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -14,23 +14,23 @@ use crate::lock::lock;
 use crate::schema::{Payload, Refused, Schema};
 use crate::time::Time;
 
-/// So many of the last refusals are remembered.
+/// Number of latest refusals remembered.
 const LAST: usize = 16;
-/// A schema has fewer keywords than this; whatever else a count is asked for shares one.
+/// Most keywords counted one by one; a schema has fewer, and any others share one count.
 const KEYWORDS: usize = 64;
-/// So many messages must have passed, and not one been refused, before a schema may be called safe.
+/// A schema is called safe only after this many messages without a refusal.
 pub const ENOUGH: u64 = 100;
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Shadow {
-    /// What is being tried.
+    /// The schema on trial.
     pub schema: Arc<Schema>,
     since: Time,
     judged: Counter,
     refused: Counter,
     seen: Mutex<Seen>,
-    /// Blows when it is too slow: then it rests, and what is published meanwhile is not judged.
+    /// Blows when the schema is too slow; while it is blown, what is published is not judged.
     pub fuse: Fuse,
 }
 
@@ -41,18 +41,18 @@ struct Seen {
 }
 
 impl Shadow {
-    /// Tries a schema from now on.
+    /// Begins to try a schema.
     pub fn new(schema: Arc<Schema>) -> Self {
         let (judged, refused) = (Counter::default(), Counter::default());
         Self { schema, since: Time::now(), judged, refused, seen: Mutex::default(), fuse: Fuse::default() }
     }
 
-    /// Whether this is the schema that is being tried, however its text is laid out.
+    /// Whether this is the schema on trial, whatever its layout.
     pub fn tries(&self, schema: &Schema) -> bool {
         self.schema.file() == schema.file() && self.schema.is_same(schema)
     }
 
-    /// Judges a message that was accepted.
+    /// Judges a message that the topic's schema has accepted.
     pub fn observe(&self, payload: &Payload) {
         let Some(judged) = self.schema.check_payload(payload) else { return };
         self.judged.add(1);
@@ -62,7 +62,7 @@ impl Shadow {
         }
     }
 
-    /// Goes on from what was counted elsewhere.
+    /// Adds what was counted elsewhere.
     pub fn go_on(&self, judged: u64, refused: u64) {
         self.judged.add(judged);
         self.refused.add(refused);
@@ -84,7 +84,7 @@ impl Shadow {
         refused == 0 && judged >= ENOUGH
     }
 
-    /// As the admin listener tells it.
+    /// The JSON that the admin listener shows.
     pub fn to_json(&self) -> Value {
         let (judged, refused) = self.counts();
         let seen = lock(&self.seen);

@@ -1,4 +1,4 @@
-//! What a request sees: one configuration, built, immutable, swapped whole.
+//! What a request sees: one configuration, built, immutable and swapped as a whole.
 
 use std::sync::Arc;
 
@@ -17,59 +17,60 @@ use crate::time::Time;
 
 /// One configuration, ready for use.
 pub struct Snapshot {
-    /// Counts the configurations of this process, from 1.
+    /// The number of this configuration in the process, from 1.
     pub generation: u64,
     /// SHA-256 over everything that was read for it, in hex.
     pub hash: String,
-    /// When it was loaded: a moment before it was compared with the one before, and committed.
+    /// When it was loaded, which is shortly before it was committed.
     pub loaded_at: Time,
     /// What it was built from.
     pub config: Config,
     /// The declared topics.
     pub topics: Directory<Arc<TopicRules>>,
-    /// What the public listener speaks TLS with; `None` is plain.
+    /// The TLS configuration of the public listener; `None` for plain TCP.
     pub tls: Option<Arc<ServerConfig>>,
-    /// When the certificate of that expires.
+    /// When its certificate expires.
     pub certificate_expires: Option<Time>,
-    /// Who a bearer credential is.
+    /// Finds the principal of a bearer credential.
     pub auth: Arc<dyn Authenticator>,
-    /// Who a caller without one is.
+    /// The principal of a caller without a credential.
     pub anonymous: Arc<Principal>,
 }
 
-/// What one configuration says of one declared topic.
+/// The rules of one declared topic in one configuration.
 pub struct TopicRules {
     /// Index into the configuration's topics.
     pub config: usize,
-    /// What messages must match.
+    /// The schema that messages must match.
     pub schema: Arc<Schema>,
-    /// Their `schema_next`: it judges what was accepted, and refuses nothing.
+    /// Its `schema_next`, which judges accepted messages and refuses nothing.
     pub shadow: Option<Arc<Shadow>>,
-    /// The topic as it lives.
+    /// The part of the topic that lives across configurations.
     pub topic: Arc<Topic>,
-    /// Blows when the schema is too slow; lives as long as the schema stays the same, and its counts as long as the topic.
+    /// Blows when the schema is too slow. It lives as long as the schema stays the same, its counters as long as the
+    /// topic.
     pub fuse: Arc<Fuse>,
 }
 
 impl Snapshot {
-    /// What a concrete topic is declared as.
+    /// The rules for a concrete topic.
     pub fn resolve(&self, topic: &TopicName) -> Option<&Arc<TopicRules>> {
         self.topics.resolve(topic)
     }
 
-    /// What this very name is declared as.
+    /// The rules for exactly this declared name.
     pub fn declared(&self, name: &Pattern) -> Option<&TopicRules> {
         self.topics.get(name).map(|rules| &**rules)
     }
 
-    /// Whether any topic of the pattern belongs to this declared name. An exact topic beside a family does not belong to
-    /// the family.
+    /// Whether the pattern matches some topic of this declared name. An exact topic that a family would match too does
+    /// not belong to the family.
     pub fn reaches(&self, pattern: &Pattern, name: &Pattern) -> bool {
         let beside = |topic| self.declared(&Pattern::from(&topic)).is_some();
         pattern.overlaps(name) && (name.is_exact() || !pattern.only_common(name).is_some_and(beside))
     }
 
-    /// Who a principal is under this configuration; `None` when its token has gone, or has another secret or user.
+    /// The present form of a principal; `None` if its token is gone, or has another secret or user.
     pub fn renew(&self, principal: &Principal) -> Option<Arc<Principal>> {
         match principal.token {
             Some(_) => self.auth.renew(principal),

@@ -1,10 +1,11 @@
-//! What was probably meant by a word that nobody knows, and how to repeat it.
+//! What an unknown word was probably meant to be, and how to quote a caller's text.
 
-/// The longest part of what somebody sent that is repeated in a sentence about it, in characters.
+/// The most characters of a caller's text that are quoted in a sentence.
 const MAX_QUOTE: usize = 64;
 
-/// The nearest of the candidates, where it is few typing errors away. Cheap however long the word is, for it may be a
-/// caller's.
+/// The nearest candidate, if it is only a few typing errors away.
+///
+/// Cheap however long the word is, because it may come from a caller.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let word = word.to_lowercase();
     let length = word.chars().count();
@@ -20,13 +21,13 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     near.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate.to_owned())
 }
 
-/// Whether one typing error lies between two short words: a letter that is wrong, missing or too many, or two that changed
-/// places.
+/// Whether two short words differ by one typing error: a letter that is wrong, missing or too many, or two letters
+/// swapped.
 pub fn is_one_error_from(word: &str, other: &str) -> bool {
     strsim::damerau_levenshtein(word, other) == 1
 }
 
-/// What somebody sent, fit to stand in a sentence, in backticks. It may be long, and hold anything.
+/// A caller's text as it may appear in a sentence, in backticks: it may be long, and contain anything.
 pub fn quoted(text: &str) -> String {
     let mut rest = text.chars();
     let start: String = rest.by_ref().take(MAX_QUOTE).flat_map(char::escape_debug).collect();

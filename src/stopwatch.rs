@@ -1,10 +1,10 @@
-//! Processor time of a thread, by which tests bound what code costs: what else a machine does is not in it.
+//! Measures a thread's processor time, by which tests bound what code costs whatever else the machine does.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Runs while its thread does.
+/// Counts only while its thread runs.
 pub(crate) struct Stopwatch(Duration);
 
 impl Stopwatch {
@@ -12,7 +12,7 @@ impl Stopwatch {
         Self(read())
     }
 
-    /// Since the start. On another thread it means nothing.
+    /// Processor time since the start; meaningless on another thread.
     pub(crate) fn elapsed(&self) -> Duration {
         read() - self.0
     }

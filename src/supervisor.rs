@@ -1,7 +1,8 @@
-//! What is told to the supervisor that started the process: that it is ready, reloads, stops, and that it is alive.
+//! Notifies the supervisor that started the process: ready, reloading, stopping, alive.
 //!
-//! The protocol of systemd (sd_notify(3)): datagrams to the socket that `$NOTIFY_SOCKET` names. Without one nothing is
-//! told. A supervisor that does not listen is no reason to fail. Knows nothing of what the states mean.
+//! The protocol is that of systemd (sd_notify(3)): datagrams to the socket that `$NOTIFY_SOCKET` names. Without that
+//! nothing is sent, and a supervisor that does not listen is no reason to fail. This does not know what the states
+//! mean.
 
 use std::env;
 use std::ffi::OsStr;
@@ -15,10 +16,10 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use tracing::warn;
 
-/// The most characters of why a reload was refused: a status is one line of what `systemctl status` prints.
+/// Most characters of the reason for a refused reload: the status is one line in `systemctl status`.
 const STATUS: usize = 240;
 
-/// Whom to tell; nobody until [`Supervisor::connect`].
+/// The supervisor to notify; none until [`Supervisor::connect`].
 #[derive(Default)]
 pub struct Supervisor {
     socket: OnceLock<(UnixDatagram, SocketAddr)>,
@@ -26,7 +27,7 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Takes whom the environment names. Again changes nothing.
+    /// Connects to the supervisor that the environment names. Idempotent.
     pub fn connect(&self) {
         if let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) {
             match reach(&name) {
@@ -43,7 +44,7 @@ impl Supervisor {
         }
     }
 
-    /// The server serves, for the first time or again; `stale` says why not by what its files say.
+    /// The server serves, for the first time or after a reload. `stale` says why its files are not in force, if so.
     pub fn ready(&self, stale: Option<&str>) {
         match stale {
             None => self.tell("READY=1\nSTATUS=serving"),
@@ -57,7 +58,7 @@ impl Supervisor {
         }
     }
 
-    /// A reload has begun; [`Supervisor::ready`] ends it, whatever came of it.
+    /// A reload has begun; [`Supervisor::ready`] ends it, whatever its outcome.
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
@@ -74,20 +75,20 @@ impl Supervisor {
         self.tell("WATCHDOG=1");
     }
 
-    /// How often [`Supervisor::alive`] is wanted at least; `None`: not at all.
+    /// How often [`Supervisor::alive`] must be called; `None` if there is no watchdog.
     pub fn watchdog(&self) -> Option<Duration> {
         self.socket.get().and(self.watchdog.get()).copied()
     }
 
     fn tell(&self, state: &str) {
         if let Some((socket, address)) = self.socket.get() {
-            // It does not wait; what the supervisor does not take it does not want.
+            // Does not wait, and a notification that the supervisor does not take is dropped.
             let _ = socket.send_to_addr(state.as_bytes(), address);
         }
     }
 }
 
-/// A socket, and the address of the supervisor's: a path, or behind `@` an abstract name.
+/// A socket, and the supervisor's address: a path, or an abstract name after `@`.
 fn reach(name: &OsStr) -> std::io::Result<(UnixDatagram, SocketAddr)> {
     let address = match name.as_bytes() {
         #[cfg(target_os = "linux")]

@@ -1,4 +1,4 @@
-//! Moments of the wall clock, as everything that Relay shows writes them.
+//! The wall clock, and how Relay shows its times.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -14,10 +14,10 @@ impl Time {
         Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// As RFC 3339 in UTC with milliseconds, for the years 0000 to 9999; what lies beyond is shown as the nearest.
+    /// As RFC 3339 in UTC with milliseconds, for the years 0000 to 9999; times beyond are shown as the nearest.
     ///
-    /// Every message carries one, hence this instead of a calendar library: Howard Hinnant's `civil_from_days`, in
-    /// which a year begins in March.
+    /// Every message carries one, so this avoids a calendar library: it is Howard Hinnant's `civil_from_days`, in which
+    /// a year begins in March.
     pub fn rfc3339(self) -> [u8; 24] {
         let ms = self.0.clamp(YEAR_0, YEAR_10_000 - 1);
         let days = ms.div_euclid(DAY) + 719_468;
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn days_of_ten_thousand_years_are_what_a_calendar_library_says() {
-        // The library ends a day before the last.
+        // The library's range ends a day early.
         for day in (0..3_652_424).step_by(13) {
             let ms = YEAR_0 + day * DAY + day * 7_919 % DAY;
             let expected = jiff::Timestamp::from_millisecond(ms).expect("it is in range");

@@ -1,5 +1,7 @@
-//! Places for connections that have not said who they are: few, so that they cannot crowd out anybody, and of these one
-//! network has no more than half, so that it cannot crowd out the others who are about to say.
+//! Places for unauthenticated connections: few, so that these cannot crowd out others.
+//!
+//! One network may have at most half of them, so that it cannot crowd out other connections that are about to
+//! authenticate.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -10,18 +12,18 @@ use crate::hub::connection::Connection;
 use crate::lock::lock;
 use crate::rates::network;
 
-/// All of them.
+/// All places of the server.
 #[derive(Default)]
 pub struct Unauthenticated(Arc<Mutex<Taken>>);
 
 #[derive(Default)]
 struct Taken {
     all: usize,
-    /// Of networks that have some, in the order in which they were taken.
+    /// By network, the connections that have places, oldest first.
     by_network: HashMap<IpAddr, VecDeque<Arc<Connection>>>,
 }
 
-/// One place, free again when dropped.
+/// One place, freed when dropped.
 pub struct Place {
     taken: Arc<Mutex<Taken>>,
     network: IpAddr,
@@ -29,9 +31,11 @@ pub struct Place {
 }
 
 impl Unauthenticated {
-    /// Takes a place for a connection, if its network has fewer than half of the `limit`. All services of this machine share its
-    /// loopback address, and are not held to a half. Where all are taken, the network that has most of them loses its oldest
-    /// connection, unless it then had fewer than the newcomer's: so a few networks shut nobody out.
+    /// Takes a place for a connection, if its network has fewer than half of the `limit`.
+    ///
+    /// The half does not apply to the loopback address, which all services of this machine share. If all places are
+    /// taken, the network with the most loses its oldest connection, but only if it still has at least as many as the
+    /// newcomer's then. So a few networks cannot shut out the others.
     pub fn enter(&self, limit: usize, peer: IpAddr, connection: &Arc<Connection>) -> Option<Place> {
         let (mut taken, network) = (lock(&self.0), network(peer));
         let own = taken.by_network.get(&network).map_or(0, VecDeque::len);
@@ -44,14 +48,14 @@ impl Unauthenticated {
         Some(Place { taken: self.0.clone(), network, connection: connection.clone() })
     }
 
-    /// How many there are.
+    /// Number of places taken.
     pub fn count(&self) -> usize {
         lock(&self.0).all
     }
 }
 
 impl Taken {
-    /// Makes room for one of a network that has `own` places; answers whether there was one to be taken away.
+    /// Frees a place for a network that has `own` places; returns whether one could be taken away.
     fn make_room(&mut self, own: usize) -> bool {
         let most = self.by_network.values_mut().max_by_key(|places| places.len()).filter(|most| most.len() > own + 1);
         let Some(oldest) = most.and_then(VecDeque::pop_front) else { return false };
@@ -123,7 +127,7 @@ mod tests {
         assert!(places.iter().all(Option::is_some));
     }
 
-    /// Two networks of six, of which each has half of the places, shut out everybody else.
+    /// Two networks of six, each with half of the places, used to shut out everybody else.
     #[test]
     fn where_all_are_taken_the_network_that_has_most_gives_its_oldest() {
         let unauthenticated = Unauthenticated::default();

@@ -1,11 +1,10 @@
 //! Reading a peer's frames (RFC 6455, section 5), strictly and without a buffer of its own.
 //!
-//! The bytes come from a buffer that many connections share. What arrives whole, which is nearly everything, is
-//! unmasked where it lies and lent to the caller; only what is incomplete at the end of the bytes is kept, in a box
-//! that lives as long as it does. So an idle connection holds nothing, and a peer that promises much and sends little
-//! costs what it sent: memory grows with bytes received, never with a length declared. Everything that is wrong is
-//! refused at the first byte that shows it: a length over the limit at the header, text at the first byte that cannot
-//! be UTF-8.
+//! The bytes come from a buffer that many connections share. A frame that arrives whole, as nearly all do, is unmasked
+//! in place and lent to the caller; only an incomplete one at the end of the bytes is kept, in a box that is freed once
+//! it is complete. So an idle connection holds nothing, and a peer that declares much and sends little costs only what
+//! it sent: memory grows with the bytes received, never with a declared length. Every violation is refused at the first
+//! byte that shows it: a length over the limit at the header, text at the first byte that cannot be UTF-8.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,25 +15,25 @@ use crate::close::Close;
 use crate::frame::mask::{turn, unmask};
 use crate::frame::{FIN, MASK, MAX_CONTROL, OPCODE, Opcode, RSV};
 
-/// Two bytes, eight of length, four of key.
+/// Two bytes, up to eight of length, four of masking key.
 const MAX_HEADER: usize = 14;
 
-/// Something that a peer has sent whole.
+/// A complete message or control frame from the peer.
 #[derive(PartialEq, Eq)]
 pub enum Item<'a> {
     /// A text message.
     Text(Cow<'a, str>),
-    /// A binary message; only where they are taken.
+    /// A binary message; only if the connection accepts them.
     Binary(Cow<'a, [u8]>),
     /// To be answered by a pong with the same payload, at most [`MAX_CONTROL`] bytes.
     Ping(Cow<'a, [u8]>),
-    /// An answer to a ping, or a sign of life that nobody asked for.
+    /// An answer to a ping, or an unsolicited sign of life.
     Pong(Cow<'a, [u8]>),
-    /// The peer closes, with a code that may be on the wire, to be echoed; nothing that follows counts.
+    /// The peer closes, with a code that may appear on the wire and is to be echoed. Whatever follows is ignored.
     Close(Option<u16>),
 }
 
-/// Never the content: a text may hold a secret.
+/// Shows lengths only: a text may hold a secret.
 impl fmt::Debug for Item<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -61,18 +60,20 @@ struct Rules {
 }
 
 impl Inbound {
-    /// Takes text messages of at most `limit` bytes, the sum of their fragments.
+    /// Creates a reader for text messages of at most `limit` bytes, all fragments together.
     pub fn new(limit: usize) -> Self {
         Self { rules: Rules { limit, binary: false }, unfinished: None }
     }
 
-    /// Takes binary messages too.
+    /// As [`Inbound::new`], for binary messages too.
     pub fn with_binary(limit: usize) -> Self {
         Self { rules: Rules { limit, binary: true }, unfinished: None }
     }
 
-    /// Takes the next item off the front of the bytes, which are unmasked where they lie; `None` when all bytes are
-    /// taken and more are needed. Call it until then. After an error or a close, nothing may be fed.
+    /// Takes the next item off the front of the bytes, which are unmasked in place.
+    ///
+    /// `None` once all bytes are consumed and more are needed; call it until then. After an error or a close, feed
+    /// nothing more.
     ///
     /// # Errors
     /// The code to close with (RFC 6455, section 7.4.1): 1002, 1003, 1007 or 1009.
@@ -92,7 +93,7 @@ impl Inbound {
         Ok(item)
     }
 
-    /// Bytes of memory held for what is incomplete; 0 when idle.
+    /// Bytes of memory held for an incomplete item; 0 when idle.
     pub fn held(&self) -> usize {
         self.unfinished.as_ref().map_or(0, |unfinished| {
             let message = unfinished.message.as_ref().map_or(0, |message| message.bytes.capacity());
@@ -101,14 +102,14 @@ impl Inbound {
     }
 }
 
-/// What has arrived of something that is incomplete.
+/// The received part of an incomplete item.
 #[derive(Default)]
 struct Unfinished {
     head: [u8; MAX_HEADER],
     head_len: usize,
     /// A frame whose header was read and whose payload is incomplete.
     frame: Option<Frame>,
-    /// A message of which a part has arrived; control frames may stand between its fragments.
+    /// A message of which only a part has arrived; control frames may come between its fragments.
     message: Option<Message>,
     /// The payload of a control frame, as far as it has arrived.
     control: Vec<u8>,
@@ -145,7 +146,7 @@ impl Unfinished {
         }
     }
 
-    /// The next frame's header, when all of it is there. What is left of an incomplete one is kept.
+    /// Reads the next frame's header if it is complete; otherwise keeps what there is of it.
     fn header(&mut self, rules: Rules, bytes: &mut &mut [u8]) -> Result<Option<Frame>, Close> {
         while !bytes.is_empty() {
             let (header, used) = if self.head_len == 0
@@ -165,7 +166,7 @@ impl Unfinished {
         Ok(None)
     }
 
-    /// What may follow what, and how much of it (RFC 6455, section 5.4).
+    /// Checks that a frame may come now and is not too long (RFC 6455, section 5.4).
     fn admit(&self, rules: Rules, Header { opcode, fin, length, key }: Header) -> Result<Frame, Close> {
         match (opcode, &self.message) {
             (Opcode::Text | Opcode::Binary, Some(_)) | (Opcode::Continuation, None) => {
@@ -223,9 +224,9 @@ impl Unfinished {
 struct Frame {
     opcode: Opcode,
     fin: bool,
-    /// As it applies to the next byte.
+    /// The masking key, rotated for the next byte.
     key: [u8; 4],
-    /// Bytes of payload that have not arrived.
+    /// Bytes of payload still to come.
     remaining: usize,
 }
 
@@ -237,7 +238,7 @@ impl Frame {
     }
 }
 
-/// A header as it stands on the wire; nothing is allocated for the length it declares.
+/// A header as on the wire; nothing is allocated for the length it declares.
 struct Header {
     opcode: Opcode,
     fin: bool,
@@ -246,7 +247,7 @@ struct Header {
 }
 
 impl Header {
-    /// Reads a header off the front and says how long it is; `None` when it is incomplete.
+    /// Parses a header at the front, and returns it with its length; `None` if it is incomplete.
     fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Close> {
         let Some(first) = bytes.first() else { return Ok(None) };
         let opcode = Opcode::from_bits(first & OPCODE).ok_or(Close::ProtocolError)?;
@@ -275,11 +276,11 @@ impl Header {
     }
 }
 
-/// A message of which a part has arrived.
+/// A message of which only a part has arrived.
 struct Message {
     text: bool,
     bytes: Vec<u8>,
-    /// So many bytes are whole characters; at most three behind them begin another.
+    /// Number of leading bytes that are whole characters; at most three bytes after them begin another.
     valid: usize,
 }
 
@@ -316,7 +317,7 @@ fn close<'a>(payload: &[u8]) -> Result<Item<'a>, Close> {
         return if payload.is_empty() { Ok(Item::Close(None)) } else { Err(Close::ProtocolError) };
     };
     let code = u16::from_be_bytes(*code);
-    // 1004 to 1006 and 1015 are never on the wire; 1012 to 1014 were registered after the standard.
+    // 1004 to 1006 and 1015 never appear on the wire; 1012 to 1014 were registered after the standard.
     if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
         return Err(Close::ProtocolError);
     }
@@ -324,7 +325,7 @@ fn close<'a>(payload: &[u8]) -> Result<Item<'a>, Close> {
     Ok(Item::Close(Some(code)))
 }
 
-/// Splits off the front, or all where less is there.
+/// Splits off the first `n` bytes, or all if there are fewer.
 fn take<'a>(bytes: &mut &'a mut [u8], n: usize) -> &'a mut [u8] {
     let all = mem::take(bytes);
     let (front, rest) = all.split_at_mut(n.min(all.len()));

@@ -34,7 +34,7 @@ fn line(item: Item<'_>) -> String {
     }
 }
 
-/// Everything that is read from the parts, ended by the error if there is one. Between parts, memory stays bounded.
+/// Everything read from the parts, ended by the error if there is one. Checks that memory stays bounded in between.
 fn read(mut inbound: Inbound, parts: &[&[u8]]) -> Vec<String> {
     let mut lines = Vec::new();
     for part in parts {
@@ -100,7 +100,7 @@ fn what_arrives_whole_is_lent_and_not_copied() {
     }
 }
 
-/// (what it is, what is sent, what is read)
+/// (description, bytes sent, items read)
 fn table() -> Vec<(&'static str, Vec<u8>, Vec<&'static str>)> {
     let close = |code: u16, reason: &[u8]| sent(0x88, &[&code.to_be_bytes(), reason].concat());
     vec![
@@ -178,7 +178,7 @@ fn close_codes_that_may_be_on_the_wire() {
     }
 }
 
-/// Frames of a right or slightly wrong sequence: FIN and opcode, and a payload.
+/// Frames of a valid or slightly invalid sequence: FIN and opcode, and a payload.
 fn frames() -> impl Strategy<Value = Vec<u8>> {
     let first = prop_oneof![
         8 => prop_oneof![Just(0x81), Just(0x01), Just(0x00), Just(0x80), Just(0x89), Just(0x8a), Just(0x82)],
@@ -191,7 +191,7 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
     vec((first, payload), 0..12).prop_map(|frames| frames.iter().flat_map(|(first, p)| sent(*first, p)).collect())
 }
 
-/// What a text or an error says does not depend on how the network cuts the bytes.
+/// The items and errors must not depend on how the network splits the bytes.
 fn split_anywhere(bytes: &[u8], cuts: &[usize]) {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
     cuts.extend([0, bytes.len()]);

@@ -1,6 +1,6 @@
 //! Masking (RFC 6455, section 5.3), eight bytes at a time.
 
-/// Unmasks bytes in place. The key is as it applies to the first of them: turn it with [`turn`] after each part.
+/// Unmasks bytes in place. `key` must be rotated for the first of them: call [`turn`] after each part.
 pub(super) fn unmask(bytes: &mut [u8], key: [u8; 4]) {
     let [a, b, c, d] = key;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
@@ -13,7 +13,7 @@ pub(super) fn unmask(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// The key as it applies after so many bytes.
+/// The key rotated by this many bytes.
 pub(super) fn turn(mut key: [u8; 4], bytes: usize) -> [u8; 4] {
     key.rotate_left(bytes % 4);
     key

@@ -1,8 +1,8 @@
 //! WebSocket framing (RFC 6455, section 5): bytes in, bytes out, no sockets.
 //!
-//! Stands at the bottom because two sides need it that must not name each other: a protocol writes a message together
-//! with its header, once for all subscribers, and a connection reads what its peer sends and answers it. A server's
-//! frames are not masked, so their bytes are the same for everybody. Knows nothing of what a message means.
+//! It lies at the bottom because two sides need it that must not name each other: a protocol writes a message together
+//! with its header, once for all subscribers, and a connection reads and answers what its peer sends. A server's frames
+//! are not masked, so their bytes are the same for everybody. It does not know what a message means.
 
 pub mod inbound;
 mod mask;
@@ -17,7 +17,7 @@ const MASK: u8 = 0x80;
 /// The longest payload of a control frame, in bytes (RFC 6455, section 5.5).
 pub const MAX_CONTROL: usize = 125;
 
-/// What a frame is (RFC 6455, section 5.2).
+/// The kind of a frame (RFC 6455, section 5.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 #[expect(missing_docs, reason = "the names of the standard")]
@@ -51,7 +51,7 @@ pub fn header_len(payload: usize) -> usize {
     }
 }
 
-/// Writes the header of a server's whole message or control frame; the payload must follow.
+/// Writes the header of an unfragmented server frame; the payload must follow.
 pub fn put_header(out: &mut Vec<u8>, opcode: Opcode, payload: usize) {
     out.push(FIN | opcode as u8);
     match (u8::try_from(payload), u16::try_from(payload)) {
@@ -67,7 +67,7 @@ pub fn put_header(out: &mut Vec<u8>, opcode: Opcode, payload: usize) {
     }
 }
 
-/// A server's whole message or control frame. The payload of a control frame has at most [`MAX_CONTROL`] bytes.
+/// An unfragmented server frame. The payload of a control frame has at most [`MAX_CONTROL`] bytes.
 pub fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(header_len(payload.len()) + payload.len());
     put_header(&mut out, opcode, payload.len());
@@ -75,8 +75,10 @@ pub fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
     out.into()
 }
 
-/// A close frame; without a code its payload is empty, which is how a close without one is answered (RFC 6455,
-/// section 5.5.1). A reason over 123 bytes is cut at a character.
+/// A close frame.
+///
+/// Without a code its payload is empty, which is how a close without one is answered (RFC 6455, section 5.5.1). A
+/// reason over 123 bytes is cut at a character boundary.
 pub fn close(code: Option<u16>, reason: &str) -> Bytes {
     let Some(code) = code else { return frame(Opcode::Close, &[]) };
     let reason = &reason[..reason.floor_char_boundary(MAX_CONTROL - 2)];

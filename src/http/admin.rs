@@ -1,4 +1,4 @@
-//! The routes of the admin listener: how the server is, what it counts, what it is configured as, whom it serves.
+//! The routes of the admin listener: probes, metrics, the configuration, reloads, and the subscribers.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::reloads::{Outcome, Trigger};
 use crate::snapshot::TopicRules;
 use crate::telemetry::scrape::{MEDIA_TYPE, Scraper};
 
-/// Everything under `server.admin`. Refusals and what no route takes are answered too.
+/// Everything under `server.admin`, with answers for refusals and for requests that no route takes.
 pub fn routes(live: &Arc<Live>, reloader: Option<Arc<Reloader>>) -> BoxedFilter<(Response,)> {
     let scraper = Arc::new(Scraper::new(live.clone()));
     let metrics = path!("metrics").and(call(Methods::GetAndHead)).map(move |_: Arc<Call>| {
@@ -39,7 +39,7 @@ pub fn routes(live: &Arc<Live>, reloader: Option<Arc<Reloader>>) -> BoxedFilter<
     routes::answered(all)
 }
 
-/// `POST /reload`, with `?dry_run=1` only what it would do: the plan, or the diagnostics in a 422.
+/// `POST /reload`, with `?dry_run=1` only to show what it would do: the plan, or the diagnostics in a 422.
 async fn reload(call: &Call, reloader: Option<Arc<Reloader>>) -> Result<Response, Refusal> {
     let dry_run = switch(call, "dry_run")?;
     let reloader = reloader.ok_or(Refusal::NotFound)?;
@@ -55,7 +55,7 @@ async fn reload(call: &Call, reloader: Option<Arc<Reloader>>) -> Result<Response
     Ok(answer::json(status, &report.to_json()))
 }
 
-/// `GET /config`: which configuration is in force. With `?schemas=1` also its schemas, for `relay check --against`.
+/// `GET /config`: the configuration in force. With `?schemas=1` also its schemas, for `relay check --against`.
 fn config(call: &Call) -> Result<Response, Refusal> {
     let with_schemas = switch(call, "schemas")?;
     let snapshot = &call.snapshot;
@@ -67,7 +67,7 @@ fn config(call: &Call) -> Result<Response, Refusal> {
         "hash": snapshot.hash,
         "loaded_at": snapshot.loaded_at.to_string(),
         "last_reload": call.live().reloads.to_json(),
-        // Whose publishes are refused because validating them took too long again and again.
+        // Topics that refuse publishes because validation was too slow again and again.
         "resting_topics": resting,
         "stale": call.live().reloads.stale(),
         "config": view(&snapshot.config),
@@ -90,7 +90,7 @@ fn shadow(rules: &TopicRules) -> Option<(String, Value)> {
     Some((rules.topic.name.to_string(), shadow.to_json()))
 }
 
-/// The only parameter of a call, which is `1` or `0`.
+/// The only parameter of a call, which must be `1` or `0`.
 fn switch(call: &Call, name: &str) -> Result<bool, Refusal> {
     Ok(Params::parse(&call.uri, &[name])?.number(name, 0, 1)? == Some(1))
 }

@@ -12,12 +12,12 @@ use warp::reply::Response;
 
 use crate::problem::Refusal;
 
-/// Why a filter turned a request away for good.
+/// Why a filter turned a request away, whatever the other filters say.
 #[derive(Debug)]
 pub enum Rejected {
     /// It is refused.
     Refused(Refusal),
-    /// It asks what is allowed.
+    /// It asks which methods are allowed.
     Options(&'static str),
 }
 
@@ -28,7 +28,7 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
     json_text(status, serde_json::to_vec(value).expect("the server's own values are JSON"))
 }
 
-/// A JSON answer that is written already.
+/// A JSON answer from text.
 pub fn json_text(status: StatusCode, text: Vec<u8>) -> Response {
     static JSON: HeaderValue = HeaderValue::from_static("application/json");
     with(status, JSON.clone(), text)
@@ -53,7 +53,7 @@ pub fn empty(status: StatusCode) -> Response {
     response
 }
 
-/// The answer, whichever it is.
+/// The response of a handler, or that of its refusal.
 pub fn either(result: Result<Response, Refusal>) -> Response {
     result.unwrap_or_else(|refusal| self::refusal(&refusal))
 }
@@ -93,7 +93,7 @@ fn belongings(refusal: &Refusal, headers: &mut HeaderMap) {
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         }
-        // The rest of the body is not read, so nothing can follow it.
+        // The rest of the body is not read, so no other request can follow.
         Refusal::TooLarge { .. } | Refusal::Timeout { .. } | Refusal::BrokenBody => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -105,7 +105,7 @@ fn belongings(refusal: &Refusal, headers: &mut HeaderMap) {
     }
 }
 
-/// What credential is asked for (RFC 6750, section 3). No error code stands where none was shown.
+/// The credential to ask for (RFC 6750, section 3). It carries an error code only if a credential was shown.
 fn challenge(refusal: &Refusal) -> Option<&'static str> {
     match refusal {
         Refusal::Unauthenticated { wrong: false } | Refusal::Anonymous { .. } | Refusal::NotBearer => {
@@ -120,7 +120,7 @@ fn challenge(refusal: &Refusal) -> Option<&'static str> {
     }
 }
 
-/// What becomes of a request that no route took.
+/// The answer to a request that no route took.
 pub fn rejected(rejection: Rejection) -> Response {
     match rejection.find::<Rejected>() {
         Some(Rejected::Refused(refusal)) => self::refusal(refusal),

@@ -1,4 +1,4 @@
-//! How a request with a body arrives: who calls, the media type, the size, the time it may take.
+//! Receives a request with a body: checks who calls, the media type, the size, and the time it takes.
 //!
 //! warp's own body filters either have no limit or refuse chunked bodies; this one counts what arrives.
 
@@ -17,7 +17,7 @@ use crate::principal::Principal;
 use crate::problem::Refusal;
 use crate::snapshot::Snapshot;
 
-/// What a body is.
+/// The format of a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Media {
     /// One JSON text: `application/json` or `…+json`.
@@ -26,17 +26,17 @@ pub enum Media {
     Lines,
 }
 
-/// What a call takes as its body.
+/// The formats that a call accepts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Expected {
     /// One JSON text.
     Json,
-    /// One, or one a line.
+    /// One JSON text, or one on each line.
     JsonOrLines,
 }
 
 impl Expected {
-    /// What to send it as.
+    /// The media types to name in a refusal.
     fn types(self) -> &'static [&'static str] {
         match self {
             Self::Json => &["application/json"],
@@ -45,23 +45,25 @@ impl Expected {
     }
 }
 
-/// A request of which everything is there.
+/// A request that has arrived completely.
 pub struct Whole {
     /// The body.
     pub body: Bytes,
-    /// What it is.
+    /// Its format.
     pub media: Media,
-    /// What is in force now that it is there.
+    /// The configuration in force once the body is complete.
     pub snapshot: Arc<Snapshot>,
     /// Who calls.
     pub principal: Arc<Principal>,
 }
 
-/// Waits for a body of the expected media types. A stranger's is not read: `caller` is what [`Call::identify`] has said, and
-/// it is asked again if the configuration has changed meanwhile: a request is judged by what is in force when it is whole.
+/// Waits for a body in one of the expected formats.
+///
+/// `caller` is the result of [`Call::identify`]; a body without a valid caller is not read. If the configuration has
+/// changed meanwhile, the caller is identified again: a complete request is judged by what is then in force.
 ///
 /// # Errors
-/// 415 or 413 by what is announced, 401 or 429 by who calls, and what can go wrong while the body is read.
+/// 415 or 413 for what is announced, 401 or 429 for the caller, and whatever goes wrong while the body is read.
 pub async fn arrive(
     call: &Call,
     caller: Result<Arc<Principal>, Refusal>,
@@ -71,7 +73,7 @@ pub async fn arrive(
     let before = &call.snapshot;
     let media = announce(call, &before.config.limits, expected)?;
     let principal = caller?;
-    // An anonymous caller without a grant is told before its body is read.
+    // An anonymous caller without any grant is refused before its body is read.
     if principal.token.is_none() && principal.grants.is_empty() {
         return Err(Refusal::Unauthenticated { wrong: false });
     }
@@ -85,7 +87,7 @@ pub async fn arrive(
     Ok(Whole { body, media, snapshot, principal })
 }
 
-/// Checks what can be told before the body: its media type, its encoding, its announced length.
+/// Checks what is known before the body: its media type, its encoding, its announced length.
 ///
 /// # Errors
 /// 415 or 413.
@@ -107,8 +109,8 @@ fn announce(call: &Call, limits: &Limits, expected: Expected) -> Result<Media, R
 /// Reads the body.
 ///
 /// # Errors
-/// 413 as soon as there is too much of it, 408 when it takes too long, 400 when the other end gives up, and 503 once
-/// a drain has closed the log: no body is waited for any more.
+/// 413 as soon as it is too large, 408 if it takes too long, 400 if the peer gives up, and 503 once a drain has sealed
+/// the log, which no body can reach any more.
 async fn read(body: impl TryStream<Ok: Buf>, limits: &Limits, live: &Live) -> Result<Bytes, Refusal> {
     let (most, time) = (limits.body, limits.body_timeout);
     let mut reading = std::pin::pin!(async {
@@ -120,7 +122,7 @@ async fn read(body: impl TryStream<Ok: Buf>, limits: &Limits, live: &Live) -> Re
             if first.len().max(all.len()) + chunk.remaining() > most {
                 return Err(too_large(limits));
             }
-            // Most bodies are one chunk, which need not be copied. Nothing is reserved for what is only announced.
+            // Most bodies are one chunk, which need not be copied. Nothing is allocated for a merely announced length.
             if first.is_empty() && all.is_empty() {
                 first = chunk.copy_to_bytes(chunk.remaining());
             } else {
@@ -130,7 +132,7 @@ async fn read(body: impl TryStream<Ok: Buf>, limits: &Limits, live: &Live) -> Re
         }
         Ok(if all.is_empty() { first } else { all.into() })
     });
-    // Most bodies have come with their header: they need no clock.
+    // Most bodies arrive with their header and need no timer.
     if let Poll::Ready(read) = futures::poll!(&mut reading) {
         return read;
     }
@@ -141,7 +143,7 @@ async fn read(body: impl TryStream<Ok: Buf>, limits: &Limits, live: &Live) -> Re
     }
 }
 
-/// Doubles the room as it is needed, but takes no more than a body may have.
+/// Appends a chunk. Doubles the capacity as needed, but not beyond the largest allowed body.
 fn append(all: &mut Vec<u8>, chunk: impl Buf, most: usize) {
     let len = all.len() + chunk.remaining();
     if len > all.capacity() {
@@ -154,14 +156,14 @@ fn too_large(limits: &Limits) -> Refusal {
     Refusal::TooLarge { what: "the body", limit: "body", bytes: limits.body }
 }
 
-/// Whether a `Content-Encoding` says anything. It is a list, in which what is empty is nothing (RFC 9110, section 5.6.1.2).
+/// Whether a `Content-Encoding` names a coding. Empty list items do not count (RFC 9110, section 5.6.1.2).
 fn is_coded(codings: &str) -> bool {
     codings.split(',').map(str::trim).any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
 }
 
-/// `None`: not JSON, or not in UTF-8.
+/// The format of a media type; `None` if it is not JSON, or not in UTF-8.
 fn media(value: &str) -> Option<Media> {
-    // As nearly everybody writes it.
+    // The usual spelling.
     if value == "application/json" {
         return Some(Media::Json);
     }

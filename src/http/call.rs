@@ -1,4 +1,4 @@
-//! One request, as every handler sees it: everything of it but the body.
+//! One request as handlers see it: everything but the body.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,27 +21,27 @@ use crate::telemetry::stats::Route;
 pub struct Call {
     /// The connection that it came on.
     pub link: Arc<Link>,
-    /// What was in force when it came.
+    /// The configuration in force when it came.
     pub snapshot: Arc<Snapshot>,
     version: Version,
     /// The method.
     pub method: Method,
     /// The target.
     pub uri: Uri,
-    /// The header.
+    /// Its headers.
     pub headers: HeaderMap,
-    /// Who calls, behind trusted proxies; the loopback address on a Unix socket.
+    /// The caller's address, as trusted proxies report it; the loopback address on a Unix socket.
     pub peer: IpAddr,
-    /// Whether the one who calls reached a trusted proxy over TLS.
+    /// Whether the caller used TLS, to this server or to a trusted proxy.
     pub secure: bool,
-    /// Where its path leads on its listener, whatever the method.
+    /// The route of its path on its listener, whatever the method.
     pub route: Route,
-    /// Whether it says in one way where its body ends.
+    /// Whether its headers say unambiguously where its body ends.
     framed: bool,
 }
 
 impl Call {
-    /// Takes what it needs of a request. What is left, and what filters are routed by, is [`Call::request`]'s.
+    /// Takes what it needs from a request; the rest goes into [`Call::request`].
     pub fn take(link: Arc<Link>, parts: Parts) -> (Arc<Self>, Extensions) {
         let Parts { method, uri, version, headers, extensions, .. } = parts;
         let snapshot = link.door.live().snapshot();
@@ -53,7 +53,7 @@ impl Call {
         (Arc::new(call), extensions)
     }
 
-    /// The request for the filters: without its header, which is here.
+    /// The request for the filters, without the headers, which this call keeps.
     pub fn request<B>(self: &Arc<Self>, extensions: Extensions, body: B) -> Request<B> {
         let mut request = Request::new(body);
         (*request.method_mut(), *request.uri_mut()) = (self.method.clone(), self.uri.clone());
@@ -62,17 +62,17 @@ impl Call {
         request
     }
 
-    /// What the server is.
+    /// The server.
     pub fn live(&self) -> &Arc<Live> {
         self.link.door.live()
     }
 
-    /// Whose door it came through.
+    /// The side whose listener it came by.
     pub fn side(&self) -> Side {
         self.link.door.side()
     }
 
-    /// What is checked before routing.
+    /// The checks before routing.
     ///
     /// # Errors
     /// The target is too long, the Host or the Origin is foreign, or there is no room.
@@ -86,7 +86,7 @@ impl Call {
             return Err(Refusal::BadRequest(detail.into()));
         }
         origin::admit(self)?;
-        // Whether the server lives is told whoever else connects: a restart would help nobody.
+        // Probes are answered on connections over the limit too: a restart would not help.
         if health::is_probe(self.uri.path()) {
             return Ok(());
         }
@@ -105,12 +105,12 @@ impl Call {
         Ok(())
     }
 
-    /// Whether nothing more is answered on its connection.
+    /// Whether its connection is closed after the answer.
     pub fn is_last(&self) -> bool {
         self.link.permit.is_over() || self.link.over_rate || !self.framed
     }
 
-    /// Who calls.
+    /// Identifies the caller.
     ///
     /// # Errors
     /// 401 or 429, and 400 for more than one credential.
@@ -119,14 +119,15 @@ impl Call {
         identify(snapshot, &self.live().failures, bearer, self.peer).await
     }
 
-    /// The name under which the server was called: the target's authority, else the Host.
+    /// The name by which the client addressed the server: the target's authority, or else the Host.
     ///
     /// # Errors
-    /// 400 when there is no Host, more than one, or it cannot be one, also where the target counts (RFC 9112, section 3.2).
+    /// 400 if there is no Host, more than one, or an invalid one, even if the target's authority counts (RFC 9112,
+    /// section 3.2).
     pub fn host(&self) -> Result<Host<'_>, Refusal> {
         let host = self.one(&header::HOST)?.map(|host| parse_host(host, "`Host: ")).transpose()?;
         match self.uri.authority() {
-            // Whoever is named in front of the host is not part of it.
+            // User information before the host is not part of it.
             Some(authority) if host.is_some() || self.version == Version::HTTP_10 => {
                 parse_host(authority.as_str().rsplit('@').next().unwrap_or_default(), "the target's `")
             }
@@ -143,7 +144,7 @@ impl Call {
             && !names(header::ORIGIN)
     }
 
-    /// The value of a header that may stand once.
+    /// The value of a header that may appear once.
     ///
     /// # Errors
     /// 400 when it appears twice or is not visible ASCII.
@@ -162,14 +163,16 @@ fn parse_host<'h>(host: &'h str, what: &str) -> Result<Host<'h>, Refusal> {
     Host::parse(host).ok_or_else(bad)
 }
 
-/// Two ways to say where a body ends are one too many: whoever stands in front may have believed the other (RFC 9112,
-/// section 6.3). Where a length stands beside `chunked`, hyper drops the length and closes behind the answer.
+/// Whether the end of the body is unambiguous: a proxy in front may have believed the other of two indications (RFC
+/// 9112, section 6.3).
+///
+/// If there is a length beside `chunked`, hyper drops the length and closes after the answer.
 fn is_framed(headers: &HeaderMap) -> bool {
     let coding = one(headers, &header::TRANSFER_ENCODING);
     coding.is_ok_and(|coding| coding.is_none_or(|coding| coding.eq_ignore_ascii_case("chunked")))
 }
 
-/// The value of a header that may stand once.
+/// The value of a header that may appear once.
 ///
 /// # Errors
 /// 400 when it appears twice or is not visible ASCII.
@@ -177,7 +180,7 @@ pub fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a s
     let Some(value) = headers.get(name) else {
         return Ok(None);
     };
-    // Mostly nothing appears twice, which the map knows.
+    // Usually nothing appears twice, which the map knows.
     if headers.len() > headers.keys_len() && headers.get_all(name).iter().nth(1).is_some() {
         return Err(Refusal::BadRequest(format!("the header `{name}` appears twice: send it once")));
     }
@@ -205,7 +208,7 @@ impl Methods {
         }
     }
 
-    /// As `Allow` has them.
+    /// As in an `Allow` header.
     fn list(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -216,7 +219,7 @@ impl Methods {
     }
 }
 
-/// Extracts the call of a route that allows these methods.
+/// Extracts the call for a route that allows these methods.
 pub fn call(allowed: Methods) -> impl Filter<Extract = (Arc<Call>,), Error = Rejection> + Clone {
     warp::ext::get::<Arc<Call>>().and_then(move |call: Arc<Call>| {
         let allow = allowed.list();

@@ -1,4 +1,4 @@
-//! `GET /connections` of the admin listener: who is subscribed, to what, and how far behind.
+//! `GET /connections` of the admin listener: the subscribers, their subscriptions, and how far they are behind.
 
 use std::cmp::Reverse;
 
@@ -13,15 +13,16 @@ use crate::hub::members::Member;
 use crate::message::Seq;
 use crate::problem::Refusal;
 
-/// Subscribers in an answer, if nothing else is asked for.
+/// Subscribers in an answer by default.
 const LIMIT: usize = 100;
 /// Subscribers in an answer at most.
 const MAX_LIMIT: u64 = 1_000;
-/// So many of the topics of each are named.
+/// Most topics that are named for each.
 const TOPICS: usize = 100;
 
-/// Those who are subscribed to one of `topic`, are `principal` and are `user`, as far as these are asked for: the furthest
-/// behind first, and of several at one place those who hold the most.
+/// The subscribers that match `topic`, `principal` and `user`, as far as these are given.
+///
+/// The furthest behind come first, and among those at the same place the ones that hold the most.
 ///
 /// # Errors
 /// 400
@@ -47,7 +48,7 @@ pub fn show(call: &Call) -> Result<Response, Refusal> {
                 member,
             });
         }
-        // However many there are: no more than are told, and as many again.
+        // Bounds memory: at most twice as many are kept as will be shown.
         if found.len() == 2 * limit {
             keep(&mut found, limit);
         }

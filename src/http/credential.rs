@@ -1,4 +1,4 @@
-//! What a request's header says of who calls and what it repeats: `Authorization` and `Idempotency-Key`.
+//! The headers that say who calls and whether a publish is a retry: `Authorization` and `Idempotency-Key`.
 
 use warp::http::{HeaderMap, HeaderName, header};
 
@@ -9,8 +9,10 @@ use crate::problem::Refusal;
 /// The header that carries an idempotency key.
 pub static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The bearer (RFC 6750, section 2.1). An `Authorization` that is no bearer is an empty one: that is nobody's, and a wrong
-/// credential is never anonymous.
+/// The bearer (RFC 6750, section 2.1).
+///
+/// An `Authorization` of another scheme counts as an empty bearer, which no token has: a wrong credential never becomes
+/// an anonymous caller.
 ///
 /// # Errors
 /// 400 when there are two.
@@ -22,13 +24,13 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     }))
 }
 
-/// Whether an `Authorization` is of the one scheme that is taken, also with nothing behind it.
+/// Whether an `Authorization` has the scheme Bearer, even without a token.
 pub fn says_bearer(headers: &HeaderMap) -> bool {
     let scheme = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().get(..6));
     scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
 }
 
-/// The `Idempotency-Key`: a string (RFC 8941, section 3.3.3) or a bare token.
+/// The `Idempotency-Key`: a string (RFC 8941, section 3.3.3) or an unquoted token.
 ///
 /// # Errors
 /// 400 when there are two, or it is empty, too long or not one of these.
@@ -61,7 +63,7 @@ fn bad(detail: &str) -> Refusal {
     Refusal::BadRequest(format!("the idempotency key is not usable: {detail}"))
 }
 
-/// What stands between quotes, of which the first has been taken off.
+/// The text up to the closing quote, unescaped; `rest` starts after the opening one.
 fn unquote(rest: &str) -> Option<String> {
     let mut text = String::with_capacity(rest.len());
     let mut chars = rest.chars();

@@ -1,7 +1,7 @@
-//! Envelopes: messages that carry their topic with them, one, a list, or one a line.
+//! Envelopes: messages that carry their topic. A body has one, a list, or one on each line.
 //!
-//! Nothing is copied: the members of an envelope are slices of the body. So a payload is forwarded as it was written,
-//! and what is wrong with it can be placed in the whole body.
+//! The members of an envelope are slices of the body, without copies. So a payload is forwarded as it was written, and
+//! a fault in it can be located in the whole body.
 
 use std::cell::Cell;
 use std::fmt;
@@ -23,20 +23,20 @@ use crate::spelling::{nearest, quoted};
 const MEMBERS: [&str; 5] = ["topic", "data", "message", "user_id", "key"];
 const SHAPE: &str = "an envelope has `topic`, `data` (or `message`), and perhaps `user_id` and `key`";
 
-/// White space of JSON within a line: what else Unicode has is refused where it stands.
+/// JSON's white space within a line; other white space of Unicode is refused where it appears.
 const BLANK: [char; 3] = [' ', '\t', '\r'];
 
-/// What a body asks to publish.
+/// The messages of a body.
 pub struct Envelopes {
     /// In the order of the body.
     pub publications: Vec<Publication>,
-    /// One envelope rather than a list of them.
+    /// Whether the body is a single envelope rather than a list.
     pub single: bool,
-    /// Where the payloads stand in the body.
+    /// Where the payloads are in the body.
     pub places: Places,
 }
 
-/// Where the payloads of a body of envelopes stand in it.
+/// Where the payloads of a body of envelopes are.
 pub struct Places {
     lines: Lines,
     starts: Vec<usize>,
@@ -45,8 +45,8 @@ pub struct Places {
 /// Reads a body of envelopes.
 ///
 /// # Errors
-/// 400 for the syntax, by line and column of the body; in a list, by index, for each envelope that is not one; 413 for
-/// more than `limits.batch`.
+/// 400 for faults in the syntax, by line and column of the body; in a list, by index, for each item that is not an
+/// envelope; 413 for more than `limits.batch`.
 pub fn read(body: &Bytes, media: Media, limits: &Limits) -> Result<Envelopes, Refusal> {
     let lines = Lines::of(body);
     let text = std::str::from_utf8(body).map_err(|e| malformed(lines.place(e.valid_up_to()), "not UTF-8"))?;
@@ -78,10 +78,10 @@ impl Envelopes {
         Self { publications, single, places: Places { lines, starts } }
     }
 
-    /// Gives the one envelope the key of the request's header.
+    /// Gives a single envelope the key from the request's header.
     ///
     /// # Errors
-    /// 400 when it has another key already, or is a list, whose items have keys of their own.
+    /// 400 if it has another key already, or for a list, whose items have keys of their own.
     pub fn take_key(&mut self, key: Box<str>) -> Result<(), Refusal> {
         match self.publications.as_mut_slice() {
             [only] if self.single && only.key.as_ref().is_none_or(|own| *own == key) => only.key = Some(key),
@@ -99,7 +99,7 @@ impl Envelopes {
 }
 
 impl Places {
-    /// The refusal with its lines and columns counted from the beginning of the body rather than of a payload.
+    /// Counts the lines and columns of a refusal from the beginning of the body rather than of the payload.
     pub fn place(&self, refusal: Refusal) -> Refusal {
         match refusal {
             Refusal::Batch(items) => {
@@ -120,20 +120,22 @@ impl Places {
     }
 }
 
-/// The name under which the payload stands behind this.
+/// The name of the member whose value starts right after this text.
 fn member(before: &[u8]) -> &'static str {
     let name = before.trim_ascii_end().strip_suffix(b":").unwrap_or(before).trim_ascii_end();
     if name.ends_with(b"\"message\"") { "message" } else { "data" }
 }
 
-/// Places in a body: line and column, both from 1, columns in bytes. Of a list they are asked for in its order, so each is
-/// counted on from the one before: a list in which everything is wrong is read through once, and not once for each item.
+/// Converts offsets in a body to line and column, both from 1, columns in bytes.
+///
+/// A list asks in its own order, so each count continues from the one before: even if every item is wrong, the body is
+/// scanned once and not once for each item.
 struct Lines {
     body: Bytes,
     last: Cell<Counted>,
 }
 
-/// How far a body has been counted, and the line that was come to: its number and where it starts.
+/// How far a body is counted: up to this offset, which is in a line with this number and start.
 #[derive(Clone, Copy)]
 struct Counted {
     to: usize,
@@ -169,7 +171,7 @@ fn malformed((line, column): (usize, usize), detail: &str) -> Refusal {
     Refusal::MalformedJson { line, column, detail: detail.into() }
 }
 
-/// Where a slice of the body begins.
+/// The offset of a slice of the body.
 fn offset(body: &[u8], part: &[u8]) -> usize {
     part.as_ptr().addr() - body.as_ptr().addr()
 }
@@ -179,8 +181,9 @@ fn refuse(lines: &Lines, part: &str, detail: impl fmt::Display) -> Refusal {
     Refusal::BadRequest(format!("line {line}, column {column}: {detail}"))
 }
 
-/// The texts of the items of a list, and not more than one over `most`: so short can they be that all of a body's would
-/// take eight times its memory.
+/// The texts of a list's items, at most one more than `most`.
+///
+/// Items can be so short that collecting all of them would take eight times the body's memory.
 fn items<'t>(lines: &Lines, media: Media, text: &'t str, most: usize) -> Result<Vec<&'t str>, Refusal> {
     if media == Media::Lines {
         let items = text.split('\n').filter(|line| !line.trim_matches(BLANK).is_empty());
@@ -189,13 +192,13 @@ fn items<'t>(lines: &Lines, media: Media, text: &'t str, most: usize) -> Result<
     let mut items = Vec::new();
     let mut input = serde_json::Deserializer::from_str(text);
     match (Items { items: &mut items, most }).deserialize(&mut input).and_then(|()| input.end()) {
-        // Nobody asks what comes behind the one too many.
+        // An error after the first surplus item does not matter.
         Err(error) if items.len() <= most => Err(misread(lines, text, &error)),
         _ => Ok(items),
     }
 }
 
-/// Reads a part of the body as far as its syntax goes.
+/// Parses a part of the body, as far as its syntax goes.
 fn scan<'a, T: Deserialize<'a>>(lines: &Lines, text: &'a str) -> Result<T, Refusal> {
     if text.starts_with(MARK) {
         return Err(malformed(lines.place_of(text), MARKED));
@@ -204,12 +207,12 @@ fn scan<'a, T: Deserialize<'a>>(lines: &Lines, text: &'a str) -> Result<T, Refus
 }
 
 fn misread(lines: &Lines, text: &str, error: &serde_json::Error) -> Refusal {
-    // serde_json counts from the beginning of what it was given; its column 0 is a newline that should not be.
+    // serde_json counts from the beginning of its input; its column 0 is a newline that should not be there.
     let place = (error.line().max(1), error.column().max(1));
     malformed(place, &in_our_words(&error.to_string())).placed(lines.place_of(text))
 }
 
-/// Reads one envelope. `text` is a part of the body.
+/// Parses one envelope; `text` is a part of the body.
 fn envelope(lines: &Lines, text: &str) -> Result<Publication, Refusal> {
     let whole: &RawValue = scan(lines, text)?;
     if !whole.get().starts_with('{') {
@@ -249,7 +252,7 @@ fn parse_topic(lines: &Lines, value: &str) -> Result<TopicName, Refusal> {
     TopicName::parse(&name).map_err(|error| refuse(lines, value, format_args!("`topic` is not a topic name: {error}")))
 }
 
-/// `null` is what a publisher sends whose user is missing: it is nobody, and not everybody.
+/// Refuses `null`, which a publisher sends when its user is missing: it must mean nobody, not everybody.
 fn parse_user(lines: &Lines, value: &str) -> Result<UserId, Refusal> {
     if value == "null" {
         return Err(refuse(lines, value, "`user_id` is null: leave it out to reach everybody"));
@@ -279,7 +282,7 @@ fn unknown(name: &str) -> String {
     }
 }
 
-/// Takes the items of an array, and fails at the first over `most`.
+/// Collects the items of an array, and fails at the first beyond `most`.
 struct Items<'i, 't> {
     items: &'i mut Vec<&'t str>,
     most: usize,
@@ -311,8 +314,9 @@ impl<'t> Visitor<'t> for Items<'_, 't> {
     }
 }
 
-/// The members of an object as they stand in the text, in order and twice if they are. Not more than one over those that
-/// there can be: one of them is refused then.
+/// The members of an object in their order, repeated ones included.
+///
+/// At most one more than there can be: one of them is then refused.
 struct Pairs<'a>(Vec<(&'a RawValue, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Pairs<'de> {

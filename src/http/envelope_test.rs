@@ -59,7 +59,7 @@ fn what_is_wrong_with_a_payload_is_placed_in_the_body() {
     assert_eq!(many.places.place(Refusal::Batch(vec![(1, wrong(2, 1))])), Refusal::Batch(vec![(1, wrong(3, 1))]));
     assert_eq!(many.places.place(Refusal::TokenExpired), Refusal::TokenExpired);
 
-    // A repeated member of the payload is told from one of the envelope.
+    // A repeated member of the payload is told apart from one of the envelope.
     let twice = |pointer: &str| Refusal::DuplicateKey { pointer: pointer.into() };
     assert_eq!(
         many.places.place(Refusal::Batch(vec![(0, twice("/key"))])),
@@ -123,13 +123,13 @@ fn each_thing_that_can_be_wrong_is_said() {
     }
 }
 
-/// All were gathered, and then counted: 64 MiB of `[1,1,1,…]` took 512 MiB to be refused.
+/// All items used to be collected and then counted: 64 MiB of `[1,1,1,…]` took 512 MiB before it was refused.
 #[test]
 fn no_more_is_gathered_than_shows_that_there_is_too_much() {
     for (media, text) in [
         (Media::Json, format!("[{}1]", "1,".repeat(1_000))),
         (Media::Lines, "1\n\n".repeat(1_000)),
-        // What stands behind it does not matter.
+        // What follows it does not matter.
         (Media::Json, "[1,2,3,4,nonsense".to_owned()),
     ] {
         let body = Bytes::from(text.clone());
@@ -137,7 +137,7 @@ fn no_more_is_gathered_than_shows_that_there_is_too_much() {
         assert_eq!(items(&Lines::of(&body), media, text, 3).expect("a list").len(), 4, "{media:?}");
         assert_eq!(refusal(media, text).to_string(), "the list is longer than `limits.batch` allows (3)");
     }
-    // As many as there may be are read to the end.
+    // As many as are allowed are read to the end.
     assert_eq!(
         refusal(Media::Json, "[1,2,3 nonsense").to_string(),
         "line 1, column 8: `,` or `]` is expected after an item"
@@ -148,7 +148,7 @@ fn no_more_is_gathered_than_shows_that_there_is_too_much() {
     );
 }
 
-/// As with the items: 64 MiB of `{"":1,"":1,…}` took more than 400 MiB.
+/// As with the items: 64 MiB of `{"":1,"":1,…}` used to take more than 400 MiB.
 #[test]
 fn no_more_members_are_gathered_than_show_what_is_wrong() {
     let text = format!("{{{}\"topic\":1}}", "\"topic\":\"a\",".repeat(1_000));
@@ -172,7 +172,7 @@ fn bad_items_are_told_by_their_index() {
     assert_eq!(said.len(), 2);
 }
 
-/// A place was counted from the beginning of the body, for each bad item anew: 10,000 of them in 13 MB took 34 s.
+/// Places used to be counted from the beginning of the body for each bad item: 10,000 of them in 13 MB took 34 s.
 #[test]
 fn a_list_in_which_everything_is_wrong_is_counted_through_once() {
     let item = format!("{{\"topic\":\"a\",\"dota\":\"{}\"}}", "x".repeat(200));
@@ -199,7 +199,7 @@ fn a_list_in_which_everything_is_wrong_is_counted_through_once() {
     assert_eq!(items[9_999].1, Refusal::MalformedJson { line: 10_000, column: 21, detail: "x".into() });
 }
 
-/// Whoever asks for a place before the last one is not told one after it.
+/// Asking for a place before the last one must work too.
 #[test]
 fn places_may_be_asked_for_out_of_order() {
     let lines = Lines::of(&Bytes::from_static(b"ab\n\ncd\ne"));
@@ -211,7 +211,7 @@ fn places_may_be_asked_for_out_of_order() {
     }
 }
 
-/// What is white space to Unicode only was skipped as a blank line, where it is refused at any other place.
+/// White space of Unicode only used to be skipped as a blank line, although it is refused everywhere else.
 #[test]
 fn only_what_is_white_space_to_json_is_a_blank_line() {
     let good = "{\"topic\":\"a\",\"data\":1}";
@@ -223,7 +223,7 @@ fn only_what_is_white_space_to_json_is_a_blank_line() {
     }
 }
 
-/// Of a mark nobody sees anything: "a value is expected here" sent people to look for what is missing.
+/// The mark is invisible: "a value is expected here" had people look for something missing.
 #[test]
 fn a_byte_order_mark_is_named() {
     let good = "{\"topic\":\"a\",\"data\":1}";

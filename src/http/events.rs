@@ -1,8 +1,8 @@
 //! `GET /events` and `GET /events/{registration}`: server-sent events.
 //!
-//! A refusal before the stream is a problem with its status, which ends an EventSource for good. What a reader should
-//! come back from is told in a stream, however short: that the server drains or is full, or that its network connects too
-//! often.
+//! A refusal before the stream is a problem with its status, which ends an EventSource for good. If a reader should
+//! come back, it is told in a stream, however short: while the server drains or is full, or the reader's network
+//! connects too often.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,7 +34,7 @@ use crate::registrations::Registration;
 use crate::snapshot::Snapshot;
 use crate::time::Time;
 
-/// A stream that only says to come back later. The connection ends with it, so that its place is free.
+/// A stream that only says to come back later. Its connection closes, which frees its place.
 pub fn send_away(live: &Live, close: Close) -> Response {
     let chunks = [sse::retry(reconnect::after_loss()), farewell(live, close)].map(Ok::<_, std::convert::Infallible>);
     let mut response = stream(futures::stream::iter(chunks));
@@ -42,8 +42,10 @@ pub fn send_away(live: &Live, close: Close) -> Response {
     response
 }
 
-/// `GET /events` and `GET /events/{registration}`. The registration stands for a credential that an EventSource cannot send; a
-/// wrong one beside it is refused as anywhere.
+/// `GET /events` and `GET /events/{registration}`.
+///
+/// A registration replaces the credential, which an EventSource cannot send; a wrong credential beside it is refused
+/// all the same.
 pub async fn open(registration: Option<String>, call: Arc<Call>) -> Result<Response, Refusal> {
     if call.live().drain.has_begun() {
         return Ok(send_away(call.live(), Close::Draining));
@@ -67,7 +69,7 @@ pub async fn open(registration: Option<String>, call: Arc<Call>) -> Result<Respo
     let remaining = topics(snapshot, &principal, registered.as_deref(), asked)
         .inspect_err(|refusal| evaluate::refused(call.live(), &principal, call.peer, None, refusal))?;
     let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse, Peer::new("stream", call.peer));
-    // Only now: whoever has the seat would be sent away by a request that is refused.
+    // Not before: a request that is refused must not replace the connection that has the seat.
     let attach = |id| registrations.attach(id, subscriber.connection(), snapshot, Instant::now()).map_err(refused);
     let seat = registration.map(attach).transpose()?.map(|(_, seat)| Box::new(seat));
     subscriber.identify(&principal);
@@ -76,13 +78,13 @@ pub async fn open(registration: Option<String>, call: Arc<Call>) -> Result<Respo
     let head = subscriber.subscribe(remaining.kept.into_iter().map(|topics| (topics, after)).collect());
     subscriber.tell_synced(head, None);
     if call.live().drain.has_begun() {
-        // Too late for the word that went to everybody.
+        // It has missed the drain's signal to all connections.
         subscriber.connection().end(Close::Draining);
     }
     Ok(stream(Chunks::new(Events::new(&call, subscriber, principal, seat, gone))))
 }
 
-/// Where to start. An EventSource that comes back sends the last id it got, and it is not its fault when that is none.
+/// Where to start. An EventSource that reconnects sends the last id it got, and must not be refused if that is invalid.
 fn after(headers: &HeaderMap, query: &Params) -> Result<After, Refusal> {
     let asked = query.after()?;
     match headers.get("last-event-id").filter(|id| !id.is_empty()) {
@@ -94,7 +96,7 @@ fn after(headers: &HeaderMap, query: &Params) -> Result<After, Refusal> {
     }
 }
 
-/// Where the reader stands: an id that is told before anything else must not lead it past what it has not got.
+/// The reader's position: an id that is told first must not lead it past what it has not received.
 fn begins(after: After, subscriber: &mut Subscriber) -> Position {
     let now = subscriber.position();
     match after {
@@ -104,7 +106,7 @@ fn begins(after: After, subscriber: &mut Subscriber) -> Position {
     }
 }
 
-/// How it is told before a stream that a registration is none any more.
+/// How to refuse, before a stream, a registration that is no longer valid.
 fn refused(close: Close) -> Refusal {
     match close {
         Close::TokenExpired => Refusal::TokenExpired,
@@ -112,8 +114,10 @@ fn refused(close: Close) -> Refusal {
     }
 }
 
-/// What to subscribe to: what is asked for, else what of its registration's is still allowed; and what of that is not,
-/// even if it is all: it is told in the stream, as it is to one that was open when it was lost.
+/// What to subscribe to: what is asked for, or else the registration's topics.
+///
+/// Registered topics that are no longer granted are told in the stream, even if none is left, as they are to a stream
+/// that is open when it loses them.
 fn topics(
     snapshot: &Snapshot,
     principal: &Principal,
@@ -139,7 +143,7 @@ fn stream(chunks: impl Stream<Item = Result<Bytes, std::convert::Infallible>> + 
     let mut response = warp::reply::stream(chunks).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    // nginx then passes on each event at once.
+    // Has nginx pass on each event at once.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }

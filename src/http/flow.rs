@@ -1,8 +1,8 @@
-//! Whether what was handed over for a connection has left for the kernel, and whether it waits for its next request.
+//! Tracks whether what was handed to hyper has been sent, and whether a connection waits for its next request.
 //!
-//! hyper takes the body of an answer into a buffer of its own before it looks whether the other end reads. A stream
-//! without an end asks here first and hands over one chunk at a time, so that a reader that does not read costs no more
-//! than that; a large answer stands in `limits.outbound` until it has left, and may be cut for want of room.
+//! hyper buffers the body of an answer without looking whether the peer reads. A stream without an end therefore asks
+//! here first and hands over one chunk at a time, so that a peer that does not read costs no more than one. A large
+//! answer counts against `limits.outbound` until it is sent, and may be cut off when the budget is exceeded.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use crate::hub::answer::Answer;
 use crate::hub::connection::Connection;
 use crate::lock::lock;
 
-/// Shared by a connection's socket, which knows, and the answer, which asks.
+/// Shared by a connection's socket, which knows, and its answer, which asks.
 #[derive(Clone, Default)]
 pub struct Flow(Arc<State>);
 
@@ -24,46 +24,46 @@ struct State {
     /// A [`Stage`].
     stage: AtomicU8,
     held: AtomicBool,
-    /// The drain's grace is over: a request that has not arrived whole is no longer waited for.
+    /// The drain's grace is over: an incomplete request is no longer waited for.
     is_last: AtomicBool,
-    /// Its peer has taken nothing for `limits.write_stall`.
+    /// The peer has taken nothing for `limits.write_stall`.
     stalled: AtomicBool,
-    /// The request has a body that nobody has read.
+    /// The request has a body that has not been read to its end.
     unread: AtomicBool,
     stream: AtomicWaker,
     holder: Mutex<Holder>,
 }
 
-/// Where a connection stands with its request. Its task alone moves it.
+/// What a connection is doing. Only its own task changes this.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 enum Stage {
-    /// None has come.
+    /// Waiting for a request.
     Waiting,
-    /// One has.
+    /// A request came.
     Asked,
-    /// One has, whose answer waits for something that may not come.
+    /// A request came, and its answer waits for something that may not come.
     Idling,
-    /// Its answer is there, and has not all left.
+    /// The answer is complete, but not all of it is sent.
     Answered,
-    /// Its answer is a stream that has not ended.
+    /// The answer is a stream that has not ended.
     Streaming,
-    /// Its answer hands the connection to another protocol.
+    /// The answer hands the connection over to another protocol.
     Upgrading,
 }
 
-/// For whom it is held.
+/// What counts the bytes that are handed over.
 #[derive(Default)]
 pub enum Holder {
-    /// Nobody's: not counted in `limits.outbound`.
+    /// Nothing: they are not counted in `limits.outbound`.
     #[default]
     Nobody,
-    /// A stream, until it has ended.
+    /// A stream, until it ends.
     Stream(Arc<Connection>),
-    /// One answer that can be asked for again, and is the first to be cut.
+    /// An answer that can be requested again, and is dropped first.
     Answer(Answer),
-    /// An answer that is counted, and stays until its peer has taken it or has stood still for `limits.write_stall`: the hub does
-    /// not know it, so that `Hub::shed` does not pick it.
+    /// An answer that is counted but never dropped: it stays until its peer has read it, or has stalled for
+    /// `limits.write_stall`. The hub does not know it, so `Hub::shed` cannot pick it.
     MustDeliver(Arc<Connection>),
 }
 
@@ -78,59 +78,59 @@ impl Holder {
 }
 
 impl Flow {
-    /// A request has come.
+    /// Notes that a request came.
     pub fn request_came(&self) {
         self.0.stage.store(Stage::Asked as u8, Ordering::Relaxed);
     }
 
-    /// Whether it has a body that is still to be read.
+    /// Notes whether the request has a body that is still to be read.
     pub fn set_unread(&self, unread: bool) {
         self.0.unread.store(unread, Ordering::Relaxed);
     }
 
-    /// Whether there is a body of which nobody has read all.
+    /// Whether the request's body has not been read to its end.
     pub fn is_unread(&self) -> bool {
         self.0.unread.load(Ordering::Relaxed)
     }
 
-    /// Its answer is there; a stream's goes on until [`Flow::answer_ended`].
+    /// Notes that the answer is there; that of a stream goes on until [`Flow::answer_ended`].
     pub fn answer_came(&self) {
         if self.is(Stage::Asked) || self.is(Stage::Idling) {
             self.answer_ended();
         }
     }
 
-    /// Its answer waits for something that may not come.
+    /// Notes that the answer waits for something that may not come.
     pub fn idle(&self) {
         self.0.stage.store(Stage::Idling as u8, Ordering::Relaxed);
     }
 
-    /// Whether the peer is served for as long as it is there, so that it matters when it has gone.
+    /// Whether the request is served for as long as the peer is there, so that its leaving matters.
     pub fn lasts(&self) -> bool {
         self.is(Stage::Idling) || self.is(Stage::Streaming)
     }
 
-    /// Its answer will be the last in HTTP.
+    /// Notes that this answer is the last in HTTP.
     pub fn upgrade(&self) {
         self.0.stage.store(Stage::Upgrading as u8, Ordering::Relaxed);
     }
 
-    /// Whether what is written from now on is the answer to an upgrade.
+    /// Whether what is written now is the answer to an upgrade.
     pub fn is_upgrade(&self) -> bool {
         self.is(Stage::Upgrading)
     }
 
-    /// There is nothing behind what was handed over.
+    /// Notes that everything of the answer is handed over.
     pub fn answer_ended(&self) {
         self.0.stage.store(Stage::Answered as u8, Ordering::Relaxed);
     }
 
-    /// Whether the next request is waited for.
+    /// Whether the connection waits for its next request.
     pub fn is_waiting(&self) -> bool {
         self.is(Stage::Waiting)
     }
 
-    /// From now on no request is waited for, also if it has begun.
+    /// Waits for no request from now on, even if one has begun.
     pub fn expect_no_request(&self) {
         self.0.is_last.store(true, Ordering::Relaxed);
     }
@@ -140,12 +140,12 @@ impl Flow {
         self.0.is_last.load(Ordering::Relaxed)
     }
 
-    /// The peer has taken nothing for `limits.write_stall`, and is given up.
+    /// Notes that the peer has taken nothing for `limits.write_stall` and is given up.
     pub fn stall(&self) {
         self.0.stalled.store(true, Ordering::Relaxed);
     }
 
-    /// Whether that is why the connection ends.
+    /// Whether the connection ends because its peer stalled.
     pub fn has_stalled(&self) -> bool {
         self.0.stalled.load(Ordering::Relaxed)
     }
@@ -154,20 +154,20 @@ impl Flow {
         self.0.stage.load(Ordering::Relaxed) == stage as u8
     }
 
-    /// What is handed over from now on is this stream's.
+    /// Counts what is handed over from now on as this stream's.
     pub fn serve(&self, stream: Arc<Connection>) {
         self.0.stage.store(Stage::Streaming as u8, Ordering::Relaxed);
         *lock(&self.0.holder) = Holder::Stream(stream);
     }
 
-    /// A whole answer is handed over, and counts as what `holder` holds until it has left.
+    /// Notes that a whole answer is handed over, and counts as held by `holder` until it is sent.
     pub fn keep(&self, holder: Holder, bytes: usize) {
         let before = std::mem::replace(&mut *lock(&self.0.holder), holder);
         drop(before);
         self.hand_over(bytes);
     }
 
-    /// So many bytes were handed over.
+    /// Notes that so many bytes are handed over.
     pub fn hand_over(&self, bytes: usize) {
         if let Some(connection) = lock(&self.0.holder).connection() {
             connection.set_outside_bytes(bytes);
@@ -175,7 +175,7 @@ impl Flow {
         self.0.held.store(true, Ordering::Release);
     }
 
-    /// Whether whoever holds it is dropped for want of memory: then it must not wait for its peer. Wakes when it is.
+    /// Whether the holder is dropped to free memory, so that it must not wait for its peer. Wakes the task when it is.
     pub fn is_cut(&self, cx: &Context<'_>) -> bool {
         let holder = lock(&self.0.holder);
         let connection = holder.connection().filter(|_| !matches!(*holder, Holder::MustDeliver(_)));
@@ -185,7 +185,7 @@ impl Flow {
         })
     }
 
-    /// Everything has left; whether the next request is waited for from now on.
+    /// Notes that everything was sent; returns whether the connection now waits for its next request.
     pub fn flushed(&self) -> bool {
         if self.0.held.swap(false, Ordering::AcqRel) {
             let mut holder = lock(&self.0.holder);
@@ -195,7 +195,7 @@ impl Flow {
                 connection.set_outside_bytes(0);
             } else {
                 let answer = std::mem::take(&mut *holder);
-                // It takes other locks to go.
+                // Dropping it takes other locks.
                 drop(holder);
                 drop(answer);
             }
@@ -208,7 +208,7 @@ impl Flow {
         all
     }
 
-    /// Ready when everything has left.
+    /// Ready once everything is sent.
     pub fn poll_flushed(&self, cx: &Context<'_>) -> Poll<()> {
         self.0.stream.register(cx.waker());
         if self.0.held.load(Ordering::Acquire) { Poll::Pending } else { Poll::Ready(()) }

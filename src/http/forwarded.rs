@@ -1,23 +1,25 @@
-//! Who calls, when proxies stand in between.
+//! The caller's address when there are proxies in front.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use warp::http::HeaderMap;
 
-/// Who calls and whether over TLS, as far as the proxies are trusted: the last address of `X-Forwarded-For` that is
-/// not a trusted proxy's. A Unix socket's other end counts as the loopback address.
+/// The caller's address and whether it used TLS, as far as proxies are trusted.
+///
+/// It is the last address in `X-Forwarded-For` that is not a trusted proxy's. The peer of a Unix socket counts as the
+/// loopback address.
 pub fn peer(trusted: &[(IpAddr, u8)], link: Option<IpAddr>, headers: &HeaderMap) -> (IpAddr, bool) {
     let mut peer = link.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     if !is_trusted(trusted, peer) {
         return (peer, false);
     }
-    // Where there are several, the first is what the one who calls used.
+    // If there are several, the first is what the caller used.
     let first = headers.get("x-forwarded-proto").and_then(|proto| proto.to_str().ok()?.split(',').next());
     let secure = first.is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"));
-    // As bytes: a caller may write some that are no text, and what stands further right is still the proxy's.
+    // As bytes: a caller may send some that are not text, and the hops further right are the proxy's all the same.
     let lines = headers.get_all("x-forwarded-for").iter().rev();
     for hop in lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')) {
-        // What comes further left was written by somebody who wrote this: nobody to believe.
+        // Everything further left was written by whoever wrote this invalid hop, and cannot be trusted.
         let Some(ip) = parse(hop.trim_ascii()) else { break };
         peer = ip;
         if !is_trusted(trusted, ip) {
@@ -27,7 +29,7 @@ pub fn peer(trusted: &[(IpAddr, u8)], link: Option<IpAddr>, headers: &HeaderMap)
     (peer, secure)
 }
 
-/// Some proxies add the port.
+/// Parses one hop; some proxies add the port.
 fn parse(hop: &[u8]) -> Option<IpAddr> {
     let hop = std::str::from_utf8(hop).ok()?;
     let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);
@@ -61,7 +63,7 @@ mod tests {
     fn only_trusted_proxies_are_believed() {
         let ip = |text: &str| text.parse::<IpAddr>().expect(text);
         let trusted = [(ip("10.0.0.0"), 8), (ip("127.0.0.1"), 32), (ip("fd00::"), 8)];
-        // (other end, headers, who it is)
+        // (peer, headers, caller's address)
         for (link, headers, expected) in [
             ("192.0.2.1", vec!["198.51.100.7"], "192.0.2.1"),
             ("10.1.1.1", vec![], "10.1.1.1"),
@@ -88,8 +90,8 @@ mod tests {
         assert!(peer(&[(ip("0.0.0.0"), 0)], Some(ip("192.0.2.1")), &https).1, "a prefix of 0 is everybody");
     }
 
-    /// A value with a byte beyond ASCII was skipped as a whole, also the hop that the proxy itself had written: the caller
-    /// counted as the proxy, or as what he had written into a line before.
+    /// A value with a byte beyond ASCII used to be skipped as a whole, even the proxy's own hop: the caller then
+    /// counted as the proxy, or as an address that it had put into an earlier line.
     #[test]
     fn what_is_no_text_hides_no_hop() {
         let ip = |text: &str| text.parse::<IpAddr>().expect(text);

@@ -1,11 +1,12 @@
-//! The one computation of a WebSocket's handshake (RFC 6455, section 4.2.2). Which headers a request must have, `upgrade.rs`
-//! decides; this only knows their values.
+//! The one computation of a WebSocket handshake (RFC 6455, section 4.2.2).
+//!
+//! `upgrade.rs` decides which headers a request must have; this only knows their values.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
-/// The value that every server appends to a key (RFC 6455, section 1.3).
+/// The value that every server appends to the key (RFC 6455, section 1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Whether the text may be a `Sec-WebSocket-Key`: 16 bytes in base64.

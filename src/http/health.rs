@@ -10,7 +10,7 @@ use crate::http::call::Call;
 use crate::http::{Side, answer, origin};
 use crate::problem::Refusal;
 
-/// Whether the path asks how the server is.
+/// Whether the path is that of a probe.
 pub fn is_probe(path: &str) -> bool {
     matches!(path, "/health" | "/ready")
 }
@@ -27,12 +27,12 @@ pub async fn ready(call: Arc<Call>) -> Result<Response, Refusal> {
     }
     let generation = call.snapshot.generation;
     let stale = call.live().reloads.stale();
-    // Also when stale it serves as well as before; whoever deployed the change should look.
+    // A stale server serves as well as before; it is up to whoever deployed the change to look.
     let mut body = json!({"status": if stale.is_some() { "stale" } else { "ready" }});
-    // A page that has rebound a name is told no more.
+    // A page that has rebound a name (DNS rebinding) must not learn more.
     if origin::is_served(&call) {
         body["generation"] = generation.into();
-        // Why names files, topics and tokens: that is for operators.
+        // The reason names files, topics and tokens, which only operators may see.
         if let (Some(why), Side::Admin) = (stale, call.side()) {
             body["why"] = why.into();
         }

@@ -1,7 +1,7 @@
-//! `GET /history/{topic}`: what is retained of a topic, a family or a pattern, and by long poll what comes next.
+//! `GET /history/{topic}`: what a topic, a family or a pattern retains, and by long poll what comes next.
 //!
-//! The same cursor as everywhere, pulled for the time of one request: so a position means the same here, and a gap is
-//! told the same.
+//! It uses the same cursor as every transport, pulled for the duration of one request. So positions and gaps mean the
+//! same here.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -31,31 +31,31 @@ use crate::problem::Refusal;
 use crate::protocol::sse::Sse;
 use crate::protocol::written;
 
-/// Messages in an answer, if nothing else is asked for.
+/// Messages in an answer by default.
 const LIMIT: usize = 100;
 /// Messages in an answer at most.
 const MAX_LIMIT: u64 = 1_000;
-/// An answer ends with the message that makes it longer than this.
+/// An answer ends with the message that makes it exceed this many bytes.
 const MAX_BYTES: usize = 1 << 20;
-/// So many gaps of an answer are told one by one, as many as messages at most: a family may have one for each topic.
+/// Most gaps that are told one by one, as many as messages: a family may have one for each topic.
 const MAX_GAPS: usize = 1_000;
-/// The longest that a request may wait for something new, in seconds.
+/// Longest time that a request may wait for something new, in seconds.
 const MAX_WAIT: u64 = 60;
 
 /// What one request has gathered.
 #[derive(Default)]
 struct Page {
-    /// JSON, with commas between.
+    /// JSON values, separated by commas.
     messages: Vec<u8>,
     gaps: Vec<u8>,
     told: usize,
-    /// What spans the gaps behind [`MAX_GAPS`]: their first reason, from where, and up to where.
+    /// Spans the gaps beyond [`MAX_GAPS`]: their first reason, where they start and where they end.
     others: Option<(GapReason, Position, Position)>,
     count: usize,
     limit: usize,
-    /// Where in this log it goes on.
+    /// The seq that the request resumes from, if it is of this log.
     resumes: Option<Seq>,
-    /// A reload took effect: the next request is judged by what is in force then.
+    /// A reload took effect: the rest is left to the next request, which is judged by the new configuration.
     interrupted: bool,
 }
 
@@ -72,7 +72,7 @@ pub async fn show(topic: String, call: Arc<Call>) -> Result<Response, Refusal> {
     let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse, Peer::new("http", call.peer));
     subscriber.identify(&principal);
     subscriber.subscribe(vec![(topics.clone(), after)]);
-    // One that began before a reload and subscribed behind it is answered with what there is.
+    // A request that began before a reload and subscribed after it gets what there is, without a wait.
     let interrupted = !call.live().is_current(snapshot);
     let wait = if interrupted { Duration::ZERO } else { wait.min(principal.lasts()) };
     let resumes = match after {
@@ -82,9 +82,9 @@ pub async fn show(topic: String, call: Arc<Call>) -> Result<Response, Refusal> {
     let mut page = Page { limit, resumes, ..Page::default() };
     if !wait.is_zero() {
         call.link.flow.idle();
-        // What cannot be read is not asked for again.
+        // A timeout is fine; a store that cannot be read is not tried again.
         tokio::time::timeout(wait, page.wait(&call, &mut subscriber)).await.unwrap_or(Ok(()))?;
-        // Its shard may not have come yet to what is in the log; and there will be no later request when the server ends.
+        // Its shard may not have reached the log's end yet, and there is no next request if the server is ending.
         subscriber.take_back();
     }
     page.fill(&call, &mut subscriber).await?;
@@ -92,7 +92,7 @@ pub async fn show(topic: String, call: Arc<Call>) -> Result<Response, Refusal> {
 }
 
 impl Page {
-    /// Waits until there is something, or no sense in waiting. May be dropped at any time.
+    /// Waits until there is something, or no point in waiting. Cancel-safe.
     async fn wait(&mut self, call: &Call, subscriber: &mut Subscriber) -> Result<(), Refusal> {
         loop {
             self.fill(call, subscriber).await?;
@@ -126,7 +126,7 @@ impl Page {
             let Some(pulled) = pulled else { return Ok(()) };
             let taken = pulled.items.iter().take_while(|(item, _)| !self.is_full() && self.take(call, item)).count();
             delivery::settle(call.live(), subscriber, pulled, taken);
-            // Where all of it is for others nothing else lets other tasks run.
+            // If all of it was for others, nothing else in this loop yields to other tasks.
             tokio::task::consume_budget().await;
         }
         Ok(())
@@ -175,8 +175,8 @@ impl Page {
         for part in [&b"{\"messages\":["[..], &self.messages, b"],\"gaps\":[", &self.gaps, b"]"] {
             body.extend_from_slice(part);
         }
-        // Weak: the position moves with other topics too, and an older one says the same, unless something passed by that was
-        // for others: a poller that gets nothing is not to stay before that.
+        // Weak, and without the position, which other topics move too: an older position means the same. The exception
+        // is a poller that got nothing while messages for others passed by: its position must move on.
         let mut digest = Sha256::new_with_prefix(&body);
         if self.is_empty() && self.resumes.is_some_and(|seq| call.live().hub.others_passed(seq)) {
             digest.update(position.to_string());
@@ -185,7 +185,7 @@ impl Page {
         let strong = format!("\"{tag}\"");
         let tag = format!("W/{strong}");
         let known = call.headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-        // Compared weakly (RFC 9110, section 13.1.2): a page that keeps what is in the quotes has it too.
+        // Compared weakly (RFC 9110, section 13.1.2): a page that kept only the part in quotes matches too.
         let is_this = |item: &str| item == "*" || item.strip_prefix("W/").unwrap_or(item) == strong;
         let known = known.flat_map(|value| value.split(',')).any(|item| is_this(item.trim()));
         let mut response = if known {

@@ -1,9 +1,9 @@
-//! HTTP/1.1: the routes, what is checked before them, and what is added to every answer.
+//! HTTP/1.1: the routes, the checks before them, and what is added to every answer.
 //!
-//! A request passes the front ([`serve`]: its target, its Host, its Origin, then whether there is room for it), is
-//! routed by warp filters, but for the publish of one message, and is answered by one function of this folder with a
-//! response or a [`Refusal`]. Decides nothing about messages: that is `ingest`'s. Only `answer.rs` makes a response of a
-//! refusal.
+//! A request passes the front ([`serve`]), which checks its target, its Host, its Origin, and then whether there is
+//! room for it. Warp filters route it, except the publish of one message. One function of this folder answers it, with
+//! a response or a [`Refusal`]. Nothing here decides about messages, which is up to `ingest`; only `answer.rs` makes a
+//! response of a refusal.
 
 mod admin;
 mod answer;
@@ -56,35 +56,36 @@ use crate::problem::Refusal;
 use crate::telemetry::panics;
 use crate::telemetry::stats::Route;
 
-/// A larger answer counts in `limits.outbound` until it has left, in bytes.
+/// A larger answer, in bytes, counts against `limits.outbound` until it is sent.
 const LARGE: usize = 16 << 10;
 
-/// What the server knows of a connection; every request on it has it.
+/// What the server knows of a connection; shared by every request on it.
 pub struct Link {
-    /// Where it came in.
+    /// The door it came in by.
     pub door: Arc<Door>,
-    /// The other end; `None` on a Unix socket.
+    /// Its address; `None` on a Unix socket.
     pub peer: Option<IpAddr>,
-    /// Its place.
+    /// Its share of the connection limit.
     pub permit: Permit,
-    /// Whether what is answered has left.
+    /// Whether its answers have been sent.
     pub flow: Flow,
     /// Whether it is encrypted.
     pub secure: bool,
-    /// Whether its network makes more connections than `limits.connect_rate` allows; never so on the operators' listener.
+    /// Whether its network exceeds `limits.connect_rate`; never on the operators' listener.
     pub over_rate: bool,
 }
 
-/// Where requests of one listener come in.
+/// The entrance of one listener.
 pub struct Door {
     live: Arc<Live>,
     routes: BoxedFilter<(Response,)>,
-    /// Whether only this machine reaches the listener over TCP: then a foreign Host is a page that rebinds its name.
+    /// Whether the listener is on TCP and only this machine can reach it: a foreign Host is then DNS rebinding by some
+    /// page.
     loopback: bool,
     side: Side,
 }
 
-/// For whom a door is.
+/// Whom a door is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
     /// Publishers and subscribers.
@@ -104,7 +105,7 @@ impl Door {
         Self { routes: admin::routes(&live, reloader), live, loopback, side: Side::Admin }
     }
 
-    /// What stands behind it.
+    /// The server behind it.
     pub fn live(&self) -> &Arc<Live> {
         &self.live
     }
@@ -114,16 +115,16 @@ impl Door {
         self.loopback
     }
 
-    /// For whom the door is.
+    /// Whom the door is for.
     pub fn side(&self) -> Side {
         self.side
     }
 }
 
-/// Answers one request. Cannot fail, and a panic on the way is an answer too.
+/// Answers one request. Cannot fail: a panic is answered too.
 ///
-/// What need not wait is done before the future is made, and what waits is boxed: a request is large, and each future
-/// that it is handed to would move it.
+/// Work that need not wait is done before the future is made, and work that waits is boxed: a request is large, and
+/// every future that it passes through would move it.
 pub fn serve(request: Request<Incoming>, link: Arc<Link>) -> impl Future<Output = Response> {
     link.flow.request_came();
     link.flow.set_unread(!request.body().is_end_stream());
@@ -144,7 +145,7 @@ pub fn serve(request: Request<Incoming>, link: Arc<Link>) -> impl Future<Output 
     }
 }
 
-/// The front, and whoever answers behind it.
+/// Checks a request at the front, and finds its handler.
 fn enter(request: Request<Incoming>, link: &Arc<Link>) -> (Arc<Call>, BoxFuture<'static, Response>) {
     let (parts, body) = request.into_parts();
     let (call, extensions) = Call::take(link.clone(), parts);
@@ -183,7 +184,7 @@ fn turn_away(call: &Call, refusal: &Refusal) -> Response {
         _ => {}
     }
     match refusal {
-        // A refusal would end an EventSource for good, which is to come back when there is room.
+        // A refusal would end an EventSource for good, although it should come back once there is room.
         Refusal::Overloaded { .. } | Refusal::RateLimited(_) if call.route == Route::Events => {
             events::send_away(call.live(), refusal.into())
         }
@@ -191,12 +192,13 @@ fn turn_away(call: &Call, refusal: &Refusal) -> Response {
     }
 }
 
-/// What every answer has, and what is counted of it.
+/// Adds what every answer has, and counts it.
 async fn finish(call: Arc<Call>, began: Instant, routed: BoxFuture<'static, Response>) -> Response {
     let mut response = routed.await;
-    // hyper ends the connection behind the answer to a request whose body was not read, unless all of it has come by its next
-    // read. It reads before the answer is written where that waits a turn, and the answer then says `Connection: close`: else
-    // the client's next request is lost. (Nothing is handed over yet, so that what is flushed meanwhile is not taken for it.)
+    // hyper closes the connection after an answer if the request's body was not read and is not complete at its next
+    // read. Yielding lets it read before the answer is written, which then says `Connection: close`; otherwise the
+    // client's next request would be lost. (Nothing is handed over yet, so what is flushed meanwhile does not count as
+    // the answer.)
     if call.link.flow.is_unread() {
         tokio::task::yield_now().await;
     }
@@ -217,11 +219,13 @@ async fn finish(call: Arc<Call>, began: Instant, routed: BoxFuture<'static, Resp
     response
 }
 
-/// A peer that does not read its answer holds all of it. What a GET asked for can be asked for again, and so can what was
-/// refused; what came of a publish is told in any case.
+/// Counts a large answer as held until its peer has read it.
+///
+/// The answer to a GET can be requested again, and so can a refusal: these may be dropped. The result of a publish is
+/// delivered in any case.
 fn account_large_answer(call: &Call, response: &mut Response) {
     let bytes = response.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
-    // Of the answer to a HEAD only the header leaves.
+    // The answer to a HEAD is only its header.
     if bytes <= LARGE || call.side() == Side::Admin || call.method == Method::HEAD {
         return;
     }

@@ -1,6 +1,7 @@
-//! What a browser's page may do: the Host allow-list against rebound names, the Origin allow-list, CORS.
+//! What a page in a browser may do: the Host allow-list against DNS rebinding, the Origin allow-list, CORS.
 //!
-//! No answer depends on cookies, and none are set. A cross-site form cannot publish: it cannot send JSON's media type.
+//! No answer depends on cookies, and none are set. A cross-site form cannot publish, because it cannot send JSON's
+//! media type.
 
 use warp::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -17,11 +18,14 @@ use crate::problem::Refusal;
 
 const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-/// Lets a request in by the name it calls the server and by the page it comes from. A probe may call it by any name, for an
-/// orchestrator calls by an address that nobody can list: what it is told then, see [`is_served`], a rebound page may know.
-/// In HTTP/1.0, which has no Host, a probe may call it by none, as that of a load balancer does.
+/// Checks the name by which a request addresses the server, and the page that it comes from.
+///
+/// A probe may use any name, because an orchestrator uses an address that nobody can list; it is told only what a
+/// rebound page may know (see [`is_served`]). In HTTP/1.0, which has no Host, a probe may use none, as load balancers
+/// do.
 ///
 /// # Errors
+/// 400, 421 or 403.
 /// 400, 421 or 403.
 pub fn admit(call: &Call) -> Result<(), Refusal> {
     let is_probe = health::is_probe(call.uri.path());
@@ -42,12 +46,12 @@ pub fn admit(call: &Call) -> Result<(), Refusal> {
     }
 }
 
-/// Whether the server is called by a name that is its own here. Asked where others are let in, too.
+/// Whether the server is addressed by a name of its own. For requests that are let in under other names too.
 pub fn is_served(call: &Call) -> bool {
     call.host().is_ok_and(|host| serves(call, host))
 }
 
-/// Adds what every answer has: no cache keeps it, no browser guesses its type, an allowed page may read it.
+/// Adds the headers of every answer: no cache keeps it, no browser guesses its type, an allowed page may read it.
 pub fn add_headers(call: &Call, response: &mut Response) {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return;
@@ -84,7 +88,7 @@ pub fn add_headers(call: &Call, response: &mut Response) {
 
 fn serves(call: &Call, host: Host<'_>) -> bool {
     let loopback = call.link.door.is_loopback();
-    // No page reaches a Unix socket, whatever its name is bound to.
+    // No page can reach a Unix socket, even by DNS rebinding.
     let is_local = loopback || call.link.peer.is_none();
     let is_one_of = |names: &[&str]| names.iter().any(|name| is_name(name, host));
     match &call.snapshot.config.server.allowed_hosts {
@@ -94,21 +98,21 @@ fn serves(call: &Call, host: Host<'_>) -> bool {
     }
 }
 
-/// A name without a port is any port's.
+/// A name without a port matches any port.
 fn is_name(name: &str, host: Host<'_>) -> bool {
     name.eq_ignore_ascii_case(host.as_str()) || name.eq_ignore_ascii_case(host.name())
 }
 
 fn allows(call: &Call, host: Host<'_>, origin: &str) -> bool {
-    // A proxy may end TLS and not say so: over plain HTTP either scheme may be the one by which we are called.
+    // A proxy may terminate TLS without saying so: over plain HTTP the page may have used either scheme.
     let is_ours = |scheme: &str| scheme == "https" || scheme == "http" && !call.secure;
     let names = |scheme: &str| [host.as_str(), host.in_origin(scheme)];
     let is_own = |(scheme, rest): (&str, &str)| {
         is_ours(scheme) && names(scheme).iter().any(|name| rest.eq_ignore_ascii_case(name))
     };
-    // A page of a rebound name has that name's origin.
+    // The origin of a rebound page is the rebound name, so that name must be served too.
     let own = origin.split_once("://").is_some_and(is_own) && serves(call, host);
-    // Pages of other origins have no business with an operator's listener, whatever publishes and subscribes.
+    // Pages of other origins must not reach the operators' listener, even those that may publish and subscribe.
     own || (call.side() == Side::Public
         && call.snapshot.config.server.allowed_origins.iter().any(|allowed| allowed == origin))
 }

@@ -1,6 +1,6 @@
 //! `POST /publish/{topic}`, `POST /publish`, `POST /validate/{topic}`.
 //!
-//! Every refusal of a publish is counted and is one line of the log, which is `ingest`'s, as the judgement is.
+//! Judging a publish is up to `ingest`, which also counts each refusal and logs it in one line.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ pub async fn one(topic: String, call: Arc<Call>, body: impl TryStream<Ok: Buf> +
     published.map(|id| receipt(&publication.topic, id))
 }
 
-/// `POST /publish`: an envelope, a list of them, or one a line.
+/// `POST /publish`: one envelope, a list of them, or one on each line.
 pub async fn envelopes(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> Result<Response, Refusal> {
     let _held = call.live().drain.hold();
     let caller = call.identify(&call.snapshot).await;
@@ -72,7 +72,7 @@ pub async fn envelopes(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) ->
     }
 }
 
-/// `POST /validate/{topic}`: the judgement of a publish without the publish.
+/// `POST /validate/{topic}`: judges a message without publishing it.
 pub async fn validate(
     topic: String,
     call: Arc<Call>,
@@ -106,7 +106,7 @@ fn publisher<'a>(call: &Call, principal: &'a Principal) -> Publisher<'a> {
     Publisher { principal, peer: call.peer }
 }
 
-/// A publish was refused before there was something to judge; the line in the log says whose it was, if that is known.
+/// Reports a publish that was refused before it could be judged; the log line names the caller if it is known.
 fn refused_early(call: &Call, known: Option<&Principal>, topic: Option<&TopicName>, refusal: Refusal) -> Refusal {
     ingest::refused_early(call.live(), topic, known, call.peer, &refusal);
     refusal
@@ -138,7 +138,7 @@ fn receipts<'a>(published: impl Iterator<Item = (&'a TopicName, Position)> + Clo
     answer::json_text(StatusCode::OK, text)
 }
 
-/// Writes a published message as JSON. A topic's alphabet needs no escaping.
+/// Writes a receipt as JSON. A topic's alphabet needs no escaping.
 fn put(out: &mut Vec<u8>, topic: &TopicName, id: Position) {
     out.extend_from_slice(TOPIC);
     out.extend_from_slice(topic.as_str().as_bytes());

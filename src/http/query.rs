@@ -1,4 +1,4 @@
-//! The query of a target: names and values, each of them known.
+//! The query of a request: names and values; an unknown name is refused.
 
 use warp::http::Uri;
 
@@ -39,7 +39,7 @@ impl Params {
         Ok(Self(pairs))
     }
 
-    /// That there is none, where a call takes no parameters: what is ignored there is believed to have been heard.
+    /// Refuses any query, for a call without parameters: whoever sends one believes that it counts.
     ///
     /// # Errors
     /// 400
@@ -50,8 +50,8 @@ impl Params {
         Self::parse(uri, &[]).map(drop)
     }
 
-    /// What a WebSocket is closed with for its query: its page sees no status of a refused upgrade, and the reason of a
-    /// close.
+    /// The close for a WebSocket with a query: its page cannot see the status of a refused upgrade, but it can read the
+    /// reason of a close.
     pub fn of_socket(uri: &Uri) -> Option<Close> {
         let mut names = form_urlencoded::parse(uri.query()?.as_bytes()).map(|(name, _)| name).peekable();
         names.peek()?;
@@ -63,7 +63,7 @@ impl Params {
         self.0.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
-    /// The value of a parameter that may stand once.
+    /// The value of a parameter that may appear once.
     ///
     /// # Errors
     /// 400 when it appears twice.
@@ -76,7 +76,7 @@ impl Params {
         }
     }
 
-    /// Where to start: `after`.
+    /// Where to start: the parameter `after`.
     ///
     /// # Errors
     /// 400 when it is not a position.
@@ -90,7 +90,7 @@ impl Params {
         after.transpose()
     }
 
-    /// How many are asked for: `limit`, from 1 to `most`.
+    /// How many items are asked for: the parameter `limit`, from 1 to `most`.
     ///
     /// # Errors
     /// 400 when it is none.
@@ -116,7 +116,7 @@ fn is_credential(name: &str) -> bool {
     CREDENTIALS.contains(&name)
 }
 
-/// Reads the name of topics that are asked for.
+/// Parses the name of the requested topics.
 ///
 /// # Errors
 /// 400 when it is none.

@@ -25,7 +25,7 @@ use crate::time::Time;
 
 const SHAPE: &str = "expected `{\"user_id\": …, \"topics\": […]}`";
 
-/// What is asked for.
+/// The body of a registration.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Request {
@@ -34,7 +34,7 @@ struct Request {
     topics: Vec<String>,
 }
 
-/// `POST /register`: answers a URL with which a connection of this user can be made.
+/// `POST /register`: answers with a URL that connects as this user.
 pub async fn register(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> Result<Response, Refusal> {
     Params::none(&call.uri)?;
     let Whole { body, snapshot, principal, .. } =
@@ -50,15 +50,16 @@ pub async fn register(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> 
     let base = base_url(&call, &snapshot)?;
     let registration = Registration::new(principal, user_id, topics);
     let id = call.live().registrations.register(registration, &snapshot.config.limits, Instant::now())?;
-    // A reload that came meanwhile did not find it among those that it ended.
+    // A reload that was committed meanwhile could not end this registration, which did not exist yet.
     if !call.live().is_current(&snapshot) {
         call.live().registrations.end_lost(&call.live().snapshot(), Time::now());
     }
     Ok(answer::json(StatusCode::OK, &json!({"id": id.to_string(), "url": format!("{base}/ws/{id}")})))
 }
 
-/// `DELETE /register/{id}`: the id is a secret, so that knowing it is all it takes; but a wrong credential is refused
-/// here as anywhere.
+/// `DELETE /register/{id}`: the id is a secret, so knowing it is enough.
+///
+/// A wrong credential is refused here as everywhere.
 pub async fn unregister(id: String, call: Arc<Call>) -> Result<Response, Refusal> {
     Params::none(&call.uri)?;
     call.identify(&call.snapshot).await?;
@@ -75,13 +76,13 @@ fn parse(body: &bytes::Bytes, depth: usize) -> Result<Request, Refusal> {
         return Err(Refusal::BadRequest(SHAPE.into()));
     }
     Request::deserialize(value).map_err(|error| {
-        // It quotes what it did not expect, however long that is.
+        // serde quotes the unexpected value, however long it is.
         let detail: String = error.to_string().chars().take(200).collect();
         Refusal::BadRequest(format!("{SHAPE}: {detail}"))
     })
 }
 
-/// Whether this caller may register a connection of this user that is subscribed to these topics.
+/// Whether the caller may register a connection for this user that subscribes to these topics.
 fn admit(snapshot: &Snapshot, principal: &Principal, user: &UserId, topics: &[Pattern]) -> Result<(), Refusal> {
     if !principal.may_register(user) {
         return Err(match principal.token {
@@ -89,14 +90,14 @@ fn admit(snapshot: &Snapshot, principal: &Principal, user: &UserId, topics: &[Pa
             Some(_) => Refusal::ForbiddenUser { user: user.as_str().into() },
         });
     }
-    // The connection of a token may subscribe to nothing else.
+    // A token's registration grants nothing but these topics.
     if topics.is_empty() && principal.token.is_some() {
         return Err(Refusal::BadRequest("`topics` is empty: name what the connection may subscribe to".into()));
     }
     topics.iter().try_for_each(|topics| evaluate::admit(snapshot, principal, topics))
 }
 
-/// Where this server can be reached by WebSocket, without a slash at the end.
+/// The URL of this server for WebSockets, without a slash at the end.
 fn base_url(call: &Call, snapshot: &Snapshot) -> Result<String, Refusal> {
     match &snapshot.config.server.public_url {
         Some(url) => Ok(match url.strip_prefix("http") {

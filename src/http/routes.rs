@@ -1,4 +1,4 @@
-//! The routes of the public listener: the path, the methods, and who answers.
+//! The routes of the public listener: their paths, methods and handlers.
 
 use warp::filters::BoxedFilter;
 use warp::http::Method;
@@ -12,9 +12,9 @@ use crate::plugin::Protocol;
 use crate::problem::Refusal;
 use crate::telemetry::stats::Route;
 
-/// Everything under `server.listen`. Refusals and what no route takes are answered too.
+/// Everything under `server.listen`, with answers for refusals and for requests that no route takes.
 pub fn public(protocols: &'static [&'static dyn Protocol]) -> BoxedFilter<(Response,)> {
-    // What `published_topic` does not take: other methods, a slash at the end.
+    // For requests that `published_topic` does not take: other methods, or a slash at the end.
     let publish = path!("publish" / String).and(call(Methods::Post)).and(warp::body::stream()).then(publish::one);
     let publish_many = path!("publish").and(call(Methods::Post)).and(warp::body::stream()).then(publish::envelopes);
     let validate =
@@ -41,11 +41,11 @@ pub fn public(protocols: &'static [&'static dyn Protocol]) -> BoxedFilter<(Respo
     let sockets = open.or(open_registered).unify().or(register).unify().or(unregister).unify();
     let facts = list.or(show).unify().or(schema).unify().or(probes()).unify();
     let streams = stream.or(stream_registered).unify().or(history).unify();
-    // They are tried in this order: first those of whom there may be a crowd.
+    // They are tried in this order: first the routes with the most requests.
     answered(sockets.or(messages).unify().or(streams).unify().or(facts).unify())
 }
 
-/// Routes with what they refuse answered, and what no route takes.
+/// Answers what the routes refuse, and what no route takes.
 pub fn answered<F>(routes: F) -> BoxedFilter<(Response,)>
 where
     F: Filter<Extract = (Result<Response, Refusal>,), Error = Rejection> + Clone + Send + Sync + 'static,
@@ -54,14 +54,16 @@ where
     routes.map(answer::either).recover(recovered).unify().boxed()
 }
 
-/// The topic of a `POST /publish/{topic}`, which goes to the handler of that route without the filters: it is asked by
-/// far the most, and they would take a tenth of its time.
+/// The topic of a `POST /publish/{topic}`.
+///
+/// That route's handler is called without the filters: it is by far the most frequent, and they would take a tenth of
+/// its time.
 pub fn published_topic(call: &Call) -> Option<&str> {
     let is_publish = call.route == Route::Publish && call.method == Method::POST;
     call.uri.path().strip_prefix("/publish/").filter(|topic| is_publish && !topic.ends_with('/'))
 }
 
-/// The refusal of a path that leads nowhere: it knows those of the other listener.
+/// The refusal of an unknown path, which says so if the other listener has it.
 pub fn nowhere(side: Side, path: &str) -> Refusal {
     let other = if side == Side::Public { Side::Admin } else { Side::Public };
     match of(other, path) {
@@ -70,7 +72,7 @@ pub fn nowhere(side: Side, path: &str) -> Refusal {
     }
 }
 
-/// Where a path leads. It names the paths that the filters of the listener take, for which a test compares them.
+/// The route of a path. It repeats the paths of the listener's filters; a test compares the two.
 pub fn of(side: Side, path: &str) -> Route {
     let path = path.strip_prefix('/').unwrap_or_default();
     // One more than any route has.

@@ -1,7 +1,7 @@
 //! One stream of server-sent events: a cursor that is pulled while the reader reads.
 //!
-//! hyper polls it; the hub only wakes it. Whatever ends it is told in its last event, if the reader takes one: it sees no
-//! more of how an HTTP answer ended than that it did.
+//! hyper polls it; the hub only wakes it. However it ends, the last event says why, if the reader takes one: an HTTP
+//! answer itself does not tell its reader why it ended.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -33,7 +33,7 @@ use crate::registrations::Seat;
 use crate::telemetry::stats::EndedBy;
 use crate::time::Time;
 
-/// Bytes in one chunk, or one message: what a reader that does not read may hold.
+/// Bytes in one chunk, unless a single message is larger: the most held for a reader that does not read.
 const CHUNK: usize = 16 << 10;
 
 /// One stream.
@@ -47,12 +47,12 @@ pub struct Events {
     stage: Stage,
 }
 
-/// How far it has come.
+/// How far the stream is.
 enum Stage {
-    /// This is told first, to one who was let in by the configuration of this generation.
+    /// Has these to tell first. It was admitted by the configuration of this generation.
     Begins(Vec<Notice>, u64),
-    /// It was subscribed, judged by this generation. If another was committed before the subscription stood, the mark of that lies
-    /// behind the cursor and will never be pulled: judge once more.
+    /// Subscribed, as judged by this generation. If another was committed before the subscription existed, its mark is
+    /// behind the cursor and will never be pulled: judge again.
     LetIn(u64),
     Goes,
     Ended(Close),
@@ -65,7 +65,7 @@ enum Next {
 }
 
 impl Events {
-    /// A stream for a subscriber that is subscribed already, as the call's configuration allows; `first` is told before
+    /// Creates a stream for a subscriber whose subscriptions the call's configuration allows; `first` is told before
     /// anything else.
     pub fn new(
         call: &Call,
@@ -82,7 +82,7 @@ impl Events {
         Self { live, subscriber, principal, seat, flow, timer, stage }
     }
 
-    /// The next chunk; `None` behind the last.
+    /// The next chunk; `None` after the last.
     async fn next(&mut self) -> Option<Bytes> {
         let told = match std::mem::replace(&mut self.stage, Stage::Goes) {
             Stage::Ended(close) => {
@@ -116,7 +116,7 @@ impl Events {
     async fn wait(&mut self) -> Bytes {
         loop {
             let done = match poll_fn(|cx| self.poll_next(cx)).await {
-                // Looked at before each pull too: where there is always something to send, the timer is never reached.
+                // Checked before each pull too: with always something to send, the timer is never reached.
                 Next::Pull | Next::Look if self.principal.expired(Time::now()) => Err(Close::TokenExpired),
                 Next::Pull => self.pull().await,
                 Next::Look if self.subscriber.refresh_position() => Ok(None),
@@ -138,7 +138,7 @@ impl Events {
             return Poll::Ready(Next::End(close));
         }
         std::task::ready!(self.flow.poll_flushed(cx));
-        // A reader gets what was acknowledged before the server ends.
+        // The drain loses no acknowledged message: a reader gets all of them first.
         if ending.is_some() {
             self.subscriber.take_back();
         }
@@ -148,14 +148,14 @@ impl Events {
         self.timer.as_mut().poll(cx).map(|()| Next::Look)
     }
 
-    /// When the next heartbeat is due, or the credential ends.
+    /// When the next heartbeat is due, or the credential expires.
     fn due(&self) -> Instant {
         let wait = self.live.snapshot().config.limits.ping_interval.min(self.principal.lasts());
-        // The timer's resolution.
+        // One millisecond is the timer's resolution.
         Instant::now() + wait + Duration::from_millis(1)
     }
 
-    /// One step towards the head; `None` when there was nothing to tell.
+    /// Takes one step towards the head; `None` if there was nothing to tell.
     async fn pull(&mut self) -> Result<Option<Bytes>, Close> {
         let Some((step, pulled)) = delivery::next(&self.live, &mut self.subscriber, &Sse, CHUNK).await? else {
             if let Some(close) = self.subscriber.connection().ending() {
@@ -172,12 +172,12 @@ impl Events {
         Ok(chunk)
     }
 
-    /// Looks at everything under the newest configuration; answers what to tell.
+    /// Re-evaluates everything under the newest configuration; returns what to tell.
     fn judge(&mut self, mark: Option<&Mark>) -> Result<Option<Bytes>, Close> {
         let snapshot = self.live.snapshot();
         let registration = self.seat.as_deref().map(|seat| &*seat.registration);
         self.principal = evaluate::renew(&snapshot, registration, &self.principal)?;
-        // The end of the credential may have come nearer.
+        // The credential may now expire sooner.
         let due = self.due().min(self.timer.deadline());
         self.timer.as_mut().reset(due);
         let notices = evaluate::evaluate(&snapshot, &self.principal, &mut self.subscriber, mark);
@@ -186,7 +186,7 @@ impl Events {
         Ok((!chunk.is_empty()).then(|| chunk.freeze()))
     }
 
-    /// A stream that has nothing to wait for any more ends.
+    /// Adds notices to the chunk, and ends a stream that has no subscription left.
     fn tell(&mut self, notices: &[Notice], chunk: &mut BytesMut) -> Result<(), Close> {
         for notice in notices {
             chunk.extend_from_slice(&Sse.notice(notice)?.unwrap_or_default());
@@ -204,7 +204,7 @@ impl Events {
     }
 }
 
-/// How the end of a stream is told.
+/// The event that tells the end of a stream.
 pub fn farewell(live: &Live, close: Close) -> Bytes {
     let goaway = reconnect::goaway(close, &live.snapshot().config.limits);
     let goaway = goaway.and_then(|goaway| Sse.notice(&goaway).ok().flatten());
@@ -236,8 +236,8 @@ impl Drop for Events {
     }
 }
 
-/// The stream as a body: what hyper polls. The lock is never taken: a body must be shareable, and this one's future is
-/// not.
+/// The stream as the body that hyper polls. A body must be [`Sync`], which this one's future is not, hence the mutex;
+/// it is never locked.
 pub struct Chunks(Mutex<BoxStream<'static, Bytes>>);
 
 impl Chunks {

@@ -1,7 +1,7 @@
 //! `GET /topics`, `/topics/{topic}`, `/topics/{topic}/schema`: what is declared, as far as the caller may know it.
 //!
-//! A caller may know a declared name if it may publish or subscribe to some topic of it. To anybody else a name that is
-//! declared and one that is not look the same.
+//! A caller may know a declared name if it may publish or subscribe to some topic of it. To anybody else an undeclared
+//! name looks the same as a declared one.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::problem::Refusal;
 use crate::snapshot::{Snapshot, TopicRules};
 use crate::spelling::quoted;
 
-/// What a declared name can have that a path cannot.
+/// Characters of declared names that must be escaped in a path.
 const BRACES: &AsciiSet = &CONTROLS.add(b'{').add(b'}');
 
 /// `GET /topics`
@@ -58,7 +58,7 @@ pub async fn schema(topic: String, call: Arc<Call>) -> Result<Response, Refusal>
     Ok(answer::typed(StatusCode::OK, "application/schema+json", text))
 }
 
-/// What a name of a path is declared as. A family's own name has braces, which stand percent-encoded in a path.
+/// The declared topic for a name in a path. A family's own name has braces, which are percent-encoded in a path.
 fn find(text: &str, snapshot: &Snapshot, principal: &Principal) -> Result<Arc<TopicRules>, Refusal> {
     let text = percent_decode_str(text).decode_utf8_lossy();
     let bad = |error| Refusal::BadRequest(format!("{} is not a topic name: {error}", quoted(&text)));
@@ -84,7 +84,8 @@ fn may_know(snapshot: &Snapshot, principal: &Principal, declared: &Pattern) -> b
     grants.publish.iter().chain(&grants.subscribe).any(|grant| snapshot.reaches(grant, declared))
 }
 
-/// `schema` is where the schema can be had; none for what takes any JSON. `examples` are the valid ones of relay.toml.
+/// The JSON of a topic. `schema` is the path of its schema, `null` if it takes any JSON; `examples` are the valid ones
+/// of relay.toml.
 fn shown(snapshot: &Snapshot, rules: &TopicRules) -> Value {
     let config = &snapshot.config.topics[rules.config];
     let examples: Vec<&Value> =

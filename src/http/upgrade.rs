@@ -1,8 +1,9 @@
 //! The HTTP side of a WebSocket: the opening handshake (RFC 6455, section 4.2).
 //!
-//! A browser cannot see the status of a refused upgrade, so that what it can send is not looked at here: a wrong
-//! registration, or a credential in the query, gets a close code from the WebSocket side. A bearer token in the header, which
-//! only others can send, is refused as anywhere: who connects in a loop would take each upgrade for success.
+//! A browser cannot see the status of a refused upgrade. So for what a browser can send, a wrong registration or a
+//! credential in the query, the upgrade succeeds and the WebSocket side closes with a code. A bearer token in the
+//! header, which browsers cannot send, is refused with a status: a program that connects in a loop would take each
+//! upgrade for success.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ pub fn pending() -> impl Filter<Extract = (Option<OnUpgrade>,), Error = Infallib
 /// Answers the handshake and starts the WebSocket's task.
 ///
 /// # Errors
-/// 400 or 426: not a handshake, or none that can be agreed on; 401 or 429 for its `Authorization`.
+/// 400 or 426 if it is not a handshake, or no subprotocol can be agreed on; 401 or 429 for its `Authorization`.
 pub async fn upgrade(
     call: Arc<Call>,
     pending: Option<OnUpgrade>,
@@ -57,7 +58,7 @@ pub async fn upgrade(
     };
     let (principal, refused) = match known.transpose() {
         Ok(principal) => (principal, Params::of_socket(&call.uri)),
-        // A page sends what its browser was asked for by a proxy, and never the scheme Bearer.
+        // A page's browser sends the credentials that a proxy asked for, whose scheme is never Bearer.
         Err(Refusal::NotBearer) if !credential::says_bearer(&call.headers) => (None, Some(Close::Unauthenticated)),
         Err(refusal) => return Err(refusal),
     };
@@ -78,7 +79,7 @@ pub async fn upgrade(
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen.name()));
     }
     let live = call.live().clone();
-    // Boxed, so that nothing of it is left in the task when it is done: there may be very many idle ones.
+    // Boxed, so that none of it remains in the task once it is done: there may be very many idle connections.
     let opened = Box::pin(open(live, pending, opening));
     call.live().drain.spawn("websocket", async move {
         if let Some(task) = opened.await {
@@ -105,7 +106,7 @@ async fn open(live: Arc<Live>, pending: OnUpgrade, opening: Opening) -> Option<B
     }
 }
 
-/// Checks the handshake; answers its key.
+/// Checks the handshake; returns its key.
 fn handshake(call: &Call) -> Result<&str, Refusal> {
     let asks = call.method == Method::GET
         && lists(call, &CONNECTION, "upgrade")
@@ -124,7 +125,7 @@ fn handshake(call: &Call) -> Result<&str, Refusal> {
         .ok_or_else(|| Refusal::BadRequest("`Sec-WebSocket-Key` must be 16 bytes in base64".into()))
 }
 
-/// The first offered subprotocol that is known; `None` when none was offered.
+/// The first offered subprotocol that is supported; `None` if none was offered.
 fn choose(call: &Call, protocols: &'static [&'static dyn Protocol]) -> Result<Option<&'static dyn Protocol>, Refusal> {
     let mut offered = items(call, &SEC_WEBSOCKET_PROTOCOL).peekable();
     if offered.peek().is_none() {
@@ -142,7 +143,7 @@ fn lists(call: &Call, name: &HeaderName, item: &str) -> bool {
     items(call, name).any(|found| found.eq_ignore_ascii_case(item))
 }
 
-/// The items of a header that is a comma-separated list, which may stand several times.
+/// The items of a comma-separated header, which may appear several times.
 fn items<'a>(call: &'a Call, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     let values = call.headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim).filter(|item| !item.is_empty())

@@ -1,5 +1,6 @@
-//! Large answers that can be asked for again, and that their peers have not taken. Each counts in `limits.outbound` as a slow
-//! reader does, and goes before any of them: it is no subscriber.
+//! Large answers that can be requested again and that their peers have not read yet.
+//!
+//! They count against `limits.outbound` like slow readers, and are dropped before any subscriber.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,14 +9,14 @@ use crate::hub::Hub;
 use crate::hub::connection::{Connection, NoSocket};
 use crate::lock::lock;
 
-/// All of them, by the order in which they were made.
+/// All of them, in the order in which they were made.
 #[derive(Default)]
 pub(super) struct Answers {
     made: u64,
     pub(super) all: BTreeMap<u64, Arc<Connection>>,
 }
 
-/// One of them, for as long as it lives.
+/// One of them; it is counted for as long as this lives.
 pub struct Answer {
     hub: Arc<Hub>,
     number: u64,
@@ -23,7 +24,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// A new one, which holds nothing yet.
+    /// Registers an answer, which holds nothing yet.
     pub fn new(hub: Arc<Hub>) -> Self {
         let connection = Connection::new(NoSocket, hub.outbound.clone());
         let mut answers = lock(&hub.answers);
@@ -34,7 +35,7 @@ impl Answer {
         Self { hub, number, connection }
     }
 
-    /// What counts it, and is told when it is to be cut.
+    /// Its accounting, which also says when it is to be cut off.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }

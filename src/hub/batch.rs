@@ -1,16 +1,16 @@
-//! Encoded messages put together for one write, with the places where one may stop.
+//! Encoded messages joined for one write, with the places where it may be cut.
 
 use bytes::{Bytes, BytesMut};
 
 /// Whole frames in the order of the log.
 pub struct Batch {
     bytes: Bytes,
-    /// For each frame its end in `bytes`.
+    /// The end of each frame in `bytes`.
     ends: Vec<usize>,
 }
 
 impl Batch {
-    /// Puts frames together; a single one is not copied.
+    /// Joins frames; a single one is not copied.
     pub fn new<'a>(mut frames: impl ExactSizeIterator<Item = &'a Bytes> + Clone) -> Self {
         let mut ends = Vec::with_capacity(frames.len());
         let mut end = 0;
@@ -38,7 +38,7 @@ impl Batch {
         &self.bytes[..self.ends.first().copied().unwrap_or(0)]
     }
 
-    /// How many frames.
+    /// Number of frames.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
@@ -48,8 +48,9 @@ impl Batch {
         self.ends.is_empty()
     }
 
-    /// After `written` bytes went out: what remains of the frame that was begun, and how many frames are done or begun; `None`
-    /// when not even the first was begun.
+    /// After `written` bytes were sent: the rest of the frame that was begun, and how many frames are done or begun.
+    ///
+    /// `None` if not even the first was begun.
     pub fn cut(&self, written: usize) -> Option<(&[u8], usize)> {
         if written == 0 {
             return None;

@@ -1,11 +1,12 @@
 //! The part of a subscriber that its shard and its own task share: the write half, and who may write now.
 //!
-//! Behind one small lock, held for non-blocking calls of the socket only, and while the shard's is taken behind it. While
-//! a connection is live its shard writes messages and its task only short replies; while it is behind its task alone
-//! writes. Whoever cannot write all keeps the rest of the one frame that was begun, and the cursor behind it.
+//! One small lock guards both. It is held only for non-blocking socket calls, and while the shard's lock is taken
+//! inside it. While a connection is live its shard writes messages and its task only short replies; while it is behind
+//! only its task writes. A writer that cannot write everything leaves the rest of the frame it began, and the cursor
+//! after it.
 //!
-//! A fan-out finds each connection cold in the processor's caches, and waits for every line of it that it reads. So the
-//! order of the fields is given, and a test holds what a delivery needs to one line.
+//! During a fan-out no connection is in the processor's caches, and each cache line that is read costs a wait. So the
+//! order of the fields is fixed, and a test keeps everything that a delivery needs within one line.
 
 use std::io;
 use std::pin::Pin;
@@ -24,22 +25,22 @@ use crate::hub::stamp::Stamp;
 use crate::lock::lock;
 use crate::message::Seq;
 
-/// Bytes that a TLS layer may keep of what it took and could not pass on: about one record.
+/// Bytes that a TLS layer may buffer after accepting them, while the socket below takes nothing: about one record.
 pub const LAYER: usize = 16 << 10;
 
 /// A socket: TCP, TLS or Unix.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
-    /// Writes as much as it takes at once, where that is one system call and nothing else; `None` where it is not.
+    /// Writes as much as the socket takes at once, where that is a single system call; `None` where it is not.
     ///
     /// # Errors
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock): it takes nothing now, and nobody will be woken when it does. Others: it
-    /// is dead.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock): it takes nothing now, and no waker is registered for when it does.
+    /// Any other: it is dead.
     fn send(&mut self, bytes: &[u8]) -> Option<io::Result<usize>> {
         let _ = bytes;
         None
     }
 
-    /// Whether it keeps some of what it takes, at most [`LAYER`], while it cannot pass it on.
+    /// Whether it buffers some of what it accepts, at most [`LAYER`], while the socket below takes nothing.
     fn is_layered(&self) -> bool {
         false
     }
@@ -54,39 +55,39 @@ pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
 #[repr(C)]
 pub struct Connection<I: ?Sized = dyn Io> {
     waker: AtomicWaker,
-    /// How somebody else asks this connection's task to end.
+    /// How another task asks this connection's task to end.
     ending: OnceLock<Close>,
-    /// Where in the log it stood when its task last came on.
+    /// Its place in the log when its own task last moved it.
     stands: AtomicU64,
-    /// As of when its own task last served it; a live connection's newer time is in its stamp. See [`Connection::progress`].
+    /// When its own task last made progress; while it is live, its stamp may be newer. See [`Connection::progress`].
     progress: AtomicU64,
     wire: Mutex<Wire<I>>,
 }
 
 #[repr(C)]
 pub(super) struct Wire<I: ?Sized = dyn Io> {
-    /// While the shard serves it: the last pass that did, or that had begun when it came.
+    /// While live: the last pass that served it, or the one that was running when it joined.
     pub(super) live: Option<Stamp>,
     cold: Box<Cold>,
     io: I,
 }
 
-/// What a delivery that is taken whole does not need.
+/// What a delivery that is written whole does not touch.
 struct Cold {
-    /// The shard has given it up at this cursor; its task has not noticed yet.
+    /// The cursor at which the shard handed it over, until its task notices.
     fallen: Option<Cursor>,
-    /// The frame or reply that was begun, or what remains of it.
+    /// The unsent rest of a frame or reply, and the replies queued behind it.
     rest: Vec<u8>,
-    /// Bytes of `rest` already sent. Removed once they are more than half: removing them after each write would move a large frame
-    /// for every few bytes.
+    /// Bytes of `rest` that are sent. They are removed once they are more than half: removing them after every write
+    /// would move the rest of a large frame each time.
     sent: usize,
-    /// Bytes may still lie in a TLS layer, at most [`LAYER`].
+    /// Bytes may still be buffered in a TLS layer, at most [`LAYER`].
     unflushed: bool,
-    /// What was handed over elsewhere and has not left, in bytes.
+    /// Bytes that another layer accepted for this connection and has not sent yet.
     outside: usize,
-    /// What is remembered of gaps that were told, in bytes.
+    /// Bytes that the gaps it was told of take in memory.
     remembered: usize,
-    /// What of all this stands in `outbound`.
+    /// What it has added to `outbound`.
     counted: usize,
     outbound: Arc<Outbound>,
 }
@@ -94,16 +95,16 @@ struct Cold {
 /// How far a write came.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Written {
-    /// All of it, and out of our hands.
+    /// All of it, flushed.
     All,
-    /// So many bytes, possibly all but not flushed; the socket takes no more now.
+    /// So many bytes, or all of them but not flushed; the socket takes no more now.
     Part(usize),
     /// The socket is dead.
     Broken,
 }
 
 impl Connection {
-    /// A connection that its task serves for now.
+    /// Creates a connection that is served by its own task for now.
     pub fn new(io: impl Io + 'static, outbound: Arc<Outbound>) -> Arc<Self> {
         let cold = Cold {
             fallen: None,
@@ -134,24 +135,25 @@ impl Connection {
         self.waker.wake();
     }
 
-    /// Whom to wake; called by the connection's task before it looks at anything else.
+    /// Sets the task to wake; called by the connection's task before it looks at anything else.
     pub fn register(&self, cx: &Context<'_>) {
         self.waker.register(cx.waker());
     }
 
-    /// Has the processor fetch the line that a delivery needs: the flag lies in it, and is read without taking the lock.
+    /// Has the processor prefetch the line that a delivery needs: reads a flag that lies in it, without taking the
+    /// lock.
     pub(super) fn fetch(&self) {
         std::hint::black_box(self.wire.is_poisoned());
     }
 
-    /// Asks the connection's task to end like this; the first one asked for stays.
+    /// Asks the connection's task to end with this close; the first request counts.
     pub fn end(&self, close: Close) {
         if self.ending.set(close).is_ok() {
             self.wake();
         }
     }
 
-    /// How somebody asked it to end.
+    /// The close that somebody asked for.
     pub fn ending(&self) -> Option<Close> {
         self.ending.get().copied()
     }
@@ -160,14 +162,14 @@ impl Connection {
         self.progress.fetch_max(now, Ordering::Relaxed);
     }
 
-    /// When the socket last took bytes or, if that is later, when it first did not take all of what it was given: in
-    /// milliseconds of the hub's clock.
+    /// When the socket last took bytes or, if later, when it first failed to take everything: in milliseconds of the
+    /// hub's clock.
     pub fn progress(&self) -> u64 {
         let live = self.wire().live;
         self.progress.load(Ordering::Relaxed).max(live.map_or(0, Stamp::served_at))
     }
 
-    /// Has its task serve it from now on; answers the stamp it had, if its shard has served it up to now.
+    /// Takes it from the shard, so that its own task serves it; returns its last stamp if it was live.
     pub(super) fn retire(&self, wire: &mut Wire) -> Option<Stamp> {
         let last = wire.live.take()?;
         self.progressed(last.served_at());
@@ -178,7 +180,7 @@ impl Connection {
         self.stands.store(seq, Ordering::Relaxed);
     }
 
-    /// Where in the log it stands, if it is behind; a live one is at the end of everything. It may just have changed.
+    /// Its place in the log if it is behind, and the largest seq if it is live; it may have changed since.
     pub fn last_position(&self) -> Seq {
         let wire = self.wire();
         match (wire.live, wire.cold.fallen) {
@@ -188,31 +190,33 @@ impl Connection {
         }
     }
 
-    /// Says how many bytes were handed over elsewhere for this connection and have not left.
+    /// Records how many bytes another layer has accepted for this connection and not sent yet.
     pub fn set_outside_bytes(&self, bytes: usize) {
         let mut wire = self.wire();
         wire.cold.outside = bytes;
         wire.cold.account();
     }
 
-    /// Says how many bytes its task remembers of gaps that were told to a peer that is behind.
+    /// Records how many bytes the gaps that it was told of take in memory.
     pub(super) fn set_gap_bytes(&self, bytes: usize) {
         self.wire().set_gap_bytes(bytes);
     }
 
-    /// Bytes that it holds because its peer has not taken them.
+    /// Bytes that it holds because its peer has not read them.
     pub fn held(&self) -> usize {
         self.wire().cold.counted
     }
 
-    /// Reads what has arrived, into memory that the caller shares between connections.
+    /// Reads what has arrived, into a buffer that the caller shares between connections.
     pub fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(into);
         Pin::new(&mut self.wire().io).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
     }
 
-    /// Writes what was left over; ready when nothing is. `clock` is the hub's, asked when something was taken: a peer that
-    /// takes a long message bit by bit is slow and not dead.
+    /// Writes the rest of an earlier write; ready once there is none.
+    ///
+    /// `clock`, the hub's, is read whenever the socket takes something: a peer that takes a long message bit by bit is
+    /// slow, not dead.
     pub fn poll_rest(&self, cx: &mut Context<'_>, clock: impl FnOnce() -> u64) -> Poll<Result<(), Dead>> {
         let mut wire = self.wire();
         let before = wire.unsent();
@@ -223,12 +227,12 @@ impl Connection {
         written
     }
 
-    /// Whether messages can be written to it.
+    /// Whether its shard can write messages to it.
     pub(super) fn has_socket(&self) -> bool {
         self.wire().io.is_there()
     }
 
-    /// Whether something is left over from an earlier write.
+    /// Whether the rest of an earlier write is still unsent.
     pub fn has_rest(&self) -> bool {
         !self.wire().is_clear()
     }
@@ -239,29 +243,30 @@ impl Connection {
     }
 }
 
-/// The socket takes nothing any more.
+/// The socket is dead: nothing can be written any more.
 #[derive(Debug)]
 pub struct Dead;
 
 impl Wire {
-    /// Whether it is live, and this pass has still to serve it.
+    /// Whether it is live and this pass has not served it yet.
     pub(super) fn awaits(&self, pass: Stamp) -> bool {
         self.live.is_some_and(|last| last < pass)
     }
 
-    /// Where the shard has given it up, for its task to go on from.
+    /// Sets the cursor at which the shard hands it over, for its task to go on from.
     pub(super) fn fall(&mut self, at: Cursor) {
         self.cold.fallen = Some(at);
     }
 
-    /// Where the shard has given it up, if its task has not been told yet.
+    /// Takes the cursor at which the shard handed it over, if there is one its task has not seen.
     pub(super) fn take_fallen(&mut self) -> Option<Cursor> {
         self.cold.fallen.take()
     }
 
-    /// As [`Self::write_now`], for a fan-out: by the system call alone, where that is possible. The runtime is not asked first
-    /// whether the socket was writable when it last looked: that stands in memory of its own, cold for each of thousands
-    /// of connections, and mostly it is. One that is full is its task's to wait for.
+    /// As [`Self::write_now`], for a fan-out: by a bare system call, where that is possible.
+    ///
+    /// It skips the runtime's readiness check. That state lies in other memory, cold for each of thousands of
+    /// connections, and nearly always says writable. If the socket is full, the connection's task waits for it.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Written {
         use io::ErrorKind::{Interrupted, WouldBlock};
         match self.io.send(bytes) {
@@ -273,8 +278,8 @@ impl Wire {
         }
     }
 
-    /// Writes as much as the socket takes at once. Only tried: whoever finds it full waits in [`Connection::poll_rest`], with a
-    /// waker.
+    /// Writes as much as the socket takes at once, without registering a waker: to wait for a full socket, use
+    /// [`Connection::poll_rest`].
     pub(super) fn write_now(&mut self, bytes: &[u8]) -> Written {
         self.write(&mut Context::from_waker(Waker::noop()), bytes)
     }
@@ -301,13 +306,13 @@ impl Wire {
         }
     }
 
-    /// Keeps a copy of what could not be written, so that it does not pin the batch it was cut from.
+    /// Keeps a copy of what could not be written: a slice would keep the whole batch in memory.
     pub(super) fn keep(&mut self, rest: &[u8]) {
         self.cold.rest.extend_from_slice(rest);
         self.cold.account();
     }
 
-    /// Keeps what is to be written later: the memory itself, where nothing is kept yet.
+    /// Keeps these bytes to be written later, without a copy if nothing else is kept.
     pub(super) fn take_over(&mut self, bytes: Vec<u8>) {
         if self.cold.rest.is_empty() {
             self.cold.rest = bytes;
@@ -317,7 +322,7 @@ impl Wire {
         }
     }
 
-    /// What was kept, for whoever writes it now.
+    /// Takes the unsent bytes out, for a caller that writes them itself.
     pub(super) fn release(&mut self) -> Vec<u8> {
         let mut rest = std::mem::take(&mut self.cold.rest);
         if rest.capacity() > 0 {
@@ -339,7 +344,7 @@ impl Wire {
         self.cold.rest.is_empty() && !self.cold.unflushed
     }
 
-    /// Bytes that were kept; what a TLS layer holds counts as one.
+    /// Number of bytes kept; whatever a TLS layer buffers counts as one.
     fn unsent(&self) -> usize {
         self.cold.rest.len() - self.cold.sent + usize::from(self.cold.unflushed)
     }
@@ -382,7 +387,7 @@ impl Drop for Cold {
     }
 }
 
-/// A pipe in memory, for whoever embeds the hub without a network.
+/// A pipe in memory, for programs that embed the hub without a network.
 impl Io for DuplexStream {}
 
 #[cfg(test)]

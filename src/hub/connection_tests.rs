@@ -10,12 +10,12 @@ use super::{Connection, NoSocket, Written};
 use crate::hub::stamp::Stamp;
 use crate::stopwatch::Stopwatch;
 
-/// As large as the server's, whose test says so.
+/// Of the same size as the server's socket, which a test there checks.
 type Socket = [u64; 5];
 
 #[test]
 fn what_a_delivery_reads_of_a_connection_is_one_line() {
-    // An `Arc` has its two counts in front, and the allocator aligns what is as large as whole lines.
+    // An `Arc` puts two counters in front, and the allocator aligns blocks of whole cache lines.
     const LINE: usize = 64;
     let (begins, ends) = (16 + offset_of!(Connection<Socket>, wire), 16 + size_of::<Connection<Socket>>());
     assert_eq!((begins, ends), (LINE, 2 * LINE));
@@ -39,7 +39,7 @@ async fn a_peer_that_takes_the_rest_bit_by_bit_makes_progress() {
     assert_eq!(connection.progress(), 9, "nothing was left");
 }
 
-/// All of what was left was moved to the front for each bit that was taken: 64 GiB here.
+/// The whole rest used to be moved to the front each time a few bytes were taken: 64 GiB here.
 #[tokio::test]
 async fn a_large_rest_that_is_taken_bit_by_bit_is_not_moved_each_time() {
     const LENGTH: usize = 4 << 20;

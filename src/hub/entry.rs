@@ -1,4 +1,4 @@
-//! What the log holds for the hub: messages with their encodings, and marks where a reload took effect.
+//! The entries of the window: messages with their encodings, and marks where a reload took effect.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -12,22 +12,24 @@ use crate::name::Pattern;
 use crate::patterns::{Meter, Patterns};
 use crate::plugin::{ENCODERS, Encoder};
 
-/// Names of topics, or of tokens, that one mark has at the most when it stands for several reloads.
+/// At most this many names of topics, and as many of tokens, in a mark that stands for several reloads.
 const NAMES_IN_ONE: usize = 4_096;
 
-/// What [`Message::cost`] counts beside the texts.
+/// Bytes that [`Message::cost`] counts besides the texts.
 pub const FIXED_BYTES: usize = 384;
-/// What a message in the window takes at most, in halves of its [`Message::cost`]: encoded for every protocol, and rounded
-/// up by the allocator.
+/// The most that a message in the window takes, in halves of its [`Message::cost`]: encoded for every protocol, and
+/// rounded up by the allocator.
 pub const COST_HALVES: usize = 5;
 
-/// A place in the log: everything up to it has been seen. A mark stands behind the message with its seq, and marks in
-/// the order of their generations, so that places compare as the log runs.
+/// A place in the log: everything up to it has been seen.
+///
+/// A mark comes after the message with its seq, and marks follow each other by generation, so that cursors compare in
+/// the order of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Cursor {
-    /// The last message seen, or where to start after.
+    /// The seq of the last message seen, or to start after.
     pub seq: Seq,
-    /// The last configuration whose effects were seen.
+    /// The generation of the last configuration whose effects were seen.
     pub generation: u64,
 }
 
@@ -35,24 +37,24 @@ pub struct Cursor {
 pub struct Message {
     /// As the log holds it.
     pub record: Arc<Record>,
-    /// Its declared topic, for counting; `None` when no configuration declares it any more.
+    /// Its declared topic, for counters; `None` if no configuration declares it any more.
     pub topic: Option<Arc<Topic>>,
     encoded: [OnceLock<Bytes>; ENCODERS],
 }
 
 impl Message {
-    /// A message that nobody has encoded yet.
+    /// Creates a message that is not encoded yet.
     pub fn new(record: Arc<Record>, topic: Option<Arc<Topic>>) -> Self {
         Self { record, topic, encoded: Default::default() }
     }
 
-    /// The bytes for the socket, made when first needed.
+    /// The bytes for the socket, encoded when first needed.
     pub fn encoded(&self, encoder: &dyn Encoder, epoch: Epoch) -> &Bytes {
         self.encoded[encoder.slot()].get_or_init(|| encoder.message(epoch, &self.record))
     }
 
-    /// What it counts against `limits.window`: text, one encoding, and what surrounds them. That is what it takes where
-    /// all subscribers speak one protocol; see [`COST_HALVES`].
+    /// The bytes it counts against `limits.window`: its texts, one encoding, and the structures around them. It takes
+    /// that much if all subscribers speak one protocol; see [`COST_HALVES`].
     pub fn cost(&self) -> usize {
         let Record { payload, topic, user, .. } = &*self.record;
         let names = topic.as_str().len() + user.as_ref().map_or(0, |user| user.as_str().len());
@@ -60,11 +62,11 @@ impl Message {
     }
 }
 
-/// A reload took effect here: subscribers that it affects evaluate themselves again when they come by.
+/// A reload took effect here: subscribers that it affects re-evaluate their subscriptions when they reach it.
 pub struct Mark {
-    /// The last message before it.
+    /// The seq of the last message before it.
     pub seq: Seq,
-    /// The configuration that took effect.
+    /// The generation of the configuration that took effect.
     pub generation: u64,
     /// Declared names that were removed.
     pub removed: Vec<Pattern>,
@@ -77,19 +79,21 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// The cursor of a reader that stood at `cursor` and has now seen this.
+    /// The cursor of a reader that was at `cursor` and has now seen this mark.
     pub fn pass(&self, cursor: Cursor) -> Cursor {
         Cursor { generation: self.generation, ..cursor }
     }
 
-    /// How many names it has.
+    /// How many names it carries.
     pub(super) fn names(&self) -> usize {
         self.removed.len() + self.changed.names.len() + self.tokens.len()
     }
 
-    /// Both reloads as one, at the place of the earlier one: a grant that was lost must not be used until the later one,
-    /// though what changed is then told too soon. Beyond [`NAMES_IN_ONE`] it concerns everything, so that what is kept for a
-    /// reader that is far behind does not grow with the number of reloads.
+    /// Merges two reloads into one mark, at the place of the earlier.
+    ///
+    /// There a grant that was lost cannot be used until the later one, though the later one's changes are told too
+    /// soon. Beyond [`NAMES_IN_ONE`] names it affects everything, so that what is kept for a reader far behind does not
+    /// grow with the number of reloads.
     pub fn and(&self, earlier: &Self) -> Self {
         let both = |ours: &[Pattern], theirs: &[Pattern]| {
             let known: HashSet<&str> = ours.iter().map(Pattern::as_str).collect();
@@ -113,14 +117,14 @@ impl Mark {
         }
     }
 
-    /// Whether it names the token, or the callers without one.
+    /// Whether it names the token or, for `None`, changes the grants of anonymous callers.
     pub(super) fn concerns(&self, token: Option<&str>) -> bool {
         token.map_or(self.anonymous, |name| self.tokens.contains(name))
     }
 }
 
-/// Declared names whose schema changed, found by what they share topics with: many subscribers ask it of each of their
-/// subscriptions.
+/// Declared names whose schema changed, indexed by the topics they share with a pattern: many subscribers look up each
+/// of their subscriptions.
 #[derive(Default)]
 pub struct Changed {
     names: Vec<Pattern>,
@@ -139,7 +143,7 @@ impl Changed {
         self.names.iter()
     }
 
-    /// Those that share a topic with this, in their order; no more than `most`, then any.
+    /// Those that share a topic with `name`, in their order; if there are more than `most`, any `most` of them.
     pub fn overlapping(&self, name: &Pattern, most: usize) -> Vec<&Pattern> {
         let mut places = Vec::new();
         _ = self.places().overlapping(&name.canonical(), &mut Meter(usize::MAX), |place| {

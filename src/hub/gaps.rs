@@ -1,8 +1,8 @@
-//! Which gaps a subscriber has to be told while it reads from the store.
+//! Which gaps to tell a subscriber that reads from the store.
 //!
-//! A gap is told as soon as a page shows it, before the page's messages, and not where it ends: whatever a subscriber
-//! gets after it has a higher seq, so that it may leave at any id it got and resume all of its topics from there. What a
-//! topic had evicted before somebody asked for its `earliest` is no gap.
+//! A gap is told as soon as a page shows it, before the page's messages, rather than where it ends. Everything that the
+//! subscriber gets afterwards has a higher seq, so it may leave at any id and resume all of its topics from there. What
+//! a topic had evicted before somebody subscribed from its `earliest` is no gap.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -12,20 +12,21 @@ use crate::name::Pattern;
 use crate::notice::GapReason;
 use crate::patterns::{Meter, Patterns};
 
-/// What has been told, and what need not be. Nothing of what the cursor has passed is kept.
+/// Gaps that were told, and those that need not be. Drops everything that the cursor has passed.
 #[derive(Default)]
 pub(super) struct Gaps {
-    /// Up to where the gaps of a topic have been told.
+    /// For each topic, the seq up to which its gaps were told.
     told: HashMap<Pattern, Seq>,
-    /// For a subscription from the earliest: what was gone of a topic before it asked.
+    /// For a subscription from `earliest` and a topic: what the topic had evicted before the subscription was made.
     forgiven: HashMap<(Pattern, Pattern), Seq>,
-    /// True from a subscribe until its first page is read. Gaps on that page have reason `retention`, on later pages `lag`.
+    /// True from a subscribe until what was evicted by then has been told, usually by one page, by several if marks of
+    /// reloads cut it. Gaps on these pages have reason `retention`, on later ones `lag`.
     asked: bool,
-    /// Subscriptions from the earliest, whose first page has not been read, and the head when they were made.
+    /// Subscriptions from `earliest` whose first page has not been read, each with the head when it was made.
     earliest: Vec<(Pattern, Seq)>,
 }
 
-/// One gap, as seqs: from exclusive, to inclusive.
+/// One gap, from a seq, exclusive, to a seq, inclusive.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Gap {
     pub(super) topics: Pattern,
@@ -34,29 +35,31 @@ pub(super) struct Gap {
 }
 
 impl Gaps {
-    /// Something is subscribed to, from a place before the head if it says so.
+    /// Notes a new subscription; `is_older` if it starts before the head.
     pub(super) fn ask(&mut self, is_older: bool) {
         self.asked |= is_older;
     }
 
-    /// A subscription from the earliest, with the head at which it is made.
+    /// Notes a subscription from `earliest`, made at this head.
     pub(super) fn ask_earliest(&mut self, subscription: Pattern, head: Seq) {
         self.earliest.push((subscription, head));
     }
 
-    /// The cursor is in the window: what is gone from here on was there when it was asked for.
+    /// Notes that the cursor is in the window: whatever is evicted from here on was retained when it was asked for.
     pub(super) fn reached_window(&mut self) {
         (self.asked, self.earliest) = Default::default();
     }
 
-    /// A gap of this reason was not told after all: the next page shows it again.
+    /// Notes that a gap with this reason was not sent after all: the next page shows it again.
     pub(super) fn unsent(&mut self, reason: GapReason) {
         self.asked |= reason == GapReason::Retention;
     }
 
-    /// The gaps to tell, in order, by what a page says was evicted, and their reason. `subscriptions` are patterns with floors,
-    /// `after` is the cursor, `until` is how far this page goes, and `most` how far the reading from the store does: a page ends
-    /// at a reload's mark, and what was evicted behind that belongs to the same request.
+    /// The gaps that a page shows, in the order to tell them, and their reason.
+    ///
+    /// `subscriptions` are patterns with floors, `after` is the cursor, `until` is how far this page goes, and `most`
+    /// how far reading from the store will go. A page ends at a reload's mark; evictions beyond it still belong to the
+    /// same request.
     pub(super) fn of_page<'s>(
         &mut self,
         evicted: Vec<(Pattern, Seq)>,
@@ -70,8 +73,8 @@ impl Gaps {
         (self.due(evicted, subscriptions, after, until), reason)
     }
 
-    /// A subscription from `earliest` is promised what was retained when it was made. What had been evicted by then, at most up to
-    /// the head of that moment, is no gap.
+    /// A subscription from `earliest` is promised what was retained when it was made. What was evicted by then, at most
+    /// up to the head at that moment, is no gap.
     fn forgive(&mut self, earliest: Vec<(Pattern, Seq)>, evicted: &[(Pattern, Seq)]) {
         let mut made = Patterns::default();
         for (subscription, head) in earliest {
@@ -85,7 +88,7 @@ impl Gaps {
         }
     }
 
-    /// Subscriptions begin anew or have ended: what they were told is no longer known to them.
+    /// Forgets what these subscriptions were told: they have ended, or begin anew.
     pub(super) fn forget(&mut self, subscriptions: &HashSet<Pattern>) {
         self.earliest.retain(|(subscription, _)| !subscriptions.contains(subscription));
         if self.told.is_empty() && self.forgiven.is_empty() {
@@ -99,12 +102,12 @@ impl Gaps {
             .retain(|topics, _| these.overlapping(&topics.canonical(), &mut Meter(usize::MAX), found).is_continue());
     }
 
-    /// A gap has been told.
+    /// Notes that a gap was told.
     pub(super) fn note_told(&mut self, topics: &Pattern, to: Seq) {
         self.told.insert(topics.clone(), to);
     }
 
-    /// The cursor has come here.
+    /// Notes that the cursor has come here, and drops what it has passed.
     pub(super) fn pass(&mut self, cursor: Seq) {
         self.told.retain(|_, to| *to > cursor);
         self.forgiven.retain(|_, seq| *seq > cursor);
@@ -113,13 +116,13 @@ impl Gaps {
         self.forgiven.shrink_to(forgiven);
     }
 
-    /// About how many bytes it takes: of thousands of topics this is more than a subscriber has else.
+    /// Roughly how many bytes this takes: with thousands of topics, more than the rest of the subscriber.
     pub(super) fn bytes(&self) -> usize {
         self.told.capacity() * size_of::<(Pattern, Seq)>()
             + self.forgiven.capacity() * size_of::<((Pattern, Pattern), Seq)>()
     }
 
-    /// One gap for each topic at most: behind `until` the window or the next page has what the topic has let go.
+    /// At most one gap for each topic: what it has evicted after `until` is the matter of the next page or the window.
     fn due<'s>(
         &self,
         evicted: Vec<(Pattern, Seq)>,

@@ -1,7 +1,9 @@
-//! The list of one topic, kept for the next messages to it, so that a burst need not touch the cold memory of every member.
+//! The work list of one topic, kept for the next messages to it, so that a burst need not read the cold memory of every
+//! member again.
 //!
-//! Everybody live who wants the topic and stands where the shard stands is on it. A member that left may stay on it, because a
-//! pass skips who is not live. While a pass serves the list, the pass has it, and spare memory stands here.
+//! It holds every live member that wants the topic and has the same position as the shard. A member that is no longer
+//! live may stay on it, because a pass skips such members. While a pass serves the list it owns the list, and a spare
+//! one lies here.
 
 use crate::hub::list::List;
 use crate::hub::members::{Members, SlotId};
@@ -14,35 +16,35 @@ pub(super) struct Kept(Option<OfTopic>);
 
 struct OfTopic {
     topic: TopicName,
-    /// The pass that it was made for, by which a member says that the list is right about it.
+    /// The pass that it was made for. A member whose `agrees_with` is this stamp is listed correctly.
     made: Stamp,
     list: List,
 }
 
 impl Kept {
-    /// Gives the list to a pass whose messages are all for this topic; answers whether there is one.
+    /// Swaps the list into `list`, for a pass whose messages are all for this topic; returns whether there is one.
     pub(super) fn take_for(&mut self, topic: Option<&TopicName>, list: &mut List) -> bool {
         let Some(kept) = self.0.as_mut().filter(|kept| topic == Some(&kept.topic)) else { return false };
         std::mem::swap(&mut kept.list, list);
         true
     }
 
-    /// The list that a pass is about to make is kept from now on, as that of this topic.
+    /// Marks the list that a pass is about to make as that of this topic, to be kept.
     pub(super) fn begin(&mut self, topic: TopicName, made: Stamp) {
-        // For its memory, which is used again.
+        // Its memory is used again.
         let list = self.0.take().map(|kept| kept.list).unwrap_or_default();
         self.0 = Some(OfTopic { topic, made, list });
     }
 
-    /// Takes back what a pass has served, unless it was dropped meanwhile, and leaves spare memory there.
+    /// Takes the list back from a pass, unless it was dropped meanwhile, and leaves a spare one in its place.
     pub(super) fn take_back(&mut self, list: &mut List) {
         if let Some(kept) = &mut self.0 {
             std::mem::swap(&mut kept.list, list);
         }
     }
 
-    /// A member goes live. Drops the list if the member wants the topic and is not on it, or is ahead: then it has got what the
-    /// shard has still to serve from the list.
+    /// A member goes live. Drops the list if the member wants the topic and either is not listed or is ahead of the
+    /// shard: it would be missed, or be sent again what it has.
     pub(super) fn joined(&mut self, id: SlotId, members: &mut Members, is_ahead: bool) {
         let Some(OfTopic { topic, made, .. }) = &self.0 else { return };
         if !is_ahead && members.slot(id).agrees_with == Some(*made) {
@@ -55,8 +57,8 @@ impl Kept {
         }
     }
 
-    /// A member goes, or is to want something else. Drops the list if it may be on it, which then would keep its socket, or give
-    /// it what it wants no more.
+    /// A member leaves or changes its subscriptions. Drops the list if the member may be on it: the list would keep its
+    /// socket open, or send it what it no longer wants.
     pub(super) fn left(&mut self, id: SlotId, members: &mut Members) {
         let agrees_with = members.slot(id).agrees_with.take();
         if let Some(OfTopic { topic, made, .. }) = &self.0

@@ -1,7 +1,7 @@
-//! The work list of one pass of a shard: whom it writes to, and what.
+//! The work list of one pass of a shard: which members it writes to, and what.
 //!
-//! Whoever wants the same of a batch in the same encoding shares one buffer, so that a member's place on the list is
-//! small: a pass reads each of them, and finds it cold in the processor's caches.
+//! Members that want the same messages of a batch in the same encoding share one buffer. This keeps a member's entry
+//! small: a pass reads all of them, none of which is in the processor's caches.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::hub::members::{Slot, SlotId};
 use crate::message::Epoch;
 use crate::plugin::Encoder;
 
-/// Messages in one batch: as many as a member's wants have bits.
+/// Most messages in one batch: the number of bits in [`Slot::wants`].
 pub(super) const BATCH_MESSAGES: usize = 64;
 
 /// See the module's documentation.
@@ -29,23 +29,23 @@ pub(super) struct List {
 pub(super) struct Addressee {
     pub(super) connection: Arc<Connection>,
     pub(super) id: SlotId,
-    /// Its place among the groups.
+    /// Index of its group in [`List::groups`].
     pub(super) group: u32,
 }
 
 /// Members that get the same bytes.
 pub(super) struct Group {
     encoder: &'static dyn Encoder,
-    /// Which messages of the batch, by bits.
+    /// The messages of the batch that they want, as bits.
     pub(super) wants: u64,
-    /// Put together when the first of them is served.
+    /// The bytes, put together when the first member is served.
     pub(super) batch: Option<Batch>,
-    /// How many got all of it.
+    /// How many members have received all of it.
     pub(super) served: u64,
 }
 
 impl List {
-    /// Adds a member that gets what it has noted; nothing, if it is to look for itself.
+    /// Adds a live member with the messages that it wants; none, if its own task is to look instead.
     pub(super) fn add(&mut self, id: SlotId, slot: &mut Slot) {
         let wants = std::mem::take(&mut slot.wants);
         if slot.live {
@@ -56,7 +56,7 @@ impl List {
 
     fn group(&mut self, encoder: &'static dyn Encoder, wants: u64) -> u32 {
         let next = u32::try_from(self.groups.len()).expect("there are no more groups than members");
-        // Mostly everybody wants the same.
+        // Usually all members want the same.
         if self.groups.last().is_some_and(|last| last.wants == wants && last.encoder.slot() == encoder.slot()) {
             return next - 1;
         }
@@ -66,22 +66,22 @@ impl List {
         })
     }
 
-    /// Has everybody on it get all of another batch of so many messages.
+    /// Reuses the list for another batch, of this many messages, all of which every member wants.
     pub(super) fn again(&mut self, messages: usize) {
         self.group_of.clear();
         let written = self.groups.iter_mut().filter(|group| group.wants > 0);
         written.for_each(|group| group.wants = u64::MAX >> (BATCH_MESSAGES - messages));
     }
 
-    /// Puts the members of a group together. There may be as many groups as members: so only one group's bytes need to exist
-    /// at a time.
+    /// Sorts members by group, so that the bytes of only one group need to exist at a time: there may be as many groups
+    /// as members.
     pub(super) fn sort(&mut self) {
         if self.groups.len() > 1 {
             self.items.sort_by_key(|item| item.group);
         }
     }
 
-    /// The batch has been served: counts its deliveries, once for each message, and lets its bytes go.
+    /// Ends the pass: counts its deliveries, once for each message, and drops the bytes.
     pub(super) fn end(&mut self, messages: &[Arc<Message>]) {
         let mut served = [0; BATCH_MESSAGES];
         for group in &mut self.groups {
@@ -92,7 +92,7 @@ impl List {
         messages.iter().zip(served).for_each(|(message, served)| count(message, served));
     }
 
-    /// Takes everybody off.
+    /// Empties the list.
     pub(super) fn clear(&mut self) {
         self.items.clear();
         self.groups.clear();
@@ -101,14 +101,14 @@ impl List {
 }
 
 impl Group {
-    /// What its members get of these messages.
+    /// The bytes that its members get of these messages.
     pub(super) fn batch(&mut self, messages: &[Arc<Message>], epoch: Epoch) -> &Batch {
         let Self { encoder, wants, batch, .. } = self;
         batch.get_or_insert_with(|| put_together(wanted(messages, *wants), *encoder, epoch))
     }
 
-    /// A member got the first so many of its frames only: counts them, and answers the cursor behind them, in a batch that
-    /// begins at `start`.
+    /// Counts the first `frames` frames, which are all that one member got, and returns the cursor after them. `start`
+    /// is where the batch begins.
     pub(super) fn sent(&self, messages: &[Arc<Message>], frames: usize, start: Cursor) -> Cursor {
         let mut behind = start;
         for message in wanted(messages, self.wants).take(frames) {
@@ -123,7 +123,7 @@ fn wanted(messages: &[Arc<Message>], wants: u64) -> impl Iterator<Item = &Arc<Me
     messages.iter().enumerate().filter(move |(bit, _)| wants >> bit & 1 == 1).map(|(_, message)| message)
 }
 
-/// Once for many deliveries: kept out of the path of each.
+/// Called once for many deliveries, so kept out of their hot path.
 #[cold]
 fn put_together<'a>(messages: impl Iterator<Item = &'a Arc<Message>>, encoder: &dyn Encoder, epoch: Epoch) -> Batch {
     let frames: Vec<_> = messages.map(|message| message.encoded(encoder, epoch)).collect();

@@ -1,4 +1,4 @@
-//! Who of a shard wants which topics.
+//! Which members of a shard want which topics.
 
 use std::collections::HashSet;
 use std::ops::{ControlFlow, Range};
@@ -17,22 +17,22 @@ use crate::patterns::{Meter, Patterns};
 use crate::plugin::Encoder;
 use crate::principal::Principal;
 
-/// Nodes of the tree of patterns that are looked at to find out whom a reload affects. Beyond, everybody looks for
-/// themselves.
+/// Most nodes of the pattern tree to visit when looking for members that a reload affects. Beyond that every member has
+/// to look for itself.
 const SEARCH: usize = 1 << 16;
 
-/// Of so many subscriptions of a member each is looked at, to find out whether it wants a topic; of more, those who want the
-/// topic.
+/// With up to this many subscriptions of a member, each is compared with a topic; with more, the topic's subscribers
+/// are searched for the member.
 const LOOK: usize = 128;
 
-/// What a subscription takes at most in its shard, the longest pattern included.
+/// Most bytes that a subscription takes in its shard, even with the longest pattern.
 pub(super) const SUBSCRIPTION_BYTES: usize =
     Patterns::<Vec<SlotId>>::EACH_BYTES + allocated(in_list(size_of::<SlotId>())) + in_list(size_of::<Pattern>());
 
-/// Where a member stands in its shard.
+/// Index of a member in its shard.
 pub(super) type SlotId = u32;
 
-/// The members of one shard, found by what they subscribe to.
+/// The members of one shard, indexed by their subscriptions.
 #[derive(Default)]
 pub(super) struct Members {
     slots: Vec<Option<Slot>>,
@@ -47,41 +47,41 @@ pub(super) struct Slot {
     pub(super) connection: Arc<Connection>,
     peer: Arc<Peer>,
     pub(super) encoder: &'static dyn Encoder,
-    /// Who it was last said to be.
+    /// Its principal, as last identified.
     pub(super) principal: Option<Arc<Principal>>,
-    /// What it gets can be written to it; else it is to look for itself.
+    /// Whether messages can be written to its connection; otherwise its own task pulls them.
     pub(super) has_socket: bool,
     subscriptions: Vec<Pattern>,
-    /// Stamp of the kept list that is right about this member: it is on it, or does not want its topic. `None` after each change
-    /// of its subscriptions.
+    /// Stamp of the kept list that is correct for this member: it is listed if it wants the list's topic. `None` after
+    /// each change of its subscriptions.
     pub(super) agrees_with: Option<Stamp>,
-    /// The shard serves it, and not its own task.
+    /// Whether the shard serves it, rather than its own task.
     pub(super) live: bool,
-    /// Where it stood when it came to be served by the shard: it has got everything up to there.
+    /// Its cursor when it last went live: it has received everything up to here.
     pub(super) joined_at: Cursor,
-    /// Which messages of the batch that is being prepared it wants.
+    /// The messages that it wants of the batch being prepared, as bits.
     pub(super) wants: u64,
 }
 
-/// What operators may ask of a member.
+/// A member, as shown to operators.
 pub struct Member {
-    /// How far it is, and what its peer has not taken.
+    /// Its progress, and what its peer has not read.
     pub connection: Arc<Connection>,
     /// Who is at its other end.
     pub peer: Arc<Peer>,
-    /// Who it has said it is; `None` if it has not yet.
+    /// Its principal; `None` until it is identified.
     pub principal: Option<Arc<Principal>>,
-    /// What it subscribes to.
+    /// Its subscriptions.
     pub subscriptions: Vec<Pattern>,
 }
 
 impl Member {
-    /// Who it is in the log.
+    /// The name of its principal, for logs.
     pub fn principal_name(&self) -> &str {
         Principal::name_of(self.principal.as_deref())
     }
 
-    /// Whose messages it gets besides those for everybody.
+    /// The user whose addressed messages it gets, besides those for everybody.
     pub fn user(&self) -> Option<&str> {
         self.principal.as_ref()?.user.as_ref().map(UserId::as_str)
     }
@@ -141,13 +141,13 @@ impl Members {
         (0..).zip(&self.slots).filter_map(|(id, slot)| Some((id, slot.as_ref()?)))
     }
 
-    /// The members that stand in these slots; `None` behind the last slot.
+    /// The members in these slots; `None` past the last slot.
     pub(super) fn in_slots(&self, slots: Range<usize>) -> Option<Vec<Member>> {
         let slots = self.slots.get(slots.start..slots.end.min(self.slots.len())).filter(|slots| !slots.is_empty())?;
         Some(slots.iter().flatten().map(Slot::member).collect())
     }
 
-    /// Says who the member is.
+    /// Sets the member's principal.
     pub(super) fn identify(&mut self, id: SlotId, principal: Option<Arc<Principal>>) {
         let user = |principal: &Option<Arc<Principal>>| principal.as_ref().and_then(|principal| principal.user.clone());
         let now = user(&principal);
@@ -160,8 +160,8 @@ impl Members {
         }
     }
 
-    /// Replaces what the member subscribes to. What it begins with as before is left alone, so that one more of many costs
-    /// as one.
+    /// Replaces the member's subscriptions. The prefix that both lists share is left alone, so that adding one to many
+    /// costs as much as one.
     pub(super) fn index(&mut self, id: SlotId, subscriptions: Vec<Pattern>) {
         let before = std::mem::take(&mut self.slot(id).subscriptions);
         let same = before.iter().zip(&subscriptions).take_while(|(before, now)| before == now).count();
@@ -188,7 +188,7 @@ impl Members {
         }
     }
 
-    /// Whether anybody here may want the message.
+    /// Whether any member may want the message.
     pub(super) fn concern(&self, record: &Record) -> bool {
         match &record.user {
             Some(user) => self.users.contains_key(user),
@@ -197,8 +197,10 @@ impl Members {
         }
     }
 
-    /// Notes message number `bit` of a batch as wanted by every live member that does; members that want their first
-    /// message are added to `touched`. Answers whether nobody was passed over for having it already.
+    /// Notes message number `bit` of a batch for every live member that wants it.
+    ///
+    /// Members that want their first message are added to `touched`. Returns whether no member was skipped because it
+    /// has the message already.
     pub(super) fn note(&mut self, record: &Record, bit: usize, touched: &mut Vec<SlotId>) -> bool {
         let mut all = true;
         let Self { slots, exact, patterns, users, .. } = self;
@@ -226,7 +228,7 @@ impl Members {
         all
     }
 
-    /// Whether the member wants what is published to a topic.
+    /// Whether the member wants messages to a topic.
     pub(super) fn subscribes(&self, id: SlotId, topic: &TopicName) -> bool {
         let slot = self.slots[id as usize].as_ref();
         slot.is_some_and(|slot| subscribes(&slot.subscriptions, id, &self.exact, &self.patterns, topic))
@@ -243,8 +245,9 @@ impl Members {
         affected.map(|(id, _)| id).collect()
     }
 
-    /// For each member whether it subscribes to something that the mark names; `None` where it would take too long to find
-    /// out, for those who join, leave and subscribe in this shard wait for this.
+    /// For each member, whether it subscribes to something that the mark names.
+    ///
+    /// `None` if that takes too long to find out: members that join, leave or subscribe in this shard wait meanwhile.
     fn named(&self, mark: &Mark) -> Option<Vec<bool>> {
         let mut named = vec![false; self.slots.len()];
         let (mut meter, mut seen, mut families) = (Meter(SEARCH), HashSet::new(), Patterns::default());
@@ -254,7 +257,7 @@ impl Members {
                 Some(topic) => self.exact.get(&topic).into_iter().for_each(&mut note),
                 None => families.insert(name.clone(), ()),
             }
-            // Many of the names may be those of one pattern that many subscribe to.
+            // Many of the names may fall under one pattern with many subscribers: visit its list once.
             let once = |ids| {
                 if seen.insert(std::ptr::from_ref(ids)) {
                     note(ids);

@@ -107,7 +107,8 @@ fn a_mark_concerns_whoever_shares_a_topic_or_a_token_with_it() {
     }
 }
 
-/// A reload of thousands of topics compared each with each of tens of thousands of patterns, while every publisher waited.
+/// A reload of thousands of topics used to compare each with tens of thousands of patterns, while every publisher
+/// waited.
 #[test]
 fn whoever_could_take_too_long_to_find_looks_for_itself() {
     let mut members = Members::default();
@@ -119,7 +120,8 @@ fn whoever_could_take_too_long_to_find_looks_for_itself() {
     assert_eq!(members.affected(&mark(&[], &families, &[])), ids);
 }
 
-/// What is for one user was compared with each subscription of all that are this user, under the shard's lock.
+/// A message for one user used to be compared with every subscription of all that user's connections, under the shard's
+/// lock.
 #[test]
 fn what_a_message_for_one_user_costs_does_not_grow_as_the_subscriptions_of_that_user() {
     let message = |topic: &str| {

@@ -1,7 +1,7 @@
-//! The hub: every accepted message passes here on its way to the subscribers. No sockets, no configuration.
+//! The hub: every accepted message passes through it on its way to the subscribers.
 //!
-//! The store tells of every append; the hub keeps the newest in the window and wakes the shards that have somebody who
-//! wants them.
+//! The store reports every append. The hub keeps the newest messages in the window, and wakes the shards that have a
+//! subscriber for them. It knows no sockets and no configuration.
 
 pub mod answer;
 pub mod batch;
@@ -48,19 +48,19 @@ use crate::name::{Pattern, TopicName};
 use crate::plugin::{Encoder, Follower, Store};
 use crate::principal::Principal;
 
-/// Members of a shard that are looked at while deliveries wait: less than a millisecond, with as many subscriptions as they
-/// usually may have.
+/// How many slots of a shard are inspected under its lock at a time, while deliveries wait: less than a millisecond,
+/// with the usual number of subscriptions.
 const FEW: usize = 16;
 
 /// How large a hub is.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
-    /// Shards, each with a task: as many as there are worker threads.
+    /// Number of shards, each with a task of its own: as many as there are worker threads.
     pub shards: usize,
-    /// Bytes that the window keeps.
+    /// Bytes of messages that the window keeps.
     pub window: usize,
-    /// After so many connections, of one pass or of several, a shard lets other tasks run: new publishes then join its next
-    /// batch, without which a burst costs more than twice as much.
+    /// After serving this many connections, in one pass or several, a shard yields to other tasks. New publishes then
+    /// join its next batch; without that a burst costs more than twice as much.
     pub stride: usize,
 }
 
@@ -77,19 +77,19 @@ pub struct Hub {
     window: Window,
     shards: Box<[Arc<Shard>]>,
     next: AtomicUsize,
-    /// The newest message that is for one user only. See [`Hub::others_passed`].
+    /// The seq of the newest message addressed to a single user. See [`Hub::others_passed`].
     addressed: AtomicU64,
     topics: ArcSwap<Directory<Arc<Topic>>>,
     answers: Mutex<Answers>,
-    /// Subscribers that are not live now.
+    /// Number of subscribers that are not live.
     pub behind: Counter,
-    /// What their peers have not taken.
+    /// What connections hold because their peers have not read it.
     pub outbound: Arc<Outbound>,
     started: Instant,
 }
 
 impl Hub {
-    /// A hub over a store, following it from now on.
+    /// Creates a hub over a store, and follows the store from its present head on.
     pub fn new(store: Arc<dyn Store>, size: Size, topics: Directory<Arc<Topic>>) -> Arc<Self> {
         let head = Cursor { seq: store.head(), generation: 0 };
         let hub = Arc::new(Self {
@@ -109,7 +109,7 @@ impl Hub {
         hub
     }
 
-    /// The tasks of the shards, to be run for as long as the hub lives.
+    /// The tasks of the shards, one future for each; run them for as long as the hub lives.
     pub fn tasks(self: &Arc<Self>) -> impl Iterator<Item = impl Future<Output = ()> + Send + 'static> {
         let hub = self.clone();
         self.shards.clone().into_iter().map(move |shard| {
@@ -118,7 +118,8 @@ impl Hub {
         })
     }
 
-    /// A new subscriber at the head, with no subscription. With [`NoSocket`](connection::NoSocket) its own task serves it.
+    /// Creates a subscriber at the head, without subscriptions. With [`NoSocket`](connection::NoSocket) it is served by
+    /// its own task alone.
     pub fn subscriber(
         self: &Arc<Self>,
         io: impl Io + 'static,
@@ -130,12 +131,12 @@ impl Hub {
         Subscriber::new(self.clone(), connection, encoder, peer)
     }
 
-    /// The log's identity.
+    /// The identity of the log.
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
-    /// The place behind the newest entry.
+    /// The cursor of a reader that has seen every entry.
     pub fn head(&self) -> Cursor {
         self.window.head()
     }
@@ -150,43 +151,43 @@ impl Hub {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// The declared topic of a concrete one, as it lives.
+    /// The declared topic that a concrete topic belongs to.
     pub fn topic(&self, name: &TopicName) -> Option<Arc<Topic>> {
         self.topics.load().resolve(name).cloned()
     }
 
-    /// The declared topic that all of these belong to, as it lives.
+    /// The declared topic that contains every topic of this pattern.
     pub fn containing(&self, name: &Pattern) -> Option<Arc<Topic>> {
         self.topics.load().containing(name).cloned()
     }
 
-    /// Sets what is declared from now on.
+    /// Replaces the declared topics.
     pub fn declare(&self, topics: Directory<Arc<Topic>>) {
         self.topics.store(Arc::new(topics));
     }
 
-    /// Sets another window, in bytes.
+    /// Sets the size of the window, in bytes.
     pub fn resize(&self, window: usize) {
         self.window.resize(window);
     }
 
-    /// Marks the place where a reload took effect and has everybody whom it affects look.
+    /// Puts a reload's mark at the head of the log, and has every subscriber that it affects look at it.
     pub fn mark(&self, mark: impl FnOnce(Seq) -> Mark) {
         self.window.mark(mark);
         self.wake();
     }
 
-    /// Has every shard look whether there is something to do.
+    /// Wakes every shard to look for work.
     pub fn wake(&self) {
         self.shards.iter().for_each(|shard| shard.wake());
     }
 
-    /// How much each shard has done so far: another number after [`Hub::wake`], if its task runs.
+    /// Progress counter of each shard: it changes after [`Hub::wake`] if the shard's task runs.
     pub fn beats(&self) -> Vec<u64> {
         self.shards.iter().map(|shard| shard.beats()).collect()
     }
 
-    /// Ends every connection whose principal is no longer one, at once, wherever in the log it stands.
+    /// Closes every connection whose principal is lost, at once, wherever in the log it stands.
     pub fn revoke(&self, is_lost: impl Fn(&Principal) -> bool) {
         for shard in &self.shards {
             let state = shard.state();
@@ -195,7 +196,7 @@ impl Hub {
         }
     }
 
-    /// Every subscriber's connection that there is now.
+    /// The connections of all present subscribers.
     pub fn connections(&self) -> Vec<Arc<Connection>> {
         let mut all = Vec::new();
         for shard in &self.shards {
@@ -204,9 +205,10 @@ impl Hub {
         all
     }
 
-    /// Drops holders until everything that is held is within the budget: answers that can be asked for again, the oldest first,
-    /// then subscribers, those that are the furthest behind first, and of several at one place whoever has taken nothing for
-    /// longest. Answers how many.
+    /// Closes holders of memory until what is held fits the budget; returns how many.
+    ///
+    /// Answers that can be requested again go first, the oldest first. Subscribers follow, the furthest behind first;
+    /// among those at the same place, the one that has taken nothing for longest.
     pub fn shed(&self, budget: usize) -> usize {
         let mut subscribers = self.connections();
         subscribers.retain(|connection| connection.held() > 0);
@@ -222,7 +224,7 @@ impl Hub {
                 break;
             }
             connection.end(Close::Shed);
-            // A peer may have taken some of it in between.
+            // Its peer may have read some of it since it was measured.
             held = held.saturating_sub(bytes);
             shed += 1;
         }
@@ -230,13 +232,15 @@ impl Hub {
         shed
     }
 
-    /// Whether messages for one user only stand behind a seq. A reader that stays there, because none of them was for it, would
-    /// be told a gap once they are evicted: so it is given a newer position, by [`Subscriber::refresh_position`] or in an answer.
+    /// Whether any message after `since` was addressed to a single user.
+    ///
+    /// A reader that stays at `since` because none of these was for it would be told of a gap once they are evicted. So
+    /// it is given a newer position, by [`Subscriber::refresh_position`] or in an answer.
     pub fn others_passed(&self, since: Seq) -> bool {
         since < self.addressed.load(Ordering::Relaxed)
     }
 
-    /// Looks at each subscriber that there is, for operators: at a few at a time, for deliveries wait for the same lock.
+    /// Visits every subscriber, for operators: a few at a time, since deliveries wait for the same lock.
     pub fn each_member(&self, mut look: impl FnMut(Member)) {
         for shard in &self.shards {
             let mut slots = 0..FEW;

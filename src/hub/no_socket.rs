@@ -1,4 +1,4 @@
-//! What stands where a socket would, for whoever is not written to.
+//! A placeholder for the socket of a subscriber that its shard does not write to.
 
 use std::io;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::hub::connection::Io;
 
-/// In place of a socket, for a subscriber that its own task serves (SSE, long poll): the shard only wakes it.
+/// A socket that is none, for a subscriber that its own task serves (SSE, long poll): the shard only wakes that task.
 pub struct NoSocket;
 
 impl Io for NoSocket {

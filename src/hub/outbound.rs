@@ -1,7 +1,7 @@
-//! What all connections together hold that their peers have not taken: bytes that one budget bounds.
+//! Bytes that all connections together hold because their peers have not read them, bounded by one budget.
 //!
-//! One slow reader holds a frame at the most; tens of thousands of them hold as many. Knows the number and not whose it
-//! is.
+//! One slow reader holds a frame at most, but there may be tens of thousands. This knows only the sum, not who holds
+//! what.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,20 +11,20 @@ use crate::counter::Counter;
 #[derive(Debug, Default)]
 pub struct Outbound {
     held: AtomicUsize,
-    /// Subscribers and large answers that were refused for want of room.
+    /// Subscribers and large answers refused because the budget was used up.
     pub refused: Counter,
-    /// Subscribers and large answers that were dropped for want of room.
+    /// Subscribers and large answers dropped because the budget was exceeded.
     pub dropped: Counter,
 }
 
-/// What the budget asks for, from the mildest on.
+/// What the budget asks for, from the mildest step on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     /// Nothing.
     Serve,
     /// Take no new subscribers.
     Refuse,
-    /// And drop answers, then the subscribers that are the furthest behind.
+    /// Also drop answers, then the subscribers that are furthest behind.
     Drop,
 }
 
@@ -34,7 +34,7 @@ impl Outbound {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// What a budget of so many bytes asks for now: from three quarters of it on nobody new is taken.
+    /// What a budget of so many bytes asks for now; above three quarters of it no new subscribers are taken.
     pub fn step(&self, budget: usize) -> Step {
         match self.held() {
             held if held > budget => Step::Drop,
@@ -43,13 +43,15 @@ impl Outbound {
         }
     }
 
-    /// Whether there is room for one more subscriber within a budget of so many bytes; counts the one for whom there is not.
+    /// Whether a budget of so many bytes has room for one more subscriber; counts the refusal if not.
     pub fn admits(&self, budget: usize) -> bool {
         self.counted(self.step(budget) == Step::Serve)
     }
 
-    /// Whether there is room for one more large answer: in half of the budget, so that whoever asks for answers and reads
-    /// them drop by drop does not keep subscribers out.
+    /// Whether a budget of so many bytes has room for one more large answer.
+    ///
+    /// Answers may use only half of it, so that a caller who requests many and reads them slowly does not keep
+    /// subscribers out.
     pub fn admits_answer(&self, budget: usize) -> bool {
         self.counted(self.held() <= budget / 2)
     }
@@ -61,9 +63,9 @@ impl Outbound {
         admits
     }
 
-    /// One holder has `now` bytes instead of `before`.
+    /// Records that one holder has `now` bytes instead of `before`.
     pub(super) fn change(&self, before: usize, now: usize) {
-        // In one addition, wrapping, so that the sum is never seen without it.
+        // One wrapping addition, so that no reader sees a sum without this holder's bytes.
         self.held.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
     }
 }

@@ -6,21 +6,21 @@ use uuid::Uuid;
 
 use crate::time::Time;
 
-/// What is known of it before it says who it is.
+/// What is known of the peer before it authenticates.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer {
-    /// What `hello` and the log call the connection.
+    /// The connection's id in `hello` and in the log.
     pub connection: Uuid,
-    /// How it is served, as in the metrics.
+    /// How it is served, as a label of the metrics.
     pub kind: &'static str,
-    /// Behind trusted proxies; the loopback address on a Unix socket.
+    /// Its address, as trusted proxies report it; the loopback address on a Unix socket.
     pub address: IpAddr,
-    /// Since when it is a subscriber.
+    /// When it became a subscriber.
     pub since: Time,
 }
 
 impl Peer {
-    /// One that comes now.
+    /// A peer that connects now.
     pub fn new(kind: &'static str, address: IpAddr) -> Self {
         Self { connection: Uuid::new_v4(), kind, address, since: Time::now() }
     }

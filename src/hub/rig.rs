@@ -1,4 +1,4 @@
-//! What tests of the hub have in common: a log, an encoding and members whose peers say what they got.
+//! Shared by the tests of the hub: a log, an encoding, and members whose peers record what they receive.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
@@ -24,7 +24,7 @@ use crate::plugin::{
 use crate::schema::Payload;
 use crate::time::Time;
 
-/// A log that retains nothing: what is appended is told to the hub by hand.
+/// A log that retains nothing: tests call the hub's follower themselves.
 pub(super) struct Nothing;
 
 impl Store for Nothing {
@@ -63,7 +63,7 @@ impl Store for Nothing {
     }
 }
 
-/// A message is its seq.
+/// Encodes a message as its seq.
 pub(super) struct Number;
 
 impl Encoder for Number {
@@ -94,16 +94,15 @@ pub(super) fn append(hub: &Hub, topics: &[&str]) {
     hub.appended(&(next..).zip(topics).map(record).collect::<Vec<_>>());
 }
 
-/// Somebody at the other end.
 pub(super) fn peer() -> Peer {
     Peer::new("test", IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
-/// A member, what has arrived at its peer, and what it got.
+/// A member, its peer's end of the pipe, and what the peer received.
 pub(super) struct Member {
     pub(super) subscriber: Subscriber,
     far: DuplexStream,
-    /// The beginning of a message whose rest is still to come.
+    /// The beginning of a message whose rest has not arrived.
     begun: Vec<u8>,
     pub(super) got: Vec<Seq>,
 }
@@ -113,7 +112,7 @@ impl Member {
         Self::with_room(hub, topics, 1 << 16)
     }
 
-    /// One whose socket takes so many bytes before its peer reads.
+    /// A member whose pipe takes this many bytes until its peer reads.
     pub(super) fn with_room(hub: &Arc<Hub>, topics: &[&str], room: usize) -> Self {
         let (near, far) = duplex(room);
         let subscriber = hub.subscriber(near, &Number, peer());
@@ -128,7 +127,7 @@ impl Member {
         self.subscriber.subscribe(topics.iter().map(pattern).collect());
     }
 
-    /// What was written to it.
+    /// Reads what was written to it.
     pub(super) fn read(&mut self) {
         let mut bytes = [0; 64];
         while let Some(Ok(n)) = self.far.read(&mut bytes).now_or_never() {
@@ -139,7 +138,7 @@ impl Member {
         }
     }
 
-    /// Taken back by its own task, which writes what is left over and comes to the head.
+    /// Its own task takes it back, writes what is unsent, and catches up to the head.
     pub(super) fn catch_up(&mut self) {
         self.subscriber.take_back();
         self.read();

@@ -1,12 +1,15 @@
-//! One shard of the fan-out: a task that writes what is new to every live member that wants it.
+//! One shard of the fan-out: a task that writes new messages to every live member that wants them.
 //!
-//! The one subtle place is the joint between a pass of the shard and the task of a connection that falls behind or
-//! comes back. It is kept by three rules. A work list is made, and the position moved, under the lock that going live
-//! takes. Whoever goes live during a pass has its batch already, and counts as served by it. A connection leaving in the
-//! middle of a pass that has not served it yet takes the start of the batch with it.
+//! The subtle part is the hand-over between a pass of the shard and the task of a connection that falls behind or
+//! catches up. Three rules keep it correct:
 //!
-//! Locks are taken in the order connection, shard, window. Whoever appends holds the log's lock, and waits for none of the
-//! first two.
+//! - A pass makes its work list and advances the shard's position under the lock that a member needs to go live.
+//! - A member that goes live during a pass already has that pass's batch, and counts as served by it.
+//! - A connection that leaves during a pass, before the pass has served it, leaves with the cursor at the start of the
+//!   batch.
+//!
+//! Locks are taken in the order connection, shard, window. The follower runs with the store's lock held, so it never
+//! waits for a connection's lock or a shard's.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -27,37 +30,37 @@ use crate::lock::lock;
 use crate::message::Epoch;
 use crate::name::{Pattern, TopicName};
 
-/// Bytes of payload in one batch, or one message.
+/// Bytes of payload in one batch at most, unless a single message is larger.
 const BATCH_BYTES: usize = 64 << 10;
-/// After so many bytes a shard lets other tasks run, as it does after so many connections.
+/// After writing this many bytes a shard yields to other tasks, as it does after [`Shard::stride`] connections.
 const YIELD_BYTES: usize = 256 << 10;
 
-/// Connections that the processor is asked to fetch together: it waits for all of them as long as for one. Of more, the
-/// kernel's work for the first would push the last out again.
+/// How many connections to prefetch into the processor's cache at a time: the fetches overlap, so that all of them cost
+/// about as much as one. With more, the kernel's work for the first would evict the last again.
 const AHEAD: usize = 16;
 
 /// A part of the subscribers, served by one task.
 pub(super) struct Shard {
     state: Mutex<State>,
     news: Notify,
-    /// Counts what its task does, so that one that hangs can be told.
+    /// Counts the steps of its task, so that a task that hangs can be detected.
     beats: AtomicU64,
-    /// Connections served between two yields.
+    /// Number of connections served between two yields.
     stride: usize,
 }
 
 pub(super) struct State {
     pub(super) members: Members,
-    /// Live members have got everything up to here, but for those that the running pass has not reached.
+    /// Live members have received everything up to here, except those that the running pass has not reached yet.
     position: Cursor,
-    /// The last pass, or the running one.
+    /// The running pass, or else the last one.
     pass: Stamp,
-    /// Where the batch of the running pass began.
+    /// Where the batch of the running pass begins; `None` between passes.
     running: Option<Cursor>,
     kept: Kept,
 }
 
-/// What a pass uses again in the next one.
+/// Buffers that one pass leaves to the next.
 #[derive(Default)]
 struct Scratch {
     touched: Vec<SlotId>,
@@ -66,8 +69,8 @@ struct Scratch {
     turn: Turn,
 }
 
-/// What a shard has done since it last waited or let other tasks run, summed over passes: a shard of few members has only short
-/// ones, but may have them without end.
+/// What the shard has done since it last waited or yielded. It adds up over passes: the passes of a shard with few
+/// members are short, but may follow each other without end.
 #[derive(Default)]
 struct Turn {
     connections: usize,
@@ -75,18 +78,17 @@ struct Turn {
 }
 
 impl Turn {
-    /// Whether it is the turn of others, where a shard lets them run after so many connections.
+    /// Whether it is time to yield, for a shard that yields after `stride` connections.
     fn is_over(&self, stride: usize) -> bool {
         self.connections >= stride || self.bytes >= YIELD_BYTES
     }
 }
 
-/// A pass that has been prepared.
 struct Pass {
     stamp: Stamp,
     /// Where its batch begins.
     start: Cursor,
-    /// Its list is that of [`State::kept`], unless somebody has come or gone since.
+    /// Its list becomes that of [`State::kept`], unless a member joins or leaves before it ends.
     keeps: bool,
 }
 
@@ -101,13 +103,14 @@ impl Shard {
         lock(&self.state)
     }
 
-    /// Told of every append: wakes the shard if one of its members is concerned, and else lets it skip ahead.
+    /// Called for every append: wakes the shard if a member may want one of the messages, else advances its position
+    /// past them.
     pub(super) fn appended(&self, messages: &[Arc<Message>], before: Cursor, after: Cursor) {
         let mut state = match self.state.try_lock() {
             Ok(state) => state,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // Its task has it, or somebody who comes or goes, and for long where there are many: no publisher waits for that.
-            // The messages are in the window, so that a pass finds out for itself.
+            // Held by its task, or by a member that joins or leaves, and perhaps for long in a large shard. No
+            // publisher waits for that: the messages are in the window, where the next pass finds them.
             Err(TryLockError::WouldBlock) => return self.news.notify_one(),
         };
         if messages.iter().any(|m| state.members.concern(&m.record)) {
@@ -126,8 +129,10 @@ impl Shard {
         self.news.notify_one();
     }
 
-    /// Runs for as long as the hub does. tokio charges a task for each socket it polls, and would make it look full:
-    /// so the passes run unconstrained and yield by hand.
+    /// Runs for as long as the hub does.
+    ///
+    /// Under tokio's cooperative budget every socket that is polled costs a unit; once that is used up, sockets pretend
+    /// to be full. So the passes run unconstrained and yield explicitly.
     pub(super) async fn run(&self, hub: &Hub) {
         tokio::task::unconstrained(async {
             let mut scratch = Scratch::default();
@@ -140,7 +145,7 @@ impl Shard {
         .await;
     }
 
-    /// Waits for news; a turn ends where they have not come yet.
+    /// Waits for news. If it has to wait, other tasks run, and a new turn begins.
     async fn wait(&self, turn: &mut Turn) {
         let mut news = pin!(self.news.notified());
         poll_fn(|cx| {
@@ -153,7 +158,7 @@ impl Shard {
         .await;
     }
 
-    /// Serves one batch; `false` when there was none.
+    /// Serves one batch; returns `false` if there was none.
     async fn pass(&self, hub: &Hub, scratch: &mut Scratch) -> bool {
         let Some(pass) = self.prepare(hub, scratch) else { return false };
         let Scratch { list, messages, turn, .. } = scratch;
@@ -174,7 +179,7 @@ impl Shard {
                 *turn = self.make_room().await;
             }
         }
-        // One that serves nobody counts as well: those who are far behind have the shard look at every message.
+        // A pass that serves nobody counts too: when many members are far behind, the shard is woken for every message.
         turn.connections += usize::from(items.is_empty());
         if turn.is_over(self.stride) {
             *turn = self.make_room().await;
@@ -187,14 +192,14 @@ impl Shard {
         true
     }
 
-    /// Lets other tasks run, and begins a new turn.
+    /// Yields to other tasks, and begins a new turn.
     async fn make_room(&self) -> Turn {
         self.beats.fetch_add(1, Ordering::Relaxed);
         tokio::task::yield_now().await;
         Turn::default()
     }
 
-    /// Takes a batch and decides who gets what of it.
+    /// Takes a batch and decides who gets which of its messages.
     fn prepare(&self, hub: &Hub, scratch: &mut Scratch) -> Option<Pass> {
         let Scratch { touched, list, messages, .. } = scratch;
         let mut keeps = false;
@@ -203,12 +208,13 @@ impl Shard {
         let stamp = state.pass.next(hub.clock());
         match hub.window.after(start, BATCH_MESSAGES, BATCH_BYTES) {
             Fetch::Head => return None,
-            // The whole shard is slower than the publishers: each member catches up by itself.
+            // The whole shard is slower than the publishers: its members catch up one by one, each in its own task.
             Fetch::BeforeWindow(_) => {
                 touched.extend(state.members.iter().filter(|(_, slot)| slot.live).map(|(id, _)| id));
                 state.position = hub.window.head();
             }
-            // Whom the reload affects has got everything before it, and looks before it gets anything behind it.
+            // Members that the reload affects have everything before the mark. Each evaluates it in its own task before
+            // it gets anything after it.
             Fetch::Mark(mark) => {
                 touched.extend(state.members.affected(&mark));
                 state.position = mark.pass(start);
@@ -236,8 +242,10 @@ impl Shard {
         Some(Pass { stamp, start, keeps })
     }
 
-    /// One non-blocking write of all that the connection wants from the batch; answers how many bytes that is. One that is
-    /// to look for itself is given to its own task.
+    /// Writes everything that the connection wants from the batch, in one non-blocking write; returns how many bytes
+    /// that is.
+    ///
+    /// A connection whose group wants nothing is handed to its own task.
     fn serve(
         &self,
         item: &Addressee,
@@ -276,7 +284,7 @@ impl Shard {
                 self.give_up(item, &mut wire, behind);
                 item.connection.progressed(pass.stamp.served_at());
             }
-            // Its task finds out by itself.
+            // Its own task will notice.
             Written::Broken => self.give_up(item, &mut wire, None),
         }
         drop(wire);
@@ -284,7 +292,7 @@ impl Shard {
         len
     }
 
-    /// Leaves a live connection to its own task, at this place or where it stood before the pass.
+    /// Hands a live connection to its own task, at the cursor `at` or else where it stood before the pass.
     #[cold]
     fn give_up(&self, item: &Addressee, wire: &mut Wire, at: Option<Cursor>) {
         let Some(stamp) = item.connection.retire(wire) else { return };
@@ -294,8 +302,10 @@ impl Shard {
 }
 
 impl State {
-    /// Makes a member that stands at `cursor` live, if that is the head. It then has everything, also of the running
-    /// pass: answers what says so.
+    /// Makes a member live, if its cursor is at the head.
+    ///
+    /// Returns the stamp to give to it: it has everything already, the batch of a running pass included, so that pass
+    /// must skip it.
     pub(super) fn join(&mut self, id: SlotId, cursor: Cursor, head: Cursor) -> Option<Stamp> {
         if cursor < head {
             return None;
@@ -306,7 +316,7 @@ impl State {
         Some(self.pass.joined())
     }
 
-    /// Takes a live member out; with the stamp it had; answers the cursor it leaves with.
+    /// Takes a live member that has this stamp out of the shard's care; returns the cursor it leaves with.
     pub(super) fn leave(&mut self, id: SlotId, stamp: Stamp) -> Cursor {
         let at = match self.running {
             Some(start) if stamp != self.pass => start,
@@ -317,19 +327,20 @@ impl State {
         at.max(slot.joined_at)
     }
 
-    /// Replaces what a member subscribes to that is not live.
+    /// Replaces the subscriptions of a member that is not live.
     pub(super) fn index(&mut self, id: SlotId, subscriptions: Vec<Pattern>) {
         self.kept.left(id, &mut self.members);
         self.members.index(id, subscriptions);
     }
 
-    /// Takes a member out for good.
+    /// Removes a member for good.
     pub(super) fn remove(&mut self, id: SlotId) {
         self.kept.left(id, &mut self.members);
         self.members.remove(id);
     }
 
-    /// Notes who wants what of the messages; answers whether nobody was passed over.
+    /// Notes which member wants which message; returns whether no member was skipped because it has the message
+    /// already.
     fn note(&mut self, messages: &[Arc<Message>], touched: &mut Vec<SlotId>) -> bool {
         let mut all = true;
         for (bit, message) in messages.iter().enumerate() {
@@ -338,7 +349,7 @@ impl State {
         all
     }
 
-    /// The running pass has served everybody on the list; leaves there what is not needed any more.
+    /// Ends the running pass, and keeps its list for the next if the pass said so; what remains in `list` is scratch.
     fn end(&mut self, list: &mut List, keeps: bool) {
         self.running = None;
         if keeps {
@@ -347,7 +358,7 @@ impl State {
     }
 }
 
-/// The one topic of all these messages, where all of them are for everybody.
+/// The topic of all these messages, if they share one and none is addressed to a single user.
 fn the_topic(messages: &[Arc<Message>]) -> Option<&TopicName> {
     let topic = &messages.first()?.record.topic;
     messages.iter().all(|m| m.record.user.is_none() && m.record.topic == *topic).then_some(topic)

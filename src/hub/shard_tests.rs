@@ -32,7 +32,8 @@ fn is_listed(hub: &Hub) -> bool {
     hub.shards[0].state().kept.is_some()
 }
 
-/// A list of 19,000 is made under this lock, and the log's was held by whoever waited for it: so all publishers were.
+/// A work list of 19,000 members is made under this lock. The log's lock was held while waiting for it, so all
+/// publishers waited too.
 #[test]
 fn no_publisher_waits_for_a_shard_and_what_it_published_is_served() {
     let hub = hub(1);
@@ -54,7 +55,8 @@ fn no_publisher_waits_for_a_shard_and_what_it_published_is_served() {
     assert_eq!(member.got, [1]);
 }
 
-/// Not with the delivery before: else whoever gets none for `limits.write_stall` is cut off as soon as a message does not fit.
+/// Not with the last delivery: a subscriber that receives nothing for `limits.write_stall` would be cut off as soon as
+/// one message does not fit.
 #[test]
 fn a_stall_begins_with_the_message_that_does_not_fit() {
     let hub = hub(1);
@@ -66,7 +68,7 @@ fn a_stall_begins_with_the_message_that_does_not_fit() {
     assert!(member.subscriber.connection().has_rest() && member.subscriber.connection().progress() >= now);
 }
 
-/// The one that was begun is among them: its rest is written first.
+/// The message whose frame was begun counts too: its rest is written first.
 #[test]
 fn of_a_batch_that_does_not_fit_what_is_written_counts() {
     let (hub, name) = (hub(1), Pattern::parse("a").expect("a name"));
@@ -105,7 +107,7 @@ fn handing_over_many_members_yields_as_serving_them_does() {
     assert!(poll(pass.as_mut()));
 }
 
-/// A socket beside which somebody publishes whenever something is written to it, so often.
+/// A socket where each write triggers another publish, this many times.
 struct Busy {
     hub: Arc<OnceLock<Arc<Hub>>>,
     written: Arc<AtomicUsize>,
@@ -138,8 +140,8 @@ impl AsyncWrite for Busy {
     }
 }
 
-/// Each pass counted for itself: a shard of few members never made room while a topic was busy, and an event stream that it
-/// had woken on its thread stood still for as long.
+/// The count used to start again with each pass: a shard of few members never yielded while a topic was busy, and an
+/// event stream that it had woken on its thread got nothing meanwhile.
 #[test]
 fn a_shard_of_one_member_makes_room_too_while_messages_keep_coming() {
     let hub = hub(4);
@@ -156,7 +158,7 @@ fn a_shard_of_one_member_makes_room_too_while_messages_keep_coming() {
     }
 }
 
-/// Somebody far behind has the shard look at each message all the same.
+/// When a member is far behind, the shard examines every message all the same.
 #[test]
 fn passes_that_serve_nobody_make_room_too() {
     let (hub, mut scratch) = (hub(4), Scratch::default());
@@ -171,7 +173,7 @@ fn passes_that_serve_nobody_make_room_too() {
     }
 }
 
-/// Ten thousand who wanted a different half of a batch each held a copy of theirs until all of them had been served.
+/// With ten thousand members that wanted different halves of a batch, each held its own copy until all had been served.
 #[test]
 fn of_those_who_want_different_messages_the_bytes_of_one_group_are_held_at_a_time() {
     let hub = hub(1);
@@ -197,7 +199,7 @@ fn of_those_who_want_different_messages_the_bytes_of_one_group_are_held_at_a_tim
     assert_eq!(members.map(|member| member.got).to_vec(), wants.iter().map(expected).collect::<Vec<_>>());
 }
 
-/// Whoever reads by HTTP leaves and comes again at each of its messages, and had the list made anew for all others.
+/// A reader over HTTP leaves and rejoins with each message, and had the list rebuilt for all the others.
 #[test]
 fn a_list_stays_while_those_who_are_on_it_leave_and_come_again() {
     let (hub, mut scratch) = (hub(1), Scratch::default());
@@ -227,7 +229,7 @@ fn a_list_goes_when_somebody_else_wants_the_topic_and_when_somebody_on_it_goes_o
     let (hub, mut scratch) = (hub(1), Scratch::default());
     let (mut first, second) = (Member::new(&hub, &["a"]), Member::new(&hub, &["a"]));
     let mut listed = |what: &str| {
-        // Whoever is ahead of the shard is passed over by the first of them.
+        // The first pass skips members that are ahead of the shard.
         for _ in 0..2 {
             append(&hub, &["a"]);
             serve(&hub, &mut scratch);
@@ -250,7 +252,7 @@ fn a_list_goes_when_somebody_else_wants_the_topic_and_when_somebody_on_it_goes_o
     assert!(!is_listed(&hub), "it wants no more of it");
 }
 
-/// Nothing can be written to it, so that no bytes are made for it.
+/// Nothing can be written to it, so no bytes are encoded for it.
 #[test]
 fn whoever_has_no_socket_is_handed_over() {
     let (hub, mut scratch) = (hub(1), Scratch::default());
@@ -261,7 +263,7 @@ fn whoever_has_no_socket_is_handed_over() {
         append(&hub, &["a"]);
         match pass {
             0 => serve(&hub, &mut scratch),
-            // In the middle of it, with the list that was kept.
+            // In the middle of a pass, with the kept list.
             _ => assert!(!poll(pin!(hub.shards[0].pass(&hub, &mut scratch)))),
         }
         assert!(scratch.list.groups.iter().all(|group| group.batch.is_none()));
@@ -276,15 +278,15 @@ fn whoever_has_no_socket_is_handed_over() {
 #[derive(Debug, Clone)]
 enum Step {
     Append(Vec<&'static str>),
-    /// The shard goes on to its next connection.
+    /// The shard serves its next connection.
     Serve,
-    /// Its task takes it back, and leaves it.
+    /// The member's task takes it back.
     Leave(usize),
-    /// It comes to the head, and is live.
+    /// The member catches up and goes live.
     Join(usize),
-    /// It gets everything, and wants other topics from now on.
+    /// The member catches up, then changes its subscriptions.
     Subscribe(usize, Vec<&'static str>),
-    /// Another comes in its place.
+    /// Another member replaces it.
     Replace(usize, Vec<&'static str>),
 }
 
@@ -303,7 +305,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Bytes that a socket takes: all there may be, or less than one message up to two and a half.
+/// Bytes that a socket takes: more than enough, or between less than one message and two and a half.
 fn room() -> impl Strategy<Value = usize> {
     prop_oneof![Just(1 << 16), 3..=20_usize]
 }
@@ -352,7 +354,7 @@ proptest! {
     }
 }
 
-/// Each was compared with each other one, three times: 8,000 of one command took seconds.
+/// Each was compared with every other, three times: 8,000 in one command took seconds.
 #[test]
 fn what_a_command_costs_grows_as_the_list_that_it_names() {
     let hub = hub(1);
@@ -373,7 +375,8 @@ fn what_a_command_costs_grows_as_the_list_that_it_names() {
     assert!(many < few * 300, "{few:?} for 300, {many:?} for 9,000");
 }
 
-/// What a peer takes between the two looks is missing from the sum alone: the rest wrapped, and everybody was dropped.
+/// What a peer reads between the two measurements is missing from the sum only: the rest wrapped, and everybody was
+/// dropped.
 #[test]
 fn who_is_dropped_may_have_held_more_than_is_held_by_now() {
     let hub = hub(1);

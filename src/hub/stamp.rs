@@ -1,13 +1,13 @@
-//! The number of a pass of a shard, which also says when it was.
+//! The number of a shard's pass, which also carries its time.
 
 use std::num::NonZeroU64;
 
-/// Bits below the time: the lowest for [`Stamp::joined`], the others for passes within a millisecond. More passes than
-/// that take numbers of the next one.
+/// Bits below the time. The lowest is for [`Stamp::joined`]; the others count passes within a millisecond, and overflow
+/// into the next millisecond.
 const BELOW: u32 = 20;
 
-/// What a live connection keeps of a pass: one number for which it was and when, because a delivery has room for no other.
-/// Later passes are greater.
+/// Identifies a pass and says when it was, in one number: a live connection has no space for two. Later passes are
+/// greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Stamp(NonZeroU64);
 
@@ -15,19 +15,20 @@ impl Stamp {
     /// Before every pass.
     pub(super) const START: Self = Self(NonZeroU64::MIN);
 
-    /// The pass behind this one, at a time in milliseconds of the hub's clock.
+    /// The next pass, at a time in milliseconds of the hub's clock.
     pub(super) fn next(self, now: u64) -> Self {
         let next = self.joined().0.saturating_add(1);
         Self(NonZeroU64::new(now << BELOW).map_or(next, |now| now.max(next)))
     }
 
-    /// For a connection that joins during this pass: above it, so that the pass skips it; below the next one. The low bit says that
-    /// nothing was written.
+    /// For a connection that joins during this pass: greater, so that this pass skips it, and less than the next pass.
+    ///
+    /// The low bit says that nothing was written.
     pub(super) fn joined(self) -> Self {
         Self(self.0 | 1)
     }
 
-    /// When it was served, in milliseconds of the hub's clock; 0 for whoever has only come.
+    /// When the connection was served, in milliseconds of the hub's clock; 0 if it has only joined.
     pub(super) fn served_at(self) -> u64 {
         if self == self.joined() { 0 } else { self.0.get() >> BELOW }
     }

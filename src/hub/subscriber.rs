@@ -1,8 +1,8 @@
-//! A subscriber: a cursor over the log, and for each subscription a floor below which it gets nothing.
+//! A subscriber: a cursor over the log, and for each subscription a floor, up to which nothing is sent for it.
 //!
-//! Owned by one task. While the shard serves it (live) the cursor is the shard's position and nothing here changes;
-//! every change of the subscriptions takes it back first, and the same path that replays and catches up brings it live
-//! again. So there is one joint to get right and not one for each command.
+//! One task owns it. While it is live, the shard's position is its cursor and nothing here changes. Every change of the
+//! subscriptions first takes it back from the shard, and the path that replays and catches up makes it live again. So
+//! there is one hand-over to get right, not one for each command.
 
 mod pull;
 
@@ -24,7 +24,7 @@ use crate::notice::{After, CommandId, GapReason, Notice};
 use crate::plugin::Encoder;
 use crate::principal::Principal;
 
-/// What a subscription takes at most, the longest pattern included; also while its replay begins.
+/// Most bytes that a subscription takes, even with the longest pattern and while its replay begins.
 pub const SUBSCRIPTION_BYTES: usize = members::SUBSCRIPTION_BYTES
     + in_list(size_of::<Subscription>())
     + in_list(size_of::<Pattern>())
@@ -41,43 +41,44 @@ pub struct Subscriber {
     subscriptions: Vec<Subscription>,
     /// `None` while live.
     cursor: Option<Cursor>,
-    /// The newest position that was told, apart from the ids of messages.
+    /// The newest position that it was told, not counting the ids of messages.
     told: Seq,
     replay: Option<Box<Replay>>,
 }
 
 struct Subscription {
     pattern: Pattern,
-    /// Nothing up to here is sent for it.
+    /// Messages up to this seq are not sent for it.
     floor: Seq,
 }
 
-/// What only a subscriber needs that is not live.
+/// State that a subscriber needs only while it is not live.
 #[derive(Default)]
 struct Replay {
-    /// Up to here the store is read, whatever the window still has: a resumed subscriber gets what is retained.
+    /// Up to this seq the store is read, even where the window has the messages: a resumed subscriber gets what is
+    /// retained.
     until: Seq,
     gaps: Gaps,
-    /// What to tell when the cursor comes to a seq, in order.
+    /// Notices to tell when the cursor reaches a seq, in order.
     due: Vec<(Seq, Notice)>,
 }
 
-/// One thing for the subscriber.
+/// One item for the subscriber.
 pub enum Item {
     /// A message.
     Message(Arc<Message>),
-    /// Something to tell.
+    /// A notice.
     Notice(Notice),
-    /// A reload took effect: evaluate the subscriptions again before going on.
+    /// A reload took effect: re-evaluate the subscriptions before going on.
     Mark(Arc<Mark>),
 }
 
-/// What comes next for a subscriber that is not live.
+/// The next items for a subscriber that is not live.
 #[derive(Default)]
 pub struct Pulled {
-    /// In order, each with the cursor behind it.
+    /// In order, each with the cursor after it.
     pub items: Vec<(Item, Cursor)>,
-    /// The cursor behind everything that was looked at.
+    /// The cursor after everything that was examined.
     pub end: Cursor,
 }
 
@@ -94,14 +95,16 @@ impl Subscriber {
         Self { hub, shard, slot, connection, peer, user, subscriptions, cursor, told: head.seq, replay }
     }
 
-    /// Says who the subscriber is; before its first subscription. Whoever was let in by an older configuration has to
-    /// ask again behind this call whether it still is: from here on a reload finds it.
+    /// Identifies the subscriber, before its first subscription.
+    ///
+    /// A reload finds it from here on. So a caller that was admitted by an older configuration must check again after
+    /// this call that it is still admitted.
     pub fn identify(&mut self, principal: &Arc<Principal>) {
         self.user.clone_from(&principal.user);
         self.shard.state().members.identify(self.slot, Some(principal.clone()));
     }
 
-    /// The part that is shared with the shard.
+    /// The part that it shares with the shard.
     pub fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
@@ -111,19 +114,20 @@ impl Subscriber {
         &self.peer
     }
 
-    /// What is subscribed.
+    /// The patterns it subscribes to.
     pub fn subscriptions(&self) -> impl ExactSizeIterator<Item = &Pattern> {
         self.subscriptions.iter().map(|s| &s.pattern)
     }
 
-    /// How many `synced` are still to be told.
+    /// How many `synced` notices are still to be told.
     pub fn unsynced(&self) -> usize {
         let is_one = |(_, notice): &&(Seq, Notice)| matches!(notice, Notice::Synced { .. });
         self.replay.as_ref().map_or(0, |replay| replay.due.iter().filter(is_one).count())
     }
 
-    /// Subscribes to all of these, moving those that were subscribed before; of one that is named twice the last counts.
-    /// Answers the head of that moment, behind which what is subscribed live begins.
+    /// Subscribes to all of these, moving those that exist; if one is named twice, the last counts.
+    ///
+    /// Returns the present head: live subscriptions begin after it.
     pub fn subscribe(&mut self, mut list: Vec<(Pattern, After)>) -> Seq {
         let stood = self.take_back();
         let mut named = HashSet::with_capacity(list.len());
@@ -138,12 +142,12 @@ impl Subscriber {
             self.set_back(stood, oldest, head);
         }
         let replay = self.replay.get_or_insert_default();
-        // Even where the cursor need not go back: a subscriber that has read nothing yet may stand at or before `oldest` already.
+        // Even if the cursor stays: a subscriber that has read nothing yet may be at or before `oldest` already.
         replay.gaps.ask(oldest < head);
         for ((pattern, after), floor) in list.into_iter().zip(floors) {
             match (after, floor) {
                 (After::Earliest, _) => replay.gaps.ask_earliest(pattern.clone(), head),
-                // Before everything: then comes what this log has, from its beginning.
+                // It starts before everything, so it gets what this log has, from its beginning.
                 (_, None) => replay.schedule(0, foreign(&pattern, after, epoch)),
                 _ => {}
             }
@@ -153,8 +157,9 @@ impl Subscriber {
         head
     }
 
-    /// Has `synced` told once more where [`Hub::others_passed`] since it was told last. Answers whether there is something to
-    /// tell; never so for one that is not live, which comes to its own `synced`.
+    /// Schedules another `synced` if [`Hub::others_passed`] since the last one; returns whether it did.
+    ///
+    /// Never for a subscriber that is not live: that one will reach a `synced` of its own.
     pub fn refresh_position(&mut self) -> bool {
         let due = self.hub.others_passed(self.told) && !self.subscriptions.is_empty() && self.is_live();
         if due {
@@ -163,7 +168,7 @@ impl Subscriber {
         due
     }
 
-    /// Has `synced` told, with the id if there is one, when everything up to this head has been sent.
+    /// Schedules `synced`, with the command's id if there is one, for when everything up to this head is sent.
     pub fn tell_synced(&mut self, head: Seq, id: Option<CommandId>) {
         self.take_back();
         self.told = head;
@@ -171,7 +176,7 @@ impl Subscriber {
         self.replay.get_or_insert_default().schedule(head, Notice::Synced { id, position });
     }
 
-    /// Sets the cursor back, for one merged replay: what was subscribed before goes on from where it stood.
+    /// Moves the cursor back for one merged replay; existing subscriptions go on from where they were.
     fn set_back(&mut self, stood: Cursor, oldest: Seq, head: Seq) {
         let bound = if self.subscriptions.is_empty() { head } else { stood.seq };
         self.subscriptions.iter_mut().for_each(|s| s.floor = s.floor.max(stood.seq));
@@ -180,14 +185,14 @@ impl Subscriber {
         self.cursor = Some(Cursor { seq: oldest, ..stood });
     }
 
-    /// Ends these subscriptions; nothing of them is sent any more.
+    /// Ends these subscriptions; nothing more is sent for them.
     pub fn unsubscribe(&mut self, patterns: &[Pattern]) {
         self.take_back();
         self.forget(&patterns.iter().cloned().collect());
         self.index();
     }
 
-    /// Drops subscriptions with everything that was still to be told of them.
+    /// Drops subscriptions, with the notices that are still due for them.
     fn forget(&mut self, patterns: &HashSet<Pattern>) {
         self.subscriptions.retain(|s| !patterns.contains(&s.pattern));
         let Some(replay) = self.replay.as_mut() else { return };
@@ -201,7 +206,7 @@ impl Subscriber {
         self.shard.state().index(self.slot, patterns);
     }
 
-    /// Whether the shard serves it. Notices when the shard has given it up.
+    /// Whether the shard serves it. Notices here if the shard has handed it over.
     pub fn is_live(&mut self) -> bool {
         if self.cursor.is_none() {
             let mut wire = self.connection.wire();
@@ -214,7 +219,7 @@ impl Subscriber {
         self.cursor.is_none()
     }
 
-    /// Takes it out of the shard's hands, if it is there; answers where it stands.
+    /// Takes it back from the shard, if the shard has it; returns its cursor.
     pub fn take_back(&mut self) -> Cursor {
         if let Some(cursor) = self.cursor {
             return cursor;
@@ -230,14 +235,16 @@ impl Subscriber {
         cursor
     }
 
-    /// Where it stands, taken back from its shard.
+    /// Its position in the log; takes it back from the shard.
     pub fn position(&mut self) -> Position {
         let cursor = self.take_back();
         Position { epoch: self.hub.epoch(), seq: cursor.seq }
     }
 
-    /// The first `sent` items of what was pulled have been sent. Of the others, messages will be pulled again from
-    /// where the cursor now stands, and gaps be shown by the next page; what else was to be told is kept.
+    /// Notes that the first `sent` of the pulled items were sent.
+    ///
+    /// Unsent messages are pulled again from the new cursor, and unsent gaps are shown again by the next page; other
+    /// unsent notices are kept.
     pub fn settle(&mut self, pulled: Pulled, sent: usize) {
         let before = self.take_back();
         let Pulled { mut items, end, .. } = pulled;
@@ -266,7 +273,7 @@ impl Subscriber {
         self.connection.set_gap_bytes(replay.gaps.bytes());
     }
 
-    /// Gives it to the shard; `false` when something new has come meanwhile or something is left to write.
+    /// Hands it to the shard; `false` if there are new messages, or a write is unfinished.
     pub fn join(&mut self) -> bool {
         let Some(cursor) = self.cursor else { return true };
         let mut wire = self.connection.wire();
@@ -284,8 +291,9 @@ impl Subscriber {
         true
     }
 
-    /// Writes whole frames, behind what was held back for them; answers how many it took. What is left of the last of them
-    /// is kept, and it takes one at least, so that there is something to wait for.
+    /// Writes whole frames, after what was held back to go with them; returns how many it took.
+    ///
+    /// The rest of the last one is kept. It takes at least one, so that there is a write to wait for.
     ///
     /// # Errors
     /// [`Dead`].
@@ -314,15 +322,16 @@ impl Subscriber {
         Ok(taken)
     }
 
-    /// Holds back a short answer, to go out with what is written next. Not of a live connection.
+    /// Holds back a short answer, to leave in one write with what comes next. Not for a live connection.
     pub fn hold_back(&self, bytes: impl Into<Vec<u8>>) {
         debug_assert!(self.cursor.is_some(), "a shard writes without looking");
         self.connection.wire().take_over(bytes.into());
-        // Its socket takes nothing only from now on, however long nothing was written before.
+        // A stall counts from now on, however long nothing has been written.
         self.connection.progressed(self.hub.clock());
     }
 
-    /// Writes a short answer now, or behind what is left over. A live connection whose socket is full falls behind.
+    /// Writes a short answer now, or queues it behind an unfinished write. A live connection with a full socket falls
+    /// behind.
     pub fn reply(&mut self, bytes: &[u8]) -> Written {
         let connection = self.connection.clone();
         let mut wire = connection.wire();
@@ -347,15 +356,16 @@ impl Drop for Subscriber {
         if self.cursor.is_some() {
             self.hub.behind.sub(1);
         }
-        // A task that was ended from outside may leave while it is live, and in the middle of a pass: the shard must not
-        // come to it when the slot is gone.
+        // A task that is aborted may be dropped while live, even during a pass: the shard must not serve it after its
+        // slot is gone.
         self.connection.wire().live = None;
         self.shard.state().remove(self.slot);
     }
 }
 
 impl Item {
-    /// A gap of what a topic has let go, and up to where: a page of the store shows it, and the next one again.
+    /// For a gap of evicted messages: its topics and its end. Such a gap comes from a page of the store, and the next
+    /// page would show it again.
     fn evicted(&self) -> Option<(&Pattern, Seq)> {
         match self {
             Self::Notice(Notice::Gap { topics, to, reason: GapReason::Retention | GapReason::Lag, .. }) => {
@@ -373,7 +383,7 @@ impl Replay {
     }
 }
 
-/// A position of another log: everything that it had may be missed, then comes what there is.
+/// For a position of another log: everything after it may have been missed; then comes what this log has.
 fn foreign(pattern: &Pattern, after: After, epoch: crate::message::Epoch) -> Notice {
     let to = Position { epoch, seq: 0 };
     let from = match after {

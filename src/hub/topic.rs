@@ -1,4 +1,4 @@
-//! A declared topic as it lives: what was counted of it, across all reloads that keep its name.
+//! A declared topic across reloads: its counters, which live as long as its name stays declared.
 
 use crate::counter::Counter;
 use crate::name::Pattern;
@@ -20,7 +20,7 @@ pub struct Topic {
 }
 
 impl Topic {
-    /// A topic of which nothing has been counted.
+    /// Creates a topic whose counters are all zero.
     pub fn new(name: Pattern) -> Self {
         Self {
             name,
@@ -37,14 +37,14 @@ impl Topic {
 pub struct RefusedCounts([Counter; SLUGS.len()]);
 
 impl RefusedCounts {
-    /// Counts one.
+    /// Counts one refusal.
     pub fn count(&self, refusal: &Refusal) {
         if let Some(at) = SLUGS.iter().position(|slug| *slug == refusal.slug()) {
             self.0[at].add(1);
         }
     }
 
-    /// The problems that there were, each with how often.
+    /// The problems that occurred, each with its count.
     pub fn by_problem(&self) -> impl Iterator<Item = (&'static str, u64)> {
         SLUGS.into_iter().zip(self.0.iter().map(Counter::get)).filter(|(_, n)| *n > 0)
     }

@@ -1,6 +1,6 @@
 //! The newest messages of all topics, in the order of the log: what fan-out reads.
 //!
-//! Because everybody who keeps up is served from here, what a topic retains never costs such a subscriber anything.
+//! Every subscriber that keeps up is served from here, so what a topic retains costs such a subscriber nothing.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -9,13 +9,13 @@ use crate::hub::entry::{Cursor, Mark, Message};
 use crate::lock::lock;
 use crate::message::Seq;
 
-/// Reloads that are remembered one by one; older ones become one. More than file events can bring within
-/// `limits.write_stall`, after which a reader that stands still is closed.
+/// Reloads remembered one by one; older ones are merged. More than file events can trigger within `limits.write_stall`,
+/// after which a reader that makes no progress is closed.
 const MARKS: usize = 1_024;
-/// Names in all marks together, beyond which older ones become one as well.
+/// Names in all marks together, beyond which older marks are merged as well.
 const NAMES_IN_ALL: usize = 65_536;
 
-/// Messages that go in a turn when it is made smaller, with everybody waiting who publishes or reads.
+/// Messages dropped in one critical section when the window shrinks; publishers and readers wait for it.
 const IN_A_TURN: usize = 1_000;
 
 /// A bounded view of the log's end.
@@ -28,16 +28,16 @@ struct Inner {
     bytes: usize,
     limit: usize,
     head: Cursor,
-    /// The last message that has left the window.
+    /// The seq of the last message that left the window.
     dropped: Seq,
-    /// The last reloads, in order, whether or not the window still reaches back to them: whoever reads from the store
-    /// must not pass one unseen either.
+    /// The latest reloads, in order, even those that the window no longer reaches back to: a reader of the store must
+    /// see each of them too.
     marks: VecDeque<Arc<Mark>>,
-    /// How many names they have.
+    /// How many names the marks carry.
     names: usize,
 }
 
-/// What a reader finds behind its cursor.
+/// What a reader finds after its cursor.
 pub enum Fetch {
     /// Nothing: the cursor is at the head.
     Head,
@@ -50,8 +50,7 @@ pub enum Fetch {
 }
 
 impl Window {
-    /// A window that keeps about `limit` bytes, and whatever its size what was appended last, over a log whose head is
-    /// `head`.
+    /// Creates a window over a log with this head. It keeps about `limit` bytes, and always the last append as a whole.
     pub fn new(limit: usize, head: Cursor) -> Self {
         let inner = Inner {
             messages: VecDeque::new(),
@@ -65,12 +64,12 @@ impl Window {
         Self { inner: Mutex::new(inner) }
     }
 
-    /// The place behind the newest message and mark.
+    /// The cursor after the newest message and mark.
     pub fn head(&self) -> Cursor {
         lock(&self.inner).head
     }
 
-    /// Adds messages; answers the places before and after.
+    /// Adds messages; returns the head before and after.
     pub fn append(&self, messages: impl IntoIterator<Item = Arc<Message>>) -> (Cursor, Cursor) {
         let mut inner = lock(&self.inner);
         let before = inner.head;
@@ -85,8 +84,8 @@ impl Window {
         (before, inner.head)
     }
 
-    /// Adds the mark of a reload behind everything that is there. All appends and readers wait for `make`, which is to put
-    /// together only what is at hand.
+    /// Adds the mark of a reload at the head. Appends and readers wait for `make`, so it must only assemble what is
+    /// prepared.
     pub fn mark(&self, make: impl FnOnce(Seq) -> Mark) {
         let mut inner = lock(&self.inner);
         let mark = Arc::new(make(inner.head.seq));
@@ -98,13 +97,14 @@ impl Window {
         }
     }
 
-    /// Sets another limit, in bytes. There may be millions of messages too many then: they go in turns, and are dropped while
-    /// nobody waits.
+    /// Sets another limit, in bytes. There may be millions of surplus messages: they are taken out in several critical
+    /// sections, and freed outside.
     pub fn resize(&self, limit: usize) {
         while !self.resize_some(limit).is_empty() {}
     }
 
-    /// One turn of it; answers what has gone. The limit comes down with each turn, so that no append does the rest at once.
+    /// Takes out some of the surplus, and returns it. The limit comes down with each step, so that no append has to do
+    /// the rest.
     fn resize_some(&self, limit: usize) -> Vec<Arc<Message>> {
         let mut inner = lock(&self.inner);
         let mut gone = Vec::new();
@@ -120,8 +120,8 @@ impl Window {
         lock(&self.inner).mark_after(cursor).cloned()
     }
 
-    /// What stands behind a cursor: at most `count` messages and about `bytes` of payload, but at least one, and none
-    /// behind a mark that was not seen.
+    /// What follows a cursor: at most `count` messages and about `bytes` of payload, but at least one message, and none
+    /// past a mark that the reader has not seen.
     pub fn after(&self, cursor: Cursor, count: usize, bytes: usize) -> Fetch {
         let inner = lock(&self.inner);
         let mark = inner.mark_after(cursor);
@@ -154,8 +154,8 @@ impl Inner {
         self.marks.get(self.marks.partition_point(|mark| mark.generation <= cursor.generation))
     }
 
-    /// Where the first message behind a seq stands, if there is one. Seqs are mostly dense, so that the distance to the head is
-    /// the index from the end; a binary search would touch a dozen cold messages.
+    /// Index of the first message after a seq, if there is one. Seqs are usually dense, so the distance to the head
+    /// gives the index from the end; a binary search would touch a dozen cold messages.
     fn place_after(&self, seq: Seq) -> usize {
         let behind = usize::try_from(self.head.seq - seq).unwrap_or(usize::MAX);
         let guess = self.messages.len().saturating_sub(behind);
@@ -172,7 +172,8 @@ impl Inner {
         self.marks.push_front(Arc::new(both));
     }
 
-    /// Keeps the newest so many, whatever their size: whoever keeps up finds a whole batch here.
+    /// Drops what exceeds the limit, except the `newest` messages: a reader that keeps up finds the last batch here as
+    /// a whole.
     fn shrink(&mut self, newest: usize) {
         while self.bytes > self.limit && self.messages.len() > newest.max(1) {
             self.let_go();
@@ -204,7 +205,7 @@ mod tests {
         Arc::new(Message::new(Arc::new(Record { seq, time: Time(0), topic, user: None, payload }), None))
     }
 
-    /// 1,024 messages used to stay whatever their size, of 64 MiB each where the configuration allowed that.
+    /// 1,024 messages used to be kept whatever their size: 64 MiB each, if the configuration allowed it.
     #[test]
     fn bytes_bound_it_and_what_was_appended_together_stays_whole() {
         let (cost, start) = (message(1).cost(), Cursor { seq: 0, generation: 1 });
@@ -222,7 +223,8 @@ mod tests {
         assert_eq!(holds(&window), [16], "the newest is kept whatever its size");
     }
 
-    /// All went at once, with the lock held: every publisher and reader waited, of a window of gibibytes for seconds.
+    /// All of them used to go in one critical section: with a window of gibibytes, every publisher and reader waited
+    /// for seconds.
     #[test]
     fn what_a_smaller_window_has_no_room_for_goes_in_turns() {
         let window = Window::new(usize::MAX, Cursor::default());
@@ -271,7 +273,7 @@ mod tests {
         assert_eq!(late.generation, last);
     }
 
-    /// What follows a reload is judged anew before it is sent.
+    /// What follows a reload must be judged by it before it is sent.
     #[test]
     fn no_page_goes_past_a_reload_that_was_not_seen() {
         let window = Window::new(usize::MAX, Cursor::default());

@@ -2,23 +2,22 @@
 
 use crate::name::{segments, split_first};
 
-/// A wildcard for one segment, as a canonical text has it, and one for those that are left.
+/// In a canonical text: the wildcard for one segment, and the one for all that are left.
 pub(super) const ONE: &str = "*";
 pub(super) const REST: &str = "**";
 
-/// How far a name comes with the label of a node.
+/// How far a name agrees with the label of a node.
 pub(super) enum Reached<'a> {
-    /// They do not agree.
     Nothing,
     /// Both end.
     End,
-    /// All that lies here and below.
+    /// Everything at this node and below.
     All,
-    /// The label ends; of the name this is left.
+    /// The label ends; this much of the name is left.
     Before(&'a str),
 }
 
-/// Whether the label contains the beginning of the name.
+/// Compares a name with a label that may contain it.
 pub(super) fn contains<'a>(label: &str, name: &'a str) -> Reached<'a> {
     let mut left = Some(name);
     for segment in segments(label) {
@@ -35,7 +34,7 @@ pub(super) fn contains<'a>(label: &str, name: &'a str) -> Reached<'a> {
     left.map_or(Reached::End, Reached::Before)
 }
 
-/// Whether the label shares something with the beginning of the name.
+/// Compares a name with a label that may share a topic with it.
 pub(super) fn overlaps<'a>(label: &str, name: &'a str) -> Reached<'a> {
     let mut left = Some(name);
     for segment in segments(label) {
@@ -57,7 +56,7 @@ pub(super) fn first(name: &str) -> &str {
     split_first(name).0
 }
 
-/// How many bytes of the label's segments the text begins with; one segment at least, by which it was found.
+/// Number of bytes of whole segments that both begin with: at least one segment, by which the node was found.
 pub(super) fn common(label: &str, text: &str) -> usize {
     let mut bytes = 0;
     for (ours, _) in segments(label).zip(segments(text)).take_while(|(ours, theirs)| ours == theirs) {

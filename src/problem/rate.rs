@@ -1,6 +1,6 @@
-//! The rates of `[limits]` by which requests, commands and connections are refused.
+//! The rates in `[limits]` over which requests, commands and connections are refused.
 
-/// What is only allowed so often.
+/// What has a rate limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each name says it")]
 pub enum Rate {

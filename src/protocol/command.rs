@@ -1,7 +1,7 @@
-//! Reading commands, strictly: one JSON object, each member once, none that its type does not have.
+//! Reads commands strictly: one JSON object, each member at most once, and only those of the command's type.
 //!
-//! All types stand in one table, from which the sentences of refusals are made too. A payload stays text: it is for its
-//! topic's schema to judge.
+//! One table lists all types; the sentences of refusals are made from it too. A payload stays text, because its topic's
+//! schema has to judge it.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -21,12 +21,12 @@ const MAX_ID: usize = 64;
 
 struct Type {
     name: &'static str,
-    /// Besides `type`.
+    /// Members besides `type`.
     members: &'static [&'static str],
     read: Reader,
 }
 
-/// Reads what the members of a command hold.
+/// Reads the members of a command of one type.
 type Reader = fn(&Fields<'_>) -> Result<CommandKind, Refusal>;
 
 const TYPES: [Type; 5] = [
@@ -62,7 +62,7 @@ pub fn parse(text: &str) -> Result<Command, BadCommand> {
 
 fn id(members: &Fields<'_>) -> Result<Option<CommandId>, Refusal> {
     let Some(raw) = members.get("id") else { return Ok(None) };
-    // No tree is built of what cannot be an id.
+    // Objects and lists are refused before a tree is built of them.
     let flat = !raw.get().starts_with(['{', '[']);
     match flat.then(|| serde_json::from_str(raw.get())) {
         Some(Ok(CommandId::String(id))) if id.len() <= MAX_ID => Ok(Some(id.into())),
@@ -71,7 +71,7 @@ fn id(members: &Fields<'_>) -> Result<Option<CommandId>, Refusal> {
     }
 }
 
-/// How to read a command with these members.
+/// The reader for a command with these members.
 fn reader(members: &Fields<'_>) -> Result<Reader, Refusal> {
     members.refuse_repeated()?;
     let names = TYPES.map(|kind| kind.name);
@@ -93,7 +93,7 @@ fn reader(members: &Fields<'_>) -> Result<Reader, Refusal> {
     Ok(kind.read)
 }
 
-/// The small form `{"topics":[…]}`: an empty list ends all subscriptions.
+/// The short form `{"topics":[…]}`: an empty list ends all subscriptions.
 fn replace(members: &Fields<'_>) -> Result<CommandKind, Refusal> {
     patterns(read("topics", members.need("replace", "topics")?, LIST)?).map(CommandKind::Replace)
 }
@@ -176,9 +176,9 @@ fn bad_name(member: &str, text: &str, error: &NameError) -> Refusal {
 
 /// `topics` of a subscribe command.
 enum Topics {
-    /// All from the same place.
+    /// All from one place.
     List(Vec<String>),
-    /// Each from its own.
+    /// Each from a place of its own.
     Each(Vec<(String, Option<String>)>),
 }
 

@@ -1,4 +1,4 @@
-//! Commands as a transcript: `>` is what a subscriber sends, `<` what is understood, or the `error` notice it gets.
+//! Commands as a transcript: `>` is what a subscriber sends, `<` how it is understood, or the `error` notice it gets.
 
 use secrecy::ExposeSecret;
 
@@ -46,7 +46,7 @@ const UNDERSTOOD: &str = r#"
 < publish orders.eu 1:9 null
 "#;
 
-/// The detail of a `bad-request`, or the whole problem where it is another.
+/// The detail of a `bad-request`, or any other problem as a whole.
 const REFUSED: &str = r#"
 > 
 < malformed-json: line 1, column 1: the text ends where a value is expected
@@ -154,7 +154,7 @@ const REFUSED: &str = r#"
 < bad-request: `orders.*` in `topic`: `*` is not allowed in a name
 "#;
 
-/// Compares a whole transcript, so that a difference is seen in its place.
+/// Compares a whole transcript, so that a difference is shown in its context.
 fn check(transcript: &str) {
     let mut lines = 0;
     let mut said = String::from("\n");
@@ -208,7 +208,7 @@ fn commands_that_are_refused_word_for_word() {
     check(REFUSED);
 }
 
-/// A page in which somebody typed names of topics was closed at the tenth slip.
+/// A page where a user mistyped names of topics used to be closed at the tenth slip.
 #[test]
 fn what_is_no_command_counts_and_what_a_command_says_does_not() {
     for (text, malformed) in [

@@ -1,4 +1,4 @@
-//! A JSON object split into its members in one pass, each still text, and the sentences about what is wrong with them.
+//! Splits a JSON object into its members in one pass, each still text, and says what is wrong with them.
 
 use std::fmt;
 
@@ -9,17 +9,17 @@ use crate::problem::Refusal;
 use crate::schema::json::{MARK, MARKED, in_our_words};
 use crate::spelling::{nearest, quoted};
 
-/// Every member that some command has.
+/// Every member of any command.
 const MEMBERS: [&str; 7] = ["type", "id", "topics", "after", "token", "topic", "data"];
 
-/// The members of an object.
+/// The members of one object.
 #[derive(Default)]
 pub(super) struct Fields<'a> {
     text: &'a str,
     values: [Option<&'a RawValue>; MEMBERS.len()],
-    /// The first that appears twice.
+    /// The first member that appears twice.
     repeated: Option<&'static str>,
-    /// The first that no command has.
+    /// The first member that no command has.
     unknown: Option<String>,
 }
 
@@ -36,7 +36,7 @@ impl<'a> Fields<'a> {
         split.map(|fields| Self { text, ..fields })
     }
 
-    /// The byte at which a member's text begins.
+    /// The offset at which a member's text begins.
     pub(super) fn place(&self, member: &'a RawValue) -> usize {
         member.get().as_ptr().addr() - self.text.as_ptr().addr()
     }
@@ -46,7 +46,7 @@ impl<'a> Fields<'a> {
         MEMBERS.iter().position(|member| *member == name).and_then(|index| self.values[index])
     }
 
-    /// A member that a command of this type cannot do without.
+    /// A member that a command of this type requires.
     pub(super) fn need(&self, kind: &str, name: &str) -> Result<&'a RawValue, Refusal> {
         self.get(name).ok_or_else(|| bad(format!("`{kind}` needs `{name}`")))
     }
@@ -103,11 +103,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
     }
 }
 
-/// Reads a member's text as what it must be.
+/// Parses a member's text; `what` says in the refusal what it must be.
 pub(super) fn read<T: DeserializeOwned>(name: &str, raw: &RawValue, what: impl fmt::Display) -> Result<T, Refusal> {
     serde_json::from_str(raw.get()).map_err(|error| match in_our_words(&error.to_string()) {
         _ if error.is_data() => bad(format!("`{name}` must be {what}")),
-        // The first pass does not look into strings: a lone surrogate.
+        // The first pass does not look inside strings, so this may find a lone surrogate.
         detail => bad(format!("`{name}`: {detail}")),
     })
 }

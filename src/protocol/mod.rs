@@ -1,7 +1,7 @@
 //! Protocols: how messages and notices are written for subscribers, and how their commands are read.
 //!
-//! Everything here is text in, values out, or the other way round: no sockets, no log, no configuration. A message is
-//! written once for each protocol in use, frame header included, and the same bytes go to every subscriber.
+//! Text in, values out, or the other way round: no sockets, no log, no configuration. A message is written once for
+//! each protocol in use, frame header included, and the same bytes go to every subscriber.
 
 pub mod command;
 mod members;
@@ -12,7 +12,7 @@ pub mod written;
 
 use crate::plugin::Protocol;
 
-/// Every WebSocket subprotocol; the first is spoken where none is asked for. Each needs a slot: `ENCODERS` counts them.
+/// Every WebSocket subprotocol; the first is the default. Each needs a slot of its own, which `ENCODERS` counts.
 pub const KINDS: &[&dyn Protocol] = &[&relay_v1::RelayV1, &relay_raw::RelayRaw];
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::protocol::sse::{self, Sse};
 use crate::schema::Payload;
 use crate::time::Time;
 
-/// Each notice, as `relay.v1`, as server-sent events (empty: not told), and as `relay.raw`.
+/// Each notice as `relay.v1`, as server-sent events (empty if not told), and as `relay.raw`.
 fn notices() -> Vec<(Notice, &'static str, &'static str, Result<&'static str, Close>)> {
     let at = |seq| Position { epoch: Epoch(0x9f3c_21aa), seq };
     let topics = || Pattern::parse("orders.*").expect("a pattern");
@@ -86,7 +86,7 @@ fn notices() -> Vec<(Notice, &'static str, &'static str, Result<&'static str, Cl
     ]
 }
 
-/// A server's frame of fewer than 64 KiB, without its header.
+/// The text of a server's frame of less than 64 KiB.
 fn text(frame: &[u8]) -> &str {
     assert_eq!(frame[0], 0x81, "one whole text message");
     let (header, len) = match frame[1] {
@@ -112,7 +112,7 @@ fn every_notice_in_every_protocol() {
     }
 }
 
-/// What a protocol says nothing of is lost silently: that somebody missed messages, gets no more, or was refused.
+/// A protocol must not hide that a subscriber missed messages, lost a subscription or was refused.
 #[test]
 fn no_protocol_is_silent_about_a_loss() {
     for protocol in KINDS {
@@ -181,7 +181,7 @@ fn a_payload_with_line_ends_stays_one_event() {
     assert_eq!(rest, "");
     let mut lines = body.split(['\n', '\r']);
     assert_eq!(lines.next(), Some("id: 00000001-42"));
-    // What a browser does with data lines (HTML, section 9.2.6).
+    // As a browser joins data lines (HTML, section 9.2.6).
     let data: Vec<&str> = lines.map(|line| line.strip_prefix("data: ").expect(line)).collect();
     let value: serde_json::Value = serde_json::from_str(&data.join("\n")).expect("it is JSON");
     assert_eq!(value["data"], serde_json::json!({"n": 1, "m": 2}));

@@ -1,10 +1,10 @@
 //! `relay.raw`: a server message is a bare payload and nothing else, for readers that know one topic's JSON and no
 //! protocol. Commands are those of `relay.v1`.
 //!
-//! Whatever it sent besides payloads, a reader would take for one. So it says nothing where nothing is amiss (`hello`,
-//! `ok`, `synced`, `topic_changed`; a `goaway` is followed by the close that means the same) and closes where silence
-//! would hide something: a gap, the end of a subscription, a refused command, each with the code that says whether to
-//! come back. The one exception is the text `pong`, which is no JSON and only sent to who asked.
+//! A reader would take anything else for a payload. So this protocol stays silent where nothing is lost (`hello`, `ok`,
+//! `synced`, `topic_changed`, and `goaway`, which precedes a close with the same meaning). It closes the connection
+//! where silence would hide a loss: a gap, the end of a subscription, a refused command, each with the code that says
+//! whether to reconnect. The one exception is the text `pong`, which is not JSON and is only sent on request.
 
 use bytes::Bytes;
 
@@ -31,7 +31,7 @@ impl Encoder for RelayRaw {
     fn notice(&self, notice: &Notice) -> Result<Option<Bytes>, Close> {
         match notice {
             Notice::Gap { reason: GapReason::Lag, .. } => Err(Close::Lagging),
-            // Whoever came back with the same position would be closed for it again.
+            // A reader that came back with the same position would be closed for it again.
             Notice::Gap { reason: GapReason::Epoch | GapReason::Retention, .. } => Err(Close::Malformed),
             Notice::Unsubscribed { .. } => Err(Close::Forbidden),
             Notice::Error { refusal, .. } => Err(refusal.into()),

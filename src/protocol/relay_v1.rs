@@ -1,4 +1,4 @@
-//! `relay.v1`: one JSON object in each text message, both ways. Tells everything there is to tell.
+//! `relay.v1`: one JSON object in each text message, both ways. It tells every notice.
 
 use bytes::Bytes;
 

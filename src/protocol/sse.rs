@@ -1,12 +1,13 @@
 //! Server-sent events (HTML, section 9.2): the same JSON as on the WebSocket, in events that a plain EventSource reads.
 //!
-//! A message is an event without a name, so that `onmessage` gets it; notices are named. `id:` is where to resume:
-//! a message's own id, and for `synced` and `unsubscribed` the position up to which everything was sent, so that a
-//! reader to whom no message came resumes as well. A `gap` has none: it is told before the messages that still come
-//! from its range, so that a reader that leaves behind it resumes before it and is told again. An event is ended by an
-//! empty line, and a line by LF, CR or both: so nothing that is written here may bring its own. Names and positions
-//! cannot, notices are escaped by their JSON, and a payload is forwarded without white space; should a log hold one with
-//! line ends nevertheless, each becomes a `data:` line of the same event.
+//! A message is an event without a name, so that `onmessage` gets it; notices are named. `id:` is where to resume: a
+//! message's own id, and for `synced` and `unsubscribed` the position up to which everything was sent, so that a reader
+//! that got no message can resume too. A `gap` has no `id:`. It is told before the messages that still come from its
+//! range, so a reader that leaves right after it resumes before it and is told again.
+//!
+//! An empty line ends an event, and LF, CR or both end a line, so nothing written here may contain one. Names and
+//! positions cannot, notices are escaped by their JSON, and a payload is forwarded without white space. Should a log
+//! hold one with line ends nevertheless, each of its lines becomes a `data:` line of the same event.
 
 use std::fmt;
 
@@ -23,19 +24,21 @@ const ID: &[u8] = b"id: ";
 const DATA: &[u8] = b"data: ";
 const END: &[u8] = b"\n\n";
 
-/// A comment, which no reader sees and every proxy takes for life. No empty line ends it, nor what [`retry`] says: there are
-/// readers that take a block without data for an event.
+/// A comment, which readers ignore and every proxy takes for a sign of life.
+///
+/// No empty line ends it, nor the output of [`retry`]: some readers take a block without data for an event.
 pub const HEARTBEAT: Bytes = Bytes::from_static(b":\n");
 
-/// Tells the reader how long to wait, in milliseconds, before it reconnects.
+/// Tells the reader how long to wait before it reconnects, in milliseconds.
 pub fn retry(ms: u64) -> Bytes {
     format!("retry: {ms}\n").into()
 }
 
-/// The last event of a stream that the server ends, with the codes of the WebSocket protocol. An EventSource comes back
-/// by itself, and a status tells it then if it may not; but one that was replaced would replace its successor, and so
-/// on: it is told to stay away for a day. One whose topics are gone may have come by a registration, which is let in
-/// again: it is told to ask once a minute.
+/// The last event of a stream that the server ends, with the codes of the WebSocket protocol.
+///
+/// An EventSource reconnects by itself, and a status then tells it if it may not. But one that was replaced would
+/// replace its successor, and so on, so it is told to stay away for a day. One whose topics are gone may belong to a
+/// registration, which would be let in again, so it is told to ask once a minute.
 pub fn close(close: Close) -> Bytes {
     let retry = match close {
         Close::Replaced => "retry: 86400000\n",
@@ -69,7 +72,7 @@ impl Encoder for Sse {
         out.into()
     }
 
-    /// Answers to commands are not told: a stream has none.
+    /// Answers to commands are not told: a stream has no commands.
     fn notice(&self, notice: &Notice) -> Result<Option<Bytes>, Close> {
         let (event, retry, id) = match notice {
             Notice::Synced { position, .. } => ("synced", None, Some(position)),
@@ -90,7 +93,7 @@ impl Encoder for Sse {
     }
 }
 
-/// Makes a `data:` line of every line from `start` on. JSON text allows line ends only where white space is free.
+/// Makes every line from `start` on a `data:` line. In JSON text a line end can only be white space.
 fn break_lines(out: &mut Vec<u8>, start: usize) {
     let text = &out[start..];
     if text.contains(&b'\n') || text.contains(&b'\r') {

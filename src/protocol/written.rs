@@ -1,7 +1,7 @@
-//! The JSON of messages and notices, written here once for every protocol that carries it.
+//! The JSON of messages and notices, shared by every protocol.
 //!
-//! A message is the hot path: one exact allocation, into which text is copied. Nothing in it needs escaping: a topic's
-//! alphabet has no quotes, and a payload is JSON already.
+//! Writing a message is the hot path: one allocation of the exact size, into which text is copied. Nothing in it needs
+//! escaping: a topic's alphabet has no quotes, and a payload is JSON already.
 
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ const ID: &[u8] = br#"","id":""#;
 const TIME: &[u8] = br#"","time":""#;
 const DATA: &[u8] = br#"","data":"#;
 const END: &[u8] = b"}";
-/// What is the same length in every message: the text between, and the time.
+/// Bytes that every message has: the text in between, and the time.
 const FIXED: usize = TOPIC.len() + ID.len() + TIME.len() + 24 + DATA.len() + END.len();
 
 /// Bytes that [`put_message`] will write.
@@ -21,7 +21,7 @@ pub fn message_len(record: &Record) -> usize {
     FIXED + record.topic.as_str().len() + Position::len(record.seq) + record.payload.size()
 }
 
-/// Writes a message as JSON; its payload stands in it as it was published.
+/// Writes a message as JSON; the payload is copied as it was published.
 pub fn put_message(out: &mut Vec<u8>, epoch: Epoch, record: &Record) {
     out.extend_from_slice(TOPIC);
     out.extend_from_slice(record.topic.as_str().as_bytes());
@@ -34,10 +34,10 @@ pub fn put_message(out: &mut Vec<u8>, epoch: Epoch, record: &Record) {
     out.extend_from_slice(END);
 }
 
-/// Room for nearly every notice, in bytes.
+/// Capacity that suffices for nearly every notice, in bytes.
 const NOTICE: usize = 256;
 
-/// The text of a notice: a JSON object, but for the answer to the text `ping`, which is the text `pong`.
+/// The text of a notice: a JSON object, except for [`Notice::PongText`], which is the text `pong`.
 pub fn notice(notice: &Notice) -> Vec<u8> {
     match notice {
         Notice::Hello { connection, frame, subscriptions, commands, generation } => {
@@ -75,7 +75,7 @@ struct Limits {
     commands: u32,
 }
 
-/// A JSON object that is written member by member. The names are ours and need no escaping.
+/// A JSON object, written member by member. The names are constants that need no escaping.
 struct Object(Vec<u8>);
 
 impl Object {

@@ -1,5 +1,5 @@
-//! The order in which a server ends: publishers first, then the log, then the subscribers, each of whom has got by then
-//! whatever was acknowledged.
+//! The order in which a server ends: first publishers, then the log, then the subscribers, which by then have received
+//! everything that was acknowledged.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,29 +10,30 @@ use crate::close::Close;
 use crate::live::Live;
 use crate::server::GRACE;
 
-/// Between two groups of subscribers that are told to go.
+/// Time between two groups of subscribers that are told to go.
 const STEP: Duration = Duration::from_millis(50);
-/// The least that one group is: fewer subscribers than this go at once.
+/// Least size of a group: fewer subscribers than this are told all at once.
 const GROUP: usize = 64;
 
-/// Ends everything within `limits.drain`: requests that were begun are answered, for half of it at most with the grace
-/// before, and the log is sealed within another eighth; then subscribers are told to go, spread over half of what is
-/// left.
+/// Ends everything within `limits.drain`.
+///
+/// Requests under way are answered, for which, with the grace before, there is half of that time. Sealing the log may
+/// take another eighth. Then subscribers are told to go, spread over half of what is left.
 ///
 /// # Errors
 /// The tasks that have not ended by then.
 pub(super) async fn end(live: &Live) -> Result<(), BTreeMap<&'static str, usize>> {
     let within = live.snapshot().config.limits.drain;
     let until = Instant::now() + within;
-    // A request may be on its way to a connection that was idle.
+    // A request may be on its way on a connection that was idle.
     sleep(GRACE.min(within / 4)).await;
     live.drain.answered(within / 4).await;
-    // A store that does not answer must not keep the subscribers.
+    // A store that does not answer must not hold up the subscribers.
     let _ = timeout(within / 8, live.appending.seal()).await;
     let mut connections = live.hub.connections();
     let group = group(connections.len(), (until - Instant::now()) / 2);
     loop {
-        // Let go at once: with the last who knows it goes a socket, whose peer is waiting for that.
+        // Dropped one by one: the last reference to a connection closes its socket, which the peer is waiting for.
         connections.drain(..group.min(connections.len())).for_each(|connection| connection.end(Close::Draining));
         if connections.is_empty() {
             break;
@@ -42,7 +43,7 @@ pub(super) async fn end(live: &Live) -> Result<(), BTreeMap<&'static str, usize>
     live.drain.ended(until - Instant::now()).await
 }
 
-/// How many go at once, for all of them to be told in this time.
+/// Size of a group, so that all groups are told within this time.
 fn group(connections: usize, over: Duration) -> usize {
     let steps = usize::try_from(over.as_millis() / STEP.as_millis()).unwrap_or(usize::MAX);
     connections.div_ceil(steps.max(1)).max(GROUP)

@@ -1,16 +1,16 @@
-//! A socket while it speaks HTTP: it waits for ever neither for a request nor for a peer that does not read, and loses no
+//! A socket that speaks HTTP: it waits for ever neither for a request nor for a peer that does not read, and loses no
 //! answer when it is closed.
 //!
-//! The clock of the header is set anew for each request, and all but never fires: so its entry in the runtime's wheel
-//! stays where an earlier request has put it, and is moved on only when that is due.
+//! The header's timer restarts with each request and almost never fires. So its entry in the runtime's timer wheel
+//! stays where an earlier request put it, and is moved on only when it fires.
 //!
-//! A peer may end its direction behind a request and wait for the answer, which hyper then finishes. But while a stream or
-//! a long poll is answered hyper does not read: a peer that is gone would go unnoticed, and the answer be held for ever. So
-//! one byte is read ahead here: the end of what the peer sends ends the connection, and a byte is given to hyper later.
+//! A peer may end its direction after a request and wait for the answer, which hyper then finishes. But while a stream
+//! or a long poll is answered hyper does not read, so it would not notice a peer that is gone, and hold the answer for
+//! ever. Therefore one byte is read ahead here: end of file ends the connection, and a byte is kept for hyper.
 //!
-//! A request may be refused while its body is still arriving. Closing a socket with unread bytes in it resets the
-//! connection, and a peer that is told so while it writes does not read the answer any more. So the end of a connection
-//! first says that nothing more comes, and then reads for a while what the peer still sends (RFC 9112, section 9.6).
+//! A request may be refused while its body is still arriving. Closing a socket with unread bytes resets the connection,
+//! and a peer that is reset while it writes does not read the answer. So a connection ends by first shutting down its
+//! write side and then reading for a while what the peer still sends (RFC 9112, section 9.6).
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -24,37 +24,39 @@ use crate::http::flow::Flow;
 
 /// How long a connection that ends is still read.
 const LINGER: Duration = Duration::from_secs(1);
-/// How much of it, in bytes.
+/// How much of it is read, in bytes.
 const MOST: usize = 8 << 20;
-/// An answer of at most so many bytes is put together first: writing one buffer costs the kernel less than gathering two.
+/// Answers of up to this many bytes are copied together: one buffer costs the kernel less than gathering two.
 const SMALL: usize = 512;
-/// Room for the answer to an upgrade and for what a WebSocket mostly says first, in bytes.
+/// Capacity for the answer to an upgrade and what a WebSocket usually says first, in bytes.
 const OPENING: usize = 1024;
 
 /// See the module's documentation.
 pub struct HttpSocket<S> {
     socket: S,
-    /// Told when everything has been written.
+    /// Told when everything is written.
     flow: Flow,
-    /// The answer to an upgrade, which is not written here: it leaves with what the other protocol says first.
+    /// The answer to an upgrade, not written here: it leaves with what the next protocol says first.
     upgrade: Vec<u8>,
-    /// What the peer has sent behind the request of a stream, which is still to be read.
+    /// A byte that the peer sent after the request of a stream, still to be read by hyper.
     ahead: Option<u8>,
     header_timeout: Duration,
-    /// Since when the header of a request is waited for, when one is.
+    /// When it began to wait for the header of a request, while it does.
     waits_since: Instant,
-    /// Fires at or before the header's deadline, and is then moved to it: a timer reset for each request costs more.
+    /// Fires at or before the header's deadline, and is then moved to it: resetting it for each request costs more.
     overdue: Option<Pin<Box<Sleep>>>,
     write_stall: Duration,
-    /// A write makes no progress: how long it may still take.
+    /// While a write makes no progress: how long it still may.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// The other direction has ended: the time that is left, and the bytes.
+    /// While the connection lingers, with its write side shut down: the time and the bytes that are left.
     ending: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
 impl<S> HttpSocket<S> {
-    /// Takes a fresh socket, whose reads fail when a header takes longer than `header_timeout`, and whose writes fail when
-    /// they make no progress for `write_stall`.
+    /// Takes a new socket.
+    ///
+    /// Its reads fail if a header takes longer than `header_timeout`; its writes fail if they make no progress for
+    /// `write_stall`.
     pub fn new(socket: S, header_timeout: Duration, write_stall: Duration, flow: Flow) -> Self {
         let waits_since = Instant::now();
         Self {
@@ -71,12 +73,12 @@ impl<S> HttpSocket<S> {
         }
     }
 
-    /// The socket, for another protocol, and what is to be written to it first: the answer to the upgrade.
+    /// The socket, for another protocol, and the answer to the upgrade, which must be written to it first.
     pub fn into_parts(self) -> (S, Vec<u8>) {
         (self.socket, self.upgrade)
     }
 
-    /// Ready when a header has been waited for too long.
+    /// Ready once the header has taken too long.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let due = self.waits_since + self.header_timeout;
         let overdue = self.overdue.get_or_insert_with(|| Box::pin(sleep_until(due)));
@@ -89,7 +91,7 @@ impl<S> HttpSocket<S> {
         }
     }
 
-    /// Fails where the answer is for as long as the peer is there, and it has gone.
+    /// Fails if the peer is gone, while the answer lasts as long as the peer is there.
     fn look_for_peer(&mut self, cx: &mut Context<'_>) -> io::Result<()>
     where
         S: AsyncRead + Unpin,
@@ -127,7 +129,7 @@ impl<S> HttpSocket<S> {
     }
 }
 
-/// All of it as one, where there is room for it.
+/// Copies all parts into `whole` if they fit.
 fn join<'w>(parts: &[IoSlice<'_>], whole: &'w mut [u8]) -> Option<&'w [u8]> {
     let mut len = 0;
     for part in parts {
@@ -148,7 +150,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for HttpSocket<S> {
         if read.is_ready() || !this.flow.is_waiting() {
             return read;
         }
-        // Only a read waits for a request: behind an answer hyper ends the connection by itself, and lingers.
+        // Fails only a read that waits for a request: after an answer hyper ends the connection by itself, and lingers.
         if this.flow.expects_no_request() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -192,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpSocket<S> {
         self.socket.is_write_vectored()
     }
 
-    /// hyper flushes once it has written everything; TLS may still hold some of it then.
+    /// hyper flushes once it has written everything; TLS may still hold some of it.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.socket).poll_flush(cx);
@@ -201,10 +203,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpSocket<S> {
         if flushed.is_ready() && this.flow.flushed() {
             this.waits_since = Instant::now();
             if this.ahead.is_some() {
-                // It was read behind hyper's back, which may wait for it to come.
+                // hyper does not know of the byte read ahead, and may be waiting for one.
                 cx.waker().wake_by_ref();
             }
-            // hyper may have read ahead of the answer, found nothing, and not read again before something comes.
+            // hyper may have tried to read before the answer was written, and then does not read again before something
+            // comes.
             let is_watched = this.overdue.as_ref().is_some_and(|overdue| !overdue.is_elapsed());
             if !is_watched && this.poll_overdue(cx).is_ready() {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -216,7 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpSocket<S> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.ending.is_none() {
-            // TLS has a word to say, which a peer that does not read never takes.
+            // TLS sends a last record, which a peer that does not read never takes.
             let shut = Pin::new(&mut this.socket).poll_shutdown(cx);
             ready!(this.watch(cx, shut))?;
         }
@@ -224,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpSocket<S> {
         let mut ignored = [0; 4096];
         while *remaining > 0 && time.as_mut().poll(cx).is_pending() {
             let mut buf = ReadBuf::new(&mut ignored);
-            // The peer's end, in whichever way, is what this waits for.
+            // The end of the peer, clean or not, is what this waits for.
             if ready!(Pin::new(&mut this.socket).poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
                 break;
             }
@@ -271,7 +274,7 @@ mod tests {
         assert_eq!(began.elapsed(), HEADER);
     }
 
-    /// hyper does not read again behind an answer if it has read ahead of it.
+    /// hyper does not read again after an answer if it tried to before.
     #[tokio::test(start_paused = true)]
     async fn the_time_of_the_next_header_runs_behind_an_answer_though_nobody_reads() {
         let (near, _far) = duplex(64);
@@ -293,7 +296,7 @@ mod tests {
         assert_eq!(began.elapsed(), HEADER, "it is woken");
     }
 
-    /// It was taken for a header that is not waited for any more: the socket was dropped with the rest of the request unread, and
+    /// It used to be taken for a header past its time: the socket was dropped with the rest of the request unread, and
     /// the reset overtook the answer.
     #[tokio::test(start_paused = true)]
     async fn the_last_answer_of_a_drain_is_no_error_however_long_it_took() {

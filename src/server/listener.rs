@@ -11,16 +11,17 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use crate::config::model::Listen;
 use crate::server::socket::Socket;
 
-/// A socket that connections come from.
+/// A listening socket.
 pub enum Listener {
     /// TCP.
     Tcp(TcpListener, SocketAddr),
-    /// A Unix socket, removed when dropped: before it is closed, for whoever finds that nobody listens takes the path over.
+    /// A Unix socket. Its file is removed before the listener closes: a successor takes over a path where nobody
+    /// listens.
     Unix(SocketFile, UnixListener),
 }
 
 impl Listener {
-    /// Binds. A Unix socket that nobody listens to any more is replaced.
+    /// Binds a listener. The file of a Unix socket that nobody listens to any more is replaced.
     ///
     /// # Errors
     /// What the system says.
@@ -39,10 +40,10 @@ impl Listener {
         }
     }
 
-    /// The next connection, and who is at its other end: an IPv4 address as such, also where IPv6 is listened to.
+    /// The next connection and its peer's address; IPv4 addresses are shown as such, even on an IPv6 listener.
     ///
     /// # Errors
-    /// What the system says; the listener is as good as before. Safe to drop.
+    /// What the system says; the listener is still usable. Cancel-safe.
     pub async fn accept(&self) -> io::Result<(Socket, Option<IpAddr>)> {
         match self {
             Self::Tcp(listener, _) => {
@@ -56,7 +57,8 @@ impl Listener {
         }
     }
 
-    /// A connection that waits in the kernel, if there is one; asked of the system, for the runtime may not know of it yet.
+    /// A connection that waits in the kernel, if there is one. Asks the system, because the runtime may not know of it
+    /// yet.
     pub fn waiting(&self) -> Option<(Socket, Option<IpAddr>)> {
         match self {
             Self::Tcp(listener, _) => {
@@ -73,7 +75,7 @@ impl Listener {
         }
     }
 
-    /// Where it is bound: with the port that was given for port 0.
+    /// The address where it is bound, with the actual port where port 0 was asked for.
     pub fn address(&self) -> Listen {
         match self {
             Self::Tcp(_, address) => Listen::Tcp(*address),
@@ -87,10 +89,11 @@ impl Listener {
     }
 }
 
-/// The file of a Unix socket that is bound.
+/// The file of a bound Unix socket.
 pub struct SocketFile {
     path: PathBuf,
-    /// Which of all files that stand at the path one after the other: the number is not given anew before it is closed.
+    /// Device and inode of the file that was bound, to tell it from later ones. The inode is not reused while the
+    /// socket is open.
     bound: Option<(u64, u64)>,
 }
 
@@ -102,7 +105,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Somebody else may have removed it, and a successor may have bound its own in its place.
+        // Somebody may have removed it, and a successor may have bound a socket of its own in its place.
         if self.bound.is_some() && identity(&self.path) == self.bound {
             let _ = std::fs::remove_file(&self.path);
         }
@@ -113,7 +116,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     std::fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
-/// Removes the socket of a process that ended without doing so. One that answers is left: then binding fails.
+/// Removes the socket of a process that ended without doing so. If somebody listens, it stays, and binding fails.
 async fn remove_stale(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
         Ok(file) if !file.file_type().is_socket() => {

@@ -1,5 +1,7 @@
-//! Keeps what slow readers hold within `limits.outbound`: looks ten times a second, which costs one load, and where it
-//! is too much drops answers, then the subscribers furthest behind. Refusing those who come is the business of whoever takes them.
+//! Keeps what slow readers hold within `limits.outbound`.
+//!
+//! It checks ten times a second, which costs one load. When the budget is exceeded it drops answers, then the
+//! subscribers furthest behind. New subscribers are refused where they come in, not here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +12,7 @@ use crate::background;
 use crate::hub::outbound::Step;
 use crate::live::Live;
 
-/// Between two looks.
+/// Time between two checks.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Runs for as long as the process.

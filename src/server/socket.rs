@@ -1,4 +1,4 @@
-//! One connection's socket, of whichever kind.
+//! The socket of one connection, of any kind.
 
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
@@ -23,14 +23,16 @@ pub enum Socket {
     Tcp(TcpStream),
     /// A Unix socket.
     Unix(UnixStream),
-    /// TLS over TCP. Boxed, for it is many times larger.
+    /// TLS over TCP. Boxed because it is many times larger.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Socket {
-    /// Sends what is written at once, lets the kernel hold so many bytes of it, and gives a TCP peer up that for `unacknowledged`
-    /// has acknowledged, or found room for, none of it: an event stream has no other sign of a reader that is gone. Less than
-    /// 5 s would cut whoever is out of reach for a moment, and more than 15 minutes is longer than the kernel waits by itself.
+    /// Sets the options of a new socket: no delay, and the size of the kernel's send buffer.
+    ///
+    /// A TCP peer is given up once for `unacknowledged` it has acknowledged nothing or had no room: an event stream has
+    /// no other sign that its reader is gone. Less than 5 s would cut off a peer that is unreachable for a moment, and
+    /// more than 15 minutes is longer than the kernel waits anyway.
     ///
     /// # Errors
     /// The connection has ended.
@@ -42,7 +44,7 @@ impl Socket {
                 {
                     let (least, most) = (Duration::from_secs(5), Duration::from_secs(15 * 60));
                     let millis = unacknowledged.clamp(least, most).as_millis() as u32;
-                    // A kernel that only resembles Linux may not know it.
+                    // A kernel that only resembles Linux may not have this option.
                     _ = rustix::net::sockopt::set_tcp_user_timeout(stream, millis);
                 }
                 #[cfg(not(target_os = "linux"))]
@@ -54,7 +56,7 @@ impl Socket {
         }
     }
 
-    /// Shakes hands. What is not TCP stays as it is: a Unix socket does not leave the machine.
+    /// Makes the TLS handshake on TCP. A Unix socket stays as it is: it does not leave the machine.
     ///
     /// # Errors
     /// What the peer or the system says, or that it took longer than `within`.
@@ -64,7 +66,7 @@ impl Socket {
                 let shake = TlsAcceptor::from(tls).accept(stream);
                 let shaken = tokio::time::timeout(within, shake).await;
                 let mut stream = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
-                // What a slow reader holds is for `limits.outbound` to count, which does not see into the layer.
+                // Limits what TLS buffers for a slow reader: `limits.outbound` cannot see it.
                 stream.get_mut().1.set_buffer_limit(Some(LAYER));
                 Ok(Self::Tls(Box::new(stream)))
             }
@@ -165,7 +167,7 @@ mod tests {
         socket.tune(64 << 10, Duration::from_secs(1)).expect("tuned");
         let Socket::Tcp(stream) = socket else { unreachable!() };
         assert!(sockopt::tcp_nodelay(&stream).expect("read"));
-        // Linux keeps its own records in as much again.
+        // Linux counts its own bookkeeping, as much again.
         let held = sockopt::socket_send_buffer_size(&stream).expect("read");
         assert!(held == 64 << 10 || held == 64 << 11, "{held}");
         #[cfg(target_os = "linux")]
@@ -174,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_socket_is_small_for_each_delivery_reads_it() {
-        // Where assertions are on mio keeps another number with it.
+        // With debug assertions mio keeps another number in it.
         let debugging = if cfg!(debug_assertions) { size_of::<u64>() } else { 0 };
         assert!(size_of::<Socket>() <= size_of::<[u64; 5]>() + debugging);
     }

@@ -1,5 +1,6 @@
-//! Tells the supervisor that the process is alive, only when it is: this task runs, and since the last time every shard
-//! has as well. A process whose workers hang is then ended and started again by whoever supervises it.
+//! Tells the supervisor that the process is alive: only if this task runs, and every shard has run since the last time.
+//!
+//! A process whose workers hang is then killed and restarted by its supervisor.
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use tracing::error;
 use crate::background;
 use crate::live::Live;
 
-/// Runs for as long as the process, if the supervisor wants it.
+/// Runs for as long as the process does, if the supervisor has a watchdog.
 pub(super) async fn run(live: Arc<Live>) {
     let Some(every) = live.supervisor.watchdog() else { return };
     let mut tick = background::every(every / 3);
@@ -23,7 +24,7 @@ pub(super) async fn run(live: Arc<Live>) {
             live.supervisor.alive();
         }
         before = Some(now);
-        // Each counts another beat, if it runs.
+        // Each shard that runs counts another beat.
         live.hub.wake();
     }
 }

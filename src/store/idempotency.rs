@@ -1,4 +1,4 @@
-//! The idempotency keys of the last while: what was appended under which, bounded by time and by number.
+//! The idempotency keys of the recent past, and what was appended under each; bounded by age and by number.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -11,28 +11,28 @@ use crate::name::{MAX_NAME, TopicName};
 use crate::plugin::{Draft, IdempotencyKey, KeyCounts, MAX_KEY, Receipt, StoreError};
 use crate::time::Time;
 
-/// Keys that are forgotten in a turn, and at each append or new one where some have aged or are too many, with everybody
-/// waiting who appends.
+/// Aged or surplus keys forgotten in one critical section: by a sweep or a reload, and by an append or a new key.
+/// Appends wait for it.
 const IN_A_TURN: usize = 1_000;
 const BY_A_KEY: usize = 2;
-/// At how many entries it looks for them.
+/// Most entries examined to find [`BY_A_KEY`] of them.
 const LOOKS_BY_A_KEY: usize = 8;
 
-/// What a key takes at most: in the table and in the order of time, which share its text and its topic's name.
+/// Most bytes that a key takes: in the table and in the order of time, which share its text and its topic's name.
 /// Measured with both of 255 bytes: 816.
 pub const KEY_BYTES: usize = in_table(size_of::<((IdempotencyKey, TopicName), Known)>())
     + in_list(size_of::<(Time, (IdempotencyKey, TopicName))>())
     + text(MAX_KEY)
     + text(MAX_NAME);
 
-/// The idempotency keys of the last while, oldest first; none until [`Keys::resize`] says how many.
+/// The idempotency keys of the recent past, oldest first; none until [`Keys::resize`] sets their number.
 #[derive(Default)]
 pub(super) struct Keys {
     window: Duration,
     limit: usize,
     known: HashMap<(IdempotencyKey, TopicName), Known>,
     order: VecDeque<(Time, (IdempotencyKey, TopicName))>,
-    /// How many were forgotten before they had aged, because there were too many.
+    /// Keys forgotten before they had aged, because there were too many.
     forgotten_early: u64,
 }
 
@@ -41,10 +41,10 @@ struct Known {
     digest: Digest,
 }
 
-/// By which messages of one key are compared.
+/// What tells the messages of one key apart.
 type Digest = [u8; 32];
 
-/// The digests of those drafts that have a key, by their indices. Made before the log is locked, for a payload may be long.
+/// Digests of the drafts that have a key, by index. Made before the log is locked, since a payload may be long.
 #[derive(Default)]
 pub(super) struct Digests(Vec<Option<Digest>>);
 
@@ -61,7 +61,7 @@ impl Digests {
     }
 }
 
-/// The key belongs to another message.
+/// The key was used for another message.
 pub(super) struct Reused;
 
 impl Keys {
@@ -80,7 +80,7 @@ impl Keys {
         let id = (key.clone(), draft.topic.clone());
         self.order.push_back((receipt.time, id.clone()));
         self.known.insert(id, Known { receipt: Receipt { duplicate: true, ..receipt }, digest });
-        // An entry whose key was remembered anew frees nothing, and does not count.
+        // An outdated entry, whose key was remembered again later, frees nothing and does not count.
         let mut forgotten = 0;
         for _ in 0..LOOKS_BY_A_KEY {
             if forgotten == BY_A_KEY || self.known.len() <= self.limit {
@@ -90,20 +90,20 @@ impl Keys {
         }
     }
 
-    /// How many are remembered, and how many were forgotten before their time.
+    /// How many keys are remembered, and how many were forgotten early.
     pub(super) fn counts(&self) -> KeyCounts {
         KeyCounts { remembered: self.known.len(), forgotten_early: self.forgotten_early }
     }
 
-    /// Sets how many are remembered, and for how long. There may be millions too many then: they are forgotten in turns, of which
-    /// this is the first.
+    /// Sets how many keys are remembered, and for how long.
+    ///
+    /// There may be millions too many then: this forgets a part, and [`Keys::forget_some`] the rest, step by step.
     pub(super) fn resize(&mut self, limit: usize, window: Duration, now: Time) {
         (self.limit, self.window) = (limit, window);
         self.forget_some(now);
     }
 
-    /// Forgets some of those that have aged, or that there are too many of since the last [`Keys::resize`]; answers whether there
-    /// may be more.
+    /// Forgets some keys that have aged or exceed the limit; returns whether there may be more.
     pub(super) fn forget_some(&mut self, now: Time) -> bool {
         for _ in 0..IN_A_TURN {
             if self.known.len() <= self.limit && !self.oldest_has_aged(now) {
@@ -114,7 +114,7 @@ impl Keys {
         true
     }
 
-    /// Forgets a few of those that have aged, which [`Keys::find`] does not find any more.
+    /// Forgets a few aged keys, which [`Keys::find`] no longer finds anyway.
     pub(super) fn expire(&mut self, now: Time) {
         for _ in 0..BY_A_KEY {
             if !self.oldest_has_aged(now) {
@@ -128,17 +128,17 @@ impl Keys {
         self.order.front().is_some_and(|(time, _)| has_aged(*time, now, self.window))
     }
 
-    /// The clock was set back to `now`: what was remembered by a time that has not come yet is as old as that.
+    /// The clock was set back to `now`: entries from what is now the future get the present time.
     pub(super) fn set_back(&mut self, now: Time) {
         self.order.iter_mut().for_each(|(time, _)| *time = now.min(*time));
         self.known.values_mut().for_each(|known| known.receipt.time = now.min(known.receipt.time));
     }
 
-    /// Takes the oldest entry out; answers whether a key was forgotten by that.
+    /// Removes the oldest entry; returns whether that forgot a key.
     fn forget_oldest(&mut self, now: Time) -> bool {
         let has_aged = self.oldest_has_aged(now);
         let Some((time, id)) = self.order.pop_front() else { return false };
-        // One that had aged may have been remembered anew meanwhile.
+        // The key may have been remembered again after it had aged.
         let is_forgotten =
             self.known.get(&id).is_some_and(|known| known.receipt.time <= time) && self.known.remove(&id).is_some();
         self.forgotten_early += u64::from(is_forgotten && !has_aged);
@@ -161,7 +161,7 @@ fn digest(draft: &Draft) -> Digest {
     hash.finalize().into()
 }
 
-/// Refuses a batch in which one key stands at two messages.
+/// Refuses a batch that uses one key for two different messages.
 pub(super) fn same_key_twice(drafts: &[Draft]) -> Result<(), StoreError> {
     let mut seen: HashMap<(&IdempotencyKey, &TopicName), &Draft> = HashMap::new();
     for (index, draft) in drafts.iter().enumerate() {

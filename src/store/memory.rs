@@ -1,7 +1,7 @@
 //! The `memory` kind: one lock, one sequence, one ring for each concrete topic.
 //!
-//! An append is one short critical section; the follower is told inside it, which is what keeps it in seq order. A read
-//! of many topics takes several (`reading.rs`), for no publisher may wait for it.
+//! An append is one short critical section. It calls the follower inside, which keeps the follower in seq order. A read
+//! of many topics takes several short ones (`reading.rs`), so that no publisher waits for a long read.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -21,13 +21,14 @@ use crate::store::ring::Rules;
 use crate::store::rings::Rings;
 use crate::time::Time;
 
-/// In this process's memory: a restart begins a new log, and says so by a new epoch.
+/// Keeps the log in this process's memory: a restart begins a new, empty log with a new epoch.
 pub const KIND: Kind = Kind { name: "memory", build: || Arc::new(MemoryStore::default()) };
 
-/// A clock that steps back by no more than so many milliseconds is waited for, so that times follow the order of the log.
+/// How far, in milliseconds, the clock may step back before its new time is adopted. After a smaller step messages keep
+/// the last time until the clock has caught up, so that times follow the order of the log.
 const STEP_BACK: i64 = 60_000;
 
-/// So many messages that have aged go at a time: less than a millisecond, in which publishers wait.
+/// How many aged messages are evicted in one critical section: less than a millisecond of waiting for publishers.
 const SWEEP: usize = 4_096;
 
 /// A log in memory.
@@ -92,7 +93,7 @@ impl Store for MemoryStore {
     }
 
     fn retain(&self, rules: Directory<Retention>) {
-        // There may be thousands: they are made and dropped while nobody waits for the lock.
+        // There may be thousands of rules, so they are built and dropped outside the lock.
         let rules = Arc::new(rules.map(|retention| Arc::new(Rules::new(retention))));
         let before = self.log().retain(rules);
         drop(before);
@@ -111,7 +112,8 @@ impl Store for MemoryStore {
             while self.log().keys.forget_some(now) {
                 yield_now().await;
             }
-            // There may be a hundred thousand rings, and as many messages in one: publishers wait for a part of them.
+            // There may be a hundred thousand rings, and as many messages in one of them: the lock is released between
+            // parts.
             let mut next = Some(0);
             while let Some(block) = next {
                 next = self.log().sweep(block, now);
@@ -121,7 +123,7 @@ impl Store for MemoryStore {
     }
 
     fn retained(&self) -> Vec<(Pattern, usize)> {
-        // Publishers wait for the lock, and not until all are listed.
+        // Holds the lock only to clone the pointer, so that publishers do not wait for the whole listing.
         let rules = self.log().rules.clone();
         rules.iter().map(|rules| (rules.retention.declared.clone(), rules.bytes())).collect()
     }
@@ -153,8 +155,10 @@ impl Log {
         Ok((receipts, records))
     }
 
-    /// The time of what is appended now. A clock that was ahead for long is followed when it is set right: else every
-    /// message would have the last time that it showed, for hours or years.
+    /// The time to give to what is appended now.
+    ///
+    /// It never decreases, except that a large step back of the clock is followed: otherwise, after a clock that was
+    /// far ahead is corrected, every message would carry the wrong time for hours or years.
     fn tick(&mut self, now: Time) -> Time {
         if self.time.0.saturating_sub(now.0) > STEP_BACK {
             self.keys.set_back(now);
@@ -164,7 +168,7 @@ impl Log {
         self.time
     }
 
-    /// Looks at everything before anything changes: an append is all or nothing.
+    /// Checks every draft before anything changes: an append is all or nothing.
     fn admit(&mut self, drafts: &[Draft], digests: &Digests) -> Result<(), StoreError> {
         self.keys.expire(self.time);
         let mut new_topics: HashMap<&str, HashSet<&TopicName>> = HashMap::new();
@@ -200,7 +204,7 @@ impl Log {
                 let place = self.rings.open(topic, rules);
                 self.rings.push(place, |_| record)
             }
-            // It was removed while its message was on the way: that is delivered and not retained.
+            // The topic was removed while its message was on the way: the message is delivered, but not retained.
             None => {
                 self.rings.miss(topic, receipt.seq);
                 record
@@ -208,7 +212,7 @@ impl Log {
         }
     }
 
-    /// Answers what counted before.
+    /// Applies new rules; returns the old ones, for the caller to drop outside the lock.
     fn retain(&mut self, rules: Arc<Directory<Arc<Rules>>>) -> Arc<Directory<Arc<Rules>>> {
         let before = std::mem::replace(&mut self.rules, rules);
         let gone = self.rings.each(|ring, order| {
@@ -220,7 +224,7 @@ impl Log {
         before
     }
 
-    /// Evicts what has aged in one block of rings, or a part of it; answers the block to go on with.
+    /// Evicts aged messages from one block of rings, [`SWEEP`] at most; returns the block to continue with.
     fn sweep(&mut self, block: usize, now: Time) -> Option<usize> {
         if block >= self.rings.blocks() {
             return None;

@@ -17,7 +17,7 @@ fn store() -> MemoryStore {
     store_of(100)
 }
 
-/// The same, with so many messages of each topic.
+/// The same, with this many messages for each topic.
 fn store_of(count: usize) -> MemoryStore {
     let store = MemoryStore::default();
     store.remember(100, Duration::from_secs(300));
@@ -57,7 +57,7 @@ fn patterns<const N: usize>(texts: [&str; N]) -> [Pattern; N] {
     texts.map(|text| Pattern::parse(text).expect("a pattern"))
 }
 
-/// Reads to the end; between the first turn and the second something is done.
+/// Reads to the end; `meanwhile` runs between the first critical section and the second.
 fn read(store: &MemoryStore, topics: &[Pattern], after: u64, meanwhile: impl FnOnce(&mut Log)) -> Page {
     let mut read = pin!(store.read(Query { topics, after, until: store.head(), limit: 1_000 }));
     let cx = &mut Context::from_waker(Waker::noop());
@@ -79,7 +79,7 @@ fn sweep(log: &mut Log, now: i64) {
     }
 }
 
-/// All that had aged went at once, and whoever published waited for a hundred thousand of them.
+/// All aged messages used to be evicted at once, and publishers waited for a hundred thousand of them.
 #[test]
 fn what_has_aged_goes_in_turns() {
     let many = SWEEP + 1;
@@ -118,7 +118,7 @@ fn what_was_appended_by_a_clock_that_was_ahead_ages_no_later_than_what_follows()
     assert!(!append(&mut log, "ahead", 11 * HOUR + 2).duplicate, "a key is not remembered beyond its window");
 }
 
-/// Each was compared with each other new one, and nobody published meanwhile: a quarter of a minute for 50,000.
+/// Each used to be compared with every other new one while nobody could publish: a quarter of a minute for 50,000.
 #[test]
 fn a_batch_of_new_topics_costs_about_as_much_as_one_of_known_ones() {
     let store = store();
@@ -132,8 +132,7 @@ fn a_batch_of_new_topics_costs_about_as_much_as_one_of_known_ones() {
     assert!(new < known * 30, "{new:?} for new ones, {known:?} for known ones");
 }
 
-/// What it had evicted is known of its family alone. It opens anew while the reading is under way, where that has been
-/// already.
+/// Its evictions are known only for its family. It opens again during the reading, in a block that was read already.
 #[test]
 fn a_topic_that_opens_behind_the_back_of_a_reading_has_its_gap_told() {
     let store = store();
@@ -153,7 +152,7 @@ fn a_topic_that_opens_behind_the_back_of_a_reading_has_its_gap_told() {
     assert_eq!(page.evicted, [(topics[0].clone(), 10_002)]);
 }
 
-/// What goes with its topic is told together with others, as the pattern that was asked for: the message stayed in the page
+/// The evictions of removed topics are reported together, as the pattern of the query; the message stayed in the page
 /// all the same.
 #[test]
 fn a_message_whose_topic_goes_while_it_is_read_is_told_and_not_shown() {
@@ -175,7 +174,8 @@ fn a_message_whose_topic_goes_while_it_is_read_is_told_and_not_shown() {
     }
 }
 
-/// Others of its family, of which there were too many, were taken for its own: it was told of their gaps for ever.
+/// The evictions of its family, which stood for too many topics, were taken for its own: it was told of their gaps for
+/// ever.
 #[test]
 fn a_topic_that_is_remembered_is_told_no_gaps_of_its_family() {
     let store = store();
@@ -193,7 +193,7 @@ fn a_topic_that_is_remembered_is_told_no_gaps_of_its_family() {
     }
 }
 
-/// It was summed up ring by ring at each scrape, with all publishers waiting.
+/// It used to be summed up ring by ring at each scrape, while all publishers waited.
 #[test]
 fn how_much_is_retained_is_known_without_a_look_at_each_topic() {
     let took = |topics: usize| {
@@ -211,7 +211,7 @@ fn how_much_is_retained_is_known_without_a_look_at_each_topic() {
     assert!(many < few * 100, "{few:?} with ten topics, {many:?} with 50,000");
 }
 
-/// A reload that shrank `limits.idempotency_keys` had all publishers wait until the last of the surplus was gone.
+/// A reload that shrank `limits.idempotency_keys` used to block all publishers until the last surplus key was gone.
 #[test]
 fn surplus_keys_are_forgotten_in_turns() {
     let store = store();
@@ -231,7 +231,7 @@ fn surplus_keys_are_forgotten_in_turns() {
     }
 }
 
-/// One token can have another one's keys forgotten, and nothing showed it.
+/// The keys of one token can push out those of another, which nothing showed.
 #[test]
 fn keys_that_are_forgotten_for_want_of_room_are_counted_and_those_that_have_aged_are_not() {
     let store = store();
@@ -245,10 +245,10 @@ fn keys_that_are_forgotten_for_want_of_room_are_counted_and_those_that_have_aged
     assert_eq!(log.keys.counts(), KeyCounts { remembered: 1, forgotten_early: 5 }, "a reload wants fewer");
 }
 
-/// A publisher that came before the sweeper forgot all that had aged since its last tick, while everybody waited.
+/// A publisher that came before the sweeper used to forget everything aged since its last tick, while everybody waited.
 #[test]
 fn keys_that_have_aged_are_unknown_at_once_and_forgotten_in_turns() {
-    // By time, and by a reload.
+    // By age, and by a reload.
     for (seconds, now) in [(300, HOUR + 5 * MINUTE), (1, HOUR + 1_000)] {
         let store = store();
         store.remember(6_000, Duration::from_secs(300));
@@ -266,7 +266,7 @@ fn keys_that_have_aged_are_unknown_at_once_and_forgotten_in_turns() {
     }
 }
 
-/// As many forgotten topics as are remembered, and as many names as somebody may subscribe to, were compared each with each.
+/// As many forgotten topics as are remembered used to be compared with as many names as one may subscribe to.
 #[test]
 fn what_was_forgotten_is_found_among_many_names_without_a_look_at_each() {
     let names: Vec<_> = family(9_000).iter().map(|draft| Pattern::from(&draft.topic)).collect();

@@ -23,5 +23,5 @@ pub struct Kind {
     pub build: fn() -> Arc<dyn Store>,
 }
 
-/// Every kind there is.
+/// Every kind.
 pub const KINDS: &[Kind] = &[memory::KIND];

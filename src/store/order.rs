@@ -1,7 +1,7 @@
-//! What is retained of all topics, in the order of the log: a read of many topics follows it and need not look at each.
+//! What all topics retain, in the order of the log, so that a read of many topics need not visit each ring.
 //!
-//! The log is cut into spans of seqs. A span keeps a place for each of its seqs until most of them are evicted, and then
-//! only what is left, so that few old messages among many new ones do not hold memory for those.
+//! The log is cut into spans of seqs. A span has a place for each of its seqs until most of them are evicted; from then
+//! on it keeps a list of the rest, so that a few old messages do not hold memory for the many that are gone.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use crate::message::{Record, Seq};
 
 /// Seqs in a span.
 const SPAN: Seq = 512;
-/// A span with fewer records keeps them alone.
+/// A span with fewer records is turned into a list.
 const THIN: usize = SPAN as usize / 4;
 
 /// See the module's documentation.
 #[derive(Default)]
 pub(super) struct Order {
-    /// By number, those that have something.
+    /// The spans that are not empty, in order.
     spans: VecDeque<Span>,
 }
 
@@ -27,13 +27,13 @@ struct Span {
 }
 
 enum Records {
-    /// By seq, from the first of the span.
+    /// Indexed by seq, from the span's first.
     Dense(Vec<Option<Arc<Record>>>),
     Thin(Vec<Arc<Record>>),
 }
 
 impl Order {
-    /// Adds the newest.
+    /// Adds the newest record.
     pub(super) fn push(&mut self, record: Arc<Record>) {
         let (number, place) = split(record.seq);
         if self.spans.back().is_none_or(|span| span.number != number) {
@@ -50,7 +50,7 @@ impl Order {
         }
     }
 
-    /// Takes one out that was evicted.
+    /// Removes a record that was evicted.
     pub(super) fn remove(&mut self, seq: Seq) {
         let (number, place) = split(seq);
         let Ok(at) = self.spans.binary_search_by_key(&number, |span| span.number) else { return };
@@ -70,7 +70,7 @@ impl Order {
         }
     }
 
-    /// What is retained after a seq, in order.
+    /// The records after a seq, in order.
     pub(super) fn after(&self, seq: Seq) -> impl Iterator<Item = &Arc<Record>> {
         let first = self.spans.partition_point(|span| span.number < split(seq).0);
         self.spans.range(first..).flat_map(move |span| span.after(seq))
@@ -78,7 +78,7 @@ impl Order {
 }
 
 impl Span {
-    /// Not of the newest, which is still written.
+    /// Saves memory where most records are gone. Not for the newest span, which is still filled.
     fn thin(&mut self) {
         if self.count >= THIN {
             return;
@@ -144,7 +144,7 @@ mod tests {
         assert!(!left.is_empty());
     }
 
-    /// An old message of a quiet topic among millions of others.
+    /// One old message of a quiet topic among millions of others.
     #[test]
     fn what_was_evicted_holds_no_memory() {
         let mut order = Order::default();

@@ -1,8 +1,8 @@
-//! Reading, in turns: in each the log is locked for a few hundred records or rings, or a few patterns of the query, however
-//! many there are; topics are matched with patterns in between.
+//! Reading in short critical sections: each holds the log's lock for at most a few hundred records or rings, or for a
+//! few patterns of the query. Topics are matched with patterns in between.
 //!
-//! What is retained is read before what was evicted: so a message that goes in between is known to be gone, and taken
-//! out of the page again, as if it had gone before. What is appended in between stands behind the page.
+//! Retained messages are read before evictions. So a message evicted in between is known to be gone, and is taken out
+//! of the page again as if it had been evicted before. What is appended in between comes after the page.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -16,9 +16,9 @@ use crate::plugin::{Page, Query};
 use crate::store::memory::{Log, MemoryStore};
 use crate::store::rings::Rings;
 
-/// Records in a turn.
+/// Records read in one critical section.
 const TURN: usize = 256;
-/// Patterns for which the families are looked through in a turn: each may reach all of thousands.
+/// Patterns whose families are looked up in one critical section: each may overlap thousands.
 const PATTERNS: usize = 16;
 
 /// Answers a query.
@@ -42,7 +42,7 @@ pub(super) async fn read(store: &MemoryStore, query: Query<'_>) -> Page {
     reading.page
 }
 
-/// Reads a few topics in one turn.
+/// Reads a few exact topics in one critical section.
 fn exact(log: &Log, query: Query<'_>) -> Page {
     let mut page = Page { until: query.until, ..Page::default() };
     let mut merge = Merge::default();
@@ -65,9 +65,10 @@ fn exact(log: &Log, query: Query<'_>) -> Page {
     page
 }
 
-/// Adds what topics without a ring had evicted: their `own`, where they are remembered one by one, and else that of their
-/// families. Those that only a wildcard reaches stand together as the wildcard, so that an answer is not longer than what
-/// exists.
+/// Adds the evictions of topics that have no ring.
+///
+/// They are each topic's `own` where it is remembered by itself, and else its family's. Topics that only a wildcard
+/// reaches are reported together as the wildcard, so that the answer is not longer than what exists.
 fn push_forgotten(rings: &Rings, query: Query<'_>, own: impl Fn(&Pattern) -> Seq, evicted: &mut Vec<(Pattern, Seq)>) {
     for pattern in query.topics {
         let is_known = rings.find(pattern.as_str()).is_some();
@@ -79,7 +80,7 @@ fn push_forgotten(rings: &Rings, query: Query<'_>, own: impl Fn(&Pattern) -> Seq
     }
 }
 
-/// Whether there is no room for one more, which then ends the page.
+/// Ends the page before the next record if it is full; returns whether it did.
 fn end_if_full(page: &mut Page, query: Query<'_>) -> bool {
     let is_full = page.records.len() == query.limit;
     if is_full {
@@ -92,12 +93,12 @@ struct Reading<'a> {
     store: &'a MemoryStore,
     query: Query<'a>,
     topics: Topics<'a>,
-    /// The query's, but not behind the head as it was at first.
+    /// The query's `until`, but not past the head at the start.
     until: Seq,
     page: Page,
 }
 
-/// What one topic has let go.
+/// The evictions of one topic.
 struct Evicted {
     topic: TopicName,
     seq: Seq,
@@ -105,8 +106,10 @@ struct Evicted {
 }
 
 impl Reading<'_> {
-    /// Follows the order of the log for as long as it costs less than to look at every ring: a pattern that covers much
-    /// finds a page within that. Else answers how far it came.
+    /// Follows the order of the log, as long as that costs less than visiting every ring; usually a broad pattern fills
+    /// a page within that.
+    ///
+    /// Returns where to go on by [`Reading::merge`], or `None` if the page is complete.
     async fn follow(&mut self, most: usize) -> Option<Seq> {
         let mut after = self.query.after;
         for _ in 0..most.div_ceil(TURN) {
@@ -138,7 +141,7 @@ impl Reading<'_> {
         log.rings.order.after(after).take_while(|record| record.seq <= self.until).take(TURN).cloned().collect()
     }
 
-    /// Reads on from a seq, by looking at every ring.
+    /// Reads on from a seq by visiting every ring.
     async fn merge(&mut self, after: Seq) {
         let mut merge = Merge::default();
         let mut block = 0;
@@ -159,7 +162,7 @@ impl Reading<'_> {
     fn add(&self, merge: &mut Merge, rings: Vec<(usize, TopicName)>, after: Seq) {
         let log = self.store.log();
         for (place, topic) in rings {
-            // Another topic may stand there by now.
+            // Another topic may be at this place by now.
             if log.rings.ring(place).is_some_and(|ring| ring.topic == topic) {
                 merge.add(&log.rings, place, after, self.until);
             }
@@ -173,7 +176,7 @@ impl Reading<'_> {
         Some(rings.map(|(place, ring)| (place, ring.topic.clone())).collect())
     }
 
-    /// Takes some of what was merged; answers whether there may be more.
+    /// Takes some records of the merge; returns whether there may be more.
     fn take(&mut self, merge: &mut Merge) -> bool {
         let log = self.store.log();
         for _ in 0..TURN {
@@ -217,7 +220,7 @@ impl Reading<'_> {
         }
     }
 
-    /// The next block of topics that have evicted something, from a block on.
+    /// The next block, starting at `from`, with topics that have evicted something.
     fn evicted_in(&self, from: usize) -> Option<(usize, Vec<Evicted>)> {
         let log = self.store.log();
         let (block, rings) = log.rings.evicted_after(self.query.after, from)?;
@@ -229,8 +232,10 @@ impl Reading<'_> {
         Some((block, evicted.collect()))
     }
 
-    /// Something was evicted meanwhile, or has moved to another block. Adds exact topics whose ring stands in a block by now
-    /// that was read before, keeps the higher seq of one that was seen twice, and drops the records that are told to be gone.
+    /// Corrects the page after rings changed while it was read: something was evicted, or moved to another block.
+    ///
+    /// Adds exact topics whose ring moved to a block that had been read, keeps the higher seq where a topic was seen
+    /// twice, and drops the records that are reported as evicted.
     async fn look_again(&mut self) {
         let mut evicted: HashMap<Pattern, Seq> = HashMap::new();
         let mut note = |topics, seq: Seq| {
@@ -244,7 +249,8 @@ impl Reading<'_> {
             yield_now().await;
         }
         let is_told = |pattern: &Pattern, seq: Seq| evicted.get(pattern).is_some_and(|told| seq <= *told);
-        // A topic that was forgotten is told as a pattern, which is no word about those that are not.
+        // A forgotten topic is reported as a pattern, which does not say that the other topics of the pattern lost
+        // anything.
         let is_told = |Record { topic, seq, .. }: &Record| {
             is_told(&Pattern::from(topic), *seq) || self.topics.matching(topic).any(|pattern| is_told(pattern, *seq))
         };
@@ -259,7 +265,7 @@ impl Reading<'_> {
         self.page.evicted.extend(evicted);
     }
 
-    /// What these exact topics have let go behind the place from which it is read.
+    /// The evictions of these exact topics after the start of the query.
     fn evicted_of(&self, topics: &[&str]) -> Vec<(Pattern, Seq)> {
         let log = self.store.log();
         let rings = topics.iter().filter_map(|topic| log.rings.find(topic));
@@ -267,7 +273,7 @@ impl Reading<'_> {
         evicted.map(|ring| (Pattern::from(&ring.topic), ring.evicted())).collect()
     }
 
-    /// For each of the records whether it is retained no longer.
+    /// For each record, whether it is no longer retained.
     fn have_gone(&self, records: &[Arc<Record>]) -> Vec<bool> {
         let log = self.store.log();
         let ring = |record: &Record| log.rings.find(record.topic.as_str());
@@ -275,7 +281,7 @@ impl Reading<'_> {
     }
 }
 
-/// The patterns of a query, to be asked for thousands of topics.
+/// The patterns of a query, arranged to be matched with thousands of topics.
 struct Topics<'a> {
     exact: HashMap<&'a str, &'a Pattern>,
     wildcards: Vec<&'a Pattern>,
@@ -297,7 +303,7 @@ impl<'a> Topics<'a> {
     }
 }
 
-/// The next message of each of several rings, by their places.
+/// Merges rings in seq order: holds the seq of each one's next message, and its place.
 #[derive(Default)]
 struct Merge(BinaryHeap<Reverse<(Seq, usize)>>);
 
@@ -317,7 +323,7 @@ impl Merge {
                 self.0.extend(next.map(|next| Reverse((next.seq, place))));
                 return Some(record.clone());
             }
-            // That one has gone meanwhile, and with it the whole ring, perhaps, for another.
+            // That record was evicted meanwhile, and perhaps another topic's ring took the place.
             if record.seq <= until && is_wanted(&ring.topic) {
                 self.0.push(Reverse((record.seq, place)));
             }

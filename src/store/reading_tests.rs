@@ -10,7 +10,7 @@ use crate::store::memory::MemoryStore;
 
 const TOPICS: usize = 10_000;
 
-/// Ten thousand topics, each with some messages, of which so many are kept.
+/// Ten thousand topics with some messages each, of which this many are kept.
 fn store(messages: usize, count: usize) -> MemoryStore {
     let store = MemoryStore::default();
     let declared = Pattern::parse("f.{x}.{y}").expect("a family");
@@ -33,7 +33,7 @@ fn append(store: &MemoryStore, topics: impl Iterator<Item = String>) {
     drop(store.append(topics.map(draft).collect()));
 }
 
-/// Answers in how many turns.
+/// Returns the number of critical sections.
 fn page(store: &MemoryStore, topics: &str, after: u64, limit: usize) -> (usize, Page) {
     let topics = [Pattern::parse(topics).expect("a pattern")];
     poll(store, Query { topics: &topics, after, until: store.head(), limit })
@@ -43,7 +43,7 @@ fn poll(store: &MemoryStore, query: Query<'_>) -> (usize, Page) {
     poll_beside(store, query, || ())
 }
 
-/// Does something behind the first turn.
+/// Runs something after the first critical section.
 fn poll_beside(store: &MemoryStore, query: Query<'_>, beside: impl FnOnce()) -> (usize, Page) {
     let mut read = pin!(store.read(query));
     let mut beside = Some(beside);
@@ -58,7 +58,7 @@ fn poll_beside(store: &MemoryStore, query: Query<'_>, beside: impl FnOnce()) -> 
     unreachable!("it ends")
 }
 
-/// However many topics somebody names, publishers do not wait for all of them.
+/// However many topics a query names, publishers do not wait for all of them.
 #[test]
 fn many_exact_topics_are_read_in_turns_too() {
     let store = store(3, 2);
@@ -71,8 +71,8 @@ fn many_exact_topics_are_read_in_turns_too() {
     }
 }
 
-/// Every page of a wildcard looked at every ring, all in one turn: twenty readers of so many topics held up every
-/// publisher for sixteen seconds.
+/// Every page of a wildcard used to visit every ring in one critical section: twenty readers of so many topics held up
+/// every publisher for sixteen seconds.
 #[test]
 fn a_page_takes_as_many_turns_as_it_has_messages_and_not_as_there_are_rings() {
     let store = store(5, 5);
@@ -108,8 +108,8 @@ fn what_ten_thousand_topics_have_evicted_is_told_once_for_each_in_turns() {
     assert_eq!((last.records.len(), last.evicted.len(), turns), (256, 0, 1));
 }
 
-/// A subscription to as many patterns as may be looked for each of them among the families in one go, with all publishers
-/// waiting.
+/// A subscription to as many patterns as are allowed used to look up the families of all of them at once, while all
+/// publishers waited.
 #[test]
 fn the_families_of_many_patterns_are_looked_through_in_turns() {
     let store = store(1, 1);
@@ -119,7 +119,7 @@ fn the_families_of_many_patterns_are_looked_through_in_turns() {
     assert!(all >= one + 7, "{all} turns, {one} for one pattern");
 }
 
-/// All of them were looked up in one go, with all publishers waiting, once anything had gone meanwhile.
+/// Once anything was evicted meanwhile, all of them used to be looked up at once, while all publishers waited.
 #[test]
 fn many_exact_topics_are_looked_at_again_in_turns_too() {
     let store = store(1, 1);

@@ -1,4 +1,4 @@
-//! What one concrete topic retains, and the truth about what it has let go.
+//! What one concrete topic retains, and an exact account of what it has evicted.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,35 +11,36 @@ use crate::plugin::Retention;
 use crate::store::order::Order;
 use crate::time::Time;
 
-/// What a record takes at most beside its payload, in its ring and in the order of the log. A topic's name is counted once,
-/// in [`TOPIC_BYTES`]. Measured with a user of 255 bytes and a payload of one: 445.
+/// Most bytes that a record takes besides its payload, in its ring and in the order of the log.
+///
+/// A topic's name counts once, in [`TOPIC_BYTES`]. Measured with a user of 255 bytes and a payload of one: 445.
 pub const RECORD_BYTES: usize = allocated(16 + size_of::<Record>())
     + text(MAX_USER)
     + in_list(size_of::<Arc<Record>>())
     + 4 * size_of::<Arc<Record>>();
-/// What a topic with an empty ring takes at most, in each of the tables that it stands in. Measured with a name of 255
-/// bytes: 412.
+/// Most bytes that a topic with an empty ring takes, in all tables that it is in. Measured with a name of 255 bytes:
+/// 412.
 pub const TOPIC_BYTES: usize =
     text(MAX_NAME) + in_table(size_of::<(TopicName, usize)>()) + in_list(size_of::<Option<Ring>>());
 
-/// What topics of one declared name retain: all of them share it.
+/// The rules of one declared name, shared by all of its topics.
 pub(super) struct Rules {
     pub(super) retention: Retention,
-    /// Bytes of payload that they retain now, so that no scrape of the metrics has to look at each. Changed only with the log's
-    /// lock held.
+    /// Bytes of payload retained now, summed up here so that no scrape of the metrics has to visit each ring. Changed
+    /// only with the log's lock held.
     bytes: AtomicUsize,
-    /// Concrete topics that have a ring. Changed as the bytes are.
+    /// Number of concrete topics that have a ring. Changed only with the log's lock held.
     topics: AtomicUsize,
 }
 
 /// The newest messages of a topic, bounded by count, bytes of payload and age.
 pub(super) struct Ring {
-    /// All that it retains shares this one name.
+    /// Shared by all records of the ring.
     pub(super) topic: TopicName,
     records: VecDeque<Arc<Record>>,
     bytes: usize,
     evicted: Seq,
-    /// `None` when the topic is forgotten: then it retains nothing, and only what it has let go is known.
+    /// `None` if the topic is forgotten: it then retains nothing, and only its evictions are known.
     rules: Option<Arc<Rules>>,
 }
 
@@ -76,12 +77,12 @@ impl Rules {
 }
 
 impl Ring {
-    /// A ring that retains nothing yet; everything up to `evicted` has been let go before.
+    /// Creates a ring that retains nothing yet; everything up to `evicted` was evicted before.
     pub(super) fn new(topic: TopicName, evicted: Seq) -> Self {
         Self { topic, records: VecDeque::new(), bytes: 0, evicted, rules: None }
     }
 
-    /// Takes the newest message. What is retained of all topics is kept along: of everything that lets go here, too.
+    /// Adds the newest message. `order` follows everything that this adds or evicts.
     pub(super) fn push(&mut self, record: Arc<Record>, order: &mut Order) {
         let size = record.payload.size();
         self.bytes += size;
@@ -91,7 +92,7 @@ impl Ring {
         self.shrink(order);
     }
 
-    /// Applies rules that may allow less than the last.
+    /// Applies new rules, which may allow less than the last.
     pub(super) fn retain(&mut self, rules: Arc<Rules>, order: &mut Order) {
         rules.enter();
         rules.add(self.bytes);
@@ -102,7 +103,7 @@ impl Ring {
         self.shrink(order);
     }
 
-    /// Lets go everything, and what its rules were.
+    /// Evicts everything and drops the rules.
     pub(super) fn forget(&mut self, order: &mut Order) {
         while !self.records.is_empty() {
             self.evict(order);
@@ -111,18 +112,18 @@ impl Ring {
         self.records = VecDeque::new();
     }
 
-    /// A message that was never stored here counts as evicted.
+    /// Counts a message that was never stored here as evicted.
     pub(super) fn miss(&mut self, seq: Seq) {
         self.evicted = seq.max(self.evicted);
     }
 
-    /// Lets go what has aged, as many as `most`, and answers how many went.
+    /// Evicts aged messages, at most `most`; returns how many.
     pub(super) fn expire(&mut self, now: Time, most: usize, order: &mut Order) -> usize {
         let Some(rules) = &self.rules else { return 0 };
         let age = i64::try_from(rules.retention.age.as_millis()).unwrap_or(i64::MAX);
         let aged = |record: &Arc<Record>| now.0.saturating_sub(record.time.0) >= age;
         let gone = match (self.records.front(), self.records.back()) {
-            // The clock was set back in between: whatever stands before something that has aged is older than that.
+            // The clock was set back in between: whatever precedes an aged message is older still.
             (Some(first), Some(last)) if first.time > last.time => {
                 self.records.iter().rposition(aged).map_or(0, |last| most.min(last + 1))
             }
@@ -142,7 +143,7 @@ impl Ring {
         self.rules.is_none()
     }
 
-    /// The highest seq that was let go.
+    /// The highest seq that was evicted.
     pub(super) fn evicted(&self) -> Seq {
         self.evicted
     }
@@ -156,7 +157,7 @@ impl Ring {
         self.records.is_empty()
     }
 
-    /// What is retained after a seq, in order.
+    /// The records after a seq, in order.
     pub(super) fn after(&self, seq: Seq) -> impl Iterator<Item = &Arc<Record>> {
         let start = self.records.partition_point(|r| r.seq <= seq);
         self.records.range(start..)
@@ -171,7 +172,7 @@ impl Ring {
         self.trim();
     }
 
-    /// A burst must not pin its capacity for as long as the topic lives.
+    /// Frees the capacity that a burst left behind: otherwise it would stay for as long as the topic lives.
     fn trim(&mut self) {
         if self.records.capacity() > 64 && self.records.len() < self.records.capacity() / 4 {
             self.records.shrink_to(self.records.len() * 2);
@@ -211,7 +212,7 @@ mod tests {
         ring.retain(Arc::new(Rules::new(retention)), &mut order);
         for seq in 1..=10_000 {
             let payload = Payload::from_log(vec![b'1'].into());
-            // The last ten come later.
+            // The last ten are younger.
             let time = Time(i64::from(seq > 9_990));
             ring.push(Arc::new(Record { seq, time, topic: topic.clone(), user: None, payload }), &mut order);
         }

@@ -1,7 +1,7 @@
-//! The rings of all topics, and what is remembered of topics that have none any more.
+//! The rings of all topics, and what is remembered of topics that no longer have one.
 //!
-//! Each has a place, and places stand together in blocks, so that a reader can go through all of them a block at a time
-//! with the log's lock released in between, and pass by the blocks in which nothing was evicted that it does not know.
+//! Each ring has a place, and places form blocks. So a reader can go through them block by block, releasing the log's
+//! lock in between, and skip the blocks that evicted nothing it does not know of.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use crate::patterns::{Meter, Patterns};
 use crate::store::order::Order;
 use crate::store::ring::{Ring, Rules, TOPIC_BYTES};
 
-/// Forgotten topics whose evictions are remembered one by one; beyond that, for their family as a whole.
+/// Forgotten topics whose evictions are remembered one by one; beyond that, by family.
 const MAX_FORGOTTEN: usize = 10_000;
-/// What those that are remembered take at most, in bytes.
+/// Most bytes that remembering them takes.
 pub const FORGOTTEN_BYTES: usize = MAX_FORGOTTEN * (TOPIC_BYTES + text(MAX_NAME) + Patterns::<Seq>::EACH_BYTES);
 /// Places in a block.
 const BLOCK: usize = 256;
@@ -31,56 +31,55 @@ pub(super) struct Rings {
     forgotten: usize,
     families: Patterns<Seq>,
     changes: u64,
-    /// What all of them retain.
+    /// The records of all rings, in the order of the log.
     pub(super) order: Order,
 }
 
-/// Some rings that stand together.
 struct Block {
     rings: Vec<Option<Ring>>,
-    /// The highest seq that any of them has evicted.
+    /// The highest seq that any of them evicted.
     evicted: Seq,
 }
 
 impl Rings {
-    /// Where a topic's ring stands, if it has one.
+    /// The place of a topic's ring, if it has one.
     pub(super) fn place(&self, topic: &str) -> Option<usize> {
         self.places.get(topic).copied().filter(|place| self.ring(*place).is_some_and(|ring| !ring.is_forgotten()))
     }
 
-    /// What stands at a place, forgotten or not.
+    /// The ring at a place, forgotten or not.
     pub(super) fn ring(&self, place: usize) -> Option<&Ring> {
         self.blocks.get(place / BLOCK)?.rings.get(place % BLOCK)?.as_ref()
     }
 
-    /// What is known of a topic, forgotten or not.
+    /// The ring of a topic, forgotten or not.
     pub(super) fn find(&self, topic: &str) -> Option<&Ring> {
         self.places.get(topic).and_then(|place| self.ring(*place))
     }
 
-    /// Places there are, with those that are free.
+    /// Number of places, free ones included.
     pub(super) fn count(&self) -> usize {
         self.blocks.last().map_or(0, |last| (self.blocks.len() - 1) * BLOCK + last.rings.len())
     }
 
-    /// The rings of a block with their places; `None` behind the last.
+    /// The rings of a block with their places; `None` past the last block.
     pub(super) fn block(&self, number: usize) -> Option<impl Iterator<Item = (usize, &Ring)>> {
         let rings = self.blocks.get(number)?.rings.iter().enumerate();
         Some(rings.filter_map(move |(at, ring)| Some((number * BLOCK + at, ring.as_ref()?))))
     }
 
-    /// Another number whenever something was evicted since, or stands at another place.
+    /// A number that changes whenever something is evicted, or evictions move to another place.
     pub(super) fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// The next block, from a number on, where something after a seq was evicted; and its number.
+    /// The next block, starting at number `from`, with evictions after a seq: its number, and the rings that have them.
     pub(super) fn evicted_after(&self, seq: Seq, from: usize) -> Option<(usize, impl Iterator<Item = &Ring>)> {
         let (number, block) = self.blocks.iter().enumerate().skip(from).find(|(_, block)| block.evicted > seq)?;
         Some((number, block.rings.iter().flatten().filter(move |ring| ring.evicted() > seq)))
     }
 
-    /// The highest seq that is known to be evicted of a topic of this pattern that is no longer remembered one by one.
+    /// The highest seq evicted from topics of this pattern that are no longer remembered one by one.
     pub(super) fn evicted_of_families(&self, topics: &Pattern) -> Seq {
         let mut evicted = 0;
         _ = self.families.overlapping(&topics.canonical(), &mut Meter(usize::MAX), |seq| {
@@ -90,7 +89,7 @@ impl Rings {
         evicted
     }
 
-    /// Opens the ring of a topic that has none; it remembers what the topic had evicted before.
+    /// Opens the ring of a topic that has none; it keeps what is remembered of the topic's evictions.
     pub(super) fn open(&mut self, topic: TopicName, rules: Arc<Rules>) -> usize {
         let place = match self.places.get(&topic) {
             Some(place) => {
@@ -106,10 +105,10 @@ impl Rings {
         place
     }
 
-    /// Puts a record into a ring, made with the one name that all of the ring share.
+    /// Puts a record into a ring. `make` gets the ring's copy of the name, so that all its records share it.
     ///
     /// # Panics
-    /// When no ring stands there.
+    /// When there is no ring at this place.
     pub(super) fn push(&mut self, place: usize, make: impl FnOnce(TopicName) -> Arc<Record>) -> Arc<Record> {
         let record = self.change(place, |ring, order| {
             let record = make(ring.topic.clone());
@@ -119,7 +118,7 @@ impl Rings {
         record.expect("its place was just asked for")
     }
 
-    /// Visits every ring; answers where those stand that are to be forgotten, as `act` says.
+    /// Visits every ring; returns the places of those for which `act` returns true, to be forgotten.
     pub(super) fn each(&mut self, mut act: impl FnMut(&mut Ring, &mut Order) -> bool) -> Vec<usize> {
         (0..self.blocks.len()).flat_map(|number| self.each_of(number, &mut act)).collect()
     }
@@ -131,12 +130,11 @@ impl Rings {
         places.filter(|place| is_gone(*place) == Some(true)).collect()
     }
 
-    /// Blocks there are.
     pub(super) fn blocks(&self) -> usize {
         self.blocks.len()
     }
 
-    /// A message of a topic without a ring is not retained.
+    /// Notes that a message was not retained, because its topic has no ring.
     pub(super) fn miss(&mut self, topic: TopicName, seq: Seq) {
         if let Some(place) = self.places.get(&topic) {
             self.change(*place, |ring, _| ring.miss(seq));
@@ -149,7 +147,7 @@ impl Rings {
         }
     }
 
-    /// Forgets a topic; what it has evicted is remembered. `head` is the highest seq of all.
+    /// Forgets a topic, but not what it evicted. `head` is the highest seq of the log.
     pub(super) fn forget(&mut self, place: usize, head: Seq) {
         let Some(declared) = self.ring(place).and_then(|ring| ring.declared().cloned()) else { return };
         let evicted = self.change(place, |ring, order| {
@@ -176,7 +174,7 @@ impl Rings {
             let seq = self.families.entry(&family);
             *seq = evicted.max(*seq);
         } else {
-            // Too many to tell apart: whatever was forgotten, somebody may have missed it.
+            // Too many to tell apart: any forgotten topic may have evicted something up to the head.
             self.families = Patterns::default();
             self.families.insert(Pattern::everything(), head);
         }
@@ -198,7 +196,7 @@ impl Rings {
         place
     }
 
-    /// The one way to a ring that may evict.
+    /// All changes that may evict go through here, which keeps `changes` and the block's `evicted` right.
     fn change<T>(&mut self, place: usize, act: impl FnOnce(&mut Ring, &mut Order) -> T) -> Option<T> {
         let block = &mut self.blocks[place / BLOCK];
         let ring = block.rings[place % BLOCK].as_mut()?;

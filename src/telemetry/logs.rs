@@ -1,7 +1,7 @@
 //! The log: where it goes, how it looks, and what never gets into it.
 //!
-//! Other crates log what they handle, payloads included, at their lower levels: of theirs only warnings and errors pass,
-//! whatever the configuration or `RUST_LOG` says. Nobody who logs waits for standard error.
+//! Other crates log what they handle, payloads included, at their lower levels. So only their warnings and errors pass,
+//! whatever the configuration or `RUST_LOG` says. No caller waits for standard error.
 
 use std::env;
 use std::io;
@@ -21,7 +21,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 use crate::config::model::Log;
 use crate::telemetry::queue::Queue;
 
-/// How long the end waits for standard error.
+/// How long the end of the process waits for standard error.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A process has one log, as it has one standard error.
@@ -30,12 +30,12 @@ static QUEUE: OnceLock<Queue> = OnceLock::new();
 /// The running log.
 pub struct Logs {
     filter: Handle<EnvFilter, Registry>,
-    /// `RUST_LOG` is set and wins over the configuration.
+    /// Whether `RUST_LOG` is set, which overrides the configuration.
     fixed: bool,
 }
 
 impl Logs {
-    /// Starts to log to standard error, for the whole process. `RUST_LOG` wins over the level of the configuration.
+    /// Starts logging to standard error, for the whole process. `RUST_LOG` overrides the level of the configuration.
     pub fn start(log: &Log) -> Self {
         let rust_log = env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
         let json = log.json;
@@ -43,7 +43,7 @@ impl Logs {
         let started = queue.write_to(io::stderr(), move |lost| told(json, lost));
         let writer = if started.is_ok() { writer(&queue) } else { BoxMakeWriter::new(io::stderr) };
         let (subscriber, logs) = build(log, rust_log.as_deref(), writer);
-        // It fails when the process logs already, which is as good.
+        // Fails if the process logs already, which is fine.
         if subscriber.try_init().is_ok() && started.is_ok() {
             let _ = QUEUE.set(queue);
         }
@@ -59,23 +59,23 @@ impl Logs {
         logs
     }
 
-    /// Logs from this level on from now on, unless `RUST_LOG` says what to log.
+    /// Sets the level to log from now on, unless `RUST_LOG` decides.
     pub fn set_level(&self, level: &str) {
         if !self.fixed {
-            // It fails when the log has ended, and then there is nothing to set.
+            // Fails if the log has ended; then there is nothing to set.
             let _ = self.filter.reload(filter(level));
         }
     }
 }
 
-/// Waits until everything that was logged is written, or until standard error has not taken it for a second.
+/// Waits until everything logged is written, or until standard error has taken nothing for a second.
 pub fn flush() {
     if let Some(queue) = QUEUE.get() {
         queue.flush(PATIENCE);
     }
 }
 
-/// Ends the process at once, but for what the log has yet to say.
+/// Ends the process at once, after writing what is already logged.
 pub fn exit(code: i32) -> ! {
     flush();
     process::exit(code)
@@ -91,7 +91,8 @@ fn writer(queue: &Queue) -> BoxMakeWriter {
     BoxMakeWriter::new(move || queue.clone())
 }
 
-/// By a log of its own, which lets it pass whatever level is logged, and ahead of the lines that have come since.
+/// The line about lost lines. It comes from a log of its own, so it passes whatever the level is, and goes ahead of the
+/// lines that have come since.
 fn told(json: bool, lost: u64) -> Vec<u8> {
     let page = Queue::default();
     let (subscriber, _) = build(&Log { json, level: "warn".into() }, None, writer(&page));
@@ -99,7 +100,7 @@ fn told(json: bool, lost: u64) -> Vec<u8> {
     page.take()
 }
 
-/// A log that is written to `writer`, and its handle.
+/// Creates a log that writes to `writer`, and its handle.
 pub fn build(log: &Log, rust_log: Option<&str>, writer: BoxMakeWriter) -> (impl Subscriber + Send + Sync, Logs) {
     let wanted = rust_log.filter(|text| !silences(text)).and_then(|text| EnvFilter::try_new(text).ok());
     let fixed = wanted.is_some();
@@ -119,10 +120,10 @@ fn may_pass(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::WARN || target == "relay" || target.starts_with("relay::")
 }
 
-/// Whether a filter says nothing of relay, so that not even its errors pass: a word that is no level, as `warning`, is the
-/// name of a target. Whoever wants none of them writes `off`.
+/// Whether a filter hides everything of relay, even errors: a word that is not a level, such as `warning`, is taken for
+/// the name of a target. Whoever wants that writes `off`.
 fn silences(text: &str) -> bool {
-    // What is beyond this form, as spans are, is written by somebody who knows how.
+    // Anything beyond this form, such as spans, is written by somebody who knows how.
     let Ok(targets) = text.parse::<Targets>() else { return false };
     let is_ours = |target: &str| "relay".starts_with(target) || target.starts_with("relay::");
     targets.default_level().is_none() && !targets.iter().any(|(target, _)| is_ours(target))
@@ -187,7 +188,7 @@ mod tests {
         assert!(taken(&page).contains("three"), "RUST_LOG wins");
     }
 
-    /// A bare word is the name of a target: `warning` silenced all of the log.
+    /// A bare word is the name of a target, so `warning` used to silence the whole log.
     #[test]
     fn a_filter_that_lets_nothing_of_relay_pass_does_not_count_unless_it_says_off() {
         for (rust_log, is_understood, is_logged) in [

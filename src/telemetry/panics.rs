@@ -1,5 +1,4 @@
-//! What is said of a panic: where, and not what. Its text is made from values, and those may be anybody's: a payload, a
-//! secret.
+//! Logs where a panic happened, but not its text: that is made from values, which may be a payload or a secret.
 
 use std::cell::RefCell;
 use std::panic::set_hook;
@@ -11,7 +10,7 @@ thread_local! {
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// From now on every panic of the process is one line of the log.
+/// Has every panic of the process logged, as one line.
 pub fn log_places() {
     set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
@@ -20,7 +19,7 @@ pub fn log_places() {
     }));
 }
 
-/// Where the last panic of this thread was, for whoever has just caught it.
+/// The place of this thread's last panic, for code that has just caught it.
 pub fn last_place() -> String {
     LAST.with_borrow_mut(Option::take).unwrap_or_else(|| "an unknown place".to_owned())
 }

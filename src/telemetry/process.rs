@@ -1,4 +1,4 @@
-//! What the process takes of its machine, under the names that all clients of Prometheus use.
+//! The process's use of resources, under the names that all Prometheus clients use.
 
 use std::fmt;
 use std::fs;
@@ -10,10 +10,10 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::time::Time;
 
-/// Reads it at each scrape.
+/// Reads the figures at each scrape.
 #[derive(Debug)]
 pub(super) struct Process {
-    /// When the process was started, or not much later.
+    /// When the process was started, or shortly after.
     pub(super) started: Time,
 }
 
@@ -40,7 +40,7 @@ impl Collector for Process {
     }
 }
 
-/// As Linux tells it; nobody else does without `unsafe`.
+/// Resident memory; only Linux shows it without `unsafe`.
 fn resident() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

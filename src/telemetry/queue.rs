@@ -1,7 +1,8 @@
-//! Lines of the log on their way to standard error: whoever logs leaves them here, and one thread writes them.
+//! Log lines on their way to standard error: callers leave them here, and one thread writes them.
 //!
-//! A pipe that nobody reads would hold up whoever writes to it, and with the threads that serve the whole server. So
-//! nobody waits here: what there is no room for is lost, counted, and told where it is missing. Knows nothing of what a
+//! A pipe that nobody reads would block every thread that writes to it, and with them the whole server. So no caller
+//! waits: lines that do not fit are lost and counted, and the log says so where they are missing. This does not know
+//! what a line says.
 //! line says.
 
 use std::io::{self, ErrorKind, Write};
@@ -12,22 +13,23 @@ use std::time::Duration;
 
 use crate::lock::lock;
 
-/// Bytes that wait to be written; at most as many are being written meanwhile. One line that is longer has its turn when
+/// Most bytes that wait to be written; as many may be in the hands of the writer. A line longer than that is taken if
 /// nothing else waits.
 const ROOM: usize = 1 << 20;
-/// Pause before the next try where standard error is non-blocking, which another process that has it may have set.
+/// How long to back off while standard error is non-blocking and full; another process that shares it may have set
+/// that.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The lines that wait. Clones are the same queue.
+/// The waiting lines. Clones share one queue.
 #[derive(Clone, Default)]
 pub struct Queue(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
     waiting: Mutex<Waiting>,
-    /// Wakes the thread that writes.
+    /// Wakes the writing thread.
     more: Condvar,
-    /// Wakes whoever waits until everything is written.
+    /// Wakes callers of [`Queue::flush`].
     written: Condvar,
     dropped: AtomicU64,
 }
@@ -35,36 +37,38 @@ struct Shared {
 #[derive(Default)]
 struct Waiting {
     lines: Batch,
-    /// The thread that writes has nothing to do. Otherwise it need not be woken, which is a system call.
+    /// The writing thread waits to be woken. Otherwise it need not be, which saves a system call.
     idle: bool,
 }
 
-/// Whole lines, in order, and what was lost behind the last of them.
+/// Whole lines in order, and how many were lost after the last of them.
 #[derive(Default)]
 struct Batch {
     text: Vec<u8>,
-    /// Where each line ends.
+    /// The end of each line in `text`.
     ends: Vec<usize>,
     lost: u64,
 }
 
 impl Queue {
-    /// Starts the thread that writes to `sink`. `told` is the line that says how many were lost.
+    /// Starts the thread that writes to `sink`; `told` makes the line that says how many were lost.
     ///
     /// # Errors
-    /// The system has no thread to give.
+    /// The system could not start a thread.
     pub fn write_to(
         &self,
         sink: impl Write + Send + 'static,
         told: impl Fn(u64) -> Vec<u8> + Send + 'static,
     ) -> io::Result<()> {
         let queue = self.clone();
-        // Not of the runtime: it writes what is said before that starts and after it has ended.
+        // Not a task: it writes what is logged before the runtime starts and after it has ended.
         thread::Builder::new().name("log".into()).spawn(move || queue.write_all(sink, told)).map(drop)
     }
 
-    /// Leaves one line, or loses it. What was lost is told at one place: so until the thread that writes comes by, what
-    /// follows is lost as well, even where there is room for it.
+    /// Adds one line, or loses it.
+    ///
+    /// Losses are reported in one place: once a line is lost, all later ones are too, even if they would fit, until the
+    /// writer takes the batch.
     pub fn push(&self, line: &[u8]) {
         let mut waiting = lock(&self.0.waiting);
         let lines = &mut waiting.lines;
@@ -80,10 +84,10 @@ impl Queue {
         }
     }
 
-    /// Waits until everything that was left here is written, at most so long.
+    /// Waits until everything added is written, but no longer than `within`.
     pub fn flush(&self, within: Duration) {
         let waiting = lock(&self.0.waiting);
-        // Late is as good as never: whoever waits for it goes on either way.
+        // The caller goes on either way.
         drop(self.0.written.wait_timeout_while(waiting, within, |waiting| !waiting.idle));
     }
 
@@ -92,7 +96,7 @@ impl Queue {
         self.0.dropped.load(Ordering::Relaxed)
     }
 
-    /// What waits, if no thread writes it.
+    /// Takes the waiting text, for a queue that has no writer.
     pub(super) fn take(&self) -> Vec<u8> {
         std::mem::take(&mut lock(&self.0.waiting).lines).text
     }
@@ -102,7 +106,7 @@ impl Queue {
             let batch = self.next();
             let mut start = 0;
             for (index, end) in batch.ends.iter().enumerate() {
-                // Line by line, so that those of other processes come between and not into them.
+                // Line by line, so that lines of other processes come in between and not inside.
                 if write(&mut sink, &batch.text[start..*end]).is_err() {
                     let unwritten = batch.ends.len() - index;
                     self.0.dropped.fetch_add(unwritten as u64, Ordering::Relaxed);
@@ -111,7 +115,7 @@ impl Queue {
                 start = *end;
             }
             if batch.lost > 0 {
-                // Those lines are counted, and where this cannot be written they cannot be told of.
+                // The lines are counted; if this cannot be written, the log cannot tell of them.
                 let _ = write(&mut sink, &told(batch.lost));
             }
         }
@@ -129,7 +133,7 @@ impl Queue {
     }
 }
 
-/// One call of `write` is one line: so the formatter of the log does it.
+/// Takes each call of `write` for one line, because that is how the log's formatter calls it.
 impl Write for Queue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);
@@ -201,7 +205,7 @@ mod tests {
         assert_eq!(next(&lines), "first\n");
         queue.push(b"second\n");
         let long = vec![b'x'; ROOM / 4];
-        // The thread may or may not have taken the second one by now: it stands with one batch either way.
+        // The thread may or may not have taken the second line by now: that line is in one batch either way.
         let mut pushed = 0;
         while queue.dropped() < 3 {
             queue.push(&long);

@@ -1,6 +1,6 @@
-//! `/metrics`: everything that was counted, in the OpenMetrics text format.
+//! `/metrics`: all counters, in the OpenMetrics text format.
 //!
-//! Nothing is kept here: each scrape reads the counters where they are.
+//! Nothing is stored here: each scrape reads the counters where they are.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -29,7 +29,7 @@ pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; chars
 pub struct Scraper(Registry);
 
 impl Scraper {
-    /// Reads the counters of this server.
+    /// Creates a scraper for this server.
     pub fn new(live: Arc<Live>) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Process { started: Time::now() }));
@@ -37,7 +37,7 @@ impl Scraper {
         Self(registry)
     }
 
-    /// What they say now.
+    /// The present values, as text.
     pub fn text(&self) -> String {
         let mut text = String::new();
         encode(&mut text, &self.0).expect("a string takes whatever is written");
@@ -84,7 +84,7 @@ fn reloads(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
         seconds(snapshot.loaded_at),
     )?;
     page.gauge("config_generation", "Generation of the configuration in force", snapshot.generation)?;
-    // Without a certificate there is no metric: 0 would be one that expired in 1970.
+    // There is no metric without a certificate: 0 would mean one that expired in 1970.
     let cert = snapshot.config.server.tls.as_ref().map(|tls| tls.cert.as_str());
     let expires = cert.zip(snapshot.certificate_expires).map(|(cert, at)| ([("cert", cert)], seconds(at)));
     page.gauges(
@@ -125,7 +125,7 @@ fn topics(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
         gaps.chain([([("topic", "")], live.stats.gaps.get())]),
     )?;
     let declared = topics.iter().map(|topic| (topic.name.as_str(), &topic.refused));
-    // What no declared topic can be named for stands under the empty name, which no topic has.
+    // What belongs to no declared topic has the empty name, which no topic has.
     let refused = declared.chain([("", &live.stats.refused)]).flat_map(|(topic, refused)| {
         refused.by_problem().map(move |(problem, n)| ([("topic", topic), ("problem", problem)], n))
     });
@@ -166,7 +166,7 @@ fn fuses(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     Ok(())
 }
 
-/// What the schemas that are being tried would have refused.
+/// What schemas on trial would have refused.
 fn shadows(snapshot: &Snapshot, page: &mut Metrics<'_>) -> fmt::Result {
     let all = snapshot.topics.iter().filter_map(|rules| Some((rules.topic.name.as_str(), rules.shadow.as_ref()?)));
     let all: Vec<_> = all.collect();
@@ -181,8 +181,9 @@ fn shadows(snapshot: &Snapshot, page: &mut Metrics<'_>) -> fmt::Result {
     page.counters("shadow_violations", "Violations that `schema_next` found, by keyword", rows)
 }
 
-/// Subscriptions by the declared name that all their topics belong to; the empty name where there is no such one. What many
-/// subscribe to is looked up once.
+/// Number of subscriptions by the declared name that contains all their topics, or the empty name if there is none.
+///
+/// A pattern that many subscribe to is looked up once.
 fn subscriptions<'t>(live: &Live, topics: &[&'t Topic]) -> BTreeMap<&'t str, usize> {
     let declared = topics.iter().map(|topic| topic.name.as_str());
     let mut counts: BTreeMap<&str, usize> = declared.chain([""]).map(|name| (name, 0)).collect();
@@ -193,7 +194,7 @@ fn subscriptions<'t>(live: &Live, topics: &[&'t Topic]) -> BTreeMap<&'t str, usi
     for (pattern, n) in wanted {
         let topic = live.hub.containing(&pattern);
         let name = topic.as_ref().map_or("", |topic| topic.name.as_str());
-        // While a reload is under way the hub may know a topic that the snapshot does not.
+        // During a reload the hub may know a topic that the snapshot does not.
         if let Some(count) = counts.get_mut(name) {
             *count += n;
         }
@@ -287,7 +288,6 @@ fn process(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     page.gauge("draining", "1 while the server is shutting down", live.drain.has_begun().into())
 }
 
-/// What is being written: one metric after the other.
 struct Metrics<'a>(DescriptorEncoder<'a>);
 
 impl Metrics<'_> {

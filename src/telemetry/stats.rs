@@ -1,4 +1,4 @@
-//! What is counted of the whole process, beside what each topic counts of itself.
+//! Counters of the whole process, besides those of each topic.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -8,7 +8,7 @@ use crate::counter::Counter;
 use crate::hub::topic::RefusedCounts;
 use crate::lock::lock;
 
-/// What requests are counted by.
+/// The routes by which requests are counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(usize)]
 #[expect(missing_docs, reason = "each name says it")]
@@ -31,7 +31,7 @@ pub enum Route {
     Reload,
 }
 
-/// What each is called in the label, in the order of [`Route`].
+/// The label of each route, in the order of [`Route`].
 const ROUTES: [&str; Route::Reload as usize + 1] = [
     "none",
     "publish",
@@ -54,44 +54,44 @@ const ROUTES: [&str; Route::Reload as usize + 1] = [
 /// Status codes are 100 to 599.
 const STATUSES: usize = 500;
 
-/// Counts of the whole process.
+/// Counters of the whole process.
 #[derive(Default)]
 pub struct Stats {
     requests: Requests,
-    /// How long an HTTP publish takes from its header to its answer.
+    /// Duration of an HTTP publish, from its header to its answer.
     pub publish_request: Histogram,
-    /// How long a publish takes from when it is whole to its receipt, on every way in.
+    /// Duration of a publish, from its complete body to its receipt, however it came.
     pub publish: Histogram,
-    /// Refused publishes of which no declared topic is known.
+    /// Refused publishes that belong to no declared topic.
     pub refused: RefusedCounts,
     /// Gaps that span several declared names.
     pub gaps: Counter,
-    /// Connections that could not be accepted, for want of descriptors or memory.
+    /// Connections that could not be accepted, for lack of descriptors or memory.
     pub accept_errors: Counter,
     /// Connections turned away over `limits.connections`.
     pub over_connections: Counter,
     /// Connections turned away over `limits.connect_rate`.
     pub over_connect_rate: Counter,
-    /// Connections on which TLS was not agreed.
+    /// Connections whose TLS handshake failed.
     pub tls_failures: Counter,
-    /// Requests that are none to HTTP.
+    /// Requests that are not valid HTTP.
     pub unreadable_requests: Counter,
     /// Requests whose handler panicked.
     pub panics: Counter,
     /// Subscriptions that were refused.
     pub subscribe_refused: RefusedCounts,
-    /// WebSockets that have ended.
+    /// WebSockets that ended.
     pub websockets_ended: Endings,
     /// Event streams that are open.
     pub streams: Counter,
-    /// Event streams that have ended.
+    /// Event streams that ended.
     pub streams_ended: Endings,
 }
 
-/// For each route, how many answers of each status.
+/// Number of answers by route and status.
 struct Requests(Box<[[Counter; STATUSES]]>);
 
-/// How many have ended, by who has ended them and the server's code; only what there was.
+/// How many ended, by who ended them and the server's code; only what occurred.
 #[derive(Default)]
 pub struct Endings(Mutex<BTreeMap<(EndedBy, Option<u16>), u64>>);
 
@@ -100,7 +100,7 @@ pub struct Endings(Mutex<BTreeMap<(EndedBy, Option<u16>), u64>>);
 pub enum EndedBy {
     /// The server, with one of its close codes.
     Server,
-    /// The peer, whose code anybody may choose.
+    /// The peer. Its code is not recorded, because anybody may choose one.
     Peer,
     /// Nobody: the connection was lost, or took nothing for too long.
     Nobody,
@@ -120,7 +120,7 @@ impl Stats {
         }
     }
 
-    /// How many requests were answered, by route and status; only what there was.
+    /// Answered requests by route and status; only what occurred.
     pub fn requests(&self) -> impl Iterator<Item = (&'static str, usize, u64)> {
         ROUTES.into_iter().zip(&self.requests.0).flat_map(|(route, statuses)| {
             statuses
@@ -133,13 +133,13 @@ impl Stats {
 }
 
 impl Endings {
-    /// Counts one; the code counts where the server has chosen it.
+    /// Counts one; the code only if the server has chosen it.
     pub fn count(&self, by: EndedBy, code: Option<u16>) {
         let code = code.filter(|_| by == EndedBy::Server);
         *lock(&self.0).entry((by, code)).or_default() += 1;
     }
 
-    /// How many of each.
+    /// The number of each.
     pub fn read(&self) -> Vec<((&'static str, String), u64)> {
         let label = |by| match by {
             EndedBy::Server => "server",
@@ -155,7 +155,7 @@ impl Endings {
 const BOUNDS: [u64; 14] =
     [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 10_000_000];
 
-/// How long something took, how often. Two relaxed additions for each observation; a scrape in between may see some.
+/// A histogram of durations. An observation is two relaxed additions, of which a scrape may see only one.
 #[derive(Default)]
 pub struct Histogram {
     buckets: [Counter; BOUNDS.len() + 1],
@@ -163,14 +163,14 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Counts one.
+    /// Counts one duration.
     pub fn observe(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.buckets[BOUNDS.partition_point(|bound| *bound < micros)].add(1);
         self.micros.add(micros);
     }
 
-    /// Seconds in all, how often, and how often up to each bound in seconds.
+    /// The sum in seconds, the number, and the number for each bucket with its upper bound in seconds.
     pub fn read(&self) -> (f64, u64, Vec<(f64, u64)>) {
         let counts: Vec<u64> = self.buckets.iter().map(Counter::get).collect();
         let bounds = BOUNDS.iter().map(|micros| seconds(*micros)).chain([f64::INFINITY]);

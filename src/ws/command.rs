@@ -1,4 +1,4 @@
-//! Carrying out what a connection asks, one command at a time.
+//! Carries out the commands of a connection, one at a time.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ use crate::snapshot::Snapshot;
 use crate::ws::ending::Ending;
 use crate::ws::task::{MAX_MALFORMED, Reply, Task};
 
-/// So many commands may wait for their `synced`, whatever `limits.subscriptions` is: whoever sets his cursor back again and
-/// again is never told one.
+/// This many commands may wait for their `synced`, even if `limits.subscriptions` is less. A peer that keeps setting
+/// its cursor back never reaches one.
 const UNSYNCED: usize = 16;
 
-/// A whole message of a peer.
+/// A complete message from the peer.
 pub(super) enum Incoming {
     Text(Box<str>),
     Binary(Box<[u8]>),
@@ -62,10 +62,11 @@ impl Task {
                 false => self.refuse_late_credential(id),
             };
         }
-        // The place in the log where a reload took effect may be far away for a slow reader; what it may ask for is not.
+        // For a slow reader the reload's mark may be far away in the log; what it may ask for is decided now.
         self.renew(&snapshot)?;
         let principal = self.principal.clone().ok_or(Close::Unauthenticated)?;
-        // The timer goes by another clock than the credential, which may have been set, or gone on while the machine slept.
+        // The timer runs on another clock than the credential's: that may have been set, or have gone on while the
+        // machine slept.
         if principal.lasts().is_zero() {
             return Err(Close::TokenExpired.into());
         }
@@ -91,7 +92,7 @@ impl Task {
         self.refuse(id, Refusal::BadRequest(why.into()))
     }
 
-    /// Tells a notice together with what is pulled next.
+    /// Holds a notice back, to leave in one write with what is pulled next.
     fn tell_with_next(&mut self, notice: &Notice) -> Result<(), Ending> {
         if let Some(bytes) = self.protocol.notice(notice)? {
             self.subscriber.hold_back(bytes);
@@ -109,7 +110,7 @@ impl Task {
     fn refuse(&mut self, id: Option<CommandId>, refusal: Refusal) -> Result<(), Ending> {
         debug!(connection = %self.peer.connection, problem = refusal.slug(), "a command was refused");
         let refusal = match refusal {
-            // A header is no use to a connection that is open.
+            // Advice to send a header is no use on an open connection.
             Refusal::Anonymous { topics, .. } => Refusal::Anonymous { topics, open: true },
             refusal => refusal,
         };
@@ -159,7 +160,8 @@ impl Task {
         debug!(connection = %self.peer.connection, topics = ?list, "subscribed");
         let head = self.subscriber.subscribe(list);
         self.subscriber.tell_synced(head, id.clone());
-        // Told now that no shard can write before it what is subscribed, in one write with what comes first.
+        // Only now that no shard can write a message of the subscription before the answer. It leaves in one write with
+        // the first of them.
         self.tell_with_next(&Notice::Ok { id, message: None })?;
         self.judge_again()
     }
@@ -174,7 +176,7 @@ impl Task {
         self.tell(&Notice::Ok { id, message: None })
     }
 
-    /// What stays subscribed goes on as it was; what is new is live.
+    /// Subscriptions that stay go on as they were; new ones are live.
     fn replace(&mut self, snapshot: &Snapshot, principal: &Principal, patterns: Vec<Pattern>) -> Result<(), Ending> {
         if let Err(refusal) = may_subscribe(snapshot, principal, patterns.iter(), patterns.len()) {
             return self.refuse_subscription(None, principal, refusal);
@@ -209,7 +211,7 @@ impl Task {
             Ok(message) => self.tell(&Notice::Ok { id, message: Some(message) }),
             Err(refusal) => {
                 let refusal = match refusal {
-                    // In the command, which may have such a member too.
+                    // The payload is in the command's `data`, and the command may have such a member too.
                     Refusal::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer: format!("/data{pointer}") },
                     other => other.placed(line_and_column(command, at)),
                 };
@@ -219,7 +221,7 @@ impl Task {
     }
 }
 
-/// Whether these may be subscribed, `total` with what stands already.
+/// Whether these may be subscribed to; `total` counts them and the subscriptions that stay.
 fn may_subscribe<'a>(
     snapshot: &Snapshot,
     principal: &Principal,

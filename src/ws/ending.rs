@@ -1,4 +1,4 @@
-//! How a connection ends: why, and the goodbye.
+//! How a connection ends: the reason, and the goodbye.
 
 use std::future::poll_fn;
 use std::time::Duration;
@@ -13,16 +13,16 @@ use crate::reconnect;
 use crate::telemetry::stats::EndedBy;
 use crate::ws::task::{Arrived, Task};
 
-/// How long a peer may take to answer a close, and to take what was to be sent before it.
+/// How long a peer may take to answer a close frame, and to read what comes before it.
 pub(super) const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 /// How a connection ends.
 pub(super) enum Ending {
-    /// With this close code.
+    /// The server closes it, with this code.
     Close(Close),
-    /// The peer closed first; its code is answered.
+    /// The peer closed first; the answer repeats its code.
     Answer(Option<u16>),
-    /// The socket is dead, or as good as that.
+    /// The socket is dead, or given up as dead.
     Gone(&'static str),
 }
 
@@ -39,11 +39,11 @@ impl From<Dead> for Ending {
 }
 
 impl Task {
-    /// Says goodbye: what is unsent, a close frame, and the peer's answer, all within [`CLOSE_WAIT`].
+    /// Says goodbye: sends what is unsent and a close frame, and waits for the peer's, all within [`CLOSE_WAIT`].
     pub(super) async fn end(&mut self, mut ending: Ending) {
-        // The shard must not write behind the close.
+        // The shard must not write after the close frame.
         self.subscriber.take_back();
-        // What was acknowledged before the server ends reaches whoever reads.
+        // A drain loses no acknowledged message: a peer that keeps reading gets all of them first.
         if matches!(ending, Ending::Close(Close::Draining))
             && let Err(sooner) = self.catch_up().await
         {
@@ -87,8 +87,9 @@ impl Task {
         let _ = tokio::time::timeout(CLOSE_WAIT, self.wait_closed(answered)).await;
     }
 
-    /// The server closes its side first (RFC 6455, section 7.1.1): once both close frames are through, or at once when
-    /// no more sense can be expected of the peer. Then it reads to the end, so that no reset overtakes the close frame.
+    /// Lets the server close its side first (RFC 6455, section 7.1.1): once both close frames are through, or at once
+    /// if nothing sensible can be expected of the peer. Then reads to the end, so that no reset overtakes the close
+    /// frame.
     async fn wait_closed(&mut self, mut answered: bool) {
         let connection = self.subscriber.connection().clone();
         if poll_fn(|cx| connection.poll_rest(cx, || self.live.hub.clock())).await.is_err() {
@@ -106,7 +107,7 @@ impl Task {
         while matches!(poll_fn(|cx| connection.poll_read(cx, &mut ignored)).await, Ok(1..)) {}
     }
 
-    /// Whether the last that was read is the peer's goodbye, or as good as one.
+    /// Whether the last item read is the peer's close, or a violation, after which none can be expected.
     fn has_closed(&self) -> bool {
         matches!(self.arrived.back(), Some(Arrived::Close(_) | Arrived::Violation(_)))
     }

@@ -1,4 +1,4 @@
-//! What a reload means for one connection: at the place in the log where it took effect, and at its next command.
+//! What a reload means for one connection: at its mark in the log, and at the connection's next command.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::ws::ending::Ending;
 use crate::ws::task::Task;
 
 impl Task {
-    /// From now on the connection is this principal's; unless, since it was let in, a reload has taken that back.
+    /// Makes the connection this principal's, unless a reload has taken that back since it was admitted.
     pub(super) fn become_principal(&mut self, principal: Arc<Principal>) -> Result<(), Close> {
         self.subscriber.identify(&principal);
         self.principal = Some(principal);
@@ -24,20 +24,20 @@ impl Task {
         self.renew(&self.live.snapshot())
     }
 
-    /// Looks at everything that the connection may do under the newest configuration, and tells what has changed.
+    /// Re-evaluates everything that the connection may do under the newest configuration, and tells what has changed.
     pub(super) fn evaluate(&mut self, mark: Option<&Mark>) -> Result<(), Ending> {
         let snapshot = self.live.snapshot();
         self.renew(&snapshot)?;
-        // Who is nobody yet has subscribed to nothing.
+        // An unauthenticated connection has no subscriptions.
         let Some(principal) = self.principal.as_deref() else { return Ok(()) };
         let notices = evaluate::evaluate(&snapshot, principal, &mut self.subscriber, mark);
         notices.iter().try_for_each(|notice| self.tell(notice))
     }
 
-    /// Who the connection is under this configuration.
+    /// Brings the principal up to date with this configuration.
     ///
     /// # Errors
-    /// How to close it when it is nobody any more.
+    /// The close for a connection whose principal is lost.
     pub(super) fn renew(&mut self, snapshot: &Snapshot) -> Result<(), Close> {
         if self.generation == snapshot.generation {
             return Ok(());
@@ -50,13 +50,14 @@ impl Task {
         Ok(())
     }
 
-    /// A subscription was judged by one configuration and made under another, whose mark may lie behind already.
+    /// Re-evaluates a subscription that was judged by one configuration and made under another, whose mark it may have
+    /// passed.
     pub(super) fn judge_again(&mut self) -> Result<(), Ending> {
         if self.generation == self.live.snapshot().generation { Ok(()) } else { self.evaluate(None) }
     }
 
-    /// Subscribes to what was registered, as far as it still may. Where nothing is left it stays, as who was connected when
-    /// that was lost: a reload may give it back.
+    /// Subscribes to what was registered, as far as that is still granted. If nothing is left the connection stays
+    /// open, as it would if that happened later: a reload may give the grants back.
     pub(super) fn take_up(&mut self) -> Result<(), Ending> {
         let Some(registration) = self.seat.as_ref().map(|seat| seat.registration.clone()) else { return Ok(()) };
         let snapshot = self.live.snapshot();

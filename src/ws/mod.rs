@@ -1,6 +1,6 @@
 //! WebSocket connections: one task for each, which reads its commands, answers them, and serves it while it is behind.
 //!
-//! What a message looks like is the protocol's business and who gets it the hub's.
+//! It does not know what a message looks like, which is up to the protocol, nor who gets it, which is up to the hub.
 
 mod command;
 mod ending;
@@ -23,7 +23,7 @@ use crate::ws::opening::{Opening, Upgraded};
 use crate::ws::task::Caller;
 pub use crate::ws::task::Task;
 
-/// Opens one WebSocket: what comes back serves it; `None` where it has ended already.
+/// Opens a WebSocket; returns the task that serves it, or `None` if it has ended already.
 pub async fn open(live: Arc<Live>, upgraded: Upgraded<impl Io + 'static>, opening: Opening) -> Option<Box<Task>> {
     let subscriber = live.hub.subscriber(upgraded.socket, opening.protocol, Peer::new("websocket", opening.peer));
     subscriber.hold_back(upgraded.answer);
@@ -39,7 +39,7 @@ pub async fn open(live: Arc<Live>, upgraded: Upgraded<impl Io + 'static>, openin
         Ok(opening.principal.map_or(Caller::Unknown, Caller::Known))
     };
     if live.drain.has_begun() {
-        // Too late for the word that went to everybody.
+        // It has missed the drain's signal to all connections.
         subscriber.connection().end(Close::Draining);
     }
     let mut task = Box::new(Task::new(live, subscriber, opening.protocol, opening.permit));

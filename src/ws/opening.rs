@@ -15,25 +15,27 @@ use crate::principal::Principal;
 pub struct Upgraded<S> {
     /// The socket.
     pub socket: S,
-    /// The answer to the upgrade, which has not been written: it leaves in one write with what is said first.
+    /// The answer to the upgrade, still unwritten: it leaves in one write with the first notice.
     pub answer: Vec<u8>,
-    /// What arrived behind the request.
+    /// Bytes that arrived after the request.
     pub head: Bytes,
 }
 
-/// A WebSocket whose upgrade has been answered. Whether its registration is any good has not been looked at: a browser
-/// cannot see the status of a refused upgrade, so that is told with a close code.
+/// A WebSocket whose upgrade has been answered.
+///
+/// Its registration is not checked yet: a browser cannot see the status of a refused upgrade, so a bad one is told by a
+/// close code.
 pub struct Opening {
-    /// The subprotocol that was agreed on; the first one of the server's when none was offered.
+    /// The subprotocol agreed on; the server's first if the peer offered none.
     pub protocol: &'static dyn Protocol,
-    /// Who its `Authorization` says it is.
+    /// The principal of its `Authorization` header.
     pub principal: Option<Arc<Principal>>,
-    /// The last part of `/ws/<id>` as it was written: a secret, and perhaps not even a UUID.
+    /// The last segment of `/ws/<id>`, as written: a secret, and perhaps not even a UUID.
     pub registration: Option<SecretString>,
-    /// The close for a query in its URL, which takes none, or for an `Authorization` that is no bearer.
+    /// The close to begin with: its URL has a query, which is not allowed, or its `Authorization` is not a bearer.
     pub refused: Option<Close>,
-    /// Who it is on the network, behind trusted proxies; the loopback address on a Unix socket.
+    /// Its address, as trusted proxies report it; the loopback address on a Unix socket.
     pub peer: IpAddr,
-    /// Its place among `limits.connections`, to be dropped with the connection.
+    /// Its share of `limits.connections`, released when the connection ends.
     pub permit: Permit,
 }

@@ -1,4 +1,4 @@
-//! Serving a connection that is behind: one step from the cursor towards the head.
+//! Serves a connection that is behind: each step takes its cursor towards the head.
 
 use std::future::poll_fn;
 
@@ -8,12 +8,12 @@ use crate::delivery::{self, Frames, Step};
 use crate::ws::ending::{CLOSE_WAIT, Ending};
 use crate::ws::task::Task;
 
-/// Bytes that are encoded for one write, or one message: about what a socket takes at once. What it does not take is
-/// encoded again.
+/// Bytes encoded for one write, unless a single message is larger: about what a socket takes at once. Whatever it does
+/// not take is encoded again.
 const WRITE: usize = 128 << 10;
 
 impl Task {
-    /// One step: sends what comes next, or gives the connection to its shard when nothing does.
+    /// Takes one step: sends what comes next, or hands the connection to its shard if nothing does.
     pub(super) async fn pump(&mut self) -> Result<(), Ending> {
         self.answer_ping()?;
         if self.advance().await? {
@@ -22,7 +22,7 @@ impl Task {
         Ok(())
     }
 
-    /// Sends everything that is in the log, to a peer that goes on taking it.
+    /// Sends everything up to the head of the log, as long as the peer keeps reading.
     pub(super) async fn catch_up(&mut self) -> Result<(), Ending> {
         self.subscriber.take_back();
         let connection = self.subscriber.connection().clone();
@@ -38,7 +38,7 @@ impl Task {
         }
     }
 
-    /// Sends what comes next; answers whether nothing did.
+    /// Sends what comes next; returns `true` if there was nothing.
     async fn advance(&mut self) -> Result<bool, Ending> {
         let next = delivery::next(&self.live, &mut self.subscriber, self.protocol, WRITE).await?;
         let Some((step, pulled)) = next else { return Ok(true) };
@@ -50,12 +50,13 @@ impl Task {
             }
         };
         delivery::settle(&self.live, &mut self.subscriber, pulled, sent);
-        // Where all of it is for others nothing is written, and nothing else lets other tasks run.
+        // If all of it was for others, nothing was written, and nothing else in this loop yields to other tasks.
         tokio::task::consume_budget().await;
         Ok(false)
     }
 
-    /// Answers how many items are sent; the rest of the frame that was begun is kept.
+    /// Writes the frames; returns how many items that sends. The rest of a frame that was begun is kept, and counts as
+    /// sent.
     fn write(&mut self, frames: &Frames) -> Result<usize, Ending> {
         let Some(batch) = frames.batch() else { return Ok(frames.sendable) };
         let taken = self.subscriber.write(&batch)?;

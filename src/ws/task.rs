@@ -1,7 +1,7 @@
-//! The task of one connection: what it waits for, and in which order it does things.
+//! The task of one connection: what it waits for, and in which order it acts.
 //!
-//! It reads into memory that all connections of a thread share, so that an idle one holds no buffer. It reads no
-//! command while an answer is unsent, so that what it owes a peer that does not read is bounded.
+//! It reads into a buffer that all connections of a thread share, so that an idle connection holds none. It reads no
+//! further command while an answer is unsent, which bounds what it holds for a peer that does not read.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -31,22 +31,22 @@ use crate::ws::command::Incoming;
 use crate::ws::ending::Ending;
 use crate::ws::vitals::{Vital, Vitals};
 
-/// Bytes that are read at a time: bounds what is parsed before it is carried out.
+/// Bytes read at a time: bounds how much is parsed before it is carried out.
 const READ: usize = 8 << 10;
-/// A connection is closed at this many messages that are no commands.
+/// A connection is closed at this many messages that are not commands.
 pub(super) const MAX_MALFORMED: u8 = 10;
 
 thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
 }
 
-/// Who a connection is when it begins.
+/// The caller of a connection, as far as it is known when the connection begins.
 pub(super) enum Caller {
-    /// The first message decides.
+    /// Unknown: the first message may authenticate it.
     Unknown,
-    /// By its bearer.
+    /// Identified by its bearer.
     Known(Arc<Principal>),
-    /// By its registration.
+    /// Identified by its registration.
     Registered(Arc<Principal>, Box<Seat>),
 }
 
@@ -55,39 +55,38 @@ pub struct Task {
     pub(super) live: Arc<Live>,
     pub(super) subscriber: Subscriber,
     pub(super) protocol: &'static dyn Protocol,
-    /// `None` until a credential is shown, where one is needed.
+    /// `None` while a credential is needed and has not been shown.
     pub(super) principal: Option<Arc<Principal>>,
     pub(super) seat: Option<Box<Seat>>,
-    /// The configuration by which the principal was last judged.
+    /// The generation of the configuration by which the principal was last judged.
     pub(super) generation: u64,
     /// The first message may still be `auth`.
     pub(super) may_authenticate: bool,
     pub(super) malformed: u8,
     pub(super) peer: Arc<Peer>,
     inbound: Inbound,
-    /// What was read and not carried out yet.
+    /// What was read and has not been carried out yet.
     pub(super) arrived: VecDeque<Arrived>,
     pub(super) reply: Reply,
-    /// The peer has broken the framing: nothing it sends makes sense any more.
+    /// The peer violated the framing: nothing it sends from here on can be understood.
     pub(super) deaf: bool,
-    /// The newest ping that could not be answered yet: of several only that is (RFC 6455, section 5.5.3).
+    /// The newest unanswered ping; older ones need no answer (RFC 6455, section 5.5.3).
     pong: Option<Bytes>,
     pub(super) vitals: Vitals,
     _permit: Permit,
 }
 
-/// Whether what the task itself has said has left.
+/// Whether the task's own replies have left the process.
 #[derive(PartialEq)]
 pub(super) enum Reply {
-    /// It has, or there was none.
+    /// All have, or there was none.
     Sent,
-    /// It waits for what is pulled next, to go out with it.
+    /// One is held back, to leave in one write with what is pulled next.
     GoesWithNext,
-    /// It may lie behind what the socket did not take.
+    /// One may be queued behind bytes that the socket has not taken.
     Unsent,
 }
 
-/// Something a peer has sent.
 pub(super) enum Arrived {
     Message(Incoming),
     Ping(Bytes),
@@ -135,11 +134,11 @@ impl Task {
     /// Serves the connection to its end.
     pub async fn run(mut self: Box<Self>) {
         let ending = self.converse().await;
-        // Boxed, as is all that is done once or seldom: the future of an idle connection holds a place for the largest.
+        // Boxed, like everything that runs once or rarely: otherwise every idle connection's future has room for it.
         Box::pin(self.end(ending)).await;
     }
 
-    /// Says hello, to whoever it is; what came behind the upgrade request is taken.
+    /// Says hello, and parses `head`: the bytes that followed the upgrade request.
     pub(super) fn begin(&mut self, caller: Result<Caller, Close>, head: &[u8]) -> Result<(), Ending> {
         let snapshot = self.live.snapshot();
         let limits = &snapshot.config.limits;
@@ -190,9 +189,9 @@ impl Task {
             if self.arrived.is_empty() {
                 self.arrived = VecDeque::new();
             }
-            // A command, or a reload, may have brought something nearer: the end of a credential, for one.
+            // A command or a reload may have brought a deadline forward, such as the end of a credential.
             self.hasten(timer.as_mut());
-            // A peer that never stops sending keeps `poll_next` from its timer.
+            // A peer that never stops sending keeps `poll_next` from reaching its timer.
             let ticked = if timer.deadline() <= Instant::now() { self.tick(timer.as_mut()) } else { None };
             let next = match ticked {
                 Some(next) => next,
@@ -244,7 +243,8 @@ impl Task {
             match subscriber.connection().poll_rest(cx, taken) {
                 Poll::Ready(Ok(())) => {
                     self.reply = Reply::Sent;
-                    // However long it has to catch up: what it says meanwhile tells that it lives. What it has said comes first.
+                    // Read even while it catches up, however long that takes: what it sends shows that it is alive.
+                    // What was read before is carried out first.
                     let read = if self.arrived.is_empty() { self.poll_read(cx) } else { Poll::Pending };
                     return Poll::Ready(match read {
                         Poll::Ready(Err(ending)) => Next::End(ending),
@@ -291,7 +291,7 @@ impl Task {
         })
     }
 
-    /// Takes apart what was read. Nothing counts behind a close or a violation.
+    /// Parses what was read. Whatever follows a close or a violation is ignored.
     fn parse(&mut self, mut bytes: &mut [u8]) {
         loop {
             let arrived = match self.inbound.next(&mut bytes) {
@@ -322,7 +322,7 @@ impl Task {
         }
     }
 
-    /// Tells a notice now, or behind what is unsent.
+    /// Sends a notice now, or queues it behind what is unsent.
     pub(super) fn tell(&mut self, notice: &Notice) -> Result<(), Ending> {
         match self.protocol.notice(notice)? {
             Some(bytes) => self.send(bytes),
@@ -338,7 +338,7 @@ impl Task {
         if written == Written::Broken { Err(Dead.into()) } else { Ok(()) }
     }
 
-    /// Something may be due before the timer was to look.
+    /// Brings the timer forward if something is due sooner.
     fn hasten(&self, timer: Pin<&mut Sleep>) {
         let due = self.due();
         if due < timer.deadline() {
@@ -353,11 +353,11 @@ impl Task {
     }
 
     fn due(&self) -> Instant {
-        // The timer's resolution; and a look that finds nothing must not spin.
+        // One millisecond is the timer's resolution; and a tick that finds nothing due must not spin.
         Instant::now() + self.next_vital().0 + Duration::from_millis(1)
     }
 
-    /// Looks after the connection, which it is time to, and sets the timer anew; answers what else is to be done.
+    /// Does what is due and resets the timer; returns what the loop is to do next, if anything.
     fn tick(&mut self, timer: Pin<&mut Sleep>) -> Option<Next> {
         let now = self.live.hub.clock();
         let done = match self.next_vital() {
@@ -374,7 +374,7 @@ impl Task {
             return Some(Next::End(ending));
         }
         if self.reply == Reply::Unsent {
-            // The ping found the socket full, and only the next poll waits for it with a waker.
+            // The ping found the socket full, and only the next `poll_next` registers a waker for it.
             return Some(Next::Arrived);
         }
         let may_be_told = self.vitals.may_be_told(&self.live.snapshot().config.limits, now);

@@ -1,8 +1,8 @@
-//! Signs of life, and what is due when they fail to come.
+//! Signs of life, and the deadlines for them.
 //!
-//! Only what comes from the peer is life: an inbound byte, or that the kernel takes some of what was unsent, for which its
-//! peer must have acknowledged something. That the kernel takes a delivery says nothing: it does so for a while for a peer
-//! that is gone. Times are milliseconds of the hub's clock.
+//! Two things show that a peer is alive: an inbound byte, and the kernel taking some of what was unsent, for which the
+//! peer must have acknowledged something. The kernel taking a delivery shows nothing: it does so for a while even if
+//! the peer is gone. Times are milliseconds of the hub's clock.
 
 use std::time::Duration;
 
@@ -12,20 +12,19 @@ use crate::hub::connection::Connection;
 use crate::principal::Principal;
 use crate::unauthenticated::Place;
 
-/// The signs of one connection.
+/// The signs of life of one connection.
 pub(super) struct Vitals {
     opened: u64,
     heard: u64,
     pinged: Option<u64>,
-    /// When it was last told its position, because messages for others had passed it by.
+    /// When it was last told its position because messages for others had passed it.
     told: u64,
-    /// The second in which the last command came, and how many came in it.
+    /// The second of the last command, and the number of commands in that second.
     commands: (u32, u32),
-    /// Its place among those that have not said who they are. Boxed: few have one, and none for long.
+    /// Its place among the unauthenticated connections. Boxed: few have one, and none for long.
     pub(super) place: Option<Box<Place>>,
 }
 
-/// What to do.
 pub(super) enum Vital {
     Ping,
     End(Close),
@@ -37,13 +36,13 @@ impl Vitals {
         Self { opened: now, heard: now, pinged: None, told: now, commands: (0, 0), place: None }
     }
 
-    /// A byte has arrived, or some of what was unsent has left.
+    /// Notes that a byte arrived, or that some unsent bytes left.
     pub(super) fn heard(&mut self, now: u64) {
         self.heard = now;
         self.pinged = None;
     }
 
-    /// Counts a command; whether it is one of the `limit` that a second may have.
+    /// Counts a command; returns whether it is within the `limit` for each second.
     pub(super) fn admits_command(&mut self, now: u64, limit: u32) -> bool {
         // It wraps around after 136 years.
         let second = (now / 1_000) as u32;
@@ -54,22 +53,20 @@ impl Vitals {
         self.commands.1 <= limit
     }
 
-    /// A ping was sent.
     pub(super) fn pinged(&mut self, now: u64) {
         self.pinged = Some(now);
     }
 
-    /// Whether the peer may be told its position again, which it is at most once in `limits.ping_interval`.
+    /// Whether the peer may be told its position again: at most once in each `limits.ping_interval`.
     pub(super) fn may_be_told(&self, limits: &Limits, now: u64) -> bool {
         u128::from(now.saturating_sub(self.told)) >= limits.ping_interval.as_millis()
     }
 
-    /// It was told its position.
     pub(super) fn told(&mut self, now: u64) {
         self.told = now;
     }
 
-    /// What is due next, and in how long.
+    /// What is due next, and how soon.
     pub(super) fn next(
         &self,
         limits: &Limits,
@@ -89,7 +86,7 @@ impl Vitals {
             Some(pinged) => (from(pinged, limits.pong_timeout), Vital::End(Close::NoSignOfLife)),
             None => (from(self.heard, limits.ping_interval), Vital::Ping),
         };
-        // The end of a credential says more than that there was no sign of life.
+        // On a tie, the end of the credential is the more useful reason.
         let sooner = |first: (Duration, Vital), next: (Duration, Vital)| if next.0 <= first.0 { next } else { first };
         [unauthenticated, credential].into_iter().flatten().fold(sign, sooner)
     }

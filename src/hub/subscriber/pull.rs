@@ -1,7 +1,7 @@
-//! What comes next for a subscriber that is not live: from the window where its cursor is in it, else from the store.
+//! What comes next for a subscriber that is not live: from the window if its cursor is there, else from the store.
 //!
-//! Notices come where they belong in the order of the log: a gap before what follows it, `synced` behind what it is
-//! about.
+//! Notices come at their place in the order of the log: a gap before the messages that follow it, `synced` after the
+//! ones that it covers.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -18,23 +18,23 @@ use crate::plugin::{Query, StoreError};
 
 /// Messages in one page of the store.
 const PAGE: usize = 256;
-/// Messages of the window that are looked at in one pull, and bytes of payload in its answer.
+/// Messages of the window examined in one pull, and bytes of payload in its answer.
 const PULL_MESSAGES: usize = 256;
 const PULL_BYTES: usize = 64 << 10;
-/// For more messages than these, and of more subscriptions, a tree of the subscriptions is made first: to add one to it costs
-/// as much as to compare it with so many topics.
+/// With more messages and more subscriptions than these, the subscriptions are first put into a tree: adding one to it
+/// costs as much as comparing it with this many topics.
 const FEW_MESSAGES: usize = 32;
 const FEW_SUBSCRIPTIONS: usize = 128;
 
-/// What a subscriber wants, to be asked for each message of one pull.
+/// Decides whether the subscriber wants a message; made once for each pull.
 enum Wanted {
     Each,
-    /// Floors by patterns.
+    /// The floors, by pattern.
     Tree(Patterns<Seq>),
 }
 
 impl Subscriber {
-    /// What comes next, for one that is not live; `None` at the head. After sending it, [`Self::settle`].
+    /// What comes next, for a subscriber that is not live; `None` at the head. Call [`Self::settle`] after sending it.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -81,7 +81,7 @@ impl Subscriber {
         pulled
     }
 
-    /// A reload took effect where the cursor stands; what is due there comes before it.
+    /// At a reload's mark: what is due at the cursor, then the mark.
     fn pull_mark(&mut self, cursor: Cursor, mark: Arc<Mark>) -> Pulled {
         let mut pulled = Pulled { end: mark.pass(cursor), ..Pulled::default() };
         self.take_due(cursor.seq, cursor, &mut pulled);
@@ -122,7 +122,7 @@ impl Subscriber {
         replay.gaps.of_page(evicted, subscriptions, (cursor.seq, until, replay.until))
     }
 
-    /// Takes over what is due up to a seq.
+    /// Takes the notices that are due up to a seq.
     fn take_due(&mut self, seq: Seq, cursor: Cursor, pulled: &mut Pulled) {
         let Some(replay) = self.replay.as_mut() else { return };
         let due = replay.due.partition_point(|(at, _)| *at <= seq);

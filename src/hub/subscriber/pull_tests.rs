@@ -7,7 +7,8 @@ use crate::name::Pattern;
 use crate::notice::After;
 use crate::stopwatch::Stopwatch;
 
-/// Each message of a page was compared with each subscription, in one go: of a hundred thousand for a third of a second.
+/// Each message of a page used to be compared with each subscription at once: with a hundred thousand, for a third of a
+/// second.
 #[test]
 fn a_page_for_many_subscriptions_does_not_cost_as_many_comparisons_for_each_message() {
     let took = |messages: usize| {
