@@ -1,28 +1,29 @@
-// Follows topics of a relay and reconnects by itself: the recipe of docs/websocket.md, for browsers and for Node 22 or
-// newer.
+// Follows topics of a relay and reconnects by itself. This is the recipe of docs/websocket.md, for browsers and for Node 22
+// or newer.
 
-const QUIET = 20_000;      // nothing has come for so long: ask for a sign of life
-const SILENCE = 25_000;    // no answer to that for so long: the connection is dead
-const LONGEST = 30_000;    // between two attempts
-const PATIENCE = 20_000;   // a URL has been asked for so long ago: ask again
-// What is the same again when it is tried again, besides 4000 to 4099.
+// In milliseconds:
+const QUIET = 20_000;      // send a ping after this long without a message
+const SILENCE = 25_000;    // take the connection for dead if nothing comes within this long after the ping
+const LONGEST = 30_000;    // the longest wait between two attempts
+const PATIENCE = 20_000;   // call `url` again if it has not answered within this long
+// Close codes at which another attempt would fail again, besides 4000 to 4099.
 const OVER = [1002, 1003, 1007, 1009];
-// A registration is gone, as after each restart of Relay: another URL may be let in.
+// Close codes that say that a registration is gone, as after every restart of Relay: another URL may work.
 const GONE = [4001, 4002, 4010, 4011];
 
-// `url`: of a WebSocket, or a function that answers one, or a promise of one. It is called before each attempt, so that a
-// page registers anew in it; where it fails, or does not answer, it is called again later.
-// `from`: "earliest" for all that is retained, null for live messages only. What it calls:
+// `url` is that of a WebSocket, or a function that returns one or a promise of one. The function is called before each
+// attempt, so a page can register anew in it. If it fails or does not answer, it is called again later.
+// `from` is "earliest" for everything that is retained, or null for live messages only. The callbacks:
 //   message({topic, id, time, data})      once for each message, in order
-//   gap({topic, from, to, reason})        messages may have been missed: load the state anew from its source
-//   ended({topic, reason})                a topic is over; without a `topic` everything is. Nothing is tried again
-//                                         then, or when no topic is left
-// Answers a function that stops it.
+//   gap({topic, from, to, reason})        you may have missed messages: reload the state from its source
+//   ended({topic, reason})                this topic has ended or, without a `topic`, everything has. Then, and when no
+//                                         topic is left, there are no further attempts
+// Returns a function that stops it.
 export function follow(url, topics, {message, gap, ended = console.error, token, from = "earliest"}) {
     const last = Object.fromEntries(topics.map(topic => [topic, from]));
     const patterns = topics.map(topic => [topic, matcher(topic)]);
     let wait = 1000;
-    // The last URL was for nobody. The next is the last that is tried, unless a `synced` comes between.
+    // The registration of the last URL was gone. The next URL is the last one that is tried, unless a `synced` comes first.
     let gone = false;
     let stop;
 
@@ -42,18 +43,18 @@ export function follow(url, topics, {message, gap, ended = console.error, token,
         };
         const late = new Promise((_, reject) => { timer = setTimeout(reject, PATIENCE); });
         const answer = Promise.race([late, new Promise(resolve => resolve(url()))]);
-        // Node throws in `open` at what is no URL; a browser takes it for a path of the page's own server.
+        // If what was found is no URL, Node throws in `open`; a browser takes it for a path on the page's own server.
         answer.finally(() => clearTimeout(timer)).then(found => stopped || open(found)).catch(() => stopped || retry());
     }
 
     function open(found) {
         const socket = new WebSocket(found, "relay.v1");
         let silence, again, delay;
-        // The URL of a registration is live before the subscribe is answered. What it says until then comes again behind
-        // the answer, and must not move `last`, from which that goes on.
+        // The URL of a registration is live before the subscribe is answered. Whatever arrives until then comes again after
+        // the answer. It must not move `last`, because that is where the subscribe resumes from.
         let begun = false;
         const send = command => socket.send(JSON.stringify(command));
-        // One command for all topics, so that one position covers them all.
+        // One command for all topics, so that one position covers all of them.
         const subscribe = () => send({type: "subscribe", id: "subscribe", topics: last});
         const leave = () => {
             clearTimeout(silence);
@@ -74,7 +75,7 @@ export function follow(url, topics, {message, gap, ended = console.error, token,
             ended({topic, reason});
             if (Object.keys(last).length === 0) leave();
         };
-        // The silence counts from a ping that was sent: browsers hold back the timers of a hidden page, for a minute.
+        // Measure the silence from when the ping is sent: browsers delay the timers of a hidden page, by up to a minute.
         const heard = () => {
             clearTimeout(silence);
             silence = setTimeout(() => {
@@ -103,7 +104,7 @@ export function follow(url, topics, {message, gap, ended = console.error, token,
                 for (const topic in last) last[topic] = position;
             },
             gap: notice => begun && gap(notice),
-            // A registration may be for more than is followed here.
+            // A registration may cover topics that are not followed here.
             unsubscribed: notice => notice.topic in last && drop(notice),
             goaway: ({reconnect_after_ms}) => { delay = reconnect_after_ms; },
             error: ({problem}) => {
@@ -111,7 +112,7 @@ export function follow(url, topics, {message, gap, ended = console.error, token,
                 if (retry_after) again = setTimeout(subscribe, 1000 * retry_after);
                 else if (!topic) over(detail);
                 else {
-                    // All were refused for this one, of which an `unsubscribed` may have told already.
+                    // All topics were refused because of this one, which an `unsubscribed` may already have ended.
                     if (topic in last) drop({topic, reason: detail});
                     if (Object.keys(last).length > 0) subscribe();
                 }
@@ -137,14 +138,14 @@ export function follow(url, topics, {message, gap, ended = console.error, token,
     return () => stop();
 }
 
-// Whether an id lies behind a position. Ids of two epochs cannot be compared: the other log is a new one.
+// Whether an id comes after a position. Ids of two epochs cannot be compared: the id is then from a new log.
 function isAfter(id, position) {
     const [epoch, seq] = id.split("-");
     const [before, until] = (position ?? "").split("-");
     return epoch !== before || Number(seq) > Number(until);
 }
 
-// `*` and a `{name}` are one segment, a last `**` one or more.
+// `*` and `{name}` match one segment, a `**` at the end matches one or more.
 function matcher(topic) {
     const segment = text => text === "**" ? ".+" : text === "*" || text.startsWith("{") ? "[^.]+" : text;
     return new RegExp(`^${topic.split(".").map(segment).join("\\.")}$`);

@@ -1,7 +1,7 @@
 """Publishes to a relay with Python's standard library: python3 publish.py TOPIC JSON [KEY].
 
-What got no answer may be published or not. Repeated with the same key it is published once. `RELAY` is the URL of the relay,
-`TOKEN` the token."""
+A message that got no answer may or may not be published. Repeated with the same key, it is published once. The environment
+variable `RELAY` has the URL of the relay, `TOKEN` the token."""
 
 import http.client
 import json
@@ -14,9 +14,9 @@ import urllib.request
 import uuid
 
 
-# The caller's, and the same again when it is sent again.
+# Mistakes of the caller: sending the request again would fail again.
 MISTAKES = (http.client.InvalidURL, UnicodeEncodeError)
-# No answer, or one that was cut or is none of HTTP.
+# There was no answer, or it was cut off or is not HTTP.
 NO_ANSWER = (OSError, http.client.HTTPException, json.JSONDecodeError, UnicodeDecodeError)
 
 
@@ -41,7 +41,7 @@ def publish(topic, data, *, token, key=None, base="http://127.0.0.1:8000", attem
                 return json.load(answer)["id"]
         except urllib.error.HTTPError as error:
             problem = problem_of(error)
-            # A proxy that cannot reach Relay has no problem to tell: that is no answer of Relay either.
+            # The answer of a proxy that cannot reach Relay has no `type`: Relay has not answered, so try again.
             wait = problem.get("retry_after", None if error.code < 500 or "type" in problem else wait)
             if wait is None or attempt == attempts - 1:
                 raise Refused(problem) from None
@@ -54,7 +54,7 @@ def publish(topic, data, *, token, key=None, base="http://127.0.0.1:8000", attem
 
 
 def problem_of(error):
-    """What Relay says of a refusal; of what is not from Relay only the status."""
+    """What Relay says about a refusal. If the answer is not from Relay, only the status."""
     try:
         if error.headers.get_content_type() == "application/problem+json":
             return json.load(error)

@@ -1,4 +1,4 @@
-// Prints what comes on some topics: node watch.mjs URL TOPIC… [COUNT]. Ends after COUNT messages.
+// Prints what arrives on some topics: node watch.mjs URL TOPIC… [COUNT]. Ends after COUNT messages.
 import {follow} from "./client.mjs";
 
 const [url, ...rest] = process.argv.slice(2);
