@@ -1,10 +1,12 @@
 //! Principals and what they may do: the one authorisation decision, which every way in asks for.
 
 use std::fmt;
+use std::ops::{ControlFlow, Deref};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::name::{Pattern, TopicName, UserId};
+use crate::patterns::Patterns;
 use crate::time::Time;
 
 /// What a grant is for.
@@ -29,9 +31,9 @@ impl fmt::Display for Action {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Grants {
     /// Topics that may be published to.
-    pub publish: Vec<Pattern>,
+    pub publish: Granted,
     /// Topics that may be subscribed to.
-    pub subscribe: Vec<Pattern>,
+    pub subscribe: Granted,
     /// Users for whom connections may be registered (patterns on the user id).
     pub register: Vec<UserPattern>,
 }
@@ -42,6 +44,69 @@ impl Grants {
         self.publish.is_empty() && self.subscribe.is_empty() && self.register.is_empty()
     }
 }
+
+/// Grants of one action. They are asked for each item of a batch and for each subscription, and a token may have
+/// thousands.
+#[derive(Clone, Debug, Default)]
+pub struct Granted {
+    patterns: Vec<Pattern>,
+    /// The same patterns, to search in; only built where comparing with each of them would take longer.
+    index: Option<Arc<Patterns<()>>>,
+}
+
+impl Granted {
+    /// The most patterns that are compared one by one.
+    const FEW: usize = 32;
+
+    /// Creates them without an index, which takes many times the memory of the patterns: for the grants of one connection,
+    /// of which there are at most `limits.subscriptions`.
+    pub fn of_connection(patterns: Vec<Pattern>) -> Self {
+        Self { patterns, index: None }
+    }
+
+    /// Whether a single grant contains every topic of the pattern.
+    fn covers(&self, topics: &Pattern) -> bool {
+        match &self.index {
+            None => self.patterns.iter().any(|grant| grant.contains(topics)),
+            Some(index) => index.containing(&topics.canonical(), |()| ControlFlow::Break(())).is_break(),
+        }
+    }
+
+    /// As [`Granted::covers`], for one concrete topic: without building a pattern.
+    fn covers_topic(&self, topic: &TopicName) -> bool {
+        match &self.index {
+            None => self.patterns.iter().any(|grant| grant.matches(topic)),
+            Some(index) => index.containing(topic.as_str(), |()| ControlFlow::Break(())).is_break(),
+        }
+    }
+}
+
+impl From<Vec<Pattern>> for Granted {
+    fn from(patterns: Vec<Pattern>) -> Self {
+        let index = (patterns.len() > Self::FEW).then(|| {
+            let mut index = Patterns::default();
+            patterns.iter().for_each(|pattern| index.insert(pattern.clone(), ()));
+            Arc::new(index)
+        });
+        Self { patterns, index }
+    }
+}
+
+impl Deref for Granted {
+    type Target = [Pattern];
+
+    fn deref(&self) -> &[Pattern] {
+        &self.patterns
+    }
+}
+
+impl PartialEq for Granted {
+    fn eq(&self, other: &Self) -> bool {
+        self.patterns == other.patterns
+    }
+}
+
+impl Eq for Granted {}
 
 /// The users for whom connections may be registered: one user, those with a prefix, or everybody.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -111,17 +176,60 @@ impl Principal {
 
 /// Whether the principal may do this to every topic of the pattern: a single grant must contain all of it.
 pub fn authorize(principal: &Principal, action: Action, topics: &Pattern) -> bool {
-    grants(principal, action).iter().any(|grant| grant.contains(topics))
+    grants(principal, action).covers(topics)
 }
 
 /// As [`authorize`], for one concrete topic: without building a pattern.
 pub fn authorize_topic(principal: &Principal, action: Action, topic: &TopicName) -> bool {
-    grants(principal, action).iter().any(|grant| grant.matches(topic))
+    grants(principal, action).covers_topic(topic)
 }
 
-fn grants(principal: &Principal, action: Action) -> &[Pattern] {
+fn grants(principal: &Principal, action: Action) -> &Granted {
     match action {
         Action::Publish => &principal.grants.publish,
         Action::Subscribe => &principal.grants.subscribe,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Granted;
+    use crate::name::{Pattern, TopicName};
+
+    fn pattern(text: &str) -> Pattern {
+        Pattern::parse(text).expect(text)
+    }
+
+    #[test]
+    fn many_grants_cover_what_few_do() {
+        let few = ["cats", "orders.*", "orders.eu.**", "*.news", "a.{b}.c"].map(pattern);
+        let others = (0..Granted::FEW).map(|n| pattern(&format!("other-{n}.*")));
+        let many = Granted::from(few.iter().cloned().chain(others).collect::<Vec<_>>());
+        let few = Granted::from(few.to_vec());
+        assert!(few.index.is_none() && many.index.is_some());
+        let mut covered = 0;
+        for text in [
+            "cats",
+            "dogs",
+            "orders",
+            "orders.eu",
+            "orders.us",
+            "orders.eu.1.2",
+            "orders.us.1",
+            "x.news",
+            "a.b.c",
+            "a.b",
+        ] {
+            let topic = TopicName::parse(text).expect(text);
+            assert_eq!(few.covers_topic(&topic), many.covers_topic(&topic), "{text}");
+            covered += usize::from(many.covers_topic(&topic));
+        }
+        for text in
+            ["cats", "*", "**", "orders.*", "orders.**", "orders.*.1", "orders.eu.**", "x.*", "a.*.c", "a.{x}.c"]
+        {
+            assert_eq!(few.covers(&pattern(text)), many.covers(&pattern(text)), "{text}");
+            covered += usize::from(many.covers(&pattern(text)));
+        }
+        assert_eq!(covered, 11);
     }
 }

@@ -17,7 +17,7 @@ use crate::footprint::{allocated, in_list, in_table, text};
 use crate::hub::connection::Connection;
 use crate::lock::lock;
 use crate::name::{MAX_NAME, MAX_USER, Pattern, UserId};
-use crate::principal::{Action, Grants, Principal, authorize};
+use crate::principal::{Action, Granted, Grants, Principal, authorize};
 use crate::problem::Refusal;
 use crate::snapshot::Snapshot;
 use crate::time::Time;
@@ -65,7 +65,7 @@ impl Registration {
         Ok(Arc::new(Principal {
             token: owner.token.clone(),
             user,
-            grants: Grants { subscribe, ..Grants::default() },
+            grants: Grants { subscribe: Granted::of_connection(subscribe), ..Grants::default() },
             not_after: owner.not_after,
             fingerprint: owner.fingerprint,
         }))

@@ -39,7 +39,7 @@ async fn a_bearer_is_known_by_its_digest() {
 async fn a_principal_is_renewed_while_its_secret_and_user_stand() {
     let before = Tokens::new(&[token("a", "x")]);
     let principal = authenticate(&before, "x", 0).await.expect("a");
-    let publish = vec![Pattern::parse("cats").expect("a pattern")];
+    let publish = vec![Pattern::parse("cats").expect("a pattern")].into();
     let more = TokenConfig { grants: Grants { publish, ..Grants::default() }, ..token("a", "x") };
     let renewed = Tokens::new(&[more]).renew(&principal).expect("still there");
     assert_eq!(renewed.grants.publish.len(), 1);

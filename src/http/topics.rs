@@ -81,7 +81,7 @@ fn find(text: &str, snapshot: &Snapshot, principal: &Principal) -> Result<Arc<To
 
 fn may_know(snapshot: &Snapshot, principal: &Principal, declared: &Pattern) -> bool {
     let grants = &principal.grants;
-    grants.publish.iter().chain(&grants.subscribe).any(|grant| snapshot.reaches(grant, declared))
+    grants.publish.iter().chain(grants.subscribe.iter()).any(|grant| snapshot.reaches(grant, declared))
 }
 
 /// The JSON of a topic. `schema` is the path of its schema, `null` if it takes any JSON; `examples` are the valid ones

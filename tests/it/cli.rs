@@ -34,7 +34,7 @@ fn a_good_configuration_is_summed_up_on_standard_output() {
         \x20 connections             1.0 GiB (1000)\n\
         \x20 validation              544 MiB\n\
         \x20 unread answers           32 MiB\n\
-        \x20 registrations           184 KiB (50)\n\
+        \x20 registrations           185 KiB (50)\n\
         \x20 idempotency keys       99.6 MiB (100000)\n"
     );
     // Without families there is no row for them.

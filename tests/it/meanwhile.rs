@@ -54,7 +54,7 @@ async fn open_stream(rig: &Rig) -> EventStream<tokio::net::TcpStream> {
 
 /// Takes the grant to subscribe away. The subscription will stand behind the mark of that.
 async fn reload(live: Arc<Live>) {
-    let mut next = snapshot(|config| config.tokens[0].grants.subscribe.clear());
+    let mut next = snapshot(|config| config.tokens[0].grants.subscribe = Vec::new().into());
     next.generation = 2;
     drop(live.commit(Arc::new(next)));
 }

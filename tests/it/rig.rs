@@ -242,7 +242,8 @@ pub fn somebody() -> Other {
 
 /// Grants from texts.
 pub fn grants(publish: &[&str], subscribe: &[&str], register: &[&str]) -> Grants {
-    let patterns = |texts: &[&str]| texts.iter().map(|text| Pattern::parse(text).expect("a pattern")).collect();
+    let pattern = |text: &&str| Pattern::parse(text).expect("a pattern");
+    let patterns = |texts: &[&str]| texts.iter().map(pattern).collect::<Vec<_>>().into();
     let users = register.iter().map(|text| match *text {
         "*" => UserPattern::Any,
         one => UserPattern::One(UserId::parse(one).expect("a user")),

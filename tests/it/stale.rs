@@ -98,7 +98,7 @@ fn without_tokens(config: &mut Config) {
 }
 
 fn without_grants(config: &mut Config) {
-    config.tokens[0].grants.publish.clear();
+    config.tokens[0].grants.publish = Vec::new().into();
 }
 
 /// The reload that took its grant had looked for it before it was there.

@@ -150,7 +150,7 @@ fn bits(secret: &[u8]) -> f64 {
 /// What a token or anybody may do.
 pub(super) fn grants(section: &Section<'_>, names: &mut Names) -> Grants {
     let mut topics = |key| patterns(section, key, names);
-    let (publish, subscribe) = (topics("publish"), topics("subscribe"));
+    let (publish, subscribe) = (topics("publish").into(), topics("subscribe").into());
     Grants { publish, subscribe, register: users(section) }
 }
 
