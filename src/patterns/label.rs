@@ -1,20 +1,20 @@
-//! How far a name matches the label of one node.
+//! Matches a name against the label of one node.
 
 use crate::name::{segments, split_first};
 
-/// A wildcard for one segment, as a canonical text has it, and one for those that are left.
+/// The wildcards of a canonical text: for one segment, and for all remaining ones.
 pub(super) const ONE: &str = "*";
 pub(super) const REST: &str = "**";
 
-/// How far a name comes with the label of a node.
+/// The result of matching a name against a label.
 pub(super) enum Reached<'a> {
-    /// They do not agree.
+    /// They do not match.
     Nothing,
-    /// Both end.
+    /// Both end here.
     End,
-    /// All that lies here and below.
+    /// The name covers everything at this node and below.
     All,
-    /// The label ends; of the name this is left.
+    /// The label ends first; this is the rest of the name.
     Before(&'a str),
 }
 
@@ -35,7 +35,7 @@ pub(super) fn contains<'a>(label: &str, name: &'a str) -> Reached<'a> {
     left.map_or(Reached::End, Reached::Before)
 }
 
-/// Whether the label shares something with the beginning of the name.
+/// Whether the label overlaps the beginning of the name.
 pub(super) fn overlaps<'a>(label: &str, name: &'a str) -> Reached<'a> {
     let mut left = Some(name);
     for segment in segments(label) {
@@ -57,7 +57,8 @@ pub(super) fn first(name: &str) -> &str {
     split_first(name).0
 }
 
-/// How many bytes of the label's segments the text begins with; one segment at least, by which it was found.
+/// The length of the label's segments, in bytes, that the text has in common; at least one, by which the node was
+/// found.
 pub(super) fn common(label: &str, text: &str) -> usize {
     let mut bytes = 0;
     for (ours, _) in segments(label).zip(segments(text)).take_while(|(ours, theirs)| ours == theirs) {

@@ -1,14 +1,14 @@
-//! The refusal of a batch: whose item it names first, whether it is only that, and what is told of all items.
+//! The refusal of a batch: which item it names first, and how much it says about each.
 
 use serde_json::{Value, json};
 
 use crate::problem::Refusal;
 
-/// So many errors of a batch are told with all that is wrong with an item.
+/// How many errors of a batch are reported before each further item gets only one.
 pub(super) const TOLD_IN_FULL: usize = 256;
 
 impl Refusal {
-    /// The index of the item that it names first; 0 where it names none.
+    /// The index of the first item it names; 0 if it names none.
     pub fn first_index(&self) -> usize {
         match self {
             Self::Batch(items) => items.first().map_or(0, |(index, _)| *index),
@@ -16,7 +16,7 @@ impl Refusal {
         }
     }
 
-    /// The refusal of the one item, for who sent that alone and knows of no batch; any other as it is.
+    /// The refusal of the only item, for a caller that sent one message and knows of no batch. Others stay as they are.
     pub fn only(self) -> Self {
         match self {
             Self::Batch(mut items) if items.len() == 1 => items.remove(0).1,
@@ -25,8 +25,8 @@ impl Refusal {
     }
 }
 
-/// Where many items are wrong, those behind the first [`TOLD_IN_FULL`] errors are told with one each: an answer stays in
-/// proportion to its request.
+/// The errors of all items. After the first [`TOLD_IN_FULL`], each item gets only one, so that the answer stays in
+/// proportion to the request.
 pub(super) fn errors(items: &[(usize, Refusal)]) -> Vec<Value> {
     items.iter().fold(Vec::new(), |mut all, item| {
         let errors = errors_of(item);
@@ -45,7 +45,7 @@ fn errors_of((index, refusal): &(usize, Refusal)) -> Vec<Value> {
         Refusal::ValidationFailed { violations, .. } => violations.iter().map(|v| with_index(json!(v))).collect(),
         other => {
             let mut error = other.to_json();
-            // What its type says already.
+            // Its type already implies these.
             if let Some(members) = error.as_object_mut() {
                 members.retain(|member, _| member != "title" && member != "status");
             }

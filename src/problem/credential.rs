@@ -1,5 +1,5 @@
-//! What is said to who has no credential that counts: each sentence says where a right one goes, and none says whether a
-//! topic exists.
+//! The sentences for callers without a valid credential. Each says where to send one, and none reveals whether a topic
+//! exists.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use crate::principal::Principal;
 use crate::problem::Refusal;
 
 impl Refusal {
-    /// Who was refused, for the log: an anonymous caller is nobody where a credential was needed.
+    /// Who was refused, for the log. An anonymous caller counts as nobody if a credential was needed.
     pub fn caller<'p>(&self, principal: Option<&'p Principal>) -> &'p str {
         Principal::name_of(principal.filter(|principal| principal.token.is_some() || self.status() != 401))
     }
 
-    /// Writes the `detail` of a refusal that concerns a credential; it is not asked for any other.
+    /// Writes the `detail` of a refusal about a credential; must not be called for others.
     pub(super) fn of_credential(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unauthenticated { wrong: true } => {

@@ -1,6 +1,6 @@
 //! The rates of `[limits]` by which requests, commands and connections are refused.
 
-/// What is only allowed so often.
+/// What is limited to a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each name says it")]
 pub enum Rate {

@@ -1,15 +1,15 @@
-//! What is said of a request by its header alone: its path and method, its Host and Origin, the media type of its body.
+//! The sentences about a request's header: its path and method, its Host and Origin, the media type of its body.
 
 use std::fmt;
 
 use crate::problem::Refusal;
 use crate::spelling::quoted;
 
-/// What `curl -d` says if it is not told otherwise, and a form does.
+/// The media type that forms send, and `curl -d` by default.
 const FORM: &str = "application/x-www-form-urlencoded";
 
 impl Refusal {
-    /// Writes the `detail` of a refusal that concerns a request's header; it is not asked for any other.
+    /// Writes the `detail` of a refusal about a request's header; must not be called for others.
     pub(super) fn of_request(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OriginDenied { origin, listed } => {
