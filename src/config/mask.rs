@@ -41,7 +41,7 @@ const MARK: char = '\u{feff}';
 pub const PEM: &str = "-----BEGIN ";
 /// The keys of a token whose values may be shown.
 const OPEN: [&str; 7] = ["publish", "subscribe", "register", "user", "not_after", "env", "file"];
-/// Characters that end a value if nothing more of it can follow.
+/// Characters that may follow a complete value.
 const ENDS: [char; 6] = [',', '}', ']', '#', '\r', '\n'];
 const BLANKS: [char; 2] = [' ', '\t'];
 const QUOTES: [&str; 2] = ["\"\"\"", "'''"];

@@ -57,8 +57,7 @@ pub(super) fn first(name: &str) -> &str {
     split_first(name).0
 }
 
-/// The length of the label's segments, in bytes, that the text has in common; at least one, by which the node was
-/// found.
+/// The length in bytes of the label's leading segments that the text shares; at least one, by which the node was found.
 pub(super) fn common(label: &str, text: &str) -> usize {
     let mut bytes = 0;
     for (ours, _) in segments(label).zip(segments(text)).take_while(|(ours, theirs)| ours == theirs) {

@@ -105,7 +105,7 @@ pub(super) enum Way {
     To { node: usize, alias: Option<Arc<str>> },
     /// To a schema that the compiler has built in under this URI.
     BuiltIn(Arc<str>),
-    /// To whichever document with this URI the root reaches; if there is none, `otherwise` is the fault.
+    /// To whichever schema with this URI the root reaches; if there is none, `otherwise` is the fault.
     Named { uri: Arc<str>, fragment: Arc<str>, otherwise: Box<SchemaFaultKind> },
     /// Nowhere; the fault is noted.
     Broken,
