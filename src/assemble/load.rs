@@ -49,7 +49,7 @@ pub struct Remembered {
     pub unfinished: BTreeSet<Arc<str>>,
 }
 
-/// Logs diagnostics that are no reason not to run, in the form people read.
+/// Logs the warnings of a valid configuration, in the form people read.
 pub fn log_warnings(text: &str) {
     if !text.is_empty() {
         warn!(diagnostics = %format_args!("\n{text}"), "the configuration has warnings");

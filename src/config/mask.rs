@@ -93,8 +93,7 @@ impl<'t> Scanner<'t> {
             if begins && self.header() {
                 continue;
             }
-            // Holds until the next header, because in a text that does not parse no one can tell where the statement
-            // ends.
+            // Holds until the next header: in a text that does not parse, the end of a statement is unknown.
             self.is_token |= begins && key(self.rest()).is_some_and(|key| is_tokens(key.first));
             match next {
                 _ if !self.is_token => self.at = self.end_of_line() + 1,

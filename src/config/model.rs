@@ -70,7 +70,7 @@ pub struct Tls {
     pub cert_pem: Arc<[u8]>,
     /// The private key in PEM.
     pub key_pem: Arc<SecretSlice<u8>>,
-    /// Where the table stands.
+    /// The place of the table.
     pub span: Span,
 }
 
@@ -136,13 +136,13 @@ impl Default for Log {
 pub struct TopicConfig {
     /// The exact topic or family.
     pub name: Pattern,
-    /// Where the name stands.
+    /// The place of the name.
     pub span: Span,
     /// For people.
     pub description: String,
     /// The schema that messages must match.
     pub schema: SchemaSource,
-    /// Where the value of `schema` stands.
+    /// The place of the value of `schema`.
     pub schema_span: Span,
     /// The schema that is tried and its place. It judges messages already, but refuses none.
     pub schema_next: Option<(SchemaSource, Span)>,
@@ -207,7 +207,7 @@ pub struct Example {
     pub instance: serde_json::Value,
     /// `valid = …` rather than `invalid = …`.
     pub valid: bool,
-    /// Where it stands.
+    /// Its place.
     pub span: Span,
 }
 
@@ -223,7 +223,7 @@ impl PartialEq for Example {
 pub struct TokenConfig {
     /// The token's name.
     pub name: Arc<str>,
-    /// Where the name stands.
+    /// The place of the name.
     pub span: Span,
     /// SHA-256 of the secret.
     pub digest: [u8; 32],

@@ -173,7 +173,7 @@ impl<'a> Section<'a> {
         match self.table.and_then(|table| table.get(name)) {
             Some(value) => Some((key, value.get_ref(), self.at(value.span()))),
             None => {
-                // If this is no table, that has been reported, and no key in it can be missing.
+                // If this is not a table, that has been reported, and no key can be missing in it.
                 if key.required() && self.table.is_some() && !self.is_part_of_a_name() {
                     let fact =
                         ValueFact::MissingKey { key: key.name, table: keys::show_table(&self.shown), hint: hint(key) };

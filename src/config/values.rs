@@ -41,7 +41,7 @@ impl<'a> Section<'a> {
         None
     }
 
-    /// A list of texts. Items that are no text are reported and left out.
+    /// A list of texts. Items that are not text are reported and left out.
     pub fn texts(&self, name: &'static str) -> Option<Vec<Placed<&'a str>>> {
         let (key, value, span) = self.get(name)?;
         let Some(items) = value.as_array() else { return self.wrong_type(key, value, &span) };

@@ -125,7 +125,7 @@ enum Cause {
     Duplicate(Vec<String>),
 }
 
-/// Builds a tree that may have `room` more levels.
+/// Builds a tree, with `room` for that many more levels of nesting.
 #[derive(Clone, Copy)]
 struct Reader<'r> {
     room: usize,

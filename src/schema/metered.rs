@@ -36,7 +36,7 @@ pub(super) fn worthless() -> Value {
 pub(super) struct Meter(Cell<usize>);
 
 impl Meter {
-    /// A meter of so many steps.
+    /// A meter with this many steps.
     pub(super) fn new(steps: usize) -> Self {
         Self(Cell::new(steps))
     }
@@ -75,7 +75,7 @@ impl<'a> Seen<'a> {
         Self { value, path: self.path + name.len(), ..self }
     }
 
-    /// Spends so many steps and returns the value, unless the meter has run out.
+    /// Spends steps and returns the value, unless the meter has run out.
     fn read(self, steps: usize) -> Option<&'a Value> {
         self.meter.is_none_or(|meter| meter.spend(steps)).then_some(self.value)
     }

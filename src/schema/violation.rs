@@ -215,7 +215,7 @@ fn short(value: &Value) -> String {
     }
 }
 
-/// At most so many characters; if any are cut off, the last one is `…`.
+/// Cuts a text to at most `most` characters, the last of which is then `…`.
 pub(super) fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => text.to_owned(),
@@ -223,7 +223,7 @@ pub(super) fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// At most so many characters; if any are cut out, from the middle, `…` stands for them.
+/// Cuts a text to at most `most` characters, with `…` in place of its middle.
 fn cut_inside(text: &str, most: usize) -> String {
     let Some(over) = text.chars().count().checked_sub(most).filter(|over| *over > 0) else { return text.to_owned() };
     let half = most / 2;

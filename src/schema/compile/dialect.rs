@@ -32,7 +32,7 @@ const DIALECTS: [Draft; 5] = [Draft::Draft4, Draft::Draft6, Draft::Draft7, Draft
 /// The dialect that a document names in `$schema`; 2020-12 if it names none.
 ///
 /// # Errors
-/// The value of `$schema`, if it is no known dialect.
+/// The value of `$schema`, if it names no known dialect.
 pub(super) fn detect(document: &Value) -> Result<Draft, String> {
     match document.get("$schema").and_then(Value::as_str) {
         None => Ok(Draft::Draft202012),

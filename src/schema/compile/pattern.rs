@@ -114,7 +114,7 @@ fn without_counts(pattern: &str) -> String {
     while let Some(c) = rest.chars().next() {
         let mut length = c.len_utf8();
         match c {
-            // Braces after an escape are no counts: `\u{41}`, `\p{L}`.
+            // Braces after an escape are not counts: `\u{41}`, `\p{L}`.
             '\\' => {
                 length += rest[1..].chars().next().map_or(0, char::len_utf8);
                 let is_braced =

@@ -36,7 +36,7 @@ pub(super) fn is_judging(keyword: &str) -> bool {
     is_short || (JUDGING.contains(&keyword) && !keyword.starts_with('$') && keyword != "definitions")
 }
 
-/// Other keywords of any dialect, which are no misspelling even if they resemble one of those.
+/// Other keywords of any dialect, which are correct even if they resemble one of those.
 #[rustfmt::skip]
 const OTHERS: &[&str] = &[
     "$comment", "$id", "$vocabulary", "contentEncoding", "contentMediaType", "contentSchema", "default", "deprecated",
