@@ -56,7 +56,7 @@ struct State {
 pub enum Look {
     /// The reload ran to an end, or was not needed.
     Done(Report),
-    /// It would remove something, as a half-written file seems to. Holds the hash of what was read.
+    /// It would remove something, perhaps because a file is half written. Holds the hash of what was read.
     HalfWritten(String),
     /// Nothing is known of the files: they changed during every read, too many files were open to read them, or the
     /// process is ending.

@@ -39,7 +39,7 @@ pub(super) fn compile(
         regex_size: config.limits.regex_size,
         json_depth: config.limits.json_depth,
     };
-    // Reads more than a schema may have, so that the diagnostic can say how large the file is.
+    // Reads more than a schema file may have, so that the diagnostic can say how large the file is.
     let texts = FileTexts { reading, limit: limits.schema_size.max(MAX_FILE) };
     let mut compiled = compile_all(&texts, &roots, &limits, cache);
     let mut shown = Shown { texts, numbers: HashMap::new(), sources };
