@@ -1,4 +1,4 @@
-//! From a checked configuration to what a server runs on: the only place that reads the tables of kinds.
+//! Builds what a server runs on from a checked configuration. The only place that reads the tables of kinds.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,8 @@ use crate::snapshot::{Snapshot, TopicRules};
 use crate::store;
 use crate::time::Time;
 
-/// Builds the snapshot of a configuration. What lives across configurations is taken over from the one before.
+/// Builds the snapshot of a configuration. State that outlives a configuration is taken over from the snapshot
+/// `before`.
 pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> Snapshot {
     let known: HashMap<&str, &TopicRules> =
         before.into_iter().flat_map(|b| b.topics.iter()).map(|r| (r.topic.name.as_str(), &**r)).collect();
@@ -29,10 +30,10 @@ pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> S
     };
     let topics = config.topics.iter().enumerate().map(|(index, topic)| {
         let lives = known.get(topic.name.as_str()).copied();
-        // The same text is the same schema, with all that was learnt of it.
+        // The same text is the same schema: keep the old object, with all that was learnt about it.
         let new = schema(&topic.schema).unwrap_or_else(|| any.clone());
         let same = lives.map(|lives| &lives.schema).filter(|schema| **schema == new);
-        // What is only laid out otherwise is as slow as it was; another schema is judged by itself.
+        // A schema that is only laid out differently is as slow as before; a different one gets a fresh fuse.
         let fuse = lives.map(|lives| match lives.schema.is_same(&new) {
             true => lives.fuse.clone(),
             false => Arc::new(lives.fuse.renewed()),
@@ -51,7 +52,7 @@ pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> S
         (topic.name.clone(), Arc::new(rules))
     });
     let topics = topics.collect();
-    // The `ServerConfig` is kept, and with it the cache of TLS sessions: clients that reconnect can resume.
+    // Keeps the `ServerConfig`, and with it its cache of TLS sessions, so that reconnecting clients can resume.
     let same_tls = before.filter(|b| b.config.server.tls == config.server.tls).map(|b| b.tls.clone());
     let anonymous =
         Principal { token: None, user: None, grants: config.anonymous.clone(), not_after: None, fingerprint: 0 };
@@ -84,18 +85,18 @@ pub fn retention(config: &Config) -> Directory<Retention> {
     retention.collect()
 }
 
-/// The declared topics as they live.
+/// The declared topics, as the objects that live across configurations.
 pub fn topics(snapshot: &Snapshot) -> Directory<Arc<Topic>> {
     snapshot.topics.iter().map(|rules| (rules.topic.name.clone(), rules.topic.clone())).collect()
 }
 
-/// Makes what lives from a first snapshot: the log, the hub over it, and everything that counts.
+/// Makes the live state from a first snapshot: the log, the hub over it, and all counters.
 pub fn live(snapshot: Snapshot, shards: usize) -> Arc<Live> {
     let window = snapshot.config.limits.window;
     sized(snapshot, Size { shards, window, ..Size::default() })
 }
 
-/// The same with a hub of any size.
+/// Like [`live`], with a hub of any size.
 pub fn sized(snapshot: Snapshot, size: Size) -> Arc<Live> {
     let config = &snapshot.config;
     let kind = store::KINDS.iter().find(|kind| kind.name == config.store.kind);

@@ -1,6 +1,6 @@
-//! Putting a configuration in force: one swap, and those whom it affects are told in the order of the log.
+//! Puts a configuration in force with one swap, then tells the subscribers it affects, in log order.
 //!
-//! Knows nothing of files and of what led to it: what cannot be put in force does not come here.
+//! Knows nothing of files or of the checks before it: a configuration that cannot be put in force does not get here.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,11 +21,12 @@ use crate::snapshot::Snapshot;
 use crate::telemetry::logs::Logs;
 use crate::time::Time;
 
-/// How long publishes wait for appends that began before a commit; a store that hangs does not hold them up for longer.
+/// How long publishes wait, at most, for appends that began before a commit, so that a hanging store does not block
+/// them.
 const PAUSE_AT_MOST: Duration = Duration::from_secs(1);
 
-/// The commit point is the swap. Long work is done beside those who serve, but at no lower priority: they wait for the
-/// locks that it holds.
+/// Commits `next`; the swap of the snapshot is the commit point. The long steps run on other threads than those that
+/// serve, but at the same priority, because serving threads wait for the locks that these steps hold.
 pub(super) async fn commit(
     live: &Arc<Live>,
     logs: Option<&Logs>,
@@ -54,7 +55,7 @@ pub(super) async fn commit(
     background::in_place(|| apply(live, logs, &next.config));
 }
 
-/// What is not asked for by each request but kept somewhere.
+/// Passes on the settings that other parts keep a copy of instead of reading them from the snapshot at each request.
 fn apply(live: &Live, logs: Option<&Logs>, config: &Config) {
     let limits = &config.limits;
     live.hub.store().remember(limits.idempotency_keys, limits.idempotency_window);
@@ -66,14 +67,14 @@ fn apply(live: &Live, logs: Option<&Logs>, config: &Config) {
     }
 }
 
-/// What the hub and the log are to know once nothing is judged by the old configuration any more.
+/// What the hub and the log learn once nothing is judged by the old configuration any more.
 struct Prepared {
     topics: Directory<Arc<Topic>>,
     retention: Directory<Retention>,
 }
 
-/// New topics are known to the log before the swap, so that nobody's first message is lost; old ones until behind the
-/// last message that was judged by them.
+/// Swaps the snapshot. The log learns of new topics before the swap, so that nobody's first message is lost, and keeps
+/// removed ones until the last message that was judged by the old configuration is behind it.
 fn put_in_force(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan: &Plan) -> (Prepared, PublishPause) {
     let (topics, retention) = (build::topics(next), build::retention(&next.config));
     let (mut all_topics, mut all_retention) = (topics.clone(), retention.clone());
@@ -84,13 +85,14 @@ fn put_in_force(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan
             all_retention.insert(name.clone(), kept.clone());
         }
     }
-    // Publishers wait while a store goes through all that it retains.
+    // Only if something differs: publishers wait while a store goes through all that it retains.
     if all_retention.iter().any(|kept| retained_before.get(&kept.declared) != Some(kept)) {
         live.hub.store().retain(all_retention);
     }
     live.hub.declare(all_topics);
     let pause = live.commit(next.clone());
-    // At once, however long a store takes; by what each is and not by its name, which a new secret may have.
+    // At once, however slow the store is. Compares the credentials themselves, because a token with a new secret keeps
+    // its name.
     if !plan.lost_tokens().is_empty() {
         live.hub.revoke(|principal| next.renew(principal).is_none());
     }
@@ -100,7 +102,8 @@ fn put_in_force(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan
     (Prepared { topics, retention }, pause)
 }
 
-/// Everything that was judged by the old configuration is in the log: marks the place, behind which the new one judges.
+/// Appends the mark from which on the new configuration judges. By now, everything that the old one judged is in the
+/// log.
 fn mark(live: &Live, next: &Snapshot, plan: &Plan, prepared: Prepared) {
     let (generation, anonymous) = (next.generation, plan.anonymous);
     let (removed, changed) = (plan.topics_removed.clone(), plan.schemas_changed.clone().into());

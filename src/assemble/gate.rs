@@ -1,7 +1,7 @@
-//! May the configuration in the files follow the one in force? What only a restart could apply, and what a change of
-//! schemas would break, told as diagnostics.
+//! Decides whether the configuration in the files may follow the one in force. Reports as diagnostics what only a
+//! restart could apply and what a change of schemas would break.
 //!
-//! The running file's `compatibility` decides, so that loosening it and breaking a schema are two saves.
+//! The `compatibility` of the running file decides, so loosening it and breaking a schema take two saves.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -27,13 +27,13 @@ use crate::snapshot::Snapshot;
 
 /// A configuration that could be put in force.
 pub struct Next {
-    /// As it would be.
+    /// The snapshot it would become.
     pub snapshot: Snapshot,
     /// What it would change.
     pub plan: Plan,
 }
 
-/// Everything between the load and the commit; no configuration when there is an error among the diagnostics.
+/// Does everything between load and commit. Returns no configuration when there is an error among the diagnostics.
 pub fn examine(running: &Snapshot, mut loaded: Loaded) -> (Loaded, Option<Next>) {
     let Some(config) = loaded.config.take() else { return (loaded, None) };
     let snapshot = build::snapshot(config, &loaded, Some(running));
@@ -47,7 +47,7 @@ pub fn examine(running: &Snapshot, mut loaded: Loaded) -> (Loaded, Option<Next>)
     (loaded, Some(Next { snapshot, plan }))
 }
 
-/// What speaks against the change.
+/// What speaks against putting `next` in force.
 fn objections(running: &Snapshot, next: &Snapshot, loaded: &Loaded) -> Vec<Diagnostic> {
     let mut found = restart_only(&running.config, &next.config, loaded);
     found.extend(removed(&running.config, &next.config, loaded));
@@ -77,9 +77,10 @@ fn restart_only(old: &Config, new: &Config, loaded: &Loaded) -> Vec<Diagnostic> 
     changed.collect()
 }
 
-/// A promise is about schemas and does not outlast its topic: whoever takes one away is told that it was made.
+/// Reports topics that are removed although a compatibility was promised for them. The promise is about their schemas
+/// and ends with the topic, so this only reminds whoever removes it that it was made.
 fn removed(old: &Config, new: &Config, loaded: &Loaded) -> Vec<Diagnostic> {
-    // `Patterns` and not two loops: with thousands of topics on each side those took minutes.
+    // `Patterns` instead of two nested loops, which took minutes with thousands of topics on each side.
     let mut left = Patterns::default();
     new.topics.iter().for_each(|topic| left.insert(topic.name.clone(), ()));
     let found = |_: &()| ControlFlow::Break(());
@@ -93,13 +94,13 @@ fn removed(old: &Config, new: &Config, loaded: &Loaded) -> Vec<Diagnostic> {
     gone.map(|topic| Diagnostic::new(fact(topic), place.clone())).collect()
 }
 
-/// Where the first of these keys stands that is there: what was taken out of a file has no place, what stood around it
-/// may have one, and `version` has to be there.
+/// The place of the first of these keys that exists. A removed key has no place, but its table may have one, and
+/// `version` always has.
 fn first_there(loaded: &Loaded, keys: &[&str]) -> Option<Span> {
     keys.iter().chain(&["version"]).find_map(|key| loaded.remembered.keys.get(*key)).cloned()
 }
 
-/// Comparisons that were made: many topics may share a schema, and few ask for both sides.
+/// Comparisons made so far: many topics may share a schema, and few ask for both sides.
 #[derive(Default)]
 struct Verdicts(HashMap<([*const Schema; 2], Whom), Side>);
 
@@ -129,7 +130,7 @@ impl Verdicts {
             if !was_tried(pair, *whom, side) {
                 let refusal = refusal(pair, *whom, side);
                 let fact = broken(pair.topics, *whom, *protected, side, refusal.as_ref());
-                // Of the old schema there is no text to point into.
+                // There is no text of the old schema to point into.
                 let rule = refusal.filter(|_| *whom == Whom::Publishers).map(|refusal| refusal.schema_pointer);
                 found.extend(fact.map(|fact| place(fact, new, loaded, rule.as_deref())));
             }
@@ -138,8 +139,8 @@ impl Verdicts {
     }
 }
 
-/// Whose side is compared, and whether a break is an error. Without a promise to subscribers nothing is said of theirs; that
-/// publishers will be refused is at least a warning.
+/// Whose side is compared, and whether a break is an error. The subscribers' side is compared only if they were
+/// promised something; publishers that would be refused are always worth at least a warning.
 fn concerned(compatibility: Compatibility) -> &'static [(Whom, bool)] {
     match compatibility {
         Compatibility::None => &[(Whom::Publishers, false)],
@@ -149,7 +150,7 @@ fn concerned(compatibility: Compatibility) -> &'static [(Whom, bool)] {
     }
 }
 
-/// Whether a schema would be refused in the place of another, however long it was tried before.
+/// Whether `new` would be refused as the successor of `old` even after a trial of any length.
 pub fn keeps_out(old: &Schema, new: &Schema, compatibility: Compatibility) -> bool {
     let mut promises = concerned(compatibility).iter().filter(|(_, protected)| *protected);
     promises.any(|(whom, _)| match whom {
@@ -158,16 +159,16 @@ pub fn keeps_out(old: &Schema, new: &Schema, compatibility: Compatibility) -> bo
     })
 }
 
-/// What could not be proved was tried on the topic's messages instead.
+/// Whether `schema_next` has tried, on the topic's own messages, what could not be proved.
 fn was_tried(pair: &Succession<'_>, whom: Whom, side: &Side) -> bool {
     let tried = |shadow: &Arc<Shadow>| shadow.schema.is_same(&pair.new.schema) && shadow.is_safe();
     whom == Whom::Publishers && matches!(side, Side::Unknown { .. }) && pair.old.shadow.as_ref().is_some_and(tried)
 }
 
-/// The longest schema or value that is shown, in bytes of JSON text: nobody reads more, and it stands in the log.
+/// The longest schema or value to show, in bytes of JSON text: nobody reads more, and it goes into the log.
 const SHOWN: usize = 4 << 10;
 
-/// What is wrong with the example, under the schema that refuses it.
+/// What is wrong with the example of a break, according to the schema that refuses it.
 fn refusal(pair: &Succession<'_>, whom: Whom, side: &Side) -> Option<Violation> {
     let Side::No { example: Some(example), .. } = side else { return None };
     let refuses = match whom {
@@ -189,7 +190,8 @@ fn broken(
         Side::Yes => None,
         Side::No { lost, example } => {
             let shown = |value: &Value| Some(value.to_string()).filter(|text| text.len() <= SHOWN);
-            // Of a recursive schema the difference refers to definitions whose names nobody has written.
+            // The difference of a recursive schema refers to generated definitions, whose names the reader has never
+            // seen.
             let lost = lost.as_ref().filter(|lost| !refers(lost)).and_then(shown);
             let example = example.as_ref().and_then(shown);
             let why = refusal.map(told);
@@ -201,7 +203,8 @@ fn broken(
     }
 }
 
-/// Whether a schema refers to another one. A member of a value may be called so, too: that schema is then not shown.
+/// Whether a schema has a `$ref`. If a member of a value has that name, the schema is needlessly left out, which is
+/// harmless.
 fn refers(schema: &Value) -> bool {
     match schema {
         Value::Object(members) => members.contains_key("$ref") || members.values().any(refers),
@@ -210,8 +213,8 @@ fn refers(schema: &Value) -> bool {
     }
 }
 
-/// At the rule in the schema file, at that file where the rule is not known or stands in another one, else where the topic
-/// names it.
+/// Places the fact at the rule in the schema file; at the start of that file if the rule is unknown or in another file;
+/// and where the topic names its schema if there is no file.
 fn place(fact: ChangeFact, new: &TopicConfig, loaded: &Loaded, rule: Option<&str>) -> Diagnostic {
     let file = match &new.schema {
         SchemaSource::File(path) => loaded.files.get(path),
@@ -258,7 +261,7 @@ mod tests {
         (build::snapshot(loaded.config.take().expect("a good configuration"), &loaded, None), loaded)
     }
 
-    /// A kilobyte of references to what nobody has written stood before the example that says it all.
+    /// Regression: a kilobyte of references to generated definitions stood before the example that said it all.
     #[test]
     fn of_a_recursive_schema_only_the_example_is_shown() {
         let of = |most: usize| {
@@ -272,7 +275,7 @@ mod tests {
         assert!(help.starts_with("for example: ") && !help.contains("$ref"), "{help}");
     }
 
-    /// Without the table around the key there was no place at all.
+    /// Regression: without the table around the key, there was no place at all.
     #[test]
     fn what_was_taken_out_has_a_place_all_the_same() {
         let rest = "[topics.x]\nschema = \"any\"\n";
@@ -285,7 +288,7 @@ mod tests {
         }
     }
 
-    /// Their publishers are promised nothing, and are told all the same that they will be refused.
+    /// Publishers are promised nothing here, and are still warned that they will be refused.
     #[test]
     fn what_breaks_publishers_is_a_warning_where_only_subscribers_are_promised() {
         let of = |schema: &str| {

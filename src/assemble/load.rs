@@ -1,6 +1,6 @@
 //! One load of a configuration: read, decode, check, compile the schemas, try the examples.
 //!
-//! `relay check`, the start and every reload call this one function, so that they cannot differ. It changes nothing.
+//! `relay check`, the start and every reload all call this one function, so they cannot disagree. It changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::schema::Schema;
 use crate::schema::compile::SchemaCache;
 use crate::time::Time;
 
-/// What came of a load.
+/// The result of a load.
 pub struct Loaded {
     /// The configuration; `None` when there is an error among the diagnostics.
     pub config: Option<Config>,
@@ -25,7 +25,7 @@ pub struct Loaded {
     pub schemas: HashMap<Arc<str>, Arc<Schema>>,
     /// The certificate and key of `[server.tls]`, made ready.
     pub tls: Option<tls::Ready>,
-    /// What the next load is to know of this one, if it is put in force.
+    /// What the next load needs to know of this one, if this one is put in force.
     pub remembered: Remembered,
     /// Everything that is wrong or suspicious, in the order of the files.
     pub diagnostics: Vec<Diagnostic>,
@@ -33,31 +33,31 @@ pub struct Loaded {
     pub sources: Sources,
     /// The number in `sources` of each schema file that a topic names.
     pub files: HashMap<Arc<str>, usize>,
-    /// What was read, for looking whether it is still the same.
+    /// What was read, to find out later whether it is still the same.
     pub inputs: Inputs,
     /// SHA-256 over everything that was read, in hex.
     pub hash: String,
 }
 
-/// What is remembered from one load to the next.
+/// What a load leaves for the next one.
 pub struct Remembered {
-    /// What has not changed need not be compiled again.
+    /// The compiled schemas, so that unchanged ones need not be compiled again.
     pub cache: SchemaCache,
-    /// Every key that the files have, dotted, and where it stands: what a half-written file lacks.
+    /// Every key in the files, dotted, with its place. A half-written file lacks some.
     pub keys: BTreeMap<String, Span>,
-    /// Files whose last line has no end, which a half-written file looks like too.
+    /// Files whose last line has no line end, another sign of a half-written file.
     pub unfinished: BTreeSet<Arc<str>>,
 }
 
-/// Writes diagnostics into the log that are no reason not to run, as people read them.
+/// Logs the warnings of a valid configuration, in the form people read.
 pub fn log_warnings(text: &str) {
     if !text.is_empty() {
         warn!(diagnostics = %format_args!("\n{text}"), "the configuration has warnings");
     }
 }
 
-/// Loads a configuration. `cache` is that of the load before, `now` is what
-/// the validity of tokens and of the certificate is compared with.
+/// Loads a configuration. `cache` is that of the previous load; `now` is the time at which tokens and the certificate
+/// have to be valid.
 pub fn load(files: &dyn Files, cache: &SchemaCache, now: Time) -> Loaded {
     let reading = Reading::new(files);
     let decoded = decode(&reading, now);

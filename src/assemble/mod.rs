@@ -1,4 +1,5 @@
-//! From files to what a server runs on: the one place that puts configuration, schemas and kinds together.
+//! Assembly: turns files into what a server runs on. The only module that puts configuration, schemas and kinds
+//! together.
 
 pub mod build;
 mod commit;
@@ -17,7 +18,7 @@ pub use self::load::{Loaded, load};
 use crate::plugin::Protocol;
 use crate::protocol;
 
-/// The WebSocket subprotocols; the first is spoken where none is offered.
+/// The WebSocket subprotocols; the first is spoken to a peer that offers none.
 pub const PROTOCOLS: &[&dyn Protocol] = protocol::KINDS;
 
 #[cfg(test)]
@@ -25,7 +26,7 @@ mod tests {
     use crate::config::keys::{self, Type};
     use crate::store;
 
-    /// The table of keys is below the stores, and so cannot ask for their names.
+    /// The table of keys is on a lower level than the stores, so it cannot ask them for their names.
     #[test]
     fn every_kind_of_store_can_be_written() {
         let names: Vec<_> = store::KINDS.iter().map(|kind| kind.name).collect();

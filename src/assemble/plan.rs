@@ -1,4 +1,4 @@
-//! What a reload would change: two snapshots compared, name by name.
+//! What a reload would change, found by comparing two snapshots name by name.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -18,26 +18,26 @@ pub struct Plan {
     pub topics_added: Vec<Pattern>,
     /// Declared names that are gone.
     pub topics_removed: Vec<Pattern>,
-    /// Declared names whose messages are judged by another schema.
+    /// Declared names whose messages are now judged by another schema.
     pub schemas_changed: Vec<Pattern>,
-    /// Declared names of which something else changes.
+    /// Declared names of which anything else changes.
     pub topics_changed: Vec<Pattern>,
     /// Tokens that are new.
     pub tokens_added: Vec<Arc<str>>,
     /// Tokens that are gone.
     pub tokens_removed: Vec<Arc<str>>,
-    /// Tokens with another secret or user: to a connection the same as gone.
+    /// Tokens with another secret or user. For a connection that is the same as removed.
     pub tokens_replaced: Vec<Arc<str>>,
-    /// Tokens with other grants or another end.
+    /// Tokens with other grants or another expiry.
     pub tokens_changed: Vec<Arc<str>>,
-    /// Whether anonymous callers may do something else.
+    /// Whether the grants of anonymous callers change.
     pub anonymous: bool,
-    /// Other keys with another value, as `limits.body`.
+    /// Other keys with another value, such as `limits.body`.
     pub keys: Vec<String>,
 }
 
 impl Plan {
-    /// Compares.
+    /// Compares two snapshots.
     pub fn between(old: &Snapshot, new: &Snapshot) -> Self {
         let mut plan = Self { anonymous: old.anonymous.grants != new.anonymous.grants, ..Self::default() };
         plan.compare_topics(old, new);
@@ -93,13 +93,13 @@ impl Plan {
         self.tokens_removed.iter().chain(&self.tokens_replaced).cloned().collect()
     }
 
-    /// Whether somebody may have lost what registrations stand by.
+    /// Whether somebody may have lost a token or grant that a registration depends on.
     pub fn may_end_registrations(&self) -> bool {
         self.anonymous
             || [&self.tokens_removed, &self.tokens_replaced, &self.tokens_changed].iter().any(|t| !t.is_empty())
     }
 
-    /// The plan as the admin listener tells it; what does not change is left out.
+    /// The plan as the admin listener returns it; empty lists are left out.
     pub fn to_json(&self) -> Value {
         let texts = |patterns: &[Pattern]| patterns.iter().map(|p| Value::from(p.as_str())).collect::<Vec<_>>();
         let names = |tokens: &[Arc<str>]| tokens.iter().map(|t| Value::from(&**t)).collect::<Vec<_>>();
@@ -130,7 +130,7 @@ fn names(snapshot: &Snapshot) -> impl Iterator<Item = (&str, usize)> {
     snapshot.config.topics.iter().enumerate().map(|(index, topic)| (topic.name.as_str(), index))
 }
 
-/// Whether what is said beside the schema is the same.
+/// Whether everything but the schema is the same.
 fn alike(old: &TopicConfig, new: &TopicConfig) -> bool {
     old.description == new.description
         && old.history == new.history
@@ -139,7 +139,7 @@ fn alike(old: &TopicConfig, new: &TopicConfig) -> bool {
         && old.examples == new.examples
 }
 
-/// Whether the counts of the schema that a topic tries go on.
+/// Whether the counts of the topic's trial schema (`schema_next`) carry on.
 fn tried_alike(old: &Snapshot, new: &Snapshot, name: &Pattern) -> bool {
     match [old, new].map(|snapshot| snapshot.declared(name)?.shadow.as_deref()) {
         [Some(old), Some(new)] => old.tries(&new.schema),
@@ -147,7 +147,7 @@ fn tried_alike(old: &Snapshot, new: &Snapshot, name: &Pattern) -> bool {
     }
 }
 
-/// Keys of `server`, `log`, `limits` and `store` that have another value.
+/// The keys of `server`, `log`, `limits` and `store` whose value differs.
 pub fn changed_keys(old: &Value, new: &Value) -> Vec<String> {
     let mut changed = BTreeSet::new();
     for table in ["server", "log", "limits", "store"] {

@@ -1,7 +1,7 @@
-//! What was refused last, so that the same files are not refused again at every look.
+//! Remembers the last refusal, so that the same files are not refused again at every look.
 //!
-//! A refusal for `compatibility-unknown` can lapse without any change of the files: when `schema_next` has passed its
-//! hundredth message. So it is asked at each poll.
+//! A refusal for `compatibility-unknown` can lapse without any change of the files, once `schema_next` has accepted its
+//! hundredth message. So each poll asks whether it has.
 
 use std::sync::Arc;
 
@@ -10,16 +10,16 @@ use crate::diagnostic::{Diagnostic, Fact};
 use crate::shadow::Shadow;
 use crate::snapshot::Snapshot;
 
-/// See the module.
+/// The files that were refused last, and what may make them acceptable. See the module.
 pub(super) struct LastRefusal {
-    /// Of the files.
+    /// The hash of the files.
     hash: String,
-    /// What may become good enough.
+    /// Trials of schemas that may yet succeed.
     trials: Vec<Arc<Shadow>>,
 }
 
 impl LastRefusal {
-    /// These files were refused for that, while `running` was in force.
+    /// Notes that these files were refused for those reasons while `running` was in force.
     pub(super) fn new(hash: String, why: &[Diagnostic], running: &Snapshot) -> Self {
         let waits = |d: &Diagnostic| matches!(d.fact, Fact::Change(ChangeFact::Unknown { whom: Whom::Publishers, .. }));
         let names = running.config.topics.iter().map(|topic| &topic.name);
@@ -32,7 +32,7 @@ impl LastRefusal {
         self.hash == hash && !self.is_outdated()
     }
 
-    /// Whether what was tried meanwhile may change the verdict.
+    /// Whether a trial that has succeeded since may change the verdict.
     pub(super) fn is_outdated(&self) -> bool {
         self.trials.iter().any(|shadow| shadow.is_safe())
     }

@@ -1,7 +1,7 @@
-//! A reload as a transaction: one at a time, one commit point, and before it nothing that anybody could notice.
+//! A reload as a transaction: one at a time, with one commit point, and nothing observable before it.
 //!
-//! Read everything once → parse, check and compile, by the code of `relay check` → compare with what is in force →
-//! commit by one swap → tell those whom it affects, in the order of the log → report.
+//! Read everything once → parse, check and compile, with the code of `relay check` → compare with what is in force →
+//! commit with one swap → tell the subscribers it affects, in log order → report.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -30,10 +30,10 @@ use crate::snapshot::Snapshot;
 use crate::telemetry::logs::Logs;
 use crate::time::Time;
 
-/// How many times files are read that change while they are read.
+/// How often the files are read, at most, when they keep changing while they are being read.
 const READS: usize = 3;
 
-/// The one who reloads.
+/// Runs every reload of the process, whatever triggered it.
 pub struct Reloader {
     path: PathBuf,
     live: Arc<Live>,
@@ -42,9 +42,9 @@ pub struct Reloader {
     reloaded: Notify,
 }
 
-/// What the reloader knows of the load in force, of the last look and of the last refusal.
+/// What the reloader remembers between looks.
 struct State {
-    /// Of the load in force.
+    /// From the load that is in force.
     remembered: Remembered,
     /// What the last look read.
     inputs: Inputs,
@@ -54,38 +54,39 @@ struct State {
 /// What a look at the files found.
 #[derive(Debug)]
 pub enum Look {
-    /// It came to this.
+    /// The reload ran to an end, or was not needed.
     Done(Report),
-    /// It would remove something, which a file that is half written looks like: the hash of what was read.
+    /// It would remove something, perhaps because a file is half written. Holds the hash of what was read.
     HalfWritten(String),
-    /// They changed whenever they were read, too many files were open to look, or the process is ending: nothing is known of
-    /// them.
+    /// Nothing is known of the files: they changed during every read, too many files were open to read them, or the
+    /// process is ending.
     Unstable,
 }
 
-/// What came of the files, what was found on the way, and the same as text.
+/// The outcome, the diagnostics as JSON, and the same diagnostics as text.
 type Verdict = (Outcome, Value, String);
 
 impl Reloader {
-    /// Goes on from the load that the running configuration came from.
+    /// Starts from the load that produced the running configuration.
     pub fn new(path: PathBuf, live: Arc<Live>, logs: Option<Logs>, loaded: Loaded) -> Self {
         let state = State { remembered: loaded.remembered, inputs: loaded.inputs, refused: None };
         Self { path, live, logs, state: Mutex::new(state), reloaded: Notify::new() }
     }
 
-    /// Where the files are that were read or tried at the last look.
+    /// Where the files are that the last look read or tried to read.
     pub async fn paths(&self) -> Vec<PathBuf> {
         let disk = Disk::new(&self.path);
         self.state.lock().await.inputs.paths().into_iter().map(|path| disk.resolve(path)).collect()
     }
 
-    /// Resolves when somebody has reloaded since the last call. Safe to drop; one task at a time may call it.
+    /// Resolves once a requested reload has finished since the last call. Cancel-safe; only one task at a time may call
+    /// it.
     pub async fn reloaded(&self) {
         self.reloaded.notified().await;
     }
 
-    /// Reloads, or with `dry_run` says what that would do; `None` when the process is ending. Goes on when the caller
-    /// does not wait for the answer: a commit is never left half done.
+    /// Reloads, or with `dry_run` says what a reload would do; `None` when the process is ending. Runs to its end even
+    /// if the caller stops waiting, so that no commit is left half done.
     pub async fn reload(self: &Arc<Self>, trigger: Trigger, dry_run: bool) -> Option<Report> {
         let (answer, answered) = oneshot::channel();
         let reloader = self.clone();
@@ -94,14 +95,14 @@ impl Reloader {
                 if !dry_run {
                     reloader.reloaded.notify_one();
                 }
-                // Nobody waits for it any more.
+                // An error only means that the caller no longer waits.
                 let _ = answer.send(report);
             }
         });
         answered.await.ok()
     }
 
-    /// Whether the files are as the last look found them, and would come to the same.
+    /// Whether the files are as the last look found them, and a new look would reach the same verdict.
     pub async fn are_unchanged(&self) -> bool {
         let (path, inputs) = {
             let state = self.state.lock().await;
@@ -110,15 +111,15 @@ impl Reloader {
             }
             (self.path.clone(), state.inputs.clone())
         };
-        // Where it cannot be told, a look tells.
+        // When there is no answer, assume a change: the look that follows finds out.
         background::on_own_thread(move || inputs.are_unchanged(&Disk::new(&path))).await.unwrap_or(false)
     }
 
-    /// Looks at the files. Unless a person asked, or `trusted` is the hash of what is found, what removes something is
-    /// left alone. Not to be dropped before it is done.
+    /// Looks at the files, and reloads if they have changed. A change that removes something is applied only if a
+    /// person asked for the reload, or if `trusted` is the hash of what is found. Not cancel-safe.
     pub async fn look(&self, trigger: Trigger, dry_run: bool, trusted: Option<&str>) -> Look {
         let mut state = self.state.lock().await;
-        // A drain would wait for all that were asked for and stand in line here.
+        // The drain waits for every reload that was asked for, so those still queued on this lock must not start now.
         if self.live.drain.has_begun() {
             return Look::Unstable;
         }
@@ -133,7 +134,7 @@ impl Reloader {
             diagnostics: json!([]),
         };
         let text;
-        // A dry run changes no state of the service; and once STOPPING=1 was sent, systemd must hear nothing after it.
+        // A dry run changes no state of the service, and systemd must hear nothing after STOPPING=1.
         let tells = || !dry_run && !self.live.drain.has_begun();
         match self.load(&state).await {
             Err(given_up) => (report.result, report.diagnostics, text) = given_up,
@@ -168,7 +169,7 @@ impl Reloader {
         Look::Done(report)
     }
 
-    /// What a look comes to that nobody asked for, where there is nothing new to judge, or not yet.
+    /// The result of a look that nobody asked for, if there is nothing new to judge or it is too early to judge it.
     fn leaves_alone(
         &self,
         state: &mut State,
@@ -189,7 +190,7 @@ impl Reloader {
         (!is_trusted && state.may_be_half(running, loaded)).then(|| Look::HalfWritten(loaded.hash.clone()))
     }
 
-    /// Off the threads that serve: thousands of schemas take a while.
+    /// Runs on a thread of its own, because thousands of schemas take a while.
     async fn load(&self, state: &State) -> Result<(Loaded, bool), Verdict> {
         let (path, cache) = (self.path.clone(), state.remembered.cache.clone());
         background::on_own_thread(move || load_whole(&Disk::new(&path), &cache)).await.map_err(given_up)
@@ -197,7 +198,7 @@ impl Reloader {
 
     async fn judge(&self, state: &mut State, running: &Arc<Snapshot>, loaded: Loaded, dry_run: bool) -> Verdict {
         let before = running.clone();
-        // Thousands of diagnostics take as long to write out as they took to find.
+        // Thousands of diagnostics take as long to write out as to find.
         let examined = background::on_own_thread(move || {
             let (loaded, next) = examine(&before, loaded);
             let diagnostics = render::json(&loaded.diagnostics, &loaded.sources);
@@ -228,13 +229,13 @@ impl Reloader {
         }
         state.refused = None;
         std::mem::swap(&mut state.remembered, &mut loaded.remembered);
-        // Perhaps the last of the old configuration.
+        // These may be the last references to the old configuration.
         background::drop_elsewhere((running.clone(), loaded));
         (outcome, diagnostics, text)
     }
 
-    /// The files are those of the configuration in force. If the last reload was refused, this is its end: logs it and
-    /// returns true.
+    /// Notes that the files are those of the configuration in force. If the last reload was refused, logs that this is
+    /// over, and returns true.
     fn recover(&self, report: &Report) -> bool {
         let was_stale = self.live.reloads.note_recovery();
         if was_stale {
@@ -250,7 +251,7 @@ impl Reloader {
         was_stale
     }
 
-    /// `text` is what the report has as JSON.
+    /// Logs and records how a reload ended; `text` holds the diagnostics that `report` has as JSON.
     fn tell(&self, report: &Report, text: &str) {
         let (trigger, generation, took_ms) = (report.trigger.as_str(), report.generation, report.took_ms);
         match &report.result {
@@ -272,8 +273,7 @@ impl Reloader {
 }
 
 impl State {
-    /// Whether the files look as they would in the middle of being written: a key or a secret is not what it was, or a
-    /// line has no end.
+    /// Whether the files look half written: a key is gone, a secret has changed, or a last line has lost its line end.
     fn may_be_half(&self, running: &Snapshot, loaded: &Loaded) -> bool {
         let Some(config) = &loaded.config else { return false };
         let digests: HashMap<&str, [u8; 32]> = config.tokens.iter().map(|t| (&*t.name, t.digest)).collect();
@@ -285,8 +285,8 @@ impl State {
     }
 }
 
-/// Reads again what changed while it was read, as when a whole directory is replaced; answers whether it stood still in the
-/// end.
+/// Loads, and loads again if something changed during the read, as when a whole directory is replaced. The answer
+/// includes whether the files stood still in the end.
 fn load_whole(files: &dyn Files, cache: &SchemaCache) -> (Loaded, bool) {
     let mut reads = 0;
     loop {
@@ -299,7 +299,7 @@ fn load_whole(files: &dyn Files, cache: &SchemaCache) -> (Loaded, bool) {
     }
 }
 
-/// A reload that could not be judged is refused, and ends nothing else.
+/// A reload that could not be judged is refused, and nothing else stops because of it.
 fn given_up(cause: String) -> Verdict {
     let message = "relay could not judge the configuration: the log says why";
     error!(cause, "a reload was abandoned");
@@ -315,7 +315,7 @@ mod tests {
     use crate::config::files::{Access, FileError, Files};
     use crate::schema::compile::SchemaCache;
 
-    /// A relay.toml that is another one each time that it is read, so often, and then stays.
+    /// A relay.toml that differs at each of its first `changes` reads and then stays the same.
     struct Written {
         changes: usize,
         reads: Cell<usize>,
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn what_changes_while_it_is_read_is_read_again_but_not_for_ever() {
-        // Each load reads the file twice: for what is in it, and whether that is still so.
+        // Each load reads the file twice: once for its content, and once to see whether that has changed.
         for (changes, loads, stood_still) in [(0, 1, true), (1, 2, true), (4, 3, true), (99, READS, false)] {
             let files = Written { changes, reads: Cell::default() };
             let (loaded, is_whole) = load_whole(&files, &SchemaCache::default());

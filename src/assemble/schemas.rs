@@ -1,4 +1,5 @@
-//! The schemas of a configuration: compiled, their faults told as diagnostics, the topics' examples tried on them.
+//! Compiles the schemas of a configuration, reports their faults as diagnostics, and tries the topics' examples on
+//! them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use crate::problem::Violation;
 use crate::schema::Schema;
 use crate::schema::compile::{Compiled, SchemaCache, SchemaFault, SchemaFaultKind, SchemaLimits, Texts, compile_all};
 
-/// Compiles what the topics name. Answers also the number in `sources` of each file that they name.
+/// Compiles the schemas that the topics name. Also returns the number in `sources` of each file that they name.
 pub(super) fn compile(
     config: &Config,
     reading: &Reading<'_>,
@@ -19,7 +20,7 @@ pub(super) fn compile(
     sources: &mut Sources,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> (Compiled, HashMap<Arc<str>, usize>) {
-    // By file, where it is named first.
+    // Each file, with the place that names it first.
     let mut named: HashMap<Arc<str>, &Span> = HashMap::new();
     let mut roots = Vec::new();
     for topic in &config.topics {
@@ -38,7 +39,7 @@ pub(super) fn compile(
         regex_size: config.limits.regex_size,
         json_depth: config.limits.json_depth,
     };
-    // More than is allowed, so that a file that is too large is told with its size.
+    // Reads more than a schema file may have, so that the diagnostic can say how large the file is.
     let texts = FileTexts { reading, limit: limits.schema_size.max(MAX_FILE) };
     let mut compiled = compile_all(&texts, &roots, &limits, cache);
     let mut shown = Shown { texts, numbers: HashMap::new(), sources };
@@ -58,14 +59,14 @@ struct FileTexts<'a> {
 }
 
 impl FileTexts<'_> {
-    /// What can be shown of a file that was read and is not UTF-8, and where that begins.
+    /// The text to show for a file that is not UTF-8, and the offset of its first invalid byte.
     fn not_utf8(&self, path: &str) -> Option<(Arc<str>, usize)> {
         let bytes = self.reading.read(Access::Inside, path, self.limit).ok()?;
         let at = str::from_utf8(&bytes).err()?.valid_up_to();
         Some((String::from_utf8_lossy(&bytes).into(), at))
     }
 
-    /// Who writes `Any`, and has no such file, means the word.
+    /// Whoever writes `Any`, and has no file of that name, means the word `any`.
     fn unreadable(&self, file: &str, why: &str) -> Fact {
         let is_missing = self.reading.read(Access::Inside, file, self.limit).err() == Some(FileError::NotFound);
         match is_missing && file.eq_ignore_ascii_case("any") {
@@ -88,13 +89,13 @@ impl Texts for FileTexts<'_> {
 /// The schema files that diagnostics point into.
 struct Shown<'a> {
     texts: FileTexts<'a>,
-    /// What spans know each by.
+    /// The number by which spans know each file.
     numbers: HashMap<Arc<str>, usize>,
     sources: &'a mut Sources,
 }
 
 impl Shown<'_> {
-    /// The number of a file, whose text is read and copied when it is first asked for: a file may have thousands of
+    /// The number of a file. Its text is read and copied only the first time, because a file may have thousands of
     /// faults.
     fn number(&mut self, file: &Arc<str>) -> usize {
         if let Some(number) = self.numbers.get(file) {
@@ -109,7 +110,7 @@ impl Shown<'_> {
         number
     }
 
-    /// A fault at its place in the schema file, or where the file is named when it has no text.
+    /// Places a fault in its schema file, or where that file is named if it could not be read.
     fn explain(&mut self, fault: SchemaFault, named_at: Option<&Span>) -> Diagnostic {
         let (fact, bytes): (Fact, _) = match fault.kind {
             SchemaFaultKind::Unreadable { why } => match self.texts.not_utf8(&fault.file) {
@@ -126,7 +127,7 @@ impl Shown<'_> {
     }
 }
 
-/// Every example does what it says.
+/// Checks that each example is accepted or refused as it says.
 pub(super) fn try_examples(
     config: &Config,
     schemas: &HashMap<Arc<str>, Arc<Schema>>,
@@ -136,7 +137,7 @@ pub(super) fn try_examples(
     for topic in &config.topics {
         let schema = match &topic.schema {
             SchemaSource::Any => Some(&any),
-            // Without a schema there is a fault that says why.
+            // Where there is no schema, a fault already says why.
             SchemaSource::File(path) => schemas.get(path),
         };
         let wrong = |schema| topic.examples.iter().filter_map(move |example| wrong(topic, example, schema));
@@ -156,7 +157,7 @@ fn wrong(topic: &TopicConfig, example: &Example, schema: &Arc<Schema>) -> Option
     Some(Diagnostic::new(fact, example.span.clone()).related(topic.schema_span.clone(), "by this schema"))
 }
 
-/// What is wrong with an example, and where in it.
+/// What is wrong with an example, and where in it, in one sentence.
 pub(super) fn told(violation: &Violation) -> String {
     match violation.pointer.as_str() {
         "" => violation.detail.clone(),

@@ -1,25 +1,26 @@
-//! Which declaration takes over the topics of which, from one configuration to the next.
+//! Pairs the declarations of two configurations: which new one takes over the topics of which old one.
 //!
-//! A topic is not only what its own name says: an exact topic that is declared beside its family takes it over, and one
-//! that is removed falls to the family. Whoever compares two configurations compares these pairs.
+//! Comparing by name is not enough. An exact topic that is newly declared beside its family takes a topic over from
+//! that family, and one that is removed leaves its topic to the family. So all comparisons of two configurations use
+//! these pairs.
 
 use crate::name::Pattern;
 use crate::snapshot::{Snapshot, TopicRules};
 
-/// Topics that both configurations declare.
+/// Topics that both configurations declare, and what each says of them.
 pub struct Succession<'a> {
-    /// What they are called: the narrower of both names, or the new one where neither is.
+    /// Their name: the narrower of both declared names, or the new one if neither contains the other.
     pub topics: &'a Pattern,
-    /// What was said of them.
+    /// What the old configuration says of them.
     pub old: &'a TopicRules,
-    /// What is said of them now.
+    /// What the new configuration says of them.
     pub new: &'a TopicRules,
 }
 
 /// Every pair of declarations that share a topic.
 pub fn successions<'a>(old: &'a Snapshot, new: &'a Snapshot) -> Vec<Succession<'a>> {
     let mut all = Vec::new();
-    // Families that were declared under no such name before.
+    // New families whose name was not declared before.
     let fresh: Vec<&Pattern> = new
         .config
         .topics

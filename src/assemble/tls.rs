@@ -1,4 +1,4 @@
-//! A certificate and its key, made ready for the listener. The only file that knows how they are checked.
+//! Checks a certificate and its key, and makes them ready for the listener. Only this file knows how.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::time::Time;
 /// A certificate and its key as a listener takes them.
 pub type Ready = Arc<ServerConfig>;
 
-/// Checks that both can be read and belong together.
+/// Checks that certificate and key can be read and belong together.
 ///
 /// # Errors
 /// What is wrong, in words that do not quote the key.
@@ -50,8 +50,8 @@ pub fn build(tls: &Tls) -> Result<Ready, String> {
     Ok(Arc::new(config))
 }
 
-/// That the server's own certificate has expired, or is not valid yet. Those that signed it are not looked at: one of them
-/// may have expired where clients know another way.
+/// Warns that the server's own certificate has expired, or is not valid yet. Those that signed it are not checked: one
+/// of them may have expired while clients trust the certificate by another chain.
 pub fn validity_warning(tls: &Tls, now: Time) -> Option<ServerFact> {
     let path = tls.cert.clone();
     match judge(tls, now)? {
@@ -65,7 +65,7 @@ pub fn validity_warning(tls: &Tls, now: Time) -> Option<ServerFact> {
     }
 }
 
-/// When the server's own certificate expires: a verifier is asked about the end of time, in place of a parser of X.509 for
+/// When the server's own certificate expires. Asks a verifier about the end of time, which saves an X.509 parser for
 /// one field.
 pub fn expires(tls: &Tls) -> Option<Time> {
     match judge(tls, Time(i64::MAX))? {
@@ -74,14 +74,15 @@ pub fn expires(tls: &Tls) -> Option<Time> {
     }
 }
 
-/// What a client would hold against the server's own certificate at a time.
+/// The objection a client would have to the server's own certificate at a given time.
 fn judge(tls: &Tls, at: Time) -> Option<CertificateError> {
     let own = CertificateDer::from_pem_slice(&tls.cert_pem).ok()?;
     let mut roots = RootCertStore::empty();
     roots.add(own.clone()).ok()?;
     let provider = Arc::new(ring::default_provider());
     let client = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().ok()?;
-    // The time is looked at before the name and who signed: what clients make of those is not known here.
+    // The verifier checks the time before the name and the signature; this check cannot know what clients make of those
+    // two.
     let name = ServerName::from(IpAddr::from(Ipv4Addr::LOCALHOST));
     let at = UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(at.0).unwrap_or_default()));
     match client.verify_server_cert(&own, &[], &name, &[], at) {
@@ -94,7 +95,7 @@ fn moment(time: UnixTime) -> Time {
     Time(i64::try_from(time.as_secs()).unwrap_or(i64::MAX).saturating_mul(1_000))
 }
 
-/// What is wrong with a file of PEM (RFC 7468). Its bytes are not quoted.
+/// What is wrong with a PEM file (RFC 7468), without quoting its bytes.
 fn why(error: &pem::Error) -> String {
     match error {
         pem::Error::MissingSectionEnd { end_marker } => {
@@ -108,7 +109,7 @@ fn why(error: &pem::Error) -> String {
     }
 }
 
-/// Whether a key has a passphrase: as PKCS #8 by its label, in the older form by a header (RFC 1421).
+/// Whether a key has a passphrase: PKCS #8 says so in the label, the older form in a header (RFC 1421).
 fn is_encrypted(key_pem: &[u8]) -> bool {
     let text = String::from_utf8_lossy(key_pem);
     text.lines().any(|line| line.starts_with("-----BEGIN ENCRYPTED") || line.starts_with("Proc-Type: 4,ENCRYPTED"))

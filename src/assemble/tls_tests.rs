@@ -11,7 +11,7 @@ use crate::time::Time;
 const FROM: i64 = 1_767_225_600_000;
 const UNTIL: i64 = 1_798_761_600_000;
 
-/// What a certificate for these names says, valid in 2026.
+/// The parameters of a certificate for these names, valid in 2026.
 fn parameters(names: &[&str]) -> CertificateParams {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut parameters = CertificateParams::new(names).expect("names");
@@ -43,7 +43,7 @@ fn signed_by_itself(parameters: &CertificateParams) -> Tls {
     tls(&parameters.self_signed(&key).expect("a certificate").pem(), &key)
 }
 
-/// With the authority behind it, if `whole`.
+/// Signed by `authority`, whose own certificate follows in the chain if `whole`.
 fn signed_by(authority: CertificateParams, parameters: &CertificateParams, whole: bool) -> Tls {
     let (key, above) = (KeyPair::generate().expect("a key"), KeyPair::generate().expect("a key"));
     let its = if whole { authority.self_signed(&above).expect("a certificate").pem() } else { String::new() };

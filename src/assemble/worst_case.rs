@@ -1,4 +1,4 @@
-//! How much memory a configuration allows to be filled, so that nobody is surprised by it.
+//! How much memory a configuration allows relay to fill, so that it surprises nobody.
 
 use crate::config::model::{Config, History, Limits};
 use crate::footprint;
@@ -9,40 +9,41 @@ use crate::name::{MAX_NAME, MAX_USER};
 use crate::registrations;
 use crate::store::{self, FORGOTTEN_BYTES};
 
-/// Connections that are reckoned with when the configuration leaves their number to the system.
+/// The number of connections assumed when the configuration leaves it to the system.
 const CONNECTIONS: usize = 65_536;
-/// What a connection takes while it does nothing.
+/// Bytes that an idle connection takes.
 const IDLE_CONNECTION: u64 = 4 << 10;
 
-/// Bytes at most, by what takes them.
+/// The most bytes that a configuration can make relay take, by what takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorstCase {
-    /// Exact topics with their rings.
+    /// Exact topics, with full rings.
     pub topics: u64,
-    /// Families, all full of concrete topics with full rings.
+    /// Families, each with as many concrete topics as it may have, and full rings.
     pub families: u64,
-    /// The window, every message of it encoded for every protocol.
+    /// The window, with every message encoded for every protocol.
     pub window: u64,
-    /// Connections, each subscribed to as many of the longest patterns as it may, in the middle of a frame inwards and a
-    /// message outwards.
+    /// Connections. Each is subscribed to as many of the longest patterns as it may, has received most of a frame and
+    /// has most of a message left to send.
     pub connections: u64,
-    /// What is being judged: as many of the largest bodies as are judged at a time.
+    /// Bodies being judged: as many of the largest as are judged at a time.
     pub judging: u64,
-    /// What they, and the readers of large answers, have not taken.
+    /// Output that connections and readers of large answers have not yet read.
     pub outbound: u64,
-    /// Registrations, each of as many of the longest names as a connection may subscribe to; none where nobody may register.
+    /// Registrations, each with as many of the longest names as a connection may subscribe to; 0 if nobody may
+    /// register.
     pub registrations: u64,
-    /// Idempotency keys; none where no token may publish.
+    /// Idempotency keys; 0 if no token may publish.
     pub keys: u64,
 }
 
 impl WorstCase {
-    /// Adds everything up.
+    /// Computes the worst case of a configuration.
     pub fn of(config: &Config) -> Self {
         let ring = |history: &History| match history.count as u64 {
             0 => store::TOPIC_BYTES as u64,
-            // A ring is full when one of its bounds is met: `count` small messages, or `bytes` of large ones, each of which
-            // the allocator rounds up.
+            // A ring is full when it reaches one of its bounds: `count` small messages, or `bytes` of large ones. The
+            // allocator rounds each of them up.
             count => {
                 let bytes = history.bytes as u64;
                 let records = count.saturating_mul(store::RECORD_BYTES as u64 + footprint::allocated(0) as u64);
@@ -79,7 +80,7 @@ impl WorstCase {
         }
     }
 
-    /// All of it.
+    /// The sum of all of them.
     pub fn total(&self) -> u64 {
         let Self { topics, families, window, connections, judging, outbound, registrations, keys } = *self;
         let all = [topics, families, window, connections, judging, outbound, registrations, keys];
@@ -87,7 +88,7 @@ impl WorstCase {
     }
 }
 
-/// The newest batch stays in the window even if it is larger than the window.
+/// The newest batch stays in the window even if it is larger than the window itself.
 fn window(limits: &Limits) -> u64 {
     let names = limits.batch * (MAX_NAME + MAX_USER);
     let last = 2 * (limits.body + names) + limits.batch * FIXED_BYTES;

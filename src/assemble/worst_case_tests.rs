@@ -18,10 +18,10 @@ use crate::schema::Payload;
 use crate::schema::json::{self, Tree};
 use crate::time::Time;
 
-/// What a `Bytes` of its own takes beside its text, once it has been shared.
+/// What a separate `Bytes` takes beside its text, once it has been shared.
 const SHARED: usize = allocated(24);
 
-/// It was said to take half of what it did: one encoding was reckoned, and no names.
+/// Regression: half of the real size was reported, because one encoding was counted instead of all, and no names.
 #[test]
 fn the_window_takes_no_more_than_is_reckoned() {
     let encoders: [&dyn Encoder; ENCODERS] = [&RelayV1, &RelayRaw, &Sse];
@@ -48,13 +48,13 @@ fn the_window_takes_no_more_than_is_reckoned() {
     }
 }
 
-/// What a tree takes in its lists.
+/// The allocations of a tree.
 fn of_tree(tree: &Tree<'_>) -> usize {
     let list = |len: usize, each: usize| if len == 0 { 0 } else { allocated(len.next_power_of_two().max(4) * each) };
     match tree {
         Tree::Array(items) => list(items.len(), size_of::<Tree<'_>>()) + items.iter().map(of_tree).sum::<usize>(),
         Tree::Object(members) => {
-            // Each with its name; and those that are many with a place in an index.
+            // Each member has its name; objects with many also have an index.
             let each = size_of::<Tree<'_>>() + 24 + if members.len() > 16 { in_table(32) } else { 0 };
             list(members.len(), each) + members.iter().map(|(_, value)| of_tree(value)).sum::<usize>()
         }
@@ -62,12 +62,12 @@ fn of_tree(tree: &Tree<'_>) -> usize {
     }
 }
 
-/// What the value takes that explains a refusal, whose lists are made in their size.
+/// The allocations of the `Value` that explains a refusal. Its lists have no spare capacity.
 fn of_value(value: &Value) -> usize {
     match value {
         Value::Array(items) => allocated(items.len() * size_of::<Value>()) + items.iter().map(of_value).sum::<usize>(),
         Value::Object(map) => {
-            // A hash, a name and a place in a table beside each.
+            // Beside each member: a hash, a name and a slot in a table.
             let each = 8 + 24 + size_of::<Value>() + in_table(8);
             let names = map.iter().map(|(name, value)| allocated(name.len()) + of_value(value));
             allocated(map.len() * each) + names.sum::<usize>()
@@ -77,7 +77,7 @@ fn of_value(value: &Value) -> usize {
     }
 }
 
-/// A body was reckoned as its text, and its tree takes tens of times as much.
+/// Regression: a body was counted as its text only, and its tree takes tens of times as much.
 #[test]
 fn to_judge_takes_no_more_than_is_reckoned() {
     let array = |item: &str| format!("[{}]", vec![item; 1_000].join(","));

@@ -1,4 +1,5 @@
-//! Kinds of authentication: each decides who a bearer credential is. Knows neither sockets nor topics.
+//! Kinds of authentication, each of which finds out who a bearer credential belongs to. Knows neither sockets nor
+//! topics.
 
 pub mod tokens;
 
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use crate::config::model::TokenConfig;
 use crate::plugin::Authenticator;
 
-/// Who decides. A credential does not say of which kind it is: with a second kind, this says which is asked first.
+/// Builds the authenticator. Credentials do not say of which kind they are, so with a second kind this sets the order.
 pub fn build(tokens: &[TokenConfig]) -> Arc<dyn Authenticator> {
     Arc::new(tokens::Tokens::new(tokens))
 }

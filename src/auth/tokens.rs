@@ -1,6 +1,6 @@
-//! `[tokens.*]`: a bearer is a secret whose SHA-256 stands in the configuration.
+//! `[tokens.*]`: bearer secrets whose SHA-256 is in the configuration.
 //!
-//! The secrets themselves are never kept. A digest is looked up and compared in constant time.
+//! The secrets themselves are never kept. A digest is looked up by its first bytes, then compared in constant time.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::time::Time;
 
 /// The tokens of one configuration.
 pub struct Tokens {
-    /// By the beginning of the digest: what can be found by trying is a prefix of a hash, never of a secret.
+    /// By the first bytes of the digest. Timing can reveal only a prefix of a hash, never of a secret.
     by_digest: HashMap<u64, Vec<Token>>,
     by_name: HashMap<Arc<str>, Arc<Principal>>,
 }
@@ -27,7 +27,7 @@ struct Token {
 }
 
 impl Tokens {
-    /// Takes what the configuration says; its check has seen to it that no two tokens have the same secret or name.
+    /// Takes the tokens of a checked configuration, in which no two have the same secret or name.
     pub fn new(tokens: &[TokenConfig]) -> Self {
         let mut by_digest: HashMap<u64, Vec<Token>> = HashMap::new();
         let mut by_name = HashMap::new();
@@ -79,12 +79,12 @@ impl fmt::Debug for Tokens {
     }
 }
 
-/// The beginning of a hash over the digest and the user: neither can be read back from it. Never 0, which is the
-/// fingerprint of anonymous callers.
+/// The first bytes of a hash over digest and user, which reveal neither. Never 0, which is the fingerprint of anonymous
+/// callers.
 fn fingerprint(config: &TokenConfig) -> u64 {
     let mut hash = Sha256::new();
     hash.update(config.digest);
-    // Nobody is not the user with an empty id, even though that cannot exist.
+    // Distinguishes no user from a user with an empty id, although that cannot exist.
     hash.update([u8::from(config.user.is_some())]);
     hash.update(config.user.as_ref().map_or("", |user| user.as_str()));
     beginning(&hash.finalize().into()).max(1)

@@ -1,5 +1,5 @@
-//! What `relay check --against` compares with: another relay.toml, or a running relay, which is asked for its
-//! configuration and is sent nothing.
+//! Finds what `relay check --against` compares with: another relay.toml, or a running relay, which is asked for its
+//! configuration and is sent nothing of the files at hand.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -28,27 +28,28 @@ use crate::shadow::ENOUGH;
 use crate::snapshot::{Snapshot, TopicRules};
 use crate::time::Time;
 
-/// The highest `limits.schema_size`, as relay.toml says it.
+/// The highest possible `limits.schema_size`, as written in relay.toml.
 const LARGEST: &str = "64 MiB";
-/// How long the running relay may take to tell its configuration.
+/// How long the running relay may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is compared with.
+/// The configuration to compare with.
 pub(super) struct Old {
     pub(super) snapshot: Snapshot,
-    /// Its keys outside of topics and tokens. Of a running relay's certificate they have the digest, the snapshot nothing.
+    /// Its keys outside topics and tokens. For a running relay they include the digest of its certificate, which the
+    /// snapshot lacks.
     settings: Value,
-    /// What it is called, for people.
+    /// Its name for people.
     name: String,
-    /// `None` of a file.
+    /// `None` if it is a file.
     running: Option<Running>,
 }
 
-/// What a running relay tells of itself.
+/// What a running relay discloses about itself.
 struct Running {
-    /// Its configuration, which is not everything.
+    /// Its configuration, without secrets, digests and examples.
     config: Value,
-    /// The schemas that it tries.
+    /// The schemas on trial, by topic.
     shadows: Map<String, Value>,
 }
 
@@ -70,8 +71,8 @@ impl Old {
     fn running(against: &str, answer: &[u8]) -> Result<Self, String> {
         let mut json: Value = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
         let mut loadable = json["config"].clone();
-        // Its schemas are told without their layout and with other numbers of the same value: what was small enough as a
-        // file may be larger so.
+        // The relay sends its schemas reformatted, with numbers rewritten, so one that fits the limit as a file may
+        // exceed it here.
         loadable["limits"]["schema_size"] = LARGEST.into();
         let mut files = Memory::new(&to_toml(&loadable)?);
         for (path, document) in json["schemas"].as_object().into_iter().flatten() {
@@ -95,7 +96,7 @@ impl Old {
         Ok(Self { snapshot, settings, name, running: Some(running) })
     }
 
-    /// Takes examples to be those of the file at hand where they are not told.
+    /// Takes the examples of a running relay, which it does not disclose, to be those of the files at hand.
     pub(super) fn suppose(&mut self, at_hand: &Config) {
         if self.running.is_none() {
             return;
@@ -108,7 +109,7 @@ impl Old {
         }
     }
 
-    /// What would change, without what a running relay does not tell of itself: secrets, and their digests.
+    /// The plan, without what a running relay does not disclose: secrets and their digests.
     pub(super) fn plan(&self, next: &mut Next) -> Value {
         let Next { plan, snapshot } = next;
         plan.keys = changed_keys(&self.settings, &settings(&snapshot.config));
@@ -118,7 +119,7 @@ impl Old {
         plan.to_json()
     }
 
-    /// The same for people, and what is being tried.
+    /// The plan in words for people, with the state of every trial.
     pub(super) fn describe(&self, plan: &Value, next: &Config) -> String {
         let mut text = format!("against {}:\n", self.name);
         for (what, names) in plan.as_object().into_iter().flatten() {
@@ -143,14 +144,14 @@ impl Old {
         text
     }
 
-    /// Whether what a topic tries would be refused in the place of its schema, for all that was tried.
+    /// Whether `compatibility` would refuse a topic's trial schema as its successor, whatever the trial has shown.
     fn is_held_to(&self, rules: &TopicRules) -> bool {
         let compatibility = self.snapshot.config.topics[rules.config].compatibility;
         rules.shadow.as_ref().is_some_and(|shadow| gate::keeps_out(&rules.schema, &shadow.schema, compatibility))
     }
 }
 
-/// What becomes of tokens and of anonymous callers, by two views of a configuration.
+/// Compares tokens and anonymous callers by two views of a configuration.
 fn compare_callers(plan: &mut Plan, old: &Value, new: &Value) {
     let none = Map::new();
     let [before, after] = [old, new].map(|view| view["tokens"].as_object().unwrap_or(&none));
@@ -166,7 +167,7 @@ fn compare_callers(plan: &mut Plan, old: &Value, new: &Value) {
     plan.anonymous = old["anonymous"] != new["anonymous"];
 }
 
-/// How a schema that is being tried gets on.
+/// Describes how a schema on trial is doing.
 fn progress(told: &Value, is_kept_out: bool) -> String {
     let schema = told["schema"].as_str().unwrap_or("any");
     let (judged, refused) = (told["judged"].as_u64().unwrap_or(0), told["refused"].as_u64().unwrap_or(0));
@@ -197,7 +198,7 @@ fn snapshot(files: &dyn Files) -> Result<Snapshot, String> {
     }
 }
 
-/// What is wrong with the name of a running relay, if it is meant for one.
+/// Explains what is wrong with the name of a running relay, if it is meant to be one.
 fn misnamed(against: &str) -> Option<String> {
     let expected = "name its admin listener as `http://host:port` or `unix:/path`, or an older relay.toml";
     if let Some(rest) = against.strip_prefix("http://") {

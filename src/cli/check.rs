@@ -17,12 +17,12 @@ use crate::disk::Disk;
 use crate::schema::compile::SchemaCache;
 use crate::time::Time;
 
-/// What was found.
+/// The result of a check.
 struct Checked {
     loaded: Loaded,
-    /// The configuration, if it may be used.
+    /// The configuration, if it is valid.
     config: Option<Config>,
-    /// What would change, where it is compared and may: for programs, and for people.
+    /// What would change, if it was compared and is allowed: the plan for programs, and the text for people.
     change: Option<(Value, String)>,
 }
 
@@ -37,11 +37,11 @@ pub(super) fn check(path: &Path, format: Format, against: Option<&str>) -> ExitC
     if checked.config.is_none() { ExitCode::from(BAD_CONFIG) } else { code }
 }
 
-/// Says why there was nothing to compare with, and of the files only what is wrong with them.
+/// Says why there was nothing to compare with. About the files it reports only errors.
 fn not_compared(path: &Path, format: Format, checked: &Checked, why: &str) -> ExitCode {
     let is_bad = checked.config.is_none();
     if is_bad {
-        // Its code is that of the output, and less than what is wrong.
+        // The exit code of printing matters less than the invalid configuration.
         tell(path, format, checked, true);
     }
     complain(&format!("relay: {why}\n"));
@@ -101,7 +101,7 @@ fn human(path: &Path, checked: &Checked) -> ExitCode {
     }
 }
 
-/// What a good configuration amounts to.
+/// A summary of a valid configuration: its counts and its worst-case memory.
 fn overview(config: &Config, schemas: usize) -> String {
     let counted = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
     let families = config.topics.iter().filter(|topic| !topic.name.is_exact()).count();
@@ -137,7 +137,7 @@ fn overview(config: &Config, schemas: usize) -> String {
     text
 }
 
-/// Bytes to three digits or so.
+/// A size rounded to about three digits.
 fn about(bytes: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut value = bytes as f64;

@@ -1,4 +1,4 @@
-//! The command line: what is asked for, and what is printed. Decides nothing about a configuration.
+//! The command line: parses what is asked for and prints the results. Decides nothing about a configuration.
 
 mod against;
 mod bench;
@@ -22,7 +22,7 @@ use crate::assemble::Loaded;
 use crate::config::editor;
 use crate::diagnostic::render;
 
-/// The configuration is bad: `EX_CONFIG` of sysexits.h.
+/// The exit code for an invalid configuration: `EX_CONFIG` of sysexits.h.
 const BAD_CONFIG: u8 = 78;
 
 /// A real-time message relay: takes JSON over HTTP, validates it, delivers it over WebSocket and SSE
@@ -99,10 +99,10 @@ enum Format {
     Github,
 }
 
-/// Does what the command line says.
+/// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let Cli { file, command } = Cli::try_parse().unwrap_or_else(|error| with_tip(error).exit());
-    // It may stand before and behind the command.
+    // The option may come before or after the command.
     let path = |own: File| own.config.or(file.config).unwrap_or_else(|| "relay.toml".into());
     match command.unwrap_or(Command::Run(File::default())) {
         Command::Run(own) => run::run(&path(own)),
@@ -114,7 +114,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// What programs like this one take, and where it is here.
+/// Adds a tip to an error if the argument is one that similar programs have, but relay has not.
 fn with_tip(mut error: clap::Error) -> clap::Error {
     let kinds = [ContextKind::InvalidArg, ContextKind::InvalidSubcommand];
     let tip = match kinds.into_iter().find_map(|kind| error.get(kind)) {
@@ -135,12 +135,12 @@ fn print_diagnostics(loaded: &Loaded) {
     complain(&render::human(&loaded.diagnostics, &loaded.sources, colour));
 }
 
-/// Prints to standard error. That it is full or gone is no reason to end otherwise: nobody is left to be told.
+/// Prints to standard error. A failure is ignored, because there is nobody left to tell.
 fn complain(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Prints to standard output. A reader that has gone away, as `head` does, is no error.
+/// Prints to standard output. A reader that has gone away, as `head` does, is not an error.
 fn print(text: &str) -> ExitCode {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

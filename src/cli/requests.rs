@@ -1,4 +1,4 @@
-//! Requests, one at a time, on one connection that is kept.
+//! Sends requests one at a time on a connection that is kept open.
 
 use std::pin::{Pin, pin};
 use std::task::{Context, Waker};
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::cli::target::{Target, Wire};
 
-/// The most bytes of an answer: a configuration with all its schemas.
+/// The largest answer in bytes, which is a configuration with all its schemas.
 const MAX_ANSWER: usize = 256 << 20;
 
 type Link = Connection<TokioIo<Box<dyn Wire>>, Full<Bytes>>;
@@ -26,17 +26,18 @@ pub(super) struct Requests {
     driver: Driver,
 }
 
-/// What reads and writes for a connection. It has no task of its own: it is polled by whoever waits for an answer.
+/// Reads and writes for a connection. It has no task of its own: whoever waits for an answer polls it.
 pub(super) struct Driver {
     connection: Pin<Box<Link>>,
     ended: bool,
 }
 
 impl Driver {
-    /// Resolves as `work` does, and has the connection read and write meanwhile.
+    /// Resolves with the result of `work`, and lets the connection read and write meanwhile.
     pub(super) async fn drive<T>(&mut self, mut work: Pin<&mut impl Future<Output = T>>) -> T {
         std::future::poll_fn(|context| {
-            // Before, for it has what the work waits for, and after, for the work has something to write.
+            // Once before, because the work may wait for what can be read, and once after, because it may have written
+            // something.
             self.poll(context);
             let done = work.as_mut().poll(context);
             if done.is_pending() {
@@ -47,7 +48,7 @@ impl Driver {
         .await
     }
 
-    /// An end is told by what is waited for.
+    /// Polls the connection. If it ends, the request that waits for it reports that.
     fn poll(&mut self, context: &mut Context<'_>) {
         self.ended = self.ended || self.connection.as_mut().poll(context).is_ready();
     }
@@ -73,9 +74,9 @@ impl Requests {
         self.send(request(&self.target, Method::POST, path, body)?).await
     }
 
-    /// Sends a request. A connection that was closed while it was idle is made anew.
+    /// Sends a request. Reconnects if the connection was closed while idle.
     pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, String> {
-        // Whether it was closed is only known once it has been looked at.
+        // Only a poll reveals that it was closed.
         self.driver.poll(&mut Context::from_waker(Waker::noop()));
         if self.driver.ended || self.sender.is_closed() {
             (self.sender, self.driver) = start(&self.target, 0).await?;
@@ -91,7 +92,7 @@ impl Requests {
     }
 }
 
-/// Opens an answer that does not end, on a connection of its own; answers its head and what must be driven to read on.
+/// Opens an endless answer on a connection of its own. Returns its head, and the driver needed to read on.
 pub(super) async fn open_stream(
     target: &Target,
     number: usize,
@@ -104,7 +105,7 @@ pub(super) async fn open_stream(
     Ok((head, driver))
 }
 
-/// A request of this path, with what every request says.
+/// A request to this path, with the headers of every request.
 pub(super) fn request(
     target: &Target,
     method: Method,
@@ -127,7 +128,7 @@ async fn start(target: &Target, number: usize) -> Result<(SendRequest<Full<Bytes
     Ok((sender, Driver { connection: Box::pin(connection), ended: false }))
 }
 
-/// A refusal as one reads it: its status, its slug, what the relay says, and each violation on a line of its own.
+/// A refusal in readable form: status, slug and detail, then each violation on a line of its own.
 pub(super) fn refusal(status: StatusCode, body: &[u8]) -> String {
     let problem: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

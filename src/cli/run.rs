@@ -26,14 +26,14 @@ use crate::telemetry::logs::{self, Logs};
 use crate::telemetry::panics;
 use crate::time::Time;
 
-/// What a drain has cut may go on for so long where it cannot be cut, as in the middle of a validation.
+/// How long work that a drain cannot interrupt, such as a validation, may still take after the drain.
 const END_AT_MOST: Duration = Duration::from_secs(1);
 
-/// Loads the configuration and, if it is good, runs the server until it is told to stop.
+/// Loads the configuration and, if it is valid, runs the server until it is told to stop.
 pub(super) fn run(config: &Path) -> ExitCode {
-    // Dropped last: what a drain has cut says so while the runtime is dropped.
+    // Dropped last, because connections that the drain has cut still log while the runtime is dropped.
     let _last = LastWord;
-    // One shard for each worker: more would only contend for the same processors.
+    // One shard per worker thread: more would only compete for the same processors.
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let (runtime, signals) = match start(workers) {
         Ok(started) => started,
@@ -71,14 +71,14 @@ pub(super) fn run(config: &Path) -> ExitCode {
     }
 }
 
-/// The workers, and the signals, which a worker obeys from now on.
+/// Starts the runtime with its workers, and the handling of signals on one of them.
 fn start(workers: usize) -> io::Result<(Runtime, Signals)> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
     let signals = runtime.block_on(async { Signals::listen() })?;
     Ok((runtime, signals))
 }
 
-/// However the server ends, also by a panic: what it has logged is written first.
+/// Flushes the log however the server ends, even by a panic.
 struct LastWord;
 
 impl Drop for LastWord {

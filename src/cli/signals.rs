@@ -1,4 +1,4 @@
-//! The signals that `relay run` obeys: SIGTERM and SIGINT end it, SIGHUP reloads.
+//! The signals that `relay run` handles: SIGTERM and SIGINT end it, SIGHUP reloads.
 
 use std::io;
 
@@ -11,36 +11,37 @@ use crate::cli::complain;
 use crate::drain::Drain;
 use crate::telemetry::logs;
 
-/// Signals that are listened to.
+/// The handlers of signals.
 ///
-/// From before the configuration is loaded, which may take seconds: without a handler SIGHUP would end the process, and a
-/// process with id 1, as that of a container, would not be told of SIGTERM at all.
+/// They must be installed before the configuration is loaded, which may take seconds. Without a handler SIGHUP would
+/// end the process, and a process with id 1, as in a container, would not receive SIGTERM at all.
 pub(super) struct Signals {
     hangup: unix::Signal,
     serving: oneshot::Sender<Drain>,
 }
 
 impl Signals {
-    /// Listens. Until [`Self::serve`] the first SIGTERM or SIGINT ends the process.
+    /// Installs the handlers. Until [`Self::serve`] is called, the first SIGTERM or SIGINT ends the process.
     ///
     /// # Errors
-    /// The signals cannot be listened to.
+    /// A handler cannot be installed.
     pub(super) fn listen() -> io::Result<Self> {
         let hangup = signal(SignalKind::hangup())?;
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
-        // The log may be a file that has its largest size: then lines are lost, which is counted, and no reason to end.
+        // SIGXFSZ comes if the log is a file that has reached the maximum size. Then lines are lost and counted, but
+        // relay goes on.
         let _ = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
         let (serving, served) = oneshot::channel();
-        // The server's own drain is not there yet, and does not wait for this task, which ends with the process.
+        // The server's own drain does not exist yet, and must not wait for this task, which ends with the process.
         Drain::default().detach("signals", obey(terminate, interrupt, served));
         Ok(Self { hangup, serving })
     }
 
-    /// From now on the first SIGTERM or SIGINT begins the drain, and the second ends the process at once. Answers SIGHUP,
-    /// also where it has come already.
+    /// From now on the first SIGTERM or SIGINT begins the drain, and the second ends the process at once. Returns the
+    /// handler of SIGHUP, with any that has come already.
     pub(super) fn serve(self, drain: Drain) -> unix::Signal {
-        // Nobody is there to take it only while the process ends.
+        // Fails only if the process is ending already.
         let _ = self.serving.send(drain);
         self.hangup
     }
@@ -55,7 +56,7 @@ async fn obey(mut terminate: unix::Signal, mut interrupt: unix::Signal, mut serv
     };
     let name = next().await;
     let Ok(drain) = served.try_recv() else {
-        // There is no log while it loads.
+        // There is no log yet while the configuration loads.
         complain(&format!("relay: {name}: ended before it served\n"));
         logs::exit(0);
     };

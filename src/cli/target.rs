@@ -1,4 +1,4 @@
-//! A running relay as it is called from here: where it is, and one connection to it.
+//! A running relay to call from here: its address, and connections to it.
 
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,12 +15,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
-/// How long a connection may take to be made.
+/// How long making a connection may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Connections from one loopback address before the next is taken: each has some 28,000 ports.
+/// Connections from one loopback address before the next one is used: each address has some 28,000 ports.
 const PORTS: usize = 20_000;
 
-/// Whatever bytes go over.
+/// A stream of bytes, in whatever way it is connected.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire for T {}
@@ -30,7 +30,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire for T {}
 pub(super) struct Target {
     place: Place,
     tls: Option<(TlsConnector, ServerName<'static>)>,
-    /// What every request says: the host, and who calls.
+    /// The headers of every request: the host and the token.
     headers: HeaderMap,
 }
 
@@ -40,19 +40,19 @@ enum Place {
     Unix(PathBuf),
 }
 
-/// Why there is no target.
+/// Why a target cannot be used.
 #[derive(Debug)]
 pub(super) enum Unfound {
-    /// No relay can be there.
+    /// The URL cannot be that of a relay.
     Misnamed,
-    /// None answers there.
+    /// Nothing answers there.
     Unreachable(Error),
-    /// It cannot be called with this token or trusted by these certificates.
+    /// The token cannot be sent, or the certificates cannot be used.
     Unfit(String),
 }
 
 impl Target {
-    /// Finds out where the URL leads, by connecting.
+    /// Finds the address of a URL by connecting to it.
     pub(super) async fn find(url: &str, ca: Option<&Path>, token: Option<&str>) -> Result<Self, Unfound> {
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
@@ -84,22 +84,22 @@ impl Target {
         let host = authority.host().trim_matches(['[', ']']);
         let found = lookup_host((host, authority.port_u16().unwrap_or(port))).await;
         let found = found.map_err(Unfound::Unreachable)?;
-        // Whichever it is, it is called by the same name.
+        // All addresses are called by the same host name.
         let at = |address| Self { place: Place::Tcp(address), tls: tls.clone(), headers: headers.clone() };
         first(found.map(at)).await.map_err(Unfound::Unreachable)
     }
 
-    /// What every request says.
+    /// The headers of every request.
     pub(super) fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// The host of the URLs of requests.
+    /// The host for the URLs of requests.
     pub(super) fn host(&self) -> &str {
         self.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost")
     }
 
-    /// Makes the connection of this number.
+    /// Makes the connection with this number.
     pub(super) async fn connect(&self, number: usize) -> Result<Box<dyn Wire>, Error> {
         let connected = tokio::time::timeout(PATIENCE, self.connect_for_ever(number));
         connected.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, "it does not answer within 10 s")))
@@ -110,7 +110,7 @@ impl Target {
             Place::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
             Place::Tcp(address) => tcp(*address, number).await?,
         };
-        // A request is one write, and must not wait for the answer to the one before.
+        // Each request is one write, which must not wait for an earlier answer.
         socket.set_nodelay(true)?;
         match &self.tls {
             Some((connector, name)) => Ok(Box::new(connector.connect(name.clone(), socket).await?)),
@@ -119,7 +119,7 @@ impl Target {
     }
 }
 
-/// The first that answers: `localhost` is mostly the address of IPv6 first, where nobody listens.
+/// The first target that answers. `localhost` often resolves to an IPv6 address first, where nothing listens.
 async fn first(targets: impl Iterator<Item = Target>) -> Result<Target, Error> {
     let mut failed = Error::from(ErrorKind::NotFound);
     for target in targets {

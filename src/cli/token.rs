@@ -11,10 +11,10 @@ use crate::config::model::TokenConfig;
 use crate::diagnostic::{Diagnostic, Sources, TokenFact, render};
 use crate::hex::hex;
 
-/// The exit code of a command line that cannot be carried out, as clap's own.
+/// The exit code for unusable arguments, the same as clap's own.
 const USAGE: u8 = 2;
 
-/// Makes a secret and prints it with what relay.toml needs to know of it.
+/// Generates a secret and prints it, with the lines for relay.toml.
 pub(super) fn new(name: &str) -> ExitCode {
     if !TokenConfig::may_be_called(name) {
         let fact = TokenFact::BadName { name: name.to_owned() };
@@ -44,6 +44,6 @@ pub(super) fn new(name: &str) -> ExitCode {
 
 /// The name as a TOML key.
 fn key(name: &str) -> String {
-    // A dot would begin a table in the table.
+    // A dot would begin a nested table.
     if name.contains('.') { format!("{name:?}") } else { name.to_owned() }
 }

@@ -1,4 +1,4 @@
-//! What no single key shows: names that meet, secrets that are shared, grants that reach nothing.
+//! Checks that need the whole configuration: names that overlap, secrets that are shared, grants that reach nothing.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -11,11 +11,11 @@ use crate::name::Pattern;
 use crate::patterns::{Meter, Patterns};
 use crate::spelling::nearest;
 
-/// So many grants at most get a "did you mean": each is compared with every topic's name.
+/// How many grants get a "did you mean": each of these is compared with every topic's name.
 const HINTS: usize = 20;
 
-/// Looks at the whole configuration at once. `is_whole` says that nothing was wrong before: what could not be read may be
-/// what a grant is for.
+/// Runs all these checks. `is_whole` says that nothing was wrong before; otherwise a grant may be for something that
+/// could not be read, and is not reported.
 pub(super) fn cross_checks(
     config: &Config,
     names: &Names,
@@ -34,7 +34,7 @@ pub(super) fn cross_checks(
     }
 }
 
-/// Each name once, and no concrete topic in two families.
+/// Reports names that are declared twice, and concrete topics that would belong to two families.
 fn duplicates_and_overlaps(topics: &[(Pattern, Span)], findings: &Findings, meter: &mut Meter) {
     let mut exact: HashMap<&str, usize> = HashMap::new();
     let mut families: Patterns<usize> = Patterns::default();
@@ -70,7 +70,7 @@ fn first_that_meets(families: &Patterns<usize>, pattern: &Pattern, meter: &mut M
     first
 }
 
-/// A topic of two families of the same length.
+/// A topic that belongs to both of two families of the same length.
 fn sample(a: &str, b: &str) -> String {
     let pick = |(a, b): (&str, &str)| {
         let literal = [a, b].into_iter().find(|segment| !segment.starts_with('{')).map(str::to_owned);
@@ -79,7 +79,7 @@ fn sample(a: &str, b: &str) -> String {
     a.split('.').zip(b.split('.')).map(pick).collect::<Vec<_>>().join(".")
 }
 
-/// Each token once, and each secret once.
+/// Reports tokens and secrets that appear twice.
 fn tokens(config: &Config, findings: &Findings) {
     let (mut by_name, mut by_digest) = (HashMap::new(), HashMap::new());
     for token in &config.tokens {
@@ -96,7 +96,7 @@ fn tokens(config: &Config, findings: &Findings) {
     }
 }
 
-/// Every grant reaches a topic, and every topic is reached by a grant.
+/// Reports grants that reach no topic, and topics that no grant reaches.
 fn grants(names: &Names, findings: &Findings, meter: &mut Meter) {
     let (topics, grants) = (&names.topics, &names.grants);
     for (n, (pattern, span)) in unmet(grants, topics, meter).into_iter().enumerate() {
@@ -109,7 +109,7 @@ fn grants(names: &Names, findings: &Findings, meter: &mut Meter) {
     }
 }
 
-/// Those that share a topic with none of the others.
+/// Those that share no topic with any of the others.
 fn unmet<'a>(these: &'a [(Pattern, Span)], others: &[(Pattern, Span)], meter: &mut Meter) -> Vec<&'a (Pattern, Span)> {
     let mut tree: Patterns<()> = Patterns::default();
     others.iter().for_each(|(other, _)| tree.insert(other.clone(), ()));
@@ -129,8 +129,8 @@ mod tests {
     use crate::name::Pattern;
     use crate::patterns::Meter;
 
-    /// Each name was compared with each other one, and a hint looked for behind each grant: 3,000 topics that were renamed
-    /// took a minute, in which no other reload was looked at.
+    /// Regression: names were compared pair by pair, and each grant got a hint. 3,000 renamed topics took a minute, in
+    /// which no other reload could run.
     #[test]
     fn names_that_nothing_meets_cost_no_look_at_each_other() {
         const NAMES: usize = 4_000;

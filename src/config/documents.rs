@@ -1,4 +1,4 @@
-//! The files that make up a configuration: relay.toml and what it includes, as text.
+//! Reads the files that make up a configuration, relay.toml and what it includes, as text.
 
 use std::collections::HashSet;
 
@@ -13,11 +13,11 @@ use crate::path::below;
 
 /// The text of one file.
 pub(super) struct Document {
-    /// The number that spans know it by.
+    /// The number by which spans know it.
     pub file: usize,
-    /// Its text, secrets and all, without what is no TOML: it is parsed and then forgotten.
+    /// Its text, secrets included, with syntax errors blanked out. It is parsed and then dropped.
     pub text: String,
-    /// What is no TOML.
+    /// The syntax errors.
     pub broken: Vec<Diagnostic>,
 }
 
@@ -33,7 +33,7 @@ pub(super) fn main(reading: &Reading<'_>, sources: &mut Sources, findings: &Find
     }
 }
 
-/// Reads what the patterns of `include` match, each file once, in the order of the patterns and then of the names.
+/// Reads the files that the patterns of `include` match: each once, in the order of the patterns, then by name.
 pub(super) fn included(
     reading: &Reading<'_>,
     patterns: &[Placed<&str>],
@@ -84,7 +84,7 @@ fn document(path: &str, bytes: &[u8], sources: &mut Sources, findings: &Findings
     }
 }
 
-/// The files that a pattern matches: only its last part may have wildcards.
+/// The files that a pattern matches. Only its last part may have wildcards.
 fn matching(reading: &Reading<'_>, pattern: &str) -> Result<Vec<String>, FileFact> {
     let bad = || FileFact::BadInclude { pattern: pattern.to_owned() };
     let outside = || FileFact::IncludeOutside { pattern: pattern.to_owned() };
@@ -105,16 +105,17 @@ fn matching(reading: &Reading<'_>, pattern: &str) -> Result<Vec<String>, FileFac
         Err(FileError::Outside) => return Err(outside()),
         Err(error) => return Err(FileFact::IncludeUnreadable { path: directory.to_owned(), error }),
     };
-    // As in a shell, a wildcard at the front does not match hidden files: editors and Kubernetes leave such.
+    // As in a shell, a leading wildcard does not match hidden files, such as editors and Kubernetes leave behind.
     let visible = names.into_iter().filter(|name| !name.starts_with('.') && glob(last.as_bytes(), name.as_bytes()));
     let path = |name: String| if directory.is_empty() { name } else { format!("{directory}/{name}") };
     Ok(visible.map(path).collect())
 }
 
-/// `*` stands for any text, `?` for one byte. The last star alone is tried with more: what one before it would take, it can.
+/// Matches a name: `*` stands for any text, `?` for one byte. Only the last star has to backtrack, because whatever an
+/// earlier one could take as well, the last one can.
 fn glob(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
-    // Where the pattern goes on behind the last star, and where the name does if the star takes a byte more.
+    // The pattern after the last star, and the name after what that star takes so far.
     let mut star = None;
     while n < name.len() {
         match pattern.get(p) {
@@ -156,7 +157,7 @@ mod tests {
         ] {
             assert_eq!(glob(pattern.as_bytes(), name.as_bytes()), yes, "{pattern} {name}");
         }
-        // Each star was tried with each rest of the name: that ended with nobody there to see it.
+        // Regression: every star was tried with every rest of the name, which took for ever.
         assert!(!glob(format!("{}b", "*a".repeat(20)).as_bytes(), "a".repeat(200).as_bytes()));
     }
 }

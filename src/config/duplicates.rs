@@ -1,7 +1,7 @@
-//! Keys and headers that stand twice in a file, and where each stood first.
+//! Finds keys and headers that appear twice in a file, and where each appeared first.
 //!
-//! The tree does not tell: it has one of them, and the tables of equal headers in one. So what the parser has met is walked
-//! in the order of the text; once for all of them, as a file may have thousands.
+//! The parsed tree does not tell: it keeps one of them, and merges tables with equal headers. So this walks the
+//! parser's events in the order of the text, once for all duplicates, because a file may have thousands.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -13,15 +13,15 @@ use toml_parser::parser::{Event, EventKind, RecursionGuard, parse_document};
 use super::model::Span;
 use crate::diagnostic::{Diagnostic, FileFact};
 
-/// How deep values may stand in each other, which is what the tree's parser takes.
+/// How deep values may nest, the same as in the parser of the tree.
 const DEPTH: u32 = 80;
-/// The table that is the file itself.
+/// The table that is the whole file.
 const FILE: usize = 0;
 
-/// What is wrong with a key that stands nowhere else.
+/// The message for a refused key that has no equal one before it.
 const OTHER_FORM: &str = "a table that is named here was opened in another form above";
 
-/// What is said of the keys at `places`, each of which has an equal one before it.
+/// Explains the keys at `places`, which the parser refused as duplicates.
 pub(super) fn explain(text: &str, file: usize, places: &[Range<usize>]) -> Vec<Diagnostic> {
     if places.is_empty() {
         return Vec::new();
@@ -32,7 +32,7 @@ pub(super) fn explain(text: &str, file: usize, places: &[Range<usize>]) -> Vec<D
     parse_document(&source.lex().into_vec(), &mut RecursionGuard::new(&mut events, DEPTH), &mut ());
     let mut walk = Walk::new(source);
     let mut diagnostics = Vec::new();
-    // Of a table that appears twice, its keys that do so too are not told.
+    // If a table is a duplicate itself, the duplicate keys in it are not reported.
     let mut is_in_second = false;
     for event in &events {
         let Some((key, first)) = walk.pass(event) else { continue };
@@ -60,17 +60,17 @@ type Key<'t> = (usize, Cow<'t, str>);
 
 struct Walk<'t> {
     source: Source<'t>,
-    /// Of each name: the table that it stands for, if for one, and where it was given a value first.
+    /// For each name: the table it stands for, if any, and where it first got a value.
     known: HashMap<Key<'t>, (usize, Option<Range<usize>>)>,
-    /// How many tables there are.
+    /// The number of tables so far.
     tables: usize,
-    /// The table of the header, and the inline ones that are open in it.
+    /// The table of the current header, and the inline tables that are open in it.
     open: Vec<usize>,
-    /// The table in which the next name of a key with dots stands.
+    /// The table to which the next part of a dotted key belongs.
     table: usize,
-    /// The name before.
+    /// The previous name.
     last: Key<'t>,
-    /// Where the header begins that is being read.
+    /// Where the current header begins, while it is being read.
     header: Option<usize>,
 }
 
@@ -80,7 +80,7 @@ impl<'t> Walk<'t> {
         Self { source, known: HashMap::new(), tables: 1, open: Vec::new(), table: FILE, last, header: None }
     }
 
-    /// Passes an event; if it is a name of a key, answers that, and where it was given a value before.
+    /// Handles an event. If it is a name in a key, returns the name and where it got a value before.
     fn pass(&mut self, event: &Event) -> Option<(String, Option<Range<usize>>)> {
         match event.kind() {
             EventKind::SimpleKey => return Some(self.name(event)),
@@ -110,7 +110,7 @@ impl<'t> Walk<'t> {
         self.last = (self.table, name);
         let (table, place) = self.known.entry(self.last.clone()).or_insert((table, None));
         let first = place.clone();
-        // Those of a header are given nothing but by its last, at its end.
+        // In a header only the last name gets a value, at the header's end.
         if self.header.is_none() {
             place.get_or_insert(bytes(event));
         }

@@ -4,7 +4,7 @@ use crate::config::syntax;
 use crate::diagnostic::{Fact, FileFact};
 use crate::stopwatch::Stopwatch;
 
-/// The places of what stands twice, each with where it stood first, as lines from 1.
+/// The line of each duplicate, with the line of its first appearance; lines count from 1.
 fn twice(text: &str) -> Vec<(usize, Option<usize>)> {
     let (_, diagnostics) = syntax::parse(text, 0);
     let line = |at: usize| 1 + text[..at].matches('\n').count();
@@ -15,8 +15,8 @@ fn twice(text: &str) -> Vec<(usize, Option<usize>)> {
     lines.collect()
 }
 
-/// The first header was looked for as a line of text: it was found in a description, and not where it had a comment or
-/// was indented.
+/// Regression: the first header was searched for as a line of text. A description could match, and a header with a
+/// comment or an indent did not.
 #[test]
 fn a_header_is_found_where_it_is_one() {
     for (text, expected) in [
@@ -40,7 +40,7 @@ fn a_header_is_found_where_it_is_one() {
     }
 }
 
-/// What stands once was said to appear twice: its table is there, but as one that it cannot be.
+/// Regression: a name that appears once was reported as appearing twice; its table exists, but in another form.
 #[test]
 fn a_table_in_another_form_is_no_key_that_stands_twice() {
     for (text, line) in [("[[a.b]]\n[a]\nb.c = 1\n", 3), ("[topics.a.b]\n[[topics.a]]\n", 2)] {
@@ -50,7 +50,7 @@ fn a_table_in_another_form_is_no_key_that_stands_twice() {
     }
 }
 
-/// The comment counted as a value, without an end: all that stands behind it was passed over.
+/// Regression: a comment was read as a value without an end, so everything after it was skipped.
 #[test]
 fn a_comment_on_a_header_hides_nothing() {
     for comment in ["# limit = the user's", "# see x = [ 1", "# = \"\"\""] {
@@ -59,7 +59,7 @@ fn a_comment_on_a_header_hides_nothing() {
     }
 }
 
-/// The second value of a key is in no tree: what looked like a header in it counted as one.
+/// The second value of a key is in no tree. Regression: what looked like a header in it was counted as one.
 #[test]
 fn a_header_in_a_value_that_does_not_count_is_none() {
     for value in [
@@ -76,7 +76,7 @@ fn a_header_in_a_value_that_does_not_count_is_none() {
     }
 }
 
-/// For each key the text was searched for the next header: 20,000 keys took more than a minute.
+/// Regression: each key searched the text for the next header, so 20,000 keys took more than a minute.
 #[test]
 fn thousands_that_stand_twice_are_told_in_one_walk() {
     let took = |keys: usize| {

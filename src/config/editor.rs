@@ -1,11 +1,11 @@
-//! The JSON Schema of relay.toml (draft-07, which editors read), written from the table of keys.
+//! Writes the JSON Schema of relay.toml from the table of keys, in draft-07, which editors read.
 
 use serde_json::{Map, Value, json};
 
 use super::keys::{KEYS, Key, Type};
 use super::units::{DURATION_UNITS, SIZE_UNITS};
 
-/// The schema of a whole relay.toml; also right for an included file, except that it asks for `version`.
+/// The schema of a whole relay.toml. It fits an included file too, except that it requires `version`.
 pub fn json_schema() -> Value {
     let mut schema = table("");
     let head = json!({

@@ -1,25 +1,25 @@
-//! How a configuration's files are reached. Knows no file system.
+//! How the files of a configuration are reached. Knows no file system.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::path::below;
 
-/// The most bytes of relay.toml, of an included file and of a secret.
+/// The largest relay.toml, included file or secret, in bytes.
 pub const MAX_FILE: usize = 16 << 20;
 
-/// Why a file is read: the same path can be judged differently for each.
+/// Why a file is read. The same path may be allowed for one purpose and not for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
-    /// Relay.toml itself, wherever it leads.
+    /// relay.toml itself, wherever its path leads.
     Main,
-    /// What must lie in relay.toml's directory or below it, symlinks followed.
+    /// A file that must be in relay.toml's directory or below it, symlinks followed.
     Inside,
-    /// What may lie anywhere, such as a secret; its path may be absolute.
+    /// A file that may be anywhere, such as a secret. Its path may be absolute.
     Anywhere,
 }
 
-/// Where files come from. Paths are relative to relay.toml's directory, with `/` between their parts.
+/// The source of files. Paths are relative to relay.toml's directory, with `/` between their parts.
 pub trait Files {
     /// Reads a file of at most `limit` bytes.
     ///
@@ -27,16 +27,16 @@ pub trait Files {
     /// [`FileError`].
     fn read(&self, access: Access, path: &str, limit: usize) -> Result<Vec<u8>, FileError>;
 
-    /// The names of the files of a directory, sorted; `""` is relay.toml's own.
+    /// The sorted names of the files in a directory; `""` is relay.toml's own.
     ///
     /// # Errors
     /// [`FileError`].
     fn list(&self, directory: &str) -> Result<Vec<String>, FileError>;
 
-    /// An environment variable, if it is set and is Unicode.
+    /// The value of an environment variable, if it is set and is Unicode.
     fn env(&self, name: &str) -> Option<String>;
 
-    /// The path as people are to be shown it.
+    /// The path as shown to people.
     fn shown(&self, path: &str) -> String;
 
     /// The name of relay.toml in its directory.
@@ -46,21 +46,21 @@ pub trait Files {
 /// Why a file cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileError {
-    /// It is not there.
+    /// It does not exist.
     NotFound,
     /// It lies outside relay.toml's directory.
     Outside,
-    /// A directory, a pipe or a device.
+    /// It is a directory, a pipe or a device.
     NotAFile,
     /// Its name is not UTF-8.
     BadName,
-    /// More bytes than this.
+    /// It has more than this many bytes.
     TooLarge(usize),
-    /// The process may not read it; what the operating system says.
+    /// The process may not read it. Holds the message of the operating system.
     Denied(String),
-    /// The process, or the machine, has as many files open as it may; what the operating system says.
+    /// The process or the machine has too many files open. Holds the message of the operating system.
     NoDescriptor(String),
-    /// What the operating system says.
+    /// Any other message of the operating system.
     Other(String),
 }
 
@@ -77,17 +77,17 @@ impl fmt::Display for FileError {
     }
 }
 
-/// Files in memory, for tests and for texts that are not on a disk.
+/// Files in memory, for tests and for texts that are not on disk.
 #[derive(Debug, Default, Clone)]
 pub struct Memory {
-    /// Files by path; relay.toml is `relay.toml`.
+    /// The files by path; relay.toml is `relay.toml`.
     pub files: BTreeMap<String, Vec<u8>>,
     /// Environment variables.
     pub env: BTreeMap<String, String>,
 }
 
 impl Memory {
-    /// A configuration that is one text.
+    /// A configuration of one text.
     pub fn new(relay_toml: &str) -> Self {
         Self::default().with("relay.toml", relay_toml)
     }

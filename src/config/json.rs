@@ -1,17 +1,17 @@
-//! TOML values as JSON, for examples.
+//! Turns TOML values into JSON, for examples.
 
 use std::ops::Range;
 
 use serde_json::{Map, Number, Value};
 use toml::de::DeValue;
 
-/// What JSON cannot hold, and where, if that is not the whole value.
+/// What JSON cannot represent, and its place unless that is the whole value.
 pub type NotJson = (String, Option<Range<usize>>);
 
 /// The value as JSON; a date or time becomes text.
 ///
 /// # Errors
-/// What JSON has not: numbers that are infinite or none, and whole numbers beyond 64 bits.
+/// What JSON cannot represent: infinity, NaN, and whole numbers beyond 64 bits.
 pub fn to_json(value: &DeValue<'_>) -> Result<Value, NotJson> {
     Ok(match value {
         DeValue::String(text) => Value::String(text.to_string()),

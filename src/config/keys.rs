@@ -1,55 +1,55 @@
-//! Every key that relay.toml can have, described once.
+//! Describes every key of relay.toml, once.
 //!
-//! The decoder looks each key up here for its type, range and choices; the editor's JSON Schema and the reference in
-//! docs/configuration.md are written from here. A key that is not here cannot be read.
+//! The decoder looks up each key's type, range and choices here; the editors' JSON Schema and the reference in
+//! docs/configuration.md are generated from here. A key that is not here cannot be read.
 
 use serde_json::{Value, json};
 
 /// A key of the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
-    /// The table it stands in: `server`, `topics.<name>.history`; empty for the top of the file.
+    /// The table it belongs to, such as `server` or `topics.<name>.history`; empty for the top level.
     pub table: &'static str,
     /// Its name in the table.
     pub name: &'static str,
-    /// What its value is.
+    /// The type of its value.
     pub value: Type,
-    /// What counts where it is absent.
+    /// What applies if it is absent.
     pub default: Absent,
     /// What it is for, in one sentence without a full stop.
     pub doc: &'static str,
 }
 
-/// What the value of a key is. Ranges include both ends.
+/// The type of a key's value. Ranges include both ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Type {
     /// Text.
     Text,
     /// One of these texts.
     Choice(&'static [&'static str]),
-    /// A whole number.
+    /// A whole number within this range.
     Count(u64, u64),
-    /// Bytes.
+    /// A size within this range, in bytes.
     Size(u64, u64),
-    /// A span of time, in milliseconds.
+    /// A duration within this range, in milliseconds.
     Duration(u64, u64),
-    /// So many times a second, from 1 to this, or `"off"`.
+    /// A number per second, from 1 to this, or `"off"`.
     Rate(u64),
     /// A list of texts.
     Texts,
     /// A point in time.
     Time,
-    /// Whatever JSON can hold.
+    /// Any value that JSON can represent.
     Json,
-    /// A table with the keys described for it.
+    /// A table whose keys are described under its path.
     Table,
-    /// A table of such tables, by names that the user chooses.
+    /// A table of such tables, with names of the user's choice.
     Named,
     /// A list of such tables.
     Tables,
 }
 
-/// What counts where a key is absent.
+/// What applies if a key is absent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Absent {
     /// It must be there.
@@ -69,7 +69,7 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// A key whose default is written as in a file; `""` is none.
+/// A key whose default is written as in a file; `""` for none.
 const fn key(table: &'static str, name: &'static str, value: Type, default: &'static str, doc: &'static str) -> Key {
     let default = if default.is_empty() { Absent::Nothing } else { Absent::Value(default) };
     Key { table, name, value, default, doc }
@@ -79,7 +79,7 @@ const fn required(table: &'static str, name: &'static str, doc: &'static str) ->
     Key { table, name, value: Type::Text, default: Absent::Required, doc }
 }
 
-/// A key whose default only words can tell.
+/// A key whose default can only be described in words.
 const fn told(table: &'static str, name: &'static str, value: Type, words: &'static str, doc: &'static str) -> Key {
     Key { table, name, value, default: Absent::Words(words), doc }
 }
@@ -91,7 +91,7 @@ const EXAMPLES: &str = "topics.<name>.examples";
 const TOKEN: &str = "tokens.<name>";
 const SECRET: &str = "tokens.<name>.secret";
 
-/// The log's levels, from quiet to talkative.
+/// The levels of the log, from the fewest lines to the most.
 pub const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 
 /// Every key, table by table.
@@ -343,36 +343,36 @@ pub const KEYS: &[Key] = &[
     key("store", "kind", Type::Choice(&["memory"]), "memory", "where messages are kept"),
 ];
 
-/// The key of this name in this table.
+/// The key of this name in a table.
 pub fn find(table: &str, name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name && key.table == table)
 }
 
-/// What included files may have.
+/// The tables that included files may have.
 pub const INCLUDABLE: [&str; 2] = ["topics", "tokens"];
 
-/// The names that are known in a table.
+/// The names of all keys in a table.
 pub fn names(table: &str) -> impl Iterator<Item = &'static str> {
     KEYS.iter().filter(move |key| key.table == table).map(|key| key.name)
 }
 
-/// The tables in which a key of this name is known.
+/// The tables that have a key of this name.
 pub fn tables_with(name: &str) -> impl Iterator<Item = &'static str> {
     KEYS.iter().filter(move |key| key.name == name).map(|key| key.table)
 }
 
-/// `[topics.<name>]`, or in words for what stands before the first table.
+/// The name of a table in messages, such as `[topics.<name>]`.
 pub fn show_table(table: &str) -> String {
     if table.is_empty() { "the file".to_owned() } else { format!("`[{table}]`") }
 }
 
 impl Key {
-    /// Its whole path, `topics.<name>.schema`.
+    /// Its full path, such as `topics.<name>.schema`.
     pub fn path(&self) -> String {
         if self.table.is_empty() { self.name.to_owned() } else { format!("{}.{}", self.table, self.name) }
     }
 
-    /// The default as a value; `None` where it is nothing or is said in words.
+    /// The default as a value; `None` if there is none, or only words for it.
     pub fn default_value(&self) -> Option<Value> {
         let Absent::Value(text) = self.default else { return None };
         Some(match self.value {
@@ -382,7 +382,7 @@ impl Key {
         })
     }
 
-    /// Whether it must be there.
+    /// Whether the key must be there.
     pub fn required(&self) -> bool {
         self.default == Absent::Required
     }

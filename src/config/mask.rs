@@ -1,16 +1,16 @@
-//! Texts without their secrets, for diagnostics to show.
+//! Masks the secrets in a text, so that diagnostics can show the rest.
 //!
-//! A secret is as easily under a mistyped key, behind a `:` or in a comment as where it belongs. So in a token's table, or
-//! one that may be a misspelt one, everything is masked that is not known to be harmless. Works on text that does not
-//! parse.
+//! A secret may well be under a mistyped key, after a `:` or in a comment instead of where it belongs. So in a token's
+//! table, or in one that may be a misspelt one, everything is masked that is not known to be harmless. Works on texts
+//! that do not parse.
 
 use std::ops::Range;
 
 use super::keys;
 use crate::spelling::nearest;
 
-/// The text with every character of a secret or digest replaced by `*`, or by another one that is as long, so that no
-/// diagnostic can show it and every place stays where it is.
+/// Masks every character of a secret or digest with `*`, or with another character of the same length in UTF-8, so that
+/// every place in the text keeps its offset.
 pub fn mask(text: &str) -> String {
     let start = text.len() - text.strip_prefix(MARK).unwrap_or(text).len();
     let mut scanner = Scanner { text, at: start, is_token: false, hidden: Vec::new() };
@@ -18,7 +18,7 @@ pub fn mask(text: &str) -> String {
     scanner.pem();
     scanner.run(start);
     let mut is_hidden = vec![false; text.len()];
-    // Ranges overlap, in a text of thousands of secrets each to the end: each byte is filled once.
+    // Ranges may overlap, thousands of them up to the end of the text, so fill each byte only once.
     scanner.hidden.sort_by_key(|range| range.start);
     let mut filled = 0;
     for range in scanner.hidden {
@@ -33,15 +33,15 @@ pub fn mask(text: &str) -> String {
     text.char_indices().map(shown).collect()
 }
 
-/// What stands for a character of one byte, of two, three and four.
+/// The masks of characters of one, two, three and four bytes.
 pub(super) const MASKS: [char; 4] = ['*', '\u{b7}', '\u{2022}', '\u{1f784}'];
-/// The byte order mark that some editors put in front of a file: TOML takes it, and it is no part of the first key.
+/// The byte order mark that some editors write. TOML allows it, and it is not part of the first key.
 const MARK: char = '\u{feff}';
-/// What a private key begins with, and a certificate (RFC 7468).
+/// The beginning of a private key or a certificate (RFC 7468).
 pub const PEM: &str = "-----BEGIN ";
-/// Keys of a token whose values may be shown.
+/// The keys of a token whose values may be shown.
 const OPEN: [&str; 7] = ["publish", "subscribe", "register", "user", "not_after", "env", "file"];
-/// What ends a value, where no more of it can come.
+/// Characters that may follow a complete value.
 const ENDS: [char; 6] = [',', '}', ']', '#', '\r', '\n'];
 const BLANKS: [char; 2] = [' ', '\t'];
 const QUOTES: [&str; 2] = ["\"\"\"", "'''"];
@@ -49,16 +49,16 @@ const QUOTES: [&str; 2] = ["\"\"\"", "'''"];
 struct Scanner<'t> {
     text: &'t str,
     at: usize,
-    /// In a table that could be a token's.
+    /// Whether the current table may be a token's.
     is_token: bool,
     hidden: Vec<Range<usize>>,
 }
 
 impl<'t> Scanner<'t> {
-    /// Hides what follows `secret =` and `sha256 =`, wherever that is, unless it is a table.
+    /// Hides what follows `secret =` and `sha256 =` anywhere, unless it is a table.
     fn named(&mut self) {
         for word in ["secret", "sha256"] {
-            // Looked for once for each line: one line may have thousands of them.
+            // Searched once per line, which may have thousands of matches.
             let mut end_of_line = 0;
             for (at, _) in self.text.match_indices(word) {
                 let value = self.skip(at + word.len(), &[' ', '\t', '"', '\'']);
@@ -73,7 +73,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// Hides keys that are written out where a file is to be named; without an end, all that follows may be of it.
+    /// Hides keys pasted in place of a file's name. If one has no end, hides all that follows.
     fn pem(&mut self) {
         let mut hidden = 0;
         for (at, _) in self.text.match_indices(PEM) {
@@ -93,7 +93,7 @@ impl<'t> Scanner<'t> {
             if begins && self.header() {
                 continue;
             }
-            // Until the next header: where the statement ends cannot be told in a text that does not parse.
+            // Holds until the next header: in a text that does not parse, the end of a statement is unknown.
             self.is_token |= begins && key(self.rest()).is_some_and(|key| is_tokens(key.first));
             match next {
                 _ if !self.is_token => self.at = self.end_of_line() + 1,
@@ -111,13 +111,14 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// Passes `[tokens.shop]`, which says what the lines after it are about; answers whether there was one.
+    /// Handles a header such as `[tokens.shop]`, which says what the next lines are about. Returns whether there was
+    /// one.
     fn header(&mut self) -> bool {
         let line = self.rest().trim_start_matches(BLANKS);
         let Some(inner) = line.strip_prefix("[[").or_else(|| line.strip_prefix('[')) else { return false };
         let Some(key) = key(inner) else { return false };
-        // `["…"]` in a token may be the list in which a secret was written on a line of its own, and whatever follows a
-        // key without a value is meant to be that.
+        // `["…"]` in a token may be a list, with a secret on a line of its own. And what follows a key without a value
+        // is probably that value.
         let is_item = key.is_one && inner.trim_start_matches(BLANKS).starts_with(['"', '\'']);
         if self.is_token && (is_item || self.is_awaited()) && keys::find("", key.first).is_none() {
             return false;
@@ -129,7 +130,7 @@ impl<'t> Scanner<'t> {
         if !is_whole && !is_tokens(key.first) {
             return false;
         }
-        // A table that nobody knows may have been meant for a token.
+        // An unknown table may have been meant for a token.
         self.is_token = key.first == "tokens" || keys::find("", key.first).is_none();
         self.at = self.text.len() - end.unwrap_or(behind).len();
         match self.is_token {
@@ -141,14 +142,14 @@ impl<'t> Scanner<'t> {
         true
     }
 
-    /// Whether the last line that says anything has a key and no value.
+    /// Whether the last line with any content has a key but no value.
     fn is_awaited(&self) -> bool {
         let lines = self.text[..self.at].lines().rev().map(|line| line.split('#').next().unwrap_or_default().trim());
         lines.into_iter().find(|line| !line.is_empty()).is_some_and(|line| line.ends_with(['=', ':']))
     }
 
-    /// Whether the key that comes next, which is so long, has a value. What nobody knows and has two `=`, or nothing behind
-    /// its `=`, is a secret in base64 rather, which ends with such.
+    /// Whether the next key, of this length, has a value. An unknown word followed by two `=`, or by `=` and nothing,
+    /// is rather a secret in base64, which ends like that.
     fn is_pair(&self, last: &str, length: usize) -> bool {
         let behind = &self.text[self.at + length..self.end_of_line()];
         let shown = behind.split('#').next().unwrap_or_default().trim_end();
@@ -157,7 +158,7 @@ impl<'t> Scanner<'t> {
         behind.starts_with(['=', ':']) && (is_known || !(is_bare || behind.starts_with("==")))
     }
 
-    /// Passes a value, or what of it comes before its first member or item.
+    /// Skips a value, or the part of it before its first member or item.
     fn value(&mut self, is_open: bool) {
         self.at = self.skip(self.at, &BLANKS);
         let rest = self.rest();
@@ -181,7 +182,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// Passes a number or a moment, whose date and time may stand apart.
+    /// Skips a number or a date-time, whose date and time may be separated by a space.
     fn open_word(&mut self) {
         let is_of_word = |c: char| c.is_ascii_alphanumeric() || ":+-._".contains(c);
         self.at = self.skip_while(is_of_word);
@@ -191,7 +192,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// Passes texts, as far as there are: where the list has no end, what comes next is no item.
+    /// Skips a list of strings. If the list has no end, stops at the first thing that is not a string.
     fn open_list(&mut self) {
         self.at += 1;
         while let Some(next) = self.rest().chars().next() {
@@ -213,7 +214,7 @@ impl<'t> Scanner<'t> {
         self.at = end;
     }
 
-    /// Hides the rest of the line, and a text of several lines that begins in it.
+    /// Hides the rest of the line, and a multi-line string that begins in it.
     fn hide_line(&mut self) {
         let end = self.end_of_line();
         let line = &self.text[self.at..end];
@@ -243,16 +244,16 @@ impl<'t> Scanner<'t> {
     }
 }
 
-/// A key with dots, and what is blank after it.
+/// A dotted key, with the white space after it.
 struct Key<'t> {
     first: &'t str,
     last: &'t str,
-    /// Whether it has no dots.
+    /// Whether it has no dot.
     is_one: bool,
     length: usize,
 }
 
-/// The key that a text begins with; quotes are no part of its names.
+/// The key at the start of a text. Quotes are not part of its names.
 fn key(text: &str) -> Option<Key<'_>> {
     let mut first = None;
     let mut rest = text;
@@ -266,7 +267,7 @@ fn key(text: &str) -> Option<Key<'_>> {
         let (name, behind) = rest.split_at(length);
         let name = if is_quoted { name.get(1..length - 1)? } else { name };
         if let (0, Some(first)) = (length, first) {
-            // Nothing follows its last dot: what was meant is known by its first name all the same.
+            // Nothing follows its last dot; its first name still shows what was meant.
             return Some(Key { first, last: "", is_one: false, length: text.len() - rest.len() });
         }
         if length == 0 || (is_quoted && !rest[..length].ends_with(&rest[..1])) {
@@ -282,7 +283,7 @@ fn key(text: &str) -> Option<Key<'_>> {
     }
 }
 
-/// Whether what is to name a variable or a file may be the secret itself: it is no such name.
+/// Whether the value of `env` or `file` may be the secret itself, because it does not look like the name of one.
 fn is_misplaced(key: &str, rest: &str) -> bool {
     let text = rest.trim_start_matches(BLANKS);
     let is_quoted = text.starts_with(['"', '\'']);
@@ -294,23 +295,23 @@ fn is_misplaced(key: &str, rest: &str) -> bool {
     }
 }
 
-/// Whether a text is surely meant for the name of an environment variable: a secret without small letters is less usual
-/// than such a name.
+/// Whether a text is almost certainly the name of an environment variable. A secret without small letters is less
+/// usual.
 pub fn is_variable(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
-/// Whether a text is surely meant for a path: a secret without `/` and `.` is more usual than such a file.
+/// Whether a text is almost certainly a path. A secret with neither `/` nor `.` is more usual than such a file.
 pub fn is_path(text: &str) -> bool {
     text.contains(['/', '.'])
 }
 
-/// Whether this is `tokens`, or was to be.
+/// Whether this is `tokens`, or was meant to be.
 fn is_tokens(name: &str) -> bool {
     name == "tokens" || (keys::find("", name).is_none() && nearest(name, ["tokens"]).is_some())
 }
 
-/// A text on one line, with its quotes; without an end, all of the line may be of it.
+/// The length of a string on one line, quotes included. If it has no end, the rest of the line may be part of it.
 fn text_length(text: &str) -> usize {
     let Some(quote) = text.chars().next() else { return 0 };
     let mut escaped = false;
@@ -318,7 +319,7 @@ fn text_length(text: &str) -> usize {
         match c {
             '\n' => return at,
             _ if c == quote && !escaped => return at + 1,
-            // An escaped quote does not end it, but where there are no escapes.
+            // An escaped quote does not end the string, except in one without escapes.
             _ => escaped = c == '\\' && !escaped && quote == '"',
         }
     }

@@ -103,7 +103,7 @@ fn a_token_is_known_wherever_it_stands() {
             "[topics.a]\nexamples = [\n[1, 2],\n]\ntitle = \"abc\"",
             "[topics.a]\nexamples = [\n[1, 2],\n]\ntitle = \"abc\"",
         ),
-        // An editor has put a mark in front: it is no part of the first line.
+        // The byte order mark that an editor writes is not part of the first line.
         ("\u{feff}[tokens.a]\nsecert = \"abc\"", "\u{feff}[tokens.a]\nsecert = \"***\""),
         ("\u{feff}tokens.a.x = \"abc\"", "\u{feff}tokens.a.x = \"***\""),
         ("version = 1\ndescription = \"abc\" # d", "version = 1\ndescription = \"abc\" # d"),
@@ -112,7 +112,8 @@ fn a_token_is_known_wherever_it_stands() {
     }
 }
 
-/// What was masked in the line was told in the sentence above it: a value on a line of its own had become a key.
+/// Regression: what the line masked, the sentence above it showed, because a value on a line of its own had become a
+/// key.
 #[test]
 fn no_sentence_tells_what_its_line_does_not_show() {
     let lists = ["[\"hunter2\"]", "[[\"hunter2\"]]", "[hunter2]", "[ hunter2 ]", "[x.hunter2]", "[\"hunter2\".\"x\"]"];
@@ -149,7 +150,7 @@ fn no_sentence_tells_what_its_line_does_not_show() {
     }
 }
 
-/// Each of them hid all that follows once more.
+/// Regression: each of them hid everything after it once more.
 #[test]
 fn what_hides_all_that_follows_hides_it_once() {
     let took = |marks: usize| {

@@ -1,7 +1,7 @@
-//! relay.toml: what the file says, checked, and nothing of what follows from it.
+//! relay.toml: what the file says, checked, but not what follows from it.
 //!
 //! `keys` describes every key once; `decode` reads a file by that description into `model`; `check` looks at what no
-//! single key shows. The only room that names `toml`. Reads no file by itself: [`files::Files`] does.
+//! single key shows. The only module that names `toml`. Reads no file by itself; [`files::Files`] does.
 
 pub mod check;
 pub mod decode;

@@ -1,4 +1,4 @@
-//! The configuration as plain values: what the files say, defaults filled in, every name parsed. No behaviour.
+//! The configuration as plain values: what the files say, with defaults filled in and names parsed. No behaviour.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -12,16 +12,16 @@ use crate::name::{Pattern, UserId};
 use crate::principal::Grants;
 use crate::time::Time;
 
-/// A place in one of the configuration's files.
+/// A place in a file of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
     /// Index into the loaded sources.
     pub file: usize,
-    /// Bytes of its text.
+    /// Byte range in its text.
     pub bytes: Range<usize>,
 }
 
-/// Everything that relay.toml and its includes say.
+/// Everything in relay.toml and its includes.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// `[server]`
@@ -45,36 +45,36 @@ pub struct Config {
 pub struct Server {
     /// Where publishers and subscribers connect.
     pub listen: Listen,
-    /// Where operators connect; `None` when switched off with `admin = ""`.
+    /// Where operators connect; `None` if switched off with `admin = ""`.
     pub admin: Option<Listen>,
     /// Exact origins (`https://example.org`) of browser pages that may call; the server's own is always allowed.
     pub allowed_origins: Vec<String>,
-    /// Values of Host that are served; `None`: decided by the listener (loopback names on loopback, else any).
+    /// Host header values that are served; `None` leaves it to the listener (loopback names on loopback, else any).
     pub allowed_hosts: Option<Vec<String>>,
     /// Addresses or networks (CIDR) whose `X-Forwarded-For` names the peer.
     pub trusted_proxies: Vec<(std::net::IpAddr, u8)>,
-    /// Base of the URLs given out by `/register`, without a slash at the end; `None`: from the request's Host.
+    /// Base of the URLs that `/register` returns, without a trailing slash; `None` takes it from the request's Host.
     pub public_url: Option<String>,
-    /// `[server.tls]`: what the public listener speaks TLS with.
+    /// `[server.tls]`, for TLS on the public listener.
     pub tls: Option<Tls>,
 }
 
 /// `[server.tls]`
 #[derive(Debug, Clone)]
 pub struct Tls {
-    /// The certificate chain's file, as it is written.
+    /// The path of the certificate chain, as written.
     pub cert: String,
-    /// The private key's file, as it is written.
+    /// The path of the private key, as written.
     pub key: String,
     /// The certificate chain in PEM.
     pub cert_pem: Arc<[u8]>,
     /// The private key in PEM.
     pub key_pem: Arc<SecretSlice<u8>>,
-    /// Where the table stands.
+    /// The place of the table.
     pub span: Span,
 }
 
-/// The same texts in the same files.
+/// Equal if the files have the same names and contents.
 impl PartialEq for Tls {
     fn eq(&self, other: &Self) -> bool {
         (&self.cert, &self.key, &self.cert_pem) == (&other.cert, &other.key, &other.cert_pem)
@@ -98,7 +98,7 @@ impl Default for Server {
     }
 }
 
-/// Where to listen. Written as in the file.
+/// Where to listen. `Display` writes it as in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listen {
     /// `"127.0.0.1:8000"`
@@ -136,43 +136,43 @@ impl Default for Log {
 pub struct TopicConfig {
     /// The exact topic or family.
     pub name: Pattern,
-    /// Where the name stands.
+    /// The place of the name.
     pub span: Span,
     /// For people.
     pub description: String,
-    /// What messages must match.
+    /// The schema that messages must match.
     pub schema: SchemaSource,
-    /// Where the value of `schema` stands.
+    /// The place of the value of `schema`.
     pub schema_span: Span,
-    /// What they are to match one day, and where that stands: it judges them already, and refuses nothing.
+    /// The schema that is tried and its place. It judges messages already, but refuses none.
     pub schema_next: Option<(SchemaSource, Span)>,
-    /// What is retained for each concrete topic.
+    /// How much is retained for each concrete topic.
     pub history: History,
     /// What a breaking change of the schema does at a reload.
     pub compatibility: Compatibility,
-    /// What becomes of a subscriber that is too slow.
+    /// What happens to a subscriber that is too slow.
     pub on_lag: OnLag,
-    /// Instances that must or must not be valid; executed by the check.
+    /// Example payloads that must be valid or invalid; the check tries them.
     pub examples: Vec<Example>,
 }
 
 /// `schema`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SchemaSource {
-    /// `"any"`: the explicit opt-out.
+    /// `"any"`, the explicit opt-out.
     Any,
-    /// A file, relative to the directory of relay.toml, `/` between its parts.
+    /// A file, with its path relative to relay.toml's directory and `/` between its parts.
     File(Arc<str>),
 }
 
 /// `history`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct History {
-    /// At most so many messages.
+    /// The most messages.
     pub count: usize,
-    /// At most so many bytes of payload.
+    /// The most bytes of payload.
     pub bytes: usize,
-    /// For so long.
+    /// The longest time.
     pub age: Duration,
 }
 
@@ -182,9 +182,9 @@ pub enum Compatibility {
     /// A breaking change is a warning.
     #[default]
     None,
-    /// No publisher may be newly refused.
+    /// No publisher may be refused that was not refused before.
     Publishers,
-    /// No subscriber may get a new shape.
+    /// No subscriber may receive a new shape.
     Subscribers,
     /// Both.
     Full,
@@ -193,7 +193,7 @@ pub enum Compatibility {
 /// `on_lag`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnLag {
-    /// Skip to what there is and tell.
+    /// Skip to what is still retained, and report the gap.
     #[default]
     Gap,
     /// Close with 4101.
@@ -203,15 +203,15 @@ pub enum OnLag {
 /// One entry of `examples`.
 #[derive(Debug, Clone)]
 pub struct Example {
-    /// The instance.
+    /// The payload.
     pub instance: serde_json::Value,
     /// `valid = …` rather than `invalid = …`.
     pub valid: bool,
-    /// Where it stands.
+    /// Its place.
     pub span: Span,
 }
 
-/// The same instance, wherever it stands.
+/// Equal if payload and expectation are the same, wherever they are written.
 impl PartialEq for Example {
     fn eq(&self, other: &Self) -> bool {
         (&self.instance, self.valid) == (&other.instance, other.valid)
@@ -223,19 +223,19 @@ impl PartialEq for Example {
 pub struct TokenConfig {
     /// The token's name.
     pub name: Arc<str>,
-    /// Where the name stands.
+    /// The place of the name.
     pub span: Span,
     /// SHA-256 of the secret.
     pub digest: [u8; 32],
     /// What it may do.
     pub grants: Grants,
-    /// Messages addressed to this user reach its connections.
+    /// Messages addressed to this user reach the token's connections.
     pub user: Option<UserId>,
-    /// When it ends.
+    /// When it expires.
     pub not_after: Option<Time>,
 }
 
-/// What the log calls those who have shown no token, and those who have to and have not.
+/// Names in the log for callers that need no token, and for those that need one and have shown none.
 const NOBODY: [&str; 2] = ["anonymous", "unauthenticated"];
 
 impl TokenConfig {
@@ -259,7 +259,7 @@ impl Default for StoreConfig {
     }
 }
 
-/// `[limits]`: everything that a caller could otherwise make grow. Sizes are bytes.
+/// `[limits]`: the bounds of everything that a caller could otherwise make grow. Sizes are in bytes.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "described once, in the table of keys")]
 pub struct Limits {
@@ -276,7 +276,7 @@ pub struct Limits {
     pub pong_timeout: Duration,
     pub write_stall: Duration,
     pub subscriptions: usize,
-    /// `None`: min(65,536, descriptors − 256).
+    /// `None` means min(65,536, descriptors − 256).
     pub connections: Option<usize>,
     pub send_buffer: usize,
     pub outbound: usize,
@@ -288,9 +288,9 @@ pub struct Limits {
     pub registration_ttl: Duration,
     pub commands: u32,
     pub auth_failures: u32,
-    /// Publishes a second for each token or anonymous address; `None` is off.
+    /// Publishes per second for each token or anonymous address; `None` is off.
     pub publish_rate: Option<u32>,
-    /// Connections a second for each address; `None` is off.
+    /// Connections per second for each address; `None` is off.
     pub connect_rate: Option<u32>,
     pub drain: Duration,
     pub schema_size: usize,

@@ -1,7 +1,7 @@
-//! What one load has read of a configuration's files.
+//! Remembers what one load has read of a configuration's files.
 //!
-//! Every file is read at most once for one load, so that all of it is judged by the same bytes; the hash and the
-//! watched paths come from the same memory.
+//! Every file is read at most once per load, so that all checks see the same bytes. The hash and the watched paths come
+//! from the same memory.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::files::{Access, FileError, Files, MAX_FILE};
 use crate::hex::hex;
 
-/// What is done with a path.
+/// How a path is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Role {
     File(Access),
@@ -35,25 +35,25 @@ const BETWEEN: &str = "\0";
 
 type Answer = Result<Arc<[u8]>, FileError>;
 
-/// One load's view of the files: what was read once stays as it was.
+/// One load's view of the files: whatever was read once stays the same.
 pub struct Reading<'a> {
     files: &'a dyn Files,
     seen: RefCell<BTreeMap<(Role, String), Seen>>,
 }
 
-/// What came of a file, and the limit that it was read against.
+/// The result of reading a file, and the limit on its size.
 struct Seen {
     answer: Answer,
     limit: usize,
 }
 
 impl<'a> Reading<'a> {
-    /// Nothing has been read yet.
+    /// Starts with nothing read.
     pub fn new(files: &'a dyn Files) -> Self {
         Self { files, seen: RefCell::default() }
     }
 
-    /// Relay.toml.
+    /// Reads relay.toml.
     ///
     /// # Errors
     /// [`FileError`].
@@ -94,8 +94,8 @@ impl<'a> Reading<'a> {
         self.files.main_name()
     }
 
-    /// SHA-256, in hex, over every file that was read and every one that could not be. Listings are left out: a new
-    /// file counts once it is read.
+    /// SHA-256, in hex, over every file that was read and every error. Listings are left out: a new file counts once it
+    /// is read.
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         for ((role, path), Seen { answer, .. }) in self.seen.borrow().iter() {
@@ -110,7 +110,7 @@ impl<'a> Reading<'a> {
         hex(&hash.finalize())
     }
 
-    /// What was read, so that it can be seen cheaply whether it is still the same.
+    /// What was read, for cheap checks whether it is still the same.
     pub fn inputs(&self) -> Inputs {
         let seen = self.seen.borrow();
         let inputs = seen.iter().map(|((role, path), Seen { answer, limit })| Input {
@@ -134,7 +134,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// Everything that one load read or tried, listings included, each with a digest of what came of it.
+/// Everything that a load read or tried to read, listings included, each with a digest of the result.
 #[derive(Debug, Clone, Default)]
 pub struct Inputs(Vec<Input>);
 
@@ -144,13 +144,14 @@ struct Input {
     path: String,
     limit: usize,
     digest: [u8; 32],
-    /// What came of it says nothing of the file.
+    /// Whether the result says nothing about the file.
     is_unseen: bool,
 }
 
 impl Inputs {
-    /// The paths that were read or tried, directories that were listed among them: what a watcher watches. Relative to
-    /// relay.toml's directory, except for secrets that are not.
+    /// The paths that were read or tried, including listed directories: what a watcher has to watch. They are relative
+    /// to relay.toml's directory, except absolute paths, which only secrets and other files of `Access::Anywhere` may
+    /// have.
     pub fn paths(&self) -> Vec<&str> {
         let mut paths: Vec<_> = self.0.iter().map(|input| &*input.path).collect();
         paths.sort_unstable();
@@ -158,12 +159,12 @@ impl Inputs {
         paths
     }
 
-    /// Whether something could not be looked at for want of descriptors.
+    /// Whether something could not be read because too many files were open.
     pub fn are_incomplete(&self) -> bool {
         self.0.iter().any(|input| input.is_unseen)
     }
 
-    /// Whether reading all of it again comes to the same.
+    /// Whether reading everything again gives the same results.
     pub fn are_unchanged(&self, files: &dyn Files) -> bool {
         self.0.iter().all(|before| digest(&before.role.read(files, &before.path, before.limit)) == before.digest)
     }
@@ -173,7 +174,8 @@ fn digest(answer: &Answer) -> [u8; 32] {
     Sha256::new().chain_update([u8::from(answer.is_ok())]).chain_update(told(answer)).finalize().into()
 }
 
-/// The text of an error counts as content: it is in the diagnostic, so another error is a change.
+/// The content for hash and digest. The text of an error counts, because it is in the diagnostic: another error is a
+/// change.
 fn told(answer: &Answer) -> Cow<'_, [u8]> {
     match answer {
         Ok(bytes) => Cow::Borrowed(bytes),

@@ -1,5 +1,5 @@
-//! One table of a file while it is being decoded: every look-up goes through the table of keys, reports what does not
-//! fit, and goes on. `values` has the typed look-ups.
+//! One table of a file while it is decoded. Every look-up goes through the table of keys, reports what does not fit,
+//! and goes on. `values` has the typed look-ups.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -13,12 +13,12 @@ use super::model::Span;
 use crate::diagnostic::{Diagnostic, Fact, ValueFact, any_error};
 use crate::spelling::nearest;
 
-/// Where diagnostics are gathered.
+/// Collects diagnostics.
 #[derive(Debug, Default)]
 pub struct Findings(RefCell<Vec<Diagnostic>>);
 
 impl Findings {
-    /// Adds one.
+    /// Adds a diagnostic.
     pub fn add(&self, diagnostic: Diagnostic) {
         self.0.borrow_mut().push(diagnostic);
     }
@@ -46,26 +46,26 @@ pub type Placed<T> = (T, Span);
 #[derive(Clone)]
 pub struct Section<'a> {
     pub(super) table: Option<&'a DeTable<'a>>,
-    /// As the keys know it: `topics.<name>`.
+    /// Its path in the table of keys, such as `topics.<name>`.
     path: &'static str,
-    /// As the file says it: `topics.cats`.
+    /// Its path in the file, such as `topics.cats`.
     shown: String,
-    /// Whether it is the top of an included file.
+    /// Whether it is the top level of an included file.
     is_included: bool,
     /// Where it begins.
     pub span: Span,
-    /// Where to report.
+    /// Where to report problems.
     pub findings: &'a Findings,
 }
 
 impl<'a> Section<'a> {
-    /// The top of relay.toml.
+    /// The top level of relay.toml.
     pub fn top(table: &'a DeTable<'a>, file: usize, findings: &'a Findings) -> Self {
         let span = Span { file, bytes: 0..0 };
         Self::open(Some(table), "", String::new(), span, findings)
     }
 
-    /// The top of an included file.
+    /// The top level of an included file.
     pub fn included(table: &'a DeTable<'a>, file: usize, findings: &'a Findings) -> Self {
         let span = Span { file, bytes: 0..0 };
         let top = Self { table: Some(table), path: "", shown: String::new(), is_included: true, span, findings };
@@ -73,12 +73,12 @@ impl<'a> Section<'a> {
         top
     }
 
-    /// A table that is not there.
+    /// A table that is absent.
     pub fn absent(path: &'static str, findings: &'a Findings) -> Self {
         Self::open(None, path, path.to_owned(), Span { file: 0, bytes: 0..0 }, findings)
     }
 
-    /// Opens a table and reports the keys in it that nobody knows.
+    /// Opens a table and reports its unknown keys.
     fn open(
         table: Option<&'a DeTable<'a>>,
         path: &'static str,
@@ -118,7 +118,8 @@ impl<'a> Section<'a> {
         self.findings.report(fact, &self.at(name.span()));
     }
 
-    /// What a header without quotes around a topic's dots was to be: TOML takes each part for a table in the one before.
+    /// The header that was probably meant, if dots of a topic's name are not quoted: TOML then nests a table for each
+    /// part.
     fn meant(&self, name: &str, table: &DeTable<'a>) -> Option<String> {
         let topic = self.shown.strip_prefix("topics.").filter(|_| self.path == "topics.<name>")?;
         let mut full = format!("{}.{name}", topic.trim_matches('"'));
@@ -131,8 +132,9 @@ impl<'a> Section<'a> {
         Some(format!("[topics.{full:?}]"))
     }
 
-    /// `[topics.orders.eu]` is to TOML a table `orders` with a table `eu` in it; that `eu` is no key has been reported, so
-    /// `orders` is not also told to lack a `schema`.
+    /// Whether the table is only part of an unquoted topic name. TOML reads `[topics.orders.eu]` as a table `orders`
+    /// with a table `eu` in it. The unknown key `eu` is reported already, so `orders` is not also reported for lacking
+    /// a `schema`.
     fn is_part_of_a_name(&self) -> bool {
         self.table.into_iter().flatten().any(|(name, value)| {
             let name = name.get_ref();
@@ -145,7 +147,7 @@ impl<'a> Section<'a> {
         Span { file: self.span.file, bytes }
     }
 
-    /// Whether the key is there, well-formed or not.
+    /// Whether the key is there, even with a malformed value.
     pub fn has(&self, name: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(name))
     }
@@ -165,13 +167,13 @@ impl<'a> Section<'a> {
         if self.shown.is_empty() { name.to_owned() } else { format!("{}.{name}", self.shown) }
     }
 
-    /// The value of a key, if it is there. Every look-up passes here: what it asks for stands in the table of keys.
+    /// The value of a key, if it is there. Every look-up passes here, so a key that is not in the table of keys panics.
     pub(super) fn get(&self, name: &'static str) -> Option<(&'static Key, &'a DeValue<'a>, Span)> {
         let key = self.key(name).expect("every key that is decoded is described");
         match self.table.and_then(|table| table.get(name)) {
             Some(value) => Some((key, value.get_ref(), self.at(value.span()))),
             None => {
-                // What is no table has no keys that could be missing; that it is none has been reported.
+                // If this is not a table, that has been reported, and no key can be missing in it.
                 if key.required() && self.table.is_some() && !self.is_part_of_a_name() {
                     let fact =
                         ValueFact::MissingKey { key: key.name, table: keys::show_table(&self.shown), hint: hint(key) };
@@ -193,7 +195,7 @@ impl<'a> Section<'a> {
         None
     }
 
-    /// A table with described keys; empty when it is absent.
+    /// A table with described keys; an empty one if it is absent.
     pub fn table(&self, name: &'static str) -> Section<'a> {
         let (table, span) = match self.get(name) {
             Some((key, value, span)) => (value.as_table().or_else(|| self.wrong_type(key, value, &span)), span),
@@ -202,7 +204,8 @@ impl<'a> Section<'a> {
         Self::open(table, self.child_path(name), self.path_of(name), span, self.findings)
     }
 
-    /// Tables by names that the user chose; the place of each name with it. `None`: it is no table, which was reported.
+    /// Tables with names of the user's choice, each with the place of its name. `None` if it is no table, which is then
+    /// reported.
     pub fn named(&self, name: &'static str) -> Vec<(&'a str, Span, Option<Section<'a>>)> {
         let Some((key, value, span)) = self.get(name) else { return Vec::new() };
         let Some(tables) = value.as_table().or_else(|| self.wrong_type(key, value, &span)) else { return Vec::new() };
@@ -238,7 +241,7 @@ impl<'a> Section<'a> {
         items.iter().filter_map(open).collect()
     }
 
-    /// The table of keys that describes what is under this key: `topics` → `topics.<name>`.
+    /// The path in the table of keys for what is under this key, such as `topics.<name>` for `topics`.
     fn child_path(&self, name: &str) -> &'static str {
         let key = keys::find(self.path, name).expect("every key that is decoded is described");
         let path = if key.value == Type::Named { format!("{}.<name>", key.path()) } else { key.path() };
@@ -259,7 +262,7 @@ fn quoted(name: &str) -> String {
     if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { format!("{name:?}") }
 }
 
-/// What is to be written, with an article.
+/// The expected value in words, with an article.
 fn expected(value: Type) -> &'static str {
     match value {
         Type::Text | Type::Choice(_) => "text",

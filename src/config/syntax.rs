@@ -1,7 +1,7 @@
-//! TOML text to a tree with places, and all of its syntax errors.
+//! Parses TOML into a tree with places, and finds all syntax errors.
 //!
-//! After an error the parser may lose what follows, up to the end of the file. So each syntax error is blanked out, byte
-//! for byte, and the rest is parsed again: what is found then is not a consequence of what was found before.
+//! After an error the parser may lose everything up to the end of the file. So each syntax error is blanked out, byte
+//! for byte, and the rest is parsed again. What is found then does not follow from an earlier error.
 
 use std::ops::Range;
 
@@ -11,15 +11,15 @@ use super::duplicates;
 use super::model::Span;
 use crate::diagnostic::{Diagnostic, FileFact};
 
-/// The most syntax errors that are looked for in one file: a header with one gets a name of a letter of its own.
+/// The most syntax errors reported for one file. Each broken header is replaced by a name of its own letter.
 const MAX_ERRORS: u8 = 26;
-/// What may stand before a header.
+/// White space that may precede a header.
 const BLANKS: [char; 2] = [' ', '\t'];
 const DUPLICATE: &str = "duplicate key";
-/// How the parser begins to say that a key stands where an item of a list should.
+/// The beginning of the parser's message for a key in place of a list item.
 const OPEN_LIST: &str = "unexpected `=` in array";
 
-/// Blanks out what is no TOML, and says what that was. Places in the text stay the same.
+/// Blanks out syntax errors and reports them. Offsets in the text stay the same.
 pub(super) fn repair(mut text: String, file: usize) -> (String, Vec<Diagnostic>) {
     let mut diagnostics: Vec<Diagnostic> = Vec::new();
     for pass in 0..MAX_ERRORS {
@@ -27,7 +27,7 @@ pub(super) fn repair(mut text: String, file: usize) -> (String, Vec<Diagnostic>)
         errors.retain(|error| error.message() != DUPLICATE);
         let Some(first) = first_error(&text, &errors) else { break };
         let (bytes, broken, detail) = explain(&text, first);
-        // The same error at the same place is never news, also where the place is empty.
+        // The same place again is no progress, even if it is an empty one.
         if diagnostics.last().and_then(|d| d.place.as_ref()).is_some_and(|earlier| earlier.bytes == bytes) {
             break;
         }
@@ -41,7 +41,7 @@ pub(super) fn repair(mut text: String, file: usize) -> (String, Vec<Diagnostic>)
     (text, diagnostics)
 }
 
-/// Parses a repaired text; also says which keys appear twice.
+/// Parses a repaired text, and reports keys that appear twice.
 pub(super) fn parse(text: &str, file: usize) -> (DeTable<'_>, Vec<Diagnostic>) {
     let (tree, mut errors) = DeTable::parse_recoverable(text);
     let tree = tree.into_inner();
@@ -51,7 +51,7 @@ pub(super) fn parse(text: &str, file: usize) -> (DeTable<'_>, Vec<Diagnostic>) {
     (tree, diagnostics)
 }
 
-/// The place of an error, the lines that it makes unreadable, and what is wrong.
+/// The place of an error, the lines that it makes unreadable, and its description.
 fn explain(text: &str, error: &Error) -> (Range<usize>, Range<usize>, String) {
     let (bytes, message) = (place(error), error.message());
     if let Some(opening) = unclosed_lines(text, bytes.start, message) {
@@ -63,8 +63,8 @@ fn explain(text: &str, error: &Error) -> (Range<usize>, Range<usize>, String) {
     (bytes, broken, detail)
 }
 
-/// The opening of a text over several lines that has no end. It is told at the end of the file, but nothing behind the
-/// opening can be another one, or that would be its closing.
+/// The opening quotes of a multi-line string without an end. The parser reports it at the end of the file. The last
+/// such quotes are the opening, because any later ones would have closed it.
 fn unclosed_lines(text: &str, end: usize, message: &str) -> Option<Range<usize>> {
     let quote = match message.strip_prefix("invalid multi-line ")? {
         kind if kind.starts_with("basic") => '"',
@@ -76,12 +76,12 @@ fn unclosed_lines(text: &str, end: usize, message: &str) -> Option<Range<usize>>
     let quotes = quote.to_string().repeat(3);
     let is_escaped = |at: usize| quote == '"' && text[..at].ends_with('\\');
     let (at, _) = text[..end].rmatch_indices(&quotes).find(|(at, _)| !is_escaped(*at))?;
-    // A text may begin with quotes of its own.
+    // The string may begin with quotes of its own.
     let start = text[..at].trim_end_matches(quote).len();
     Some(start..start + quotes.len())
 }
 
-/// The first error; of those on its line, the one that says that a list was left open explains the others.
+/// The first error, but of several on its line, the one about a list left open, which explains the others.
 fn first_error<'e>(text: &str, errors: &'e [Error]) -> Option<&'e Error> {
     let first = errors.iter().min_by_key(|error| place(error).start)?;
     let line = line_at(text, place(first).start);
@@ -89,13 +89,13 @@ fn first_error<'e>(text: &str, errors: &'e [Error]) -> Option<&'e Error> {
     Some(on_line.into_iter().find(|error| error.message().starts_with(OPEN_LIST)).unwrap_or(first))
 }
 
-/// The header that was meant, where a line is one of a family without quotes around its name.
+/// The header that was meant, if a line is the header of a family without quotes around its name.
 fn unquoted_family(line: &str) -> Option<String> {
     let name = line.trim().strip_prefix("[topics.")?.strip_suffix(']')?;
     (name.contains('{') && !name.contains(['"', '\'', '[', ']'])).then(|| format!("[topics.{name:?}]"))
 }
 
-/// What is wrong with a line. The usual slips are told in words that say what to write, all others in the parser's.
+/// Describes an error. Common slips get words that say what to write, all others the parser's words.
 fn detail(line: &str, message: &str, nothing_there: bool) -> String {
     if let Some(header) = unquoted_family(line) {
         return format!("a name with dots and braces stands in quotes: write `{header}`");
@@ -121,13 +121,13 @@ fn place(error: &Error) -> Range<usize> {
     error.span().unwrap_or(0..0)
 }
 
-/// The lines that an error makes unreadable: its own; of a list or inline table that was not closed, all of its lines.
+/// The lines that an error makes unreadable: its own, or all lines of a list or inline table that is not closed.
 fn broken_lines(text: &str, offset: usize, message: &str) -> Range<usize> {
     let line = line_at(text, offset);
     if !["array", "inline table"].iter().any(|word| message.contains(word)) {
         return line;
     }
-    // A key where an item should be: the list was left open above.
+    // A key in place of an item: the list was left open further up.
     let line = if message.starts_with(OPEN_LIST) && line.start > 0 { line_at(text, line.start - 1) } else { line };
     let mut start = line.clone();
     while start.start > 0 && !begins_pair(&text[start.clone()]) {
@@ -144,25 +144,25 @@ fn broken_lines(text: &str, offset: usize, message: &str) -> Range<usize> {
     start.start..end.end
 }
 
-/// Whether a line begins with a key and its value, as far as can be told.
+/// Whether a line appears to begin with a key and its value.
 fn begins_pair(line: &str) -> bool {
     let key = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '"' | '\'' | ' ' | '{' | '}' | '*');
     line.split_once('=').is_some_and(|(name, _)| !name.starts_with(['{', ' ']) && name.chars().all(key))
 }
 
-/// Whether a line is a table's header, or was to be: also indented, where it cannot be the item of a list.
+/// Whether a line is a table's header or was meant to be. It may be indented, if it cannot be a list item.
 pub(super) fn is_header(line: &str) -> bool {
     let indented = line.trim_start_matches(BLANKS).strip_prefix('[');
     line.starts_with('[') || indented.is_some_and(|name| name.starts_with(char::is_alphabetic) && !name.contains(','))
 }
 
-/// The end of the line before the next header behind a place, or the end of the text.
+/// The end of the line before the next header after a place, or the end of the text.
 pub(super) fn next_header(text: &str, from: usize) -> usize {
     let mut ends = text[from..].match_indices('\n').map(|(at, _)| from + at);
     ends.find(|at| is_header(&text[line_at(text, at + 1)])).unwrap_or(text.len())
 }
 
-/// The same number of bytes without meaning. A header stays one, so that the keys below do not get into the table above.
+/// As many bytes without meaning. A header stays a header, so that the keys below do not move into the table above.
 fn blank(text: &str, pass: u8) -> String {
     let (body, end) = text.split_at(text.trim_end_matches('\r').len());
     let header = body.trim_start_matches(BLANKS);
@@ -173,7 +173,7 @@ fn blank(text: &str, pass: u8) -> String {
     text.bytes().map(|b| if matches!(b, b'\n' | b'\r') { char::from(b) } else { ' ' }).collect()
 }
 
-/// The line of a place, without its end.
+/// The line of a place, without its line end.
 fn line_at(text: &str, offset: usize) -> Range<usize> {
     let start = text[..offset].rfind('\n').map_or(0, |at| at + 1);
     start..text[start..].find('\n').map_or(text.len(), |at| start + at)

@@ -1,4 +1,4 @@
-//! The decoder against the table of keys, and what each part of a file becomes.
+//! Checks the decoder against the table of keys, and what each part of a file becomes.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn decoded(files: &Memory) -> Decoded {
     decode(&Reading::new(files), Time(0))
 }
 
-/// What is said of a text, as `code: sentence`.
+/// The diagnostics of a text, as `code: sentence`.
 fn said(text: &str) -> Vec<String> {
     let decoded = decoded(&Memory::new(text));
     decoded.diagnostics.iter().map(|d| format!("{}: {}", d.fact.about().code, d.fact)).collect()
@@ -31,7 +31,7 @@ fn good(files: &Memory) -> Config {
     decoded.config
 }
 
-/// A file in which one key has this value.
+/// A file in which a key has this value.
 fn with_value(key: &Key, value: &str) -> String {
     let table = key.table.replace("<name>", "x");
     let line = format!("{} = {value}\n", key.name);
@@ -43,7 +43,7 @@ fn with_value(key: &Key, value: &str) -> String {
     }
 }
 
-/// A `window` that could not be read was told to be too small, with the size of the default.
+/// Regression: an unreadable `window` was reported as too small, with the size of the default.
 #[test]
 fn a_size_that_cannot_be_read_is_not_compared() {
     let codes = |limits: &str| -> Vec<String> {
@@ -61,7 +61,7 @@ fn a_size_that_cannot_be_read_is_not_compared() {
 fn the_decoder_asks_for_every_key_of_the_table() {
     let mut seen = 0;
     for key in KEYS.iter().filter(|key| key.value != Type::Json) {
-        // No key is true or false.
+        // No key takes a boolean.
         let said = said(&with_value(key, "true"));
         let path = key.path().replace("<name>", "x");
         let wrong = format!("wrong-type: `{path}` is true or false");
@@ -70,7 +70,7 @@ fn the_decoder_asks_for_every_key_of_the_table() {
         seen += 1;
     }
     assert!(seen > 60, "only {seen} keys");
-    // Asking for a key that is not in the table is a panic: every test of the decoder shows that there is none.
+    // A look-up of a key that is not in the table panics, so every test of the decoder shows that there is none.
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn what_the_table_says_is_the_default_is_the_default() {
         }
         for (key, default) in KEYS.iter().filter(|key| key.table == table).filter_map(|k| Some((k, k.default_value()?)))
         {
-            // Texts, numbers and empty lists are the same in JSON and TOML.
+            // JSON and TOML write texts, numbers and empty lists alike.
             spoken += &format!("{} = {default}\n", key.name);
             seen += 1;
         }
@@ -224,7 +224,7 @@ fn usual_slips_are_told_with_what_to_write() {
     }
 }
 
-/// The keys below it were told to be unknown to the file.
+/// Regression: the keys below it were reported as unknown at the top level.
 #[test]
 fn a_broken_header_may_be_indented() {
     let said = said(
@@ -236,14 +236,14 @@ fn a_broken_header_may_be_indented() {
     );
 }
 
-/// That the table before it has no schema was told first, of a table that nobody wrote.
+/// Regression: the first report was that the outer table has no schema, though nobody wrote that table.
 #[test]
 fn a_topic_without_quotes_is_told_once() {
     let said = said("version = 1\n[topics.orders.eu]\nschema = \"any\"\n");
     assert_eq!(said, ["unknown-key: unknown key `eu` in `[topics.orders]`"]);
 }
 
-/// What is missing in other files came up only when it was mended.
+/// Regression: keys missing in other files were reported only once the syntax error was mended.
 #[test]
 fn a_syntax_error_hides_what_is_missing_in_its_own_file_only() {
     let files = Memory::new("version = 1\ninclude = [\"a.toml\"]\n[topics.cats\n[tokens.shop]\n")
@@ -254,7 +254,7 @@ fn a_syntax_error_hides_what_is_missing_in_its_own_file_only() {
     assert_eq!(said, expected);
 }
 
-/// "unquoted keys cannot be empty", and nothing of quotes.
+/// Regression: the message was "unquoted keys cannot be empty", without a word of how to quote them.
 #[test]
 fn a_family_without_quotes_is_told_how_it_is_written() {
     let said = said("version = 1\n[topics.orders.{region}]\nschema = \"any\"\n");
@@ -274,7 +274,7 @@ fn the_view_shows_no_digest() {
             "publish": ["x"], "subscribe": [], "register": ["a*"]})
     );
     assert!(!shown.to_string().contains("0f0f"));
-    // Every limit is shown: a new one must be added to the view.
+    // The view shows every limit, so a new one must be added there.
     let limits = shown["limits"].as_object().expect("an object");
     let keys: Vec<_> = KEYS.iter().filter(|key| key.table == "limits").map(|key| key.name).collect();
     assert_eq!(limits.keys().collect::<Vec<_>>(), keys);
@@ -292,7 +292,7 @@ fn the_editors_schema_describes_every_key() {
     assert_eq!(schema["properties"]["limits"]["properties"]["body"]["default"], "256 KiB");
 }
 
-/// "is not a date with time and offset", of one that is.
+/// Regression: it was reported as "not a date with time and offset".
 #[test]
 fn a_date_before_1970_is_a_date() {
     let said = said(
@@ -302,7 +302,7 @@ fn a_date_before_1970_is_a_date() {
     assert!(said[1].starts_with("expired-token: ") && said[1].contains("1960-01-01T00:00:00.000Z"), "{said:?}");
 }
 
-/// 0 is what most people write for no limit.
+/// Most people write 0 for no limit.
 #[test]
 fn a_rate_that_is_none_is_told_the_word_for_that() {
     let help = |line: &str| {
@@ -313,7 +313,7 @@ fn a_rate_that_is_none_is_told_the_word_for_that() {
     assert_eq!(help("batch = 0"), "write a value from 1 to 100000");
 }
 
-/// The file was taken for the word, and whoever compared with what runs was told of a break.
+/// Regression: the file was taken for the word, and a comparison with the running server reported a break.
 #[test]
 fn a_file_named_any_is_not_the_word() {
     let text = "version = 1\n[topics.x]\nschema = \"./any\"\n[anonymous]\npublish = [\"x\"]\n";

@@ -1,31 +1,31 @@
-//! Sizes and durations as text, read and written.
+//! Reads and writes sizes and durations as text.
 
 use std::time::Duration;
 
 const SIZES: &[(&str, u64)] = &[("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 const DURATIONS: &[(&str, u64)] = &[("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// Units of a size, as they are written.
+/// The units of a size, as a regular expression.
 pub const SIZE_UNITS: &str = "(B|KiB|MiB|GiB)";
-/// Units of a duration, as they are written.
+/// The units of a duration, as a regular expression.
 pub const DURATION_UNITS: &str = "(ms|s|min|h|d)";
 
-/// `64 KiB`, in bytes. A blank may stand before the unit.
+/// Reads a size such as `64 KiB`, in bytes. One space may precede the unit.
 pub fn parse_size(text: &str) -> Option<u64> {
     parse(text, SIZES)
 }
 
-/// `10 s`. A blank may stand before the unit.
+/// Reads a duration such as `10 s`. One space may precede the unit.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     parse(text, DURATIONS).map(Duration::from_millis)
 }
 
-/// Bytes in the largest unit that writes them exactly.
+/// Writes a size in the largest unit that is exact.
 pub fn show_size(bytes: u64) -> String {
     show(bytes, SIZES, "B")
 }
 
-/// A duration in the largest unit that writes it exactly, in milliseconds at the finest.
+/// Writes a duration in the largest unit that is exact, from milliseconds up.
 pub fn show_duration(duration: Duration) -> String {
     show(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), DURATIONS, "s")
 }

@@ -1,4 +1,4 @@
-//! The typed look-ups of a [`Section`]: text, numbers, sizes, durations, lists, times, and whatever JSON can hold.
+//! The typed look-ups of a [`Section`]: text, numbers, sizes, durations, lists, times, and any JSON value.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ impl<'a> Section<'a> {
         None
     }
 
-    /// A list of texts; those that are none are reported and left out.
+    /// A list of texts. Items that are not text are reported and left out.
     pub fn texts(&self, name: &'static str) -> Option<Vec<Placed<&'a str>>> {
         let (key, value, span) = self.get(name)?;
         let Some(items) = value.as_array() else { return self.wrong_type(key, value, &span) };
@@ -68,7 +68,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// So many times a second, unless it is `"off"`.
+    /// A number per second; `None` for `"off"`.
     pub fn rate(&self, name: &'static str) -> Option<u32> {
         let (_, value, _) = self.get(name)?;
         if value.as_str() == Some("off") {
@@ -77,7 +77,7 @@ impl<'a> Section<'a> {
         u32::try_from(self.count(name)?.0).ok()
     }
 
-    /// Bytes.
+    /// A size in bytes.
     pub fn size(&self, name: &'static str) -> Option<Placed<usize>> {
         let (key, value, span) = self.get(name)?;
         let bytes = match value {
@@ -99,7 +99,7 @@ impl<'a> Section<'a> {
         usize::try_from(bytes).ok().map(|bytes| (bytes, span))
     }
 
-    /// A span of time.
+    /// A duration.
     pub fn duration(&self, name: &'static str) -> Option<Duration> {
         let (key, value, span) = self.get(name)?;
         let parsed = match value {
@@ -124,23 +124,23 @@ impl<'a> Section<'a> {
         None
     }
 
-    /// A whole number in the range of the key, else its default.
+    /// A whole number in the range of the key, or its default.
     pub fn count_or_default<T: TryFrom<u64>>(&self, name: &'static str) -> T {
         let count = self.count(name).and_then(|(count, _)| T::try_from(count).ok());
         count.unwrap_or_else(|| self.default(name, |text| T::try_from(text.parse().ok()?).ok()))
     }
 
-    /// Bytes, else the key's default.
+    /// A size in bytes, or the key's default.
     pub fn size_or_default(&self, name: &'static str) -> usize {
         self.size(name).map_or_else(|| self.default_size(name), |(bytes, _)| bytes)
     }
 
-    /// The bytes that a key's default is.
+    /// The key's default, in bytes.
     pub fn default_size(&self, name: &str) -> usize {
         self.default(name, |text| usize::try_from(parse_size(text)?).ok())
     }
 
-    /// A span of time, else the key's default.
+    /// A duration, or the key's default.
     pub fn duration_or_default(&self, name: &'static str) -> Duration {
         self.duration(name).unwrap_or_else(|| self.default(name, parse_duration))
     }
@@ -167,7 +167,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Where the key's value stands, whatever it is.
+    /// The place of the key's value, whatever that is.
     pub fn place(&self, name: &str) -> Option<Span> {
         Some(self.at(self.table?.get(name)?.span()))
     }
@@ -177,7 +177,7 @@ impl<'a> Section<'a> {
         self.table.and_then(|table| table.get(name)).is_some_and(|value| value.get_ref().is_str())
     }
 
-    /// Whatever JSON can hold.
+    /// A value that JSON can represent.
     pub fn json(&self, name: &'static str) -> Option<Placed<Value>> {
         let (_, value, span) = self.get(name)?;
         match to_json(value) {
@@ -193,7 +193,7 @@ impl<'a> Section<'a> {
 
 fn integer(value: &DeValue<'_>) -> Option<i128> {
     let number = value.as_integer()?;
-    // More digits than fit are out of every range.
+    // A number with too many digits is out of every range.
     Some(i128::from_str_radix(number.as_str(), number.radix()).unwrap_or(i128::MAX))
 }
 

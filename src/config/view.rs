@@ -8,10 +8,10 @@ use super::{show_duration, show_size};
 use crate::hex::hex;
 use crate::principal::{Grants, UserPattern};
 
-/// Stands for every secret and digest.
+/// Replaces every secret and digest.
 pub const MASKED: &str = "…masked";
 
-/// The whole configuration, in the words of the file.
+/// The whole configuration, in the terms of the file.
 pub fn view(config: &Config) -> Value {
     let topics: Map<_, _> = config.topics.iter().map(|t| (t.name.to_string(), topic(t))).collect();
     let tokens: Map<_, _> = config.tokens.iter().map(|t| (t.name.to_string(), token(t))).collect();
@@ -22,7 +22,7 @@ pub fn view(config: &Config) -> Value {
     whole
 }
 
-/// What does not grow with the topics and tokens: `[server]`, `[log]`, `[limits]`, `[store]`.
+/// The parts that do not grow with topics and tokens: `[server]`, `[log]`, `[limits]`, `[store]`.
 pub fn settings(config: &Config) -> Value {
     json!({
         "version": 1,
@@ -33,7 +33,7 @@ pub fn settings(config: &Config) -> Value {
     })
 }
 
-/// A [`view`] as a relay.toml again, as far as a view goes: without tokens, grants, certificates and examples.
+/// Turns a [`view`] back into a relay.toml, without tokens, grants, certificates and examples.
 ///
 /// # Errors
 /// It is not a view.
@@ -43,7 +43,7 @@ pub fn to_toml(view: &Value) -> Result<String, String> {
         view.remove(untold);
     }
     if let Some(server) = view.get_mut("server").and_then(Value::as_object_mut) {
-        // The certificate's files are the server's own.
+        // The certificate's files are on the server's machine.
         server.remove("tls");
     }
     let topics = view.get_mut("topics").and_then(Value::as_object_mut);
@@ -76,7 +76,7 @@ fn topic(topic: &TopicConfig) -> Value {
     let history = &topic.history;
     let source = |schema: &SchemaSource| match schema {
         SchemaSource::Any => "any".to_owned(),
-        // Without it the name of the file would be the word for no schema.
+        // A file of that name needs `./`, or it would read as the word for no schema.
         SchemaSource::File(path) if &**path == "any" => "./any".to_owned(),
         SchemaSource::File(path) => path.to_string(),
     };

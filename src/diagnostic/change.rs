@@ -1,4 +1,4 @@
-//! Facts about the change from the configuration in force to the one in the files: only a reload can find them.
+//! Facts about the change from the running configuration to the one in the files, which only a reload can find.
 
 use std::fmt;
 
@@ -8,12 +8,12 @@ use super::About;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]
 pub enum ChangeFact {
-    /// The server would have to be started again.
+    /// Only a restart could apply it.
     RestartOnly { key: String, old: String, new: String },
-    /// A topic with `compatibility`, or some of such a family, would be gone.
+    /// A topic with `compatibility`, or part of such a family, would be removed.
     Removes { topic: String, in_part: bool },
-    /// What `compatibility` protects would break. `lost` is a schema, `example` a value, as JSON text; `why` says what is
-    /// wrong with the value under the schema that refuses it.
+    /// It would break what `compatibility` protects. `lost` is a schema and `example` a value, both as JSON text; `why`
+    /// says what is wrong with the value under the schema that refuses it.
     Breaks {
         topic: String,
         whom: Whom,
@@ -22,16 +22,16 @@ pub enum ChangeFact {
         example: Option<String>,
         why: Option<String>,
     },
-    /// Whether it would break could not be found out. If the two are comparable, more may be known of a part of the change.
+    /// It may break something. If the two schemas are comparable, more may be known about parts of the change.
     Unknown { topic: String, whom: Whom, why: String, is_comparable: bool },
 }
 
-/// For whom a change of a schema is bad.
+/// Whom a change of a schema affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Whom {
-    /// They would be refused.
+    /// Their messages would be refused.
     Publishers,
-    /// They would get what they have never got.
+    /// They would receive messages that were impossible before.
     Subscribers,
 }
 
@@ -95,7 +95,7 @@ fn advice(whom: Whom, protected: bool) -> &'static str {
     }
 }
 
-/// A trial judges what is published, and says nothing of what subscribers can read.
+/// Recommends a trial only for publishers: it judges what is published, and shows nothing of what subscribers can read.
 fn advice_of_unknown(whom: Whom, is_comparable: bool) -> String {
     if whom == Whom::Publishers {
         return "try it as `schema_next`, which may take its place once it has refused none of 100 messages, or set \
@@ -140,7 +140,7 @@ impl fmt::Display for ChangeFact {
 mod tests {
     use super::{ChangeFact, Whom};
 
-    /// Smaller steps were advised for one step, and of schemas that no step makes comparable.
+    /// Regression: smaller steps were advised for a change of one step, and for schemas that no step makes comparable.
     #[test]
     fn what_is_not_known_has_a_way_out() {
         let help = |whom, is_comparable| {

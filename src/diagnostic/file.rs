@@ -43,7 +43,7 @@ impl FileFact {
     }
 }
 
-/// What to do where an included file cannot be read.
+/// What to do if an included file cannot be read.
 fn not_included(error: &FileError) -> &'static str {
     match error {
         FileError::NotFound => "check the path: it is relative to relay.toml",
@@ -53,7 +53,7 @@ fn not_included(error: &FileError) -> &'static str {
     }
 }
 
-/// What to do where relay.toml itself cannot be read.
+/// What to do if relay.toml itself cannot be read.
 fn unreadable(error: &FileError) -> &'static str {
     match error {
         FileError::NotFound => {

@@ -1,9 +1,9 @@
-//! Diagnostics: everything that can be wrong with a configuration, as facts, and how a fact is told to people, to
+//! Diagnostics: everything that can be wrong with a configuration, as facts, and how facts are shown to people, to
 //! programs and to GitHub.
 //!
-//! A fact holds what was found; the sentence, the code and the help are written here and nowhere else, in one file for
-//! each part of the configuration. Knows nothing of how a fact was found. Holds no secret: the sources that it shows
-//! are masked before they come here.
+//! A fact holds what was found. Its sentence, code and help are written here and nowhere else, in one file for each
+//! part of the configuration. Knows nothing of how facts are found. Holds no secret: sources are masked before they
+//! come here.
 
 pub mod change;
 pub mod file;
@@ -26,23 +26,23 @@ pub use self::value::ValueFact;
 use crate::config::model::Span;
 use crate::schema::compile::SchemaFaultKind;
 
-/// One thing that is wrong, or suspicious, and where.
+/// One thing that is wrong or suspicious, with its place.
 #[derive(Debug, Clone)]
 pub struct Diagnostic {
     /// What was found.
     pub fact: Fact,
-    /// Where; `None` when there is no text to point into.
+    /// Its place; `None` if there is no text to point into.
     pub place: Option<Span>,
-    /// Other places that belong to it.
+    /// Other places that matter to it.
     pub related: Vec<Related>,
 }
 
-/// Another place that belongs to a diagnostic.
+/// Another place that matters to a diagnostic.
 #[derive(Debug, Clone)]
 pub struct Related {
     /// Where.
     pub span: Span,
-    /// What is there, in a few words.
+    /// A few words on what is there.
     pub label: &'static str,
 }
 
@@ -59,28 +59,28 @@ impl Diagnostic {
         self
     }
 
-    /// Whether the configuration cannot be used.
+    /// Whether it makes the configuration unusable.
     pub fn is_error(&self) -> bool {
         self.fact.about().severity == Severity::Error
     }
 }
 
-/// Whether a configuration with these diagnostics cannot be used.
+/// Whether these diagnostics make a configuration unusable.
 pub fn any_error(diagnostics: &[Diagnostic]) -> bool {
     diagnostics.iter().any(Diagnostic::is_error)
 }
 
-/// Puts diagnostics in the order of the files and of their lines.
+/// Sorts diagnostics by file and place.
 pub fn sort(diagnostics: &mut [Diagnostic]) {
     diagnostics.sort_by_key(|diagnostic| diagnostic.place.as_ref().map(|span| (span.file, span.bytes.start)));
 }
 
-/// How bad it is.
+/// How serious a diagnostic is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// The configuration cannot be used.
     Error,
-    /// It can, but probably does not do what was meant.
+    /// The configuration can be used, but probably does not do what was meant.
     Warning,
 }
 
@@ -94,13 +94,13 @@ impl Severity {
     }
 }
 
-/// What goes with a fact beside its sentence.
+/// Everything about a fact except its sentence.
 pub struct About {
-    /// Stable, kebab-case.
+    /// A stable code in kebab-case.
     pub code: &'static str,
     /// How bad it is.
     pub severity: Severity,
-    /// What to do.
+    /// What to do about it.
     pub help: String,
 }
 
@@ -114,7 +114,7 @@ impl About {
     }
 }
 
-/// What was found, by the part of the configuration that it concerns.
+/// What was found, by part of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
     /// The files themselves and their syntax.
@@ -129,7 +129,7 @@ pub enum Fact {
     Token(TokenFact),
     /// The schema files.
     Schema(SchemaFaultKind),
-    /// The change from what is in force.
+    /// The change from the running configuration.
     Change(ChangeFact),
 }
 
@@ -150,7 +150,7 @@ impl Fact {
         }
     }
 
-    /// Whether it says that something is not there: in a file with syntax errors that may be their consequence.
+    /// Whether it says that something is missing, which in a file with syntax errors may only follow from those.
     pub fn is_absence(&self) -> bool {
         matches!(
             self,

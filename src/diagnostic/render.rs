@@ -1,4 +1,4 @@
-//! Diagnostics as text: for people, as JSON, and as GitHub's workflow commands.
+//! Shows diagnostics as text for people, as JSON, and as GitHub's workflow commands.
 
 use std::fmt::Write;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use super::sources::Source;
 use super::{Diagnostic, Related, Severity, Sources};
 use crate::config::model::Span;
 
-/// For people: each with its lines of source, in colour if wanted.
+/// Writes them for people, each with its lines of source, in colour on request.
 pub fn human(diagnostics: &[Diagnostic], sources: &Sources, colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let mut text = String::new();
@@ -21,7 +21,7 @@ pub fn human(diagnostics: &[Diagnostic], sources: &Sources, colour: bool) -> Str
     text
 }
 
-/// The last line for people: how many there are.
+/// The last line for people, with the number of errors and warnings.
 pub fn summary(path: &str, diagnostics: &[Diagnostic]) -> String {
     let errors = diagnostics.iter().filter(|d| d.is_error()).count();
     let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
@@ -34,13 +34,13 @@ pub fn summary(path: &str, diagnostics: &[Diagnostic]) -> String {
     }
 }
 
-/// A JSON array with an object for each: `code`, `severity`, `message`, `help`, `file`, `line`, `column`, `end_line`,
-/// `end_column` (`null` where there is no place), `related` (`file`, `line`, `column`, `message`).
+/// Writes them as a JSON array of objects with `code`, `severity`, `message`, `help`, `file`, `line`, `column`,
+/// `end_line`, `end_column` (`null` without a place) and `related` (`file`, `line`, `column`, `message`).
 pub fn json(diagnostics: &[Diagnostic], sources: &Sources) -> Value {
     diagnostics.iter().map(|diagnostic| object(diagnostic, sources)).collect()
 }
 
-/// GitHub's workflow commands, one line each, by which a run annotates the lines of a pull request.
+/// Writes them as GitHub's workflow commands, one line each, which annotate the lines of a pull request.
 pub fn github(diagnostics: &[Diagnostic], sources: &Sources) -> String {
     let mut text = String::new();
     for diagnostic in diagnostics {
@@ -56,7 +56,7 @@ pub fn github(diagnostics: &[Diagnostic], sources: &Sources) -> String {
     text
 }
 
-/// A remark without a place, as GitHub's workflow commands make it.
+/// Writes a remark without a place as one of GitHub's workflow commands.
 pub fn notice(title: &str, text: &str) -> String {
     format!("::notice title={}::{}\n", property(title), escape(text))
 }
@@ -121,17 +121,17 @@ fn group<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Group<'a> {
     group.element(Level::HELP.message(normalize_untrusted_str(&about.help)))
 }
 
-/// The longest text that is shown at once, in bytes. Nobody reads a longer line, and the renderer goes through all of what
-/// it is given: with a long text thousands of diagnostics would take minutes.
+/// The longest text to show at once, in bytes. Nobody reads a longer line. And the renderer goes through all the text
+/// it is given, so with a long one, thousands of diagnostics would take minutes.
 const SHOWN: usize = 8 << 10;
 
-/// Whether two places of one file are shown at once.
+/// Whether two places are close enough to be shown together.
 fn are_near(place: Option<&Span>, other: &Span, sources: &Sources) -> bool {
     let Some((place, source)) = place.and_then(|span| Some((span, sources.get(span.file)?))) else { return false };
     place.file == other.file && shown_lines(source, [place, other]).0.len() <= SHOWN / 2
 }
 
-/// A place without its line.
+/// A place without its source line.
 fn origin<'a>(span: &Span, source: &'a Source, sources: &Sources) -> Origin<'a> {
     let origin = Origin::path(&*source.path);
     match sources.locate(span) {
@@ -140,7 +140,7 @@ fn origin<'a>(span: &Span, source: &'a Source, sources: &Sources) -> Origin<'a> 
     }
 }
 
-/// Only the lines that are pointed at, and not the whole text; `None` where they are too long.
+/// Takes only the lines of these places instead of the whole text; `None` if they are too long.
 fn snippet<'a, 's>(
     source: &'a Source,
     spans: impl IntoIterator<Item = &'s Span>,
@@ -158,7 +158,7 @@ fn shown_lines<'s>(source: &Source, spans: impl IntoIterator<Item = &'s Span>) -
     source.lines(&(start..end))
 }
 
-/// The span without what follows its first line, counted from where the lines begin.
+/// The part of the span on its first line, relative to the start of the shown lines.
 fn within(source: &Source, span: &Span, lines: &Range<usize>) -> Range<usize> {
     let bytes = first_line(source, span);
     bytes.start - lines.start..bytes.end - lines.start
@@ -170,7 +170,7 @@ fn first_line(source: &Source, span: &Span) -> Range<usize> {
     start..span.bytes.end.clamp(start, line.end.max(start))
 }
 
-/// The fact's sentence on one line: a value that it quotes may have any character.
+/// The fact's sentence on one line. Control characters are escaped, because it may quote a value with any of them.
 fn sentence(diagnostic: &Diagnostic) -> String {
     let one_line = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
     diagnostic.fact.to_string().chars().map(one_line).collect()
@@ -190,7 +190,8 @@ mod tests {
     use crate::config::model::Span;
     use crate::diagnostic::{Diagnostic, FileFact, Sources};
 
-    /// The renderer goes through the whole line: 3,000 diagnostics of a line of 24 KB took more than half a minute.
+    /// Regression: the renderer goes through the whole line, so 3,000 diagnostics on a line of 24 KB took more than
+    /// half a minute.
     #[test]
     fn of_a_line_that_nobody_reads_only_the_place_is_shown() {
         let mut sources = Sources::default();
@@ -204,7 +205,7 @@ mod tests {
         let text = told(long, 5_000, 4_000);
         assert!(text.contains("--> long:1:5001\n") && text.contains("long:1:4001\n"), "{text}");
         assert!(text.len() < 1_000 && text.contains("first here"), "{text}");
-        // What is far away is shown by itself, without what lies between.
+        // A place far away is shown by itself, without the text in between.
         let text = told(lines, 19_000, 0);
         assert!(text.contains("--> lines:9501:1\n") && text.contains("lines:1:1\n"), "{text}");
         assert!(text.len() < 1_000 && text.contains("- first here"), "{text}");

@@ -1,32 +1,32 @@
-//! The texts that diagnostics point into, with their secrets masked.
+//! The texts that diagnostics point into, with secrets masked.
 
 use std::sync::Arc;
 
 use crate::config::model::Span;
 
-/// The files that were read as text, in the order in which they were read.
+/// The files that were read as text, in reading order.
 #[derive(Debug, Clone, Default)]
 pub struct Sources(Vec<Source>);
 
 /// One file.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// Its path, as people are shown it.
+    /// Its path, as shown to people.
     pub path: Arc<str>,
-    /// Its text. Bytes of secrets are masked one by one, so that places stay where they are.
+    /// Its text, masked byte for byte so that every offset stays valid.
     pub text: Arc<str>,
     line_starts: Arc<[usize]>,
-    /// How many characters stand before each [`STEP`] bytes: a line may be megabytes long, and have a diagnostic in each
-    /// hundred, so that its characters are not counted from its beginning.
+    /// The number of characters before each [`STEP`] bytes. A line may be megabytes long and have a diagnostic every
+    /// hundred bytes, so columns must not be counted from its beginning.
     characters: Arc<[usize]>,
 }
 
-/// Bytes between two places of which it is known how many characters stand before them.
+/// The distance between two offsets with a known number of characters, in bytes.
 const STEP: usize = 1 << 10;
-/// The byte order mark, which is no character of the first line.
+/// The byte order mark, which does not count as a character of the first line.
 const MARK: char = '\u{feff}';
 
-/// A place as people count: lines and columns from 1, columns in characters.
+/// A place as people count it: lines and columns from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineColumn {
     /// Line.
@@ -36,7 +36,7 @@ pub struct LineColumn {
 }
 
 impl Sources {
-    /// Adds a file; answers the number that spans know it by.
+    /// Adds a file and returns the number by which spans know it.
     pub fn add(&mut self, path: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> usize {
         let text = text.into();
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
@@ -55,7 +55,7 @@ impl Sources {
         self.0.get(file)
     }
 
-    /// The file of a span, and where the span begins and ends.
+    /// The file of a span, with its start and end.
     pub fn locate(&self, span: &Span) -> Option<(&Source, LineColumn, LineColumn)> {
         let source = self.get(span.file)?;
         Some((source, source.position(span.bytes.start), source.position(span.bytes.end)))
@@ -76,7 +76,7 @@ impl Source {
         self.characters[step] + characters(&self.text.as_bytes()[step * STEP..offset])
     }
 
-    /// The lines that contain these bytes, as a range of the text, and the number of the first, from 1.
+    /// The lines that contain these bytes, as a range of the text, and the number of the first line.
     pub fn lines(&self, bytes: &std::ops::Range<usize>) -> (std::ops::Range<usize>, usize) {
         let line = |offset: usize| self.line_starts.partition_point(|start| *start <= offset.min(self.text.len())) - 1;
         let (first, last) = (line(bytes.start), line(bytes.end.max(bytes.start)));
@@ -86,7 +86,7 @@ impl Source {
     }
 }
 
-/// The characters that begin in these bytes of UTF-8.
+/// The number of characters that begin in these bytes of UTF-8.
 fn characters(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!((lines, number), (7..8, 2));
     }
 
-    /// The end of a line that ends as on Windows was shown as a character of it.
+    /// Regression: the CR of a Windows line end was shown as a character of the line.
     #[test]
     fn neither_a_mark_nor_the_end_of_a_line_counts() {
         let mut sources = Sources::default();
@@ -121,7 +121,8 @@ mod tests {
         assert_eq!([source.lines(&(3..4)), source.lines(&(10..11))], [(0..8, 1), (10..11, 2)]);
     }
 
-    /// Each column was counted from the beginning of its line: 5,000 diagnostics of one line took half a minute.
+    /// Regression: each column was counted from the start of its line, so 5,000 diagnostics on one line took half a
+    /// minute.
     #[test]
     fn a_column_of_a_long_line_is_found_from_a_place_nearby() {
         let mut sources = Sources::default();

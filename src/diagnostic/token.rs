@@ -14,7 +14,7 @@ pub enum TokenFact {
     Duplicate {
         name: String,
     },
-    /// `length`: characters that are there instead of 64.
+    /// `length` is the number of characters, where 64 are expected.
     BadDigest {
         name: String,
         length: usize,
@@ -29,11 +29,11 @@ pub enum TokenFact {
         name: String,
     },
     BadSecretSource,
-    /// `None`: what stands there is no such name, and may be the secret itself.
+    /// `None` if the text cannot be the name of a variable, and may be the secret itself.
     EnvUnset {
         variable: Option<String>,
     },
-    /// `path` is `None` where it may be the secret itself.
+    /// `path` is `None` if it may be the secret itself.
     SecretUnreadable {
         path: Option<String>,
         cause: String,

@@ -16,7 +16,7 @@ pub enum TopicFact {
     Duplicate {
         name: String,
     },
-    /// `sample`: a topic that both would be.
+    /// `sample` is a topic that would belong to both.
     Overlap {
         name: String,
         other: String,
@@ -40,7 +40,7 @@ pub enum TopicFact {
     NotJson {
         what: String,
     },
-    /// `why`: the first violations, each `pointer: detail`.
+    /// `why` has a sentence for each of the first violations, with its pointer.
     ExampleRefused {
         topic: String,
         why: Vec<String>,

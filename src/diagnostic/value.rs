@@ -4,13 +4,13 @@ use std::fmt;
 
 use super::{About, did_you_mean, one_of};
 
-/// What is wrong with a key or the form of its value. `key` is the whole path, `topics.cats.schema`,
-/// but for one that is unknown or missing, whose table is told beside it.
+/// What is wrong with a key or the form of its value. `key` is the full path, such as `topics.cats.schema`, unless the
+/// key is unknown or missing: then `table` names its table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]
 pub enum ValueFact {
-    /// `elsewhere`: the table in which such a key would be known; `quoted`: the header that was meant if it is the part of a
-    /// topic's name behind a dot.
+    /// `elsewhere` is a table that has such a key. `quoted` is the header that was probably meant, if the key is the
+    /// part of a topic's name after a dot.
     UnknownKey {
         key: String,
         table: String,
@@ -49,7 +49,7 @@ pub enum ValueFact {
         value: String,
         min: String,
         max: String,
-        /// Whether `"off"` may stand there, too.
+        /// Whether `"off"` is allowed, too.
         or_off: bool,
     },
     UnsupportedVersion {

@@ -1,7 +1,8 @@
-//! When to reload: file events, a look at the files now and then, SIGHUP. How, is `assemble`'s business.
+//! Decides when to reload: on file events, on a regular poll, on SIGHUP. How to reload is the business of `assemble`.
 //!
-//! An event is a hint and the content decides. A file that is being written must not be taken for a finished one: after
-//! an event it is quiet for a while before anybody looks, and what would remove a key must have stood still for longer.
+//! An event is only a hint; the content decides. A file must not be read while it is being written. So after an event
+//! the files must be quiet for a while before the look, and a change that removes something must stand still for
+//! longer.
 
 #[cfg(test)]
 mod tests;
@@ -19,14 +20,14 @@ use crate::live::Live;
 use crate::reload::watch::Watch;
 use crate::reloads::Trigger;
 
-/// How long the files must be quiet before they are looked at.
+/// How long the files must be quiet before a look.
 const QUIET: Duration = Duration::from_millis(250);
-/// After how long they are looked at even if they are never quiet.
+/// The longest delay before a look, even if the files are never quiet.
 const LATEST_LOOK: Duration = Duration::from_secs(2);
 /// How long a change that removes something must have stood still.
 const STABLE: Duration = Duration::from_secs(2);
 
-/// Reloads whenever there is a reason to, SIGHUP among them, until the drain begins.
+/// Reloads whenever there is a reason to, including SIGHUP, until the drain begins.
 pub fn run(hangup: Signal, reloader: Arc<Reloader>, live: Arc<Live>) -> impl Future<Output = ()> {
     keep_up(Watch::new(), hangup, reloader, live)
 }
@@ -34,12 +35,12 @@ pub fn run(hangup: Signal, reloader: Arc<Reloader>, live: Arc<Live>) -> impl Fut
 async fn keep_up(watch: Watch, hangup: Signal, reloader: Arc<Reloader>, live: Arc<Live>) {
     let mut triggers = Triggers { watch, hangup, hinted: false, suspect: None };
     loop {
-        // What happened in a directory between the look at it and the watch over it was not seen.
+        // Changes between the last look at a directory and the start of its watch went unseen.
         triggers.hinted |= triggers.watch.set(reloader.paths().await).await;
         let poll = live.snapshot().config.limits.reload_poll;
         let trigger = tokio::select! {
             () = live.drain.begun() => return,
-            // Somebody else has reloaded: other files and another pace may count now.
+            // Somebody else has reloaded: the set of files and the polling interval may be different now.
             () = reloader.reloaded() => continue,
             trigger = triggers.next(poll) => trigger,
         };
@@ -50,9 +51,9 @@ async fn keep_up(watch: Watch, hangup: Signal, reloader: Arc<Reloader>, live: Ar
 struct Triggers {
     watch: Watch,
     hangup: Signal,
-    /// Something has happened since the last look, or may have.
+    /// Something has happened since the last look, or may have happened unseen.
     hinted: bool,
-    /// Something that looks half written: its hash, and since when it has stood still.
+    /// The hash of files that look half written, and since when they have stood still.
     suspect: Option<(String, Instant)>,
 }
 
@@ -66,7 +67,7 @@ impl Triggers {
             biased;
             _ = self.hangup.recv() => Trigger::Signal,
             () = self.watch.event() => {
-                // Remembered, for whoever waits for this may go on with something else.
+                // Set before the wait, because the caller may drop this future and must still know.
                 self.hinted = true;
                 self.quiet().await
             }
@@ -75,7 +76,7 @@ impl Triggers {
         }
     }
 
-    /// Waits until nothing happens any more, or somebody does not want to wait.
+    /// Waits until the files are quiet or `LATEST_LOOK` has passed. A SIGHUP ends the wait at once.
     async fn quiet(&mut self) -> Trigger {
         let patience = Instant::now() + LATEST_LOOK;
         loop {
@@ -99,8 +100,8 @@ impl Triggers {
             return;
         }
         if trigger == Trigger::File {
-            // A directory may have been replaced by another of its name: what is watched is set anew before the look, so
-            // that nothing falls between.
+            // A directory may have been replaced by another of the same name. Watch the new one before the look, so
+            // that no change falls between the two.
             self.watch.set_anew(reloader.paths().await).await;
         }
         self.hinted = false;
@@ -108,7 +109,7 @@ impl Triggers {
             return;
         }
         if trigger == Trigger::Poll {
-            // Nobody told of it, so nobody tells whether it is still being written.
+            // No event announced the change, so none will tell whether it is still being written.
             sleep(QUIET).await;
         }
         let trusted = self.suspect.as_ref().filter(|(_, since)| since.elapsed() >= STABLE).map(|(hash, _)| &**hash);
@@ -116,7 +117,7 @@ impl Triggers {
             Look::Done(_) => None,
             Look::Unstable => {
                 debug!("the configuration could not be looked at as a whole; trying again");
-                // What has happened is still to be looked at, also where nobody looks now and then.
+                // The change still has to be looked at, even if polling is off.
                 self.hinted = true;
                 self.suspect.take()
             }

@@ -70,7 +70,7 @@ async fn where_nothing_can_be_watched_a_look_finds_the_change() {
     live.drain.spawn("watch", keep_up(Watch::blind(), hangup(), reloader, live.clone()));
     let modified = fs::metadata(place.0.join("relay.toml")).and_then(|file| file.modified()).expect("a time");
     place.write(&relay_toml("50 ms", "two"));
-    // The content decides, not the time of the change.
+    // The content decides, not the modification time.
     let file = fs::File::options().write(true).open(place.0.join("relay.toml")).expect("a file");
     file.set_modified(modified).expect("set back");
     until("the change", || live.snapshot().config.topics[0].description == "two").await;
@@ -125,7 +125,7 @@ async fn reading_is_no_news_and_writing_is() {
         fs::read(place.0.join("relay.toml")).expect("it is there");
         fs::read_dir(&place.0).expect("it is there").count();
     }
-    // What was read before is told before: the first news is that of the file that comes to be.
+    // Events come in order: once the event of the new file is here, those of the reads above would be here too.
     fs::write(place.0.join("other"), "").expect("a file");
     tokio::time::timeout(Duration::from_secs(10), watch.event()).await.expect("news");
     let until = Instant::now() + Duration::from_millis(200);
@@ -138,8 +138,8 @@ async fn reading_is_no_news_and_writing_is() {
     assert!(more.is_err(), "reading was told as news");
 }
 
-/// What is watched was looked for on a thread that serves: with thousands of files it stood still for that long, and for
-/// ever on a file system that does not answer.
+/// Regression: the directories to watch were looked for on a serving thread. With thousands of files it stood still for
+/// seconds, and on a file system that does not answer, for ever.
 #[tokio::test]
 async fn what_is_to_be_watched_is_looked_for_on_another_thread() {
     let place = Place::new();
@@ -155,7 +155,7 @@ async fn what_is_to_be_watched_is_looked_for_on_another_thread() {
     assert!(turns > 1, "others had no turn for {:?}", began.elapsed());
 }
 
-/// However often it is looked at meanwhile: what is being written may pause.
+/// However often the files are looked at meanwhile: a writer may pause.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_removes_a_key_stands_still_for_its_time_before_it_counts() {
     let place = Place::new();

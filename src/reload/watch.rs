@@ -1,8 +1,8 @@
-//! Which directories to watch for a set of files, and that something happened in one of them.
+//! Which directories to watch for a set of files, and whether something happened in one of them.
 //!
-//! Directories and not files, for editors replace a file by renaming another over it. Every hop of a link, for
-//! Kubernetes changes a whole volume by retargeting one. Names of events are not looked at, and of their kinds only one:
-//! that a file was opened is no news, for it is what looking at the files does.
+//! Watches directories instead of files, because editors replace a file by renaming another over it. Watches every hop
+//! of a symbolic link, because Kubernetes changes a whole volume by retargeting one. The names in events are ignored,
+//! and so are events that a file was opened: looking at the files causes those.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
@@ -16,15 +16,15 @@ use tracing::warn;
 
 use crate::background;
 
-/// Links that are followed for one path; more are a loop.
+/// How many symbolic links are followed for one path; more are taken for a loop.
 const MAX_HOPS: usize = 40;
 
-/// The watched directories.
+/// The set of watched directories.
 pub(super) struct Watch {
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
     news: Arc<Notify>,
-    /// That something cannot be watched is said once.
+    /// Whether the log already says that something cannot be watched.
     warned: bool,
 }
 
@@ -33,7 +33,7 @@ impl Watch {
     pub(super) fn new() -> Self {
         let mut watch = Self::blind();
         let told = watch.news.clone();
-        // notify works on a thread. Where there is none it does not say so, and panics once it is dropped.
+        // notify works on a thread. If it cannot start one it does not report that, but panics when dropped.
         let thread = std::thread::Builder::new().spawn(|| ());
         let watcher = thread.map_err(notify::Error::io).and_then(|_| {
             notify::recommended_watcher(move |event| {
@@ -49,25 +49,25 @@ impl Watch {
         watch
     }
 
-    /// Never sees anything, as where the system has no watches left.
+    /// Never sees anything, as when the system has no watches left.
     pub(super) fn blind() -> Self {
         Self { watcher: None, watched: BTreeSet::new(), news: Arc::default(), warned: false }
     }
 
-    /// Something happened since the last call.
+    /// Resolves when something has happened since the last call.
     pub(super) async fn event(&mut self) {
         self.news.notified().await;
     }
 
-    /// Watches what these files are reached through, and nothing else; whether anything is watched that was not before,
-    /// so that something may have happened there unseen.
+    /// Watches the directories through which these files are reached, and no others. Returns whether any of them was
+    /// not watched before, so that something may have happened there unseen.
     pub(super) async fn set(&mut self, files: Vec<PathBuf>) -> bool {
-        // It asks the disk for each file, and a disk may be far away. Where there is no thread, what is watched stays.
+        // Finding them asks the disk for each file, and a disk may be slow. Without a thread for it, the old set stays.
         let Ok(wanted) = background::on_own_thread(move || directories(&files)).await else { return false };
         self.watch(wanted)
     }
 
-    /// The same, also where a directory was replaced by another of its name.
+    /// Like [`Watch::set`], but also renews the watch on a directory that was replaced by another of the same name.
     pub(super) async fn set_anew(&mut self, files: Vec<PathBuf>) {
         self.watch(BTreeSet::new());
         self.set(files).await;
@@ -76,7 +76,7 @@ impl Watch {
     fn watch(&mut self, wanted: BTreeSet<PathBuf>) -> bool {
         for gone in self.watched.difference(&wanted) {
             if let Some(watcher) = &mut self.watcher {
-                // It may have gone by itself.
+                // Fails if the directory is gone and its watch with it.
                 let _ = watcher.unwatch(&unshared_path(gone));
             }
         }
@@ -91,7 +91,7 @@ impl Watch {
                 Some(Err(mut error)) => {
                     self.watched.remove(&directory);
                     error.paths = vec![directory];
-                    // Found a moment ago, and gone since: what has come in its place is to be looked for.
+                    // Found a moment ago and gone since: whatever has replaced it needs a look.
                     let is_gone = matches!(error.kind, ErrorKind::PathNotFound);
                     grown |= is_gone;
                     if !is_gone {
@@ -111,9 +111,9 @@ impl Watch {
     }
 }
 
-/// The directory by a path of which its parent does not tell. notify reports the removal of a directory both by its own
-/// watch and by its parent's; it forgets the watch at the first and warns at the second. Under a path with `..` only the
-/// first comes.
+/// A path to the directory under which its parent does not report it. notify reports the removal of a directory through
+/// its own watch and through that of its parent, forgets the watch at the first report, and warns at the second. Under
+/// a path with `..`, only the first comes.
 fn unshared_path(directory: &Path) -> PathBuf {
     directory.file_name().map_or_else(|| directory.to_owned(), |name| directory.join("..").join(name))
 }
@@ -122,12 +122,12 @@ fn is_news(event: &notify::Result<Event>) -> bool {
     !matches!(event, Ok(Event { kind: EventKind::Access(AccessKind::Open(_)), .. }))
 }
 
-/// The directories in which something would have to happen for one of the paths to lead elsewhere.
+/// The directories in which something would have to happen for one of these paths to lead elsewhere.
 fn directories(files: &[PathBuf]) -> BTreeSet<PathBuf> {
     let (mut found, mut followed) = (BTreeSet::new(), HashSet::new());
     for file in files {
         let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-        // All the files of a directory that are no links are reached in the same way.
+        // All files of a directory that are not links are reached in the same way, so one of them is enough.
         let is_plain = fs::symlink_metadata(&file).is_ok_and(|metadata| metadata.is_file());
         if !is_plain || followed.insert(file.parent().map(Path::to_owned)) {
             follow(file, &mut found);
@@ -149,11 +149,11 @@ fn follow(mut path: PathBuf, found: &mut BTreeSet<PathBuf>) {
     if fs::metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
         found.insert(path.clone());
     }
-    // What is not there yet will appear in the first directory above it that is.
+    // A path that does not exist yet will appear in its closest existing ancestor.
     found.extend(path.ancestors().skip(1).find(|above| above.is_dir()).map(Path::to_owned));
 }
 
-/// The first part of a path that is a link, and where the whole path leads by it.
+/// The first part of a path that is a symbolic link, and the whole path with that link resolved.
 fn first_link(path: &Path) -> Option<(PathBuf, PathBuf)> {
     let mut above = PathBuf::new();
     let mut parts = path.components();

@@ -1,33 +1,34 @@
-//! How many alternatives a schema multiplies out to: what bringing it into canonical form and comparing it costs.
+//! Estimates how many alternatives a schema multiplies out to, which is what its canonical form and a comparison cost.
 //!
-//! Every conjunction of disjunctions is multiplied out, and a chain of seven `if` would take minutes. An estimate that is
-//! too high only means that the answer is not known.
+//! The library multiplies out every conjunction of disjunctions: a chain of seven `if` would take minutes. If the
+//! estimate is too high, the only harm is that a comparison answers "unknown".
 
 use serde_json::{Map, Value};
 
 use crate::schema::json;
 
-/// The most that are multiplied out: room for an `enum`-like choice between a hundred, which is compared in well under a
-/// second, and not for five choices between two beside each other ([`choice`] counts those as 243), which take seconds.
+/// The most alternatives that may be multiplied out. This admits one choice among a hundred, as of an `enum`, which is
+/// compared in well under a second, but not five two-way choices side by side ([`choice`] counts 243), which take
+/// seconds.
 const MOST: u64 = 101;
 
-/// Whether a document without references to others multiplies out to more than can be borne.
+/// Whether a document without references to other files multiplies out to more than is affordable.
 pub(super) fn are_too_many(document: &Value) -> bool {
     let mut count = Count { root: document, way: Vec::new(), steps: 0 };
     count.of(document) > MOST || count.steps > STEPS
 }
 
-/// How many schemas a document comes to that is not too much, those that are referred to as often as they are.
+/// The number of schemas in such a document; one that is referred to counts once per reference.
 pub(super) fn schemas(document: &Value) -> usize {
     let mut count = Count { root: document, way: Vec::new(), steps: 0 };
     count.of(document);
     count.steps
 }
 
-/// The most schemas that are looked at for the estimate.
+/// The most schemas that the estimate looks at.
 const STEPS: usize = 20_000;
 
-/// Keywords that judge a part of a value, in any dialect, beside those that hold their schemas by names.
+/// Keywords, in any dialect, whose schema applies to a part of a value, except those that hold schemas by name.
 const PARTS: [&str; 9] = [
     "additionalItems",
     "additionalProperties",
@@ -42,13 +43,13 @@ const PARTS: [&str; 9] = [
 
 struct Count<'s> {
     root: &'s Value,
-    /// The references that are being followed.
+    /// The references on the way to the current schema.
     way: Vec<&'s str>,
     steps: usize,
 }
 
 impl<'s> Count<'s> {
-    /// The alternatives for a value itself, or for a part of it where those are more.
+    /// The alternatives for the value itself, or for one of its parts if those are more.
     fn of(&mut self, schema: &'s Value) -> u64 {
         let Value::Object(schema) = schema else { return 1 };
         self.steps += 1;
@@ -72,7 +73,7 @@ impl<'s> Count<'s> {
                     parts = members.map(|member| self.of(member)).fold(parts, u64::max);
                 }
                 _ if PARTS.contains(&keyword.as_str()) => {
-                    // One schema, or in some dialects a list of them.
+                    // Holds one schema or, in some dialects, a list.
                     let schemas = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
                     parts = schemas.iter().map(|item| self.of(item)).fold(parts, u64::max);
                 }
@@ -90,7 +91,7 @@ impl<'s> Count<'s> {
         list(branches).iter().fold(1, |product, branch| self.of(branch).saturating_mul(product))
     }
 
-    /// For each member: it is not there, or what depends on it holds for the same value.
+    /// Each member has two cases: it is absent, or the schema that depends on it applies to the same value.
     fn dependent(&mut self, members: &'s Value) -> u64 {
         let members = members.as_object().into_iter().flat_map(Map::values);
         members.fold(1, |product, member| choice(self.of(member).saturating_add(1)).saturating_mul(product))
@@ -122,8 +123,8 @@ impl<'s> Count<'s> {
     }
 }
 
-/// What a choice multiplies by: its branches plus one, because a difference also needs the opposite of each. Measured: five
-/// choices between two take seconds, one between sixty a tenth of a second.
+/// The factor of a choice: its branches plus one, because a difference also needs the opposite of each branch.
+/// Measured: five two-way choices take seconds, one choice among sixty a tenth of a second.
 fn choice(branches: u64) -> u64 {
     if branches > 1 { branches.saturating_add(1) } else { 1 }
 }

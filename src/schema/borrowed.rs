@@ -1,6 +1,6 @@
-//! A payload as the validator sees it while it decides: the tree that was read, and no copy of any part of it.
+//! A payload as the validator sees it while it decides: the parsed tree itself, without a copy of any part.
 //!
-//! What it answers is what the validator's own `serde_json` representation answers; see `metered` for what explains.
+//! It must answer just as the validator's own `serde_json` representation does. To explain a refusal, see `metered`.
 
 #[cfg(test)]
 mod tests;
@@ -14,7 +14,7 @@ use serde_json::{Number, Value};
 use crate::schema::json::{Iter, Members, Tree};
 use crate::schema::unique::is_unique;
 
-/// The representation.
+/// The representation of JSON as a borrowed [`Tree`].
 pub(super) struct Borrowed;
 
 impl Json for Borrowed {
@@ -22,8 +22,8 @@ impl Json for Borrowed {
     type PreparedKey = String;
     type StringBuffer = ();
 
-    // A lookup looks through up to sixteen members, so that one pass is cheaper than four lookups among them; beyond, it
-    // is a hash probe, which costs as much as a few steps of a pass.
+    // A lookup scans objects of up to sixteen members, so there one pass is cheaper than four lookups. In a larger
+    // object a lookup is a hash probe, which costs as much as a few steps of a pass.
     const KEYS_PER_LOOKUP: usize = 4;
     const ACYCLIC: bool = true;
 
@@ -90,7 +90,7 @@ impl<'a> Node<'a, Borrowed> for &'a Tree<'a> {
 
     fn string_length_within(&self, min: u64, max: u64) -> Option<bool> {
         let text = Tree::as_str(self)?;
-        // A character has one to four bytes: mostly that decides, and nothing is counted.
+        // A character takes one to four bytes. Mostly that decides without counting.
         let (fewest, most) = (text.len().div_ceil(4) as u64, text.len() as u64);
         if most < min || fewest > max {
             return Some(false);
@@ -107,7 +107,7 @@ impl<'a> Node<'a, Borrowed> for &'a Tree<'a> {
         Cow::Owned(Tree::to_value(self))
     }
 
-    /// The address: nothing in a tree moves while it is judged.
+    /// The address serves as identity, because nothing in a tree moves while it is judged.
     fn identity(&self) -> Option<NodeIdentity> {
         Some(NodeIdentity::new(std::ptr::from_ref::<Tree<'_>>(self) as usize))
     }
@@ -148,7 +148,7 @@ impl<'a> Array<'a, Borrowed> for &'a [Tree<'a>] {
     }
 }
 
-/// Whether two values are the same to a schema: numbers by what they amount to, objects whatever the order.
+/// Whether two values are equal by JSON Schema: numbers by value, objects in any order.
 fn equal(tree: &Tree<'_>, expected: &Value) -> bool {
     match (tree, expected) {
         (Tree::Null, Value::Null) => true,

@@ -1,7 +1,7 @@
-//! The canonical form of a schema: what decides whether anything can match it, and what two versions are compared by.
+//! The canonical form of a schema, which shows whether anything can match it and how two versions compare.
 //!
-//! The only module that names `jsonschema::canonical`, which is experimental: made when it is first asked for, bounded by
-//! size, and a panic of it is an answer like any other: not known.
+//! The only module that names `jsonschema::canonical`. Since that is experimental, the form is made only on demand and
+//! only for documents of a bounded size, and a panic inside it is taken for the answer "unknown".
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -13,18 +13,18 @@ use serde_json::Value;
 use crate::schema::alternatives;
 use crate::schema::json::unescape;
 
-/// The largest document, in bytes of JSON text, that is brought into canonical form.
+/// The largest document that is brought into canonical form, in bytes of JSON text.
 const SIZE: usize = 128 << 10;
 
-/// A document without references to others: what it takes from each file stands under the file's path.
+/// One document for a schema of several files: what it takes from each file stands under that file's path.
 #[derive(Clone)]
 pub(super) struct Flat {
     pub document: Arc<Value>,
-    /// That without what judges nothing, such as descriptions: what is compared.
+    /// The document without what judges nothing, such as descriptions. Comparisons use this one.
     judged: Arc<Value>,
-    /// Of both, with numbers in place of paths: so that a file that is moved changes nothing.
+    /// Digests of both, with numbers in place of paths, so that moving a file changes nothing.
     digests: [[u8; 32]; 2],
-    /// Where in both the schema's own file stands (RFC 6901).
+    /// The pointer to the schema's own file within both documents (RFC 6901).
     root: String,
 }
 
@@ -36,12 +36,12 @@ impl Flat {
         Self { document, judged, digests, root }
     }
 
-    /// The one that allows anything.
+    /// The document that accepts any JSON.
     pub(super) fn any() -> Self {
         Self::new(Value::Bool(true), Value::Bool(true), [[0; 32]; 2], String::new())
     }
 
-    /// The place as people know it: of the schema's own file by itself, of another with the file's path.
+    /// A pointer as people know it: relative to the schema's own file, or after the path of another file.
     fn shown(&self, pointer: &str) -> String {
         let own = pointer.strip_prefix(self.root.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'));
         if let Some(own) = own {
@@ -61,20 +61,20 @@ pub(super) struct Canon {
     form: OnceLock<Result<CanonicalSchema, String>>,
 }
 
-/// Whether nothing can match a schema.
+/// Whether a schema is known to match nothing.
 pub(super) enum Emptiness {
-    /// Nothing can, and why.
+    /// Nothing can match, for this reason.
     Proven(String),
     NotProven,
 }
 
 impl Canon {
-    /// Of a document, or why there is none.
+    /// Prepares the form of a document, or keeps the reason why there is no document.
     pub(super) fn new(flat: Result<Flat, String>, draft: Draft) -> Self {
         Self { flat, draft, form: OnceLock::new() }
     }
 
-    /// The form.
+    /// The canonical form, made at the first call.
     ///
     /// # Errors
     /// Why there is none.
@@ -82,12 +82,12 @@ impl Canon {
         self.form.get_or_init(|| self.form_in(self.draft)).as_ref().map_err(String::as_str)
     }
 
-    /// The dialect.
+    /// The dialect of the schema.
     pub(super) fn draft(&self) -> Draft {
         self.draft
     }
 
-    /// The form that the same document has in another dialect: only a boolean means the same in all.
+    /// The canonical form of the same document read in another dialect. Only a boolean means the same in all of them.
     ///
     /// # Errors
     /// Why there is none.
@@ -118,12 +118,12 @@ impl Canon {
         }
     }
 
-    /// All that the schema says, where one document can say it.
+    /// The whole schema as one document, where one can say it.
     pub(super) fn document(&self) -> Option<&Value> {
         self.flat.as_ref().ok().map(|flat| &*flat.document)
     }
 
-    /// Whether both say the same, under whatever names of files; `None` where no document can tell.
+    /// Whether both say the same, whatever their files are called; `None` if neither has a document to compare.
     pub(super) fn says_the_same(&self, other: &Self) -> Option<bool> {
         match (&self.flat, &other.flat) {
             (Err(_), Err(_)) => None,
@@ -135,7 +135,7 @@ impl Canon {
         }
     }
 
-    /// Whether both judge by the same words: they may describe themselves otherwise.
+    /// Whether both judge by the same keywords; descriptions may differ.
     pub(super) fn judges_alike(&self, other: &Self) -> bool {
         match (&self.flat, &other.flat) {
             (Ok(own), Ok(its)) => {
@@ -146,7 +146,7 @@ impl Canon {
         }
     }
 
-    /// Whether it is proven that nothing matches.
+    /// Whether it is proven that nothing matches the schema.
     pub(super) fn emptiness(&self) -> Emptiness {
         match self.form() {
             Ok(form) if form.satisfiability() == Satisfiability::No => Emptiness::Proven(self.why_empty()),
@@ -154,7 +154,8 @@ impl Canon {
         }
     }
 
-    /// No limit of size for patterns: they were compiled within it, and forms of other limits do not compare.
+    /// Sets no size limit for patterns: they were compiled within one already, and forms made under different limits
+    /// cannot be compared.
     fn options(&self, draft: Draft) -> canonical::CanonicalizeOptions<'static> {
         canonical::options()
             .offline()
@@ -182,7 +183,8 @@ impl Canon {
     }
 }
 
-/// jsonschema 0.61 leaves out what the alternatives in an `if` evaluate, and so proves of `unevaluated…` what is not true.
+/// jsonschema 0.61 ignores what alternatives inside an `if` evaluate, and so draws false conclusions about
+/// `unevaluated…`.
 fn misreads_a_condition(document: &Value) -> bool {
     let is_unevaluated = |name: &str, _: &Value| matches!(name, "unevaluatedProperties" | "unevaluatedItems");
     let chooses = |name: &str, _: &Value| {
@@ -191,7 +193,7 @@ fn misreads_a_condition(document: &Value) -> bool {
     any(document, &is_unevaluated) && any(document, &|name, value| name == "if" && any(value, &chooses))
 }
 
-/// Whether one of the members of a document is such a one, however deep.
+/// Whether any member of a document, at any depth, passes the test.
 fn any(document: &Value, test: &impl Fn(&str, &Value) -> bool) -> bool {
     match document {
         Value::Object(members) => members.iter().any(|(name, value)| test(name, value) || any(value, test)),
@@ -200,7 +202,7 @@ fn any(document: &Value, test: &impl Fn(&str, &Value) -> bool) -> bool {
     }
 }
 
-/// The keywords of a cause, or the subschema that it is.
+/// The keywords of a cause, or its whole subschema if it names none.
 fn parts(cause: &canonical::Cause, flat: &Flat) -> Vec<String> {
     let place = flat.shown(&cause.pointer);
     match (place.as_str(), cause.keywords.as_slice()) {
@@ -210,10 +212,10 @@ fn parts(cause: &canonical::Cause, flat: &Flat) -> Vec<String> {
     }
 }
 
-/// Runs experimental code.
+/// Runs experimental code and turns a panic into an error.
 ///
 /// # Errors
-/// It panicked.
+/// The code panicked.
 pub(super) fn guard<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|_| "the comparison failed inside".to_owned())
 }

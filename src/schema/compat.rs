@@ -1,8 +1,8 @@
-//! The compatibility gate: what a change of a schema does to those who publish and to those who subscribe.
+//! The compatibility gate: what a change of a schema does to publishers and to subscribers.
 //!
-//! Knows nothing of topics and reloads. Its idea: to publishers a change is good when the new schema covers the old one,
-//! to subscribers when the old one covers the new one; what is not covered can be shown, as a schema and as a value. An
-//! answer that is not certain is not a yes.
+//! Knows nothing of topics and reloads. A change is safe for publishers if the new schema covers the old one, and for
+//! subscribers if the old one covers the new one. What is not covered can be shown, as a schema and as a value. An
+//! uncertain answer never counts as a yes.
 
 #[cfg(test)]
 mod evolutions;
@@ -19,48 +19,48 @@ use crate::schema::example::Effort;
 use crate::schema::json::Tree;
 use crate::schema::{Schema, alternatives, example};
 
-/// Why nothing is known of what could be compared.
+/// The reason when the schemas can be compared but the comparison proves nothing.
 const UNDECIDED: &str = "it could be neither proved nor disproved by an example";
 
-/// What a change does to one side.
+/// The effect of a change on one side.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Side {
-    /// Nothing.
+    /// It breaks nothing.
     Yes,
     /// It breaks something.
     No {
-        /// What is lost (for publishers) or unheard of (for subscribers), as a schema, where it can be written.
+        /// The values that publishers lose, or that are new to subscribers, as a schema if one can be written.
         lost: Option<Value>,
-        /// One such value, where one was found: the real validators agree on it.
+        /// One such value, if one was found; the real validators confirm it.
         example: Option<Value>,
     },
-    /// It could not be found out. Counts as a no.
+    /// Nothing is proved either way. Counts as a break.
     Unknown {
         /// Why.
         why: String,
-        /// Whether the two can be compared at all, so that more may be known of a part of the change.
+        /// Whether the two can be compared at all. If so, more may be known of smaller changes.
         is_comparable: bool,
     },
 }
 
-/// Whether everything that could be published under the schema in force still can be under the one that is to replace it.
+/// Whether everything that may be published under the old schema may still be under the new one.
 pub fn publishers(old: &Schema, new: &Schema) -> Side {
     side(new, old)
 }
 
-/// Whether everything that will be delivered could have been before.
+/// Whether everything that may be published under the new schema was possible under the old one.
 pub fn subscribers(old: &Schema, new: &Schema) -> Side {
     side(old, new)
 }
 
-/// Whether `wide` accepts all that `narrow` accepts.
+/// Whether `wide` accepts everything that `narrow` accepts.
 fn side(wide: &Schema, narrow: &Schema) -> Side {
     if wide.is_same(narrow) || wide.judge.is_none() || wide.canon.judges_alike(&narrow.canon) {
         return Side::Yes;
     }
     match covers(wide, narrow) {
         Ok(Containment::Yes) => match counterexample(wide, narrow, None, Effort::Little) {
-            // A counterexample of the validators outweighs a proof of the algebra.
+            // The validators have the last word: their counterexample outweighs a proof by the algebra.
             Some(example) => Side::No { lost: None, example: Some(example) },
             None => Side::Yes,
         },
@@ -81,7 +81,7 @@ fn side(wide: &Schema, narrow: &Schema) -> Side {
     }
 }
 
-/// A value that `narrow` accepts and `wide` refuses. `lost` is what such values look like, where it is known.
+/// A value that `narrow` accepts and `wide` refuses. `lost` describes such values, if known.
 fn counterexample(wide: &Schema, narrow: &Schema, lost: Option<&Value>, effort: Effort) -> Option<Value> {
     let [own, other] = [narrow, wide].map(|schema| schema.canon.document());
     let schemas = [(lost, None), (own, other), (other, own)].into_iter();
@@ -97,11 +97,11 @@ fn covers(wide: &Schema, narrow: &Schema) -> Result<Containment, String> {
     guard(|| wide.covers(&narrow))?.map_err(|e| e.to_string())
 }
 
-/// The most that a difference may take to write, in bytes of schema times the schemas in it.
+/// The most work that writing a difference may take, in bytes of schema times number of schemas.
 const DIFFERENCE: usize = 256 << 10;
 
-/// What `narrow` accepts and `wide` does not, where that is small enough to be of use: each member that differs gives an
-/// alternative that has all members.
+/// The schema of what `narrow` accepts and `wide` refuses, if it is small enough to be useful. Each member that differs
+/// adds an alternative that repeats all members.
 fn lost(wide: &Schema, narrow: &Schema) -> Option<Value> {
     let costs = |schema: &Schema| {
         let document = schema.canon.document()?;
@@ -115,9 +115,9 @@ fn lost(wide: &Schema, narrow: &Schema) -> Option<Value> {
     (lost != Value::Bool(false)).then_some(lost)
 }
 
-/// Both in one dialect.
+/// The canonical forms of both, in one dialect.
 fn forms(wide: &Schema, narrow: &Schema) -> Result<(CanonicalSchema, CanonicalSchema), String> {
-    // A boolean means the same everywhere, so the other one decides.
+    // A boolean means the same in every dialect, so the other schema decides.
     let is_boolean = |schema: &Schema| schema.canon.document().is_some_and(Value::is_boolean);
     let draft = if is_boolean(wide) { narrow.canon.draft() } else { wide.canon.draft() };
     let form = |schema: &Schema| {

@@ -1,8 +1,8 @@
-//! From schema files to schemas: everything that topics name is loaded, checked and compiled in one go.
+//! Turns schema files into schemas: loads, checks and compiles everything that topics name, in one go.
 //!
-//! Owns what a schema file may say and refer to. Knows nothing of files (a [`Texts`] gives the texts), of topics and of
-//! how a fault is printed. Its idea: a file is known by its path below relay.toml's directory and stands under the base
-//! URI `relay:///<path>`, so that `$ref` between files is ordinary URI resolution and nothing is ever fetched.
+//! Decides what a schema file may say and refer to. Knows nothing of files (a [`Texts`] supplies the texts), of topics,
+//! or of how a fault is printed. A file is known by its path relative to relay.toml's directory and gets the base URI
+//! `relay:///<path>`, so a `$ref` between files is ordinary URI resolution, and nothing is ever fetched.
 
 mod build;
 mod cost;
@@ -36,47 +36,47 @@ use crate::schema::Schema;
 use crate::schema::compile::library::Library;
 use crate::schema::compile::pattern::RegexChecker;
 
-/// Where the texts of schema files come from.
+/// The source of the texts of schema files.
 pub trait Texts {
-    /// The text of a file, by its path relative to relay.toml's directory, `/` between its parts.
+    /// Reads a file by its path relative to relay.toml's directory, with `/` between its parts.
     ///
     /// # Errors
-    /// Why it cannot be read, or that it lies outside of the directory (symlinks followed), as a sentence.
+    /// Why the file cannot be read, or that it lies outside the directory (symlinks followed), as a sentence.
     fn read(&self, path: &str) -> Result<Arc<str>, String>;
 }
 
-/// The limits that schema files are held to.
+/// The limits on schema files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SchemaLimits {
-    /// Bytes of one file.
+    /// Size of one file, in bytes.
     pub schema_size: usize,
-    /// Bytes of one compiled regular expression.
+    /// Size of one compiled regular expression, in bytes.
     pub regex_size: usize,
-    /// Nesting of arrays and objects in a file.
+    /// Nesting depth of arrays and objects in a file.
     pub json_depth: usize,
 }
 
-/// What a compilation leaves behind so that the next one need not repeat it: the schemas by content.
+/// What a compilation keeps for the next one, so that unchanged files need no work: the schemas, by their content.
 #[derive(Clone, Default)]
 pub struct SchemaCache {
     schemas: HashMap<[u8; 32], Arc<Schema>>,
-    /// Documents that had no fault of their own, nor anything to warn of.
+    /// Documents without a fault or a warning of their own.
     good: HashSet<[u8; 32]>,
 }
 
 /// The outcome of [`compile_all`].
 #[derive(Default)]
 pub struct Compiled {
-    /// By the path that was asked for; a root with a fault in anything that it reaches is absent.
+    /// The schemas by requested path. A root is missing if anything it reaches has a fault.
     pub schemas: HashMap<Arc<str>, Arc<Schema>>,
-    /// Every fault of every file, each once, by file and place. Never empty when a root is absent.
+    /// The faults of all files, each once, ordered by file and place. Never empty if a root is missing.
     pub faults: Vec<SchemaFault>,
-    /// For the next compilation. Holds only what this one produced.
+    /// For the next compilation. Holds only what this one used.
     pub cache: SchemaCache,
 }
 
-/// Loads, checks and compiles the named schema files and all that they refer to. A root whose text and whose
-/// references' texts are what they were when `cache` was made comes back as the same [`Schema`].
+/// Loads, checks and compiles the named schema files and all that they refer to. A root comes back as the same
+/// [`Schema`] if its text and those it refers to are what they were when `cache` was made.
 pub fn compile_all(files: &dyn Texts, roots: &[Arc<str>], limits: &SchemaLimits, cache: &SchemaCache) -> Compiled {
     let patterns = RegexChecker::new(limits.regex_size);
     let mut library = Library::new(files, limits, &patterns, &cache.good);
@@ -89,7 +89,7 @@ pub fn compile_all(files: &dyn Texts, roots: &[Arc<str>], limits: &SchemaLimits,
     let mut compiled = Compiled::default();
     compiled.cache.good =
         library.documents.iter().filter(|d| !d.faulty && !d.suspicious).map(|d| d.fingerprint).collect();
-    // What the compiler refuses of one root says nothing of the others.
+    // Taken before the loop: a fault that the compiler finds in one root must not exclude the others.
     let good: Vec<_> = linked.into_iter().filter(|(_, linked)| linked.is_good(&library)).collect();
     for (path, linked) in good {
         let fingerprint = build::fingerprint(&library, &linked);
@@ -105,7 +105,7 @@ pub fn compile_all(files: &dyn Texts, roots: &[Arc<str>], limits: &SchemaLimits,
     compiled
 }
 
-/// Loads each root once, in a fixed order.
+/// Loads each root once, in the given order.
 fn load_roots(library: &mut Library<'_>, roots: &[Arc<str>]) -> Vec<(Arc<str>, usize)> {
     let mut seen = HashSet::new();
     let mut loaded = Vec::new();

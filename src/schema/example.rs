@@ -1,8 +1,8 @@
-//! One value to show: made from a schema, and believed only when the real validators agree.
+//! Finds one value to show. Guesses are made from a schema and believed only when the real validators agree.
 //!
-//! Nothing here has to be complete: a guess that does not hold is dropped. Each guess departs from the least value in one
-//! place, and every place is tried once before any is tried more often: so it does not matter where a member stands. What
-//! differs from another schema comes first: so it hardly matters how many there are.
+//! The search need not be complete: a guess that fails is simply dropped. Each guess differs from the simplest value in
+//! one place. Every place is tried once before any is tried again, so the position of a member does not matter. Places
+//! that differ from another schema come first, so the number of members hardly matters.
 
 mod number;
 mod parts;
@@ -21,39 +21,39 @@ use crate::schema::example::number::numbers;
 use crate::schema::example::text::{matching, strings, texts};
 use crate::schema::json;
 
-/// How often all places are gone through. The first round tries one value in each, and each other twice as many as the one
-/// before it.
+/// How many rounds to try. The first round tries one value in each place, and each further one twice as many as the
+/// last.
 #[derive(Clone, Copy)]
 pub(super) enum Effort {
-    /// Finds nearly everything.
+    /// Finds nearly everything there is to find.
     Full = 10,
-    /// Where it is as good as certain that there is nothing.
+    /// For when almost certainly there is nothing to find.
     Little = 2,
 }
 
-/// How many schemas are looked at in one round.
+/// The schemas that one round may look at.
 const STEPS: usize = 500;
 
-/// How many values are copied in one round, those inside of others counted: what a schema asks for can be as large as a
-/// number that stands in it.
+/// The values that one round may copy, nested ones included. Needed because a schema can demand a value as large as any
+/// number it contains.
 const COPIES: usize = 1 << 13;
 
 /// How deep schemas are followed.
 const DEPTH: usize = 40;
 
-/// What of that a step into a part of the value takes. A step to another schema of the same value takes one.
+/// How much of that depth a step into a part of the value takes. A step to another schema of the same value takes one.
 const PART: usize = 4;
 
-/// The longest array that is made.
+/// The longest array that a guess may have, in items.
 const LONGEST: u64 = 1_024;
 
-/// Keywords that judge nothing where they stand.
+/// Keywords that judge nothing by themselves.
 const SILENT: [&str; 8] = ["$comment", "$defs", "$id", "$schema", "default", "definitions", "description", "title"];
 
 static ANYTHING: Value = Value::Bool(true);
 
-/// A value that one of these schemas describes and that is `wanted`. With each stands the schema that it is compared with,
-/// if there is one.
+/// Looks for a value that one of these schemas describes and that is `wanted`. Each schema may come with another one to
+/// compare it with.
 pub(super) fn find<'s>(
     schemas: impl IntoIterator<Item = (&'s Value, Option<&'s Value>)>,
     effort: Effort,
@@ -84,7 +84,7 @@ pub(super) fn find<'s>(
     EVERYTHING.iter().find(|value| wanted(value)).cloned()
 }
 
-/// One or two of everything.
+/// Sample values of every type.
 static EVERYTHING: LazyLock<Vec<Value>> = LazyLock::new(|| {
     vec![
         json!({}),
@@ -103,10 +103,10 @@ static EVERYTHING: LazyLock<Vec<Value>> = LazyLock::new(|| {
     ]
 });
 
-/// Takes guesses as they are made, until it breaks.
+/// Receives each guess; breaks to stop the search.
 type Offer<'o> = &'o mut dyn FnMut(Value) -> ControlFlow<()>;
 
-/// How deep the search may still go, and in which round.
+/// How deep the search may still go, and which round it is in.
 #[derive(Clone, Copy)]
 struct At {
     depth: usize,
@@ -114,33 +114,33 @@ struct At {
 }
 
 impl At {
-    /// In a part of the value.
+    /// The position one level further into the value.
     fn below(self) -> Self {
         Self { depth: self.depth.saturating_sub(PART - 1), ..self }
     }
 
-    /// Those of the values of one place whose turn it is.
+    /// The values that this round tries of all those for one place.
     fn turn<T>(self, values: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
         let count = 1 << self.round;
         values.into_iter().skip(count - 1).take(count)
     }
 }
 
-/// Makes values that a schema may accept.
+/// Makes guesses: values that a schema may accept.
 struct Guess<'s> {
     root: &'s Value,
     other: Option<&'s Value>,
-    /// All that stands in the other one, with its names.
+    /// Every named entry of the other schema.
     known: HashSet<(&'s str, &'s Value)>,
-    /// Whether a reference leads to the same in both.
+    /// For each reference, whether it leads to the same in both schemas.
     alike: RefCell<HashMap<String, bool>>,
     /// Schemas that may still be looked at.
     schemas: Cell<usize>,
     /// Values that may still be copied.
     copies: Cell<usize>,
-    /// What matches each pattern: to read one can take longer than all else.
+    /// Texts that match each pattern. To parse one pattern can take longer than all the rest.
     matching: RefCell<HashMap<String, Vec<String>>>,
-    /// What was made for several patterns and formats.
+    /// Texts that fit several patterns and formats together.
     texts: RefCell<HashMap<String, Vec<String>>>,
 }
 
@@ -158,7 +158,7 @@ impl<'s> Guess<'s> {
         Self { root, other, known, alike, schemas, copies, matching, texts }
     }
 
-    /// Whether the other schema says the same under this name, be it in another place.
+    /// Whether the other schema says the same under this name, even in another place.
     fn is_known(&self, name: &str, schema: &Value) -> bool {
         self.known.contains(&(name, schema)) && self.leads_alike(schema)
     }
@@ -180,7 +180,7 @@ impl<'s> Guess<'s> {
         }
         let target = json::target(self.root, reference);
         let is_same = target == self.other.and_then(|other| json::target(other, reference));
-        // Noted before it is followed: it may lead back here.
+        // Noted before the target is followed, which may lead back here.
         self.alike.borrow_mut().insert(reference.to_owned(), is_same);
         let is_alike = is_same && target.is_none_or(|target| self.leads_alike(target));
         self.alike.borrow_mut().insert(reference.to_owned(), is_alike);
@@ -207,7 +207,7 @@ impl<'s> Guess<'s> {
         }
         if let Some(target) = self.target(schema) {
             let rest = self.without(schema, &["$ref"]);
-            // Mostly nothing stands beside a reference, and the target need not be copied.
+            // Most references stand alone, and then the target need not be copied.
             if rest.as_ref().is_none_or(Map::is_empty) {
                 return self.of(target, at, offer);
             }
@@ -216,7 +216,7 @@ impl<'s> Guess<'s> {
         for keyword in ["anyOf", "oneOf"] {
             let branches = list(schema, keyword);
             if !branches.is_empty() {
-                // The rest of the schema holds in each branch.
+                // The rest of the schema applies to each branch.
                 let whole = |branch: &_| self.with(self.without(schema, &[keyword])?, self.followed(branch));
                 return self.fairly(branches, |branch| self.of_whole(whole(branch), at, offer));
             }
@@ -234,7 +234,7 @@ impl<'s> Guess<'s> {
         types(schema).into_iter().try_for_each(|name| self.of_type(schema, name, at, offer))
     }
 
-    /// What all parts say at once; of those with a condition one after the other.
+    /// Combines all parts of an `allOf`, with one of the conditional parts at a time.
     fn of_all(&self, schema: &Map<String, Value>, at: At, offer: Offer<'_>) -> ControlFlow<()> {
         let parts = list(schema, "allOf").iter().map(|part| self.followed(part));
         let (conditions, plain): (Vec<_>, Vec<_>) = parts.partition(|part| part.get("if").is_some());
@@ -247,12 +247,12 @@ impl<'s> Guess<'s> {
         })
     }
 
-    /// `None`: enough was copied.
+    /// Offers the values of a combined schema; `None` means that the copies are used up.
     fn of_whole(&self, whole: Option<Map<String, Value>>, at: At, offer: Offer<'_>) -> ControlFlow<()> {
         whole.map_or(Break(()), |whole| self.of_object(&whole, at, offer))
     }
 
-    /// Gives each an equal share of the schemas that may still be looked at, but not so little that it is of no use.
+    /// Gives each branch an equal share of the schemas left to look at, but never too few to be useful.
     fn fairly<T>(&self, all: &[T], mut each: impl FnMut(&T) -> ControlFlow<()>) -> ControlFlow<()> {
         for (index, one) in all.iter().enumerate() {
             let left = self.schemas.get();
@@ -268,7 +268,7 @@ impl<'s> Guess<'s> {
         Continue(())
     }
 
-    /// The first guesses, all different.
+    /// The first `count` different guesses.
     fn first(&self, count: usize, schema: &Value, at: At) -> Vec<Value> {
         let mut first = Vec::new();
         for round in 0..Effort::Full as u32 {
@@ -290,7 +290,7 @@ impl<'s> Guess<'s> {
         self.first(1, schema, at).pop().unwrap_or_default()
     }
 
-    /// `None`: enough was copied.
+    /// A copy; `None` when the copies are used up.
     fn copy(&self, value: &Value) -> Option<Value> {
         self.pay(value).then(|| value.clone())
     }
@@ -309,14 +309,14 @@ impl<'s> Guess<'s> {
         }
     }
 
-    /// What a schema says beside these keywords.
+    /// The schema without these keywords and without silent ones.
     fn without(&self, schema: &Map<String, Value>, keywords: &[&str]) -> Option<Map<String, Value>> {
         let is_left = |name: &str| !keywords.contains(&name) && !SILENT.contains(&name);
         let rest = schema.iter().filter(|(name, _)| is_left(name));
         rest.map(|(name, value)| Some((name.clone(), self.copy(value)?))).collect()
     }
 
-    /// A schema that says what a branch says, too.
+    /// The schema, with what a branch says merged in.
     fn with(&self, mut whole: Map<String, Value>, branch: &Value) -> Option<Map<String, Value>> {
         if let Some(branch) = branch.as_object() {
             merge(&mut whole, self.copy_object(branch)?);
@@ -336,7 +336,7 @@ impl<'s> Guess<'s> {
         self.matching.borrow_mut().entry(pattern.to_owned()).or_insert_with(|| matching(pattern)).clone()
     }
 
-    /// What is made for the patterns of a schema, and its format.
+    /// The texts made for the patterns and the format of a schema.
     fn texts(&self, schema: &Map<String, Value>) -> Vec<String> {
         let Some(pattern) = schema.get("pattern") else { return Vec::new() };
         let key = json!([pattern, schema.get("format")]).to_string();
@@ -356,7 +356,7 @@ impl<'s> Guess<'s> {
     }
 }
 
-/// Adds what another schema says.
+/// Merges what another schema says into this one.
 fn merge(schema: &mut Map<String, Value>, other: Map<String, Value>) {
     for (name, value) in other {
         match (schema.get_mut(&name), value) {
@@ -364,7 +364,7 @@ fn merge(schema: &mut Map<String, Value>, other: Map<String, Value>) {
             (Some(Value::Array(there)), Value::Array(more)) if name == "required" || name == "allOf" => {
                 there.extend(more)
             }
-            // Both hold: what makes a text knows of several.
+            // Both patterns apply: keep the list, from which texts are made that match all of them.
             (Some(there @ (Value::String(_) | Value::Array(_))), Value::String(more)) if name == "pattern" => {
                 let mut all = match there.take() {
                     Value::Array(all) => all,

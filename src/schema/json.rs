@@ -1,9 +1,9 @@
-//! Reading JSON strictly: one text, one meaning.
+//! Reads JSON strictly: every accepted text has just one meaning.
 //!
-//! Owns what a JSON text may be here: RFC 8259 in UTF-8, and refused besides are duplicate keys, a byte order mark, lone
-//! surrogates, numbers beyond the range of a double (`1e400`: no schema could judge them) and depth over a limit. Knows
-//! nothing of schemas. Its idea: serde_json does the syntax, a visitor of ours builds the tree and refuses; what is only
-//! needed to explain a refusal is built when there is one.
+//! Defines which JSON is accepted here: RFC 8259 in UTF-8, without duplicate keys, a byte order mark, lone surrogates,
+//! numbers beyond the range of a double (`1e400`, which no schema could judge) or nesting beyond a limit. Knows nothing
+//! of schemas. serde_json parses the syntax; our visitor builds the tree and refuses. What only an explanation needs is
+//! computed only after a refusal.
 
 mod compact;
 mod locate;
@@ -25,23 +25,23 @@ use serde_json::{Number, Value};
 
 use crate::problem::Refusal;
 
-/// The deepest nesting that can be allowed: what the stack is known to bear.
+/// The deepest nesting that any limit may allow; the stack is known to bear this much.
 pub const MAX_DEPTH: usize = 127;
 
-/// The byte order mark, which nobody sees.
+/// The byte order mark, which is invisible.
 pub const MARK: &str = "\u{feff}";
-/// What is said of it.
+/// What a refusal says about it.
 pub const MARKED: &str = "a byte order mark: send UTF-8 without one";
 
-/// A JSON text that was read: its value, for judging it, and its compact text, for forwarding it.
+/// A JSON text that was read: its value for judging, and its compact text for forwarding.
 pub struct Json<'t> {
     /// The value, borrowed from the text as it came.
     pub tree: Tree<'t>,
-    /// The text without insignificant white space, with its own number text and member order.
+    /// The text without insignificant white space; numbers and the order of members stay as written.
     pub text: Bytes,
 }
 
-/// Why a text is not JSON to us. Lines and columns count from 1, columns in bytes.
+/// Why relay refuses a text as JSON. Lines and columns count from 1, columns in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each name says it")]
 pub enum Fault {
@@ -49,7 +49,7 @@ pub enum Fault {
     Syntax { line: usize, column: usize, detail: String },
     /// Arrays and objects nest deeper than this.
     TooDeep { line: usize, column: usize, limit: usize },
-    /// An object has the same key twice; where, as RFC 6901 writes it.
+    /// An object has the same key twice; the pointer (RFC 6901) says where.
     DuplicateKey { pointer: String },
 }
 
@@ -75,7 +75,7 @@ impl From<Fault> for Refusal {
     }
 }
 
-/// The value of a text; nesting as for [`parse`].
+/// Reads the value of a text; `depth` as for [`parse`].
 pub(super) fn read(text: &[u8], depth: usize) -> Result<Tree<'_>, Fault> {
     if text.starts_with(MARK.as_bytes()) {
         return Err(Fault::Syntax { line: 1, column: 1, detail: MARKED.to_owned() });
@@ -103,7 +103,7 @@ pub fn line_and_column(text: &[u8], at: usize) -> (usize, usize) {
     (line, column)
 }
 
-/// The bracket with which the nesting becomes deeper than `limit`.
+/// The offset of the bracket that nests deeper than `limit`.
 fn too_deep_at(text: &[u8], limit: usize) -> usize {
     let (mut at, mut depth) = (0, 0);
     while let Some(byte) = text.get(at) {
@@ -118,14 +118,14 @@ fn too_deep_at(text: &[u8], limit: usize) -> usize {
     at.min(text.len())
 }
 
-/// What the visitor itself refused; everything else is serde_json's.
+/// A refusal by the visitor itself; all other errors are serde_json's.
 enum Cause {
     TooDeep,
-    /// The way to the key, innermost first.
+    /// The path to the duplicate key, innermost step first.
     Duplicate(Vec<String>),
 }
 
-/// Builds a tree, with `room` for so many more levels.
+/// Builds a tree, with `room` for that many more levels of nesting.
 #[derive(Clone, Copy)]
 struct Reader<'r> {
     room: usize,
@@ -149,7 +149,8 @@ impl Reader<'_> {
         E::custom("duplicate key")
     }
 
-    /// Something below `step` was refused: where matters for duplicates only.
+    /// Adds `step` to the path of a refusal found below it, if that is a duplicate key; for others the path does not
+    /// matter.
     #[cold]
     fn below<E>(self, step: &str, error: E) -> E {
         if let Some(Cause::Duplicate(way)) = &mut *self.refused.borrow_mut() {
@@ -228,7 +229,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 }
 
-/// Reads a key: serde's own `Cow` would copy it.
+/// Reads a key. serde's own `Cow` would always copy it.
 struct Key;
 
 impl<'de> DeserializeSeed<'de> for Key {
@@ -255,17 +256,17 @@ impl<'de> Visitor<'de> for Key {
     }
 }
 
-/// One step of a pointer (RFC 6901, section 3).
+/// Writes one step of a pointer (RFC 6901, section 3).
 pub(super) fn escape(step: &str) -> String {
     step.replace('~', "~0").replace('/', "~1")
 }
 
-/// The step that [`escape`] wrote.
+/// Reads a step that [`escape`] has written.
 pub(super) fn unescape(step: &str) -> String {
     step.replace("~1", "/").replace("~0", "~")
 }
 
-/// What a reference within a document leads to.
+/// The value to which a reference within a document leads.
 pub(super) fn target<'v>(document: &'v Value, reference: &str) -> Option<&'v Value> {
     let pointer = percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?;
     document.pointer(&pointer)
@@ -278,7 +279,7 @@ fn explain(text: &str, error: &serde_json::Error, refused: Option<Cause>, limit:
             let pointer = way.iter().rev().flat_map(|step| ["/", step.as_str()]).collect();
             Fault::DuplicateKey { pointer }
         }
-        // serde_json has a bound of its own, which is met before ours where that is the highest.
+        // serde_json has a nesting limit of its own, which is reached first if ours is at its highest.
         None if !said.starts_with("recursion limit exceeded") => {
             let (line, column) = (error.line().max(1), error.column().max(1));
             Fault::Syntax { line, column, detail: in_our_words(&said) }
@@ -290,7 +291,7 @@ fn explain(text: &str, error: &serde_json::Error, refused: Option<Cause>, limit:
     }
 }
 
-/// serde_json's messages, said to somebody who does not know it. An unknown one passes as it is.
+/// Rewords serde_json's messages for people who do not know it. Unknown messages pass unchanged.
 pub fn in_our_words(message: &str) -> String {
     let message = message.split(" at line ").next().unwrap_or_default();
     let ours = match message {

@@ -1,7 +1,7 @@
-//! The judge of a schema: says whether a value matches, at the price of a publish, and what is wrong, at the price of a
-//! refusal.
+//! The judge of a schema. To say whether a value matches is cheap enough for every publish; to explain what is wrong
+//! costs more, and happens only at a refusal.
 //!
-//! The validator that explains is built when the first refusal asks for it; see `metered` for why it is another one.
+//! The explaining validator is built at the first refusal. `metered` says why it is a separate one.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -20,52 +20,52 @@ use crate::schema::metered::{Meter, Metered, Seen, worthless};
 use crate::schema::violation::{cut, no_members, rule, sentence};
 use crate::schema::{MAX_VIOLATIONS, Refused};
 
-/// What an explanation may read: some milliseconds, and each part of the payload so often.
+/// The steps that every explanation may read, worth some milliseconds, and those it gets for each part of the payload.
 const STEPS: usize = 20_000;
 const STEPS_PER_PART: usize = 4;
-/// What it may read for each branch of the schema's unions, and for all of them.
+/// The extra steps for each branch of the schema's unions, and the most that all branches together may add.
 const STEPS_PER_BRANCH: usize = 500;
 const STEPS_OF_BRANCHES: usize = 200_000;
 
-/// The most characters of a pointer: the names in it are the publisher's.
+/// The longest pointer, in characters: its names are chosen by the publisher.
 const POINTER: usize = 1_000;
 
-/// Under which URI an entry stands; no file has that one.
+/// The URI of an entry document; no file can have it.
 const ENTRY: &str = "relay:///";
 
 struct Explains {
     validator: Validator<Metered>,
-    /// What each explanation may read on account of the schema.
+    /// The steps that the schema grants to each explanation.
     steps: usize,
 }
 
 /// The documents that a schema is made of.
 pub(super) struct Parts {
-    /// The base URI of the first.
+    /// The base URI of the first document.
     pub base: String,
-    /// Each under all of its URIs, the schema's own document first.
+    /// Every document under each of its URIs, the schema's own document first.
     pub documents: Vec<(String, Arc<Value>)>,
-    /// What the compiler is given in place of the first, to refer to it: in what it is given it takes the URI of a
-    /// meta-schema for what it has built in, also where a document has that URI.
+    /// Given to the compiler in place of the first document, to which it refers. In the document it is given, the
+    /// compiler takes the URI of a meta-schema for its built-in one, even if one of these documents has that URI.
     pub entry: Option<Value>,
-    /// What stands under each base URI: a file, and a place in it.
+    /// What each base URI stands for: a file, and a pointer in it.
     pub places: HashMap<String, (Arc<str>, String)>,
     /// The schema's own file.
     pub file: Arc<str>,
     /// `limits.regex_size`
     pub regex_size: usize,
-    /// The formats that its dialects do not know by themselves.
+    /// Formats that the schema's dialects do not know by themselves.
     pub formats: Vec<&'static str>,
 }
 
-/// See the module.
+/// The two validators of one schema. See the module.
 pub(super) struct Judge {
     decides: Validator<Borrowed>,
     explains: OnceLock<Option<Explains>>,
     parts: Parts,
 }
 
-/// The formats that are judged, in every dialect: nobody who writes `uuid` means that anything will do.
+/// The formats that are checked in every dialect, because an author who writes `uuid` does not mean "anything".
 #[rustfmt::skip]
 pub(super) const FORMATS: [&str; 19] = [
     "date", "date-time", "duration", "email", "hostname", "idn-email", "idn-hostname", "ipv4", "ipv6", "iri",
@@ -73,13 +73,13 @@ pub(super) const FORMATS: [&str; 19] = [
     "uuid",
 ];
 
-/// What judges each of them: they are those of the newest dialect.
+/// The validators of these formats, taken from the newest dialect.
 static NEWEST: LazyLock<HashMap<&str, Validator<Borrowed>>> = LazyLock::new(|| {
     let judge = |name| Some((name, options(0).build(&json!({ "format": name })).ok()?));
     FORMATS.into_iter().filter_map(judge).collect()
 });
 
-/// How every validator is built: nothing is fetched, patterns take linear time, formats are judged.
+/// The options of every validator: nothing is fetched, patterns run in linear time, formats are checked.
 pub(super) fn options<'i, F: Json>(regex_size: usize) -> ValidationOptions<'i, Arc<dyn Retrieve>, F> {
     jsonschema::options_for::<F>()
         .offline()
@@ -89,7 +89,7 @@ pub(super) fn options<'i, F: Json>(regex_size: usize) -> ValidationOptions<'i, A
 }
 
 impl Parts {
-    /// A validator of the first document.
+    /// Builds a validator of the first document.
     ///
     /// # Errors
     /// What the compiler says.
@@ -130,7 +130,7 @@ impl Judge {
         if self.accepts(tree) { Ok(()) } else { Err(self.explain(&tree.to_value())) }
     }
 
-    /// Whether a value matches, without a word.
+    /// Whether a value matches, without an explanation.
     pub(super) fn accepts(&self, tree: &Tree<'_>) -> bool {
         self.decides.is_valid(tree)
     }
@@ -168,7 +168,7 @@ impl Judge {
         Violation { pointer: cut(pointer, POINTER), keyword, schema_pointer, detail }
     }
 
-    /// Where the keyword stands: in the schema's own file a pointer, in another `<file>#<pointer>`.
+    /// Where the keyword stands: a pointer in the schema's own file, `<file>#<pointer>` in another.
     fn schema_pointer(&self, error: &ValidationError<'_>) -> String {
         let Some(uri) = error.absolute_keyword_location() else {
             return error.schema_path().as_str().to_owned();
@@ -183,7 +183,7 @@ impl Judge {
     }
 }
 
-/// The branches of all unions.
+/// The number of branches of all unions in a schema.
 fn branches(schema: &Value) -> usize {
     match schema {
         Value::Array(items) => items.iter().map(branches).sum(),
@@ -195,7 +195,7 @@ fn branches(schema: &Value) -> usize {
     }
 }
 
-/// The parts of a value, itself included.
+/// The number of parts of a value, itself included.
 fn count(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
@@ -204,7 +204,7 @@ fn count(value: &Value) -> usize {
     }
 }
 
-/// The payload and the schema are nested in each other in too many ways to follow them all.
+/// For when the meter ran out before anything was found: payload and schema nest in too many ways to follow them all.
 fn unexplained() -> Violation {
     Violation {
         pointer: String::new(),

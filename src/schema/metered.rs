@@ -1,9 +1,9 @@
 //! A payload as the validator sees it while it explains a refusal: read through a meter.
 //!
-//! Whether a payload is valid is decided without repetition. Collecting *what* is wrong is not: each branch of each
-//! `anyOf` tells its own story, with copies of what it looked at, and a recursive schema multiplies them at every level
-//! of the payload. So an explanation reads values that cost next to nothing to copy, and when its meter has run out
-//! everything looks empty and it ends at once; what it finds wrong from then on is marked, because it is worthless.
+//! Deciding whether a payload is valid takes no repetition, but collecting *what* is wrong does. Each branch of each
+//! `anyOf` reports its own errors, with copies of the values they complain of, and a recursive schema multiplies these
+//! at every level of the payload. So here values cost next to nothing to copy. Once the meter has run out everything
+//! looks empty, so the explanation ends quickly, and errors found from then on are marked as worthless.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -15,33 +15,33 @@ use serde_json::{Map, Number, Value};
 use crate::schema::json::Tree;
 use crate::schema::unique::is_unique;
 
-/// The most characters of a string that an explanation can show.
+/// The most characters that an explanation shows of a string.
 const SHOWN: usize = 256;
 
-/// Bytes of a string that cost as much as one step.
+/// How many bytes of a string cost one step.
 const STEP: usize = 256;
 
-/// Steps that it costs to find something wrong.
+/// How many steps an error costs.
 const ERROR: usize = 16;
 
-/// Bytes of names that cost as much as one step: an error keeps those that lead to it, and those that it complains of.
+/// How many bytes of names cost one step. An error keeps the names that lead to it and those it complains of.
 const PATH: usize = 32;
 
-/// What an error keeps when the meter ran out before: no other error keeps an array that holds something.
+/// The mark of an error found after the meter ran out. No other error keeps an array with anything in it.
 pub(super) fn worthless() -> Value {
     Value::Array(vec![Value::Null])
 }
 
-/// What an explanation may still read.
+/// The steps that an explanation may still take.
 pub(super) struct Meter(Cell<usize>);
 
 impl Meter {
-    /// Of so many steps.
+    /// A meter with this many steps.
     pub(super) fn new(steps: usize) -> Self {
         Self(Cell::new(steps))
     }
 
-    /// Whether it ran out.
+    /// Whether the meter has run out.
     pub(super) fn is_empty(&self) -> bool {
         self.0.get() == 0
     }
@@ -53,15 +53,15 @@ impl Meter {
     }
 }
 
-/// The representation.
+/// The representation of JSON as [`Seen`].
 pub(super) struct Metered;
 
-/// A value behind a meter. The name of a member is a value too, and has none.
+/// A value behind a meter. The name of a member is a value too, but has no meter.
 #[derive(Clone, Copy)]
 pub(super) struct Seen<'a> {
     value: &'a Value,
     meter: Option<&'a Meter>,
-    /// Bytes of the names that lead to it.
+    /// The total length of the names that lead to it, in bytes.
     path: usize,
 }
 
@@ -75,7 +75,7 @@ impl<'a> Seen<'a> {
         Self { value, path: self.path + name.len(), ..self }
     }
 
-    /// The value, while the meter lasts.
+    /// Spends steps and returns the value, unless the meter has run out.
     fn read(self, steps: usize) -> Option<&'a Value> {
         self.meter.is_none_or(|meter| meter.spend(steps)).then_some(self.value)
     }
@@ -146,7 +146,7 @@ impl<'a> Node<'a, Metered> for Seen<'a> {
         cmp::equal(self.value, expected)
     }
 
-    /// What an error keeps: of arrays and objects only the type, of strings the start.
+    /// The copy that an error keeps: only the type of arrays and objects, only the start of strings.
     fn to_value(&self) -> Cow<'a, Value> {
         let Some(value) = self.read(ERROR + self.path / PATH) else { return Cow::Owned(worthless()) };
         Cow::Owned(match value {
@@ -168,7 +168,7 @@ pub(super) struct Members<'a> {
     of: Seen<'a>,
 }
 
-/// Goes over them.
+/// An iterator over the members of an object.
 pub(super) struct MembersIter<'a> {
     rest: serde_json::map::Iter<'a>,
     of: Seen<'a>,
@@ -209,7 +209,7 @@ pub(super) struct Items<'a> {
     of: Seen<'a>,
 }
 
-/// Goes over them.
+/// An iterator over the items of an array.
 pub(super) struct ItemsIter<'a> {
     rest: std::slice::Iter<'a, Value>,
     of: Seen<'a>,
@@ -245,7 +245,7 @@ impl<'a> Array<'a, Metered> for Items<'a> {
 mod tests {
     use super::{Meter, Node as _, Object as _, Seen, worthless};
 
-    /// Each of thousands of errors kept the name of the member that they stood in: a body of 200 kB took 700 MB.
+    /// Regression: each of thousands of errors kept the long name of its member, so a body of 200 kB took 700 MB.
     #[test]
     fn what_stands_under_a_long_name_costs_more() {
         let value = serde_json::json!({ "k".repeat(200_000): "x" });
@@ -255,7 +255,7 @@ mod tests {
         assert!((0..1_000).take_while(|_| *member.to_value() != worthless()).count() < 20);
     }
 
-    /// Each of hundreds of closed branches kept all names of the body: 62 kB took 100 MB.
+    /// Regression: each of hundreds of closed branches kept all names of the body, so 62 kB took 100 MB.
     #[test]
     fn a_long_name_that_is_looked_at_costs_more() {
         let value = serde_json::json!({ "k".repeat(3_200): 1 });

@@ -1,4 +1,5 @@
-//! JSON and JSON Schema: what a payload is and what makes it acceptable. The only room that names `jsonschema`.
+//! JSON and JSON Schema: what a payload is, and which payloads a topic accepts. The only module that names
+//! `jsonschema`.
 
 mod alternatives;
 mod borrowed;
@@ -28,21 +29,21 @@ use crate::schema::example::Effort;
 use crate::schema::json::{Json, MAX_DEPTH, Tree};
 use crate::schema::judge::Judge;
 
-/// The most violations that are told of one payload.
+/// The most violations reported for one payload.
 pub const MAX_VIOLATIONS: usize = 16;
 
-/// The most bytes of an example.
+/// The largest example, in bytes of JSON text.
 const EXAMPLE: usize = 4_096;
 
-/// What the messages of a topic must match, compiled. Shared by all topics that name the same file, and by successive
-/// configurations while its text and what it refers to are unchanged.
+/// The compiled rule for the payloads of a topic. Topics that name the same file share it, and so do successive
+/// configurations while that file and everything it refers to stay unchanged.
 pub struct Schema {
-    /// `None`: the explicit opt-out, any JSON.
+    /// `None` for `any`, the explicit opt-out.
     file: Option<Arc<str>>,
     document: Arc<Value>,
     /// `None` accepts any JSON.
     judge: Option<Judge>,
-    /// Of everything that it was made from.
+    /// A digest of everything the schema was made from.
     fingerprint: [u8; 32],
     canon: Canon,
 }
@@ -56,9 +57,10 @@ impl Schema {
         Arc::new(Self { file: None, document, judge: None, fingerprint: [0; 32], canon })
     }
 
-    /// The schema document, for subscribers that want to know: what it takes from other files stands in it. Where no one
-    /// document can say that (dialects are mixed, a meta-schema is referred to, a reference is bound late) it is the
-    /// schema's own file as it was read: two such documents may be equal and their schemas not, see [`Schema::is_same`].
+    /// The schema as one document, for subscribers: what it refers to in other files is embedded. If no single document
+    /// can say the same (mixed dialects, a reference to a meta-schema, a dynamic reference), this is the schema's own
+    /// file as it was read. Two such documents may then be equal although their schemas differ; see
+    /// [`Schema::is_same`].
     pub fn document(&self) -> &Value {
         &self.document
     }
@@ -67,7 +69,7 @@ impl Schema {
     pub fn is_same(&self, other: &Self) -> bool {
         self == other
             || self.canon.says_the_same(&other.canon).unwrap_or_else(|| {
-                // Nothing but the files tells what is judged.
+                // No single document tells the whole, so compare all files.
                 self.file == other.file && self.contents() == other.contents()
             })
     }
@@ -76,12 +78,12 @@ impl Schema {
         self.files().collect()
     }
 
-    /// The files that it is made of, relative to relay.toml, as they were read: its own and those that it refers to.
+    /// The files it is made of, as they were read: its own and those it refers to, with paths relative to relay.toml.
     pub fn files(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.judge.iter().flat_map(Judge::files)
     }
 
-    /// Its file, relative to relay.toml; `None` for `any`.
+    /// The path of its own file, relative to relay.toml; `None` for `any`.
     pub fn file(&self) -> Option<&str> {
         self.file.as_deref()
     }
@@ -92,12 +94,12 @@ impl Schema {
     /// What is wrong with it: never empty, at most [`MAX_VIOLATIONS`].
     pub fn accept(&self, json: Json<'_>) -> Result<Payload, Refused> {
         self.check(&json.tree)?;
-        // A copy of just its size: it stands in the log for long, and would keep the buffer of its request, or the room
-        // of the white space that it had.
+        // Copies, so that the log, which keeps this for long, holds neither the request's buffer nor the spare capacity
+        // left by removed white space.
         Ok(Payload(Bytes::copy_from_slice(&json.text)))
     }
 
-    /// Judges a value that is not going to be published, such as an example of relay.toml.
+    /// Judges a value that will not be published, such as an example in relay.toml.
     ///
     /// # Errors
     /// As [`Schema::accept`].
@@ -105,7 +107,7 @@ impl Schema {
         self.check(&value.into())
     }
 
-    /// Judges a payload that another schema has accepted; `None` when it is no payload at all.
+    /// Judges a payload that another schema has accepted; `None` if it cannot be read as JSON.
     ///
     /// # Errors
     /// As [`Schema::accept`].
@@ -120,7 +122,7 @@ impl Schema {
         }
     }
 
-    /// A value that it accepts, as far as one can be guessed.
+    /// A value that the schema accepts, if a guess finds one.
     pub fn example(&self) -> Option<Value> {
         let is_short = |guess: &Value| guess.to_string().len() <= EXAMPLE;
         example::find([(&*self.document, None)], Effort::Full, |guess| self.accepts(&guess.into()) && is_short(guess))
@@ -144,22 +146,22 @@ impl fmt::Debug for Schema {
     }
 }
 
-/// A payload was refused.
+/// Why a payload was refused.
 #[derive(Debug)]
 pub struct Refused {
     /// Never empty, at most [`MAX_VIOLATIONS`].
     pub violations: Vec<Violation>,
-    /// Whether there were others.
+    /// Whether there were more.
     pub more: bool,
 }
 
-/// JSON text that its topic's schema accepted, without insignificant white space, with its own number text and member
-/// order. Holds no raw CR or LF.
+/// JSON text that its topic's schema has accepted. Numbers and the order of members are kept as written; insignificant
+/// white space is gone, so it holds no raw CR or LF.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Payload(Bytes);
 
 impl Payload {
-    /// Takes back what a log holds; it was accepted when it was appended.
+    /// Takes back what a log holds, which was accepted when it was appended.
     pub fn from_log(text: Bytes) -> Self {
         Self(text)
     }
@@ -169,13 +171,13 @@ impl Payload {
         &self.0
     }
 
-    /// Bytes of JSON text.
+    /// The length of the JSON text, in bytes.
     pub fn size(&self) -> usize {
         self.0.len()
     }
 }
 
-/// A payload is never formatted: it may hold anything.
+/// Shows only the size: the payload itself may hold anything and must not get into a log.
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Payload({} bytes)", self.0.len())

@@ -1,4 +1,4 @@
-//! What a schema answers, word for word, and what one refusal may cost.
+//! What a schema answers, word for word, and what a refusal may cost.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -42,7 +42,7 @@ pub(super) fn schema(document: &Value) -> Arc<Schema> {
     compiled.schemas["schemas/a.json"].clone()
 }
 
-/// One line for each violation: `pointer keyword schema_pointer: detail`.
+/// `pointer keyword schema_pointer: detail`, a line for each violation.
 fn refusal(schema: &Schema, payload: &Value) -> String {
     let refused = schema.check_value(payload).expect_err("a refusal");
     let lines =
@@ -50,7 +50,7 @@ fn refusal(schema: &Schema, payload: &Value) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Each paragraph of `refusals.txt`: a schema, a payload, and what is said of it. `UPDATE_GOLDEN=1 cargo test` rewrites it.
+/// Each paragraph of `refusals.txt` has a schema, a payload and the refusal. `UPDATE_GOLDEN=1 cargo test` rewrites it.
 #[test]
 fn each_keyword_has_its_sentence() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/schema/tests/refusals.txt");
@@ -138,8 +138,8 @@ fn an_accepted_payload_is_the_compact_text() {
     assert!(Schema::any().accept(json::parse(&Bytes::from_static(b"[1]"), 64).unwrap()).is_ok());
 }
 
-/// What a log retains is counted by what it is long, so it must not hold more: one byte within 250 kB of white space once
-/// cost 250 kB.
+/// What a log retains is counted by its length, so it must not hold more memory. Regression: one byte within 250 kB of
+/// white space cost 250 kB.
 #[test]
 fn a_payload_holds_no_more_than_its_own_bytes() {
     let mut request = vec![b' '; 8 << 10];
@@ -154,8 +154,8 @@ fn a_payload_holds_no_more_than_its_own_bytes() {
     }
 }
 
-/// An anonymous publisher could stop a whole server with one small body: the explanation of a refusal doubled with every
-/// level of a payload, for the most usual recursive schemas.
+/// Regression: an anonymous publisher could stop the server with one small body, because the explanation of a refusal
+/// doubled with every level of the payload for the most usual recursive schemas.
 #[test]
 fn the_explanation_of_a_refusal_is_bounded_whatever_the_schema() {
     let again = json!({"$ref": "#"});
@@ -177,7 +177,7 @@ fn the_explanation_of_a_refusal_is_bounded_whatever_the_schema() {
         refusal(&schema, &nested(MAX_DEPTH - 1));
         assert!(start.elapsed() < Duration::from_secs(5), "{document}: {:?}", start.elapsed());
     }
-    // As many faults as there may be, below as many unions as there may be.
+    // The most faults there can be, below the most unions there can be.
     let branch = |tag| json!({"properties": {"next": again, "k": {"enum": [tag]}}, "required": ["next"]});
     let all = json!({"properties": {"all": {"items": {"enum": [1]}}, "next": {"not": {}}}});
     let schema = schema(&json!({"anyOf": [branch("a"), branch("b"), all]}));
@@ -190,7 +190,7 @@ fn the_explanation_of_a_refusal_is_bounded_whatever_the_schema() {
     }
 }
 
-/// The reason stands at the end of the sentence, and what leads to it was told first: it was cut away.
+/// Regression: the path to the reason came first and the reason last, so the reason was cut off.
 #[test]
 fn why_no_branch_fits_is_told_however_much_leads_to_it() {
     let integer = "an integer is expected, not a string";
@@ -214,8 +214,8 @@ fn why_no_branch_fits_is_told_however_much_leads_to_it() {
     }
 }
 
-/// Of sixty kinds of events only the first were read before the explanation became too long, and the nearest of those was
-/// named, whatever the event was.
+/// Regression: of sixty kinds of events only the first few were read before the explanation grew too long, and the
+/// nearest of those was named whatever the event was.
 #[test]
 fn the_branch_of_a_large_union_is_found() {
     let members = |count: usize| (0..count).map(|n| format!("m{n}")).collect::<Vec<_>>();
@@ -255,7 +255,7 @@ fn the_branch_of_a_large_union_is_found() {
     }
 }
 
-/// What was found before an explanation became too long is told.
+/// What an explanation found before it grew too long is reported.
 #[test]
 fn an_explanation_that_is_cut_short_keeps_what_it_has() {
     let schema = schema(&json!({"items": {"anyOf": [{"type": "string"}, {"minimum": 1}]}}));
@@ -266,7 +266,7 @@ fn an_explanation_that_is_cut_short_keeps_what_it_has() {
     assert_eq!(refused.violations[15].pointer, "/15");
 }
 
-/// One long array with one wrong item at its end is explained, however long.
+/// One wrong item at the end of a long array is explained, however long the array is.
 #[test]
 fn a_large_payload_with_one_fault_is_explained() {
     let schema = schema(

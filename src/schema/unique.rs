@@ -1,8 +1,8 @@
-//! Whether no two items of a list are the same to a schema (`uniqueItems`).
+//! Whether all items of a list are different to a schema (`uniqueItems`).
 //!
-//! Each item is written in the one way in which all that are equal to it are written, and these texts are sorted: that takes
-//! about as long as reading the list, whatever stands in it. A hash takes that only if no stranger finds values of the same
-//! hash, and the library's has too many.
+//! Writes each item so that equal items get equal bytes, then sorts these. That takes about as long as reading the
+//! list, whatever is in it. Hashing is as fast only if nobody can craft values with equal hashes, and the library's
+//! hash has too many of those.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use serde_json::Number;
 use crate::schema::json::Tree;
 
 pub(super) fn is_unique(items: &[Tree<'_>]) -> bool {
-    // Lists of names, which are most of what must be unique, are compared where they stand.
+    // The most usual case, a list of strings, is compared in place.
     if let Some(mut texts) = items.iter().map(Tree::as_str).collect::<Option<Vec<&str>>>() {
         texts.sort_unstable();
         return texts.is_sorted_by(|one, next| one < next);
@@ -30,7 +30,7 @@ pub(super) fn is_unique(items: &[Tree<'_>]) -> bool {
     items.is_sorted_by(|one, next| one < next)
 }
 
-/// Its type, its length where it has one, and what it holds: no text is how another one begins.
+/// Writes the type, the length if there is one, and the content, so that no encoding is a prefix of another.
 fn write(tree: &Tree<'_>, out: &mut Vec<u8>) {
     match tree {
         Tree::Null => out.push(b'n'),
@@ -61,7 +61,7 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
     out.extend(text.as_bytes());
 }
 
-/// Whole numbers exactly, `1.0` as `1`; others, and those beyond 64 bits, as the double that they are.
+/// Writes whole numbers exactly, `1.0` like `1`; all others, and whole numbers beyond 64 bits, as doubles.
 fn write_number(number: &Number, out: &mut Vec<u8>) {
     const BEYOND: f64 = 18_446_744_073_709_551_616.0;
     let double = number.as_f64().unwrap_or_default();

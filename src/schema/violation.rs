@@ -1,7 +1,7 @@
-//! What the validator found wrong with a value, in a sentence.
+//! Puts what the validator found wrong with a value into a sentence.
 //!
-//! The sentences are ours: they name the rule and, where it helps, the value, cut short. They go to the publisher and
-//! nowhere else: a log never gets them.
+//! The sentences are our own: they name the rule and, where it helps, a shortened value. They go to the publisher only,
+//! never into a log.
 
 mod union;
 
@@ -16,13 +16,13 @@ use crate::schema::violation::union::Union;
 /// The most characters of a sentence.
 const SENTENCE: usize = 200;
 
-/// The most characters of a value inside of a sentence.
+/// The most characters of a value within a sentence.
 const VALUE: usize = 60;
 
 /// The most names that are listed.
 const NAMES: usize = 5;
 
-/// The most unions in each other that are listed.
+/// The most nested unions that are listed.
 const UNIONS: usize = 4;
 
 /// What is wrong, in a sentence of at most [`SENTENCE`] characters.
@@ -72,14 +72,14 @@ pub(super) fn sentence(error: &ValidationError<'_>) -> String {
         Kind::BacktrackLimitExceeded { .. } | Kind::RegexEngineFailure { .. } => {
             "its pattern could not be decided".to_owned()
         }
-        // It says which reference it is that leads nowhere.
+        // Says by itself which reference leads nowhere.
         Kind::Referencing(error) => error.to_string(),
         Kind::Custom { message, .. } => message.clone(),
     };
     cut(&sentence, SENTENCE)
 }
 
-/// The keyword that refused, and its place, which the validator does not always tell apart.
+/// The place and the name of the keyword that refused, corrected where the validator is imprecise.
 pub(super) fn rule(place: String, error: &ValidationError<'_>) -> (String, String) {
     let kind = error.kind();
     let (above, last) = place.rsplit_once('/').unwrap_or(("", &place));
@@ -87,7 +87,7 @@ pub(super) fn rule(place: String, error: &ValidationError<'_>) -> (String, Strin
         Kind::Required { .. } if above.ends_with("/dependentRequired") => {
             return (above.to_owned(), "dependentRequired".to_owned());
         }
-        // The validator counts what a member requires, and does not say of which member.
+        // The validator numbers the required names here instead of saying which member requires them.
         Kind::Required { .. } if above.ends_with("/dependencies") && last.bytes().all(|b| b.is_ascii_digit()) => {
             return (above.to_owned(), "dependencies".to_owned());
         }
@@ -102,7 +102,7 @@ pub(super) fn rule(place: String, error: &ValidationError<'_>) -> (String, Strin
     (place, keyword)
 }
 
-/// No member of an object is allowed.
+/// The sentence for an object that may have no members.
 pub(super) fn no_members(object: Option<&Value>) -> String {
     let members = object.and_then(Value::as_object);
     let unexpected: Vec<String> = members.map(|members| members.keys().cloned().collect()).unwrap_or_default();
@@ -122,7 +122,7 @@ fn contained(error: &ValidationError<'_>) -> &'static str {
     }
 }
 
-/// What is wrong comes last, so the rest gives way to it.
+/// Says why no branch of a union fits. What is wrong matters most, so the rest is dropped first when space is short.
 fn no_branch(error: &ValidationError<'_>) -> String {
     let none = format!("{} matches none of the schemas of `{}`", short(error.instance()), error.kind().keyword());
     let Some(reason) = Union::of(error).and_then(Union::reason) else { return none };
@@ -206,7 +206,7 @@ fn type_of(value: &Value) -> &'static str {
     }
 }
 
-/// A value in at most [`VALUE`] characters; of arrays and objects only what they are.
+/// A value in at most [`VALUE`] characters; arrays and objects only by their type.
 fn short(value: &Value) -> String {
     match value {
         Value::Array(_) | Value::Object(_) => type_of(value).to_owned(),
@@ -215,7 +215,7 @@ fn short(value: &Value) -> String {
     }
 }
 
-/// At most so many characters, the last one then `…`.
+/// Cuts a text to at most `most` characters, the last of which is then `…`.
 pub(super) fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => text.to_owned(),
@@ -223,7 +223,7 @@ pub(super) fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// At most so many characters, with `…` in place of those between the first and the last.
+/// Cuts a text to at most `most` characters, with `…` in place of its middle.
 fn cut_inside(text: &str, most: usize) -> String {
     let Some(over) = text.chars().count().checked_sub(most).filter(|over| *over > 0) else { return text.to_owned() };
     let half = most / 2;

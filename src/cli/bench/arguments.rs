@@ -7,9 +7,9 @@ use clap::{Args, ValueEnum};
 
 use crate::config::units::{parse_duration, parse_size, show_size};
 
-/// The measured time when neither messages nor a duration are given.
+/// The measured time if neither messages nor a duration are given.
 const USUAL_DURATION: Duration = Duration::from_secs(10);
-/// The most bytes of a payload: what `limits.body` can be at most.
+/// The largest payload in bytes, the same as the highest possible `limits.body`.
 pub(super) const MAX_PAYLOAD: usize = 64 << 20;
 
 /// How fast a relay is, here and now, with this load.
@@ -118,7 +118,7 @@ impl Arguments {
         self.window.unwrap_or(self.publishers) as usize
     }
 
-    /// How many threads read for the subscribers.
+    /// The number of threads that read for the subscribers.
     pub(super) fn threads(&self) -> usize {
         let half = || std::thread::available_parallelism().map_or(1, |all| all.get() / 2);
         self.threads.map_or_else(half, |threads| threads as usize).clamp(1, self.subscribers().max(1))

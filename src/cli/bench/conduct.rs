@@ -1,4 +1,4 @@
-//! One run, from the first connection to the last account.
+//! Conducts one run, from the first connection to the final accounts.
 
 use std::future::pending;
 use std::io::Error;
@@ -25,16 +25,16 @@ use crate::cli::bench::worker::{Clock, Lines, Outcome, Run, Worker};
 use crate::cli::target::Target;
 use crate::message::Seq;
 
-/// How long is waited for a message that does not come.
+/// How long to wait for a message that does not come.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long subscribers are heard after publishing has failed.
+/// How long subscribers are still heard after publishing has failed.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// How often is looked.
+/// How often progress is checked.
 const TICK: Duration = Duration::from_millis(100);
 
 type Tasks<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Result<Outcome, String>> + 'a>>>;
 
-/// The workers, and what is heard of them and told to all.
+/// The workers, and the channels to and from them.
 struct Workers<'a> {
     run: Arc<Run>,
     tasks: Tasks<'a>,
@@ -49,10 +49,10 @@ struct End {
     failure: Option<String>,
 }
 
-/// Subscribes, publishes, waits until everything has come, and adds up.
+/// Subscribes, publishes, waits until everything has arrived, and adds up the results.
 ///
 /// # Errors
-/// Nothing could be measured: it could not connect, or was interrupted before.
+/// Nothing could be measured, because a connection failed or an interrupt came too early.
 pub(super) async fn conduct(arguments: &Arguments, target: Target, work: Work) -> Result<Report<'_>, String> {
     let mut interrupts = signal(SignalKind::interrupt()).map_err(|error: Error| error.to_string())?;
     let progress = Progress::start(arguments.subscribers());
@@ -81,8 +81,8 @@ pub(super) async fn conduct(arguments: &Arguments, target: Target, work: Work) -
 }
 
 impl<'a> Workers<'a> {
-    /// Starts them. The first shares this thread, each other has one of its own. Answers also how each is told of what was
-    /// accepted, and for each topic who reads it.
+    /// Starts the workers: the first on this thread, each other on its own. Also returns the channel that tells each
+    /// worker what was accepted, and the workers that read each topic.
     fn start(
         arguments: &Arguments,
         target: Target,
@@ -101,7 +101,7 @@ impl<'a> Workers<'a> {
             delivered: AtomicU64::new(0),
         });
         let shares = shares(arguments.subscribers(), arguments.threads());
-        // What a worker has not settled is within the window, but for what has been given up.
+        // What a worker has not settled is within the window, except for what was given up.
         let room = arguments.window() * shares.len().max(1) + 1;
         let (settle, settled) = mpsc::channel(room);
         let (over, is_over) = watch::channel(false);
@@ -125,7 +125,7 @@ impl<'a> Workers<'a> {
         (Self { run, tasks, settled, over }, told, readers)
     }
 
-    /// Waits until every subscription stands.
+    /// Waits until every subscriber is subscribed.
     async fn connect(&mut self, progress: &Progress, interrupts: &mut Signal) -> Result<(), String> {
         let mut ticks = interval(TICK);
         if self.run.subscribers == 0 {
@@ -143,7 +143,7 @@ impl<'a> Workers<'a> {
         }
     }
 
-    /// Publishes until there is nothing more to publish, and waits until everybody has everything.
+    /// Publishes until nothing is left to publish, and waits until everybody has everything.
     async fn publish(
         &mut self,
         publishers: &Publishers,
@@ -203,7 +203,8 @@ impl<'a> Workers<'a> {
         end
     }
 
-    /// A relay that ends refuses publishers first: why it does, it tells the subscribers a moment later.
+    /// Waits for the reasons of a failure. A relay that shuts down refuses publishers first, and tells subscribers why
+    /// a moment later.
     async fn hear_out(&mut self) {
         let mut ticks = interval(TICK);
         let until = Instant::now() + LAST_WORDS;
@@ -215,7 +216,7 @@ impl<'a> Workers<'a> {
         }
     }
 
-    /// Ends them, and answers what came of each.
+    /// Ends the workers and returns the outcome of each.
     async fn end(mut self) -> Result<Vec<Outcome>, String> {
         self.over.send_replace(true);
         let mut outcomes = Vec::new();
@@ -226,18 +227,18 @@ impl<'a> Workers<'a> {
     }
 }
 
-/// The next worker that ends; without workers, none ever.
+/// The next worker that ends; never resolves without workers.
 async fn next(tasks: &mut Tasks<'_>) -> Option<Result<Outcome, String>> {
     if tasks.is_empty() { pending().await } else { tasks.next().await }
 }
 
-/// The numbers of the subscribers of each worker.
+/// Divides the subscribers, by their numbers, among the workers.
 fn shares(subscribers: usize, workers: usize) -> Vec<Range<usize>> {
     let cut = |worker: usize| subscribers * worker / workers;
     (0..workers).map(|worker| cut(worker)..cut(worker + 1)).filter(|share| !share.is_empty()).collect()
 }
 
-/// For each topic the workers that have subscribers of it.
+/// For each topic, the workers that have subscribers of it.
 fn readers(shares: &[Range<usize>], topics: usize) -> Vec<Vec<usize>> {
     let mut readers = vec![Vec::new(); topics];
     for (worker, numbers) in shares.iter().enumerate() {

@@ -1,10 +1,10 @@
-//! The files that `relay bench` is given, and the one that it writes.
+//! The files that `relay bench` reads, and the one it writes.
 
 use std::fs::{File, remove_file};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// Reads a file of at most so many bytes.
+/// Reads a file of at most `limit` bytes.
 pub(super) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
     let cannot = |error: &dyn std::fmt::Display| format!("cannot read `{}`: {error}", path.display());
     let file = File::open(path).map_err(|error| cannot(&error))?;
@@ -16,23 +16,23 @@ pub(super) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
     Ok(text)
 }
 
-/// A file that is written at the end of a run. It is opened before, as a path that cannot be written to would cost the run.
+/// A file that is written at the end of a run. It is opened before the run, which an unwritable path would waste.
 pub(super) struct Output<'a> {
     path: &'a Path,
     file: File,
-    /// It was not there before, and nothing is in it yet.
+    /// Whether it did not exist before and is still empty.
     is_new: bool,
 }
 
 impl<'a> Output<'a> {
-    /// Opens it, and leaves it as it is.
+    /// Opens the file without changing it.
     pub(super) fn open(path: &'a Path) -> Result<Self, String> {
         let is_new = !path.exists();
         let file = File::options().create(true).truncate(false).write(true).open(path);
         file.map(|file| Self { path, file, is_new }).map_err(|error| unwritable(path, &error))
     }
 
-    /// Writes all of it.
+    /// Replaces its content with the text.
     pub(super) fn write(mut self, text: &str) -> Result<(), String> {
         self.is_new = false;
         let written = self.file.set_len(0).and_then(|()| self.file.write_all(text.as_bytes()));
@@ -41,7 +41,7 @@ impl<'a> Output<'a> {
 }
 
 impl Drop for Output<'_> {
-    /// A run that failed leaves no empty file.
+    /// Removes the empty file that a failed run would leave.
     fn drop(&mut self) {
         if self.is_new {
             let _ = remove_file(self.path);

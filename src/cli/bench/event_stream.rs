@@ -12,10 +12,10 @@ use crate::cli::bench::ledger::Member;
 use crate::cli::bench::worker::Worker;
 use crate::cli::requests::{Driver, open_stream, refusal};
 
-/// The most bytes of a refusal.
+/// The largest refusal, in bytes.
 const MAX_REFUSAL: usize = 1 << 20;
 
-/// Subscribes, and reads until the run or the stream is over.
+/// Subscribes, and reads until the run or the stream ends.
 ///
 /// # Errors
 /// It could not subscribe.
@@ -61,7 +61,7 @@ pub(super) async fn read(worker: &Worker, member: Member, number: usize) -> Resu
     }
 }
 
-/// What an event tells.
+/// Reads one event.
 fn heard(block: &[u8]) -> Heard {
     let data = if block.starts_with(b"data: ") { Some(0) } else { memmem::find(block, b"\ndata: ").map(|at| at + 1) };
     data.map_or(Heard::Other, |at| {

@@ -1,22 +1,21 @@
-//! Latencies, counted as they come in memory that does not grow: one histogram for the run, and one for each slice of
-//! its time.
+//! Counts latencies in memory that does not grow: in one histogram for the run, and in one for each slice of its time.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// Nanoseconds: what is longer is counted as this.
+/// The longest latency, in nanoseconds; longer ones are counted as this.
 const LONGEST: u64 = 600_000_000_000;
-/// The most slices; when they are used up, each two become one of twice the length.
+/// The most slices. When they are used up, pairs are merged into slices of twice the length.
 const MOST_SLICES: usize = 240;
 /// The length of the first slices, in nanoseconds.
 const FIRST_SLICE: u64 = 20_000_000;
 
-/// Latencies, in nanoseconds.
+/// A histogram of latencies, in nanoseconds.
 pub(super) struct Latencies(Histogram<u64>);
 
 impl Latencies {
-    /// To three digits, from a microsecond on.
+    /// Precise to three digits, from a microsecond up.
     pub(super) fn new() -> Self {
         Self::with_digits(3)
     }
@@ -38,9 +37,9 @@ impl Latencies {
         self.0.len()
     }
 
-    /// The latency that `percent` of all were not over.
+    /// The latency that `percent` of all did not exceed.
     pub(super) fn percentile(&self, percent: f64) -> Duration {
-        // A histogram answers with the end of a bucket, which may lie above the longest.
+        // A histogram answers with the end of a bucket, which may exceed the longest latency.
         Duration::from_nanos(self.0.value_at_percentile(percent).min(self.0.max()))
     }
 
@@ -53,7 +52,7 @@ impl Latencies {
     }
 }
 
-/// Latencies over time, by when a message arrived, from the end of the warm-up on.
+/// Latencies over time since the end of the warm-up, by when each message arrived.
 pub(super) struct Timeline {
     slice: u64,
     slices: Vec<Option<Latencies>>,
@@ -102,20 +101,20 @@ impl Timeline {
         }
     }
 
-    /// Makes the slices so long that at most so many are left.
+    /// Merges slices until at most `most` are left.
     pub(super) fn coarsen(&mut self, most: usize) {
         while self.slices.len() > most.max(1) {
             self.halve();
         }
     }
 
-    /// Each slice in which something arrived: when it began, and what it saw.
+    /// Each slice in which something arrived, with its beginning.
     pub(super) fn slices(&self) -> impl Iterator<Item = (Duration, &Latencies)> {
         let begun = |place: usize| Duration::from_nanos(self.slice * place as u64);
         self.slices.iter().enumerate().filter_map(move |(place, slice)| Some((begun(place), slice.as_ref()?)))
     }
 
-    /// How long a slice is.
+    /// The length of a slice.
     pub(super) fn slice(&self) -> Duration {
         Duration::from_nanos(self.slice)
     }
@@ -129,7 +128,7 @@ fn join(one: &mut Option<Latencies>, other: Option<Latencies>) {
     }
 }
 
-/// What was measured of deliveries. What was published before the end of the warm-up is not in it.
+/// What was measured of deliveries. Messages published before the end of the warm-up do not count.
 pub(super) struct Figures {
     /// The end of the warm-up, in nanoseconds since the start of the run.
     pub(super) from: u64,
@@ -146,7 +145,7 @@ impl Figures {
         Self { from, latencies: Latencies::new(), timeline: Timeline::new(), deliveries: 0, bytes: 0, last: 0 }
     }
 
-    /// Counts one delivery: when its publish began, when it arrived, and its bytes.
+    /// Counts a delivery: when its publish began, when it arrived, and its bytes.
     pub(super) fn record(&mut self, begun: u64, arrived: u64, bytes: u64) {
         if begun < self.from {
             return;

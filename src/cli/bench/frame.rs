@@ -1,4 +1,4 @@
-//! What a subscriber is told, as far as the accounts care: read from the text without parsing its payload.
+//! Reads what a subscriber receives, as far as the accounts need it, without parsing payloads.
 
 use memchr::memmem;
 use serde_json::Value;
@@ -8,23 +8,23 @@ use crate::message::{Position, Seq};
 const MESSAGE: &[u8] = br#"{"type":"message","topic":""#;
 const ID: &[u8] = br#"","id":""#;
 
-/// One text of `relay.v1`, or the JSON of one server-sent event.
+/// One text message of `relay.v1`, or the JSON of one server-sent event.
 #[derive(Debug, PartialEq)]
 pub(super) enum Heard {
     /// A message.
     Message(Seq),
-    /// The subscription stands.
+    /// The subscription is in effect.
     Subscribed,
     /// Messages up to here may have been missed.
     Gap(Seq),
-    /// Nothing more will come, and why.
+    /// Nothing more will come: the code and the reason.
     End(u16, String),
-    /// What the accounts do not care about.
+    /// Something that does not matter to the accounts.
     Other,
 }
 
 impl Heard {
-    /// Reads a text. A message is the hot path: a topic has no quotes, so what follows it is found by searching.
+    /// Reads a text. Messages are the hot path: since a topic has no quotes, a search finds the id after it.
     pub(super) fn read(text: &[u8]) -> Self {
         let Some(rest) = text.strip_prefix(MESSAGE) else { return notice(text) };
         let id = memmem::find(rest, ID).map(|at| &rest[at + ID.len()..]);
@@ -56,7 +56,7 @@ fn seq(position: &str) -> Option<Seq> {
     position.parse::<Position>().ok().map(|position| position.seq)
 }
 
-/// The id in the receipt of a publish.
+/// The seq in the receipt of a publish.
 pub(super) fn receipt(answer: &[u8]) -> Option<Seq> {
     let answer: Value = serde_json::from_slice(answer).ok()?;
     seq(answer["id"].as_str()?)

@@ -1,30 +1,29 @@
-//! The accounts of some subscribers: who got which message when, and what nobody will get any more. No sockets, no
-//! clock: times are nanoseconds since the start of the run.
+//! The accounts of some subscribers: who received which message when, and what nobody will receive any more. Has no
+//! sockets and no clock; times are nanoseconds since the start of the run.
 //!
-//! A message may arrive before its publisher has the answer that tells its id, and others may publish to the same
-//! topics. So a message is open from the first that is heard of it, by whichever side, until it is both known to be
-//! ours and settled with every subscriber. A subscriber that gets a later message of its topic will not get the earlier
-//! ones, for a relay keeps their order: that settles them too. What is open is bounded by the window; of others'
-//! messages [`MOST_OPEN`] are.
+//! A message may arrive before its publisher has the answer with its id, and others may publish to the same topics. So
+//! a message is open from when either side first mentions it until it is known to be ours and is settled for every
+//! subscriber. A relay keeps messages in order, so a subscriber that gets a later message of a topic will not get the
+//! earlier ones, which settles those too. The window bounds our open messages, and [`MOST_OPEN`] those of others.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::cli::bench::figures::Figures;
 use crate::message::Seq;
 
-/// The most open messages of one topic before the oldest that nobody has claimed is taken for somebody else's.
+/// The most open messages of one topic. Beyond that, the oldest unclaimed one is taken for somebody else's.
 const MOST_OPEN: usize = 4_096;
-/// How many of its newest messages a subscriber remembers, to tell a duplicate from what is out of order.
+/// How many of its newest messages a subscriber remembers, to tell duplicates from messages out of order.
 const REMEMBERED: usize = 32;
 
-/// An accepted message, as its publisher tells of it.
+/// An accepted message, as reported by its publisher.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Accepted {
     pub(super) topic: usize,
     pub(super) seq: Seq,
-    /// Just before the request was written.
+    /// Just before the request was written, in nanoseconds since the start of the run.
     pub(super) begun: u64,
-    /// Up to here every message of ours has been told, this one included.
+    /// All our messages up to and including this seq have been reported.
     pub(super) floor: Seq,
 }
 
@@ -36,25 +35,25 @@ pub(super) struct Delivery {
     pub(super) bytes: u64,
 }
 
-/// A subscriber of the ledger.
+/// The handle of a subscriber in the ledger.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Member {
     topic: usize,
     index: usize,
 }
 
-/// What came of it all.
+/// The totals of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Account {
-    /// Deliveries of ours, each once.
+    /// Deliveries of our messages, each counted once.
     pub(super) received: u64,
-    /// Deliveries that should have come and did not.
+    /// Deliveries that should have arrived and did not.
     pub(super) lost: u64,
-    /// Deliveries of a message that the subscriber had got before.
+    /// Repeated deliveries of a message to the same subscriber.
     pub(super) duplicated: u64,
-    /// Deliveries that came after a later message of their topic.
+    /// Deliveries that arrived after a later message of their topic.
     pub(super) out_of_order: u64,
-    /// Deliveries of what others published.
+    /// Deliveries of messages that others published.
     pub(super) foreign: u64,
 }
 
@@ -68,10 +67,10 @@ impl Account {
     }
 }
 
-/// The accounts.
+/// The accounts of one worker's subscribers.
 pub(super) struct Ledger {
     topics: Vec<Topic>,
-    /// Where each topic of the run that has subscribers here stands among them.
+    /// The index in `topics` of each topic of the run that has subscribers here.
     places: HashMap<usize, usize>,
     pub(super) figures: Figures,
     account: Account,
@@ -82,28 +81,28 @@ pub(super) struct Ledger {
 struct Topic {
     members: Vec<Seen>,
     open: VecDeque<Open>,
-    /// Up to here every message of ours has been told.
+    /// All our messages up to this seq have been reported.
     floor: Seq,
     published: u64,
     received: u64,
 }
 
-/// What one subscriber has got.
+/// What one subscriber has received.
 struct Seen {
     last: Seq,
     newest: [Seq; REMEMBERED],
     next: usize,
 }
 
-/// A message that is not settled yet.
+/// A message that is not yet settled.
 struct Open {
     seq: Seq,
     /// Subscribers that may still get it.
     waiting: usize,
     arrived: u64,
-    /// When it was published; `None` until that is told.
+    /// When it was published; `None` until its publisher reports it.
     begun: Option<u64>,
-    /// What arrived before it was told.
+    /// Deliveries before that, with time and bytes.
     early: Vec<(u64, u64)>,
 }
 
@@ -112,7 +111,7 @@ impl Ledger {
         Self { topics: Vec::new(), places: HashMap::new(), figures, account: Account::default(), settled: Vec::new() }
     }
 
-    /// Takes one more subscriber of a topic, before anything is published.
+    /// Adds a subscriber of a topic, before anything is published.
     pub(super) fn join(&mut self, topic: usize) -> Member {
         let topic = *self.places.entry(topic).or_insert_with(|| {
             self.topics.push(Topic::default());
@@ -123,7 +122,7 @@ impl Ledger {
         Member { topic, index: members.len() - 1 }
     }
 
-    /// A message was accepted.
+    /// Notes that a message was accepted.
     pub(super) fn told(&mut self, told: Accepted) {
         let Some(&place) = self.places.get(&told.topic) else { return };
         let topic = &mut self.topics[place];
@@ -135,7 +134,7 @@ impl Ledger {
         for (arrived, bytes) in std::mem::take(&mut open.early) {
             self.figures.record(told.begun, arrived, bytes);
         }
-        // What others published in between would have been told by now.
+        // Anything unclaimed below the floor was published by others, because ours would have been reported by now.
         let floor = topic.floor;
         let account = &mut self.account;
         topic.open.retain(|open| {
@@ -146,7 +145,7 @@ impl Ledger {
         self.settle(place, told.seq);
     }
 
-    /// A subscriber got a message.
+    /// Notes that a subscriber received a message.
     pub(super) fn arrived(&mut self, member: Member, delivery: Delivery) {
         let Delivery { seq, at, bytes } = delivery;
         let topic = &mut self.topics[member.topic];
@@ -165,7 +164,7 @@ impl Ledger {
         let topic = &mut self.topics[member.topic];
         let known = topic.find(seq).is_ok();
         if !known && seq <= topic.floor {
-            // Ours were told, and stay open until each subscriber has settled them.
+            // Ours were reported, and stay open until they are settled for every subscriber.
             self.account.foreign += 1;
             topic.members[member.index].advance(seq);
             return;
@@ -185,7 +184,7 @@ impl Ledger {
         self.settle(member.topic, seq);
     }
 
-    /// A subscriber will get nothing below `seq` any more: something later has come, or a gap was told.
+    /// Notes that a subscriber will get nothing below `seq` any more, because something later or a gap has come.
     pub(super) fn pass(&mut self, member: Member, seq: Seq) {
         let topic = &mut self.topics[member.topic];
         let last = topic.members[member.index].last;
@@ -199,18 +198,17 @@ impl Ledger {
         }
     }
 
-    /// A subscriber has ended.
+    /// Notes that a subscriber's connection has ended.
     pub(super) fn closed(&mut self, member: Member) {
         self.pass(member, Seq::MAX);
     }
 
-    /// The messages of ours that have been settled with every subscriber since this was last asked, with the
-    /// deliveries of each.
+    /// Our messages that were settled for every subscriber since the last call, each with its number of deliveries.
     pub(super) fn take_settled(&mut self) -> std::vec::Drain<'_, (Seq, u64)> {
         self.settled.drain(..)
     }
 
-    /// Closes the accounts.
+    /// Closes the accounts and returns the totals.
     pub(super) fn close(mut self) -> (Account, Figures) {
         for topic in &mut self.topics {
             for open in topic.open.drain(..) {
@@ -239,7 +237,7 @@ impl Ledger {
 
 impl Topic {
     fn find(&self, seq: Seq) -> Result<usize, usize> {
-        // Nearly always it is the newest.
+        // Nearly always the newest one is asked for.
         match self.open.back() {
             Some(newest) if newest.seq == seq => Ok(self.open.len() - 1),
             Some(newest) if newest.seq < seq => Err(self.open.len()),
@@ -247,7 +245,7 @@ impl Topic {
         }
     }
 
-    /// Where this message stands among the open ones, to which it may be new.
+    /// The index of a message among the open ones; adds it if it is new.
     fn opened(&mut self, seq: Seq) -> usize {
         match self.find(seq) {
             Ok(at) => at,
@@ -259,7 +257,7 @@ impl Topic {
         }
     }
 
-    /// Forgets the oldest message that nobody has claimed; answers how often it had arrived.
+    /// Forgets the oldest unclaimed message, and returns how often it had arrived.
     fn forget_oldest(&mut self) -> u64 {
         let oldest = self.open.iter().position(|open| open.begun.is_none());
         oldest.and_then(|at| self.open.remove(at)).map_or(0, |open| open.arrived)

@@ -55,7 +55,7 @@ fn what_a_subscriber_has_passed_is_not_waited_for_and_is_lost() {
     arrived(&mut ledger, members[0], 3);
     arrived(&mut ledger, members[1], 3);
     assert!(settled(&mut ledger).is_empty());
-    // The third is told of a gap and gets the last.
+    // The third is told of a gap, and then gets the last.
     ledger.pass(members[2], 3);
     assert_eq!(settled(&mut ledger), [1, 2]);
     arrived(&mut ledger, members[2], 3);
@@ -82,7 +82,7 @@ fn what_others_publish_is_neither_lost_nor_received() {
     arrived(&mut ledger, members[0], 1);
     arrived(&mut ledger, members[0], 2);
     told(&mut ledger, 2);
-    // The first is known to be somebody else's by now.
+    // By now the first is known to be somebody else's.
     arrived(&mut ledger, members[1], 1);
     arrived(&mut ledger, members[1], 2);
     arrived(&mut ledger, members[1], 3);
@@ -103,10 +103,10 @@ fn a_duplicate_is_told_from_what_is_out_of_order() {
     assert_eq!(ledger.close().0, expected);
 }
 
-/// For each subscriber what it gets, and what of it twice.
+/// For each subscriber, what it gets, and which of that twice.
 type Gets = Vec<(Vec<Seq>, Vec<bool>)>;
 
-/// For some subscribers what each gets of messages 1 to `last`, in which places, and what comes twice.
+/// For some subscribers, what each gets of messages 1 to `last`, and what comes twice.
 fn deliveries() -> impl Strategy<Value = (Seq, Gets)> {
     (1..20_u64).prop_flat_map(|last| {
         let all: Vec<Seq> = (1..=last).collect();
@@ -117,8 +117,8 @@ fn deliveries() -> impl Strategy<Value = (Seq, Gets)> {
 }
 
 proptest! {
-    /// However the two sides are interleaved, the accounts are those of a plain count, and every message is settled once
-    /// by the time that all subscribers have got the last or are gone.
+    /// However the two sides are interleaved, the accounts equal a plain count, and every message is settled exactly
+    /// once by the time that all subscribers have the last one or are gone.
     #[test]
     fn the_accounts_are_those_of_a_plain_count(
         (last, members) in deliveries(),
@@ -135,7 +135,7 @@ proptest! {
             .collect();
         let mut tell: Vec<Seq> = (1..=last).rev().filter(|seq| ours(*seq)).collect();
         let mut done = Vec::new();
-        // As the dice say, then what is left.
+        // In random order first, then whatever is left.
         for side in order.into_iter().chain((0..4).flat_map(|side| [side; 50])) {
             if side == 3 {
                 if let Some(seq) = tell.pop() {

@@ -1,10 +1,10 @@
-//! `relay bench`: how fast a relay is, here and now. A load on any running relay, from the outside.
+//! `relay bench` measures how fast a running relay is, with a load from the outside.
 //!
-//! It knows the protocol and nothing of the server. Subscribers are read for by workers, one to a thread
-//! ([`worker`]); what each worker's subscribers got stands in its [`ledger`]. A latency lasts from just before a publish is
-//! written until the message has arrived, and a message is in flight until all its subscribers have it: that is what
-//! the window bounds. Nothing grows with the length of a run: latencies are counted in histograms, and messages are
-//! forgotten once everybody has them.
+//! It knows the protocol and nothing of the server. Workers, one per thread ([`worker`]), read for the subscribers, and
+//! each keeps a [`ledger`] of what its subscribers received. A latency lasts from just before a publish is written
+//! until the message arrives. A message is in flight until all its subscribers have it; the window bounds how many may
+//! be. Nothing grows with the length of a run: latencies go into histograms, and a message is forgotten once everybody
+//! has it.
 
 mod arguments;
 mod conduct;
@@ -40,14 +40,14 @@ use crate::cli::requests::Requests;
 use crate::cli::target::{Target, Unfound};
 use crate::server::descriptors;
 
-/// Descriptors that are needed besides those of subscribers and publishers.
+/// Descriptors needed besides those of subscribers and publishers.
 const BESIDES: usize = 32;
-/// How long the relay may take to say what a topic takes.
+/// How long the relay may take to answer the questions before a run.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest token, in bytes.
 const MAX_TOKEN: usize = 8 << 10;
 
-/// Measures, and prints what was found. It is a success if nothing was lost.
+/// Measures and prints the report. Succeeds if nothing was lost.
 pub(super) fn bench(arguments: &Arguments) -> ExitCode {
     match measure(arguments) {
         Ok(report) => {
@@ -88,7 +88,7 @@ fn measure(arguments: &Arguments) -> Result<Report<'_>, String> {
         let work = timeout(PATIENCE, preparing).await.map_err(|_| silent(&arguments.url))??;
         conduct(arguments, target, work).await
     });
-    // Threads of a run that was given up need not be waited for.
+    // Threads of an abandoned run need not be waited for.
     runtime.shutdown_background();
     let mut report = report?;
     if let Some(plot) = plot {

@@ -1,4 +1,4 @@
-//! What is published, and to which topics: as far as it was not said, the relay is asked.
+//! Decides what is published and to which topics. Asks the relay for what the arguments leave open.
 
 use std::sync::Arc;
 
@@ -12,24 +12,24 @@ use crate::cli::requests::{Requests, refusal};
 use crate::name::TopicName;
 use crate::schema::compile::{SchemaCache, SchemaLimits, Texts, compile_all};
 
-/// The bytes of a payload whose size nobody asked for.
+/// The size of a payload, in bytes, if none is given.
 const USUAL_SIZE: usize = 128;
-/// What stands around the filler of a payload.
+/// The length of what surrounds the filler of a payload.
 const AROUND: usize = r#"{"fill":""}"#.len();
 
-/// What is published where.
+/// What is published, and where.
 #[derive(Debug)]
 pub(super) struct Work {
-    /// As it was asked for.
+    /// The topic's name as given.
     pub(super) name: String,
     pub(super) topics: Vec<TopicName>,
     pub(super) payload: Bytes,
-    /// What the payload is, for people.
+    /// A description of the payload for people.
     pub(super) kind: &'static str,
 }
 
 impl Work {
-    /// Prepares it, and has the relay judge the payload before anything is published.
+    /// Prepares the work, and has the relay validate the payload before anything is published.
     pub(super) async fn prepare(arguments: &Arguments, requests: &mut Requests) -> Result<Self, String> {
         let name = match &arguments.topic {
             Some(name) => name.clone(),
@@ -49,7 +49,7 @@ impl Work {
     }
 }
 
-/// The one topic that the relay shows to this caller. Where there is a choice, or others may be there, it is not made for him.
+/// The only topic that the relay shows to this caller. If there are several, or may be others, the user has to choose.
 async fn only_topic(arguments: &Arguments, requests: &mut Requests) -> Result<String, String> {
     const SAY: &str = "name a topic with --topic: each of its subscribers gets what `relay bench` publishes";
     if arguments.token_env.is_some() || arguments.token_file.is_some() {
@@ -67,7 +67,7 @@ async fn only_topic(arguments: &Arguments, requests: &mut Requests) -> Result<St
     }
 }
 
-/// The concrete topics of a name: `{n}`, or whatever stands in braces, becomes 0, 1 and so on.
+/// The concrete topics of a name: what stands in braces becomes 0, 1 and so on.
 fn spread(name: &str, count: u32) -> Result<Vec<TopicName>, String> {
     let braces = name.find('{').and_then(|from| Some((from, from + name[from..].find('}')? + 1)));
     let concrete = |text: &str| {
@@ -81,7 +81,7 @@ fn spread(name: &str, count: u32) -> Result<Vec<TopicName>, String> {
     }
 }
 
-/// A payload that the topic takes: an example of its own, one made from its schema, or filler where it takes anything.
+/// A payload that the topic accepts: one of its examples, one made from its schema, or filler if it accepts anything.
 async fn find_payload(
     arguments: &Arguments,
     requests: &mut Requests,
@@ -105,12 +105,12 @@ async fn find_payload(
     }
 }
 
-/// A JSON object of about so many bytes.
+/// A JSON object of about `size` bytes.
 fn filler(size: usize) -> Bytes {
     json!({"fill": "x".repeat(size.saturating_sub(AROUND))}).to_string().into()
 }
 
-/// One schema document, as if it were a file.
+/// A schema document in place of a file.
 struct Document(Arc<str>);
 
 impl Texts for Document {

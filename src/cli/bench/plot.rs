@@ -1,6 +1,6 @@
-//! The latency over time as a picture: p50, p99 and the longest of each slice of the run, on a logarithmic scale.
+//! Draws the latency over time: p50, p99 and the longest of each slice of the run, on a logarithmic scale.
 //!
-//! SVG is text, and one chart of three lines needs no library. It has colours for light and for dark pages.
+//! SVG is text, and a chart of three lines needs no library. It has colours for light and for dark pages.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -15,9 +15,9 @@ const LEFT: f64 = 76.0;
 const RIGHT: f64 = 24.0;
 const TOP: f64 = 104.0;
 const BOTTOM: f64 = 56.0;
-/// The most points of a line: more would be narrower than a pixel or two.
+/// The most points of a line: with more, each would be only a pixel or two wide.
 const POINTS: usize = 240;
-/// Lines of so few points get a mark at each.
+/// Lines with at most this many points get a mark at each.
 const FEW: usize = 48;
 
 const STYLE: &str = "
@@ -38,25 +38,25 @@ const STYLE: &str = "
   }
 ";
 
-/// One line of the chart: its class, its name, and what it shows of a slice.
+/// One line of the chart: its class, its name, and the figure it shows for a slice.
 struct Line {
     class: &'static str,
     name: &'static str,
     of: fn(&Latencies) -> Duration,
 }
 
-/// From the back to the front.
+/// The lines, from back to front.
 const LINES: [Line; 3] = [
     Line { class: "max", name: "max", of: Latencies::longest },
     Line { class: "p99", name: "p99", of: |latencies| latencies.percentile(99.0) },
     Line { class: "p50", name: "p50", of: |latencies| latencies.percentile(50.0) },
 ];
 
-/// Where values stand in the picture.
+/// Maps values to places in the picture.
 struct Scale {
-    /// Seconds at the right edge.
+    /// The time at the right edge, in seconds.
     seconds: f64,
-    /// Powers of ten of a second at the lower and at the upper edge.
+    /// The latencies at the lower and upper edge, as powers of ten of a second.
     low: f64,
     high: f64,
 }
@@ -72,7 +72,7 @@ impl Scale {
     }
 }
 
-/// Draws it.
+/// Draws the chart.
 pub(super) fn svg(report: &mut Report<'_>) -> String {
     report.figures.timeline.coarsen(POINTS);
     let report = &*report;
@@ -97,7 +97,7 @@ pub(super) fn svg(report: &mut Report<'_>) -> String {
     svg
 }
 
-/// So that everything is inside, from a round time to a round time.
+/// The scale that shows everything, from one round latency to another.
 fn scale(report: &Report<'_>, slices: &[(Duration, &Latencies)]) -> Scale {
     let lowest = slices.iter().map(|(_, slice)| slice.percentile(50.0)).min().unwrap_or(Duration::from_micros(100));
     let highest = slices.iter().map(|(_, slice)| slice.longest()).max().unwrap_or(Duration::from_millis(10));
@@ -108,7 +108,7 @@ fn scale(report: &Report<'_>, slices: &[(Duration, &Latencies)]) -> Scale {
     Scale { seconds: end.as_secs_f64().max(0.001), low, high: high.max(low + 0.3) }
 }
 
-/// Latencies at which there may be a line, in seconds: 1, 2 and 5 of each power of ten.
+/// Latencies that may have a grid line, in seconds: 1, 2 and 5 times each power of ten.
 fn steps() -> impl DoubleEndedIterator<Item = f64> {
     (-6..=3).flat_map(|power| [1.0, 2.0, 5.0].map(|step| step * 10_f64.powi(power)))
 }
@@ -117,7 +117,7 @@ fn grid(svg: &mut String, scale: &Scale) {
     let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
     let inside: Vec<f64> =
         steps().filter(|step| (scale.low - 1e-9..=scale.high + 1e-9).contains(&step.log10())).collect();
-    // Over three decades the powers of ten are enough.
+    // For more than three decades, the powers of ten are enough.
     let sparse = inside.len() > 10;
     for step in inside {
         let whole = (step.log10() - step.log10().round()).abs() < 1e-9;
@@ -147,12 +147,12 @@ fn grid(svg: &mut String, scale: &Scale) {
     );
 }
 
-/// The next larger of 1, 2 and 5 of some power of ten.
+/// The smallest 1, 2 or 5 times a power of ten that is not below `least`.
 fn round_step(least: f64) -> f64 {
     steps().map(|step| step * 1e3).find(|step| *step >= least.max(1e-3)).unwrap_or(1e6)
 }
 
-/// A step of the axis in its unit.
+/// A label of the axis, with its unit.
 fn round_time(seconds: f64) -> String {
     match seconds {
         0.9999.. => format!("{seconds:.0} s"),
@@ -161,7 +161,7 @@ fn round_time(seconds: f64) -> String {
     }
 }
 
-/// The name of each line, with its value over the whole run.
+/// Writes the name of each line, with its value over the whole run.
 fn legend(svg: &mut String, report: &Report<'_>) {
     let mut x = LEFT;
     for line in LINES.iter().rev() {

@@ -1,4 +1,4 @@
-//! A bar on standard error while it runs, if that is a terminal.
+//! A progress bar on standard error, if that is a terminal.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::cli::bench::publisher::Publishers;
 use crate::cli::bench::show;
 use crate::cli::bench::worker::Run;
 
-/// The steps of the bar while it publishes.
+/// The steps of the bar during publishing.
 const STEPS: u64 = 1_000;
 const STYLE: &str = "{msg:>28} {wide_bar:.cyan/dim} {percent:>3} %";
 

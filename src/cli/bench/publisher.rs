@@ -1,4 +1,4 @@
-//! Those who publish, and what they share: the window, the pace, and which messages are still in flight.
+//! The publishers, and what they share: the window, the pace, and the messages in flight.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -17,38 +17,38 @@ use crate::cli::bench::worker::Run;
 use crate::cli::requests::{Requests, refusal, request};
 use crate::message::Seq;
 
-/// A publisher that waits for no answer.
+/// Marks a publisher that is not waiting for an answer.
 const NONE: Seq = Seq::MAX;
 
-/// What the publishers share. They live on one thread.
+/// The state that all publishers share. They run on one thread.
 pub(super) struct Publishers {
     run: Arc<Run>,
     payload: Bytes,
     until: Until,
-    /// Messages a second; 0 is no pace.
+    /// Messages per second; 0 means as fast as possible.
     rate: u32,
     workers: Vec<mpsc::Sender<Accepted>>,
-    /// For each topic the workers that have subscribers of it.
+    /// For each topic, the workers that have subscribers of it.
     readers: Vec<Vec<usize>>,
     window: Semaphore,
-    /// Accepted messages that some worker does not have yet: how many workers, and when it was published.
+    /// Accepted messages that some worker has not settled: by how many workers, and when the publish began.
     in_flight: RefCell<HashMap<Seq, (usize, u64)>>,
-    /// For each publisher that waits for an answer, the newest message that was known before it asked.
+    /// For each publisher that waits for an answer, the newest seq that was known before it asked.
     asked: RefCell<Vec<Seq>>,
     newest: Cell<Seq>,
     begun: Cell<u64>,
-    /// Of these, after the warm-up.
+    /// How many of these began after the warm-up.
     measured: Cell<u64>,
-    /// Nanoseconds since the start of the run.
+    /// When the publishers were opened, in nanoseconds since the start of the run.
     began: u64,
     pub(super) tally: RefCell<Tally>,
 }
 
-/// What the publishers have measured, the warm-up left out.
+/// What the publishers have measured, without the warm-up.
 pub(super) struct Tally {
     pub(super) published: u64,
     pub(super) answers: Latencies,
-    /// When the first publish began and the last was answered.
+    /// When the first publish began and when the last was answered.
     pub(super) first: u64,
     pub(super) last: u64,
 }
@@ -80,7 +80,7 @@ impl Publishers {
         }
     }
 
-    /// Publishes as the publisher of this number until there is nothing more to publish.
+    /// Publishes as the publisher with this number until there is nothing left to publish.
     ///
     /// # Errors
     /// A publish was refused, or not answered.
@@ -116,12 +116,12 @@ impl Publishers {
         }
     }
 
-    /// Publishes nothing more.
+    /// Stops publishing.
     pub(super) fn stop(&self) {
         self.window.close();
     }
 
-    /// Some worker has a message.
+    /// Notes that one worker has settled a message.
     pub(super) fn settled(&self, seq: Seq) {
         let mut in_flight = self.in_flight.borrow_mut();
         if let Some((workers, _)) = in_flight.get_mut(&seq) {
@@ -133,7 +133,7 @@ impl Publishers {
         }
     }
 
-    /// Waits no longer for messages that have been in flight for so long.
+    /// Stops waiting for messages that have been in flight for longer than `patience`.
     pub(super) fn give_up(&self, patience: Duration) {
         let limit = self.run.clock.now().saturating_sub(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX));
         let mut in_flight = self.in_flight.borrow_mut();
@@ -142,22 +142,22 @@ impl Publishers {
         self.window.add_permits(before - in_flight.len());
     }
 
-    /// Whether every accepted message is with all who get it.
+    /// Whether every accepted message has reached all its subscribers.
     pub(super) fn is_settled(&self) -> bool {
         self.in_flight.borrow().is_empty()
     }
 
-    /// The newest message that was accepted.
+    /// The seq of the newest accepted message.
     pub(super) fn newest(&self) -> Seq {
         self.newest.get()
     }
 
-    /// When it was opened, in nanoseconds since the start of the run.
+    /// When the publishers were opened, in nanoseconds since the start of the run.
     pub(super) fn began(&self) -> u64 {
         self.began
     }
 
-    /// How much of the whole is done, from 0 to 1.
+    /// The part of the run that is done, from 0 to 1.
     pub(super) fn progress(&self) -> f64 {
         let now = self.run.clock.now();
         match self.until {
@@ -176,7 +176,7 @@ impl Publishers {
         }
     }
 
-    /// When the next message begins: now; `None` when there is none.
+    /// Begins a message, and returns the time; `None` if there is nothing left to publish.
     fn begin(&self) -> Option<u64> {
         let now = self.run.clock.now();
         let mut left = now < self.end();
@@ -210,7 +210,7 @@ impl Publishers {
         tally.last = tally.last.max(now);
     }
 
-    /// Tells the workers of an accepted message.
+    /// Tells the workers about an accepted message.
     async fn tell(&self, number: usize, topic: usize, seq: Seq, begun: u64) {
         self.newest.set(self.newest.get().max(seq));
         let readers = &self.readers[topic];
@@ -219,19 +219,19 @@ impl Publishers {
         } else {
             self.in_flight.borrow_mut().insert(seq, (readers.len(), begun));
         }
-        // Whoever still waits will be given a later place than any that was known when it asked.
+        // A publisher that still waits will get a seq above the newest one known when it asked.
         let others =
             self.asked.borrow().iter().enumerate().filter(|(other, _)| *other != number).map(|(_, asked)| *asked).min();
         let floor = seq.min(others.unwrap_or(NONE));
         for reader in readers {
-            // A worker that has gone says why itself.
+            // A worker that has ended reports why by itself.
             let _ = self.workers[*reader].send(Accepted { topic, seq, begun, floor }).await;
         }
         self.asked.borrow_mut()[number] = NONE;
     }
 }
 
-/// In nanoseconds, as the clock of a run counts.
+/// A duration in nanoseconds, as the clock of a run counts.
 pub(super) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

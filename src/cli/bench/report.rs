@@ -1,4 +1,4 @@
-//! What was measured, for people and for programs.
+//! Reports what was measured, to people and to programs.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,16 +13,16 @@ use crate::cli::bench::payload::Work;
 use crate::cli::bench::show;
 use crate::cli::bench::worker::Outcome;
 
-/// The percentiles that are shown, by their names in the text and in JSON.
+/// The percentiles to show, with their names in the text and in JSON.
 const PERCENTILES: [(f64, &str, &str); 4] =
     [(50.0, "p50", "p50"), (90.0, "p90", "p90"), (99.0, "p99", "p99"), (99.9, "p99.9", "p99_9")];
 
-/// What was measured.
+/// The results of a run.
 pub(super) struct Report<'a> {
     arguments: &'a Arguments,
     work: Work,
     connected: Duration,
-    /// From the first publish to the last answer or delivery, the warm-up left out.
+    /// From the first publish to the last answer or delivery, without the warm-up.
     pub(super) measured: Duration,
     published: u64,
     answers: Latencies,
@@ -31,7 +31,7 @@ pub(super) struct Report<'a> {
     gaps: u64,
     closed: BTreeMap<(u16, String), u64>,
     pub(super) interrupted: bool,
-    /// Why it ended before its time.
+    /// Why the run ended early.
     pub(super) failure: Option<String>,
 }
 
@@ -59,7 +59,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Adds what came of a worker.
+    /// Adds the outcome of a worker.
     pub(super) fn add(&mut self, outcome: Outcome) {
         self.account.add(outcome.account);
         self.figures.add(outcome.figures);
@@ -69,7 +69,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Why this run is no success, in a sentence.
+    /// Why this run is not a success, in a sentence.
     pub(super) fn complaint(&self) -> Option<String> {
         if let Some(failure) = &self.failure {
             return Some(failure.clone());
@@ -88,7 +88,7 @@ impl<'a> Report<'a> {
         ))
     }
 
-    /// What the load was, in a line.
+    /// Describes the load in one line.
     pub(super) fn load(&self) -> String {
         let topics = match self.work.topics.len() {
             1 => String::new(),
@@ -100,7 +100,7 @@ impl<'a> Report<'a> {
         format!("{name}{topics}, {subscribers} subscribers over {transport}, payload {payload}")
     }
 
-    /// For people.
+    /// The report as text, for people.
     pub(super) fn text(&self) -> String {
         let (published, deliveries) = (self.per_second(self.published), self.deliveries_per_second());
         let (arguments, kind) = (self.arguments, self.work.kind);
@@ -148,7 +148,7 @@ impl<'a> Report<'a> {
         text
     }
 
-    /// For programs: one JSON object; what is counted has no unit, everything else has it in its name.
+    /// The report as one JSON object, for programs. Counts have no unit; all other members have it in their names.
     pub(super) fn json(&self) -> Value {
         let closed = self.closed.iter().map(|((code, reason), count)| {
             let code = if *code == 0 { Value::Null } else { json!(code) };

@@ -1,15 +1,15 @@
-//! Figures as people read them.
+//! Formats figures for people.
 
 use std::time::Duration;
 
 use indicatif::HumanCount;
 
-/// With a comma between thousands.
+/// A count, with a comma between thousands.
 pub(super) fn count(number: u64) -> String {
     HumanCount(number).to_string()
 }
 
-/// To three digits.
+/// A duration, to three digits.
 pub(super) fn time(duration: Duration) -> String {
     let nanoseconds = duration.as_secs_f64() * 1e9;
     let (value, unit) = match nanoseconds {
@@ -20,7 +20,7 @@ pub(super) fn time(duration: Duration) -> String {
     format!("{} {unit}", three_digits(value))
 }
 
-/// Bytes, in powers of ten, to three digits.
+/// A number of bytes, with decimal units, to three digits.
 pub(super) fn bytes(bytes: f64) -> String {
     let (value, unit) = match bytes {
         1e9.. => (bytes / 1e9, "GB"),

@@ -16,12 +16,12 @@ use crate::cli::bench::worker::Worker;
 use crate::cli::requests::refusal;
 use crate::cli::target::Wire;
 
-/// What is read at once, held by each connection.
+/// The size of the read buffer that each connection holds, in bytes.
 const READ: usize = 4 << 10;
 
 type Socket = WebSocketStream<Box<dyn Wire>>;
 
-/// Subscribes, and reads until the run or the connection is over.
+/// Subscribes, and reads until the run or the connection ends.
 ///
 /// # Errors
 /// It could not subscribe.
@@ -34,7 +34,7 @@ pub(super) async fn read(worker: &Worker, member: Member, number: usize) -> Resu
             biased;
             next = socket.next() => next,
             () = &mut over => {
-                // Nobody waits for the answer to a goodbye.
+                // Nobody waits for the answer to this close.
                 let _ = socket.close(None).await;
                 return Ok(());
             }

@@ -1,7 +1,7 @@
-//! The subscribers that one thread reads for, and what they have in common: a ledger.
+//! The subscribers for which one thread reads, and the ledger they share.
 //!
-//! A worker lives on one thread, so that a delivery takes no lock and no other thread is told of it; of a message the
-//! publishers are told once, when all its subscribers have it.
+//! A worker stays on one thread, so a delivery takes no lock and involves no other thread. The publishers are told of a
+//! message only once, when all its subscribers have it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -23,12 +23,12 @@ use crate::cli::target::Target;
 use crate::message::Seq;
 use crate::name::TopicName;
 
-/// How many subscribers of a worker connect at a time.
+/// How many subscribers of a worker may be connecting at a time.
 const CONNECTING: usize = 64;
-/// How long a subscription may take to stand.
+/// How long connecting and subscribing may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Nanoseconds since the start of the run.
+/// The clock of a run, in nanoseconds since its start.
 #[derive(Clone, Copy)]
 pub(super) struct Clock(Instant);
 
@@ -52,7 +52,7 @@ pub(super) struct Run {
     pub(super) warm: OnceLock<u64>,
     pub(super) subscribers: usize,
     pub(super) connected: AtomicUsize,
-    /// Tells that all are connected.
+    /// Signals that all subscribers are connected.
     pub(super) ready: Notify,
     pub(super) live: AtomicUsize,
     /// Deliveries so far, for the progress bar.
@@ -66,7 +66,7 @@ impl Run {
     }
 }
 
-/// What a worker hears and says.
+/// A worker's channels to and from the rest of the run.
 pub(super) struct Lines {
     pub(super) told: mpsc::Receiver<Accepted>,
     pub(super) settled: mpsc::Sender<Seq>,
@@ -74,12 +74,12 @@ pub(super) struct Lines {
     pub(super) over: watch::Receiver<bool>,
 }
 
-/// What came of a worker.
+/// The results of a worker.
 pub(super) struct Outcome {
     pub(super) account: Account,
     pub(super) figures: Figures,
     pub(super) gaps: u64,
-    /// How connections ended that nobody here ended: code, reason, how many. A code of 0 is none.
+    /// Connections that ended before the run did: how many for each code and reason. Code 0 means none was given.
     pub(super) closed: BTreeMap<(u16, String), u64>,
 }
 
@@ -89,19 +89,19 @@ pub(super) struct Worker {
     ledger: RefCell<Ledger>,
     settled: mpsc::Sender<Seq>,
     gaps: Cell<u64>,
-    /// Subscribers whose subscription has come to stand.
+    /// How many of its subscribers have subscribed.
     standing: Cell<usize>,
     closed: RefCell<BTreeMap<(u16, String), u64>>,
-    /// Tells those whose subscription stands that the run is over.
+    /// Tells subscribers that the run is over.
     pub(super) over: Notify,
     connecting: Semaphore,
 }
 
 impl Worker {
-    /// Connects subscribers with these numbers, reads until the run is over, and closes the accounts.
+    /// Connects the subscribers with these numbers, reads until the run is over, and closes the accounts.
     ///
     /// # Errors
-    /// The first that could not subscribe, and why.
+    /// Why the first one that could not subscribe could not.
     pub(super) async fn read(run: Arc<Run>, numbers: Range<usize>, mut lines: Lines) -> Result<Outcome, String> {
         let worker = Rc::new(Self {
             ledger: RefCell::new(Ledger::new(Figures::new(run.warm()))),
@@ -128,7 +128,7 @@ impl Worker {
                         None => break,
                     },
                     Some(ended) = tasks.join_next() => ended.map_err(|error| error.to_string())??,
-                    // Gone or over: either way nobody waits for more.
+                    // The channel is closed or the run is over: either way nobody waits for more.
                     _ = lines.over.wait_for(|over| *over) => break,
                 }
             }
@@ -151,18 +151,18 @@ impl Worker {
         Ok(Outcome { account, figures, gaps: worker.gaps.get(), closed: worker.closed.into_inner() })
     }
 
-    /// The topic of a number.
+    /// The topic of the subscriber with this number.
     pub(super) fn topic(&self, number: usize) -> &TopicName {
         &self.run.topics[number % self.run.topics.len()]
     }
 
-    /// Subscribes in its turn.
+    /// Subscribes, once fewer than [`CONNECTING`] others are doing so.
     pub(super) async fn connect<T>(&self, open: impl Future<Output = Result<T, String>>) -> Result<T, String> {
         let _turn = self.connecting.acquire().await;
         timeout(PATIENCE, open).await.map_err(|_| "no answer within 10 s".to_owned())?
     }
 
-    /// A subscription stands.
+    /// Notes that a subscriber has subscribed.
     pub(super) fn subscribed(&self) {
         self.standing.set(self.standing.get() + 1);
         self.run.live.fetch_add(1, Ordering::Relaxed);
@@ -179,19 +179,19 @@ impl Worker {
         });
     }
 
-    /// A message came.
+    /// Notes that a message arrived.
     pub(super) fn arrived(&self, member: Member, seq: Seq, bytes: usize) {
         let delivery = Delivery { seq, at: self.run.clock.now(), bytes: bytes as u64 };
         self.note(|ledger| ledger.arrived(member, delivery));
     }
 
-    /// A gap was told.
+    /// Notes that a gap was reported.
     pub(super) fn gap(&self, member: Member, to: Seq) {
         self.gaps.set(self.gaps.get() + 1);
         self.note(|ledger| ledger.pass(member, to.saturating_add(1)));
     }
 
-    /// A connection has ended that nobody here ended.
+    /// Notes that a connection ended before the run did.
     pub(super) fn closed(&self, member: Member, code: u16, reason: String) {
         self.run.live.fetch_sub(1, Ordering::Relaxed);
         *self.closed.borrow_mut().entry((code, reason)).or_default() += 1;
@@ -203,7 +203,7 @@ impl Worker {
         change(&mut ledger);
         for (seq, deliveries) in ledger.take_settled() {
             self.run.delivered.fetch_add(deliveries, Ordering::Relaxed);
-            // There is room for all that the window lets out; were there none, the publishers would stop waiting for it.
+            // The channel has room for the whole window. If it did not, the publishers would give the message up.
             let _ = self.settled.try_send(seq);
         }
     }

@@ -7,7 +7,7 @@ use crate::diagnostic::ServerFact;
 
 pub(super) fn limits(section: &Section<'_>) -> Limits {
     let (body, window) = (section.size("body"), section.size("window"));
-    // Of a value that could not be read nothing else is known.
+    // If one of them could not be read, the comparison below would use its default.
     let is_unread = [("body", &body), ("window", &window)].iter().any(|(key, read)| section.has(key) && read.is_none());
     let size =
         |read: Option<Placed<usize>>, key: &str| read.map_or_else(|| section.default_size(key), |(size, _)| size);
@@ -53,7 +53,7 @@ pub(super) fn limits(section: &Section<'_>) -> Limits {
     limits
 }
 
-/// What counts where the file says nothing.
+/// The defaults of the table of keys.
 impl Default for Limits {
     fn default() -> Self {
         limits(&Section::absent("limits", &Findings::default()))

@@ -1,5 +1,5 @@
-//! From files to a [`Config`], with everything that is wrong found on the way. Nothing stops the rest: what cannot be
-//! decoded is reported and stands as its default.
+//! Turns files into a [`Config`] and finds everything that is wrong on the way. An error does not stop the rest: what
+//! cannot be decoded is reported, and its default is used.
 
 mod limits;
 mod server;
@@ -25,30 +25,30 @@ use crate::name::Pattern;
 use crate::patterns::Meter;
 use crate::time::Time;
 
-/// What came of the files.
+/// The result of decoding.
 pub struct Decoded {
-    /// To be used only when there is no error among the diagnostics.
+    /// Must not be used if there is an error among the diagnostics.
     pub config: Config,
     /// Everything that was found.
     pub diagnostics: Vec<Diagnostic>,
     /// The texts that the diagnostics point into.
     pub sources: Sources,
-    /// Every key that the files have, dotted, and where it stands.
+    /// Every key in the files, dotted, with its place.
     pub keys: BTreeMap<String, Span>,
-    /// Files whose last line has no end.
+    /// Files whose last line has no line end.
     pub unfinished: BTreeSet<Arc<str>>,
 }
 
-/// The names that are declared and granted, for the checks across the whole configuration.
+/// All declared and granted names, for the checks across the whole configuration.
 #[derive(Default)]
 pub(super) struct Names {
-    /// Topics and families, also those of which something else is wrong.
+    /// Topics and families, even those with other errors.
     pub topics: Vec<(Pattern, Span)>,
-    /// Patterns of `publish` and `subscribe`.
+    /// Patterns in `publish` and `subscribe`.
     pub grants: Vec<(Pattern, Span)>,
 }
 
-/// Everything that is read once for the whole configuration while it is being decoded.
+/// What every part of the decoder may need.
 struct Context<'a> {
     reading: &'a Reading<'a>,
     now: Time,
@@ -108,7 +108,7 @@ fn parse<'a>(document: &'a Document, broken: &mut Vec<Diagnostic>) -> DeTable<'a
     tree
 }
 
-/// The top of an included file, in which only topics and tokens are allowed.
+/// The top level of an included file, where only topics and tokens are allowed.
 fn include<'a>(tree: &'a DeTable<'a>, document: &Document, findings: &'a Findings) -> Section<'a> {
     let top = Section::included(tree, document.file, findings);
     for (key, span) in top.keys() {
@@ -152,10 +152,10 @@ fn version(top: &Section<'_>) {
     }
 }
 
-/// Drops what only follows from a syntax error: anything on the same line, anything below a broken header, and of the same
-/// file any "is missing" and what the parser put in the place of a value, which stands nowhere. Then sorts.
+/// Drops what only follows from a syntax error: anything on the same line or below a broken header, and in the same
+/// file any "is missing" and any value without a place, which the parser made up. Then sorts.
 fn drop_consequences(mut found: Vec<Diagnostic>, broken: Vec<Diagnostic>, sources: &Sources) -> Vec<Diagnostic> {
-    // A key that appears twice hides nothing.
+    // A key that appears twice hides nothing else.
     let syntax = broken.iter().filter(|d| matches!(d.fact, Fact::File(FileFact::Syntax { .. })));
     let shadows: Vec<Span> = syntax.filter_map(|d| shadow(d.place.as_ref()?, sources)).collect();
     if !shadows.is_empty() {
@@ -172,8 +172,8 @@ fn drop_consequences(mut found: Vec<Diagnostic>, broken: Vec<Diagnostic>, source
     found
 }
 
-/// Keeps a secret out of the sentence, as it is kept out of the line that is shown: what was to be a value may have become
-/// a key. Answers whether there is anything left to say: not where a syntax error says it already.
+/// Keeps a secret out of the sentence if its line is masked, because a value may have been read as a key. Returns
+/// whether there is still anything to report, which is not so if a syntax error already covers it.
 fn hide(diagnostic: &mut Diagnostic, shadows: &[Span], sources: &Sources) -> bool {
     let Diagnostic { fact, place: Some(span), .. } = diagnostic else { return true };
     let key = match fact {
@@ -192,7 +192,7 @@ fn hide(diagnostic: &mut Diagnostic, shadows: &[Span], sources: &Sources) -> boo
     !shadows.iter().any(|shadow| shadow.file == span.file)
 }
 
-/// What a syntax error may have made look wrong.
+/// The lines in which a syntax error may make other things look wrong.
 fn shadow(span: &Span, sources: &Sources) -> Option<Span> {
     let source = sources.get(span.file)?;
     let (line, _) = source.lines(&(span.bytes.start..span.bytes.start));

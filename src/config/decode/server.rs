@@ -10,7 +10,7 @@ use crate::config::section::{Placed, Section};
 use crate::diagnostic::ServerFact;
 use crate::host::Host;
 
-/// The longest path of a Unix socket, in bytes: `sun_path` without the zero behind it (unix(7)).
+/// The longest path of a Unix socket, in bytes: `sun_path` without its terminating zero (unix(7)).
 const MAX_SOCKET: usize = 107;
 
 pub(super) fn log(section: &Section<'_>) -> Log {
@@ -74,7 +74,7 @@ fn listener(section: &Section<'_>, (text, span): Placed<&str>) -> Option<Listen>
     listen
 }
 
-/// Both as they are in force, for one of them may be the default.
+/// Compares the listeners as they will be in force, since one of them may be the default.
 fn check_admin(section: &Section<'_>, admin: &Listen, listen: Option<&Listen>, span: &Span) {
     if let Some(listen) = listen.filter(|listen| are_same(admin, listen)) {
         let fact = ServerFact::SameListener { admin: admin.to_string(), listen: listen.to_string() };
@@ -88,10 +88,10 @@ fn check_admin(section: &Section<'_>, admin: &Listen, listen: Option<&Listen>, s
     }
 }
 
-/// Whether one cannot be listened on beside the other.
+/// Whether the two cannot both be listened on.
 fn are_same(one: &Listen, other: &Listen) -> bool {
     match (one, other) {
-        // Port 0 is another one each time.
+        // Port 0 becomes another port each time.
         (Listen::Tcp(one), Listen::Tcp(other)) if one.port() != 0 && one.port() == other.port() => {
             let (one, other) = (one.ip().to_canonical(), other.ip().to_canonical());
             one == other || takes(one, other) || takes(other, one)
@@ -101,12 +101,12 @@ fn are_same(one: &Listen, other: &Listen) -> bool {
     }
 }
 
-/// Whether who listens on this address gets what is for another one; on `::`, IPv4 too.
+/// Whether a listener on this address gets connections meant for the other one. A listener on `::` gets IPv4 too.
 fn takes(address: IpAddr, other: IpAddr) -> bool {
     address.is_unspecified() && (address.is_ipv6() || other.is_ipv4())
 }
 
-/// Reads a list of texts, each by the same rule; what breaks it is reported and left out.
+/// Reads a list of texts by one rule. Texts that break it are reported and left out.
 fn each<T>(
     section: &Section<'_>,
     name: &'static str,
@@ -123,8 +123,8 @@ fn each<T>(
     values
 }
 
-/// `https://app.example.org:8443`: what a browser sends as Origin (RFC 6454, section 6.2), where the scheme's own port
-/// is never written.
+/// An origin such as `https://app.example.org:8443`, as browsers send it (RFC 6454, section 6.2): never with the
+/// scheme's default port.
 fn origin(text: &str) -> Option<String> {
     let (scheme, authority) = text.split_once("://")?;
     let default_port = match scheme {
@@ -137,8 +137,8 @@ fn origin(text: &str) -> Option<String> {
     (!names_default && host(authority).is_some()).then(|| text.to_ascii_lowercase())
 }
 
-/// A host, with a port or without, as one writes it: of a request it may be stranger, but who writes `*` or `,` means more
-/// than the one name that it would be.
+/// A host, with or without a port, as people write it. Requests may have stranger ones, but here `*` or `,` would mean
+/// more than the one name that they would match.
 fn host(text: &str) -> Option<String> {
     let host = Host::parse(text)?;
     let is_plain = host.name().bytes().all(|b| b.is_ascii_alphanumeric() || b"-._[:]".contains(&b));
@@ -146,8 +146,8 @@ fn host(text: &str) -> Option<String> {
     (is_plain && is_port).then(|| text.to_ascii_lowercase())
 }
 
-/// An address, or a network as address and prefix length. Callers are IPv4 where they can be, so that such a network is
-/// too: `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
+/// An address, or a network as address and prefix length. Callers are compared as IPv4 if possible, so networks are
+/// converted too: `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
 fn proxy(text: &str) -> Option<(IpAddr, u8)> {
     let (address, length) = match text.split_once('/') {
         Some((address, length)) => (address, Some(length)),
@@ -161,7 +161,7 @@ fn proxy(text: &str) -> Option<(IpAddr, u8)> {
     (length <= bits).then_some((canonical, length.checked_sub(mapped)?))
 }
 
-/// `https://relay.example.org/base`, without a slash at the end.
+/// A URL such as `https://relay.example.org/base`, without a trailing slash.
 fn base_url(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -219,8 +219,8 @@ mod tests {
         }
         assert_eq!(proxy("10.0.0.0/8").map(|(_, bits)| bits), Some(8));
         assert_eq!(proxy("::1").map(|(_, bits)| bits), Some(128));
-        // As the addresses that it is compared with, it is IPv4 where it can be: and the network of all of IPv4 and more
-        // is none that anybody means.
+        // Converted to IPv4, like the addresses that it is compared with. A network of all of IPv4 and more is surely a
+        // mistake.
         assert_eq!(proxy("::ffff:10.0.0.7"), Some(([10, 0, 0, 7].into(), 32)));
         assert_eq!(proxy("::ffff:10.0.0.0/104"), Some(([10, 0, 0, 0].into(), 8)));
         for bad in ["10.0.0.0/33", "10.0.0/8", "proxy", "", "::ffff:10.0.0.0/95"] {

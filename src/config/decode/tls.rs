@@ -11,7 +11,7 @@ use crate::config::model::Tls;
 use crate::config::section::Section;
 use crate::diagnostic::ServerFact;
 
-/// `None` when the table is absent, or something in it cannot be used.
+/// Reads the certificate and its key; `None` if the table is absent or something in it cannot be used.
 pub(super) fn tls(server: &Section<'_>, context: &Context<'_>) -> Option<Tls> {
     if !server.has("tls") {
         return None;

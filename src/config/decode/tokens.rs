@@ -1,4 +1,4 @@
-//! `[tokens.*]` and the grants of `[anonymous]`
+//! `[tokens.*]`, and the grants of `[anonymous]`
 
 use sha2::{Digest, Sha256};
 
@@ -12,10 +12,10 @@ use crate::hex::from_hex;
 use crate::name::{Pattern, UserId};
 use crate::principal::{Grants, UserPattern};
 
-/// Bits that a secret should have at least.
+/// The fewest bits that a secret should have.
 const ENOUGH_BITS: f64 = 128.0;
 
-/// `None` when its name or its secret cannot be used.
+/// Decodes a token; `None` if its name or its secret cannot be used.
 pub(super) fn token(
     name: &str,
     span: Span,
@@ -30,7 +30,7 @@ pub(super) fn token(
     }
     let digest = secret_digest(name, &span, section, context);
     let grants = grants(section, names);
-    // What was written and could not be read has been reported.
+    // If something was written but could not be read, that has been reported.
     if grants.is_empty() && ["publish", "subscribe", "register"].iter().all(|key| section.is_blank(key)) {
         section.findings.report(TokenFact::NoGrants { name: owned() }, &span);
     }
@@ -52,7 +52,7 @@ pub(super) fn token(
     good_name.then(|| TokenConfig { name: name.into(), span, digest, grants, user, not_after })
 }
 
-/// SHA-256 of the token's secret, wherever that is.
+/// SHA-256 of the token's secret, from whichever source it has.
 fn secret_digest(name: &str, span: &Span, section: &Section<'_>, context: &Context<'_>) -> Option<[u8; 32]> {
     let owned = || name.to_owned();
     match (section.has("sha256"), section.has("secret")) {
@@ -102,7 +102,7 @@ fn secret(name: &str, section: &Section<'_>, context: &Context<'_>) -> Option<[u
             }
         }
         _ => {
-            // A value of the wrong type has been reported.
+            // A value of the wrong type has been reported already.
             if section.has("env") == section.has("file") {
                 findings.report(TokenFact::BadSecretSource, &section.span);
             }
@@ -124,8 +124,8 @@ fn secret(name: &str, section: &Section<'_>, context: &Context<'_>) -> Option<[u
     Some(Sha256::digest(secret).into())
 }
 
-/// The bits of a secret if each of its characters was drawn from the smallest usual alphabet that has them all: at
-/// most so many.
+/// An upper bound on a secret's bits, as if each character were drawn from the smallest common alphabet that has them
+/// all.
 fn bits(secret: &[u8]) -> f64 {
     let drawn = secret.iter().filter(|b| !b"-_".contains(*b));
     let all = |fits: fn(&u8) -> bool| drawn.clone().all(fits);
@@ -147,14 +147,14 @@ fn bits(secret: &[u8]) -> f64 {
     drawn.count() as f64 * each
 }
 
-/// What a token or anybody may do.
+/// The grants of a token or of anonymous callers.
 pub(super) fn grants(section: &Section<'_>, names: &mut Names) -> Grants {
     let mut topics = |key| patterns(section, key, names);
     let (publish, subscribe) = (topics("publish").into(), topics("subscribe").into());
     Grants { publish, subscribe, register: users(section) }
 }
 
-/// Patterns over topics; those that are none are reported and left out.
+/// Patterns over topics. Invalid ones are reported and left out.
 fn patterns(section: &Section<'_>, name: &'static str, names: &mut Names) -> Vec<Pattern> {
     let mut patterns = Vec::new();
     for (text, span) in section.texts(name).unwrap_or_default() {
@@ -172,7 +172,7 @@ fn patterns(section: &Section<'_>, name: &'static str, names: &mut Names) -> Vec
     patterns
 }
 
-/// Patterns over users, from `register`.
+/// Patterns over users, in `register`.
 fn users(section: &Section<'_>) -> Vec<UserPattern> {
     let mut users = Vec::new();
     for (text, span) in section.texts("register").unwrap_or_default() {
@@ -189,7 +189,7 @@ fn users(section: &Section<'_>) -> Vec<UserPattern> {
     users
 }
 
-/// A user whose id may have a `*` all the same cannot be granted by it: whoever writes one means a pattern.
+/// A user id without `*`. Ids may have one, but whoever writes it in a grant means a pattern.
 fn literal(text: &str) -> Result<UserId, String> {
     if text.contains('*') {
         return Err("only its last character may be `*`".to_owned());

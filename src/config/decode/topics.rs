@@ -8,7 +8,7 @@ use crate::diagnostic::TopicFact;
 use crate::name::{NameError, Pattern};
 use crate::path::below;
 
-/// `None` when its name or its schema cannot be used.
+/// Decodes a topic; `None` if its name or its schema cannot be used.
 pub(super) fn topic(
     name: &str,
     span: Span,

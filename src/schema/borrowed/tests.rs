@@ -1,4 +1,4 @@
-//! A verdict over a tree is that of the plain validator over the value.
+//! Judging a tree gives the same verdict as the plain validator on the value.
 
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ use crate::schema::judge::options;
 use crate::schema::tests::schema;
 use crate::stopwatch::Stopwatch;
 
-/// What the generated schemas do not have: containers to be equal to, names that depend on each other, recursion.
+/// Cases that the generator does not make: containers in `const` and `enum`, names that depend on each other,
+/// recursion.
 fn schemas() -> Vec<Value> {
     vec![
         json!({"const": {"a": [1, {"b": 2.0}], "k": null}}),
@@ -45,14 +46,14 @@ fn schemas() -> Vec<Value> {
     ]
 }
 
-/// Which names more members than an object is looked through for.
+/// A schema that names more members than an object may have without an index.
 fn wide() -> Value {
     let names: Vec<String> = (0..30).map(|i| format!("m{i}")).collect();
     let properties: Value = names.iter().map(|name| (name.clone(), json!({"type": "integer"}))).collect();
     json!({"properties": properties, "required": &names[..17], "additionalProperties": {"type": "string"}})
 }
 
-/// Values that meet those schemas now and then.
+/// Values that match those schemas now and then.
 fn fitting() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         sample::select(vec![json!(null), json!(true), json!(false), json!({}), json!([]), json!(100), json!(-0.0)]),
@@ -95,7 +96,7 @@ fn what_is_published_is_judged_as_the_plain_validator_judges_it() {
         for value in &values {
             let expected = plain.is_valid(value);
             verdicts[usize::from(expected)] += 1;
-            // As it is usually written, and as it is never: every string of the second is a copy in the tree.
+            // Once as usually written, and once with every string escaped, which makes each a copy in the tree.
             for text in [value.to_string(), escaped(value)] {
                 let text = Bytes::from(text);
                 let Ok(json) = parse(&text, MAX_DEPTH) else { panic!("{text:?} is JSON") };
@@ -132,7 +133,7 @@ proptest! {
     }
 }
 
-/// Numbers that are another one's neighbour as an integer, and the same as a double; or the other way round.
+/// Numbers that differ as integers but are equal as doubles, or the other way round.
 fn number() -> impl Strategy<Value = Value> {
     let texts = [
         "0",
@@ -159,8 +160,8 @@ fn number() -> impl Strategy<Value = Value> {
     sample::select(texts.to_vec()).prop_map(|text| text.parse().expect("a number"))
 }
 
-/// The library's hash of an array is that of its items in a row: all trees of brackets have the same, and were compared
-/// each with each. 256 KiB took seconds of a worker's time, and rested the topic for everybody.
+/// Regression: the library hashes an array by its items in a row, so all trees of brackets collided and were compared
+/// pair by pair. 256 KiB took seconds of a worker's time, and blew the topic's fuse for everybody.
 #[test]
 fn many_different_items_are_told_apart_in_time() {
     let mut trees = vec![Vec::new(), vec!["[]".to_owned()]];
@@ -187,7 +188,7 @@ fn many_different_items_are_told_apart_in_time() {
     }
 }
 
-/// What may stand inside of one pair of brackets, of so many pairs: trees of fewer, one after the other.
+/// All contents of one pair of brackets that have `pairs` pairs in them: smaller trees, one after the other.
 fn lists_of(trees: &[Vec<String>], pairs: usize) -> Vec<String> {
     if pairs == 0 {
         return vec![String::new()];

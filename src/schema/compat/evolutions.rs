@@ -1,4 +1,4 @@
-//! Ordinary changes of a schema, each at every place where it may stand: what it does does not depend on the place.
+//! Ordinary changes of a schema, made at every place where they may occur: the verdict must not depend on the place.
 
 use serde_json::{Map, Value, json};
 
@@ -16,7 +16,7 @@ enum Breaks {
     Nobody,
 }
 
-/// What a member was, what it is to be, and whom that breaks.
+/// The old and the new schema of a member, and whom the change breaks.
 fn of_members() -> Vec<(Value, Value, Breaks)> {
     let branch = |kind: &str, of: Value| json!({"type": "object", "required": ["kind", "v"], "properties": {"kind": {"const": kind}, "v": of}});
     let (card, cash) = (branch("card", json!({"type": "string"})), branch("cash", json!({"type": "integer"})));
@@ -88,7 +88,7 @@ fn of_members() -> Vec<(Value, Value, Breaks)> {
     ]
 }
 
-/// Members as a schema has them: some have to be there, and their least values are not the first that come to mind.
+/// Members as real schemas have them: some are required, and their smallest values are not the obvious ones.
 fn siblings(count: usize) -> Vec<(String, Value)> {
     let kinds = [
         json!({"type": "string", "minLength": 5, "maxLength": 40}),
@@ -103,7 +103,7 @@ fn siblings(count: usize) -> Vec<(String, Value)> {
     (0..count).map(|n| (format!("m{n}"), kinds[n % kinds.len()].clone())).collect()
 }
 
-/// How the object with the member stands in the schema.
+/// Where the object with the member stands in the schema.
 #[derive(Debug, Clone, Copy)]
 enum Holder {
     Whole,
@@ -154,14 +154,14 @@ fn broken(old: &Value, new: &Value) -> Result<Breaks, String> {
     match (publishers(&old, &new), subscribers(&old, &new)) {
         (Yes, Yes) => Ok(Nobody),
         (No { example: Some(_), .. }, No { example: Some(_), .. }) => Ok(Both),
-        // That one pattern matches whatever another does is never proved.
+        // It is never proved that one pattern matches everything another does.
         (No { example: Some(_), .. }, Yes | Side::Unknown { .. }) => Ok(Publishers),
         (Yes | Side::Unknown { .. }, No { example: Some(_), .. }) => Ok(Subscribers),
         other => Err(format!("{other:?}")),
     }
 }
 
-/// What is not judged right: with its change and its place.
+/// Describes a wrong verdict, with its change and place.
 fn wrong(old: &Value, new: &Value, expected: Breaks, place: &str) -> Option<String> {
     let breaks = broken(old, new);
     (breaks.as_ref() != Ok(&expected)).then(|| format!("{place}: {expected:?} expected: {breaks:?}\n{old}\n{new}"))
@@ -213,8 +213,9 @@ fn a_change_of_an_object_is_judged_right_wherever_it_stands() {
     none_of(&found);
 }
 
-/// Of an order's lines, only the first optional member was looked at: of any other nobody was told that `minimum` refuses what
-/// was published. A closed object of more than ten members could not have another one, if it stood behind them.
+/// Regression: of an order's lines only the first optional member was looked at, so nobody was told that a new
+/// `minimum` on any other refuses what was published. In a closed object of more than ten members, a member added at
+/// the end went unnoticed.
 #[test]
 fn neither_the_place_of_a_member_nor_how_many_there_are_decides() {
     let (low, high) = (json!({"type": "integer", "minimum": 0}), json!({"type": "integer", "minimum": 1}));
@@ -222,7 +223,7 @@ fn neither_the_place_of_a_member_nor_how_many_there_are_decides() {
     let places = (0..=12).map(|place| (place, 12)).chain([(60, 60)]);
     for (place, count) in places {
         let of = |member: Option<&Value>, is_closed| object(member, place, count, is_closed);
-        // A comparison takes its time: not each of them at each place.
+        // Comparing takes its time, so not every form is tried at every place.
         let forms = if place % 6 == 0 { 3 } else { 1 };
         let all = [
             (of(Some(&low), false), of(Some(&high), false), Holder::Items, Publishers),

@@ -1,4 +1,4 @@
-//! Generated pairs of schemas and values: a value that one accepts and the other refuses never meets a yes.
+//! Generated pairs of schemas: if one accepts a value that the other refuses, the verdict must not be yes.
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ fn assertion() -> Union<proptest::strategy::BoxedStrategy<Value>> {
     ])
 }
 
-/// A schema, now and then one with a definition.
+/// A schema, sometimes with a definition.
 pub(in crate::schema) fn document() -> impl Strategy<Value = Value> {
     let defined = (nested(), nested())
         .prop_map(|(target, inner)| json!({"$ref": "#/$defs/t", "$defs": {"t": target}, "properties": {"a": inner}}));
@@ -108,7 +108,7 @@ fn nested() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The second of a pair is often the first with a part replaced: the changes that people make.
+/// Often the second of a pair is the first with one part replaced, which is how people change schemas.
 fn pair() -> impl Strategy<Value = (Value, Value)> {
     let edited = (document(), assertion()).prop_map(|(old, edit)| {
         let mut new = old.clone();
@@ -120,7 +120,7 @@ fn pair() -> impl Strategy<Value = (Value, Value)> {
     prop_oneof![edited, (document(), document())]
 }
 
-/// `None` where nothing can match: such a schema is refused.
+/// `None` if nothing can match, because such a schema is refused.
 fn compiled(document: &Value) -> Option<Arc<Schema>> {
     Files::of(&[("a.json", document.clone())]).compile(&["a.json"]).schemas.remove("a.json")
 }
@@ -155,7 +155,7 @@ proptest! {
     }
 }
 
-/// The property above would hold if the answer were never yes.
+/// Guards the property above, which would also hold if the answer were never yes.
 #[test]
 fn every_answer_is_given() {
     let mut runner = TestRunner::deterministic();

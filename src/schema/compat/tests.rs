@@ -1,4 +1,4 @@
-//! What changes of a schema do, case by case.
+//! The verdicts on changes of a schema, case by case.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,7 +113,7 @@ fn the_opt_out_is_compared_like_any_other() {
     assert_eq!(compare(&any, &any), Verdict { publishers: Side::Yes, subscribers: Side::Yes });
 }
 
-/// Both versions refer to a file that changed under its old name.
+/// Both versions refer to a file of the same name, whose content has changed.
 #[test]
 fn a_change_of_a_referenced_file_counts() {
     let with = |n: Value| {
@@ -129,7 +129,7 @@ fn a_change_of_a_referenced_file_counts() {
     assert_eq!(example, json!({"n": 0.5}));
 }
 
-/// The comparison of seven conditions took minutes, and a reload with it.
+/// Regression: comparing seven conditions took minutes, and so did the reload.
 #[test]
 fn what_would_take_long_is_unknown_at_once() {
     let step = |i: usize| json!({"if": {"properties": {"k": {"const": i}}}, "then": {"required": [i.to_string()]}});
@@ -145,7 +145,8 @@ fn what_would_take_long_is_unknown_at_once() {
     assert!(matches!(verdict.publishers, Side::Unknown { is_comparable: true, .. }), "{verdict:?}");
 }
 
-/// The difference of a thousand members took a gigabyte, and went into the log as a line of forty megabytes.
+/// Regression: the difference of a thousand members took a gigabyte, and went into the log as a line of forty
+/// megabytes.
 #[test]
 fn what_a_change_of_many_members_loses_is_shown_by_an_example_only() {
     let members = |more: usize| -> Value {
@@ -166,13 +167,14 @@ fn what_a_change_of_many_members_loses_is_shown_by_an_example_only() {
     }
 }
 
-/// More than are compared.
+/// More alternatives than a comparison handles.
 fn alternatives() -> Value {
     let either = |i: usize| json!({"anyOf": [{"required": [format!("a{i}")]}, {"required": [format!("b{i}")]}]});
     (0..6).map(either).collect()
 }
 
-/// A corrected typo in a description was refused as not to be compared, where the schema was large or had many alternatives.
+/// Regression: if a schema was large or had many alternatives, a corrected typo in a description was refused as not
+/// comparable.
 #[test]
 fn what_only_describes_is_never_compared() {
     let alternatives = json!({"type": "object", "allOf": alternatives()});
@@ -192,12 +194,12 @@ fn what_only_describes_is_never_compared() {
     // A property may have the name of such a keyword.
     let named = |of: &str| schema(&json!({"properties": {"description": {"type": of}}}));
     assert_eq!(words(&compare(&named("string"), &named("integer"))), "publishers no, subscribers no");
-    // What stands in a value is no keyword either.
+    // What looks like a keyword within a value is none either.
     let value = |of: &str| schema(&json!({"const": {"title": of}}));
     assert_eq!(words(&compare(&value("a"), &value("b"))), "publishers no, subscribers no");
 }
 
-/// That held only for what stands under the dialect's own keyword for definitions.
+/// Regression: that held only below the dialect's own keyword for definitions.
 #[test]
 fn what_only_describes_is_never_compared_wherever_it_stands() {
     let of = |words: &str| {
@@ -225,8 +227,8 @@ fn what_only_describes_is_never_compared_wherever_it_stands() {
     }
 }
 
-/// Definitions were called after their files: the same schema under another path was another one, and could not be compared
-/// where it is recursive.
+/// Regression: definitions were named after their files, so a moved schema counted as another one, and a recursive one
+/// could not even be compared.
 #[test]
 fn a_file_that_is_moved_changes_nothing() {
     let tree = || json!({"properties": {"l": {"$ref": "#"}, "n": {"type": "integer"}}});
@@ -243,7 +245,7 @@ fn a_file_that_is_moved_changes_nothing() {
     }
 }
 
-/// The schema `s.json`, with other files beside it; members stand in the order of the text.
+/// The schema `s.json`, with other files beside it; keeps the order of members in the texts.
 fn written(texts: &[(&str, &str)]) -> Arc<Schema> {
     let files = Files(texts.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect());
     let compiled = files.compile(&["s.json"]);
@@ -251,8 +253,8 @@ fn written(texts: &[(&str, &str)]) -> Arc<Schema> {
     compiled.schemas["s.json"].clone()
 }
 
-/// Files were numbered as the text names them: who only sorted members, or put a definition that nobody uses in front, was
-/// told that the schema had changed, and, where it is recursive, that it could not be compared.
+/// Regression: files were numbered in the order of the text. Sorting members, or adding an unused definition in front,
+/// counted as a change of the schema, and if that was recursive it could not even be compared.
 #[test]
 fn neither_the_order_of_members_nor_what_nobody_uses_changes_anything() {
     let tree = r##"{"properties": {"l": {"$ref": "#"}}}"##;
@@ -271,7 +273,7 @@ fn neither_the_order_of_members_nor_what_nobody_uses_changes_anything() {
         assert!(old.is_same(&new), "{} {}", old.document(), new.document());
         assert_eq!(compare(&old, &new), yes);
     }
-    // The same, where a file is moved as well.
+    // The same if a file is moved as well.
     let moved = written(&[
         ("s.json", r#"{"properties": {"b": {"$ref": "b.json"}, "a": {"$ref": "z.json"}}}"#),
         ("z.json", tree),
@@ -282,7 +284,7 @@ fn neither_the_order_of_members_nor_what_nobody_uses_changes_anything() {
     assert!(!with(both, "{}").is_same(&with(swapped, "{}")));
 }
 
-/// A member that was added in front gave other files other numbers, and a recursive one could not be compared any more.
+/// Regression: a member added in front renumbered the files, and a recursive schema could not be compared any more.
 #[test]
 fn where_a_member_is_added_does_not_matter() {
     let closed = |members: &str| {
@@ -300,7 +302,8 @@ fn where_a_member_is_added_does_not_matter() {
     }
 }
 
-/// What only looks like a description was left out of the comparison, and a change of it was none.
+/// Regression: parts that only look like descriptions were left out of the comparison, so changes of them went
+/// unnoticed.
 #[test]
 fn what_a_reference_leads_to_is_no_description() {
     let of = |text: &str, kind: &str| schema(&serde_json::from_str(&text.replace("KIND", kind)).expect(text));
@@ -314,12 +317,13 @@ fn what_a_reference_leads_to_is_no_description() {
         r##"{"const": {"properties": {"x": {"title": "KIND"}}}, "allOf": [{"$ref": "#/const"}]}"##,
         r##"{"allOf": [{"$ref": "#/x/const"}, {"$ref": "#/x"}], "x": {"const": {"title": "KIND"}}}"##,
         r##"{"allOf": [{"$ref": "#/x/const"}, {"$ref": "#/x"}], "x": {"const": {"$anchor": "KIND"}}}"##,
-        // Words that are taken out or rewritten wherever there is a schema.
+        // Keywords that flattening removes or rewrites in every schema.
         r##"{"const": {"definitions": {"x": "KIND"}}, "allOf": [{"$ref": "#/const"}]}"##,
         r##"{"enum": [{"x": {"$anchor": "KIND"}}], "allOf": [{"$ref": "#/enum/0"}]}"##,
         r##"{"const": {"$anchor": "KIND"}, "allOf": [{"$ref": "#/const"}]}"##,
         r##"{"properties": {"self": {"$ref": "#/properties"}, "$anchor": {"type": "KIND"}}}"##,
-        // A map of schemas that is taken for a schema: what one of the two leads to is a value in the other.
+        // A map of schemas that is read as a schema as well: what one reading takes for a schema is a value in the
+        // other.
         r##"{"allOf": [{"$ref": "#/properties"}], "properties": {"properties": {"const": {"$anchor": "KIND"}}}}"##,
         r##"{"allOf": [{"$ref": "#/$defs"}, {"$ref": "#/$defs/const"}], "$defs": {"const": {"title": "KIND"}}}"##,
         r##"{"allOf": [{"$ref": "#/$defs"}, {"$ref": "#/$defs/const/y"}], "$defs": {"const": {"y": {"title": "KIND"}}}}"##,
@@ -330,7 +334,7 @@ fn what_a_reference_leads_to_is_no_description() {
         let Verdict { publishers, subscribers } = compare(&old, &new);
         assert!(![&publishers, &subscribers].contains(&&Side::Yes), "{text}: {publishers:?} {subscribers:?}");
     }
-    // Another change of such a schema is compared as any other.
+    // Any other change of such a schema is compared as usual.
     let with = |kind: &str| {
         let document = json!({
             "properties": {"a": {"$ref": "#/examples/0"}, "b": {"type": kind}},

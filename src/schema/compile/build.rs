@@ -1,4 +1,4 @@
-//! From linked documents to a [`Schema`]: what a root reaches, whether it is known already, and the compiler's own word.
+//! Builds a [`Schema`] from linked documents: tells whether it is known already, and has the library compile it if not.
 
 use std::collections::HashMap;
 use std::iter::once;
@@ -20,7 +20,7 @@ use crate::schema::json::Tree;
 use crate::schema::judge::{Judge, Parts};
 use crate::schema::{Schema, example, violation};
 
-/// Everything that decides what a schema is.
+/// A digest of everything that decides what a schema means.
 pub(super) fn fingerprint(library: &Library<'_>, linked: &Linked) -> [u8; 32] {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
@@ -37,11 +37,11 @@ pub(super) fn fingerprint(library: &Library<'_>, linked: &Linked) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Compiles a root whose documents are without fault.
+/// Compiles a root whose documents have no faults.
 pub(super) fn build(library: &mut Library<'_>, linked: &Linked, fingerprint: [u8; 32]) -> Option<Arc<Schema>> {
     let root = linked.documents[0];
     let parts = parts(library, linked);
-    // The compiler is not ours: its panic is a fault of the schema, not the end of a running server.
+    // A panic of the library's compiler must be a fault of the schema, not the end of a running server.
     let built = catch_unwind(AssertUnwindSafe(|| parts.build(library.patterns.options())));
     let validator = match built {
         Ok(Ok(validator)) => validator,
@@ -57,7 +57,7 @@ pub(super) fn build(library: &mut Library<'_>, linked: &Linked, fingerprint: [u8
     let draft = library.documents[root].draft;
     let flat = flatten(library, linked);
     let canon = Canon::new(flat.clone(), draft);
-    // A value that matches is found for nearly every schema, and much faster than a proof that there is one.
+    // For nearly every schema a matching value is found, much faster than a proof that there is one.
     let witness = example::find(canon.document().map(|document| (document, None)), Effort::Full, |guess| {
         validator.is_valid(&Tree::from(guess))
     });
@@ -95,7 +95,8 @@ fn parts(library: &Library<'_>, linked: &Linked) -> Parts {
     }
 }
 
-/// A document under another URI than its own: what it refers to is found from its own.
+/// The value of a document for use under an alias. Its own base becomes its `$id`, so that its references resolve as
+/// before.
 fn based(library: &Library<'_>, id: usize) -> Arc<Value> {
     let document = &library.documents[id];
     let draft = library.nodes[document.root()].draft;
@@ -105,7 +106,7 @@ fn based(library: &Library<'_>, id: usize) -> Arc<Value> {
         _ => ("$id", false),
     };
     match &*document.value {
-        // Beside a `$ref` nothing counted.
+        // In old dialects an `$id` beside a `$ref` has no effect.
         Value::Object(members) if !(members.contains_key(keyword) || is_old && members.contains_key("$ref")) => {
             let mut members = members.clone();
             members.insert(keyword.to_owned(), document.base.as_str().into());
@@ -115,8 +116,8 @@ fn based(library: &Library<'_>, id: usize) -> Arc<Value> {
     }
 }
 
-/// What stands in the documents under the URI of something built in: the compiler takes that for its own, unless it is
-/// given as a document.
+/// Schemas in the documents that have the URI of something built in. Unless they are passed as documents, the compiler
+/// uses its own.
 fn overriding(library: &Library<'_>, linked: &Linked) -> Vec<(String, Arc<Value>)> {
     let named = linked.uris.iter().filter(|(uri, _)| dialect::is_built_in_somewhere(uri));
     let documents = named.filter_map(|(uri, node)| {
@@ -129,9 +130,9 @@ fn overriding(library: &Library<'_>, linked: &Linked) -> Vec<(String, Arc<Value>
     documents.collect()
 }
 
-/// Where the compiler found what it refuses: the file in which that very value stands at its place, else the root's. What
-/// breaks the rules of its own dialect is an instance of the schema that these rules are, and it may stand in any file;
-/// that schema's own places are of no use to anybody.
+/// The place of an error of the compiler: the file that has the refused value at the reported pointer, or else the
+/// root. The pointer is that of the instance, because a schema that breaks the rules of its dialect is an instance of
+/// the meta-schema; places in the meta-schema would help nobody.
 fn place_of(error: &ValidationError<'_>, library: &Library<'_>, reached: &[usize]) -> (usize, String) {
     let place = error.instance_path().as_str();
     let is_there = |id: &usize| library.documents[*id].value.pointer(place) == Some(error.instance());
@@ -139,7 +140,7 @@ fn place_of(error: &ValidationError<'_>, library: &Library<'_>, reached: &[usize
     found.map_or_else(|| (reached[0], String::new()), |id| (id, place.to_owned()))
 }
 
-/// What stands under each URI: a file, and a place in it.
+/// What each base URI stands for: a file, and a pointer in it.
 fn places(library: &Library<'_>, linked: &Linked) -> HashMap<String, (Arc<str>, String)> {
     let mut places = HashMap::new();
     for id in &linked.documents {
@@ -150,7 +151,7 @@ fn places(library: &Library<'_>, linked: &Linked) -> HashMap<String, (Arc<str>, 
         for node in document.nodes.iter().map(|id| &library.nodes[*id]) {
             if node.base.as_str() != document.base.as_str() {
                 let place = (document.path.clone(), node.pointer.clone());
-                // The first node with a base is the one that sets it: outer schemas come before inner ones.
+                // The first node with a base is the one that sets it, because outer schemas come before inner ones.
                 places.entry(node.base.as_str().to_owned()).or_insert(place);
             }
         }

@@ -1,16 +1,17 @@
-//! What judging one value costs: references that lead back to themselves, and definitions that unfold without end.
+//! Finds schemas that cost too much to judge even one value: references that lead back to themselves, and definitions
+//! that unfold exponentially.
 //!
-//! Only keywords that judge the very same value are followed: a step into a part of the payload is progress, and the
-//! payload is bounded.
+//! Follows only keywords that apply to the very same value. A step into a part of the payload is progress, and payloads
+//! are bounded.
 
 use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::library::{Library, Way};
 use crate::schema::compile::link::Linked;
 
-/// The most schemas that one value may be judged by. Hand-written schemas stay far below a hundred.
+/// The most schemas that may apply to one value. Hand-written schemas stay far below a hundred.
 const STEPS: u64 = 10_000;
 
-/// Checks all documents by what they say themselves, and those of a root that leads further by what it tells.
+/// Checks all documents by themselves, then the documents of each root whose links add references between them.
 pub(super) fn check<'l>(library: &mut Library<'_>, roots: impl Iterator<Item = &'l Linked>) {
     check_among(library, None);
     for linked in roots.filter(|linked| !linked.named.is_empty()) {
@@ -18,8 +19,8 @@ pub(super) fn check<'l>(library: &mut Library<'_>, roots: impl Iterator<Item = &
     }
 }
 
-/// Notes each cycle that has no more than one schema in common with those before, and each document's first schema that
-/// unfolds beyond [`STEPS`].
+/// Reports each cycle that shares at most one schema with those reported before. If there is no cycle, reports in each
+/// document the first schema that unfolds beyond [`STEPS`].
 fn check_among(library: &mut Library<'_>, linked: Option<&Linked>) {
     let count = library.nodes.len();
     let nodes: Vec<usize> = match linked {
@@ -50,20 +51,20 @@ fn check_among(library: &mut Library<'_>, linked: Option<&Linked>) {
 }
 
 struct Walk {
-    /// Of each node: what judges the same value, and the reference that leads there.
+    /// For each node, the schemas that apply to the same value, with the reference that leads there.
     edges: Vec<Vec<(usize, Option<usize>)>>,
-    /// 0 before a node was walked.
+    /// For each node, how many schemas it unfolds to; 0 until it is walked.
     steps: Vec<u64>,
-    /// Nodes between where the walk started and where it is.
+    /// Marks the nodes on the path from the start of the walk to its current node.
     on_way: Vec<bool>,
-    /// What the references of cycles that are told lead to.
+    /// Marks the targets of the references in reported cycles.
     is_told: Vec<bool>,
-    /// The references of each cycle that is told.
+    /// The references of each reported cycle.
     cycles: Vec<Vec<usize>>,
 }
 
 impl Walk {
-    /// Depth first, without recursion: chains of references may be long.
+    /// Walks depth first, without recursion because chains of references may be long.
     fn from(&mut self, start: usize) {
         if self.steps[start] != 0 {
             return;
@@ -85,8 +86,8 @@ impl Walk {
                 let since = way.iter().rposition(|(node, ..)| *node == child).unwrap_or(0);
                 let steps = way[since + 1..].iter().map(|(node, by, _)| (*node, *by)).chain([(child, by)]);
                 let cycle: Vec<_> = steps.filter_map(|(node, by)| Some((node, by?))).collect();
-                // Two that meet in one schema are mended each by itself. Where references go back and forth, they have more
-                // than one in common, and are as many as there are pairs.
+                // Two cycles that meet in one schema are separate mistakes. References back and forth share more than
+                // one schema, and make as many cycles as there are pairs, so one report stands for them.
                 if cycle.iter().filter(|(node, _)| self.is_told[*node]).count() <= 1 {
                     cycle.iter().for_each(|(node, _)| self.is_told[*node] = true);
                     self.cycles.push(cycle.into_iter().map(|(_, by)| by).collect());
@@ -105,7 +106,7 @@ fn note_cycle(library: &mut Library<'_>, cycle: &[usize]) {
     library.fault_of(*last, SchemaFaultKind::RefCycle { through });
 }
 
-/// The innermost schema that is too much explains those around it.
+/// Reports only the innermost schema that is too expensive, which explains those around it.
 fn note_unfolding(library: &mut Library<'_>, walk: &Walk) {
     let mut told = vec![false; library.documents.len()];
     for node in 0..walk.steps.len() {

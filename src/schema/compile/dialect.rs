@@ -1,4 +1,4 @@
-//! The dialects of JSON Schema, as far as finding subschemas goes: which keyword holds schemas, and how.
+//! The dialects of JSON Schema, as far as finding subschemas needs: which keywords hold schemas, and in which shape.
 
 use jsonschema::Draft;
 use serde_json::{Map, Value};
@@ -6,18 +6,18 @@ use serde_json::{Map, Value};
 use crate::schema::json::escape;
 use crate::schema::judge::FORMATS;
 
-/// How a keyword's value relates to the schema that it stands in.
+/// How a subschema relates to the value that its schema judges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Judges the very same value.
+    /// Applies to the very same value.
     Same,
-    /// Judges a part of it.
+    /// Applies to a part of the value.
     Part,
-    /// Judges nothing by itself.
+    /// Applies to nothing by itself.
     Definition,
 }
 
-/// How a keyword's value holds schemas.
+/// The shape in which a keyword's value holds schemas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
     One,
@@ -29,10 +29,10 @@ enum Shape {
 
 const DIALECTS: [Draft; 5] = [Draft::Draft4, Draft::Draft6, Draft::Draft7, Draft::Draft201909, Draft::Draft202012];
 
-/// The dialect that a document names in `$schema`, 2020-12 when it names none.
+/// The dialect that a document names in `$schema`; 2020-12 if it names none.
 ///
 /// # Errors
-/// The name, where it is not known.
+/// The value of `$schema`, if it names no known dialect.
 pub(super) fn detect(document: &Value) -> Result<Draft, String> {
     match document.get("$schema").and_then(Value::as_str) {
         None => Ok(Draft::Draft202012),
@@ -43,8 +43,7 @@ pub(super) fn detect(document: &Value) -> Result<Draft, String> {
     }
 }
 
-/// Whether the URI is that of a dialect's own schema or of one of its vocabularies, which the compiler has built in for
-/// schemas of that dialect.
+/// Whether the URI names a meta-schema of this dialect or one of its vocabularies, which the compiler has built in.
 pub(super) fn is_built_in(uri: &str, draft: Draft) -> bool {
     let vocabularies = match draft {
         Draft::Draft201909 => "https://json-schema.org/draft/2019-09/meta/",
@@ -59,7 +58,7 @@ pub(super) fn is_built_in_somewhere(uri: &str) -> bool {
     DIALECTS.into_iter().any(|draft| is_built_in(uri, draft))
 }
 
-/// What `$schema` says of a dialect.
+/// The value of `$schema` for a dialect.
 pub(super) fn uri(draft: Draft) -> &'static str {
     match draft {
         Draft::Draft4 => "http://json-schema.org/draft-04/schema#",
@@ -70,19 +69,19 @@ pub(super) fn uri(draft: Draft) -> &'static str {
     }
 }
 
-/// The formats that are judged and that one of the dialects does not know by itself.
+/// The formats that relay checks although at least one of these dialects does not know them.
 pub(super) fn formats_unknown_in(drafts: &[Draft]) -> Vec<&'static str> {
     let options = jsonschema::options();
     let is_known = |format: &str| drafts.iter().all(|draft| options.is_known_format(*draft, format));
     FORMATS.into_iter().filter(|format| !is_known(format)).collect()
 }
 
-/// Before 2019-09 `$ref` made every keyword beside it void.
+/// Whether `$ref` makes every keyword beside it void, as it did before 2019-09.
 pub(super) fn ref_stands_alone(draft: Draft) -> bool {
     matches!(draft, Draft::Draft4 | Draft::Draft6 | Draft::Draft7)
 }
 
-/// What a dialect is called in what is said of it.
+/// The name of a dialect in messages.
 pub(super) fn name(draft: Draft) -> &'static str {
     match draft {
         Draft::Draft4 => "draft 4",
@@ -93,12 +92,12 @@ pub(super) fn name(draft: Draft) -> &'static str {
     }
 }
 
-/// The keyword under which definitions are kept.
+/// The keyword under which the dialect keeps definitions.
 pub(super) fn definitions(draft: Draft) -> &'static str {
     if ref_stands_alone(draft) { "definitions" } else { "$defs" }
 }
 
-/// Every subschema of a schema object: the pointer to it from there, and its role.
+/// Every subschema of a schema object, with its pointer relative to that object and its role.
 pub(super) fn subschemas(schema: &Map<String, Value>, draft: Draft) -> Vec<(String, &Value, Role)> {
     let void = ref_stands_alone(draft) && schema.contains_key("$ref");
     let mut found = Vec::new();

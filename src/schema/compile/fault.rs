@@ -1,4 +1,4 @@
-//! What can be wrong with a schema file: facts, and the one place that writes them as sentences.
+//! What can be wrong with a schema file, as facts, and the one place that puts them into sentences.
 
 use std::fmt;
 use std::ops::Range;
@@ -13,9 +13,9 @@ use crate::schema::compile::dialect;
 pub struct SchemaFault {
     /// The file, relative to relay.toml.
     pub file: Arc<str>,
-    /// Where in its text: what a caret should point at. Empty at 0 when there is no text.
+    /// The bytes of its text that a caret should point at. Empty, at 0, if there is no text.
     pub bytes: Range<usize>,
-    /// Where in its document (RFC 6901); empty for the whole, and where the text is not JSON.
+    /// The place in its document (RFC 6901); empty for the whole document, and if the text is not JSON.
     pub pointer: String,
     /// What is wrong.
     pub kind: SchemaFaultKind,
@@ -25,7 +25,7 @@ pub struct SchemaFault {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]
 pub enum SchemaFaultKind {
-    /// The root itself cannot be read; of a referenced file, see [`Self::RefUnreadable`].
+    /// A root cannot be read. For a referenced file, see [`Self::RefUnreadable`].
     Unreadable {
         why: String,
     },
@@ -45,45 +45,45 @@ pub enum SchemaFaultKind {
     UnknownDialect {
         uri: String,
     },
-    /// It breaks the rules for schemas: `keyword` is the rule's, `detail` a sentence.
+    /// It breaks the rules for schemas. `keyword` is the schema's keyword at fault; `detail` is a sentence.
     NotASchema {
         keyword: String,
         detail: String,
         help: Option<&'static str>,
     },
-    /// A value of `type` that is none.
+    /// A value of `type` that is not a type.
     UnknownType {
         name: String,
         suggestion: Option<String>,
     },
-    /// Allowed, and probably not meant. `others` counts the other places of the file that have it.
+    /// Allowed, but probably misspelt. `others` counts the other places of the file that have it.
     UnknownKeyword {
         keyword: String,
         suggestion: String,
         others: usize,
     },
-    /// Allowed, and without the effect that it was written for.
+    /// Allowed, but without its intended effect.
     VoidKeyword {
         keyword: String,
         why: Void,
     },
-    /// `instead` is the same, encoded, where that is all that it lacks.
+    /// `instead` is the same URI percent-encoded, if that makes it valid.
     InvalidUri {
         keyword: &'static str,
         uri: String,
         instead: Option<String>,
     },
-    /// Two schemas of one file have one name.
+    /// Two schemas of one file have the same name.
     NamedTwice {
         keyword: &'static str,
         name: String,
     },
-    /// One root comes to two files that say that they are the same thing.
+    /// A root reaches two files that claim the same `$id`.
     DuplicateId {
         uri: String,
         files: [Arc<str>; 2],
     },
-    /// One root comes to a dialect's own schema, and to a file that says that it is that one.
+    /// A root reaches a built-in meta-schema, and a file that claims its `$id`.
     BuiltInId {
         uri: String,
         file: Arc<str>,
@@ -98,13 +98,13 @@ pub enum SchemaFaultKind {
     RefRemote {
         target: String,
     },
-    /// The file lies where it should, and says that it is something else.
+    /// The file is where it should be, but its `$id` says that it is another one.
     RefOtherId {
         target: String,
         file: Arc<str>,
         id: String,
     },
-    /// `part` is the `$id` of the schema that was looked into, where that is not the whole file.
+    /// `part` is the `$id` of the schema that was searched, if that is not the whole file.
     RefNowhere {
         target: String,
         file: Arc<str>,
@@ -115,7 +115,7 @@ pub enum SchemaFaultKind {
         target: String,
         file: Arc<str>,
     },
-    /// Following references leads back without looking at another part of the payload.
+    /// References lead back to the start without moving to another part of the payload.
     RefCycle {
         through: Vec<String>,
     },
@@ -137,16 +137,16 @@ pub enum SchemaFaultKind {
     RegexInvalid {
         pattern: String,
     },
-    /// The engine takes it, and ECMA-262 does not.
+    /// The engine accepts it, but ECMA-262 does not.
     RegexNotStandard {
         pattern: String,
     },
-    /// Nearly one that is judged.
+    /// Nearly the name of a format that is checked.
     MisspeltFormat {
         format: String,
         suggestion: String,
     },
-    /// Allowed, and judges nothing.
+    /// Allowed, but not checked.
     UnknownFormat {
         format: String,
         suggestion: Option<String>,
@@ -154,22 +154,22 @@ pub enum SchemaFaultKind {
     Unsatisfiable {
         why: String,
     },
-    /// Refused by the compiler for a reason that none of the others is.
+    /// The compiler refuses it for a reason that no other variant covers.
     Uncompilable {
         detail: String,
     },
 }
 
-/// Why a keyword has no effect where it stands. `dialect` is that of the schema.
+/// Why a keyword has no effect here. `dialect` is that of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Void {
-    /// Dialects have it from a later one on.
+    /// Only a later dialect introduces it.
     Newer { dialect: Draft, since: Draft },
-    /// Later dialects have something else for it.
+    /// Later dialects have replaced it.
     Older { dialect: Draft, instead: &'static str },
-    /// What is beside a `$ref` counts from 2019-09 on.
+    /// Before 2019-09 a `$ref` disables all keywords beside it.
     BesideRef { dialect: Draft },
-    /// It is half of a condition.
+    /// It is one half of a condition, without its `if`.
     WithoutIf,
 }
 
@@ -218,7 +218,7 @@ impl SchemaFaultKind {
         }
     }
 
-    /// Whether the schema can be used all the same.
+    /// Whether the schema can be used in spite of the fault.
     pub fn is_warning(&self) -> bool {
         matches!(
             self,
@@ -229,7 +229,7 @@ impl SchemaFaultKind {
         )
     }
 
-    /// The sentences about references.
+    /// Writes the sentences about references.
     fn fmt_reference(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RefUnreadable { target, why } => write!(f, "`{target}` cannot be read: {why}"),
@@ -259,7 +259,7 @@ impl SchemaFaultKind {
     }
 }
 
-/// So many references of a cycle are named.
+/// The most references of a cycle that are named.
 const MAX_THROUGH: usize = 8;
 
 impl fmt::Display for SchemaFaultKind {

@@ -1,7 +1,8 @@
-//! One document in place of several: what a schema uses of each file becomes a definition, every reference a local one.
+//! Makes one document of several: what a schema uses of each file becomes a definition, and every reference becomes
+//! local.
 //!
-//! That is what is given to subscribers, who do not have the files, and what two versions of a schema are compared by:
-//! definitions are private to a document, so that a changed file never clashes with its old self.
+//! Subscribers get this document, because they do not have the files. Versions of a schema are compared by it, too:
+//! definitions are private to a document, so a changed file cannot clash with its old version.
 
 use std::collections::HashMap;
 
@@ -18,7 +19,7 @@ use crate::schema::compile::{dialect, rules};
 use crate::schema::json::escape;
 use crate::schema::judge::FORMATS;
 
-/// What a fragment cannot hold as it is (RFC 3986, section 3.5).
+/// The characters that must be encoded in a fragment (RFC 3986, section 3.5).
 pub(super) const FRAGMENT: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -35,22 +36,22 @@ pub(super) const FRAGMENT: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// What names a schema or its dialect, of no use once references are local.
+/// Keywords that name a schema or its dialect. They are of no use once references are local.
 const NAMES: [&str; 5] = ["$id", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$schema"];
-/// The same in draft 4; in others it is a word without a meaning.
+/// The `$id` of draft 4; in other dialects it has no meaning.
 const DRAFT_4_NAME: &str = "id";
 
-/// What refers to other schemas.
+/// Keywords that refer to other schemas.
 const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 
-/// What describes a schema and judges nothing, in any dialect.
+/// Keywords that describe a schema and judge nothing, in any dialect.
 const ANNOTATIONS: [&str; 8] =
     ["title", "description", "$comment", "default", "examples", "deprecated", "readOnly", "writeOnly"];
 
-/// The document that says by itself what the first of the documents says with the others.
+/// Writes the first document and what it uses of the others as one document.
 ///
 /// # Errors
-/// Why there is none.
+/// Why no single document can say the same.
 pub(super) fn flatten(library: &Library<'_>, linked: &Linked) -> Result<Flat, String> {
     let (reached, used) = (&linked.documents, Used::of(library, linked));
     let root = &library.documents[reached[0]];
@@ -79,8 +80,8 @@ pub(super) fn flatten(library: &Library<'_>, linked: &Linked) -> Result<Flat, St
     Ok(Flat::new(called.of(&documents, false)?, called.of(&documents, true)?, sames, place))
 }
 
-/// Where a node is a value or a map that has words of a schema, if it is: as a schema it loses them, and then it would be
-/// another value or another map.
+/// A place where the node is read as a value or a map as well, and has a member named like a keyword. Flattened as a
+/// schema it would lose that member, and be another value or another map.
 fn judged_otherwise(library: &Library<'_>, node: usize) -> Option<String> {
     let Node { document, pointer, .. } = &library.nodes[node];
     let lost = |(schema, keyword): (&str, &str)| {
@@ -98,8 +99,9 @@ fn judged_otherwise(library: &Library<'_>, node: usize) -> Option<String> {
     readings(library, node).into_iter().find_map(lost)
 }
 
-/// The keywords that make a value or a map of what a node is in, or of the node, and which only a reference takes for a
-/// schema: each after the schema that has it. Below a word without a meaning there is nothing but what references lead to.
+/// The keywords by which a node, or what contains it, is read as a value or a map as well; only a reference makes it a
+/// schema. Each comes after the pointer of the schema that has it. Unknown keywords do not count, because nothing below
+/// them has any meaning except what references lead to.
 fn readings<'l>(library: &'l Library<'_>, node: usize) -> Vec<(&'l str, &'l str)> {
     let Node { document, pointer, .. } = &library.nodes[node];
     let (mut found, mut below) = (Vec::new(), node);
@@ -107,7 +109,7 @@ fn readings<'l>(library: &'l Library<'_>, node: usize) -> Vec<(&'l str, &'l str)
         let (schema, way) = pointer.split_at(at);
         let Some(above) = library.by_place.get(&(*document, schema.to_owned())) else { continue };
         let (keyword, within) = way[1..].split_once('/').unwrap_or((&way[1..], ""));
-        // Also in a dialect that does not know the word, what stands among definitions is no value.
+        // An entry among definitions is never a value, even in a dialect that does not know the keyword.
         let is_one = !within.is_empty() && DEFINITIONS.contains(&keyword);
         if !library.nodes[below].above.contains(above) && rules::is_known(keyword) && !is_one {
             found.push((schema, keyword));
@@ -121,7 +123,7 @@ fn is_name(word: &str) -> bool {
     NAMES.contains(&word) || word == DRAFT_4_NAME
 }
 
-/// Whether a value has members, however deep, that a schema would not keep as they are.
+/// Whether a value has members, at any depth, that flattening would change in a schema.
 fn has_words(value: &Value) -> bool {
     let is_changed = |word: &str| is_name(word) || REFERENCES.contains(&word) || DEFINITIONS.contains(&word);
     match value {
@@ -131,8 +133,8 @@ fn has_words(value: &Value) -> bool {
     }
 }
 
-/// The documents that are used, in an order that neither their names decide nor the order in which members stand, nor
-/// what is not used: as references lead to them from the root, those of a document by their places.
+/// The documents in use, numbered independently of their names, of the order of members and of unused parts: in the
+/// order in which references reach them from the root. The references of one document are taken by their places.
 fn numbered(library: &Library<'_>, linked: &Linked, used: &Used) -> Vec<usize> {
     let mut documents = vec![linked.documents[0]];
     let mut next = 0;
@@ -151,13 +153,13 @@ fn numbered(library: &Library<'_>, linked: &Linked, used: &Used) -> Vec<usize> {
     documents
 }
 
-/// Of a document, in whatever order its members stand.
+/// The digest of a document, independent of the order of members.
 fn digest(mut document: Value) -> [u8; 32] {
     document.sort_all_objects();
     Sha256::digest(document.to_string()).into()
 }
 
-/// Takes keywords out of each schema of a file that is used.
+/// Removes keywords from each used schema of a file.
 fn take_out(keywords: &[&str], library: &Library<'_>, used: &Used, id: usize, file: &mut Value) {
     for node in library.documents[id].nodes.iter().filter(|node| used.has(**node)) {
         if let Some(Value::Object(schema)) = file.pointer_mut(&library.nodes[*node].pointer) {
@@ -166,8 +168,8 @@ fn take_out(keywords: &[&str], library: &Library<'_>, used: &Used, id: usize, fi
     }
 }
 
-/// Takes what only describes out of each schema of a file that is used. It stays wherever it may be more than that: where a
-/// reference leads into it, and in what is a value or a map as well, whose members only look like keywords.
+/// Removes annotations from each used schema of a file, except those that may be more: if a reference leads into one,
+/// or if the schema is read as a value or a map as well, whose members only look like keywords.
 fn take_out_annotations(library: &Library<'_>, used: &Used, id: usize, file: &mut Value) {
     let nodes = library.documents[id].nodes.iter().filter(|node| used.has(**node));
     for node in nodes.filter(|node| readings(library, **node).is_empty()).map(|node| &library.nodes[*node]) {
@@ -188,14 +190,14 @@ struct Bundle<'a> {
     library: &'a Library<'a>,
     linked: &'a Linked,
     used: &'a Used,
-    /// Under which the files stand.
+    /// The keyword under which the files stand.
     keyword: &'static str,
     /// The name of each file's definition.
     names: HashMap<usize, String>,
 }
 
 impl Bundle<'_> {
-    /// The document, with what only describes or without.
+    /// The document; if `judged`, without annotations.
     fn of(&self, documents: &[usize], judged: bool) -> Result<Value, String> {
         let root = documents[0];
         let mut files = Map::new();
@@ -211,13 +213,13 @@ impl Bundle<'_> {
         Ok(Value::Object(whole))
     }
 
-    /// A reference to a place in a file that is a definition.
+    /// The local reference to a place in a file that became a definition.
     fn local(&self, document: usize, pointer: &str) -> String {
         let place = format!("/{}/{}{pointer}", self.keyword, escape(&self.names[&document]));
         format!("#{}", utf8_percent_encode(&place, FRAGMENT))
     }
 
-    /// What is used of a file, without names of its own, with local references.
+    /// The used parts of a file, without its own names and with local references.
     fn localized(&self, id: usize, judged: bool) -> Result<Value, String> {
         let Self { library, linked, used, .. } = self;
         let document = &library.documents[id];
@@ -248,7 +250,7 @@ impl Bundle<'_> {
     }
 }
 
-/// Whether what the reference names depends on the way that led to it.
+/// Whether the target of the reference depends on the path that led to it (a dynamic reference).
 fn binds_late(library: &Library<'_>, linked: &Linked, text: &str) -> bool {
     let name = text.rsplit('#').next().unwrap_or_default();
     let names = linked.documents.iter().flat_map(|id| &library.documents[*id].dynamic);

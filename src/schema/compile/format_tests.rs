@@ -1,10 +1,10 @@
-//! Formats: which are judged, and what is told of the others.
+//! Formats: which are checked, and what is reported about the others.
 
 use serde_json::json;
 
 use crate::schema::tests::{Files, schema};
 
-/// `uuid` was an error in draft 7, and would be judged nowhere in most libraries.
+/// Regression: `uuid` was an error in draft 7. Most libraries would not check it there at all.
 #[test]
 fn formats_are_judged_in_every_dialect() {
     for dialect in ["draft-04", "draft-06", "draft-07"].map(|name| format!("http://json-schema.org/{name}/schema#")) {
@@ -27,7 +27,8 @@ fn formats_are_judged_in_every_dialect() {
     }
 }
 
-/// What generators write was an error with no way out: a third of the schemas that others publish were refused for it.
+/// Regression: formats that generators write were errors without a way out, which refused a third of the published
+/// schemas.
 #[test]
 fn a_format_that_nobody_knows_is_told_once_and_not_judged() {
     let number = |format: &str| json!({"type": "number", "format": format});
@@ -80,7 +81,7 @@ fn a_misspelt_format_is_an_error() {
     }
 }
 
-/// What judges nothing breaks nobody.
+/// A format that is not checked cannot break anybody.
 #[test]
 fn a_change_of_what_is_not_judged_is_none_for_publishers() {
     use crate::schema::compat::{Side, publishers, subscribers};

@@ -6,7 +6,7 @@ use crate::schema::compile::dialect;
 use crate::schema::compile::fault::{SchemaFaultKind, Void};
 
 impl SchemaFaultKind {
-    /// What to do about it.
+    /// A sentence that says what to do about the fault.
     pub fn help(&self) -> Cow<'static, str> {
         match self {
             Self::UnknownType { suggestion: Some(word), .. }
@@ -96,7 +96,7 @@ impl Void {
     }
 }
 
-/// What ECMA-262 has and the engine does not take, with what to write instead.
+/// What ECMA-262 has and the engine does not accept, with the alternative to write.
 const UNTAKEN: [(&str, &str); 6] = [
     ("[^]", r"`[^]` is not taken: write `[\s\S]` for any character"),
     ("[]", r"`[]` is not taken: write `[^\s\S]` for no character"),
@@ -106,7 +106,7 @@ const UNTAKEN: [(&str, &str); 6] = [
     (r"\uD", r"surrogates are not taken: write the character itself, or `\u{1F600}`"),
 ];
 
-/// What the engine takes and ECMA-262 has not, with what to write instead.
+/// What the engine accepts and ECMA-262 does not have, with the alternative to write.
 const FOREIGN: [(&str, &str); 16] = [
     ("(?i", "patterns have no flags: write `[aA]` for a letter of either case"),
     ("(?s", r"patterns have no flags: write `[\s\S]` for any character"),

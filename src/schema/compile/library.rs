@@ -1,6 +1,6 @@
-//! The documents that a compilation has loaded, the schemas that stand in them, and the faults found so far.
+//! The documents that a compilation has loaded, the schemas in them, and the faults found so far.
 //!
-//! A schema object or boolean is a *node*; a node is known by its document and its pointer. What refers to what is an edge
+//! Each schema, an object or a boolean, is a *node*, identified by its document and pointer. References are edges
 //! between nodes.
 
 use std::collections::{HashMap, HashSet};
@@ -20,10 +20,10 @@ use crate::schema::compile::pattern::RegexChecker;
 use crate::schema::compile::{SchemaLimits, Texts, dialect};
 use crate::schema::json::{self, Fault};
 
-/// What stands for relay.toml's directory.
+/// The base URI of relay.toml's directory.
 const ROOT: &str = "relay:///";
 
-/// What a path segment of a URI cannot hold as it is (RFC 3986, section 3.3).
+/// The characters that must be encoded in a path segment of a URI (RFC 3986, section 3.3).
 const SEGMENT: &AsciiSet = &FRAGMENT.add(b'?');
 
 /// A schema file that could be read.
@@ -32,38 +32,38 @@ pub(super) struct Document {
     pub text: Arc<str>,
     pub value: Arc<Value>,
     pub draft: Draft,
-    /// Where it stands.
+    /// Its base URI.
     pub base: Uri<String>,
-    /// What the walk from its root has found; the root itself comes first.
+    /// The nodes found by the walk from its root, which is the first of them.
     pub walked: Range<usize>,
-    /// Its schemas that have a URI, by it.
+    /// Its schemas that have a URI, by that URI.
     pub resources: HashMap<String, usize>,
-    /// Its schemas that have a name within a URI.
+    /// Its schemas that have an anchor, by base URI and name.
     pub anchors: HashMap<(String, String), usize>,
-    /// The names that `$dynamicRef` may bind late, each as often as it is given.
+    /// The name of each `$dynamicAnchor`, with repetitions.
     pub dynamic: Vec<String>,
-    /// Formats that nobody judges, each told once.
+    /// Formats that are not checked; each is reported once.
     pub unjudged: HashSet<String>,
-    /// The fault of each keyword that is nearly a known one.
+    /// The fault of each misspelt keyword, by index.
     pub misspelt: HashMap<String, usize>,
-    /// Whether something is wrong with it or with a reference in it.
+    /// Whether it, or a reference in it, has a fault.
     pub faulty: bool,
-    /// Whether there is something in it to warn of.
+    /// Whether it has a warning.
     pub suspicious: bool,
-    /// Of its text, and of the limits that decide what is wrong with it.
+    /// The digest of its text and of the limits that its faults depend on.
     pub fingerprint: [u8; 32],
-    /// Which of the faults are its own, and whether each is one of a key.
+    /// The indices of its own faults, and whether each is placed at a key rather than a value.
     pub noted: Vec<(usize, bool)>,
-    /// Whether what is checked without looking elsewhere is known to be right.
+    /// Whether an earlier compilation found no fault and no warning that the file itself can show.
     pub known_good: bool,
-    /// The schemas that stand in it.
+    /// Its schemas, as indices.
     pub nodes: Vec<usize>,
-    /// What they refer to.
+    /// Its references, as indices.
     pub references: Vec<usize>,
 }
 
 impl Document {
-    /// The schema that it is as a whole.
+    /// The node of the whole document.
     pub(super) fn root(&self) -> usize {
         self.walked.start
     }
@@ -74,46 +74,46 @@ pub(super) struct Node {
     pub document: usize,
     pub pointer: String,
     pub draft: Draft,
-    /// The base URI that holds inside.
+    /// The base URI inside it.
     pub base: Arc<Uri<String>>,
     /// Whether it sets that base.
     pub is_resource: bool,
-    /// Nodes that stand in it by a keyword.
+    /// Its subschemas.
     pub below: Vec<usize>,
-    /// Those of them that judge the same value.
+    /// Those of its subschemas that apply to the same value.
     pub same: Vec<usize>,
-    /// Schemas that lead to it by a keyword. In any other that it stands in it may be a value, an annotation, or a map of
-    /// schemas as well.
+    /// Schemas that have it as a subschema. Within any other schema that contains it, it may also be read as a value,
+    /// an annotation or a map of schemas.
     pub above: Vec<usize>,
-    /// What it refers to.
+    /// Its references.
     pub references: Vec<usize>,
 }
 
-/// A keyword that refers to a node.
+/// A keyword that refers to a schema.
 pub(super) struct Reference {
     pub from: usize,
     pub keyword: &'static str,
     pub text: String,
-    /// Where it leads, as far as the files themselves tell; `None` until that was looked for.
+    /// Where it leads, as far as the files alone tell; `None` until resolved.
     pub way: Option<Way>,
-    /// Whether a fault of it is told that only some roots have.
+    /// Whether a fault that only some roots have was already reported here.
     pub told: bool,
 }
 
 /// Where a reference leads.
 #[derive(Clone)]
 pub(super) enum Way {
-    /// To a node. `alias` is the URI that stands for the node's document, where that has another.
+    /// To a node. `alias` is the URI used for the node's document, if that is not its own.
     To { node: usize, alias: Option<Arc<str>> },
-    /// To what the compiler has built in under this URI.
+    /// To a schema that the compiler has built in under this URI.
     BuiltIn(Arc<str>),
-    /// To whatever has this URI among the documents that a root reaches; else that is wrong.
+    /// To whichever schema with this URI the root reaches; if there is none, `otherwise` is the fault.
     Named { uri: Arc<str>, fragment: Arc<str>, otherwise: Box<SchemaFaultKind> },
-    /// Nowhere, and the fault is noted.
+    /// Nowhere; the fault is noted.
     Broken,
 }
 
-/// See the module.
+/// All documents, nodes, references and faults of a compilation. See the module.
 pub(super) struct Library<'a> {
     pub files: &'a dyn Texts,
     pub limits: &'a SchemaLimits,
@@ -121,18 +121,18 @@ pub(super) struct Library<'a> {
     pub patterns: &'a RegexChecker,
     good: &'a HashSet<[u8; 32]>,
     pub documents: Vec<Document>,
-    /// What came of each path that was tried.
+    /// The result for each path that was tried.
     by_path: HashMap<Arc<str>, Result<Option<usize>, String>>,
-    /// Each text is one value, so that the compiler takes two copies of a schema for one.
+    /// The parsed value of each text, shared, so that the compiler treats copies of a schema as one.
     values: HashMap<[u8; 32], Arc<Value>>,
     pub nodes: Vec<Node>,
     pub by_place: HashMap<(usize, String), usize>,
     pub references: Vec<Reference>,
-    /// How many of them were looked for.
+    /// How many of the references were resolved.
     pub settled: usize,
-    /// By the node from which each is gone through.
+    /// The regions walked so far, by the node at which the walk starts.
     pub regions: HashMap<usize, Rc<Region>>,
-    /// Schemas whose `$id` is told to be another's.
+    /// Schemas already reported because they share their `$id` with another.
     pub told_ids: HashSet<usize>,
     pub faults: Vec<SchemaFault>,
 }
@@ -162,8 +162,8 @@ impl<'a> Library<'a> {
         }
     }
 
-    /// The document of a path, loaded and walked when it was not yet: `Ok(None)` when it is there but wrong, which is
-    /// then among the faults.
+    /// The document of a path, loaded and walked at the first call. `Ok(None)` if it can be read but is wrong; its
+    /// faults are then noted.
     ///
     /// # Errors
     /// Why it cannot be read.
@@ -247,12 +247,12 @@ impl<'a> Library<'a> {
         })
     }
 
-    /// The document of a node, and where in it the node stands.
+    /// The document of a node, and its pointer there.
     pub(super) fn place(&self, node: usize) -> (usize, String) {
         (self.nodes[node].document, self.nodes[node].pointer.clone())
     }
 
-    /// What a node is.
+    /// The JSON value of a node.
     pub(super) fn value(&self, node: usize) -> Option<&Value> {
         let Node { document, pointer, .. } = &self.nodes[node];
         self.documents[*document].value.pointer(pointer)
@@ -274,8 +274,8 @@ impl<'a> Library<'a> {
         self.note(document, true, pointer, kind);
     }
 
-    /// Notes a keyword that is nearly a known one, once for a document: who writes it everywhere, as what generates code
-    /// from a schema may ask for, is not told so a hundred times.
+    /// Notes a misspelt keyword, once for each document: an extension for a code generator may stand in it a hundred
+    /// times.
     pub(super) fn misspelt(&mut self, document: usize, pointer: String, keyword: &str, suggestion: String) {
         if let Some(fault) = self.documents[document].misspelt.get(keyword) {
             if let SchemaFaultKind::UnknownKeyword { others, .. } = &mut self.faults[*fault].kind {
@@ -296,8 +296,8 @@ impl<'a> Library<'a> {
         self.faults.push(SchemaFault { file: path.clone(), bytes: 0..0, pointer, kind });
     }
 
-    /// All faults, with their places: found at the end, for a search through the text for each would take minutes where
-    /// there are thousands.
+    /// All faults, with their places. Places are found here in one walk per document: a search through the text for
+    /// each fault would take minutes if there are thousands.
     pub(super) fn into_faults(mut self) -> Vec<SchemaFault> {
         for document in self.documents.iter().filter(|document| !document.noted.is_empty()) {
             let pointers = document.noted.iter().map(|(fault, _)| self.faults[*fault].pointer.clone()).collect();
@@ -323,13 +323,13 @@ fn one_char(text: &str, line: usize, column: usize) -> Range<usize> {
     at..at + text[at..].chars().next().map_or(0, char::len_utf8)
 }
 
-/// The URI under which a file stands.
+/// The base URI of a file.
 pub(super) fn uri_of(path: &str) -> Option<Uri<String>> {
     let segments: Vec<String> = path.split('/').map(|s| utf8_percent_encode(s, SEGMENT).to_string()).collect();
     uri::from_str(&format!("{ROOT}{}", segments.join("/"))).ok()
 }
 
-/// The file that a URI without a fragment stands for.
+/// The path of the file to which a URI without a fragment belongs.
 pub(super) fn path_of(uri: &str) -> Option<String> {
     percent_decode_str(uri.strip_prefix(ROOT)?).decode_utf8().ok().map(Into::into)
 }

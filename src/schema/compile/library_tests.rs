@@ -1,4 +1,4 @@
-//! Faults by the thousand, cycles that meet, documents that were good, names that stand for two things, and what is built in.
+//! Thousands of faults, cycles that meet, documents known to be good, ambiguous names, and built-in schemas.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +9,13 @@ use crate::schema::compile::{Compiled, SchemaCache, compile_all};
 use crate::schema::tests::{Files, LIMITS};
 use crate::stopwatch::Stopwatch;
 
-/// `code pointer`, one for each fault.
+/// `code pointer` for each fault.
 fn codes(compiled: &Compiled) -> Vec<String> {
     compiled.faults.iter().map(|fault| format!("{} {}", fault.kind.code(), fault.pointer)).collect()
 }
 
-/// The text was searched from its beginning for each of them: 4,000 took a quarter of a minute, at each reload.
+/// Regression: each fault searched the text from its beginning; 4,000 of them took a quarter of a minute at each
+/// reload.
 #[test]
 fn thousands_of_faults_are_placed_in_time() {
     let property = |i: usize| (format!("p{i}"), json!({"type": "integer", "format": "datetime", "maxlenght": i}));
@@ -30,7 +31,7 @@ fn thousands_of_faults_are_placed_in_time() {
     }
 }
 
-/// Of two cycles that meet in one schema one was told, and the other when that was mended.
+/// Regression: of two cycles that meet in one schema, the second was reported only once the first was mended.
 #[test]
 fn cycles_that_meet_are_told_each_and_those_that_share_a_way_are_not() {
     let cycles = |of: &[(&str, &[&str])]| {
@@ -47,8 +48,8 @@ fn cycles_that_meet_are_told_each_and_those_that_share_a_way_are_not() {
     assert_eq!(way, ["schema-ref-cycle /$defs/b/allOf/0/$ref"]);
 }
 
-/// A file was good for ever by what had been looked at: where a later reference led into it, a reload found other faults than
-/// `relay check`, or none.
+/// Regression: a file once known to be good stayed so. If a later reference led into an unchecked part, a reload found
+/// other faults than `relay check`, or none.
 #[test]
 fn a_good_file_is_looked_at_where_a_new_reference_leads() {
     let library = json!({"x-u": {"pattern": "(", "format": "bogus"}, "x-w": {"maxlenght": 3}, "type": "object"});
@@ -64,7 +65,7 @@ fn a_good_file_is_looked_at_where_a_new_reference_leads() {
     }
 }
 
-/// The compiler took the last of them, and comparisons the first: a change that breaks publishers passed every promise.
+/// Regression: the compiler took the last of them, comparisons the first, so a breaking change passed every promise.
 #[test]
 fn a_name_stands_for_one_schema_of_a_file() {
     let draft_7 = "http://json-schema.org/draft-07/schema#";
@@ -81,7 +82,7 @@ fn a_name_stands_for_one_schema_of_a_file() {
     assert_eq!(codes(&Files::of(&[("a.json", apart)]).compile(&["a.json"])), [""; 0]);
 }
 
-/// That of another dialect was refused in the library's words, at the beginning of the file.
+/// Regression: the one of another dialect was refused in the library's words, at the beginning of the file.
 #[test]
 fn the_meta_schema_of_its_own_dialect_is_built_in() {
     let schemas = [
@@ -101,13 +102,13 @@ fn the_meta_schema_of_its_own_dialect_is_built_in() {
     }
 }
 
-/// What is wrong with one file, and where.
+/// The faults of a document, with their places.
 fn faults(document: Value) -> Vec<String> {
     let compiled = Files::of(&[("a.json", document)]).compile(&["a.json"]);
     compiled.faults.iter().map(|fault| format!("{} {}", fault.pointer, fault.kind)).collect()
 }
 
-/// What stands beside a `$ref` is void in old dialects, its `$schema` included.
+/// In old dialects everything beside a `$ref` is void, even its `$schema`.
 #[test]
 fn a_dialect_that_is_void_is_not_asked_for() {
     let with = |dialect: &str| {
@@ -122,7 +123,8 @@ fn a_dialect_that_is_void_is_not_asked_for() {
     assert!(counts.len() == 1 && counts[0].starts_with("/properties/a/$schema "), "{counts:?}");
 }
 
-/// Each pair of definitions was told: sixty that refer to each other gave 1,770 errors, each with all of its way.
+/// Regression: each pair was reported. Sixty definitions that refer to each other gave 1,770 errors, each with its
+/// whole path.
 #[test]
 fn what_goes_round_in_circles_is_not_told_for_each_pair() {
     let definitions = |prefix: &str, count: usize| -> serde_json::Map<_, _> {
@@ -140,7 +142,7 @@ fn what_goes_round_in_circles_is_not_told_for_each_pair() {
     assert!(told.len() == 1 && told[0].ends_with("`#/$defs/a8` and 12 more"), "{told:?}");
 }
 
-/// It said that some reference leads nowhere, and not which.
+/// Regression: the message did not say which reference leads nowhere.
 #[test]
 fn a_reference_that_only_the_compiler_follows_is_named() {
     let told = faults(json!({"$ref": "https://json-schema.org/draft/2020-12/schema#/nope"}));

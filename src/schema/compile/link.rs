@@ -1,7 +1,7 @@
-//! What one root comes to, by its own references and those of what they lead to: which files, which URI stands for which
-//! schema of them, and so where the references lead that only name a URI.
+//! Finds what one root reaches, directly and through others: the documents, the schema that each URI stands for among
+//! them, and so the targets of references that name only a URI.
 //!
-//! Nothing of it depends on other roots: their files may have the same `$id`s.
+//! The result never depends on other roots, whose files may claim the same `$id`s.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -12,35 +12,35 @@ use jsonschema::Draft;
 use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::library::{Library, Way};
 
-/// See the module.
+/// What one root reaches. See the module.
 #[derive(Default)]
 pub(super) struct Linked {
-    /// The documents, the root's first.
+    /// The documents reached, the root's first.
     pub documents: Vec<usize>,
-    /// The URIs that stand for a document and are neither its path nor its `$id`.
+    /// URIs used for a document that are neither its path nor its `$id`.
     aliases: Vec<(usize, Arc<str>)>,
-    /// Where the references lead that only name a URI.
+    /// The targets of the references that name only a URI.
     pub named: HashMap<usize, usize>,
-    /// What is gone through: the root, and of the others what references lead to.
+    /// The nodes where the walk enters: the root, and the targets of references into other regions.
     entries: Vec<usize>,
     entered: HashSet<usize>,
-    /// The schemas that have a URI, by it.
+    /// The schemas that have a URI, by that URI.
     pub uris: HashMap<Arc<str>, usize>,
 }
 
-/// What a schema and all that stands below it have and lead to.
+/// A schema with everything below it: the URIs in it, and the references that lead out of it.
 #[derive(Default)]
 pub(super) struct Region {
     /// Schemas that have a URI.
     resources: Vec<(Arc<str>, usize)>,
-    /// References to other regions, or by a URI that only they have.
+    /// References to other regions, or to this one by an alias.
     leads: Vec<usize>,
-    /// References to what is built in, and those that only name a URI.
+    /// References to built-in schemas, and those that name only a URI.
     open: Vec<usize>,
 }
 
 impl Linked {
-    /// Where a reference leads; `None` where it is none of these documents.
+    /// The target of a reference; `None` if it is in none of these documents.
     pub(super) fn target(&self, library: &Library<'_>, reference: usize) -> Option<usize> {
         match library.references[reference].way {
             Some(Way::To { node, .. }) => Some(node),
@@ -49,12 +49,12 @@ impl Linked {
         }
     }
 
-    /// The URIs that stand for a document and are neither its path nor its `$id`.
+    /// The URIs used for a document that are neither its path nor its `$id`.
     pub(super) fn aliases(&self, document: usize) -> impl Iterator<Item = &str> {
         self.aliases.iter().filter(move |(aliased, _)| *aliased == document).map(|(_, alias)| &**alias)
     }
 
-    /// Whether nothing is wrong with the documents.
+    /// Whether none of the documents has a fault.
     pub(super) fn is_good(&self, library: &Library<'_>) -> bool {
         self.documents.iter().all(|document| !library.documents[*document].faulty)
     }
@@ -118,7 +118,8 @@ impl Library<'_> {
         linked
     }
 
-    /// Whether a URI stands for something by now; where it does the reference has its target, or its fault is told.
+    /// Tries to resolve a reference by its URI; false if the URI stands for nothing yet. Otherwise notes the target or
+    /// the fault.
     fn find(&mut self, linked: &mut Linked, reference: usize) -> bool {
         let Some(Way::Named { uri, fragment, .. }) = self.references[reference].way.clone() else { return true };
         let Some(resource) = linked.uris.get(&uri) else { return false };
@@ -132,8 +133,8 @@ impl Library<'_> {
         true
     }
 
-    /// Notes that a URI stands for a schema, by its `$id` or by the reference that led to its file. Where it stands for another
-    /// one already, the compiler would take either for the other.
+    /// Notes that a URI stands for a schema, by its `$id` or by the reference that led to its file. If the URI already
+    /// stands for another schema that is a fault, because the compiler would take one for the other.
     fn claim(&mut self, linked: &mut Linked, uri: &Arc<str>, node: usize, by: Option<usize>) {
         let Some(first) = linked.uris.get(uri).copied() else {
             linked.uris.insert(uri.clone(), node);
@@ -142,7 +143,7 @@ impl Library<'_> {
             }
             return;
         };
-        // Two of one file are told where they are found.
+        // Duplicates within one file are reported by the walk through it.
         let is_one_file = self.nodes[first].document == self.nodes[node].document;
         let is_one_dialect = self.nodes[first].draft == self.nodes[node].draft;
         if is_one_file || is_one_dialect && self.value(first) == self.value(node) {
@@ -160,15 +161,15 @@ impl Library<'_> {
         }
     }
 
-    /// Notes a fault that some roots have and others have not, once.
+    /// Reports, once, a fault that only some roots have.
     fn tell(&mut self, reference: usize, kind: SchemaFaultKind) {
         if !std::mem::replace(&mut self.references[reference].told, true) {
             self.fault_of(reference, kind);
         }
     }
 
-    /// From where the region is gone through that a node is in: a document's root, or the node itself where the root does not
-    /// lead to it by keywords.
+    /// The entry of the region that contains a node: the document's root, or the node itself if the root does not lead
+    /// to it by keywords.
     fn entry(&self, node: usize) -> usize {
         let document = &self.documents[self.nodes[node].document];
         if document.walked.contains(&node) { document.root() } else { node }

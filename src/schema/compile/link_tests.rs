@@ -1,5 +1,4 @@
-//! Which file a reference leads to: never one of another root, never one outside, and never another than the order of roots
-//! has it.
+//! Which file a reference leads to: never one of another root, never one outside, and the same in any order of roots.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -12,13 +11,13 @@ use crate::schema::tests::{Files, LIMITS};
 
 const DRAFT_7: &str = "http://json-schema.org/draft-07/schema#";
 
-/// `file pointer: sentence; help`, one for each fault.
+/// `file pointer: sentence; help` for each fault.
 fn told(compiled: &Compiled) -> Vec<String> {
     let told = compiled.faults.iter().map(|f| format!("{} {}: {}; {}", f.file, f.pointer, f.kind, f.kind.help()));
     told.collect()
 }
 
-/// What is told of a root.
+/// The faults of a root.
 fn told_of(files: &[(&str, Value)], root: &str) -> Vec<String> {
     told(&Files::of(files).compile(&[root]))
 }
@@ -27,7 +26,7 @@ fn accepts(schema: &Schema, value: &Value) -> bool {
     schema.check_value(value).is_ok()
 }
 
-/// Each root is, among the others in any order, what it is alone.
+/// Checks that each root compiles the same alone and among the others, in any order.
 fn check_alone(files: &Files, roots: &[&str]) {
     let mut backwards = roots.to_vec();
     backwards.reverse();
@@ -43,7 +42,7 @@ fn check_alone(files: &Files, roots: &[&str]) {
     }
 }
 
-/// The second was judged by the file beside the first, and a trial of it refused nothing.
+/// Regression: the second was judged by the file beside the first, and a trial of it refused nothing.
 #[test]
 fn two_versions_with_the_same_ids_do_not_meet() {
     let order = json!({"$id": "https://ex.com/order.json", "properties": {"to": {"$ref": "address.json"}}});
@@ -69,7 +68,7 @@ fn two_versions_with_the_same_ids_do_not_meet() {
     }
 }
 
-/// Another topic's copy of a meta-schema changed or broke those that refer to the built-in one.
+/// Regression: another topic's copy of a meta-schema changed or broke schemas that refer to the built-in one.
 #[test]
 fn a_copy_of_a_meta_schema_counts_in_its_own_file_alone() {
     let refers = json!({"$schema": DRAFT_7, "properties": {"x": {"$ref": DRAFT_7}}});
@@ -108,7 +107,7 @@ fn a_copy_of_a_meta_schema_counts_in_its_own_file_alone() {
     );
 }
 
-/// Of what another root alone comes to in a shared file, its names and what it refers to.
+/// In a shared file, names and references that only another root reaches must not matter.
 #[test]
 fn what_others_look_at_in_a_shared_file_changes_nothing() {
     let lib = json!({
@@ -127,7 +126,7 @@ fn what_others_look_at_in_a_shared_file_changes_nothing() {
     check_alone(&files, &["a.json", "b.json", "c.json", "d.json"]);
 }
 
-/// The same shared file refers to what each of its users means by a name.
+/// A shared file may refer to a name that each of its users defines differently.
 #[test]
 fn a_name_is_looked_for_in_the_files_of_its_root() {
     let lib = json!({"properties": {"x": {"$ref": "https://ex.com/x"}}});
@@ -145,11 +144,11 @@ fn a_name_is_looked_for_in_the_files_of_its_root() {
     {
         assert_eq!(accepts(&compiled.schemas[root], &json!({"x": value})), fits, "{root} {value}");
     }
-    // Who does not come to a file with that name has none, whoever else has one.
+    // A root that reaches no file of that name has none, even if another root does.
     let alone = Files::of(&[("a.json", root("x1.json")), ("lib.json", lib), ("x1.json", files_id())]);
     assert_eq!(told(&alone.compile(&["a.json"])), [""; 0]);
     assert!(told(&alone.compile(&["a.json", "lib.json"]))[0].starts_with("lib.json /properties/x/$ref: "));
-    // What leads back in one of them only is told.
+    // A cycle that only one of the roots has is reported.
     let round = Files::of(&[
         ("a.json", json!({"anyOf": [{"$ref": "lib.json"}, {"$ref": "x1.json"}]})),
         ("b.json", json!({"anyOf": [{"$ref": "lib.json"}, {"$ref": "x2.json"}]})),
@@ -192,7 +191,7 @@ fn two_copies_of_one_schema_are_one() {
     );
 }
 
-/// Files as they are published: the relative form was found, and this was not.
+/// Regression: with files as they are published, the relative form was found and the absolute one was not.
 #[test]
 fn an_absolute_reference_leads_to_the_file_beside() {
     let address = json!({"$id": "https://ex.com/s/address.json", "type": "string"});
@@ -224,7 +223,7 @@ fn an_absolute_reference_leads_to_the_file_beside() {
     );
 }
 
-/// The compiler resolved them from the URI under which the file was reached, and the bundle from its path.
+/// Regression: the compiler resolved these from the URI by which the file was reached, the bundle from its path.
 #[test]
 fn what_a_file_without_an_id_refers_to_is_found_from_its_own_place() {
     let address = json!({"properties": {"zip": {"$ref": "zip.json"}}});
@@ -249,7 +248,7 @@ fn what_a_file_without_an_id_refers_to_is_found_from_its_own_place() {
     }
 }
 
-/// Either was taken, by chance, for what decides and for what explains.
+/// Regression: which of the two decided, and which explained, was left to chance.
 #[test]
 fn one_schema_in_two_dialects_is_two() {
     let inner = json!({
@@ -271,7 +270,7 @@ fn one_schema_in_two_dialects_is_two() {
     assert!(told.iter().any(|told| told.contains(both)), "{told:?}");
 }
 
-/// Remembers what was asked for.
+/// Records which files were read.
 struct Watched(Files, RefCell<Vec<String>>);
 
 impl Texts for Watched {

@@ -1,4 +1,4 @@
-//! Regular expressions and formats of schemas: told apart by what is wrong with them.
+//! Checks the regular expressions and formats of schemas, and tells what kind of fault each has.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use crate::schema::json::escape;
 use crate::schema::judge;
 use crate::spelling::{is_one_error_from, nearest};
 
-/// Compiles patterns with the linear engine, each text once.
+/// Compiles patterns with the linear-time engine, each text once.
 pub(super) struct RegexChecker {
     limit: usize,
     cache: PatternCache,
-    /// Knows what ECMA-262 takes for a regular expression, with its flag `u`. The engine takes more.
+    /// Knows which regular expressions ECMA-262 accepts with its flag `u`. The engine accepts more.
     standard: Option<Validator<SerdeJson>>,
 }
 
@@ -27,7 +27,7 @@ impl RegexChecker {
         Self { limit, cache: PatternCache::new(), standard }
     }
 
-    /// What validators are built with.
+    /// The options for building validators, sharing the cache of patterns.
     pub(super) fn options<'i>(&self) -> ValidationOptions<'i, Arc<dyn Retrieve>, Borrowed> {
         judge::options(self.limit).with_pattern_cache(self.cache.clone())
     }
@@ -51,7 +51,7 @@ impl RegexChecker {
             && !judge::FORMATS.contains(&format.as_str())
         {
             let (kind, document) = (unknown_format(format), library.nodes[node].document);
-            // A generator writes `int64` wherever it has a number.
+            // Once per file is enough: generators write `int64` at every number.
             if !kind.is_warning() || library.documents[document].unjudged.insert(format.clone()) {
                 library.fault_below(node, "format", kind);
             }
@@ -80,21 +80,22 @@ impl RegexChecker {
         self.standard.as_ref().is_some_and(|standard| standard.is_valid(&json!(pattern)))
     }
 
-    /// Whether a pattern that did not compile is one, and would compile if it repeated nothing so often.
+    /// Whether a pattern that did not compile is valid, and would compile without its repetition counts.
     fn is_too_big(&self, pattern: &str) -> bool {
         let once = without_counts(pattern);
         once != pattern && self.is_standard(pattern) && self.options().build(&json!({ "pattern": once })).is_ok()
     }
 }
 
-/// Who writes `datetime` expects that it judges; `int64` is an annotation of whoever generates code. A letter more makes
-/// another word, and so does any of a short name: `hostnames`, `mail`, `url`.
+/// An unknown format is a fault if it is a misspelt one, as `datetime`, because its author expects a check. Other
+/// names, such as `int64`, are annotations of code generators. A longer name is another word, and so is any variant of
+/// a short one: `hostnames`, `mail`, `url`.
 fn unknown_format(format: &str) -> SchemaFaultKind {
     let letters = |name: &str| name.to_lowercase().replace(['-', '_', ' '], "");
     let same = judge::FORMATS.into_iter().find(|known| letters(known) == letters(format)).map(str::to_owned);
     let is_same = same.is_some();
     let is_mistyped = |known: &str| known.len() > 5 && format.len() <= known.len() && is_one_error_from(format, known);
-    // `template` is no mistyped `uri-template`.
+    // `template` is not a mistyped `uri-template`.
     let near = judge::FORMATS.into_iter().filter(|known| known.len().abs_diff(format.len()) <= 2);
     let suggestion = same.or_else(|| nearest(format, near));
     let is_error = suggestion.as_deref().is_some_and(|known| is_same || is_mistyped(known));
@@ -105,7 +106,7 @@ fn unknown_format(format: &str) -> SchemaFaultKind {
     }
 }
 
-/// `{2,9}` taken out, wherever it counts: only what is repeated so grows beyond its text.
+/// The pattern without counts such as `{2,9}`, which alone make it compile to much more than its text.
 fn without_counts(pattern: &str) -> String {
     let mut left = String::with_capacity(pattern.len());
     let mut in_class = false;
@@ -113,7 +114,7 @@ fn without_counts(pattern: &str) -> String {
     while let Some(c) = rest.chars().next() {
         let mut length = c.len_utf8();
         match c {
-            // What follows may be in braces: `\u{41}`, `\p{L}`.
+            // Braces after an escape are not counts: `\u{41}`, `\p{L}`.
             '\\' => {
                 length += rest[1..].chars().next().map_or(0, char::len_utf8);
                 let is_braced =
@@ -143,7 +144,7 @@ enum Beyond {
     BackReference,
 }
 
-/// What of a pattern no linear engine can do.
+/// The part of a pattern that no linear-time engine supports.
 fn beyond_linear(pattern: &str) -> Option<Beyond> {
     let mut in_class = false;
     let mut rest = pattern.char_indices();
@@ -172,7 +173,7 @@ mod tests {
     use super::{Beyond, RegexChecker, beyond_linear};
     use crate::schema::compile::SchemaFaultKind;
 
-    /// A pattern with counts that is not taken for another reason was told to need more memory than it may.
+    /// Regression: a pattern with counts that is refused for another reason was reported as too big.
     #[test]
     fn what_is_too_big_is_told_from_what_is_not_taken() {
         let patterns = RegexChecker::new(1 << 16);
@@ -199,8 +200,8 @@ mod tests {
         assert_eq!(help("("), "patterns are ECMA-262 regular expressions");
     }
 
-    /// They were taken in silence, with the engine's meaning: whoever reads the schema with another tool is refused there, or
-    /// has something else.
+    /// Regression: these were accepted silently, with the engine's meaning, although other tools refuse the schema or
+    /// read it differently.
     #[test]
     fn what_the_engine_alone_takes_is_told() {
         let patterns = RegexChecker::new(1 << 20);

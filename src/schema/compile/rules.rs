@@ -1,7 +1,7 @@
-//! What the rules for schemas say about a document, in words that name what was probably meant.
+//! Checks a document against the rules for schemas, and suggests what was probably meant.
 //!
-//! A keyword that nobody knows is allowed and judges nothing: so a misspelt one would pass in silence. It is no fault, for
-//! it may be somebody's own; where it is near one that judges it is worth a warning.
+//! An unknown keyword is allowed and judges nothing, so a misspelt one would pass silently. It is not a fault, because
+//! it may be an extension, but it gets a warning if it resembles a keyword that judges.
 
 use jsonschema::{Draft, ValidationError};
 use serde_json::{Map, Value};
@@ -12,14 +12,14 @@ use crate::schema::json::escape;
 use crate::schema::violation;
 use crate::spelling::nearest;
 
-/// The most faults that the rules are told to have found in one file.
+/// The most breaches of the rules that are reported for one file.
 const MAX_RULES: usize = 16;
 
 /// The values of `type`.
 const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
 
-/// Keywords of any dialect that judge, or that lead to some that do. Short ones (`if`, `not`, `id`) are left out: too
-/// many words are near them.
+/// Keywords of any dialect that judge, or that lead to some that do. Short ones (`if`, `not`, `id`) are left out
+/// because too many words resemble them.
 #[rustfmt::skip]
 const JUDGING: &[&str] = &[
     "$anchor", "$defs", "$dynamicAnchor", "$dynamicRef", "$recursiveAnchor", "$recursiveRef", "$ref", "$schema",
@@ -30,20 +30,20 @@ const JUDGING: &[&str] = &[
     "propertyNames", "required", "then", "type", "unevaluatedItems", "unevaluatedProperties", "uniqueItems",
 ];
 
-/// Whether a keyword judges in some dialect by itself, and does not only hold or name what does.
+/// Whether a keyword judges by itself in some dialect, rather than only holding or naming schemas.
 pub(super) fn is_judging(keyword: &str) -> bool {
     let is_short = matches!(keyword, "if" | "not");
     is_short || (JUDGING.contains(&keyword) && !keyword.starts_with('$') && keyword != "definitions")
 }
 
-/// Keywords of any dialect that may be near one of those, and are meant as they stand.
+/// Other keywords of any dialect, which are correct even if they resemble one of those.
 #[rustfmt::skip]
 const OTHERS: &[&str] = &[
     "$comment", "$id", "$vocabulary", "contentEncoding", "contentMediaType", "contentSchema", "default", "deprecated",
     "description", "examples", "id", "if", "not", "readOnly", "title", "writeOnly",
 ];
 
-/// Whether a keyword means something in some dialect.
+/// Whether a keyword has a meaning in some dialect.
 pub(super) fn is_known(keyword: &str) -> bool {
     JUDGING.contains(&keyword) || OTHERS.contains(&keyword)
 }
@@ -51,7 +51,7 @@ pub(super) fn is_known(keyword: &str) -> bool {
 /// Checks a document against the rules of its dialect.
 pub(super) fn check(library: &mut Library<'_>, id: usize) {
     let Document { value, draft, known_good, nodes, .. } = &library.documents[id];
-    // Where dialects are mixed each part has rules of its own, which the compiler applies.
+    // If dialects are mixed, each part has rules of its own; the compiler applies those.
     if *known_good || nodes.iter().any(|node| library.nodes[*node].draft != *draft) {
         return;
     }
@@ -67,7 +67,7 @@ pub(super) fn check(library: &mut Library<'_>, id: usize) {
         return;
     }
     for error in rules.iter_errors(&value).take(MAX_RULES) {
-        // Told better by those who compile patterns and resolve references.
+        // The checks of patterns and references report this better.
         if error.kind().keyword() == "format" {
             continue;
         }
@@ -96,7 +96,7 @@ fn unknown_type(error: &ValidationError<'_>) -> Option<SchemaFaultKind> {
     Some(SchemaFaultKind::UnknownType { name, suggestion })
 }
 
-/// What older drafts allow, of a document that does not say that it is of one of them.
+/// A hint for what older drafts allow, in a document without `$schema`.
 fn idiom(keyword: &str, value: &Value) -> Option<&'static str> {
     match (keyword, value) {
         ("items", Value::Array(_)) => Some(
@@ -111,7 +111,7 @@ fn idiom(keyword: &str, value: &Value) -> Option<&'static str> {
     }
 }
 
-/// Warns of keywords of one schema object that are nearly known.
+/// Warns of unknown keywords in one schema object that resemble a known one.
 pub(super) fn check_spelling(library: &mut Library<'_>, node: usize, schema: &Map<String, Value>) {
     let (document, place) = library.place(node);
     for keyword in schema.keys().filter(|keyword| !is_known(keyword) && !keyword.starts_with("x-")) {

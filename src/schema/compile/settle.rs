@@ -1,5 +1,5 @@
-//! Where references lead as far as the files themselves tell, whoever refers to them: within their own file, to what is built
-//! in, and to files by their paths. What only a root tells, `link` finds.
+//! Resolves references as far as the files alone tell, the same for every root: within their own file, to built-in
+//! schemas, and to files by path. What depends on the root is left to `link`.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::flatten::FRAGMENT;
 use crate::schema::compile::library::{Library, Node, Way, path_of};
 
-/// What a fragment cannot hold that may be encoded in parts.
+/// The characters to encode in a fragment that may already be partly encoded.
 const RAW_FRAGMENT: &AsciiSet = &FRAGMENT.remove(b'%');
-/// What the rest of a URI cannot hold: brackets are an address there.
+/// The same for the rest of a URI, where brackets enclose an address.
 const PATH: &AsciiSet = &RAW_FRAGMENT.remove(b'[').remove(b']');
 
 impl Library<'_> {
-    /// Looks where each reference leads that is new, and loads the files on the way.
+    /// Resolves each new reference, and loads the files that this leads to.
     pub(super) fn settle(&mut self) {
         while self.settled < self.references.len() {
             let way = self.way(self.settled);
@@ -91,7 +91,7 @@ impl Library<'_> {
         Way::Broken
     }
 
-    /// What a fragment names in a resource.
+    /// The node that a fragment names in a resource.
     ///
     /// # Errors
     /// What is wrong with the reference.
@@ -117,7 +117,7 @@ impl Library<'_> {
         match value.pointer(&pointer) {
             None => nowhere(self),
             Some(schema @ (Value::Object(_) | Value::Bool(_))) => {
-                // Nobody has looked at it yet, unless the walk from the root came by.
+                // If the walk from the root did not reach it, nobody has checked it yet.
                 if !self.by_place.contains_key(&(document, pointer.clone())) {
                     self.documents[document].known_good = false;
                 }
@@ -130,7 +130,7 @@ impl Library<'_> {
         }
     }
 
-    /// A fragment counts from the nearest `$id` around it: whoever forgot that is told what to write.
+    /// The fault of a fragment that names nothing. If it counts from the wrong `$id`, suggests what to write instead.
     fn nowhere(&self, reference: usize, resource: usize, fragment: &str) -> SchemaFaultKind {
         let Node { document, pointer, base, .. } = &self.nodes[resource];
         let document = &self.documents[*document];
@@ -143,7 +143,7 @@ impl Library<'_> {
         let instead = match fragment {
             "/" => Some("#".to_owned()),
             _ if is_part && is_there() => {
-                // Below a URI of somebody's own a file is known by its name, else by its path.
+                // If its `$id` is not a path, a file is referred to by its name; otherwise by its path.
                 let (above, name) = document.base.as_str().rsplit_once('/').unwrap_or_default();
                 let path = document.base.as_str().strip_prefix("relay://").unwrap_or(name);
                 let is_own = path_of(base.as_str()).is_none() && !above.is_empty();
@@ -165,7 +165,8 @@ impl Library<'_> {
     }
 }
 
-/// What is no URI reference. Names of types (`V<number>`) are the usual cause, and some generators do not encode them.
+/// The fault of an invalid URI reference. Usually the name of a type, as `V<number>`, which some generators do not
+/// encode.
 pub(super) fn invalid(keyword: &'static str, text: &str, base: &Uri<String>) -> SchemaFaultKind {
     let (path, fragment) = text.split_once('#').map_or((text, None), |(path, fragment)| (path, Some(fragment)));
     let mut encoded = utf8_percent_encode(path, PATH).to_string();
@@ -176,8 +177,8 @@ pub(super) fn invalid(keyword: &'static str, text: &str, base: &Uri<String>) -> 
     SchemaFaultKind::InvalidUri { keyword, uri: text.to_owned(), instead: is_taken.then_some(encoded) }
 }
 
-/// The files that a URI may stand for which is no path: the one that lies to the file with the reference as the URI does to
-/// the `$id` around the reference, and the one that the reference would name if there were no `$id`.
+/// The files that a URI may mean that is not a path: the one in the same place relative to the referring file as the
+/// URI is relative to its `$id`, and the one that the reference would name if there were no `$id`.
 fn beside(file: &str, text: &str, place: &str, base: &Uri<String>) -> Vec<String> {
     let path = base.path().as_str();
     let directory = base.as_str().strip_suffix(path.rsplit('/').next().unwrap_or_default());
@@ -188,12 +189,13 @@ fn beside(file: &str, text: &str, place: &str, base: &Uri<String>) -> Vec<String
 }
 
 /// Whether a reference climbs above relay.toml's directory. URI resolution stops at the root (RFC 3986, section 5.2.4)
-/// and would hide that.
+/// and would hide it.
 fn leaves(from: &str, text: &str, resolved: &str) -> bool {
     resolved.split('/').any(|segment| segment == "..") || (!has_scheme(text) && sibling(from, text).is_none())
 }
 
-/// The file that a reference without a scheme names from a file's own directory; `None` where that is outside.
+/// The file that a reference without a scheme names, seen from a file's directory; `None` if it is outside
+/// relay.toml's.
 fn sibling(from: &str, text: &str) -> Option<String> {
     let path = text.split(['#', '?']).next().unwrap_or_default();
     let path = percent_decode_str(path).decode_utf8().ok()?;
@@ -201,7 +203,7 @@ fn sibling(from: &str, text: &str) -> Option<String> {
         return Some(from.to_owned());
     }
     let directory = from.rsplit_once('/').map_or("", |(directory, _)| directory);
-    // What begins with a slash begins at relay.toml's directory.
+    // A leading slash means relay.toml's directory.
     if path.starts_with('/') { below("", path.trim_start_matches('/')) } else { below(directory, &path) }
 }
 

@@ -1,5 +1,4 @@
-//! Walking a document: finds its nodes, what they are called and what they refer to, and checks what can be checked
-//! without looking elsewhere.
+//! Walks a document: finds its nodes, their names and their references, and makes the checks that need no other file.
 
 use std::sync::Arc;
 
@@ -22,7 +21,8 @@ impl Library<'_> {
         self.documents[document].walked = root..self.nodes.len();
     }
 
-    /// Walks the schema at `pointer`, which stands in a resource with that base and dialect; once.
+    /// Walks the schema at `pointer`, unless that was done before. `base` and `draft` are those of the resource around
+    /// it.
     pub(super) fn node(
         &mut self,
         document: usize,
@@ -63,7 +63,8 @@ impl Library<'_> {
         id
     }
 
-    /// A resource that stands inside of a document may name a dialect of its own, but not where that is void.
+    /// The dialect of a schema. A resource inside a document may name its own, unless the `$schema` is void beside a
+    /// `$ref`.
     fn dialect(&mut self, id: usize, schema: &Map<String, Value>, draft: Draft) -> Draft {
         if dialect::ref_stands_alone(draft) && schema.contains_key("$ref") {
             return draft;
@@ -127,7 +128,7 @@ impl Library<'_> {
         self.only_one(first, id, keyword, text);
     }
 
-    /// In one document a name stands for one node: of two the compiler takes the last, and references lead to the first.
+    /// Notes a fault if a name is given twice in a document. The compiler would take the last, references the first.
     fn only_one(&mut self, first: usize, id: usize, keyword: &'static str, name: &str) {
         if first != id {
             self.fault_below(id, keyword, SchemaFaultKind::NamedTwice { keyword, name: name.to_owned() });
@@ -150,7 +151,7 @@ impl Library<'_> {
     }
 }
 
-/// Notes what a schema refers to.
+/// Records the references of a schema.
 fn refer(library: &mut Library<'_>, from: usize, schema: &Map<String, Value>, draft: Draft) {
     let keywords: &[&'static str] = match draft {
         Draft::Draft201909 => &["$ref", "$recursiveRef"],

@@ -1,4 +1,4 @@
-//! Every fault of schema files, with its place and its words; and what is kept between compilations.
+//! Every fault of schema files with its place and wording, and what is kept between compilations.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::schema::compile::{Compiled, SchemaCache, SchemaLimits, compile_all};
 use crate::schema::tests::{Files, LIMITS, schema};
 
-/// One line for each fault: `file:line:column "what the caret points at" code: sentence`.
+/// `file:line:column "what the caret points at" code: sentence`, a line for each fault.
 fn faults(files: &Files, compiled: &Compiled) -> String {
     let lines = compiled.faults.iter().map(|fault| {
         let text = files.0.get(&*fault.file).map_or("", String::as_str);
@@ -27,7 +27,7 @@ fn check(files: &Files, roots: &[&str], expected: &str) {
     assert!(roots.iter().all(|root| !compiled.schemas.contains_key(*root)), "{expected}");
 }
 
-/// A root of one file.
+/// Checks a root that consists of one file.
 fn check_one(text: &str, expected: &str) {
     check(&Files([("a.json".to_owned(), text.to_owned())].into()), &["a.json"], expected);
 }
@@ -40,7 +40,7 @@ fn a_file_that_is_no_json() {
         "{\n  \"type\": \"object\",\n  \"$defs\": {\"a\": 1, \"b\": {},\n \"a\": 2}}",
         "a.json:4:2 \"a\" [schema-duplicate-key] the key `a` appears twice in this object",
     );
-    // The words were those for a caller: "send UTF-8 without one".
+    // Regression: the message was the one for callers, "send UTF-8 without one".
     check_one(
         "\u{feff}{}",
         "a.json:1:1 \u{feff} [schema-syntax] not JSON: a byte order mark: save the file as UTF-8 without one",
@@ -236,7 +236,7 @@ fn formats_and_contradictions() {
     }
 }
 
-/// The library proves that nothing matches them, and it is not so.
+/// Regression: the library "proves" that nothing matches these schemas, which is wrong.
 #[test]
 fn what_an_if_evaluates_by_one_of_its_alternatives_is_evaluated() {
     let schema = schema(&json!({
@@ -324,8 +324,8 @@ fn what_is_given_to_subscribers_stands_by_itself() {
     }
 }
 
-/// In draft 4 a file is named by `id`. It was left in what is given to subscribers, where it moved what `#/…` refers to:
-/// nobody could compile that, and each change of the schema was one that nothing is known of.
+/// Regression: a draft 4 `id` was left in the document for subscribers, where it changed what `#/…` refers to. Nobody
+/// could compile that document, and no change of the schema could be compared.
 #[test]
 fn what_a_draft_4_schema_is_named_by_is_taken_out_too() {
     let draft_4 = "http://json-schema.org/draft-04/schema#";
@@ -348,7 +348,7 @@ fn what_a_draft_4_schema_is_named_by_is_taken_out_too() {
     for (payload, fits) in [(json!({"a": 1}), true), (json!({"a": "x"}), false)] {
         assert_eq!([&schema, &alone].map(|schema| schema.check_value(&payload).is_ok()), [fits; 2], "{payload}");
     }
-    // Later dialects know no such name: whatever it is, it stays.
+    // Later dialects do not know that keyword, so it stays.
     let newer = json!({"id": "x", "properties": {"a": {"$ref": "#"}}});
     let newer = crate::schema::tests::schema(&newer);
     assert_eq!(newer.document()["$defs"]["schemas/a.json"]["id"], "x");
@@ -377,14 +377,15 @@ fn unchanged_schemas_are_the_very_same() {
     assert!(!Arc::ptr_eq(&changed.schemas["b.json"], &limited.schemas["b.json"]));
 }
 
-/// What breaks the rules of a dialect inside was told at the first character of the file, in words of the compiler.
+/// Regression: an inner schema that broke its dialect's rules was reported at the start of the file, in the compiler's
+/// words.
 #[test]
 fn a_part_in_another_dialect_is_told_with_its_place() {
     check_one(
         r#"{"properties": {"a": {"$schema": "http://json-schema.org/draft-04/schema#", "exclusiveMinimum": "x"}}}"#,
         "a.json:1:97 \"x\" [schema-uncompilable] a number is expected, not a string",
     );
-    // It was taken for the dialect outside without a word.
+    // Regression: it was silently taken for the outer dialect.
     check_one(
         r#"{"properties": {"a": {"$schema": "https://example.com/foo"}}}"#,
         "a.json:1:34 \"https://example.com/foo\" [schema-unknown-dialect] `$schema` names no known dialect: \

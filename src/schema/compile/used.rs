@@ -1,8 +1,7 @@
-//! What a schema is made of: of the documents that it reaches, the places that its root comes to by keywords that judge and
-//! by references.
+//! Which parts of its documents a schema uses: those that its root reaches by keywords that judge, and by references.
 //!
-//! The rest of a shared file says nothing of it: so it is neither compared nor given to subscribers, and who changes one
-//! definition changes the schemas that use it, and no other.
+//! The rest of a shared file does not matter to it, so that is neither compared nor given to subscribers. Changing one
+//! definition therefore changes only the schemas that use it.
 
 #[cfg(test)]
 mod tests;
@@ -16,18 +15,19 @@ use crate::schema::compile::library::{Document, Library};
 use crate::schema::compile::link::Linked;
 use crate::schema::json::escape;
 
-/// Where definitions are kept, in any dialect: in one that does not know the word it judges nothing either.
+/// The keywords for definitions in any dialect. A dialect that does not know one ignores it, so it judges nothing there
+/// either.
 pub(super) const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 
-/// See the module.
+/// The nodes in use, and their places. See the module.
 pub(super) struct Used {
     nodes: BTreeSet<usize>,
-    /// By document, where they stand.
+    /// Their pointers, by document.
     places: HashMap<usize, BTreeSet<String>>,
 }
 
 impl Used {
-    /// What the root of the first of the documents comes to.
+    /// What the root of the first document reaches.
     pub(super) fn of(library: &Library<'_>, linked: &Linked) -> Self {
         let mut used = Self { nodes: BTreeSet::new(), places: HashMap::new() };
         let mut waiting: Vec<usize> = vec![library.documents[linked.documents[0]].root()];
@@ -48,22 +48,22 @@ impl Used {
         used
     }
 
-    /// Whether the schema comes to a node.
+    /// Whether the schema uses a node.
     pub(super) fn has(&self, node: usize) -> bool {
         self.nodes.contains(&node)
     }
 
-    /// The nodes that it comes to.
+    /// The nodes in use.
     pub(super) fn nodes(&self) -> impl Iterator<Item = usize> {
         self.nodes.iter().copied()
     }
 
-    /// Whether it comes to a place in a document, or to one below that.
+    /// Whether it uses a place in a document, or one below that.
     pub(super) fn leads_to(&self, document: usize, place: &str) -> bool {
         self.places.get(&document).is_some_and(|places| leads(places, place))
     }
 
-    /// What is left of a document: each place that is used stands where it stood.
+    /// The used part of a document; everything stays at its place.
     pub(super) fn part(&self, id: usize, document: &Document) -> Value {
         match self.places.get(&id) {
             Some(places) => part(places, "", &document.value, false),
@@ -72,8 +72,8 @@ impl Used {
     }
 }
 
-/// What is left of the value at a place: of a schema that is used all but its definitions, of anything else only what leads
-/// to one.
+/// The used part of the value at a place: all of a used schema but its definitions; of anything else only the way to
+/// used places.
 fn part(places: &BTreeSet<String>, place: &str, value: &Value, whole: bool) -> Value {
     let is_used = places.contains(place);
     let whole = whole || is_used;
@@ -89,7 +89,7 @@ fn part(places: &BTreeSet<String>, place: &str, value: &Value, whole: bool) -> V
         Value::Array(items) => {
             let kept = items.iter().enumerate().map(|(index, item)| {
                 let below = format!("{place}/{index}");
-                // Something has to stand there, for the others are known by their numbers.
+                // Items are known by their index, so an unused one needs a placeholder.
                 if whole || leads(places, &below) { part(places, &below, item, whole) } else { Value::Bool(true) }
             });
             kept.collect()

@@ -1,7 +1,8 @@
-//! Keywords that judge nothing where they stand: of another dialect, beside a `$ref` that is all that counts, or half of a
-//! condition. Who wrote one expects that it judges, and a schema that accepts more than it says is found out late.
+//! Finds keywords without effect: those of another dialect, those beside a `$ref` that disables them, and halves of
+//! conditions. Their authors expect them to judge, and would find out late that the schema accepts more than it says.
 //!
-//! What only holds definitions or names is not among them: `definitions` is as good a place as `$defs` in any dialect.
+//! Keywords that only hold definitions or name schemas do not count: `definitions` is as good as `$defs` in any
+//! dialect.
 
 use jsonschema::Draft;
 use serde_json::{Map, Value};
@@ -12,7 +13,7 @@ use crate::schema::compile::library::Library;
 use crate::schema::compile::rules;
 use crate::schema::json::escape;
 
-/// Keywords that not all dialects have, and the first that has each.
+/// Keywords that not all dialects have, with the first dialect that has each.
 const SINCE: [(&str, Draft); 15] = [
     ("$dynamicRef", Draft::Draft202012),
     ("$recursiveRef", Draft::Draft201909),
@@ -31,10 +32,10 @@ const SINCE: [(&str, Draft); 15] = [
     ("unevaluatedProperties", Draft::Draft201909),
 ];
 
-/// What 2020-12 has no more, and what took its place. (`dependencies` are judged in any dialect.)
+/// Keywords that 2020-12 dropped, with their replacements. (`dependencies` is judged in every dialect.)
 const REPLACED: [(&str, &str); 2] = [("$recursiveRef", "`$dynamicRef`"), ("additionalItems", "`items`")];
 
-/// Warns of the keywords of one schema object that have no effect there.
+/// Warns of the keywords without effect in one schema object.
 pub(super) fn check(library: &mut Library<'_>, node: usize, schema: &Map<String, Value>, draft: Draft) {
     let (document, place) = library.place(node);
     for keyword in schema.keys() {

@@ -1,4 +1,4 @@
-//! Numbers that a schema may accept.
+//! Makes numbers that a schema may accept.
 
 use serde_json::{Map, Number, Value};
 
@@ -29,7 +29,7 @@ pub(super) fn numbers(schema: &Map<String, Value>, integer: bool) -> Vec<Value> 
     guesses.into_iter().filter_map(written).collect()
 }
 
-/// A number as one would write it: without a fraction where it has none.
+/// The JSON for a number, written without a fraction if it is whole.
 fn written(number: f64) -> Option<Value> {
     if number.fract() == 0.0 && number.abs() < 9e15 {
         return Some((number as i64).into());

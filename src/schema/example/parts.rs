@@ -1,4 +1,4 @@
-//! Arrays and objects that a schema may accept: the least one, and it with one part changed.
+//! Makes arrays and objects that a schema may accept: the smallest one, and that with one part changed.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow::{self, Break};
@@ -12,7 +12,7 @@ impl Guess<'_> {
     pub(super) fn arrays(&self, schema: &Map<String, Value>, at: At, offer: Offer<'_>) -> ControlFlow<()> {
         let below = at.below();
         let bound = |keyword| schema.get(keyword).and_then(Value::as_u64).map(|bound| bound.min(LONGEST) as usize);
-        // Up to 2019-09 `items` may be the list itself.
+        // In 2019-09 and before, `items` may be the list of schemas.
         let (prefix, items) = match schema.get("items") {
             Some(Value::Array(prefix)) => (prefix.as_slice(), schema.get("additionalItems")),
             items => (list(schema, "prefixItems"), items),
@@ -33,7 +33,7 @@ impl Guess<'_> {
             let again = usual.last().filter(|_| !is_distinct).into_iter().cycle();
             let mut usual = usual.iter().filter(is_spare).chain(again);
             let item = |index: usize| match (&changed, front.get(index)) {
-                // A place for it.
+                // A placeholder for the changed item.
                 (Some((place, _)), _) if *place == index => Some(Value::Null),
                 (_, Some(item)) => self.copy(item),
                 _ => usual.next().map_or_else(|| Some(json!(index)), |item| self.copy(item)),
@@ -94,10 +94,10 @@ impl Guess<'_> {
         let made = named.into_iter().flatten().chain(["x".to_owned(), "A 1".to_owned(), "x".repeat(64)]);
         let made = made.map(|name| (name, others, self.is_known("additionalProperties", others)));
         let names = properties.iter().map(|(name, schema)| (name.clone(), schema, self.is_known(name, schema)));
-        // Those that need no share of their own come first, and leave it to the others.
+        // Known ones come first because they need no share of their own, which leaves more for the rest.
         let (known, mut new): (Vec<_>, Vec<_>) =
             made.chain(matching).chain(names).partition(|(.., is_known)| *is_known);
-        // What leads back to where it stands makes an example that is deeper than it need be.
+        // Recursive members come last: they would make an example deeper than necessary.
         new.sort_by_key(|(_, schema, _)| refers(schema) || schema.get("items").is_some_and(refers));
         let mut each = |(name, member, _): &(String, &Value, bool)| {
             let mut with = |guess: Value| {
@@ -109,7 +109,7 @@ impl Guess<'_> {
                 offer(object)
             };
             self.of(member, below, &mut with)?;
-            // What another schema takes where it does not know the name.
+            // Values that another schema accepts if it does not know this name.
             at.turn([Value::Null, json!({}), json!("")]).try_for_each(with)
         };
         self.fairly(&new, &mut each)?;
@@ -121,7 +121,7 @@ fn refers(schema: &Value) -> bool {
     schema.get("$ref").is_some()
 }
 
-/// Adds the members of these names, and those that have to be there where these are.
+/// Adds members of these names, and those that they require in turn.
 fn complete<'s>(
     schema: &'s Map<String, Value>,
     object: &mut Map<String, Value>,
@@ -135,13 +135,13 @@ fn complete<'s>(
     }
 }
 
-/// The names that have to be there where this one is.
+/// The names that an object must have if it has this one.
 fn demanded_by<'s>(schema: &'s Map<String, Value>, name: &str) -> Vec<&'s Value> {
     let keywords = ["dependentRequired", "dependencies"].into_iter();
     keywords.filter_map(|keyword| schema.get(keyword)?.get(name)?.as_array()).flatten().collect()
 }
 
-/// An object with so many members, if there are names for them.
+/// Adds members until the object has `size` of them or the names run out.
 fn fill<'s>(
     mut object: Map<String, Value>,
     size: u64,

@@ -1,4 +1,4 @@
-//! Texts that a schema may accept.
+//! Makes texts that a schema may accept.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 
 use crate::schema::judge::options;
 
-/// The longest text that is made for a pattern, and where nothing asks for a longer one.
+/// The longest text made for a pattern, in bytes, or when nothing asks for a longer one.
 const LONGEST: u32 = 1_024;
-/// For what bounds the length of texts by more.
+/// The source of plain texts, also for schemas that demand longer ones.
 static LONG: LazyLock<String> = LazyLock::new(|| "a".repeat(64 << 10));
 
 /// Texts of the usual formats.
@@ -36,23 +36,23 @@ const FORMATS: [(&str, &str); 18] = [
     ("uri-template", "/a"),
 ];
 
-/// The largest pattern that a text is tried on, where there are several, in bytes when compiled.
+/// The largest compiled pattern, in bytes, against which the texts for several patterns are checked.
 const REGEX_SIZE: usize = 1 << 20;
 
-/// The most patterns of one text.
+/// The most patterns considered for one text.
 const PATTERNS: usize = 8;
 
-/// What few patterns expect.
+/// Characters that few patterns expect.
 const ODD: &str = "<\n\"&'/\\, é\u{1F600}";
 
-/// Guesses for a schema of strings, with those that were made for its patterns: those of its length first.
+/// Guesses for a schema of strings, including those made for its patterns. Texts of the right length come first.
 pub(super) fn strings(schema: &Map<String, Value>, made: Vec<String>) -> impl Iterator<Item = Cow<'static, str>> {
     let length = |keyword: &str| schema.get(keyword).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
     let least = length("minLength").unwrap_or(0);
     let lengths = [least, least.max(1), length("maxLength").unwrap_or(least + 1), LONGEST as usize - 1];
     let plain = lengths.into_iter().flat_map(|n| [n, n.saturating_add(1)]).filter_map(|n| LONG.get(..n));
     let known = plain.chain(FORMATS.iter().map(|(_, text)| *text)).chain(["A", "0", "a-1", ODD]);
-    // Where there are patterns, what was made has the format as well.
+    // If there are patterns, the texts made for them have the format too.
     let meant = of_format(schema).filter(|_| made.is_empty());
     let guesses = meant.map(Cow::from).into_iter().chain(made.into_iter().map(Cow::from)).chain(known.map(Cow::from));
     let most = length("maxLength").unwrap_or(usize::MAX);
@@ -60,14 +60,14 @@ pub(super) fn strings(schema: &Map<String, Value>, made: Vec<String>) -> impl It
     fitting.into_iter().chain(others)
 }
 
-/// The text of a schema's format.
+/// A text of the format that the schema demands.
 fn of_format(schema: &Map<String, Value>) -> Option<&'static str> {
     let format = schema.get("format")?.as_str()?;
     FORMATS.iter().find(|(name, _)| *name == format).map(|(_, text)| *text)
 }
 
-/// Texts for the patterns of a schema, with its format: one made for each of them, or all in a row; those that are right
-/// first. `matching` makes those of one pattern.
+/// Texts for the patterns and the format of a schema: made for one of them, or for all and concatenated. Those that fit
+/// all come first. `matching` makes the texts for one pattern.
 pub(super) fn texts(schema: &Map<String, Value>, matching: impl Fn(&str) -> Vec<String>) -> Vec<String> {
     let patterns = match schema.get("pattern") {
         Some(Value::Array(several)) => several,
@@ -94,10 +94,10 @@ pub(super) fn texts(schema: &Map<String, Value>, matching: impl Fn(&str) -> Vec<
     texts
 }
 
-/// How often a pattern is followed another way.
+/// How many ways through the alternatives of a pattern are tried.
 const WAYS: usize = 8;
 
-/// Texts that a pattern matches: shorter and longer, and by its other ways.
+/// Texts that match a pattern: of several lengths, and through its other alternatives.
 pub(super) fn matching(pattern: &str) -> Vec<String> {
     let Ok(pattern) = regex_syntax::parse(pattern) else { return Vec::new() };
     let text = |way: usize, more: u32| {
@@ -115,8 +115,8 @@ pub(super) fn matching(pattern: &str) -> Vec<String> {
     texts
 }
 
-/// Writes what a pattern matches, with so many more repetitions than it asks for. The way decides between alternatives.
-/// `None`: too long, or nothing does.
+/// Writes a text that matches a pattern, with `more` repetitions than it demands. `way` chooses among alternatives.
+/// `None` if the text gets too long or nothing matches.
 fn write(pattern: &Hir, way: usize, more: u32, text: &mut String) -> Option<()> {
     if text.len() > LONGEST as usize {
         return None;

@@ -1,10 +1,11 @@
-//! Dropping insignificant white space from a text that is known to be JSON.
+//! Drops insignificant white space from a text that is known to be JSON.
 
 use bytes::Bytes;
 
-/// The text without white space between its tokens; the very same buffer when there is none.
+/// The text without white space between its tokens; shares the buffer if there is none.
 pub(super) fn compact(text: &Bytes) -> Bytes {
-    // Most programs write none, and then mostly none in strings either: that is told by looks without branches.
+    // Most programs write no white space between tokens, and often none in strings either. This check, without
+    // branches, finds that out fast.
     let has_any = |part: &[u8]| part.iter().fold(false, |any, byte| any | (*byte <= b' '));
     let Some(first) = text.chunks(64).any(has_any).then(|| next_blank(text, 0)).flatten() else {
         return text.clone();
@@ -25,8 +26,8 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
-/// The first white space at or after `at`, which lies outside of strings. Outside of strings no byte but white space is
-/// below `!`; inside, everything up to the closing quote is jumped over.
+/// The first white space outside strings at or after `at`, which itself lies outside strings. There, no byte but white
+/// space is below `!`; strings are skipped up to the closing quote.
 fn next_blank(text: &[u8], mut at: usize) -> Option<usize> {
     while let Some(&byte) = text.get(at) {
         if byte <= b' ' {

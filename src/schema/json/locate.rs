@@ -1,4 +1,4 @@
-//! Where in a JSON text a pointer points, so that a diagnostic can show the place.
+//! Finds the place in a JSON text to which a pointer points, for diagnostics to show.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -6,17 +6,17 @@ use std::ops::Range;
 use crate::schema::json::compact::end_of_string;
 use crate::schema::json::{escape, unescape};
 
-/// The place of what a pointer names.
+/// The place of the value that a pointer names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located {
-    /// The bytes of the key in the object that holds it, quotes included; `None` for the root and for items of arrays.
+    /// The bytes of its key, quotes included; `None` for the root and for items of arrays.
     pub key: Option<Range<usize>>,
     /// The bytes of the value.
     pub value: Range<usize>,
 }
 
-/// Finds what `pointer` (RFC 6901) names. Of a key that appears twice the last counts. The text need not be JSON after
-/// the place that is looked for; `None` when there is no such place.
+/// Finds what `pointer` (RFC 6901) names, or `None` if there is no such place. If a key appears twice, the last one
+/// counts. The text need not be valid JSON after that place.
 pub fn locate(text: &str, pointer: &str) -> Option<Located> {
     let text = text.as_bytes();
     let start = blank(text, 0);
@@ -27,7 +27,7 @@ pub fn locate(text: &str, pointer: &str) -> Option<Located> {
     Some(here)
 }
 
-/// Finds what each of the pointers names, by one walk through a text that is JSON.
+/// Finds what each of the pointers names, in one walk through a valid JSON text.
 pub fn locate_all(text: &str, pointers: &HashSet<String>) -> HashMap<String, Located> {
     let mut found = HashMap::new();
     let mut walk = Walk { text: text.as_bytes(), pointers, place: String::new(), found: &mut found };
@@ -44,7 +44,8 @@ struct Walk<'w> {
 }
 
 impl Walk<'_> {
-    /// One past the value that starts at `at`. As deep as the text is nested, which was read with a limit.
+    /// Walks the value that starts at `start` and returns the offset after it. Recurses as deep as the text is nested,
+    /// which was limited when it was read.
     fn value(&mut self, start: usize, key: Option<Range<usize>>) -> usize {
         let is_object = self.text.get(start) == Some(&b'{');
         let end = match self.text.get(start) {
@@ -57,7 +58,7 @@ impl Walk<'_> {
         end
     }
 
-    /// One past the object or array whose first member starts at `at`.
+    /// Walks the object or array whose first member starts at `at`, and returns the offset after it.
     fn members(&mut self, mut at: usize, is_object: bool) -> usize {
         let above = self.place.len();
         let mut index = 0;
@@ -123,7 +124,7 @@ fn blank(text: &[u8], at: usize) -> usize {
     at + rest.iter().take_while(|b| matches!(b, b' ' | b'\n' | b'\r' | b'\t')).count()
 }
 
-/// One past the value that starts at `at`.
+/// The offset after the value that starts at `at`.
 fn end_of_value(text: &[u8], mut at: usize) -> usize {
     let mut depth = 0_usize;
     while let Some(&byte) = text.get(at) {

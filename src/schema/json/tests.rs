@@ -132,7 +132,7 @@ fn a_pointer_is_found_in_the_text() {
     }
 }
 
-/// Objects with more than sixteen members find a key by an index: where that begins nothing else may change.
+/// Objects with more than sixteen members have an index, which must not change anything else.
 #[test]
 fn members_are_found_whether_there_are_few_or_many() {
     for count in [0, 1, 15, 16, 17, 18, 40] {
@@ -168,7 +168,7 @@ fn what_has_no_escape_is_not_copied() {
     assert_eq!(seen, [("name", true, "plain", true), ("name2", false, "plain", false)]);
 }
 
-/// A body may hold a hundred thousand members: the work must grow as they do.
+/// A body may hold a hundred thousand members, so the work must be linear in their number.
 #[test]
 fn many_members_are_read_in_time() {
     let members: Vec<String> = (0..100_000).map(|i| format!("\"{i}\":{i}")).collect();
@@ -196,7 +196,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The text of a value with every character of its strings and keys escaped.
+/// The JSON text of a value with every character of its strings and keys escaped.
 pub(in crate::schema) fn escaped(value: &Value) -> String {
     let string = |text: &str| {
         let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();

@@ -1,26 +1,26 @@
 //! The value of a JSON text, borrowed from the text.
 //!
-//! Owns what a value is and how its members are found. Knows neither syntax nor schemas. Its idea: a payload is read to be
-//! judged once and dropped, so a string that has no escape is a piece of the text, and members are found by looking at
-//! them all until they are too many for that.
+//! Defines what a value is and how its members are found; knows neither syntax nor schemas. A payload is read, judged
+//! once and dropped, so this avoids all preparation: a string without an escape is a slice of the text, and members are
+//! found by a linear search unless there are too many.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde_json::{Map, Number, Value};
 
-/// The most members that are looked through one by one; an object with more has an index.
+/// The most members that are searched one by one; a larger object has an index.
 pub(super) const LINEAR: usize = 16;
 
-/// A JSON value. What it borrows from lives for `'t`.
+/// A JSON value that borrows from its text for `'t`.
 pub enum Tree<'t> {
     /// `null`
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// Within the range of a double; integers of 64 bits are kept exactly.
+    /// Within the range of a double; 64-bit integers are kept exactly.
     Number(Number),
-    /// Owned only where the text has an escape in it.
+    /// Owned only if it has an escape in the text.
     String(Cow<'t, str>),
     /// In the order of the text.
     Array(Vec<Tree<'t>>),
@@ -32,13 +32,14 @@ pub enum Tree<'t> {
 #[derive(Default)]
 pub struct Members<'t> {
     list: Vec<(Cow<'t, str>, Tree<'t>)>,
-    /// Where each stands, once there are more than [`LINEAR`]. The names are strangers' choice: hashed with a secret.
+    /// The position of each member, once there are more than [`LINEAR`]. Strangers choose the names, so the hash has a
+    /// secret key.
     #[expect(clippy::box_collection, reason = "few objects have one, and every value would be as large")]
     index: Option<Box<HashMap<Cow<'t, str>, usize>>>,
 }
 
 impl Tree<'_> {
-    /// What a string says; `None` of anything else.
+    /// The text of a string; `None` for other values.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
@@ -46,7 +47,7 @@ impl Tree<'_> {
         }
     }
 
-    /// The same value on its own, in the same order of members.
+    /// An owned copy of the value, with its members in the same order.
     pub fn to_value(&self) -> Value {
         match self {
             Self::Null => Value::Null,
@@ -83,12 +84,12 @@ impl<'t> From<&'t Value> for Tree<'t> {
 }
 
 impl<'t> Members<'t> {
-    /// How many there are.
+    /// The number of members.
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no members.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -98,7 +99,7 @@ impl<'t> Members<'t> {
         self.position(name).map(|at| &self.list[at].1)
     }
 
-    /// All of them.
+    /// All members, in order.
     pub fn iter(&self) -> Iter<'_> {
         Iter(self.list.iter())
     }
@@ -106,7 +107,7 @@ impl<'t> Members<'t> {
     /// Adds a member at the end.
     ///
     /// # Errors
-    /// The name, when a member has it already; nothing is added then.
+    /// The name, if a member already has it; then nothing is added.
     pub(super) fn insert(&mut self, name: Cow<'t, str>, value: Tree<'t>) -> Result<(), Cow<'t, str>> {
         if self.position(&name).is_some() {
             return Err(name);
@@ -130,7 +131,7 @@ impl<'t> Members<'t> {
     }
 }
 
-/// Goes over the members of an object.
+/// An iterator over the members of an object.
 pub struct Iter<'a>(std::slice::Iter<'a, (Cow<'a, str>, Tree<'a>)>);
 
 impl<'a> Iterator for Iter<'a> {

@@ -1,8 +1,9 @@
-//! Why a value fits no branch of a union (`anyOf`, `oneOf`): what is wrong with it in the branch that it was meant for.
+//! Why a value fits no branch of a union (`anyOf`, `oneOf`): what is wrong with it in the branch it was meant for.
 //!
-//! Mostly a member tells the branches apart, its tag. A branch that expects another type or another tag was not meant; of
-//! the others the one was whose members are there, and that finds the least wrong in them. A branch may be a union itself:
-//! then it is as near as the nearest of its own branches, and the fault that is told is one of that one.
+//! Usually one member, the tag, tells the branches apart. A branch that expects another type or another tag was not
+//! meant. Of the rest, the meant one is the branch that knows most of the value's members and finds the fewest faults
+//! in them. A branch that is a union itself is as near as its nearest branch, and the fault reported is one of that
+//! branch.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -16,18 +17,18 @@ use serde_json::Value;
 use crate::schema::metered::worthless;
 use crate::schema::violation::{NAMES, is_container, list, none_of, sentence, type_of, types};
 
-/// How far below its object a tag may stand.
+/// How many levels below its object a tag may be.
 const TAG_DEPTH: usize = 3;
-/// So many of the members that a branch does not know may be a tag.
+/// How many of the members unknown to a branch are considered as tags.
 const UNKNOWN: usize = 64;
 
 type Fault = ValidationError<'static>;
 
-/// The deepest reason of a refusal.
+/// The innermost reason of a refusal.
 pub(super) struct Reason {
-    /// The branches that lead to it, such as `oneOf/1`; none where all branches agree.
+    /// The branches that lead to it, such as `oneOf/1`; empty if all branches agree.
     pub way: Vec<String>,
-    /// The pointer of what is wrong.
+    /// The pointer to the faulty value.
     pub pointer: String,
     pub detail: String,
 }
@@ -40,25 +41,25 @@ pub(super) struct Union<'e> {
     branches: &'e [Vec<Fault>],
 }
 
-/// A branch, and what it found.
+/// A branch and its faults.
 struct Branch<'e> {
     index: usize,
     faults: Vec<&'e Fault>,
-    /// The places where it expects other values, from the union's own.
+    /// Where the branch expects other values, relative to the union's own place.
     tags: HashSet<Cow<'e, str>>,
-    /// The members that it does not know, as such places.
+    /// The members unknown to the branch, as such places.
     unknown: HashSet<Cow<'e, str>>,
 }
 
 impl<'e> Union<'e> {
-    /// `None`: it is another error.
+    /// The union that an error is about; `None` for other errors.
     pub(super) fn of(error: &'e ValidationError<'_>) -> Option<Self> {
         let (Kind::AnyOf { context } | Kind::OneOfNotValid { context }) = error.kind() else { return None };
         let pointer = error.instance_path().as_str();
         Some(Self { keyword: error.kind().keyword(), pointer, branches: context })
     }
 
-    /// `None`: there is no more to say than that none fits, or not all branches are known.
+    /// The reason; `None` if nothing is known but that no branch fits, or if the faults of some branch are unknown.
     pub(super) fn reason(self) -> Option<Reason> {
         if self.faults().count() < self.branches.len() {
             return None;
@@ -92,7 +93,7 @@ impl<'e> Union<'e> {
         Some(reason)
     }
 
-    /// The branches, and what they found while the meter lasted.
+    /// Each branch with the faults found before the meter ran out; branches without any are left out.
     fn faults(self) -> impl Iterator<Item = (usize, Vec<&'e Fault>)> {
         let known = |faults: &'e Vec<Fault>| faults.iter().filter(|fault| **fault.instance() != worthless()).collect();
         let branches = self.branches.iter().map(known).enumerate();
@@ -104,7 +105,7 @@ impl<'e> Union<'e> {
         Branch { index, faults, tags, unknown }
     }
 
-    /// The places of such faults. What a union refuses, each of its branches does.
+    /// The places of such faults. A nested union refuses a place if each of its branches does.
     fn places(self, faults: &[&'e Fault], of: &PlacesOf) -> HashSet<Cow<'e, str>> {
         let near = faults.iter().filter_map(|fault| {
             let place = fault.instance_path().as_str().strip_prefix(self.pointer)?;
@@ -120,7 +121,7 @@ impl<'e> Union<'e> {
         .collect()
     }
 
-    /// No branch takes the value at that place.
+    /// The reason if no branch accepts the tag at that place.
     fn of_tag(self, place: &str, branches: &[Branch<'e>]) -> Option<Reason> {
         let pointer = format!("{}{place}", self.pointer);
         let mut found = Vec::new();
@@ -140,7 +141,7 @@ impl<'e> Union<'e> {
         (is_told && is_short).then(|| Reason { way: Vec::new(), detail: none_of(got, &values), pointer })
     }
 
-    /// All branches expect other types.
+    /// The reason if all branches expect other types.
     fn of_types(self) -> Option<Reason> {
         let mut expected = Vec::new();
         self.expected_types(&mut expected);
@@ -182,7 +183,7 @@ impl Branch<'_> {
     }
 }
 
-/// The places of a fault that stands at a place.
+/// Returns the places that a fault at a given place is about.
 type PlacesOf = dyn for<'e> Fn(&'e Fault, &'e str) -> Vec<Cow<'e, str>>;
 
 fn expected<'e>(fault: &'e Fault, place: &'e str) -> Vec<Cow<'e, str>> {
@@ -202,8 +203,8 @@ fn unknown<'e>(fault: &'e Fault, place: &'e str) -> Vec<Cow<'e, str>> {
     }
 }
 
-/// Those without the branches of other tags. A tag is what some of them take and others do not: the nearest such place, and
-/// of those the one that most refuse.
+/// Removes the branches that expect another tag. A tag is a place that some branches accept and others refuse: the one
+/// nearest to the root, and among equals the one that most branches refuse.
 fn told_apart(mut branches: Vec<Branch<'_>>) -> Vec<Branch<'_>> {
     let mut counts: HashMap<&str, usize> = HashMap::new();
     for tag in branches.iter().flat_map(|branch| &branch.tags) {
@@ -226,7 +227,7 @@ fn told_apart(mut branches: Vec<Branch<'_>>) -> Vec<Branch<'_>> {
     branches
 }
 
-/// Whether a branch expects a value of another type in place of the union's own.
+/// Whether a branch expects another type for the union's own value.
 fn is_of_another_type(faults: &[&Fault], pointer: &str) -> bool {
     faults.iter().filter(|fault| fault.instance_path().as_str() == pointer).any(|fault| {
         let is_other = |value: &Value| discriminant(value) != discriminant(&**fault.instance());
@@ -240,7 +241,8 @@ fn is_of_another_type(faults: &[&Fault], pointer: &str) -> bool {
     })
 }
 
-/// How much there is to mend: first in which members there are, then in all. Of a union in its nearest branch.
+/// How much there is to mend: first counting the object's own members, then everything. A union counts as its nearest
+/// branch.
 fn distance(faults: &[&Fault], pointer: &str) -> (usize, usize) {
     let of = |fault: &&Fault| {
         let inner = Union::of(fault).into_iter().flat_map(Union::faults);
@@ -256,7 +258,7 @@ fn distance(faults: &[&Fault], pointer: &str) -> (usize, usize) {
     faults.iter().map(of).fold((0, 0), |(own, all), (more, total)| (own + more, all + total))
 }
 
-/// What is wrong at that place, in whatever branch.
+/// The faults at that place, in any branch.
 fn faults_at<'e>(fault: &'e Fault, pointer: &str) -> Vec<&'e Fault> {
     match Union::of(fault) {
         Some(inner) => {

@@ -1,4 +1,4 @@
-//! What of shared files a schema is made of.
+//! Which parts of shared files a schema is made of.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ fn with(root: Value, shared: Value) -> Arc<Schema> {
     compiled.schemas["a.json"].clone()
 }
 
-/// Whoever added a definition to a shared file changed all schemas that refer to any of it.
+/// Regression: adding a definition to a shared file changed all schemas that refer to any part of it.
 #[test]
 fn what_a_schema_does_not_come_to_changes_nothing() {
     let draft_7 = json!("http://json-schema.org/draft-07/schema#");
@@ -62,7 +62,7 @@ fn what_it_comes_to_only_by_a_definition_counts() {
     assert!(given.check_value(&json!(1)).is_ok() && given.check_value(&json!("x")).is_err(), "{}", integer.document());
 }
 
-/// A word of a payload may be called as what holds definitions.
+/// A member of a payload may have the name of a keyword for definitions.
 #[test]
 fn a_property_that_is_called_definitions_is_none() {
     let document =
@@ -70,7 +70,7 @@ fn a_property_that_is_called_definitions_is_none() {
     assert_eq!(schema(&document).document(), &document);
 }
 
-/// One definition that cannot be compared spoilt the comparison of every schema that refers to its file.
+/// Regression: one definition that cannot be compared spoilt the comparison of every schema that refers to its file.
 #[test]
 fn a_definition_that_cannot_be_compared_spoils_only_what_uses_it() {
     let shared = |minimum: i32| {
