@@ -1,5 +1,5 @@
-//! A reload of 5,000 topics over 500 schemas, and what open connections notice of it: `cargo test --release --test it
-//! reload_large -- --ignored --nocapture`
+//! A reload of 5,000 topics over 500 schemas, and what open connections notice of it:
+//! `cargo test --release --test it reload_large -- --ignored --nocapture`
 
 use std::fs;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Random reloads, good and bad ones, under load. For more of them: `RELOADS=10000 cargo test --release --test it
-//! reload_storm -- --nocapture`
+//! Random reloads, good and bad ones, under load:
+//! `RELOADS=10000 cargo test --release --test it reload_storm -- --nocapture`
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
