@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# The instructions of the hot paths, against those that are committed: fails where one is more than 3 % off, up or down.
+# Counts the instructions of the hot paths and compares them with the committed figures: fails if one differs by more
+# than 3 %, in either direction.
 #
 #   bench/instructions.sh            compare with figures/instructions.json
 #   bench/instructions.sh --accept   write it anew
 #
-# Each is the least of three runs: what is left of chance (the seeds of hash maps) then stays under 1 %. The figures hold
-# for one compiler on x86-64; with another, compare a checkout of the commit before with this one.
-# Needs: valgrind and python3. BENCH_TARGET says where to build; the first build takes minutes.
+# Each figure is the least of three runs, which keeps random variation (the seeds of hash maps) under 1 %. The figures
+# hold for one compiler on x86-64; with another compiler, compare with a checkout of the previous commit instead. Needs
+# valgrind and python3. BENCH_TARGET says where to build; the first build takes minutes.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -19,7 +20,8 @@ program=$target/release/examples/instructions
 names=$("$program")
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-# By default jemalloc tidies its caches by the clock, more often the slower a run is: this lets it go by what is allocated.
+# By default jemalloc collects its thread caches by the clock, so a slower run collects more often. With this setting it
+# goes by the bytes allocated instead.
 export _RJEM_MALLOC_CONF=experimental_tcache_gc:false
 for _ in 1 2 3; do
     for name in $names; do

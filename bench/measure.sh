@@ -28,7 +28,8 @@ load=$target/release/load
 floor=$target/release/floor
 bare=$target/release/bare-hyper
 
-# The output of the servers stands apart: Relay looks after the directory of its configuration, and each line would wake it.
+# The servers' output goes outside of the working directory: Relay watches its configuration's directory, and each line
+# written there would wake it.
 work=$(mktemp -d)
 out=$(mktemp)
 server=
@@ -44,7 +45,7 @@ for port in 28700 28701 28702 28703; do
     ! listens "$port" || { printf 'port %s is taken\n' "$port" >&2; exit 69; }
 done
 
-# Starts a server on processor 0, and waits until it listens.
+# Starts a server on processor 0 and waits until it listens.
 start() {
     local port=$1
     shift
@@ -60,7 +61,7 @@ start() {
     exit 1
 }
 
-# One load on one fresh server: run <server> <what is measured> <arguments of the load>
+# Runs one load against a fresh server: run <server> <scenario> <arguments of the load>
 run() {
     local name=$1 scenario=$2 port config=relay.toml
     shift 2
@@ -84,7 +85,7 @@ run() {
     server=
 }
 
-# The same load on a floor and on Relay, one at once behind the other: the machine drifts within a minute.
+# Runs the same load on a floor and on Relay, one directly after the other: the machine's speed drifts within a minute.
 pair() {
     local under=$1
     shift
@@ -135,7 +136,7 @@ group() {
         pair floor connects connects
         ;;
     idle)
-        # Nothing to compare with, and no round is like another but for the drift of the machine: once is enough.
+        # There is no floor to compare with, and further rounds would only add the machine's drift: one round is enough.
         if [ "$round" = 1 ]; then
             run relay idle idle
             run relay idle-tls idle --connections 4000 --hold 1 --tls "$work/cert.pem"

@@ -1,13 +1,13 @@
-//! What slow readers cost: the memory of the server, and the latency of the others.
+//! What slow readers cost: the memory of the server, and the latency of the other readers.
 //!
-//! `cargo build --release && cargo run --release --example slow-readers` starts the server as a process of its own and
-//! is the load: 5,000 subscribers that read and 5,000 that stop, 5,000 messages of 1 KiB. First without the slow ones,
-//! then with them; the p99 of the second must stay under twice that of the first, and the server must grow by no more
-//! than the window, the rings, and a frame for each that stopped. It takes 12 minutes on two processors, most of them to
-//! send 25,000,000 messages at a pace that leaves them room.
+//! `cargo build --release && cargo run --release --example slow-readers` starts the server as a separate process and
+//! acts as the load: 5,000 subscribers that read, 5,000 that stop reading, and 5,000 messages of 1 KiB. It runs once
+//! without the slow readers and once with them. The p99 of the second run must stay under twice that of the first, and
+//! the server may grow by no more than the window, the rings, and one frame for each slow reader. It takes 12 minutes
+//! on two processors, most of them to send 25,000,000 messages at a pace that leaves the machine spare time.
 //!
-//! `slow-readers <reading> <stalled> <messages> <a second>` takes other numbers. It needs two descriptors for each
-//! connection between its two processes (`ulimit -n`).
+//! `slow-readers <reading> <stalled> <messages> <a second>` sets other numbers. The two processes together need two
+//! descriptors for each connection (`ulimit -n`).
 
 #![expect(clippy::disallowed_macros, reason = "what it prints is for whoever runs it")]
 #![expect(clippy::disallowed_methods, reason = "a load, no server: its tasks end with the process")]
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// One in so many readers keeps times: enough for a p99, and the load's own work stays small.
+/// One reader in this many records latencies: enough for a p99, with little work for the load itself.
 const SAMPLED: usize = 50;
 const PAYLOAD: usize = 1_024;
 
@@ -35,7 +35,7 @@ struct Numbers {
     rate: u64,
 }
 
-/// What a run found.
+/// The results of one run. Memory is in KiB, before the first publish and at the end.
 struct Found {
     p50: Duration,
     p99: Duration,
@@ -55,7 +55,8 @@ async fn main() {
     let slow = run(numbers).await;
     show("with slow readers", &slow);
     let grown = slow.after.saturating_sub(slow.before);
-    // Window and rings fill in both runs. Beside them a slow reader may cost a frame, and the allocator is not exact.
+    // Window and rings fill in both runs. Beyond them a slow reader may cost one frame; the rest is slack for the
+    // allocator.
     let allowed = quiet.after.saturating_sub(quiet.before) + numbers.stalled as u64 * 2 + (4 << 10);
     println!("grown by {grown} KiB, allowed {allowed} KiB; p99 {:.2} of the undisturbed", ratio(&slow, &quiet));
     if grown > allowed || ratio(&slow, &quiet) > 2.0 {
@@ -107,7 +108,7 @@ async fn run(numbers: Numbers) -> Found {
     Found { p50: at(50), p99: at(99), before, after }
 }
 
-/// Opens a WebSocket that is subscribed.
+/// Opens a WebSocket, subscribes it, and waits for `synced`.
 async fn subscribe(address: SocketAddr, stalls: bool) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a descriptor: raise `ulimit -n`");
     if stalls {
@@ -127,14 +128,14 @@ async fn subscribe(address: SocketAddr, stalls: bool) -> TcpStream {
     while !answer.windows(8).any(|window| window == br#""synced""#) {
         assert_ne!(socket.read_buf(&mut answer).await.expect("an answer"), 0, "{}", String::from_utf8_lossy(&answer));
     }
-    // The frame of `synced` has one member more, so that its end may still come.
+    // `synced` is followed by another member, so the end of the frame may still be on its way.
     while answer.last() != Some(&b'}') {
         socket.read_buf(&mut answer).await.expect("an answer");
     }
     socket
 }
 
-/// Counts messages, and for some readers how long each took from its publish.
+/// Counts messages. If `times` is given, also records how long each took from publish to arrival.
 async fn read(
     mut socket: TcpStream,
     began: Instant,
@@ -161,7 +162,7 @@ async fn read(
     }
 }
 
-/// The first frame: its payload and where it ends.
+/// The first frame, if complete: its payload, and the offset of its end.
 fn frame(bytes: &[u8]) -> Option<(&[u8], usize)> {
     let (start, length) = match *bytes.get(1)? {
         126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
@@ -170,7 +171,7 @@ fn frame(bytes: &[u8]) -> Option<(&[u8], usize)> {
     bytes.get(start..start + length).map(|payload| (payload, start + length))
 }
 
-/// When a message was published, in the load's clock.
+/// When a message was published, on the load's clock.
 fn sent(payload: &[u8]) -> Duration {
     let text = str::from_utf8(payload).expect("text");
     let micros = text.split_once("\"at\":").and_then(|(_, rest)| rest.split(',').next()?.parse().ok());
@@ -205,7 +206,7 @@ impl Server {
         std::fs::create_dir_all(&directory).expect("a directory");
         let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = free.expect("a free port");
-        // Nobody is ended for not reading while this lasts: it is about what they cost.
+        // No connection is closed for not reading during the run, which measures what slow readers cost.
         let text = format!(
             "version = 1\n[server]\nlisten = \"{address}\"\nadmin = \"\"\n[log]\nlevel = \"warn\"\n\
              [topics.load]\nschema = \"any\"\n[anonymous]\npublish = [\"load\"]\nsubscribe = [\"load\"]\n\

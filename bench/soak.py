@@ -73,7 +73,7 @@ def masked(text):
 async def upgrade(address, narrow=False):
     socket = socketlib.socket()
     if narrow:
-        # So that the kernel takes next to nothing in its place.
+        # Keep the kernel from buffering much on behalf of a reader that does not read.
         socket.setsockopt(socketlib.SOL_SOCKET, socketlib.SO_RCVBUF, 4096)
     socket.setblocking(False)
     await asyncio.get_running_loop().sock_connect(socket, address)
@@ -212,7 +212,7 @@ async def soak(relay, log, directory):
         await asyncio.sleep(0.05)
     line = re.search(r'listen=(\S+) admin="(\S+)"', open(log).read())
     address, admin = [(place.rsplit(":", 1)[0], int(place.rsplit(":", 1)[1])) for place in line.groups()]
-    # A first minute's worth of everything, in short, so that pools and caches are there: the base.
+    # A short warm-up with the full load fills pools and caches; the figures after it are the base.
     await load(address, admin, directory, min(20, MINUTES * 6), relay.pid)
     stop.clear()
     await asyncio.sleep(QUIET)

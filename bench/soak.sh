@@ -1,7 +1,8 @@
 #!/bin/sh
-# Full load for so many minutes (10 unless said otherwise), then quiet for so many seconds (35, in which what the relay
-# keeps grows too old): memory, descriptors, threads and tasks before the load, in its midst, and after it. Needs a
-# release build and python3. Everything stays on loopback.
+# Runs the full load for some minutes (10 by default), then waits for some seconds (35 by default, so that retained
+# messages expire). Shows memory, descriptors, threads and tasks before, during and after the load. Needs a release
+# build and python3; everything stays on loopback.
+#
 # Usage: bench/soak.sh [minutes [seconds]]
 set -eu
 cd "$(dirname "$0")/.."

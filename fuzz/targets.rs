@@ -1,4 +1,4 @@
-//! What must hold whatever bytes come: one function for each place where bytes come from outside.
+//! What must hold for any input: one function for each place where bytes come from outside.
 
 #![allow(dead_code, reason = "each target uses one of these")]
 
@@ -38,7 +38,7 @@ static CHECKED: LazyLock<Arc<Schema>> = LazyLock::new(|| {
     loaded.schemas.values().next().expect("the schema is sound").clone()
 });
 
-/// relay.toml: judged, and every form of the diagnostics can be written.
+/// relay.toml: any text is judged, and its diagnostics can be written in every format.
 pub fn config(bytes: &[u8]) {
     let mut files = Memory::default().with("t.json", SCHEMA);
     files.files.insert("relay.toml".to_owned(), bytes.to_vec());
@@ -48,7 +48,8 @@ pub fn config(bytes: &[u8]) {
     render::json(&loaded.diagnostics, &loaded.sources);
 }
 
-/// A schema file: judged, every form of the diagnostics can be written, and what is sound judges whatever is published.
+/// A schema file: any text is judged and its diagnostics can be written; a sound schema judges any payload without
+/// panicking.
 pub fn schema(bytes: &[u8]) {
     let mut files = Memory::new("version = 1\n[topics.t]\nschema = \"t.json\"\n");
     files.files.insert("t.json".to_owned(), bytes.to_vec());
@@ -66,8 +67,8 @@ pub fn schema(bytes: &[u8]) {
     }
 }
 
-/// The body of a publish: what is accepted is the same JSON without white space, and accepted again; what is refused is
-/// told why.
+/// The body of a publish. An accepted body becomes the same JSON without line breaks and is accepted again; a refusal
+/// has violations.
 pub fn publish(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
     let Ok(json) = parse(&bytes, 64) else { return };
@@ -84,8 +85,8 @@ pub fn publish(bytes: &[u8]) {
     }
 }
 
-/// Bytes on a WebSocket: however they are cut, the same comes of them, and memory stays bounded. The first byte says
-/// how they are cut.
+/// Bytes on a WebSocket: however they are split into chunks, the result is the same, and memory stays bounded. The
+/// first input byte is the size of the chunks.
 pub fn inbound(bytes: &[u8]) {
     const LIMIT: usize = 1_000;
     let Some((step, bytes)) = bytes.split_first() else { return };
@@ -111,7 +112,7 @@ pub fn inbound(bytes: &[u8]) {
     assert_eq!(read(usize::from(*step).max(1)), read(bytes.len().max(1)));
 }
 
-/// Command frames: read or refused with a reason, in every protocol.
+/// Command frames: each protocol accepts them, or refuses them with a reason.
 pub fn command(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     for protocol in PROTOCOLS {
@@ -123,7 +124,8 @@ pub fn command(bytes: &[u8]) {
     }
 }
 
-/// Server-sent events: whatever payload a log holds, it is one event, whose id and lines are ours.
+/// Server-sent events: whatever payload the log holds becomes exactly one event, and no byte of it can forge an id or a
+/// line.
 pub fn sse(bytes: &[u8]) {
     let record = Record {
         seq: 42,
@@ -139,7 +141,7 @@ pub fn sse(bytes: &[u8]) {
     assert!(lines.len() >= 2 && lines[1..].iter().all(|line| line.starts_with(b"data: ")), "{event:?}");
 }
 
-/// Positions: one spelling each. Names: what is taken is written back as it was.
+/// Positions have one spelling each; an accepted topic name is written back unchanged.
 pub fn position(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(position) = text.parse::<Position>() {

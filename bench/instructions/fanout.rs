@@ -1,4 +1,4 @@
-//! One pass of a shard over a thousand members whose sockets take everything and do nothing.
+//! One pass of a shard over a thousand members whose sockets accept every write and discard it.
 
 use std::future::Future;
 use std::io;
@@ -24,7 +24,7 @@ use crate::{live, payload};
 
 const MEMBERS: usize = 1_000;
 
-/// Takes whatever is written, and counts how often.
+/// Discards whatever is written, and counts the writes.
 struct Sink(Arc<AtomicUsize>);
 
 impl Io for Sink {}
@@ -50,17 +50,17 @@ impl AsyncWrite for Sink {
     }
 }
 
-/// A shard with something to write.
+/// A shard with messages to write to its members.
 pub struct Rig {
     live: Arc<Live>,
     shard: Pin<Box<dyn Future<Output = ()>>>,
     writes: Arc<AtomicUsize>,
-    /// Members for as long as they stand here.
+    /// Kept because dropping a subscriber removes it from the shard.
     _subscribers: Vec<Subscriber>,
 }
 
 impl Rig {
-    /// Members that are live and subscribed to one topic.
+    /// Makes a shard whose members are all live and subscribed to one topic.
     fn new() -> Self {
         let (live, writes) = (live(0), Arc::new(AtomicUsize::new(0)));
         let pattern = Pattern::parse("bench").expect("a topic");
@@ -87,18 +87,18 @@ impl Rig {
         }
     }
 
-    /// Lets the shard run until each member has been written to so often.
+    /// Polls the shard until each member has had `rounds` writes.
     fn run(&mut self, rounds: usize) {
         let mut cx = Context::from_waker(Waker::noop());
         while self.writes.load(Ordering::Relaxed) < MEMBERS * rounds {
             assert!(self.shard.as_mut().poll(&mut cx).is_pending(), "it runs for as long as the hub");
         }
-        // It yields behind the last members too.
+        // The shard also yields after its last members; this poll lets it finish.
         assert!(self.shard.as_mut().poll(&mut cx).is_pending(), "it runs for as long as the hub");
     }
 }
 
-/// Everything that is made once has been made in an earlier pass.
+/// Prepares a shard with `messages` to deliver. An earlier pass has already made everything that is made only once.
 pub fn ready(messages: usize) -> Rig {
     let mut rig = Rig::new();
     rig.append(1);
@@ -107,13 +107,13 @@ pub fn ready(messages: usize) -> Rig {
     rig
 }
 
-/// The pass.
+/// The measured work: one pass.
 pub fn shard_pass(mut rig: Rig) -> Rig {
     rig.run(2);
     rig
 }
 
-/// Its proof, which does not count.
+/// Checks, outside the measured part, that the pass wrote to every member.
 pub fn served(rig: Rig) {
     assert_eq!(rig.writes.load(Ordering::Relaxed), 2 * MEMBERS, "one write for each member and batch");
 }

@@ -1,7 +1,9 @@
-//! The hot paths, each by the instructions that it takes: the same on every run, whoever else uses the machine.
+//! The hot paths, measured in instructions: unlike time, the count is nearly the same on every run, however busy the
+//! machine.
 //!
-//! `instructions` lists the cases, `instructions <case>` runs one. It counts nothing itself: `bench/instructions.sh` runs
-//! each under valgrind, which counts in [`counted`], and compares with what is committed. The allocator is the program's.
+//! `instructions` lists the cases, `instructions <case>` runs one. The program itself counts nothing:
+//! `bench/instructions.sh` runs each case under valgrind, which counts inside [`counted`], and compares the result with
+//! the committed figures. The allocator is the same as in `relay`.
 
 #![expect(clippy::disallowed_macros, reason = "what it prints is for whoever runs it")]
 
@@ -26,7 +28,7 @@ use crate::publishing::{ingest, publication, publish};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// The cases, by the names that their figures have.
+/// The cases, named as in the committed figures.
 const CASES: [(&str, fn()); 10] = [
     ("ring_append.one_at_a_time", || measure(full_ring, ring_append, drop)),
     ("shard_pass.one_message", || measure(|| ready(1), shard_pass, served)),
@@ -40,7 +42,7 @@ const CASES: [(&str, fn()); 10] = [
     ("snapshot_load.topics_1000", || measure(|| directory(1_000), snapshot_load, drop)),
 ];
 
-/// Times that what is measured is done: enough to outweigh what is done once.
+/// How often a case repeats its work: enough to outweigh one-time costs.
 const TIMES: usize = 1_000;
 
 fn main() -> ExitCode {
@@ -56,7 +58,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Only the work counts: neither what it is given nor what becomes of its result.
+/// Runs a case so that only `work` is counted, not the setup nor the teardown.
 fn measure<T, R>(setup: impl FnOnce() -> T, work: fn(T) -> R, teardown: fn(R)) {
     let mut given = Some(black_box(setup()));
     let mut result = None;
@@ -64,15 +66,17 @@ fn measure<T, R>(setup: impl FnOnce() -> T, work: fn(T) -> R, teardown: fn(R)) {
     teardown(black_box(result).expect("the work was done"));
 }
 
-/// Where valgrind counts, which finds it by its name.
+/// The function inside which valgrind counts; `bench/instructions.sh` names it.
 #[inline(never)]
 fn counted(work: &mut dyn FnMut()) {
     work();
-    // Else the call would be a jump, and nothing would come back here, where the count ends.
+    // Without a use of `work` here, the call above could become a tail call: nothing would return to this function,
+    // where the count ends.
     black_box(work);
 }
 
-/// A server without listeners: the topic `bench` with the schema of the loads, the family `bench.{n}`, and so many more.
+/// A server without listeners, with the topic `bench`, the family `bench.{n}` and `more` further topics, all with the
+/// schema that the loads use.
 fn live(more: usize) -> Arc<Live> {
     let topic = |name: &str| format!("[topics.\"{name}\"]\nschema = \"bench.json\"\n");
     let more: String = (0..more).map(|n| topic(&format!("other{n}.a"))).collect();
@@ -87,7 +91,7 @@ fn live(more: usize) -> Arc<Live> {
     build::live(build::snapshot(config, &loaded, None), 1)
 }
 
-/// JSON of a given size, as the loads publish it.
+/// JSON of `size` bytes, in the form that the loads publish.
 fn payload(size: usize) -> String {
     const AROUND: usize = 45;
     let padding = "x".repeat(size - AROUND);

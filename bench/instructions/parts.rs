@@ -1,4 +1,4 @@
-//! The log, the encoder, the reader of frames and the snapshot, each for itself.
+//! The log, the encoder, the frame reader and the snapshot, each measured on its own.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use relay::time::Time;
 
 use crate::{TIMES, live, payload};
 
-/// Messages that a topic retains: the ring is full, so that each append evicts.
+/// Messages that the topic retains. The ring starts full, so every append evicts one.
 const RETAINED: usize = 1_000;
 
 fn topic(name: &str) -> TopicName {
@@ -30,7 +30,7 @@ fn draft(topic: &TopicName, text: &Bytes) -> Draft {
     Draft { topic: topic.clone(), user: None, payload: Payload::from_log(text.clone()), key: None }
 }
 
-/// A log whose one ring is full, and what comes next.
+/// A log whose only ring is full, and the drafts to append.
 pub fn full_ring() -> (MemoryStore, Vec<Draft>) {
     let store = MemoryStore::default();
     let declared = Pattern::parse("bench").expect("a name");
@@ -50,7 +50,7 @@ pub fn full_ring() -> (MemoryStore, Vec<Draft>) {
     (store, drafts)
 }
 
-/// Each in its turn, and each evicts one.
+/// Appends the drafts one at a time; each evicts a message.
 pub fn ring_append((store, drafts): (MemoryStore, Vec<Draft>)) -> MemoryStore {
     for draft in drafts {
         let receipts = store.append(vec![draft]).now_or_never();
@@ -59,13 +59,13 @@ pub fn ring_append((store, drafts): (MemoryStore, Vec<Draft>)) -> MemoryStore {
     store
 }
 
-/// A message whose payload has this size.
+/// A message with a payload of `size` bytes.
 pub fn record(size: usize) -> Record {
     let payload = Payload::from_log(payload(size).into());
     Record { seq: 1_234_567, time: Time(1_795_000_000_000), topic: topic("bench"), user: None, payload }
 }
 
-/// As a frame, so many times.
+/// Encodes the message as a frame, [`TIMES`] times.
 pub fn encode(record: Record) -> Record {
     for _ in 0..TIMES {
         black_box(RelayV1.message(Epoch(0x9f3c_21aa), black_box(&record)));
@@ -73,12 +73,12 @@ pub fn encode(record: Record) -> Record {
     record
 }
 
-/// Texts behind each other, as a subscriber sends them.
+/// [`TIMES`] text frames, one after the other, as a subscriber sends them.
 pub fn frames(size: usize) -> (Inbound, Vec<u8>) {
     (Inbound::new(64 << 10), masked(&payload(size)).repeat(TIMES))
 }
 
-/// A text frame with a length of two bytes and a mask (RFC 6455, section 5.2).
+/// A masked text frame with a 16-bit length (RFC 6455, section 5.2).
 fn masked(text: &str) -> Vec<u8> {
     const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
     let length = u16::try_from(text.len()).ok().filter(|length| *length > 125).expect("a length of two bytes");
@@ -89,7 +89,7 @@ fn masked(text: &str) -> Vec<u8> {
     frame
 }
 
-/// Read as they arrive.
+/// Reads the frames in chunks, as a socket would deliver them.
 pub fn inbound((mut inbound, mut wire): (Inbound, Vec<u8>)) -> usize {
     let mut texts = 0;
     for part in wire.chunks_mut(8 << 10) {
@@ -102,12 +102,12 @@ pub fn inbound((mut inbound, mut wire): (Inbound, Vec<u8>)) -> usize {
     texts
 }
 
-/// A server with many topics, an exact one of them, and one of a family.
+/// A server with many topics; also the names of an exact topic and of one that belongs to a family.
 pub fn directory(topics: usize) -> (Arc<Live>, TopicName, TopicName) {
     (live(topics), topic("bench"), topic("bench.17"))
 }
 
-/// As each request finds its topic.
+/// Loads the snapshot and resolves both topics, as each request does.
 pub fn snapshot_load((live, exact, family): (Arc<Live>, TopicName, TopicName)) -> Arc<Live> {
     for _ in 0..TIMES {
         let snapshot = live.snapshot();

@@ -1,4 +1,4 @@
-//! From the bytes of a body to the log.
+//! From the bytes of a request body to the log.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,10 +12,10 @@ use relay::name::TopicName;
 
 use crate::{live, payload};
 
-/// Publishes that are measured: fewer than elsewhere, for each is long.
+/// Publishes that are measured: fewer than in other cases, because each takes many instructions.
 const PUBLISHES: usize = 100;
 
-/// A server and what is published to it; with white space, which is taken out.
+/// A server and a publication of `size` bytes, with white space that compaction removes.
 pub fn publication(size: usize) -> (Arc<Live>, Publication) {
     const SPACES: usize = 4;
     let body = payload(size - SPACES).replacen("\":", "\" : ", 2);
@@ -24,7 +24,7 @@ pub fn publication(size: usize) -> (Arc<Live>, Publication) {
     (live(0), Publication { topic, user: None, body: Bytes::from(body), key: None })
 }
 
-/// Authorised, parsed, validated and compacted.
+/// Authorises, parses, validates and compacts, without appending.
 pub fn ingest((live, publication): (Arc<Live>, Publication)) -> Arc<Live> {
     let snapshot = live.snapshot();
     for _ in 0..PUBLISHES {
@@ -34,7 +34,7 @@ pub fn ingest((live, publication): (Arc<Live>, Publication)) -> Arc<Live> {
     live
 }
 
-/// Appended, too.
+/// Does the same, and appends the message to the log.
 pub fn publish((live, publication): (Arc<Live>, Publication)) -> Arc<Live> {
     let snapshot = live.snapshot();
     let publisher = Publisher { principal: &snapshot.anonymous, peer: IpAddr::V4(Ipv4Addr::LOCALHOST) };

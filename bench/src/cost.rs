@@ -1,4 +1,4 @@
-//! What a process has cost so far: time on a processor, and memory. Read from `/proc`.
+//! What a process has cost so far: processor time and memory, read from `/proc`.
 
 use std::fs;
 use std::io;
@@ -9,17 +9,17 @@ use rustix::param::clock_ticks_per_second;
 #[derive(Debug, Clone, Copy)]
 pub struct Process(pub u32);
 
-/// Time on a processor, in microseconds.
+/// Processor time, in microseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Time {
-    /// Of all its threads that live. The kernel counts it in nanoseconds.
+    /// Of all threads that are still alive. The kernel counts it in nanoseconds.
     pub total: f64,
-    /// The part outside of the kernel, which samples it: it needs seconds to be right.
+    /// The part spent outside the kernel. The kernel samples it, so it takes seconds of work to be accurate.
     pub user: f64,
 }
 
 impl Process {
-    /// Time spent until now.
+    /// The processor time spent until now.
     ///
     /// # Errors
     /// The process is gone, or the kernel keeps no such statistics.
@@ -30,16 +30,17 @@ impl Process {
             total += number(text.split_whitespace().next())? / 1e3;
         }
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0))?;
-        // The name, in parentheses, may have any character; user time is field 14 of proc_pid_stat(5), from 1.
+        // The name, in parentheses, may contain any character. User time is field 14 of proc_pid_stat(5), counted from
+        // 1.
         let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
         let user = number(fields.split_whitespace().nth(11))? / clock_ticks_per_second() as f64 * 1e6;
         Ok(Time { total, user })
     }
 
-    /// Its share of the memory that is resident, in bytes.
+    /// Its proportional share of resident memory (PSS), in bytes.
     ///
     /// # Errors
-    /// The process is gone or somebody else's.
+    /// The process is gone or belongs to another user.
     pub fn memory(self) -> io::Result<f64> {
         let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.0))?;
         let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
@@ -48,7 +49,7 @@ impl Process {
 }
 
 impl Time {
-    /// What was spent since then.
+    /// The time spent since `then`.
     pub fn since(self, then: Self) -> Self {
         Self { total: self.total - then.total, user: self.user - then.user }
     }

@@ -1,35 +1,36 @@
-//! WebSocket frames (RFC 6455, section 5): a server's read as they come in pieces, both sides' written.
+//! WebSocket frames (RFC 6455, section 5): reads a server's frames as they arrive in pieces, and writes those of both
+//! sides.
 
-/// Bytes kept of the beginning of each frame: enough for a whole ping, and for what precedes a payload in a message.
+/// Bytes kept from the start of each payload: enough for a whole ping, and for what precedes `data` in a message.
 const KEPT: usize = 192;
-/// Those of a frame from the subscriber: any key will do where nobody eavesdrops.
+/// The mask of a subscriber's frames. Any key will do, since there is no intermediary to protect.
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// A text message.
+/// Opcode of a text message.
 pub const TEXT: u8 = 1;
-/// The end.
+/// Opcode of a close frame.
 pub const CLOSE: u8 = 8;
-/// A question for a sign of life.
+/// Opcode of a ping.
 pub const PING: u8 = 9;
-/// Its answer.
+/// Opcode of a pong.
 pub const PONG: u8 = 10;
 
-/// Reads a server's frames, of which it keeps the beginning.
+/// Reads a server's frames, keeping only the start of each payload.
 pub struct Frames {
     header: [u8; 10],
     header_len: usize,
-    /// Bytes of payload that have not come; `None` in a header.
+    /// Bytes of the payload that are still to come; `None` while the header is being read.
     left: Option<u64>,
     kept: [u8; KEPT],
     kept_len: usize,
 }
 
-/// A frame that is complete.
+/// A complete frame.
 #[derive(Debug, PartialEq)]
 pub struct Frame<'a> {
-    /// What it is.
+    /// The opcode.
     pub opcode: u8,
-    /// The beginning of its payload.
+    /// The start of its payload.
     pub begins: &'a [u8],
 }
 
@@ -40,7 +41,7 @@ impl Default for Frames {
 }
 
 impl Frames {
-    /// Takes bytes off the front until a frame is complete; `None` when all are taken.
+    /// Consumes bytes from the front until a frame is complete; `None` once all are consumed.
     pub fn next(&mut self, bytes: &mut &[u8]) -> Option<Frame<'_>> {
         loop {
             let left = match self.left {
@@ -69,7 +70,7 @@ impl Frames {
     }
 }
 
-/// The length that a server's header says, once it is complete.
+/// The payload length in a server's header, once the header is complete.
 fn length(header: &[u8]) -> Option<u64> {
     match (*header.get(1)? & 0x7f, header.len()) {
         (126, 4) => Some(u16::from_be_bytes([header[2], header[3]]).into()),
@@ -79,7 +80,7 @@ fn length(header: &[u8]) -> Option<u64> {
     }
 }
 
-/// Writes a frame's first byte and its length, for a payload that must follow.
+/// Writes the first byte and the length of a frame. The caller appends the mask and the payload.
 pub fn put_header(out: &mut Vec<u8>, opcode: u8, mask: bool, length: usize) {
     let mask = if mask { 0x80 } else { 0 };
     out.push(0x80 | opcode);
@@ -96,7 +97,7 @@ pub fn put_header(out: &mut Vec<u8>, opcode: u8, mask: bool, length: usize) {
     }
 }
 
-/// A subscriber's frame.
+/// A frame as a subscriber sends it.
 pub fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(14 + payload.len());
     put_header(&mut out, opcode, true, payload.len());
@@ -105,7 +106,7 @@ pub fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Reads a subscriber's frame off the front: its opcode, its payload in the clear, and how long all of it is; `None`
+/// Reads a subscriber's frame off the front: its opcode, its unmasked payload, and its whole length in bytes; `None`
 /// when it is incomplete.
 pub fn unmask(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {
     let (length, used) = match *bytes.get(1)? & 0x7f {

@@ -1,6 +1,6 @@
-//! What the loads and the floors are made of: sockets without waiting, frames, and the cost of a process.
+//! What the loads and the floors share: non-blocking sockets, frames, and the cost of a process.
 //!
-//! Knows of Relay what stands on the wire, and nothing of its code: any server that speaks the same can be measured.
+//! It knows Relay's wire format and nothing of its code, so it can measure any server that speaks the same format.
 
 pub mod cost;
 pub mod frame;

@@ -1,17 +1,17 @@
-//! What is published: JSON of a given size that `bench/bench.json` accepts, with the moment at which it was made.
+//! What the loads publish: JSON of a given size that `bench/bench.json` accepts, with the moment at which it was made.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 use memchr::memmem;
 
-/// Added to every number so that it has as many digits as the others and is valid JSON.
+/// Added to every number, so that all have the same count of digits and none starts with a zero.
 const T0: u64 = 1_000_000_000_000_000_000;
 const N0: u64 = 10_000_000;
 /// Bytes of a payload without padding.
 const LEAST: usize = 45;
 
-/// Makes payloads, and tells from a part of one how old it is.
+/// Makes payloads, and computes the age of one from its beginning.
 pub struct Payloads {
     began: Instant,
     made: u64,
@@ -19,17 +19,17 @@ pub struct Payloads {
 }
 
 impl Payloads {
-    /// Of so many bytes each, 45 at the least.
+    /// Makes payloads of `size` bytes, 45 at least.
     pub fn new(size: usize) -> Self {
         Self { began: Instant::now(), made: 0, padding: vec![b'x'; size.saturating_sub(LEAST)] }
     }
 
-    /// Bytes of each.
+    /// Bytes of each payload.
     pub fn size(&self) -> usize {
         LEAST + self.padding.len()
     }
 
-    /// Writes the next one.
+    /// Appends the next payload to `out`.
     pub fn put(&mut self, out: &mut Vec<u8>) {
         self.made += 1;
         let now = T0 + self.now();
@@ -38,7 +38,7 @@ impl Payloads {
         out.extend_from_slice(b"\"}");
     }
 
-    /// How long ago the payload was made that begins in these bytes.
+    /// How long ago the payload in these bytes was made; its beginning is enough.
     pub fn age(&self, bytes: &[u8]) -> Option<Duration> {
         const KEY: &[u8] = b"\"t\":";
         let at = memmem::find(bytes, KEY)? + KEY.len();

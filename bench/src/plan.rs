@@ -1,6 +1,6 @@
-//! Who reads what: connections, topics, and how many deliveries a message must bring.
+//! Which connection reads which topics, and how many deliveries a message must cause.
 
-/// Topics, and for each connection those that it reads.
+/// The topics, and for each connection those that it reads.
 pub struct Plan {
     topics: Vec<String>,
     reads: Vec<Vec<usize>>,
@@ -8,18 +8,18 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// All read the topic `bench`.
+    /// All connections read the topic `bench`.
     pub fn one_topic(connections: usize) -> Self {
         Self::new(vec!["bench".to_owned()], vec![vec![0]; connections])
     }
 
-    /// So many topics of the family `bench.{n}`, each with one connection of its own.
+    /// `topics` topics of the family `bench.{n}`, each read by one connection of its own.
     pub fn topics(topics: usize) -> Self {
         Self::new(family(topics), (0..topics).map(|topic| vec![topic]).collect())
     }
 
-    /// Each connection reads `each` of the topics, in every run the same ones, without a pattern that would let
-    /// connections share their lists.
+    /// Each connection reads `each` of the topics, picked at random but the same in every run. They are named one by
+    /// one: with a shared pattern, connections could share their subscription lists.
     pub fn mixed(connections: usize, topics: usize, each: usize) -> Self {
         let mut random = 0x9e37_79b9_7f4a_7c15_u64;
         let mut choose = || {
@@ -43,28 +43,28 @@ impl Plan {
         Self { topics, reads, readers }
     }
 
-    /// How many connections.
+    /// How many connections there are.
     pub fn connections(&self) -> usize {
         self.reads.len()
     }
 
-    /// How many topics.
+    /// How many topics there are.
     pub fn topic_count(&self) -> usize {
         self.topics.len()
     }
 
-    /// The topic's name, and how many read it.
+    /// The topic's name, and how many connections read it.
     pub fn topic(&self, topic: usize) -> (&str, u64) {
         (&self.topics[topic], self.readers[topic])
     }
 
-    /// What a connection subscribes to.
+    /// The command with which a connection subscribes to its topics.
     pub fn subscribe(&self, connection: usize) -> String {
         let topics: Vec<&str> = self.reads[connection].iter().map(|topic| &*self.topics[*topic]).collect();
         serde_json::json!({"type": "subscribe", "id": 1, "topics": topics}).to_string()
     }
 
-    /// How many messages a connection must have got, when so many were published to each topic.
+    /// How many messages a connection must have received, given the number published to each topic.
     pub fn due(&self, connection: usize, published: &[u64]) -> u64 {
         self.reads[connection].iter().map(|topic| published[*topic]).sum()
     }

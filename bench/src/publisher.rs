@@ -1,4 +1,4 @@
-//! A publisher: one keep-alive connection with one request at a time, which never waits.
+//! A publisher: one non-blocking keep-alive connection with one request at a time.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
@@ -24,7 +24,7 @@ impl Publisher {
     /// Connects.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The server cannot be reached.
     pub fn connect(address: SocketAddrV4) -> io::Result<Self> {
         Ok(Self {
             address,
@@ -37,18 +37,18 @@ impl Publisher {
         })
     }
 
-    /// Whether a request is under way.
+    /// Whether an answer is outstanding.
     pub fn waits(&self) -> bool {
         self.waits
     }
 
-    /// Begins a request, when none is under way.
+    /// Begins a request; none may be under way.
     ///
     /// # Errors
-    /// The connection is dead.
+    /// The connection failed.
     pub fn publish(&mut self, topic: &str, payloads: &mut Payloads) -> io::Result<()> {
         debug_assert!(!self.waits, "one at a time");
-        // A server may close a connection that was idle for long, as one is whose fan-outs are slow.
+        // A server may close a connection that was idle for long, which happens to a publisher whose fan-outs are slow.
         if matches!(self.stream.read(&mut [0]), Ok(0)) {
             self.stream = open(self.address)?;
         }
@@ -67,10 +67,10 @@ impl Publisher {
         self.send()
     }
 
-    /// Goes on with the request as far as it goes now; `true` when its answer has just come.
+    /// Makes what progress it can without blocking; `true` when the answer has just arrived.
     ///
     /// # Errors
-    /// The connection is dead, or the answer is not 200.
+    /// The connection failed, or the answer is not 200.
     pub fn advance(&mut self) -> io::Result<bool> {
         if !self.waits {
             return Ok(false);
@@ -114,7 +114,7 @@ impl AsFd for Publisher {
     }
 }
 
-/// Whether an answer with a `Content-Length` is there as a whole.
+/// Whether an answer with a `Content-Length` has arrived completely.
 fn is_complete(answer: &[u8]) -> bool {
     let Some(end) = memmem::find(answer, b"\r\n\r\n") else { return false };
     let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! epoll, and no more of it than a load or a floor needs.
+//! The part of epoll that the loads and the floor need.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -7,17 +7,17 @@ use std::time::Duration;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
-/// Sockets taken at a time.
+/// Most events taken from epoll at a time.
 const EVENTS: usize = 1_024;
 
-/// Which of many sockets have something to read, level-triggered.
+/// Tells which of many sockets are readable, level-triggered.
 pub struct Readiness {
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
 }
 
 impl Readiness {
-    /// Watches nothing yet.
+    /// Watches no socket yet.
     ///
     /// # Errors
     /// No descriptor is left.
@@ -26,26 +26,26 @@ impl Readiness {
         Ok(Self { epoll, events: Vec::with_capacity(EVENTS) })
     }
 
-    /// Watches a socket under a number.
+    /// Watches a socket, and reports it under this number.
     ///
     /// # Errors
-    /// It is watched already.
+    /// The socket is watched already.
     pub fn watch(&self, socket: impl AsFd, number: u64) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, socket, epoll::EventData::new_u64(number), epoll::EventFlags::IN)?)
     }
 
-    /// Watches it no more.
+    /// Stops watching a socket.
     ///
     /// # Errors
-    /// It is not watched.
+    /// The socket is not watched.
     pub fn forget(&self, socket: impl AsFd) -> io::Result<()> {
         Ok(epoll::delete(&self.epoll, socket)?)
     }
 
-    /// The numbers of those that are ready; waits for the first one as long as said, for ever when `None`.
+    /// The numbers of the sockets that are ready. Waits at most `wait` for the first, or forever when it is `None`.
     ///
     /// # Errors
-    /// What epoll says, but for an interruption.
+    /// epoll fails, other than by an interruption.
     pub fn ready(&mut self, wait: Option<Duration>) -> io::Result<impl Iterator<Item = u64>> {
         let wait = wait.map(|wait| Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) });
         self.events.clear();

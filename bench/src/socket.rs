@@ -1,4 +1,4 @@
-//! Sockets on loopback, and limits of this process.
+//! Sockets on loopback, and the resource limits of this process.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
@@ -12,10 +12,10 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-/// Connections from one address of 127.0.0.0/8: fewer than there are ports.
+/// Connections from one address of 127.0.0.0/8: fewer than there are ephemeral ports.
 const PER_ADDRESS: usize = 20_000;
 
-/// A connection, plain or through TLS, which does not wait.
+/// A non-blocking connection, plain or through TLS.
 pub enum Stream {
     /// TCP.
     Plain(TcpStream),
@@ -24,10 +24,11 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Connects; `number` is which connection of this process it is. The handshake of TLS is done when this answers.
+    /// Connects, and completes the TLS handshake. `number` counts the connections of this process and chooses the
+    /// source address.
     ///
     /// # Errors
-    /// What the kernel or TLS says.
+    /// The connection or the TLS handshake fails.
     pub fn connect(address: SocketAddrV4, number: usize, tls: Option<&Arc<ClientConfig>>) -> io::Result<Self> {
         let tcp = dial(address, number)?;
         let Some(tls) = tls else {
@@ -79,11 +80,11 @@ impl AsFd for Stream {
     }
 }
 
-/// A TCP connection that waits. It is reset when it is dropped: thousands that linger would leave no port for the next
+/// Opens a blocking TCP connection. Dropping it sends a reset: thousands in TIME_WAIT would leave no ports for the next
 /// run.
 ///
 /// # Errors
-/// What the kernel says.
+/// The server cannot be reached.
 pub fn dial(address: SocketAddrV4, number: usize) -> io::Result<TcpStream> {
     let host = u8::try_from(1 + number / PER_ADDRESS).map_err(io::Error::other)?;
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
@@ -96,7 +97,7 @@ pub fn dial(address: SocketAddrV4, number: usize) -> io::Result<TcpStream> {
     Ok(TcpStream::from(socket))
 }
 
-/// A listener whose `accept` does not wait.
+/// A listener whose `accept` does not block.
 ///
 /// # Errors
 /// The port is taken.
@@ -109,16 +110,16 @@ pub fn listener(port: u16) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Takes as many descriptors as this process may have.
+/// Raises the limit of open descriptors to the maximum for this process.
 ///
 /// # Errors
-/// What the kernel says.
+/// The kernel refuses.
 pub fn raise_descriptors() -> io::Result<()> {
     let maximum = getrlimit(Resource::Nofile).maximum;
     Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
 }
 
-/// Runs this process on one processor.
+/// Pins this process to one processor.
 ///
 /// # Errors
 /// There is no such processor.

@@ -1,8 +1,8 @@
-//! Many subscribers in one thread: opened some at a time, then read, counted, and answered when they are pinged.
+//! Many subscribers in one thread: opens them a few at a time, reads and counts messages, and answers pings.
 //!
-//! Every frame is looked at, so that nothing is taken for a message that is none: a gap, a goodbye or a refusal is
-//! trouble and ends the run. The reader that measures must not sleep in epoll: each `send` of the server would then pay
-//! for waking it, which is the loopback's cost and not the server's.
+//! Every frame is looked at, so that only messages are counted as messages: a gap, a close or a refusal is trouble and
+//! ends the run. The measuring reader must not sleep in epoll. Otherwise each `send` of the server would pay for waking
+//! it, which is a cost of loopback and not of the server.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddrV4;
@@ -21,7 +21,7 @@ use crate::socket::Stream;
 
 /// Bytes read at a time.
 const READ: usize = 256 << 10;
-/// One subscriber in so many keeps times.
+/// One subscriber in this many records latencies.
 const SAMPLED: usize = 8;
 const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -31,30 +31,30 @@ pub struct Subscribers {
     readiness: Readiness,
     list: Vec<Subscriber>,
     scratch: Box<[u8]>,
-    /// What has come so far.
+    /// What has arrived so far.
     pub seen: Seen,
 }
 
-/// What has come.
+/// Counts of what has arrived.
 #[derive(Default)]
 pub struct Seen {
     /// Messages.
     pub messages: u64,
-    /// Subscribers that have been told that their subscription holds.
+    /// Subscribers whose subscription was confirmed by `synced`.
     pub synced: usize,
     /// Pings, each answered.
     pub pings: u64,
     /// Connections that ended.
     pub closed: usize,
-    /// The first thing that ought not to have come.
+    /// The latest frame that should not have come.
     pub trouble: Option<String>,
-    /// Ages of the messages that a part of the subscribers got, while they are asked for.
+    /// Ages of the messages that the sampled subscribers got; `None` while they are not recorded.
     pub ages: Option<Vec<Duration>>,
 }
 
 struct Subscriber {
     stream: Stream,
-    /// What has come of the answer to the upgrade; `None` behind it.
+    /// The answer to the upgrade, as far as it has come; `None` once it is complete.
     answer: Option<Vec<u8>>,
     command: String,
     frames: Frames,
@@ -62,7 +62,7 @@ struct Subscriber {
 }
 
 impl Subscribers {
-    /// None yet.
+    /// No subscribers yet.
     ///
     /// # Errors
     /// No descriptor is left.
@@ -71,11 +71,11 @@ impl Subscribers {
         Ok(Self { readiness, list: Vec::new(), scratch, seen: Seen::default() })
     }
 
-    /// Opens so many connections, `at_once` on their way at any time, and has each say its command when it is upgraded.
-    /// Answers how long it took until the last was synced.
+    /// Opens `count` connections, at most `at_once` in progress at any time; each sends its command once it is
+    /// upgraded. Returns how long it took until the last was synced.
     ///
     /// # Errors
-    /// What the kernel or TLS says, trouble, or nothing for ten seconds.
+    /// A connection fails, there is trouble, or nothing has been synced for ten seconds.
     pub fn open(
         &mut self,
         address: SocketAddrV4,
@@ -110,10 +110,10 @@ impl Subscribers {
         Ok(took)
     }
 
-    /// Reads from everybody who has something, once.
+    /// Reads once from every subscriber that has something to read.
     ///
     /// # Errors
-    /// What epoll says.
+    /// epoll fails, or an upgrade was refused.
     pub fn turn(&mut self, wait: Option<Duration>, payloads: &Payloads) -> io::Result<()> {
         let Self { readiness, list, scratch, seen } = self;
         let mut gone = Vec::new();
@@ -125,7 +125,7 @@ impl Subscribers {
                     Ok(0) => gone.push(number),
                     Ok(n) => {
                         subscriber.take(&scratch[..n], number.is_multiple_of(SAMPLED), seen, payloads)?;
-                        // Of TLS, more may lie decrypted where epoll does not see it.
+                        // TLS may hold more decrypted bytes, which epoll does not see.
                         if matches!(subscriber.stream, Stream::Secure(_)) {
                             continue;
                         }
@@ -140,10 +140,10 @@ impl Subscribers {
         gone.into_iter().try_for_each(|number| readiness.forget(&list[number].stream))
     }
 
-    /// Reads until nothing has come for so long.
+    /// Reads until no message has come for `quiet`.
     ///
     /// # Errors
-    /// What epoll says, or trouble.
+    /// epoll fails, or there is trouble.
     pub fn settle(&mut self, quiet: Duration, payloads: &Payloads) -> io::Result<()> {
         let mut last = (Instant::now(), self.seen.messages);
         while last.0.elapsed() < quiet {
@@ -155,10 +155,10 @@ impl Subscribers {
         self.check()
     }
 
-    /// Nobody has ended and nothing has come that ought not to.
+    /// Checks that no connection has ended and nothing unexpected has come.
     ///
     /// # Errors
-    /// Otherwise.
+    /// One of them has happened.
     pub fn check(&self) -> io::Result<()> {
         match (&self.seen.trouble, self.seen.closed) {
             (Some(trouble), _) => Err(io::Error::other(format!("a subscriber got {trouble}"))),
@@ -167,15 +167,15 @@ impl Subscribers {
         }
     }
 
-    /// How many messages each has got.
+    /// How many messages each subscriber has received.
     pub fn received(&self) -> impl Iterator<Item = u64> {
         self.list.iter().map(|subscriber| subscriber.received)
     }
 }
 
-/// Has the kernel acknowledge what is read when it is read, in the time of who reads. Whether it would by itself depends
-/// on how many frames the opening took, odd or even; else it acknowledges every other message, in the server's time, and
-/// a delivery looks dearer by a third.
+/// Makes the kernel acknowledge incoming data at once, in the reader's time. Otherwise this depends on whether the
+/// opening took an odd or an even number of frames: the kernel may acknowledge only every other message, in the
+/// server's time, and a delivery then looks a third more expensive.
 fn acknowledge_at_once(socket: impl AsFd) -> io::Result<()> {
     Ok(sockopt::set_tcp_quickack(socket, true)?)
 }

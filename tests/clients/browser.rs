@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::server::{Link, Place, Running, free_address, get, post, publish, relay_toml, start, wait_until};
 
-/// Reads one topic in both ways and reports what it has got.
+/// Reads the same topics with EventSource and with WebSocket, and reports what it has received.
 const PAGE: &str = r#"<!doctype html><script>
 const relay = location.search.slice(1);
 const got = { es: [], ws: [], gaps: [], opened: { es: 0, ws: 0 } };
@@ -45,7 +45,7 @@ function connect() {
 connect();
 </script>"#;
 
-/// Serves a directory's files, and keeps what is reported.
+/// Serves the files of a directory, and keeps the latest report.
 struct Site {
     address: SocketAddr,
     report: Arc<Mutex<Value>>,
@@ -91,7 +91,7 @@ fn answer(socket: TcpStream, directory: &Path, kept: &Mutex<Value>) -> Option<()
     if target == "/report" {
         let report: Value = serde_json::from_slice(&body).ok()?;
         let mut kept = kept.lock().ok()?;
-        // They may overtake each other.
+        // Reports may arrive out of order.
         if report["number"].as_u64() > kept["number"].as_u64() {
             *kept = report;
         }
@@ -104,7 +104,7 @@ fn answer(socket: TcpStream, directory: &Path, kept: &Mutex<Value>) -> Option<()
     socket.write_all(&page).ok()
 }
 
-/// A browser in a group of processes of its own, all of which end with their test.
+/// A browser in a process group of its own, so that everything it starts ends with its test.
 struct Browser(Running);
 
 impl Browser {
@@ -141,14 +141,14 @@ fn numbers(range: std::ops::RangeInclusive<u32>) -> Value {
     range.collect::<Vec<_>>().into()
 }
 
-/// A running browser that reads from a server behind a link.
+/// A running browser that reads from a server through a link that can be cut.
 struct Scene {
     server: SocketAddr,
     relay: Running,
     link: Link,
     site: Site,
     _browser: Browser,
-    /// Behind the browser, which writes into it to its end.
+    /// Declared after the browser, so that it is dropped later: the browser writes into it until its end.
     place: Place,
 }
 
@@ -186,7 +186,7 @@ impl Scene {
     }
 }
 
-/// The connection breaks in the middle of a stream, again and again, while messages go on.
+/// The connection breaks in the middle of a stream, several times, while publishing goes on.
 pub fn loses_the_connection() {
     let scene = Scene::begin("browser-link");
     publish(scene.server, "t.b", 4..=6);
@@ -207,7 +207,7 @@ pub fn loses_the_connection() {
     assert!(report["opened"]["es"].as_u64() > Some(2) && report["opened"]["ws"].as_u64() > Some(2), "{report}");
 }
 
-/// The server dies in the middle of a stream; its log dies with it, and the next one says so.
+/// The server is killed in the middle of a stream. Its log is lost with it, and the next server says so.
 pub fn loses_the_server() {
     let mut scene = Scene::begin("browser-server");
     publish(scene.server, "t.a", 4..=9);
@@ -224,7 +224,7 @@ pub fn loses_the_server() {
     scene.wait_for("live again", 1..=14);
 }
 
-/// The example: one file, seen as the browser draws it.
+/// The dashboard example, checked by the text that the browser displays.
 pub fn dashboard() {
     let place = Place::new("dashboard");
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/dashboard");
@@ -272,7 +272,7 @@ pub fn dashboard() {
     shows("21.5");
 }
 
-/// The text that a page shows, by the DevTools protocol.
+/// The text of a page, read through the DevTools protocol.
 async fn text_of(page: &str) -> Option<String> {
     use futures::{SinkExt, StreamExt};
     use tokio_tungstenite::tungstenite::Message;

@@ -1,4 +1,4 @@
-//! `curl -N`, Python's `websockets`, and what `examples/client` has, in Node and in Python.
+//! `curl -N`, Python's `websockets`, and the programs of `examples/client`, in Node and in Python.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -24,7 +24,7 @@ impl Reader {
         Self { _program: Running(child), lines }
     }
 
-    /// The next line that begins like this, without that.
+    /// The rest of the next line that begins with `begin`.
     fn next(&mut self, begin: &str) -> String {
         loop {
             let mut line = String::new();
@@ -40,7 +40,7 @@ fn server(name: &str) -> (Place, SocketAddr, Running) {
     server_with(name, "")
 }
 
-/// What is `more` goes on with `[anonymous]`.
+/// Appends `more` to the configuration, which ends inside `[anonymous]`.
 fn server_with(name: &str, more: &str) -> (Place, SocketAddr, Running) {
     let place = Place::new(name);
     let address = free_address();
@@ -49,7 +49,7 @@ fn server_with(name: &str, more: &str) -> (Place, SocketAddr, Running) {
     (place, address, relay)
 }
 
-/// `curl -N` shows each event when it comes, and a second call with the last id goes on behind it.
+/// `curl -N` shows each event as it comes, and a second call with the last id resumes after it.
 pub fn curl() {
     let (_place, address, _relay) = server("curl");
     let read = |headers: &[&str]| {
@@ -101,14 +101,14 @@ while True:
     time.sleep(0.05)
 "#;
 
-/// A plain loop around `connect` loses nothing when the connection breaks, and is told when the log is another.
+/// A plain loop around `connect` loses nothing when the connection breaks, and is told when the log is a new one.
 pub fn python() {
     let mut command = Command::new("python3");
     command.args(["-c", PYTHON]);
     comes_back("python", command, &[]);
 }
 
-/// So does the client that documents tell to copy.
+/// The same holds for the client that the documents tell readers to copy.
 pub fn node() {
     comes_back("node", watch(), &["t.*"]);
 }
@@ -120,8 +120,8 @@ fn watch() -> Command {
     command
 }
 
-/// On the URL of a registration, as a page uses it, everything is live before the client can say where it was: it took that
-/// for its own, and dropped what it had missed.
+/// Regression: on the URL of a registration, as a page uses it, everything is live before the client can say where it
+/// stopped. The client took the server's position for its own, and lost what it had missed.
 pub fn node_registered() {
     let (_place, address, _relay) = server_with("node-registered", "register = [\"*\"]\n");
     let path = registered(address, r#"{"user_id": 7, "topics": ["t.*"]}"#);
@@ -134,8 +134,9 @@ pub fn node_registered() {
     loses_the_link(&link, address, &mut reader);
 }
 
-/// A page that asks its server for a registration: there is no answer, one of a proxy, one that is gone, and then one. For
-/// `nobody` there is none, and the first attempt fails instead of waiting, which it does here for one second and not for twenty.
+/// A page that asks its server for a registration. The answers are, in turn: none, a proxy's error page, a registration
+/// that is gone, and a valid one. For `nobody` there is never a valid one, and the first attempt fails at once. The
+/// client's timeout of 20 s is shortened to one second.
 const REGISTERS: &str = r#"
 const [client, relay, who] = process.argv.slice(2);
 const {follow} = await import(client);
@@ -160,8 +161,8 @@ follow(register, ["t.*"], {
 });
 "#;
 
-/// A registration is gone after a restart, and some time after its last use. Whoever registered again and began anew missed
-/// what came between with no word of it, or got everything twice.
+/// Regression: a registration is gone after a restart, and some time after its last use. A client that registered again
+/// and began anew missed what came in between without being told, or got everything twice.
 pub fn node_registers_again() {
     let (place, address, mut relay) = server_with("node-registers-again", "register = [\"*\"]\n");
     let script = place.write("registers.mjs", REGISTERS);
@@ -198,8 +199,9 @@ fn registered(address: SocketAddr, body: &str) -> String {
     format!("/ws/{}", registration["id"].as_str().expect("an id"))
 }
 
-/// A topic is taken away while the client is not connected. Its subscribe is refused for that one alone, which ended the
-/// others too; on the URL of a registration it is told twice, and one that the client does not follow was told as well.
+/// A topic is removed while the client is disconnected. Regressions: the server refused to subscribe to that topic
+/// only, but the client gave up the others too; on the URL of a registration, where a removal is told twice, it also
+/// reported a topic that it does not follow.
 pub fn node_loses_a_topic() {
     let cats = "register = [\"*\"]\n[topics.cats]\nschema = \"any\"\n";
     let dogs = "[topics.dogs]\nschema = \"any\"\n[topics.ants]\nschema = \"any\"\n";
@@ -225,8 +227,8 @@ pub fn node_loses_a_topic() {
     }
 }
 
-/// A page's timers when it is hidden, a hundred times as fast: once a minute, if a timer has set them. Each connection gets
-/// answers to five pings.
+/// The timers of a hidden page, a hundred times as fast: a timer that was set by a timer fires once a minute. Each
+/// connection gets answers to five pings and to no more.
 const HIDDEN: &str = r#"
 const {setTimeout: after, setInterval: every, WebSocket: Socket} = globalThis;
 const [second, minute] = [10, 600];
@@ -251,8 +253,8 @@ globalThis.WebSocket = class extends Socket {
 };
 "#;
 
-/// In a hidden tab the pings came each minute, and 45 s after an answer a connection that was well was left. One that is
-/// silent must be.
+/// Regression: in a hidden tab the pings went out once a minute, so the client left a healthy connection 45 s after an
+/// answer. It must still leave a silent one.
 pub fn node_hidden() {
     let (place, address, _relay) = server("node-hidden");
     let hidden = place.write("hidden.mjs", HIDDEN);
@@ -264,7 +266,7 @@ pub fn node_hidden() {
     }
 }
 
-/// What is too large was sent again and again, with no word of it.
+/// Regression: a command that was too large was sent again and again, and nothing was reported.
 pub fn node_too_large() {
     let (_place, address, _relay) = server_with("node-too-large", "[limits]\nframe = \"1 KiB\"\n");
     let mut command = watch();
@@ -273,7 +275,7 @@ pub fn node_too_large() {
     assert!(ended.starts_with("ended everything 1009 "), "{ended}");
 }
 
-/// Breaks the connection of a program that is given a URL and these arguments, and then ends the server.
+/// Breaks the connection of a program that takes a URL and these arguments, then kills and restarts the server.
 fn comes_back(name: &str, mut command: Command, arguments: &[&str]) {
     let (place, address, mut relay) = server(name);
     let link = Link::to(address);
@@ -289,7 +291,7 @@ fn comes_back(name: &str, mut command: Command, arguments: &[&str]) {
     assert_eq!(reader.next("message "), "t.a 1");
 }
 
-/// Breaks the connection of a program that has got message 0, again and again, and waits for every message.
+/// Breaks the connection several times, for a program that has received message 0, and waits for every message.
 fn loses_the_link(link: &Link, address: SocketAddr, reader: &mut Reader) {
     let mut next = 1;
     for _ in 0..3 {
@@ -305,8 +307,8 @@ fn loses_the_link(link: &Link, address: SocketAddr, reader: &mut Reader) {
     }
 }
 
-/// What proxies answer in the place of a server that they cannot reach, and answers that are cut, are repeated with the same
-/// key; what Relay refuses is not.
+/// A publish is repeated, with the same key, after a proxy's error page and after a truncated answer, but not after a
+/// refusal by Relay.
 pub fn publisher() {
     let refused = r#"{"type":"urn:relay:problem:forbidden","detail":"no grant"}"#;
     let problem = format!(
@@ -320,7 +322,7 @@ pub fn publisher() {
         b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{\"topic\"",
         b"nothing of HTTP\r\n\r\n",
         published,
-        // Cut within a character, and a version that is none.
+        // Cut within a character; and an HTTP version that does not exist.
         b"HTTP/1.1 200 OK\r\n\r\n{\"topic\":\"\xc3",
         b"HTTP/3.7 200 OK\r\n\r\n",
         published,
@@ -338,7 +340,7 @@ pub fn publisher() {
     };
     let keys = Arc::new(Mutex::new(Vec::new()));
     let kept = keys.clone();
-    // Not waited for: where less is repeated, it has nothing to answer.
+    // Not joined: if the publisher repeats less than expected, this thread waits forever.
     thread::spawn(move || {
         for answer in answers {
             let (mut socket, _) = listener.accept().expect("a connection");
@@ -366,7 +368,8 @@ pub fn publisher() {
     assert_eq!(*keys.lock().expect("nobody panics"), ["\"the-key\""; 10]);
 }
 
-/// What only its caller can mend was sent again for eight seconds, and then said to have had no answer.
+/// Regression: a mistake that only the caller can fix was sent again for eight seconds, and then reported as
+/// unanswered.
 pub fn publisher_mistakes() {
     const SECRET: &str = "demo-secret-of-the-shop-do-not-use-it-elsewhere";
     let shop = "[tokens.shop]\nsha256 = \"e04401b20c1b77918c520e0c3b294d6278fca704851c0e21b83cba7c94745ae9\"\n\

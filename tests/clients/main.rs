@@ -1,8 +1,7 @@
-//! Clients that are not ours: a browser, curl, Python's `websockets`, Node, and nginx in between. The server is the program
-//! itself.
+//! Foreign clients: a browser, curl, Python's `websockets`, Node, and nginx in between. The server is the real program.
 //!
-//! A runner of its own, because the usual one cannot say that a test was skipped: one whose program is not installed is
-//! named, with what to install, and never counted as passed.
+//! It has its own test runner, because the standard one cannot report a test as skipped. A test whose program is not
+//! installed is listed with what to install, and never counts as passed.
 
 #![expect(clippy::disallowed_macros, reason = "what a test prints is for whoever runs it")]
 #![expect(clippy::disallowed_methods, reason = "plain threads that wait: no server of ours runs in this process")]
@@ -16,9 +15,9 @@ use std::panic::catch_unwind;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-/// What a test cannot do without.
+/// A program that a test needs.
 struct Program {
-    /// Succeeds if it is there.
+    /// Succeeds if the program is installed.
     check: &'static [&'static str],
     install: &'static str,
 }

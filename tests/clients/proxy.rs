@@ -19,7 +19,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// `http` is what stands in the block of that name.
+    /// `http` returns the content of nginx's `http` block, given the addresses of nginx and of the server.
     fn begin(name: &str, http: impl FnOnce(SocketAddr, SocketAddr) -> String) -> Self {
         let place = Place::new(name);
         let (back, front) = (free_address(), free_address());
@@ -41,7 +41,7 @@ impl Scene {
         Self { _place: place, relay, _nginx: nginx, front }
     }
 
-    /// A stream's lines, as they come.
+    /// Opens a stream, to be read line by line.
     fn stream(&self, headers: &str) -> BufReader<TcpStream> {
         let mut socket = TcpStream::connect(self.front).expect("nginx listens");
         socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
@@ -108,7 +108,7 @@ impl Scene {
     }
 }
 
-/// The rest of the next line that begins like this.
+/// The rest of the next line that begins with `begin`.
 fn line(stream: &mut impl BufRead, begin: &str) -> String {
     loop {
         let mut line = String::new();
@@ -119,7 +119,7 @@ fn line(stream: &mut impl BufRead, begin: &str) -> String {
     }
 }
 
-/// Nothing but `proxy_pass`: buffering on, HTTP/1.0 to the server, its own Host.
+/// Nothing but `proxy_pass`: buffering on, HTTP/1.0 to the server, and a Host of nginx's own.
 pub fn defaults() {
     let scene = Scene::begin("nginx-defaults", |front, back| {
         format!("server {{ listen {front}; location / {{ proxy_pass http://{back}; }} }}")
@@ -142,7 +142,7 @@ pub fn documented() {
     let (status, answer) = post(scene.front, "/register", body);
     assert_eq!(status, 401, "anonymous callers may not register here: {answer}");
     drop(scene.relay);
-    // Any other status ends an EventSource for good.
+    // Any other status would end an EventSource for good.
     assert_eq!(get(scene.front, "/events?topic=t.a"), (200, "retry: 3000\n".into()));
     assert_eq!(get(scene.front, "/topics").0, 502);
 }

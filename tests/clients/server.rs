@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Whatever takes longer than this does not happen.
+/// How long a test waits for something before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(40);
 
-/// A directory that goes with its test.
+/// A directory that is removed with its test.
 pub struct Place(PathBuf);
 
 impl Place {
@@ -41,7 +41,7 @@ impl Drop for Place {
     }
 }
 
-/// A process that ends with its test.
+/// A process that is killed with its test.
 pub struct Running(pub Child);
 
 impl Running {
@@ -57,12 +57,12 @@ impl Drop for Running {
     }
 }
 
-/// An address that is free now, for a server that is started more than once.
+/// A free address, chosen beforehand for a server that is started more than once.
 pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
 }
 
-/// relay.toml for a server here; pages of `origin` may call it.
+/// A relay.toml for a server at `address`, which pages of `origin` may call.
 pub fn relay_toml(address: SocketAddr, origin: &str) -> String {
     format!(
         "version = 1\n[server]\nlisten = \"{address}\"\nadmin = \"\"\nallowed_origins = [\"{origin}\"]\n\
@@ -134,7 +134,7 @@ fn call(address: SocketAddr, request: &str) -> (u16, String) {
     (status, String::from_utf8(body).expect("text"))
 }
 
-/// Looks again and again until it is so.
+/// Polls until `look` finds something.
 pub fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
@@ -146,7 +146,7 @@ pub fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A wire between clients and the server that can be cut.
+/// A TCP proxy in front of the server, which can be cut.
 pub struct Link {
     pub address: SocketAddr,
     up: Arc<AtomicBool>,
@@ -178,7 +178,7 @@ impl Link {
         link
     }
 
-    /// Every connection breaks, and new ones are refused.
+    /// Breaks every connection. From now on new ones are closed at once.
     pub fn cut(&self) {
         self.up.store(false, Ordering::SeqCst);
         for socket in self.open.lock().expect("nobody panics").drain(..) {

@@ -19,7 +19,7 @@ async fn get(rig: &Rig, path: &str) -> Answer {
     call(rig.admin, &format!("GET {path} HTTP/1.1\r\n"), "").await
 }
 
-/// The value of a line of the metrics.
+/// The value of a sample in the metrics, by its name and labels.
 fn value(metrics: &str, line: &str) -> Option<f64> {
     let rest = metrics.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '))?;
     Some(rest.parse().expect("a number"))
@@ -66,7 +66,8 @@ async fn what_happens_is_counted() {
     assert!(text.ends_with("# EOF\n"));
 }
 
-/// What concerns all of a request, as a rate does, counted under no topic, though the log named it.
+/// Regression: the refusal of a whole request, such as for its rate, counted under no topic, although the log named
+/// one.
 #[tokio::test]
 async fn a_publish_of_one_message_is_refused_under_its_topic() {
     let rig = Rig::start(|config| config.limits.publish_rate = Some(0)).await;
@@ -108,7 +109,7 @@ async fn connections_and_subscriptions_are_gauges() {
     drop((socket, stream, idle));
 }
 
-/// Half of the subscribers ended without being counted.
+/// Regression: half of the subscribers ended without being counted.
 #[tokio::test]
 async fn streams_that_end_are_counted_by_who_ended_them() {
     let rig = Rig::start(|_| {}).await;
@@ -130,7 +131,7 @@ async fn streams_that_end_are_counted_by_who_ended_them() {
     drop((older, newer));
 }
 
-/// Certificates were watched, and a token that expired at night was not.
+/// Regression: the expiry of certificates was a metric, that of tokens was not: one could expire at night unnoticed.
 #[tokio::test]
 async fn when_tokens_expire_is_a_metric_and_a_use_after_that_is_told_by_name() {
     let page = log_everything();
@@ -164,7 +165,7 @@ async fn who_has_still_to_say_who_it_is_and_what_is_registered_are_gauges() {
     drop(stranger);
 }
 
-/// Alerts are written for what seldom happens: each of these stands under its own name.
+/// Alerts watch these rare events, so each has a metric of its own.
 #[tokio::test]
 async fn what_seldom_happens_is_counted_under_its_own_name() {
     let mut snapshot = snapshot(|config| config.limits.idempotency_keys = 1);
@@ -252,7 +253,7 @@ async fn it_is_not_ready_once_it_drains() {
     kept.send("GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\nGET /ready HTTP/1.1\r\nHost: localhost\r\n").await;
     let answer = kept.answer().await.expect("an answer");
     assert_eq!((answer.status, answer.json()), (200, json!({"status": "ready", "generation": 1})));
-    // The next request is on its way when the drain begins, and is still answered.
+    // This request is half sent when the drain begins, and is still answered.
     rig.live.drain.begin();
     kept.send("\r\n").await;
     let mut scraped = crate::peer::Peer::new(TcpStream::connect(rig.admin).await.expect("it listens"));
@@ -302,7 +303,7 @@ async fn who_is_subscribed_to_what_and_how_far_behind_is_shown() {
     let mut stream = EventStream::open(stream, &path, "").await;
     assert_eq!(stream.event().await.name, "synced");
     let stranger = crate::subscriber::Subscriber::open(rig.public).await;
-    // One that does not read: its socket takes 64 bytes.
+    // A subscriber that does not read: its pipe takes 64 bytes.
     let (near, _far) = tokio::io::duplex(64);
     let mut slow = rig.live.hub.subscriber(near, &RelayV1, somebody());
     slow.reply(&[b'x'; 1_000]);

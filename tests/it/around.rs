@@ -1,4 +1,4 @@
-//! A log that somebody stands around: what it is asked goes through to a real one, unless the test says otherwise.
+//! A log with hooks around it: every call goes through to a real log, unless the test's hook fails it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use relay::plugin::{BoxFuture, Draft, Follower, KeyCounts, Page, Query, Receipt,
 use relay::store::KINDS;
 use relay::time::Time;
 
-/// What is done before each of these calls; one that fails does not reach the log.
+/// Hooks that run before the calls of a log; a hook that fails keeps the call from the log.
 pub trait Around: Send + Sync {
     /// Before an append.
     fn append(&self) -> Result<(), StoreError> {
@@ -25,11 +25,11 @@ pub trait Around: Send + Sync {
     /// Before retention is set.
     fn retain(&self) {}
 
-    /// Before it is asked what is retained.
+    /// Before the retained bytes are read.
     fn retained(&self) {}
 }
 
-/// A log in memory with somebody around it.
+/// A log in memory with hooks around it.
 pub struct Surrounded<A>(Arc<dyn Store>, pub A);
 
 impl<A> Surrounded<A> {

@@ -1,4 +1,4 @@
-//! What a WebSocket peer may try, frame by frame: each attack is bounded, and ends its own connection at most.
+//! What a hostile WebSocket peer may try, frame by frame: each attack is bounded, and ends at most its own connection.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::peer::{Peer, UPGRADE, frame};
 use crate::rig::{Rig, behind_proxy, grants, until};
 use crate::subscriber::Subscriber;
 
-/// What the server has sent on one connection, to its end.
+/// What the server sent on one connection, until its end.
 struct Heard {
     texts: Vec<String>,
     code: Option<u16>,
@@ -63,10 +63,10 @@ async fn anonymous(change: impl FnOnce(&mut relay::config::model::Config)) -> Ri
     .await
 }
 
-/// Sends, and reads up to the goodbye, which is answered, or to the end of the connection.
+/// Sends `bytes`, then reads up to the server's close frame, which it answers, or to the end of the connection.
 async fn attack(rig: &Rig, bytes: &[u8]) -> Heard {
     let mut peer = open(rig).await;
-    // The server may have had enough before all is sent.
+    // The server may close before all is sent.
     let _ = peer.try_send(bytes).await;
     let heard = Heard::read(&peer.until(|heard| Heard::read(heard).code.is_some()).await);
     let _ = peer.try_send(frame(0x88, b"")).await;
@@ -97,7 +97,7 @@ async fn broken_framing_ends_with_the_code_of_the_standard() {
     nobody_is_connected(&rig).await;
 }
 
-/// What is declared costs nothing: only what arrives is held, up to `limits.frame`.
+/// A declared length reserves nothing: only the bytes that arrive are held, up to `limits.frame`.
 #[tokio::test]
 async fn fragments_are_summed_and_empty_ones_cost_nothing() {
     let rig = anonymous(|_| {}).await;
@@ -128,7 +128,7 @@ async fn a_flood_of_pings_is_answered_as_far_as_it_is_read() {
     assert_eq!(heard.count("pong"), 1, "what came behind it is answered");
 }
 
-/// A pong that cannot be written is one that waits, not one of many: the server stops reading instead.
+/// Pongs do not queue: while one cannot be written, the server stops reading.
 #[tokio::test]
 async fn a_peer_that_pings_and_never_reads_is_let_go() {
     let rig = anonymous(|config| {
@@ -151,7 +151,7 @@ async fn a_message_is_no_longer_than_a_body_may_be_on_a_websocket_either() {
     assert_eq!(heard.count("the message is larger than `limits.body` allows (16 bytes)"), 1, "{:?}", heard.texts);
 }
 
-/// It said goodbye before it was told to go: there is nothing to wait for.
+/// The peer closed before the server did, so the server has no answer to wait for.
 #[tokio::test]
 async fn a_peer_that_has_closed_is_not_waited_for() {
     let rig = anonymous(|_| {}).await;
@@ -167,7 +167,7 @@ async fn a_flood_of_commands_ends_in_4102() {
     let rig = anonymous(|config| config.limits.commands = 10).await;
     let heard = attack(&rig, &text(r#"{"type":"ping"}"#).repeat(1_000)).await;
     assert_eq!(heard.code, Some(4102));
-    // A second may have begun on the way.
+    // A new second may begin meanwhile, which allows another ten.
     assert!((10..=20).contains(&heard.count("pong")), "{:?}", heard.texts);
 }
 
@@ -212,7 +212,8 @@ async fn the_unauthenticated_are_few_and_short_lived() {
     assert_eq!((heard.count(r#""type":"ok""#), heard.count("this connection is authenticated already")), (1, 1));
 }
 
-/// One address that opens WebSockets and says nothing took all places, and kept out those who authenticate at once.
+/// Regression: one address that opened WebSockets and stayed silent took all places, and kept out peers that
+/// authenticate at once.
 #[tokio::test]
 async fn one_network_takes_half_of_the_places_of_the_unauthenticated_and_two_do_not_take_all() {
     let rig = Rig::start(|config| {
@@ -228,7 +229,7 @@ async fn one_network_takes_half_of_the_places_of_the_unauthenticated_and_two_do_
         ("2001:db8::3", false),
         ("192.0.2.1", true),
         ("192.0.2.2", true),
-        // The network that has two gives its oldest.
+        // The network that holds two places loses its older one.
         ("192.0.2.3", true),
         ("192.0.2.4", false),
     ] {
@@ -251,8 +252,8 @@ async fn one_network_takes_half_of_the_places_of_the_unauthenticated_and_two_do_
     assert_eq!(Subscriber::connect(&url, &[("x-forwarded-for", "2001:db8::3")]).await.json().await["type"], "hello");
 }
 
-/// A socket in which there was always something to read kept its task from looking at the clock: who never stopped
-/// pinging could stay without a credential, and keep one that had expired.
+/// Regression: while a socket always had something to read, its task never looked at the clock. A peer that never
+/// stopped pinging could stay without a credential, or keep an expired one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_never_stops_talking_does_not_outlive_its_time() {
     let rig = Rig::start(|config| config.limits.auth_timeout = Duration::from_millis(300)).await;
@@ -265,7 +266,7 @@ async fn who_never_stops_talking_does_not_outlive_its_time() {
     nobody_is_connected(&rig).await;
 }
 
-/// What it says is no credential, however it takes what it is answered.
+/// A ping is no credential, even from a peer that reads its pongs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_pings_and_reads_outlives_its_time_as_little() {
     let rig = Rig::start(|config| config.limits.auth_timeout = Duration::from_millis(300)).await;
@@ -278,7 +279,8 @@ async fn who_pings_and_reads_outlives_its_time_as_little() {
     nobody_is_connected(&rig).await;
 }
 
-/// Five seconds, whatever the peer does: says nothing, goes on sending, or answers and keeps the socket open.
+/// The server waits five seconds, whatever the peer does: say nothing, keep sending, or answer and keep the socket
+/// open.
 #[tokio::test]
 async fn a_close_that_is_never_answered_ends_all_the_same() {
     let rig = anonymous(|_| {}).await;

@@ -44,7 +44,7 @@ const DOG: &str = r#"{
 
 const SECRET: &str = "a-secret-of-the-shop-that-is-long-enough";
 
-/// A running relay, and where it is.
+/// A running relay, its directory and its URL.
 struct Site {
     place: Place,
     relay: Relay,
@@ -83,7 +83,7 @@ fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_relay"))
 }
 
-/// What stands on standard error.
+/// What the program wrote to standard error.
 fn told(output: &Output) -> &str {
     str::from_utf8(&output.stderr).expect("text")
 }
@@ -134,9 +134,10 @@ fn every_delivery_is_counted_over_either_transport_and_on_several_threads() {
 fn a_family_is_spread_over_its_topics() {
     let site = Site::start("bench-family");
     let found = site.measure("--topic orders.{n} --topics 5 --subscribers 12 --messages 25 --threads 2");
-    // 12 subscribers of 5 topics: three of each of the first two, two of the others, and five messages to each topic.
+    // 12 subscribers on 5 topics: three on each of the first two and two on each of the others. Each topic gets five
+    // messages.
     assert_eq!((&found["topics"], &found["delivered"], &found["lost"]), (&5.into(), &(5 * 12).into(), &0.into()));
-    // Topics that nobody reads are published to all the same.
+    // Topics without subscribers are published to as well.
     let found = site.measure("--topic orders.{n} --topics 5 --subscribers 2 --messages 10");
     assert_eq!((&found["published"], &found["delivered"]), (&10.into(), &4.into()));
     let found = site.measure("--topic cats --subscribers 0 --messages 10 --publishers 4");
@@ -245,7 +246,7 @@ fn a_relay_is_reached_over_tls_and_over_a_unix_socket() {
     assert_eq!(delivered(&bench(&format!("unix:{}", socket.display()), &[])), 20);
 }
 
-/// The configuration without what needs a variable of the environment.
+/// The configuration without the token, whose secret needs an environment variable.
 fn without_token(config: &str) -> String {
     let (before, rest) = config.split_once("[tokens.shop]").expect("the token");
     format!("{before}{}", &rest[rest.find("[anonymous]").expect("what follows")..])
@@ -272,7 +273,7 @@ fn where_no_relay_runs_is_told() {
     }
 }
 
-/// It waited without end, and without a word.
+/// Regression: it waited forever, without a word.
 #[test]
 fn what_listens_and_does_not_answer_is_told() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -292,7 +293,8 @@ fn a_limit_of_descriptors_that_is_too_small_is_told_before_anything_is_done() {
     assert_eq!((output.status.code(), told(&output)), (Some(1), expected));
 }
 
-/// So many subscribers wrapped the sum of what they need, or panicked, and so large a payload panicked.
+/// Regression: with so many subscribers the number of descriptors overflowed or a panic followed, and so large a
+/// payload panicked.
 #[test]
 fn a_number_beyond_what_can_be_is_refused_by_name() {
     let most = u64::MAX.to_string();
@@ -342,7 +344,7 @@ fn an_interrupt_ends_it_with_what_was_measured() {
     assert_eq!((&found["interrupted"], &found["lost"]), (&true.into(), &0.into()), "{found}");
 }
 
-/// A run of minutes that has begun to publish.
+/// Starts a run of minutes, and waits until it publishes.
 fn under_way(site: &Site) -> Child {
     let mut command = program();
     command.args(["bench", &site.url, "--topic", "cats", "--subscribers", "5", "--duration", "5min", "--json"]);
@@ -351,7 +353,7 @@ fn under_way(site: &Site) -> Child {
     bench
 }
 
-/// Waits until something has been published to `cats`, with a long poll.
+/// Waits with a long poll until something has been published to `cats`.
 fn wait_for_messages(url: &str) {
     let url = format!("{url}/history/cats?after=earliest&wait=30&limit=1");
     let address = url.trim_start_matches("http://").split('/').next().expect("an address").to_owned();
@@ -383,7 +385,7 @@ fn a_pace_is_kept_and_a_warm_up_left_out() {
     let site = Site::start("bench-pace");
     let found = site.measure("--topic cats --subscribers 2 --rate 100 --warmup 300ms --messages 50");
     assert_eq!((&found["published"], &found["delivered"]), (&50.into(), &100.into()), "{found}");
-    // The last of 50 is due 490 ms after the first, and may be later on a machine that is busy.
+    // The last of 50 is due 490 ms after the first, and may be later on a busy machine.
     let seconds = found["measured_seconds"].as_f64().expect("a number");
     assert!((0.47..5.0).contains(&seconds), "{found}");
 }
@@ -417,7 +419,7 @@ fn the_plot_is_a_picture_of_the_run() {
     assert!(!Path::new("/not/there").exists());
 }
 
-/// Every element is closed in its turn, and every number is one.
+/// Every element is closed in order, and no number is NaN or infinite.
 fn is_well_formed(svg: &str) {
     assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     let mut open = Vec::new();

@@ -1,4 +1,4 @@
-//! Schemas that take too long, and configurations that come again and again.
+//! Schemas that are slow to validate, large bodies that wait their turn, and a thousand reloads.
 
 use std::fs;
 use std::pin::pin;
@@ -15,7 +15,7 @@ use crate::rig::{Rig, call};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_that_is_slow_to_validate_again_and_again_rests_and_the_others_do_not() {
-    // Whatever is validated is over a budget of nothing.
+    // With a budget of zero, every validation takes too long.
     let rig = Rig::start(|config| config.limits.validation_budget = Duration::ZERO).await;
     let config = async || call(rig.admin, "GET /config HTTP/1.1\r\n", "").await.json();
     for n in 0..4 {
@@ -84,7 +84,8 @@ async fn a_thousand_reloads_leave_nothing_behind() {
     println!("memory in KiB, descriptors, threads: {base:?} after 200 reloads, {end:?} after 1,000");
 }
 
-/// The tree of a body takes tens of times its bytes: seven of 4 MB at once took 1.4 GB, where 85 MiB were said to be the worst.
+/// Regression: the parsed tree of a body takes tens of times its bytes. Seven bodies of 4 MB at once took 1.4 GB, while
+/// 85 MiB were documented as the worst case.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_large_is_judged_in_turn_and_what_is_small_at_once() {
     let rig = Rig::start(|_| {}).await;

@@ -1,4 +1,4 @@
-//! What is taken from a peer that is behind.
+//! How much the server reads from a peer that is behind.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::rig::{Rig, snapshot};
 use crate::writes::upgrade;
 
 const MESSAGES: usize = 200;
-/// Bytes of each: more than the pipe takes.
+/// Bytes of each message: more than the pipe holds.
 const LARGE: usize = 10_000;
 /// Bytes that a pipe holds, in each direction.
 const PIPE: usize = 4 << 10;
@@ -20,16 +20,16 @@ const READ: usize = 8 << 10;
 const TEXT: u8 = 0x81;
 const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
-/// One that RFC 6455 does not give a meaning.
+/// An opcode that RFC 6455 reserves.
 const NO_OPCODE: u8 = 0x83;
 
-/// A peer's frame, its mask all zeros.
+/// A frame from the peer, with a mask of zeros.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).expect("a short one");
     [&[first, 0x80 | length, 0, 0, 0, 0], payload].concat()
 }
 
-/// A server whose `cats` retains many large messages, and which takes any number of commands.
+/// A server whose `cats` retains many large messages, and which accepts any number of commands.
 async fn start() -> Rig {
     let live = build::live(
         snapshot(|config| {
@@ -46,7 +46,7 @@ async fn start() -> Rig {
     rig
 }
 
-/// A peer that is sent all of it, and has read none.
+/// A peer that has subscribed to all of them and has read none.
 async fn behind(rig: &Rig) -> DuplexStream {
     let (near, far) = duplex(PIPE);
     let mut peer = upgrade(rig, near, far).await;
@@ -55,7 +55,8 @@ async fn behind(rig: &Rig) -> DuplexStream {
     peer
 }
 
-/// With each message that it read more commands were taken from it, of which one was carried out: the others had no bound.
+/// Regression: with each message that the peer read, more commands were read from it, of which one was carried out: the
+/// others piled up without bound.
 #[tokio::test]
 async fn what_is_read_of_a_peer_that_catches_up_is_bounded() {
     let rig = start().await;
@@ -76,8 +77,8 @@ async fn what_is_read_of_a_peer_that_catches_up_is_bounded() {
     rig.end().await;
 }
 
-/// A task does so much in a turn: pongs for some of what was read. More was read in the next one, and 32 bytes kept for each
-/// ping, for as long as the socket took pongs.
+/// Regression: in one turn, a task writes pongs for only some of the pings that it has read. In the next turn it read
+/// more pings, and kept 32 bytes for each, as long as the socket accepted pongs.
 #[tokio::test]
 async fn pings_that_wait_for_their_pongs_are_bounded_too() {
     const WIDE: usize = 64 << 10;
@@ -90,13 +91,14 @@ async fn pings_that_wait_for_their_pongs_are_bounded_too() {
     while let Ok(n) = timeout(Duration::from_millis(200), peer.write(&pings[written % ping.len()..])).await {
         written += n.expect("the server lives");
     }
-    // A ping has three times the bytes of its pong.
+    // A masked ping is three times as long as its pong.
     assert!(written < 3 * WIDE + WIDE + 2 * READ, "{written} bytes of pings were taken for {WIDE} bytes of pongs");
     drop(peer);
     rig.end().await;
 }
 
-/// The end of its direction overtook what it had said before: no answer, no echo of its close, no code in the log.
+/// Regression: the end of the peer's direction overtook what it had sent before: no answer, no echo of its close, no
+/// code in the log.
 #[tokio::test]
 async fn a_peer_that_asks_closes_and_hangs_up_while_it_is_behind_is_answered() {
     let rig = start().await;
@@ -114,7 +116,7 @@ async fn a_peer_that_asks_closes_and_hangs_up_while_it_is_behind_is_answered() {
     rig.end().await;
 }
 
-/// Who is not read from any more is sent a reset, which overtakes the close frame.
+/// A socket that is closed with unread input sends a reset, which overtakes the close frame.
 #[tokio::test]
 async fn a_peer_that_goes_on_sending_behind_its_end_is_read_to_its_end() {
     let rig = Rig::serve(build::live(snapshot(|_| {}), 1)).await;

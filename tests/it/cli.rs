@@ -1,4 +1,4 @@
-//! The command line: what is printed where, and with which status it ends.
+//! The command line: what it prints, where, and its exit status.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -53,7 +53,7 @@ fn a_bad_configuration_is_explained_on_standard_error_and_ends_with_78() {
     }
 }
 
-/// Standard error on a full disk, or read by nobody, made another status of it: 101, as of a panic.
+/// Regression: if standard error was a full disk or a closed pipe, the exit status became 101, as after a panic.
 #[test]
 fn what_cannot_be_told_ends_with_the_same_status() {
     let nobody = ["check", "--config", GOOD, "--against", "http://127.0.0.1:1"];
@@ -129,7 +129,7 @@ fn a_new_token_is_printed_with_the_digest_that_lets_it_in() {
     assert!(text(&relay(&["token", "new", "eu.shop"]).stdout).contains("[tokens.\"eu.shop\"]"));
 }
 
-/// What was printed for such a name was refused by `relay check`, or was no TOML.
+/// Regression: the text printed for such a name was refused by `relay check`, or was not TOML.
 #[test]
 fn a_name_that_no_token_can_have_gets_no_secret() {
     for name in ["", "the shop", "\u{e9}", "it's", "x\u{1}", "anonymous", &"x".repeat(65)] {
@@ -151,7 +151,7 @@ fn the_printed_schema_judges_the_fixtures_as_the_check_does() {
     assert_eq!(output.status.code(), Some(0));
     let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON text");
     let validator = jsonschema::options().build(&schema).expect("a schema");
-    // Editors hand dates over as text.
+    // Editors pass dates as text.
     let accepts = |path: &str| {
         let text = std::fs::read_to_string(path).expect("the fixture is there");
         let table: toml::Table = text.parse().expect("TOML");
@@ -183,7 +183,8 @@ fn every_shell_is_given_a_script() {
     }
 }
 
-/// `promtool` and `nats-server` take the first three, and whoever is told only that they are unexpected has to look.
+/// `promtool` and `nats-server` accept the first three; if they were only called unexpected, the user would have to
+/// search.
 #[test]
 fn what_other_programs_take_gets_a_tip() {
     let file = "tip: name it with `--config foo.toml`";
@@ -198,7 +199,7 @@ fn what_other_programs_take_gets_a_tip() {
     }
 }
 
-/// A name that was not given became one that relay.toml took.
+/// Regression: a missing name was replaced by a default that relay.toml accepted.
 #[test]
 fn a_token_has_a_name() {
     let output = relay(&["token", "new"]);
@@ -206,7 +207,7 @@ fn a_token_has_a_name() {
     assert!(text(&output.stderr).contains("<NAME>"), "{}", text(&output.stderr));
 }
 
-/// What does not read it does not list it.
+/// A command that reads no configuration does not list the option.
 #[test]
 fn only_who_reads_a_configuration_can_be_given_one() {
     for (arguments, lists) in [

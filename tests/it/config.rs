@@ -1,6 +1,6 @@
 //! The configurations under `tests/config`: good ones load, and each bad one gives exactly the text beside it.
 //!
-//! `UPDATE_GOLDEN=1 cargo test` writes those texts anew; read the difference before it is committed.
+//! `UPDATE_GOLDEN=1 cargo test` rewrites those texts; read the diff before you commit it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,7 +20,7 @@ use serde_json::json;
 
 use crate::program::Place;
 
-/// Where the codes are written of what the files alone can give; those of `change.rs` only a reload can find.
+/// The sources that hold the codes which the files alone can cause; those of `change.rs` come up only in a reload.
 const WRITTEN: &[&str] = &[
     "src/diagnostic/file.rs",
     "src/diagnostic/value.rs",
@@ -30,7 +30,7 @@ const WRITTEN: &[&str] = &[
     "src/schema/compile/fault.rs",
 ];
 
-/// The codes that stand in a source file, behind the marks by which they are made.
+/// The diagnostic codes in a source file, found by what precedes them there.
 pub fn codes_in(file: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(file).expect("the source is there");
     let marks = ["About::error(", "About::warning(", " => \"schema-", " => (\"schema-"];
@@ -45,7 +45,7 @@ fn load_file(path: &Path) -> Loaded {
     load(&Disk::new(path), &SchemaCache::default(), Time::now())
 }
 
-/// Each fixture's name and its relay.toml: `<name>.toml`, or `<name>/relay.toml` where it takes several files.
+/// Each fixture's name and its relay.toml: `<name>.toml`, or `<name>/relay.toml` if it consists of several files.
 fn fixtures(directory: &str) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).expect("fixtures are there") {
@@ -103,7 +103,7 @@ fn good_configurations_have_no_problems() {
 
 const SECRET: &str = "correct-horse-battery-staple-0123456789";
 
-/// A configuration that uses about everything, with a secret in all the places where one may or must not stand.
+/// A configuration that uses nearly every key, with a secret in each place where one may or must not stand.
 fn everything() -> String {
     let text = fs::read_to_string("tests/config/ok/every_key.toml").expect("the fixture is there");
     text + &format!("\n[tokens.plain]\nsecret = \"{SECRET}\"\n\n[tokens.digest]\nsha256 = '{SECRET}'\n")
@@ -127,8 +127,8 @@ fn no_form_of_a_diagnostic_shows_a_secret() {
     assert!(!shown.contains("correct"), "{shown}");
 }
 
-/// What was meant to be a secret and is under another key, in another form or in a comment was shown with its line, in the
-/// log of a running relay too.
+/// Regression: a secret under a wrong key, in a wrong form or in a comment was shown with its line, also in the log of
+/// a running relay.
 #[test]
 fn no_slip_of_the_pen_shows_a_secret() {
     let head = "version = 1\n[topics.cats]\nschema = \"any\"\n[anonymous]\npublish = [\"cats\"]\n";
@@ -181,7 +181,7 @@ fn no_slip_of_the_pen_shows_a_secret() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever is done to a file, it is judged, and every form of the diagnostics can be written.
+    /// However a file is mangled, it is judged, and its diagnostics can be written in every format.
     #[test]
     fn no_text_is_too_broken_to_be_told_what_is_wrong_with_it(
         edits in vec((any::<proptest::sample::Index>(), 0..4_usize, "[\\[\\]{}\"'=,.\\n #é\u{1F408}a1-]{0,3}"), 1..6)
@@ -229,7 +229,8 @@ fn json_and_github_say_what_people_are_told() {
     );
 }
 
-/// Out of descriptors it was "uncategorized error", and to name the file was the advice whatever the cause.
+/// Regression: when descriptors ran out, the cause was "uncategorized error"; and whatever the cause, the advice was to
+/// name the file.
 #[test]
 fn why_relay_toml_cannot_be_read_is_the_systems_word_and_the_advice_fits_it() {
     let long = "x".repeat(300);
@@ -281,7 +282,8 @@ fn what_has_not_changed_is_not_compiled_again() {
     }
 }
 
-/// It was read with another limit by the look that tells whether anything has changed, which found it changed each time.
+/// Regression: the check for changes read files with another size limit than the load, and found this one changed each
+/// time.
 #[test]
 fn a_large_schema_that_has_not_changed_is_unchanged() {
     let large = " ".repeat(MAX_FILE + 1);
@@ -293,7 +295,7 @@ fn a_large_schema_that_has_not_changed_is_unchanged() {
     assert!(!loaded.inputs.are_unchanged(&files.with("cat.json", &format!("{large}false"))));
 }
 
-/// 5,000 topics over 500 schema files that share definitions, with as many grants as a large installation has.
+/// Writes 5,000 topics over 500 schema files that share definitions, with as many grants as a large installation has.
 pub fn write_large(directory: &Path) {
     fs::create_dir_all(directory.join("schemas")).expect("a directory");
     fs::create_dir_all(directory.join("topics.d")).expect("a directory");

@@ -1,4 +1,4 @@
-//! Credentials that are none, or that stand where another decides.
+//! Credentials that are wrong, malformed or missing, and those sent along with a registration.
 
 use relay::identify::{Failures, identify};
 use relay::problem::Refusal;
@@ -9,7 +9,7 @@ use crate::event_stream::EventStream;
 use crate::rig::Rig;
 use crate::subscriber::Subscriber;
 
-/// It was ignored: the registration decided alone.
+/// Regression: it was ignored, because the registration alone decided.
 #[tokio::test]
 async fn a_wrong_credential_beside_a_registration_is_refused() {
     let rig = Rig::start(|_| {}).await;
@@ -56,7 +56,7 @@ async fn a_registration_that_is_not_there_is_not_called_a_path() {
     }
 }
 
-/// Over WebSocket there is no header to send any more.
+/// An open WebSocket has no header left in which to send a token.
 #[tokio::test]
 async fn an_anonymous_websocket_is_told_how_to_show_a_token() {
     let rig = Rig::start(|config| config.anonymous = crate::rig::grants(&[], &["cats"], &[])).await;
@@ -87,7 +87,7 @@ async fn a_list_that_needs_a_token_says_so_in_its_header() {
     assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer realm=\"relay\""));
 }
 
-/// One more wrong one may be a right guess: it is not told from the others.
+/// One more guess may be right, so its answer must not differ from that of a wrong one.
 #[tokio::test]
 async fn after_as_many_wrong_credentials_as_are_allowed_a_right_one_is_refused() {
     let snapshot = crate::rig::snapshot(|config| config.limits.auth_failures = 3);

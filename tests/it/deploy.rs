@@ -1,5 +1,5 @@
-//! What is deployed: no container engine and no systemd run here, so the files are read and held against what they must
-//! say. The configuration in the manifest is loaded. The unit has been run by hand (tests/README.md).
+//! The files for deployment. No container engine and no systemd run here, so the files are read and compared with what
+//! they must say. The configuration in the manifest is loaded. The unit has been run by hand (tests/README.md).
 
 use std::fs;
 use std::path::Path;
@@ -34,7 +34,8 @@ fn the_unit_speaks_to_the_supervisor_and_is_not_restarted_with_a_bad_configurati
     ] {
         assert!(keys.contains(&key), "{key}");
     }
-    // That holds for the main process only: a check before it would fail and be restarted.
+    // RestartPreventExitStatus covers the main process only: after a failed check in ExecStartPre the unit would be
+    // restarted.
     assert!(!keys.iter().any(|key| key.starts_with("ExecStartPre=")));
     for line in keys {
         let section = line.starts_with('[') && line.ends_with(']');
@@ -60,7 +61,7 @@ fn the_image_holds_the_program_and_nobody_to_break_out_as() {
     assert!(lines[0].contains(concat!("rust:", env!("CARGO_PKG_RUST_VERSION"))), "{}", lines[0]);
 }
 
-/// Cargo refuses a manifest that names what is not there, also to build the program alone.
+/// Cargo refuses a manifest that names missing files, even when it builds the program alone.
 #[test]
 fn what_the_image_is_built_from_is_a_package() {
     let place = Place::new("image");
@@ -129,7 +130,7 @@ fn the_manifest_runs_it_as_nobody_with_probes_and_time_to_drain() {
     assert!(worst < mebibytes, "{worst} MiB at worst are more than {memory}");
 }
 
-/// An alert on a metric or a label that does not exist never fires. A test of the documents holds that page against a scrape.
+/// An alert on a metric or a label that does not exist never fires. Another test compares that page with a scrape.
 #[test]
 fn alerts_are_on_metrics_that_there_are() {
     let documents = YamlLoader::load_from_str(&read("deploy/alerts.yml")).expect("YAML");
@@ -142,7 +143,7 @@ fn alerts_are_on_metrics_that_there_are() {
         let (summary, description) = (text("summary"), text("description"));
         let (expression, said) = (rule["expr"].as_str().expect("an expression"), format!("{summary} {description}"));
         assert!(!description.is_empty() && rule["alert"].as_str().is_some(), "{rule:?}");
-        // A server that drains closes the listener on which it would be asked.
+        // A draining server closes the listener on which it would be scraped.
         assert!(!expression.contains("relay_draining"), "nobody sees that `{expression}`");
         let words: Vec<&str> = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
         let metrics: Vec<&str> = words.iter().copied().filter(|word| word.starts_with("relay_")).collect();
@@ -160,7 +161,8 @@ fn alerts_are_on_metrics_that_there_are() {
     assert!(seen >= 12, "only {seen} metrics");
 }
 
-/// The labels by which an expression groups and selects, and that its text shows; `le` is of every histogram.
+/// The labels by which an expression groups and selects, and those that its text shows. `le` is left out, since every
+/// histogram has it.
 fn labels<'a>(expression: &'a str, text: &'a str) -> Vec<&'a str> {
     let grouped = expression.split("by (").skip(1).filter_map(|rest| rest.split(')').next());
     let grouped = grouped.flat_map(|list| list.split(", ")).filter(|label| *label != "le");
@@ -188,7 +190,7 @@ fn what_deny_toml_forbids_is_not_there() {
     }
 }
 
-/// The text of all tests below a directory.
+/// The text of all test files below a directory.
 fn tests(directory: &Path) -> String {
     let paths = fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
     let texts = paths.map(|path| match path.display().to_string() {
@@ -212,14 +214,14 @@ fn every_limit_is_in_the_document_with_its_default_and_is_reached_by_a_test() {
         let (Absent::Value(default) | Absent::Words(default)) = key.default else { panic!("{start} has no default") };
         assert!(cells.len() == 3 && cells[1] == default && !cells[2].is_empty(), "{row}");
         let is_reached = [format!("limits.{}", key.name), format!("{} = \\\"", key.name)];
-        // `limits.body` is not `limits.body_timeout`.
+        // `limits.body` must not match `limits.body_timeout`.
         let named = |set: &String| tests.match_indices(set).any(|(at, _)| !tests[at + set.len()..].starts_with('_'));
         assert!(is_reached.iter().any(named), "no test names `limits.{}`", key.name);
     }
     assert!(seen > 30, "{seen}");
 }
 
-/// Limits that no key sets: where each stands in the sources, and what the document says of it.
+/// Limits that no key sets: the source file, the constant in it, and what the document says.
 const FIXED: &[(&str, &str, &str)] = &[
     ("src/connections.rs", "OVER: usize = 64;", "64 connections over `connections`"),
     ("src/server.rs", "ADMIN_CONNECTIONS: usize = 64;", "64 to the admin listener"),

@@ -1,4 +1,4 @@
-//! The end of the program: whoever reads has got by then whatever was acknowledged.
+//! The end of the program: by then, every subscriber that reads has received all that was acknowledged.
 
 #![expect(clippy::disallowed_methods, reason = "the peers of this test are its own tasks")]
 
@@ -32,7 +32,7 @@ subscribe = ["cats"]
 drain = "10 s"
 "#;
 
-/// Publishes until it is refused or the server is gone; answers the ids that were acknowledged, and the last status.
+/// Publishes until it is refused or the server is gone. Returns the acknowledged ids, and the last status.
 async fn publish_to_the_end(address: SocketAddr) -> (Vec<String>, Option<u16>) {
     let (mut ids, mut last) = (Vec::new(), None);
     while let Ok(socket) = TcpStream::connect(address).await {
@@ -58,7 +58,7 @@ async fn publish_to_the_end(address: SocketAddr) -> (Vec<String>, Option<u16>) {
     (ids, last)
 }
 
-/// Reads to the end: the ids of the messages, whether `goaway` came, and the close code.
+/// Reads to the end. Returns the ids of the messages, whether `goaway` came, and the close code.
 async fn read_to_the_end<S: AsyncRead + AsyncWrite + Unpin>(
     mut subscriber: Subscriber<S>,
 ) -> (BTreeSet<String>, bool, u16) {
@@ -89,7 +89,7 @@ async fn nothing_acknowledged_is_missing_from_a_subscriber_that_reads_when_it_is
         subscriber.subscribe("cats").await;
         readers.push(tokio::spawn(read_to_the_end(subscriber)));
     }
-    // Reads nothing before the end has begun: it is behind by more than the kernel holds.
+    // It reads nothing until the drain has begun, and is behind by more than the kernel buffers.
     let mut late = Subscriber::narrow(address).await;
     late.subscribe("cats").await;
     let socket = TcpStream::connect(address).await.expect("it listens");
@@ -106,7 +106,7 @@ async fn nothing_acknowledged_is_missing_from_a_subscriber_that_reads_when_it_is
         panic!("the stream ended without a word");
     });
     let publishers: Vec<_> = (0..4).map(|_| tokio::spawn(publish_to_the_end(address))).collect();
-    // Some are published before the signal: more than none, and it takes as long as it takes.
+    // Wait until some messages are out before the signal, however long that takes.
     let mut probe = Subscriber::open(address).await;
     probe.send(r#"{"type":"subscribe","id":1,"topics":["cats"]}"#).await;
     for _ in 0..50 {
@@ -145,7 +145,7 @@ async fn a_connection_that_waits_in_the_kernel_when_the_drain_begins_is_answered
     let place = Place::new("backlog");
     let mut relay = Relay::start(&place.write("relay.toml", CONFIG));
     let address: SocketAddr = relay.addresses().0.parse().expect("an address");
-    // Stopped, so that it accepts nothing; the signal is delivered when it goes on.
+    // While it is stopped it accepts nothing; the signal is delivered when it continues.
     relay.signal("STOP");
     let mut peer = Peer::new(TcpStream::connect(address).await.expect("the backlog takes it"));
     peer.send("GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
@@ -157,8 +157,8 @@ async fn a_connection_that_waits_in_the_kernel_when_the_drain_begins_is_answered
     assert_eq!(code, Some(0), "{log}");
 }
 
-/// Of publishers that come back as often as their connection is closed half were reset: those who came last waited in the
-/// kernel when the listener was closed.
+/// Regression: publishers that reconnect whenever their connection is closed were reset in half of the cases: the last
+/// to come were still in the kernel's backlog when the listener was closed.
 #[tokio::test]
 async fn who_waits_in_the_kernel_when_the_listener_is_closed_is_answered() {
     let rig = Rig::start(|_| {}).await;
@@ -166,7 +166,7 @@ async fn who_waits_in_the_kernel_when_the_listener_is_closed_is_answered() {
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }
-    // The runtime is this thread: when it goes on, the time is over and everybody waits.
+    // The runtime is this thread. When it goes on, the time is over and all connections are in the backlog.
     let came = Instant::now();
     let mut peers = Vec::new();
     for _ in 0..64 {
@@ -186,8 +186,8 @@ async fn who_waits_in_the_kernel_when_the_listener_is_closed_is_answered() {
     rig.end().await;
 }
 
-/// Whoever had sent half of a header, a scanner or a phone in a tunnel, made every restart as long as
-/// `limits.header_timeout`.
+/// Regression: a peer that had sent half of a header (a scanner, or a phone in a tunnel) made every restart take as
+/// long as `limits.header_timeout`.
 #[tokio::test]
 async fn half_a_header_does_not_hold_up_the_end() {
     let rig = Rig::start(|config| config.limits.drain = Duration::from_secs(25)).await;
@@ -207,7 +207,8 @@ async fn half_a_header_does_not_hold_up_the_end() {
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
-/// A body that did not come made a restart as long as `limits.body_timeout`, though the log took nothing any more.
+/// Regression: a body that did not come made a restart take as long as `limits.body_timeout`, although the log no
+/// longer accepted anything.
 #[tokio::test]
 async fn a_body_that_is_late_for_the_log_is_not_waited_for() {
     let rig = Rig::start(|config| config.limits.drain = Duration::from_secs(8)).await;

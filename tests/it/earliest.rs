@@ -1,4 +1,4 @@
-//! What a subscription from the earliest is promised: everything that is retained when it is made, or to be told of it.
+//! What a subscription from `earliest` promises: each message that is retained when it is made, or a gap in its place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use relay::store::KINDS;
 
 use crate::rig::somebody;
 
-/// Messages and gaps, as seqs.
+/// What a subscriber was sent, reduced to seqs.
 #[derive(Debug, PartialEq)]
 enum Told {
     Message(u64),
@@ -26,13 +26,13 @@ enum Told {
     Synced(u64),
 }
 
-/// A store of this kind that retains so many messages of `t`, and a hub that keeps next to nothing of it.
+/// Makes the store retain `count` messages of `t`, and a hub over it with a tiny window.
 fn hub(store: &Arc<dyn Store>, count: usize) -> (Pattern, Arc<Hub>) {
     let declared = Pattern::parse("t").expect("a name");
     let age = Duration::from_secs(3_600);
     let rules = Retention { count, bytes: 1_000_000, age, declared: declared.clone(), topics: 1 };
     store.retain([(declared.clone(), rules)].into_iter().collect::<Directory<_>>());
-    // Three messages of one byte.
+    // Room for three messages of one byte.
     let window = 3 * (FIXED_BYTES + 2 * "t1".len());
     (declared, Hub::new(store.clone(), Size { window, ..Size::default() }, Directory::default()))
 }
@@ -60,8 +60,8 @@ async fn read(subscriber: &mut Subscriber) -> Vec<Told> {
     }
 }
 
-/// One read of a socket can carry a subscribe and hundreds of publishes behind it. What those had the topic let go
-/// before the first page was read was taken for what had been gone before anybody asked, and nothing was told of it.
+/// Regression: one read of a socket can carry a subscribe and hundreds of publishes after it. What these evicted before
+/// the first page was read counted as evicted before the subscribe, and no gap was told.
 #[tokio::test]
 async fn what_goes_between_the_subscribe_and_its_first_page_is_told() {
     for kind in KINDS {
@@ -84,8 +84,8 @@ async fn what_goes_between_the_subscribe_and_its_first_page_is_told() {
     }
 }
 
-/// It was told as if it had been gone when it was asked for, so that nobody was disconnected by `on_lag`, and a reader of
-/// `relay.raw` was told to give up its position.
+/// Regression: this was told as if it had been gone at the time of the subscribe. So `on_lag` disconnected nobody, and
+/// a reader of `relay.raw` was told to give up its position.
 #[tokio::test]
 async fn what_goes_while_it_is_being_read_is_told_as_lag() {
     for kind in KINDS {
@@ -95,7 +95,7 @@ async fn what_goes_while_it_is_being_read_is_told_as_lag() {
         let mut subscriber = hub.subscriber(NoSocket, &RelayV1, somebody());
         let position = Position { epoch: hub.epoch(), seq: 10 };
         subscriber.subscribe(vec![(topic, After::Position(position))]);
-        // The gap is shown, and is not sent yet: the next page shows it again.
+        // The gap is pulled but not sent, so the next page has it again.
         let page = subscriber.pull().await.expect("memory can be read").expect("a page");
         subscriber.settle(page, 0);
         let page = subscriber.pull().await.expect("memory can be read").expect("a page");
@@ -112,8 +112,8 @@ async fn what_goes_while_it_is_being_read_is_told_as_lag() {
     }
 }
 
-/// Who had connected to an empty log had nothing behind it when it asked, however much lay before it: what had been gone before
-/// was told as if it had been too slow for it, and `on_lag` closed it.
+/// Regression: a subscriber that connected to an empty log counted as up to date at its subscribe, however much had
+/// come in between. What was already gone by then was told as lag, and `on_lag` closed the connection.
 #[tokio::test]
 async fn what_was_gone_when_it_was_asked_for_is_no_lag_of_who_came_before_the_first_message() {
     for kind in KINDS {
@@ -132,7 +132,7 @@ async fn what_was_gone_when_it_was_asked_for_is_no_lag_of_who_came_before_the_fi
     }
 }
 
-/// Before that it had asked for nothing: what it was too slow for then is told as that.
+/// The window still held everything at the subscribe, so whatever is lost after it is lag.
 #[tokio::test]
 async fn what_goes_behind_a_window_that_had_it_all_is_lag() {
     for kind in KINDS {

@@ -1,4 +1,4 @@
-//! A reader of server-sent events, as a browser is one (HTML, section 9.2.6).
+//! A reader of server-sent events that parses them as a browser does (HTML, section 9.2.6).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(10);
 pub struct Event {
     /// Its name; `message` when it has none.
     pub name: String,
-    /// The last id that was told with it or before it.
+    /// The last id, sent with this event or an earlier one.
     pub id: String,
     /// Its data.
     pub data: Value,
@@ -25,11 +25,11 @@ pub struct Event {
 /// One stream.
 pub struct EventStream<S> {
     peer: Peer<S>,
-    /// The header, names in lower case.
+    /// The header, with names in lower case.
     pub headers: BTreeMap<String, String>,
     text: Vec<u8>,
     last_id: String,
-    /// What `retry:` said last, in milliseconds.
+    /// The latest `retry:`, in milliseconds.
     pub retry: Option<u64>,
     /// Comments seen.
     pub comments: usize,
@@ -37,7 +37,7 @@ pub struct EventStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> EventStream<S> {
-    /// Asks for a stream on a fresh connection; `headers` are whole lines. An answer other than 200 is a panic.
+    /// Opens a stream on a fresh connection; panics if the status is not 200. `headers` are whole lines.
     pub async fn open(socket: S, target: &str, headers: &str) -> Self {
         match Self::try_open(socket, target, headers).await {
             Ok(stream) => stream,
@@ -45,7 +45,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> EventStream<S> {
         }
     }
 
-    /// Asks for a stream; answers the status and what came with it when it is not 200.
+    /// Opens a stream; returns the status and the body of the answer if the status is not 200.
     pub async fn try_open(socket: S, target: &str, headers: &str) -> Result<Self, (u16, String)> {
         let mut peer = Peer::new(socket);
         let accept = "Accept: text/event-stream\r\n";
@@ -70,19 +70,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> EventStream<S> {
         }
     }
 
-    /// The next event, soon.
+    /// The next event, which must come soon.
     pub async fn event(&mut self) -> Event {
         tokio::time::timeout(SOON, self.next()).await.expect("an event in time").expect("no end of the stream")
     }
 
-    /// The next event, which has this name; its data.
+    /// The data of the next event, which must have this name.
     pub async fn expect(&mut self, name: &str) -> Value {
         let event = self.event().await;
         assert_eq!(event.name, name, "{event:?}");
         event.data
     }
 
-    /// That the stream ends now.
+    /// Asserts that the stream ends now.
     pub async fn end(&mut self) {
         let next = tokio::time::timeout(SOON, self.next()).await.expect("an end in time");
         assert_eq!(next, None);

@@ -195,7 +195,7 @@ async fn a_full_server_sends_readers_away_in_a_stream() {
     rig.end().await;
 }
 
-/// Unlike one over `limits.connections`, it has a place, which it is to give back.
+/// Unlike a reader over `limits.connections`, this one has taken a place, which it must give back.
 #[tokio::test]
 async fn a_reader_for_whom_there_is_no_memory_is_sent_away_with_its_connection() {
     let rig = Rig::start(|config| config.limits.outbound = 1_000).await;
@@ -306,7 +306,7 @@ async fn a_token_that_ends_ends_its_stream() {
     rig.end().await;
 }
 
-/// A page that opens five streams at once had two of them, and three that were refused for good.
+/// Regression: a page that opened five streams at once got two of them, and the other three were refused for good.
 #[tokio::test]
 async fn a_stream_over_the_rate_of_connections_is_told_to_come_back() {
     let rig = Rig::start(|config| config.limits.connect_rate = Some(1)).await;
@@ -326,8 +326,8 @@ async fn a_stream_over_the_rate_of_connections_is_told_to_come_back() {
     assert!(sent_away >= 1, "4 in at most a few seconds");
 }
 
-/// Nobody answers a heartbeat, and what the kernel takes says nothing of whoever it is for: a reader that was gone stayed until
-/// the kernel gave it up, after a quarter of an hour.
+/// Nobody answers a heartbeat, and what the kernel accepts says nothing about the reader. Regression: a reader that was
+/// gone stayed until the kernel gave up on it, after a quarter of an hour.
 #[tokio::test]
 async fn a_reader_that_takes_nothing_is_let_go_though_nothing_is_unsent_here() {
     let rig = Rig::start(|config| config.limits.write_stall = Duration::from_millis(300)).await;
@@ -346,7 +346,7 @@ async fn a_reader_that_takes_nothing_is_let_go_though_nothing_is_unsent_here() {
     rig.end().await;
 }
 
-/// As a long poll does: its shard has not come yet to what is in the log when it is told to go.
+/// As for a long poll: when the stream is told to go, its shard has not yet reached the end of the log.
 #[tokio::test]
 async fn a_stream_gets_what_was_acknowledged_before_the_end() {
     let rig = Rig::start(|_| {}).await;
@@ -359,7 +359,7 @@ async fn a_stream_gets_what_was_acknowledged_before_the_end() {
     let publisher = Publisher { principal: &principal, peer: rig.public.ip() };
     let topic = TopicName::parse("cats").expect("a topic");
     let publication = Publication { topic, user: None, body: Bytes::from_static(b"7"), key: None };
-    // The runtime is this thread: nobody else runs between the two.
+    // The runtime is this thread, so nothing else runs between these two calls.
     live.hub.connections().iter().for_each(|connection| connection.end(Close::Draining));
     let published = ingest::publish(live, snapshot.clone(), publisher, &publication).now_or_never();
     assert!(published.is_some_and(|published| published.is_ok()), "acknowledged while nobody else runs");

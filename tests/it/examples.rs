@@ -6,10 +6,10 @@ use std::path::Path;
 use crate::program::Place;
 use crate::tour::{Tour, blocks, copy, has};
 
-/// Set-ups that `tests/clients` runs, because they take a browser.
+/// Set-ups that `tests/clients` runs, because they need a browser.
 const ELSEWHERE: &[&str] = &["dashboard"];
 
-/// The one with programs in other languages.
+/// The set-up with programs in other languages.
 const CLIENT: &str = "client";
 
 fn has_client() -> bool {

@@ -17,7 +17,7 @@ use crate::subscriber::Subscriber;
 
 const BEARER: (&str, &str) = ("authorization", "Bearer secret-all");
 
-/// How a store fails.
+/// How a store is to fail.
 struct Faults {
     fault: AtomicUsize,
     cause: &'static str,
@@ -37,7 +37,7 @@ impl Faults {
     }
 }
 
-/// A log fails when it is told to.
+/// Fails the calls that the current fault concerns.
 impl Around for Arc<Faults> {
     fn append(&self) -> Result<(), StoreError> {
         match self.fault.load(Ordering::SeqCst) {
@@ -61,11 +61,11 @@ async fn start(cause: &'static str) -> (Rig, Arc<Faults>) {
     (Rig::serve(Arc::new(Live::new(snapshot, hub))).await, faults)
 }
 
-/// What the store said stood in a line of its own, without the id.
+/// Regression: the store's error stood in a log line of its own, without the id.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_id_of_a_500_stands_beside_what_the_store_said() {
     let page = log_everything();
-    // A cause of its own, for the log is that of all tests.
+    // A cause of its own, because all tests share one log.
     let (rig, faults) = start("the disk is under water").await;
     faults.set(APPEND);
     let refused_append = rig.post("/publish/cats", "secret-all", "1").await.json();
@@ -86,7 +86,8 @@ async fn the_id_of_a_500_stands_beside_what_the_store_said() {
     rig.end().await;
 }
 
-/// It was asked again after it had failed, and stood in the log twice: once under an id that nobody was told.
+/// Regression: the store was read again after it had failed, and the log had two lines, one of them under an id that
+/// nobody was given.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_history_that_cannot_be_read_is_one_line_of_the_log() {
     let page = log_everything();

@@ -1,5 +1,5 @@
-//! The fuzz targets as ordinary tests: over their corpora, and over a bounded number of edits of these and of random
-//! bytes.
+//! The fuzz targets as ordinary tests: over their corpora, and over a bounded number of random edits of these and of
+//! random bytes.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use proptest::test_runner::{Config, TestRunner};
 #[path = "../../fuzz/targets.rs"]
 mod targets;
 
-/// Runs one target; `cases` is how many random inputs it gets.
+/// Runs one target over its corpus, over `cases` edits of it, and over `cases` random inputs.
 fn run(name: &str, target: fn(&[u8]), cases: u32) {
     let directory = format!("fuzz/corpus/{name}");
     let files = fs::read_dir(&directory).unwrap_or_else(|error| panic!("{directory}: {error}"));

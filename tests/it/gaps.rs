@@ -1,4 +1,4 @@
-//! Gaps: whom they end, where they count, and what waits behind them.
+//! Gaps: which connections they close, where they are counted, and what is told when nothing was lost.
 
 use std::time::{Duration, Instant};
 
@@ -18,8 +18,8 @@ use crate::event_stream::EventStream;
 use crate::rig::{Rig, grants};
 use crate::subscriber::Subscriber;
 
-/// Topics whose messages have all aged away stand together as the pattern by which they are subscribed to: nobody was
-/// disconnected for them.
+/// Regression: topics whose messages have all expired are told as one gap, under the pattern of the subscription. Such
+/// a gap disconnected nobody.
 #[tokio::test]
 async fn a_slow_reader_of_a_pattern_is_disconnected_where_its_family_says_so() {
     for (topics, on_lag, ends) in [
@@ -40,7 +40,7 @@ async fn a_slow_reader_of_a_pattern_is_disconnected_where_its_family_says_so() {
     }
 }
 
-/// None was counted that was named by a pattern.
+/// Regression: a gap that was told under a pattern was not counted.
 #[tokio::test]
 async fn a_gap_counts_for_the_declared_name_that_it_is_of() {
     let rig = Rig::start(|config| config.anonymous = grants(&[], &["**"], &[])).await;
@@ -61,7 +61,7 @@ async fn a_gap_counts_for_the_declared_name_that_it_is_of() {
     rig.end().await;
 }
 
-/// Each left a `synced` behind that nothing counted, for as long as it was sent.
+/// Regression: each of these commands left behind a `synced`, which nothing counted until it was sent.
 #[tokio::test]
 async fn who_sets_back_his_cursor_again_and_again_is_refused() {
     let rig = Rig::start(|config| {
@@ -100,7 +100,8 @@ async fn who_sets_back_his_cursor_again_and_again_is_refused() {
     rig.end().await;
 }
 
-/// Whoever was there all the time, and got nothing because all of it was for others, was told a gap when it came back.
+/// Regression: a subscriber that was connected all the time, and got nothing because all messages were for others, was
+/// told a gap when it came back.
 #[tokio::test]
 async fn what_passes_a_reader_by_is_no_gap_when_it_comes_back() {
     let rig = Rig::start(|config| {
@@ -143,7 +144,7 @@ async fn what_passes_a_reader_by_is_no_gap_when_it_comes_back() {
     rig.end().await;
 }
 
-/// It came with each look at the connection, also with that for the answer to a ping.
+/// Regression: the position came with every look at the connection, even one to answer a ping.
 #[tokio::test]
 async fn a_reader_is_told_its_position_no_more_often_than_it_is_pinged() {
     let interval = Duration::from_millis(200);
@@ -171,7 +172,7 @@ async fn a_reader_is_told_its_position_no_more_often_than_it_is_pinged() {
         () = reading => {}
         () = publishing => unreachable!("it goes on"),
     }
-    // The first may come at once.
+    // The first one may come at once.
     assert!(began.elapsed() >= interval * 5, "6 within {:?}", began.elapsed());
     rig.end().await;
 }

@@ -1,4 +1,4 @@
-//! Peers that end their direction of a connection behind what they have asked, as `nc -N` and `socat` do.
+//! Peers that close their sending direction after a request, as `nc -N` and `socat` do.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use crate::rig::{Rig, snapshot, until};
 
 const TOKEN: &str = "Host: localhost\r\nAuthorization: Bearer secret-all\r\nContent-Type: application/json\r\n";
 
-/// Whether such a request was dropped was a race between its answer and the end of its direction: one of ten was neither
-/// appended nor answered.
+/// Regression: the answer and the end of the peer's direction raced, and one in ten such requests was neither appended
+/// nor answered.
 #[tokio::test]
 async fn a_whole_request_is_answered_though_nothing_more_comes() {
     let rig = Rig::start(|_| {}).await;
-    // Publishes wait for the announcement of a reload: so the end is there before the answer.
+    // Publishes wait until the reload is announced, so the peer's end arrives before the answer.
     let unannounced = rig.live.commit(Arc::new(snapshot(|_| {})));
     let mut peer = rig.connect().await;
     peer.send(format!("POST /publish/cats HTTP/1.1\r\n{TOKEN}Content-Length: 1\r\n\r\n1")).await;
@@ -41,7 +41,8 @@ async fn half_a_request_is_not_waited_for() {
     assert!(rig.payloads().await.is_empty());
 }
 
-/// What is answered for as long as somebody is there would be held for whoever is gone: nothing tells one from the other.
+/// Nothing distinguishes a peer that has closed one direction from one that is gone, for which an open-ended answer
+/// would be held in vain.
 #[tokio::test]
 async fn streams_long_polls_and_sockets_end_with_their_peer() {
     let rig = Rig::start(|_| {}).await;

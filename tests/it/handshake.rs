@@ -35,7 +35,7 @@ async fn what_is_no_handshake_is_told_so() {
         let answer = open(&rig, &headers).await;
         assert_eq!(answer.problem(), required, "{headers}");
         assert_eq!((answer.header("sec-websocket-version"), answer.header("upgrade")), ("13", "websocket"));
-        // Whoever forwards it would else pass on a header that is for one connection (RFC 9110, section 7.8).
+        // Otherwise a proxy would pass on a header that is for one connection only (RFC 9110, section 7.8).
         let connection = if headers.contains("close") { "Upgrade, close" } else { "Upgrade" };
         assert_eq!(answer.header("connection"), connection);
     }
@@ -84,8 +84,8 @@ async fn the_first_known_subprotocol_that_is_offered_is_spoken() {
     }
 }
 
-/// A browser cannot see why an upgrade was refused: only what is none of the page's business, or what it cannot send, is
-/// refused by a status.
+/// A browser cannot see why an upgrade was refused. So a status refuses only what is not the page's to fix, or what a
+/// browser cannot send.
 #[tokio::test]
 async fn what_no_page_can_help_is_refused_by_a_status() {
     let rig = Rig::start(|_| {}).await;

@@ -148,7 +148,7 @@ async fn what_is_known_already_is_not_sent_again() {
         let head =
             format!("GET /history/cats HTTP/1.1\r\nAuthorization: Bearer secret-all\r\nIf-None-Match: {known}\r\n");
         let answer = rig.call(&head, "").await;
-        // RFC 9110, section 15.4.5: a cache that lost it would have nothing to ask with.
+        // RFC 9110, section 15.4.5: a cache that lost the tag would have nothing to revalidate with.
         assert!(answer.status != 304 || answer.header("etag") == tag, "{answer:?}");
         answer.status
     };
@@ -163,7 +163,8 @@ async fn what_is_known_already_is_not_sent_again() {
     rig.end().await;
 }
 
-/// It was told 304, and so stayed before the messages for somebody else, whose eviction was a gap for it in the end.
+/// Regression: it was answered with 304, and so stayed before the messages for others, whose eviction became a gap for
+/// it in the end.
 #[tokio::test]
 async fn a_poller_comes_on_while_messages_for_others_pass_it_by() {
     let rig = Rig::start(|config| config.topics[0].history.count = 2).await;
@@ -211,7 +212,8 @@ async fn a_long_poll_ends_with_its_token() {
     rig.end().await;
 }
 
-/// It went without the message, whose publisher had its receipt, and which went with the process.
+/// Regression: the poll ended without the message, whose publisher had its receipt, and which was lost with the
+/// process.
 #[tokio::test]
 async fn a_long_poll_gets_what_was_acknowledged_before_the_end() {
     let rig = Rig::start(|_| {}).await;
@@ -224,7 +226,7 @@ async fn a_long_poll_gets_what_was_acknowledged_before_the_end() {
     let publisher = Publisher { principal: &principal, peer: public.ip() };
     let topic = TopicName::parse("cats").expect("a topic");
     let publication = Publication { topic, user: None, body: Bytes::from_static(b"7"), key: None };
-    // The runtime is this thread: the poll is woken before the shard that serves it, as where that has much to do.
+    // The runtime is this thread: the poll wakes up before its shard has run, as happens when the shard is busy.
     live.hub.connections().iter().for_each(|connection| connection.end(Close::Draining));
     let published = ingest::publish(&live, snapshot.clone(), publisher, &publication).now_or_never();
     assert!(published.is_some_and(|published| published.is_ok()), "acknowledged while nobody else runs");
@@ -232,7 +234,7 @@ async fn a_long_poll_gets_what_was_acknowledged_before_the_end() {
     rig.end().await;
 }
 
-/// Who polls had no part in the metrics, and was told gaps that no alert knew of.
+/// Regression: polls did not count in the metrics, and no alert saw the gaps that they were told.
 #[tokio::test]
 async fn what_history_hands_out_is_counted() {
     let rig = Rig::start(|config| config.topics[0].history.count = 5).await;
@@ -244,7 +246,7 @@ async fn what_history_hands_out_is_counted() {
     rig.end().await;
 }
 
-/// A page had a gap for each topic of a family: 140 MB where `limits.family_topics` is a million.
+/// Regression: a page listed a gap for each topic of a family: 140 MB if `limits.family_topics` is a million.
 #[tokio::test]
 async fn a_page_names_so_many_gaps_and_tells_the_others_as_one() {
     let rig = Rig::start(|config| {
@@ -269,7 +271,7 @@ async fn a_page_names_so_many_gaps_and_tells_the_others_as_one() {
     rig.end().await;
 }
 
-/// Whoever asks for a thousand of the largest messages would be answered with all of them at once.
+/// Otherwise a request for a thousand of the largest messages would be answered with all of them at once.
 #[tokio::test]
 async fn a_page_ends_at_its_bytes_and_at_a_hundred_messages() {
     let rig = Rig::start(|config| {

@@ -1,4 +1,4 @@
-//! The public listener's calls, and what each refuses in which words.
+//! The calls of the public listener, and the words in which each refuses.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
@@ -92,7 +92,7 @@ async fn malformed_json_is_placed_in_the_whole_body() {
     assert_eq!(answer.json()["pointer"], "/data");
 }
 
-/// Where an item was malformed stood in its sentence alone.
+/// Regression: the place of a syntax error in an item stood only in its sentence.
 #[tokio::test]
 async fn what_is_wrong_with_the_syntax_of_an_item_has_its_members() {
     let rig = Rig::start(|_| {}).await;
@@ -115,7 +115,7 @@ async fn what_is_wrong_with_the_syntax_of_an_item_has_its_members() {
     assert_eq!((&twice[0]["pointer"], &twice[0]["index"]), (&json!("/data/a"), &json!(0)));
 }
 
-/// As docs/configuration.md says it.
+/// The rule that docs/configuration.md states.
 #[tokio::test]
 async fn numbers_are_judged_as_doubles_and_forwarded_as_written() {
     let rig = Rig::start(|_| {}).await;
@@ -290,7 +290,7 @@ async fn topics_are_listed_as_far_as_the_caller_may_know_them() {
     assert_eq!((cats.status, cats.json()), (200, expected));
     assert_eq!(rig.get("/topics/orders.eu", "secret-eu").await.json()["topic"], "orders.{region}");
     assert_eq!(rig.get("/topics/orders.%7Bregion%7D", "secret-all").await.json()["topic"], "orders.{region}");
-    // Declared or not: to somebody without a grant both look the same.
+    // Without a grant, a declared topic looks the same as an undeclared one.
     for path in ["/topics/sightings", "/topics/nothing", "/topics/sightings/schema", "/topics/orders.us"] {
         assert_eq!(rig.get(path, "").await.problem().0, 401, "{path}");
         assert_eq!(rig.get(path, "secret-eu").await.problem().0, 403, "{path}");
@@ -317,7 +317,7 @@ async fn failed_authentications_are_limited_for_each_address() {
         );
         rig.call(&head, "1").await
     };
-    // The window is one second, and this is faster; were it not, the loop would see another 401.
+    // The window is one second, and four requests take less; otherwise the loop would see another 401.
     let mut statuses = Vec::new();
     for _ in 0..4 {
         statuses.push(publish("192.0.2.1", "wrong").await);
@@ -379,8 +379,8 @@ async fn connections_over_the_rate_are_answered_once_and_closed() {
     assert!(refused >= 2, "{refused} of 8 in at most a few seconds");
 }
 
-/// Where a listener serves both families, an IPv4 address came as one of IPv6, `::ffff:192.0.2.1`: no IPv4 proxy was
-/// trusted, and as whoever has one IPv6 address has its /64, everybody shared one rate.
+/// Regression: where a listener serves both families, an IPv4 address arrives as an IPv6 one, `::ffff:192.0.2.1`. No
+/// IPv4 proxy was trusted; and since IPv6 callers are rated by their /64, all IPv4 callers shared one rate.
 #[tokio::test]
 async fn ipv4_addresses_are_told_apart_where_both_families_are_served() {
     let both: SocketAddr = "[::]:0".parse().expect("an address");
@@ -406,7 +406,8 @@ async fn ipv4_addresses_are_told_apart_where_both_families_are_served() {
     }
 }
 
-/// No topic goes before it has been idle for as long as its history lasts: who comes back in a second is refused again.
+/// A topic of a family goes only after it has been idle for as long as its history lasts; a retry after a second would
+/// be refused again.
 #[tokio::test]
 async fn a_family_that_is_full_says_when_there_may_be_room() {
     let rig = Rig::serve(build::live(snapshot(|config| config.limits.family_topics = 1), 2)).await;
@@ -415,7 +416,7 @@ async fn a_family_that_is_full_says_when_there_may_be_room() {
     assert_eq!((full.status, full.header("retry-after")), (503, "60"));
 }
 
-/// A caller that has one address has its /64, and a name of its own in each of them.
+/// A caller with one IPv6 address has a whole /64, and so any number of addresses.
 #[tokio::test]
 async fn anonymous_publishes_are_counted_for_each_network() {
     let rig = Rig::start(|config| {
@@ -428,7 +429,7 @@ async fn anonymous_publishes_are_counted_for_each_network() {
         let head = "POST /publish/cats HTTP/1.1\r\nContent-Type: application/json\r\n";
         rig.call(&format!("{head}X-Forwarded-For: 2001:db8::{n}\r\n"), "1").await.status
     };
-    // Whichever seconds they fall into, there are more of them than seconds.
+    // However many seconds they span, there are more publishes than seconds.
     let began = Instant::now();
     let mut statuses = Vec::new();
     for n in 1..=20 {

@@ -1,4 +1,4 @@
-//! What gets into the log, and what never does.
+//! What gets into the log, and what never may.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -33,8 +33,8 @@ impl Page {
     }
 }
 
-/// Everything that is logged in this process from now on, by all tests, at the finest level. There is one log for all:
-/// tracing takes what a thread without a log meets first for something that nobody wants.
+/// Everything that any test of this process logs from now on, at the finest level. All tests share one log, because
+/// tracing remembers a callsite as disabled if a thread without a subscriber meets it first.
 pub fn log_everything() -> Page {
     static PAGE: OnceLock<Page> = OnceLock::new();
     let install = || {
@@ -84,7 +84,7 @@ async fn neither_payloads_nor_secrets_are_logged_at_any_level() {
     assert!(text.contains(r#""a credential was refused","peer":"127.0.0.1","reason":"unknown""#), "{text}");
 }
 
-/// Of a list it names a topic that was refused.
+/// For a list, the line names one topic that was refused.
 #[tokio::test]
 async fn a_refused_publish_is_one_line() {
     let page = log_everything();
@@ -104,7 +104,7 @@ async fn a_refused_publish_is_one_line() {
     );
 }
 
-/// A service whose requests were refused before there was something to judge had lines without its name.
+/// Regression: the log lines of requests that were refused before validation lacked the caller's name.
 #[tokio::test]
 async fn the_line_of_a_request_that_is_refused_says_who_it_was() {
     let page = log_everything();
@@ -139,8 +139,8 @@ async fn the_line_of_a_request_that_is_refused_says_who_it_was() {
     }
 }
 
-/// After a schema was tightened that is the question, and the publisher's own log may be elsewhere. Of the payload it says
-/// nothing.
+/// This is the question after a schema was tightened, and the publisher's own log may be elsewhere. The line says
+/// nothing of the payload.
 #[tokio::test]
 async fn the_line_of_a_refused_publish_says_what_in_the_schema_refused_it() {
     let page = log_everything();
@@ -165,7 +165,8 @@ async fn the_line_of_a_refused_publish_says_what_in_the_schema_refused_it() {
     );
 }
 
-/// The likeliest reason why a message did not arrive left no trace: over WebSocket neither a line nor a number.
+/// Regression: the likeliest reason for a missing message left no trace; over WebSocket, it was neither logged nor
+/// counted.
 #[tokio::test]
 async fn a_refused_subscription_is_one_line_and_counted() {
     let page = log_everything();
@@ -204,7 +205,7 @@ async fn a_refused_subscription_is_one_line_and_counted() {
     );
     let counted: Vec<_> = rig.live.stats.subscribe_refused.by_problem().collect();
     assert_eq!(counted, [("unauthenticated", 2), ("unknown-topic", 1), ("too-many", 1)]);
-    // What it subscribes to, and from where, is there for whoever looks for it.
+    // The debug lines say what it subscribes to, and from where.
     let begun = lines(&page, "a WebSocket has begun", "192.0.2.85", &["level", "principal", "connection"]);
     assert_eq!(begun, [json!({"level": "DEBUG", "principal": "anonymous", "connection": connection})]);
     let text = page.text();
@@ -213,7 +214,7 @@ async fn a_refused_subscription_is_one_line_and_counted() {
     assert!(matches!(subscribed[..], [line] if line.contains(r#""topics":"[(`cats`, Live)]""#)), "{subscribed:?}");
 }
 
-/// It was counted, and the log said nothing of it.
+/// Regression: it was counted but not logged.
 #[tokio::test]
 async fn a_publish_that_is_refused_over_websocket_is_the_same_line() {
     let page = log_everything();
@@ -230,7 +231,7 @@ async fn a_publish_that_is_refused_over_websocket_is_the_same_line() {
     assert_eq!(refused(&page, "192.0.2.79"), [line]);
 }
 
-/// Of a reader that stood still the log said that it had hung up, while it was still there.
+/// Regression: the log said of a stalled reader that it had hung up, while it was still there.
 #[tokio::test]
 async fn a_stream_that_takes_nothing_is_logged_as_that() {
     let page = log_everything();
@@ -287,12 +288,12 @@ async fn a_foreign_origin_and_a_foreign_host_are_logged_as_such() {
     );
 }
 
-/// The lines about refused publishes of a peer, without their times.
+/// The lines about a peer's refused publishes, without their times.
 fn refused(page: &Page, peer: &str) -> Vec<Value> {
     lines(page, "a publish was refused", peer, &["level", "problem", "topic", "principal", "items"])
 }
 
-/// These fields of the lines with this message about a peer.
+/// The given fields of each line with this message about this peer.
 pub fn lines(page: &Page, message: &str, peer: &str, fields: &[&str]) -> Vec<Value> {
     let lines = page.text();
     let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));

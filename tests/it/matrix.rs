@@ -1,7 +1,7 @@
-//! Every way in, for every kind of caller: the table of `matrix.txt` is the test.
+//! Every way in, for every kind of caller; `matrix.txt` is the table of expected results.
 //!
-//! A cell is the status of the answer. Over WebSocket it is `ok`, the status of the problem that is told, or the code of
-//! the close; for a list of topics, how many it names. What a registration has no part in is `-`.
+//! A cell is the status of the answer. Over WebSocket it is `ok`, the status of the reported problem, or the close
+//! code; for a list of topics, the number of names. `-` marks ways that a registration does not offer.
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
@@ -11,15 +11,16 @@ use crate::subscriber::Subscriber;
 
 const EXPECTED: &str = include_str!("matrix.txt");
 
-/// Who calls: the secret of a bearer, or by a registration that a caller has made.
+/// Who calls: the holder of a bearer secret, or the user of a registration that such a holder has made.
 #[derive(Clone, Copy)]
 enum Who {
     Bearer(&'static str),
     RegisteredBy(&'static str),
 }
 
-/// The kinds of callers: whether `[anonymous]` grants something where they call, and who they are. `other` may do all to
-/// topics that do not exist, `family` all to `orders.*`, and `gone` was taken away by a reload.
+/// The callers: a name, whether `[anonymous]` grants something on the server that they call, and who they are. `other`
+/// may do everything with topics that do not exist, `family` everything with `orders.*`, and `gone` was removed by a
+/// reload.
 const CALLERS: [(&str, bool, Who); 11] = [
     ("nobody", false, Who::Bearer("")),
     ("anon", true, Who::Bearer("")),
@@ -41,15 +42,15 @@ enum Way {
     Get(&'static str),
     Delete(&'static str),
     Stream(&'static str),
-    /// A command, after the credential of the upgrade.
+    /// A command, with the credential in the upgrade request.
     Command(&'static str),
-    /// A command, after a first frame `auth`.
+    /// A command after a first frame with `auth`.
     AuthThen(&'static str),
-    /// A command of the small form, whose answer names no command.
+    /// A command in the small form, whose answer carries no id.
     Small(&'static str),
-    /// A command in `relay.raw`, which answers none and closes where it refuses one.
+    /// A command in `relay.raw`, which sends no answers, and closes when it refuses a command.
     Raw(&'static str),
-    /// A request to the admin listener, with a body where it is a POST.
+    /// A request to the admin listener, with a body if it is a POST.
     Admin(&'static str),
 }
 
@@ -140,7 +141,7 @@ async fn every_way_in_is_judged_for_every_kind_of_caller() {
     assert_eq!(table, expected.join("\n"), "\n{table}\n");
 }
 
-/// A server with all tokens, one of which a reload has taken away.
+/// A server with all tokens, except one that a reload has removed.
 async fn rig(open: bool) -> Rig {
     let config = |config: &mut relay::config::model::Config| {
         config.limits.auth_failures = 10_000;
@@ -214,7 +215,7 @@ async fn cell(rig: &Rig, way: &Way, who: Who) -> String {
     }
 }
 
-/// By a registration there are only the WebSocket and the stream.
+/// A registration offers only the WebSocket and the event stream.
 async fn registered_cell(rig: &Rig, way: &Way, who: Who) -> String {
     let Who::RegisteredBy(secret) = who else { return String::new() };
     match way {
@@ -228,7 +229,7 @@ async fn registered_cell(rig: &Rig, way: &Way, who: Who) -> String {
     }
 }
 
-/// What comes of a command over a WebSocket.
+/// The result of a command over a WebSocket.
 async fn commanded(url: &str, headers: &[(&'static str, &str)], way: &Way) -> String {
     let raw = [headers, &[("sec-websocket-protocol", "relay.raw")]].concat();
     let headers = if matches!(way, Way::Raw(_)) { &raw } else { headers };
@@ -249,12 +250,12 @@ async fn register(rig: &Rig, secret: &str) -> String {
     answer.json()["url"].as_str().expect("a URL").to_owned()
 }
 
-/// Sends commands, and waits for the answer to that with the id 1, or for the end.
+/// Sends commands, and waits for the answer with id 1, or for the end.
 async fn answered(socket: Subscriber, commands: &[&str]) -> String {
     conclude(socket, commands, &json!(1)).await
 }
 
-/// Sends commands, and waits for the first answer that names this one (`null`: none), or for the end.
+/// Sends commands, and waits for the first answer with this id (`null`: without an id), or for the end.
 async fn conclude(mut socket: Subscriber, commands: &[&str], id: &Value) -> String {
     for command in commands {
         if !socket.try_send(command).await {
@@ -264,7 +265,7 @@ async fn conclude(mut socket: Subscriber, commands: &[&str], id: &Value) -> Stri
     loop {
         match socket.next().await {
             Message::Close(frame) => return u16::from(frame.expect("a code").code).to_string(),
-            // The small form's; it has no id.
+            // The answer of the small form; it has no id.
             Message::Text(text) if text == "pong" && id.is_null() => return "ok".into(),
             Message::Text(text) => {
                 let told: Value = serde_json::from_str(&text).expect("JSON");
@@ -284,7 +285,7 @@ fn status(code: u16) -> String {
     code.to_string()
 }
 
-/// Expiry reaches a connection that was let in before.
+/// Expiry also reaches a connection that is already open.
 #[tokio::test]
 async fn a_token_that_expires_ends_its_socket_with_4002() {
     let rig = Rig::start(|config| {
@@ -300,7 +301,7 @@ async fn a_token_that_expires_ends_its_socket_with_4002() {
     assert_eq!(rig.get("/history/cats", "secret-short").await.problem().1, "token-expired");
 }
 
-/// Nothing that a stranger can ask tells a topic that exists from one that does not.
+/// Nothing that a stranger can ask distinguishes a topic that exists from one that does not.
 #[tokio::test]
 async fn a_stranger_learns_no_name() {
     let rig = Rig::start(|config| config.tokens.push(token("some", &["cats"], &["cats"], &[]))).await;
@@ -368,7 +369,7 @@ async fn no_cookie_is_set_or_read_and_no_credential_is_taken_from_a_url() {
     assert!(rig.payloads().await.is_empty());
 }
 
-/// What a page may send without asking first (a form, a text, a beacon) publishes nothing and registers nobody.
+/// What a page may send without a preflight (a form, plain text, a beacon) publishes nothing and registers nobody.
 #[tokio::test]
 async fn requests_that_need_no_preflight_change_nothing() {
     let rig = Rig::start(|config| config.anonymous = grants(&["cats"], &["cats"], &["*"])).await;

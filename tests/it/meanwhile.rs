@@ -1,4 +1,4 @@
-//! A reload and the end of the server, while a request's credential is looked at.
+//! A reload, or the end of the server, while the credential of a request is being checked.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use relay::time::Time;
 use crate::event_stream::EventStream;
 use crate::rig::{Rig, snapshot, somebody, until};
 
-/// Does something before it answers as the real one does.
+/// Does something first, then answers as the real authenticator does.
 struct Meanwhile {
     real: Arc<dyn Authenticator>,
     deed: Mutex<Option<BoxFuture<'static, ()>>>,
@@ -36,9 +36,9 @@ impl Authenticator for Meanwhile {
     }
 }
 
-/// A server that does this when it is called.
+/// A server that runs `deed` when the first credential is checked.
 async fn start<D: Future<Output = ()> + Send + 'static>(deed: impl FnOnce(Arc<Live>) -> D) -> Rig {
-    // A quarter of it is longer than a test waits for an answer.
+    // A quarter of the drain is longer than a test waits for an answer.
     let mut snapshot = snapshot(|config| config.limits.drain = Duration::from_secs(120));
     let meanwhile = Arc::new(Meanwhile { real: snapshot.auth.clone(), deed: Mutex::default() });
     snapshot.auth = meanwhile.clone();
@@ -52,7 +52,7 @@ async fn open_stream(rig: &Rig) -> EventStream<tokio::net::TcpStream> {
     EventStream::open(socket, "/events?topic=cats", "Authorization: Bearer secret-all\r\n").await
 }
 
-/// Takes the grant to subscribe away. The subscription will stand behind the mark of that.
+/// Takes away the grant to subscribe. The subscription is made only after the mark of this reload.
 async fn reload(live: Arc<Live>) {
     let mut next = snapshot(|config| config.tokens[0].grants.subscribe = Vec::new().into());
     next.generation = 2;
@@ -74,7 +74,7 @@ async fn a_stream_that_a_reload_overtakes_is_judged_again() {
 #[tokio::test]
 async fn a_poll_that_begins_in_a_drain_is_answered_at_once() {
     let rig = start(async |live: Arc<Live>| live.drain.begin()).await;
-    // The others are told when this one has been answered.
+    // While a request is held, the drain does not tell the connections to go.
     let _held = rig.live.drain.hold();
     assert_eq!(rig.get("/history/cats?wait=60", "secret-all").await.status, 200);
 }

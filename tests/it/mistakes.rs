@@ -1,4 +1,4 @@
-//! What a mistake is told: the place where it is, and what helps against it.
+//! What is reported for a mistake: where it is, and what helps.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -134,7 +134,7 @@ fn two_listeners_on_one_socket_need_another_path() {
     assert!(told.len() == 1 && told[0].contains("; give `server.admin` a port or path of its own; "), "{told:?}");
 }
 
-/// Such a name was listed as another one, and that was not there.
+/// Regression: such a file was listed under another name, and then reported as missing.
 #[test]
 fn a_file_whose_name_is_not_text_is_not_told_to_be_missing() {
     let place = Place::new("mistakes");

@@ -1,4 +1,4 @@
-//! More than there is memory for: who comes is refused, who is furthest behind is dropped, and whoever reads notices
+//! More demand than memory: newcomers are refused, those furthest behind are dropped, and readers that keep up notice
 //! nothing.
 
 use std::net::SocketAddr;
@@ -35,7 +35,7 @@ async fn start() -> Rig {
     .await
 }
 
-/// So many of both kinds that do not read.
+/// Opens WebSockets and event streams that do not read.
 async fn do_not_read(
     rig: &Rig,
     sockets: usize,
@@ -57,7 +57,8 @@ async fn do_not_read(
 async fn slow_readers_cost_no_more_than_the_budget_and_it_recovers() {
     let rig = start().await;
     let outbound = &rig.live.hub.outbound;
-    // Each holds most of one of these. Seven leave room for others, nine with one that reads are within the budget without them.
+    // Each slow reader holds most of one such message. Seven of them leave room for newcomers; nine, with one that
+    // reads, are within the budget.
     let body = format!("\"{}\"", "x".repeat(200 << 10));
     let first = do_not_read(&rig, 4, 3).await;
     assert_eq!(rig.post("/publish/cats", "", &body).await.status, 200);
@@ -94,7 +95,8 @@ async fn slow_readers_cost_no_more_than_the_budget_and_it_recovers() {
     rig.end().await;
 }
 
-/// Some two hundred of them, read drop by drop, once kept every new subscriber out for as long as they liked.
+/// Regression: some two hundred answers that were read drop by drop kept every new subscriber out, for as long as their
+/// readers liked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_leave_room_for_subscribers() {
     let rig = Rig::start(|config| {
@@ -122,8 +124,8 @@ async fn answers_leave_room_for_subscribers() {
     rig.end().await;
 }
 
-/// An answer is held for a peer that does not read it as a message is: eight hundred of them once took 800 MiB beside a
-/// budget of 256.
+/// An unread answer is held just as a message is. Regression: eight hundred of them took 800 MiB beside a budget of 256
+/// MiB.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_nobody_reads_are_within_the_budget_too() {
     let rig = start().await;
@@ -160,7 +162,7 @@ async fn answers_that_nobody_reads_are_within_the_budget_too() {
     rig.end().await;
 }
 
-/// A list of a thousand messages, by a peer that does not read the answer yet.
+/// Publishes a list of a thousand messages, from a peer that does not read the answer yet.
 async fn publish_a_list(rig: &Rig, payload: &str) -> Peer<TcpStream> {
     let batch = format!("[{}]", vec![format!(r#"{{"topic":"cats","data":{payload}}}"#); 1_000].join(","));
     let mut peer = Peer::new(narrow(rig.public).await);
@@ -172,7 +174,7 @@ async fn publish_a_list(rig: &Rig, payload: &str) -> Peer<TcpStream> {
     peer
 }
 
-/// A page of history can be asked for again; what came of a publish cannot.
+/// A page of history can be requested again; the result of a publish cannot.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_came_of_a_publish_is_told_however_little_room_there_is() {
     let rig = start().await;
@@ -187,7 +189,7 @@ async fn what_came_of_a_publish_is_told_however_little_room_there_is() {
     rig.end().await;
 }
 
-/// Nothing was published: whoever asks for refusals and reads them drop by drop keeps nobody else out.
+/// Nothing was published: a caller that provokes refusals and reads them drop by drop must keep nobody else out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_refusal_is_cut_for_want_of_room() {
     let rig = start().await;
@@ -219,7 +221,7 @@ async fn of_those_at_one_message_whoever_takes_nothing_goes_first() {
     rig.end().await;
 }
 
-/// What it has still to get is the first that is not retained any more, whatever it has taken of late.
+/// What it has still to get is evicted first, however much it has read lately.
 #[tokio::test]
 async fn who_is_the_furthest_behind_goes_first() {
     let rig = start().await;
@@ -233,7 +235,7 @@ async fn who_is_the_furthest_behind_goes_first() {
     let mut behind = stand();
     assert_eq!(rig.post("/publish/cats", "", "1").await.status, 200);
     let ahead = stand();
-    // It has taken something since.
+    // It has read something since.
     behind.1.read_exact(&mut [0; 64]).await.expect("it was written");
     assert!(behind.0.connection().poll_rest(&mut cx, || hub.clock() + 1_000).is_pending(), "there is more");
     assert_eq!(hub.shed(hub.outbound.held() - 1), 1);
@@ -242,8 +244,8 @@ async fn who_is_the_furthest_behind_goes_first() {
     rig.end().await;
 }
 
-/// An answer that can be asked for again was made at the head, so that every subscriber that was behind stood further back,
-/// and was dropped in its place: strangers with GETs kept subscribers out.
+/// Regression: an answer that can be requested again was made at the head of the log, so every subscriber that was
+/// behind stood further back and was dropped in its place. Strangers could keep subscribers out with GETs.
 #[tokio::test]
 async fn an_answer_that_can_be_asked_for_again_is_cut_before_a_subscriber_is_dropped() {
     let rig = Rig::start(|config| {
@@ -271,10 +273,10 @@ async fn an_answer_that_can_be_asked_for_again_is_cut_before_a_subscriber_is_dro
     rig.end().await;
 }
 
-/// A WebSocket whose peer will send nothing more.
+/// A WebSocket whose peer sends nothing after its subscription.
 async fn silent(rig: &Rig) -> Peer<TcpStream> {
     let mut peer = rig.connect().await;
-    // With the handshake comes a masked frame: a subscription to `cats`.
+    // A masked frame comes with the handshake: a subscription to `cats`.
     let subscribe = frame(0x81, br#"{"type":"subscribe", "topics":["cats"]}"#);
     let handshake = format!("GET /ws HTTP/1.1\r\nHost: localhost\r\n{UPGRADE}\r\n");
     peer.send([handshake.as_bytes(), &subscribe].concat()).await;
@@ -300,7 +302,8 @@ async fn a_peer_that_answers_no_ping_is_closed() {
     rig.end().await;
 }
 
-/// What the kernel took for it counted as its sign of life, so that the busiest topics kept their dead subscribers.
+/// Regression: bytes that the kernel accepted counted as a sign of life, so the busiest topics kept their dead
+/// subscribers.
 #[tokio::test]
 async fn a_peer_that_answers_no_ping_is_closed_however_much_is_sent_to_it() {
     let rig = start_impatient().await;

@@ -1,4 +1,4 @@
-//! Pages of browsers: whose calls are let in, and which answers they may read.
+//! Web pages: which may call the server, and which answers they may read.
 
 use relay::reloads::{Outcome, Report, Trigger};
 use relay::time::Time;
@@ -34,7 +34,7 @@ async fn foreign_origins_are_refused_and_allowed_ones_may_read() {
         }
         assert_eq!(answer.header("access-control-allow-credentials"), "");
     }
-    // No list lets a page in where operators are: to be told to add it to one that has it already helps nobody.
+    // No list admits a page to the admin listener, so the advice must not be to add it to the list.
     let refused = call(rig.admin, "GET /config HTTP/1.1\r\nOrigin: https://app.example\r\n", "").await;
     let detail = "pages of `https://app.example` may not call the admin listener, whatever `server.allowed_origins` says: \
                   call it without a browser";
@@ -46,7 +46,8 @@ async fn foreign_origins_are_refused_and_allowed_ones_may_read() {
     assert_eq!((plain.header("vary"), plain.header("access-control-allow-origin")), ("Origin", ""));
 }
 
-/// Whoever sits in between can serve a page over plain HTTP in the server's name: it was taken for the server's own.
+/// Regression: an attacker on the network path can serve a page over plain HTTP in the server's name. Its origin was
+/// taken for the server's own.
 #[tokio::test]
 async fn over_tls_a_plain_page_of_the_same_name_is_not_the_servers_own() {
     let rig = Rig::start(|config| {
@@ -59,7 +60,7 @@ async fn over_tls_a_plain_page_of_the_same_name_is_not_the_servers_own() {
         ("X-Forwarded-Proto: https\r\n", format!("http://{name}"), 403),
         ("X-Forwarded-Proto: https\r\n", format!("https://{name}"), 200),
         ("", format!("http://{name}"), 200),
-        // A proxy may end TLS and not say so.
+        // A proxy may terminate TLS without saying so.
         ("", format!("https://{name}"), 200),
         ("X-Forwarded-Proto: http\r\n", format!("http://{name}"), 200),
     ] {
@@ -70,7 +71,7 @@ async fn over_tls_a_plain_page_of_the_same_name_is_not_the_servers_own() {
     }
 }
 
-/// Proxies write the port that browsers leave out.
+/// Proxies write the default port that browsers leave out.
 #[tokio::test]
 async fn the_port_of_the_scheme_is_no_other_origin() {
     let rig = Rig::start(|_| {}).await;
@@ -134,7 +135,7 @@ async fn a_rebound_name_is_refused_on_loopback() {
             if served {
                 assert_eq!(answer.status, 404, "{host}");
             } else {
-                // Followed by the name alone, it would have the public listener serve that name and no other.
+                // If an operator added the refused name alone, the public listener would serve that name only.
                 let detail = format!(
                     "`{host}` is not one of this server's names: use its address, or add this name and every other \
                      name of the public listener to `server.allowed_hosts`"
@@ -172,7 +173,7 @@ async fn allowed_hosts_replace_the_default_names() {
     );
 }
 
-/// A kubelet calls a pod by its address, which nobody can list: it got 421 as soon as there was a list.
+/// Regression: a kubelet calls a pod by its address, which nobody can list. It got 421 as soon as there was a list.
 #[tokio::test]
 async fn probes_are_answered_by_any_name_and_tell_a_rebound_page_nothing() {
     let rig = Rig::start(|config| config.server.allowed_hosts = Some(vec!["relay.example".into()])).await;

@@ -1,4 +1,4 @@
-//! What a panic costs: its own request.
+//! A panic costs no more than its own request.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use relay::time::Time;
 use crate::rig::{Rig, grants, snapshot};
 use crate::subscriber::Subscriber;
 
-/// Set in a process that a test starts of itself.
+/// Set in the process that a test starts from its own binary.
 const CHILD: &str = "RELAY_TEST_CHILD";
 
-/// An authenticator with a fault.
+/// An authenticator that panics.
 struct Faulty;
 
 impl Authenticator for Faulty {
@@ -69,7 +69,7 @@ async fn a_socket_whose_task_panics_is_gone_and_nobody_else() {
     for (name, value) in headers {
         request.headers_mut().insert(name, value.parse().expect("a header value"));
     }
-    // Upgraded or not: the task that was to look at the credential is no more.
+    // The credential is checked before the upgrade: the request may be refused instead, and no WebSocket opens.
     if let Ok((socket, _)) = tokio_tungstenite::connect_async(request).await {
         let mut lost = Subscriber::over(socket);
         lost.gone().await;
@@ -82,7 +82,7 @@ async fn a_socket_whose_task_panics_is_gone_and_nobody_else() {
     rig.end().await;
 }
 
-/// Runs one test of this binary again, in a process of its own; its exit code and what it wrote to standard error.
+/// Runs one test of this binary again, in a process of its own. Returns its exit code and its standard error.
 fn in_a_process_of_its_own(test: &str) -> (Option<i32>, String) {
     let me = std::env::current_exe().expect("a path");
     let ran = Command::new(me)
@@ -128,8 +128,8 @@ fn a_task_that_the_server_cannot_do_without_takes_the_process_with_it() {
     });
 }
 
-/// The line with the id said that a handler had panicked, and another one, without it, where: of several at a time nobody
-/// could tell which belonged to which.
+/// Regression: the line with the id said only that a handler had panicked; another line, without the id, said where.
+/// With several panics at a time nobody could match them.
 #[test]
 fn the_id_of_a_500_leads_to_where_its_handler_panicked() {
     if std::env::var_os(CHILD).is_none() {

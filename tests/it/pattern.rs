@@ -1,6 +1,6 @@
-//! Comparing what is shown with what came: ids, times and the like differ from run to run.
+//! Compares text that a document shows with text that was received: ids, times and the like differ from run to run.
 
-/// What two texts are compared by: each UUID, epoch and time is replaced by its name.
+/// The text with each UUID, epoch and time replaced by a placeholder.
 pub fn normal(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -9,7 +9,7 @@ pub fn normal(text: &str) -> String {
         let kinds = [("UUID", "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"), ("EPOCH-9", "xxxxxxxx-9"), ("TIME", TIME)];
         let found = kinds.iter().find(|(_, shape)| free && has_shape(rest, shape));
         match found {
-            // The seq stays.
+            // The seq is kept.
             Some(("EPOCH-9", _)) => {
                 out.push_str("EPOCH-");
                 rest = &rest["xxxxxxxx-".len()..];
@@ -29,7 +29,8 @@ pub fn normal(text: &str) -> String {
 
 const TIME: &str = "9999-99-99T99:99:99.999Z";
 
-/// Whether a text begins like this: `9` is a digit, `x` a hex digit, everything else itself.
+/// Whether a text begins with this shape: `9` stands for a digit, `x` for a lower-case hex digit, anything else for
+/// itself.
 fn has_shape(text: &str, shape: &str) -> bool {
     let mut bytes = text.bytes();
     shape.bytes().all(|shape| {
@@ -41,7 +42,7 @@ fn has_shape(text: &str, shape: &str) -> bool {
     })
 }
 
-/// Whether the text is the pattern, in which `…` stands for anything.
+/// Whether the text matches the pattern, in which `…` stands for anything.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (normal(pattern), normal(text));
     let mut parts = pattern.split('…');

@@ -1,4 +1,4 @@
-//! The other end of a connection: writes bytes as they are, reads HTTP/1.1 answers.
+//! The other end of a connection: writes raw bytes, reads HTTP/1.1 answers.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// Whatever takes longer than this hangs.
+/// How long a test waits before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Header lines of a WebSocket handshake.
@@ -20,14 +20,14 @@ pub const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebS
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// The header, names in lower case; what appears twice is joined by a comma.
+    /// The header, with names in lower case; repeated fields are joined by a comma.
     pub headers: BTreeMap<String, String>,
     /// The body.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// The header field, or nothing.
+    /// A header field, or an empty text.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
@@ -37,7 +37,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
-    /// The problem's slug, status and detail, for comparing.
+    /// The problem's status, slug and detail, for comparing.
     pub fn problem(&self) -> (u16, String, String) {
         assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
         let problem = self.json();
@@ -50,27 +50,27 @@ impl Answer {
 /// One connection.
 pub struct Peer<S> {
     socket: S,
-    /// What was read and not taken yet.
+    /// What was read and not yet consumed.
     pub read: Vec<u8>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
-    /// Takes a connected socket.
+    /// Wraps a connected socket.
     pub fn new(socket: S) -> Self {
         Self { socket, read: Vec::new() }
     }
 
-    /// Writes.
+    /// Writes, to a server that must read.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.socket.write_all(bytes.as_ref()).await.expect("the server reads");
     }
 
-    /// Writes, if the server reads.
+    /// Writes; an error if the server closes instead of reading.
     pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         tokio::time::timeout(PATIENCE, self.socket.write_all(bytes.as_ref())).await.expect("progress or an end in time")
     }
 
-    /// Says that nothing more comes, and goes on reading.
+    /// Closes the sending direction, and keeps reading.
     pub async fn finish(&mut self) {
         self.socket.shutdown().await.expect("an open socket");
     }
@@ -85,7 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         tokio::time::timeout(PATIENCE, self.read_answer(false)).await.expect("an answer in time")
     }
 
-    /// Reads until the server asks for the body of a request that expects it to (RFC 9110, section 10.1.1).
+    /// Reads until the server sends `100 Continue` (RFC 9110, section 10.1.1).
     pub async fn asked_for_body(&mut self) {
         while !self.read.ends_with(b"HTTP/1.1 100 Continue\r\n\r\n") {
             let read = tokio::time::timeout(PATIENCE, self.fill()).await.expect("an interim answer in time");
@@ -104,7 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         rest
     }
 
-    /// Reads until it is enough, or to the end of the connection.
+    /// Reads until `is_enough`, or to the end of the connection.
     pub async fn until(&mut self, is_enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         while !is_enough(&self.read) && self.fill().await > 0 {}
         std::mem::take(&mut self.read)
@@ -137,13 +137,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         Some(Answer { status, headers, body: self.read.drain(..length).collect() })
     }
 
-    /// Reads what there is; how many bytes, none at the end.
+    /// Reads what is available; returns the number of bytes, 0 at the end.
     pub async fn fill(&mut self) -> usize {
         self.socket.read_buf(&mut self.read).await.unwrap_or(0)
     }
 }
 
-/// A frame as a peer sends it, its mask of zeros; `first` is FIN, RSV and opcode.
+/// A frame as a peer sends it, with a mask of zeros; `first` holds FIN, RSV and the opcode.
 pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let length = payload.len();
     let mut bytes = vec![first];
@@ -163,7 +163,7 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A socket whose kernel holds next to nothing for a peer that does not read.
+/// A socket with a tiny receive buffer, so that the kernel holds little for a peer that does not read.
 pub async fn narrow(address: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4 << 10).expect("a small buffer");

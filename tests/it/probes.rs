@@ -1,4 +1,4 @@
-//! Who asks how the server is, is told, whatever others do; and operators reach it.
+//! Probes are answered whatever other callers do, and operators can always reach the server.
 
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -6,11 +6,12 @@ use tokio::net::TcpStream;
 use crate::peer::Peer;
 use crate::rig::{Rig, call};
 
-/// Publishers of the kubelet's own address had it restart a server that was well, and kept operators from finding out.
+/// Regression: publishers with the kubelet's address made it restart a healthy server, and kept operators from finding
+/// out.
 #[tokio::test]
 async fn probes_and_operators_are_answered_whoever_else_connects() {
     let rig = Rig::start(|config| config.limits.connect_rate = Some(2)).await;
-    // More often than a second has room for, so that whichever second the next ones fall into is used up.
+    // Requests until the rate of the current second is used up.
     let exhaust = async || while rig.get("/topics", "secret-all").await.status != 429 {};
     for path in ["/health", "/ready"] {
         exhaust().await;
@@ -24,7 +25,7 @@ async fn probes_and_operators_are_answered_whoever_else_connects() {
     }
 }
 
-/// A scraper on this machine shares the address of those who publish from it.
+/// A scraper on this machine has the same address as publishers on it.
 #[tokio::test]
 async fn scrapes_are_not_counted_as_connections_of_publishers() {
     let rig = Rig::start(|config| config.limits.connect_rate = Some(1)).await;
@@ -34,7 +35,7 @@ async fn scrapes_are_not_counted_as_connections_of_publishers() {
     assert_eq!(rig.get("/topics", "secret-all").await.status, 200);
 }
 
-/// As HAProxy's `option httpchk` asks: without a Host, which HTTP/1.0 does not have.
+/// This is how HAProxy's `option httpchk` asks: HTTP/1.0 has no Host.
 #[tokio::test]
 async fn a_probe_in_http_1_0_needs_no_host() {
     let rig = Rig::start(|config| config.server.allowed_hosts = Some(vec!["relay.example".into()])).await;

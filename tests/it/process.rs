@@ -1,4 +1,4 @@
-//! The program itself: its signals, its Unix socket, and a caller that is not ours.
+//! The program itself: its signals, its Unix socket, its descriptors, and curl as a foreign caller.
 
 use std::os::unix::fs::symlink;
 use std::process::{Command, Output};
@@ -16,7 +16,7 @@ fn config(listen: &str) -> String {
     )
 }
 
-/// The program with a limit of open files, hard and soft.
+/// The program with a limit of `n` open files, both hard and soft.
 fn with_descriptors(n: usize) -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("ulimit -n {n}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_relay")]);
@@ -40,7 +40,7 @@ async fn it_serves_a_unix_socket_and_ends_cleanly_at_sigterm() {
         let head = "POST /publish/cats HTTP/1.1\r\nHost: anything\r\nContent-Type: application/json\r\n\
                     Content-Length: 1\r\n";
         assert_eq!(answer(&mut peer, &format!("{head}\r\n1")).await, 200, "{round}");
-        // The body of this one is on its way when the signal comes.
+        // The body of this request is still to come when the signal arrives.
         peer.send(format!("{head}Expect: 100-continue\r\n\r\n")).await;
         peer.asked_for_body().await;
         let mut other = Peer::new(UnixStream::connect(&socket).await.expect("it listens"));
@@ -54,7 +54,7 @@ async fn it_serves_a_unix_socket_and_ends_cleanly_at_sigterm() {
     }
 }
 
-/// The runtime waited for whatever ran, and no signal was listened to any more: nothing but SIGKILL was left.
+/// Regression: the runtime waited for whatever was running, and no longer listened to signals: only SIGKILL helped.
 #[tokio::test]
 async fn a_validation_that_takes_long_does_not_outlive_the_drain() {
     let place = Place::new("judging");
@@ -84,7 +84,7 @@ async fn a_second_signal_ends_it_at_once() {
     let mut relay = Relay::start(&place.write("relay.toml", &config(&format!("unix:{}", socket.display()))));
     relay.wait_for("relay is running");
     let mut peer = Peer::new(UnixStream::connect(&socket).await.expect("it listens"));
-    // A body that never comes keeps the drain waiting.
+    // A body that never comes prolongs the drain.
     peer.send(
         "POST /publish/cats HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\
          Expect: 100-continue\r\n\r\n",
@@ -117,7 +117,7 @@ async fn the_socket_of_a_process_that_was_killed_is_taken_over_and_a_living_one_
     assert!(log.contains("Address already in use"), "{log}");
 }
 
-/// Start scripts remove the socket of the one before, which took its successor's along when it ended.
+/// Regression: start scripts remove the old process's socket. When that process ended, it removed its successor's.
 #[tokio::test]
 async fn a_relay_that_ends_leaves_the_socket_of_its_successor() {
     let place = Place::new("successor");
@@ -162,8 +162,8 @@ async fn it_waits_for_descriptors_when_they_run_out_and_goes_on_when_there_are_s
     assert!(failed.is_some_and(|times| times != "0"), "{failed:?}");
 }
 
-/// As many were let in as were asked for, and the last descriptor was gone before anybody was told that there are too
-/// many: operators were not let in either.
+/// Regression: as many connections were accepted as the limit asked for. The last descriptor was gone before anybody
+/// was told that there are too many, and operators could not connect either.
 #[tokio::test]
 async fn no_more_connections_are_let_in_than_there_are_descriptors_for() {
     let place = Place::new("room");
@@ -194,12 +194,12 @@ async fn no_more_connections_are_let_in_than_there_are_descriptors_for() {
     assert!(metrics.contains("\nrelay_connections_limit 44\n"), "{metrics}");
 }
 
-/// Nobody had changed a file: relay could not open it, and took that for a change that is to be refused.
+/// Regression: no file had changed, but relay could not open one, and took that for a change to refuse.
 #[tokio::test]
 async fn files_that_cannot_be_opened_for_want_of_descriptors_are_looked_at_later() {
     let place = Place::new("unseen");
     let socket = place.0.join("relay.sock");
-    // Nobody looks now and then; and those who hold the descriptors may be idle for long.
+    // There is no polling; and those who hold the descriptors may stay idle for long.
     let more = "reload_poll = \"0 s\"\nheader_timeout = \"60 s\"\n[log]\nlevel = \"debug\"\n";
     let text = format!("{}{more}", config(&format!("unix:{}", socket.display())));
     let file = place.write("relay.toml", &text);
@@ -222,7 +222,8 @@ async fn files_that_cannot_be_opened_for_want_of_descriptors_are_looked_at_later
     wait("reloaded");
 }
 
-/// The directory that a ConfigMap leaves is removed at once: what watches it warned of that, twice for each change.
+/// Regression: the directory that a ConfigMap update replaces is removed at once, and its watch logged a warning about
+/// that, twice for each change.
 #[test]
 fn a_directory_that_goes_is_no_reason_to_warn() {
     let place = Place::new("volume");
@@ -250,7 +251,7 @@ fn a_directory_that_goes_is_no_reason_to_warn() {
     assert!(!rest.contains("notify"), "{rest}");
 }
 
-/// `/ready` was ready again and the log said nothing of it: its last word was that a reload was refused.
+/// Regression: `/ready` was ready again, but the log's last word was that a reload was refused.
 #[test]
 fn a_refused_change_that_is_undone_is_a_line_of_the_log() {
     let place = Place::new("undone");
@@ -272,7 +273,7 @@ fn a_refused_change_that_is_undone_is_a_line_of_the_log() {
     }
 }
 
-/// It served a single connection, and said so as if that was meant.
+/// Regression: it served a single connection, and reported that as if it were intended.
 #[test]
 fn hardly_any_descriptors_are_warned_of() {
     let place = Place::new("few");
@@ -295,12 +296,12 @@ fn a_port_that_is_taken_is_told() {
         "cannot listen on `{address}` (Address already in use (os error 98)): free it or change `server.listen`"
     );
     assert!(log.contains(&expected), "{log}");
-    // In the format of the log, for whoever reads it.
+    // The error follows the format of the log.
     let json = format!("{}[log]\nformat = \"json\"\n", config(&address.to_string()));
     let (_, log) = Relay::start(&place.write("relay.toml", &json)).end();
     let line: serde_json::Value = serde_json::from_str(&log).expect("one line of JSON");
     assert_eq!((&line["message"], &line["error"]), (&"relay cannot run".into(), &expected.into()));
-    // What speaks against the configuration, and is no reason not to run, is in it too.
+    // Mere warnings about the configuration are in the log too.
     let topic = "[topics.dogs]\nschema = \"any\"\n";
     let (_, log) = Relay::start(&place.write("relay.toml", &format!("{json}{topic}"))).end();
     let lines: Vec<serde_json::Value> =
@@ -310,7 +311,7 @@ fn a_port_that_is_taken_is_told() {
     assert!(warned.contains("nobody may publish or subscribe to `dogs`"), "{warned}");
 }
 
-/// All of them were told to free what they wanted to listen on.
+/// Regression: in each of these cases the advice was to free the address.
 #[test]
 fn what_cannot_be_listened_on_is_told_with_what_to_do() {
     let place = Place::new("listen");
@@ -343,7 +344,7 @@ fn curl_publishes() {
     let published = curl(&[json[0], json[1], &url]);
     let text = String::from_utf8_lossy(&published.stdout);
     assert!(published.status.success() && text.starts_with(r#"{"topic":"cats","id":""#), "{published:?}");
-    // As a form, which is what curl sends when nobody says otherwise.
+    // As a form, which is curl's default.
     let form = curl(&["--data", r#"{"name":"Tom"}"#, "--write-out", "%{http_code}", &url]);
     let text = String::from_utf8_lossy(&form.stdout);
     assert!(text.contains("send `Content-Type: application/json`") && text.ends_with("415"), "{form:?}");

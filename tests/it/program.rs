@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// A directory of this test's own.
+/// A temporary directory, which is removed when it is dropped.
 pub struct Place(pub PathBuf);
 
 impl Place {
-    /// Makes it; the name is for people.
+    /// Creates it; the name is for people.
     pub fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("relay-{name}-{}", uuid::Uuid::new_v4().simple()));
         fs::create_dir_all(&path).expect("a directory");
         Self(fs::canonicalize(path).expect("it is there"))
     }
 
-    /// Writes a file into it, and the directories above that.
+    /// Writes a file into it, and creates the directories above the file.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         fs::create_dir_all(path.parent().expect("it is in a directory")).expect("a directory");
@@ -44,7 +44,7 @@ impl Relay {
         Self::start_as(Command::new(env!("CARGO_BIN_EXE_relay")), config)
     }
 
-    /// Starts it as this command does.
+    /// Starts it through this command.
     pub fn start_as(mut command: Command, config: &Path) -> Self {
         let mut child = command
             .args(["run", "--config"])
@@ -57,12 +57,12 @@ impl Relay {
         Self { child, log }
     }
 
-    /// Reads the log up to a line with this text, and answers that line.
+    /// Reads the log up to a line with this text, and returns that line.
     pub fn wait_for(&mut self, text: &str) -> String {
         self.wait_until(text, |line| line.contains(text))
     }
 
-    /// Reads the log up to a line that is `wanted`, and answers that line.
+    /// Reads the log up to a line for which `is` holds, and returns that line.
     pub fn wait_until(&mut self, wanted: &str, is: impl Fn(&str) -> bool) -> String {
         let mut seen = String::new();
         loop {
@@ -79,13 +79,13 @@ impl Relay {
         self.wait_until("line", |_| true)
     }
 
-    /// Reads the log up to the line that says where it listens: the public address, and the operators'.
+    /// Reads the log up to the line that says where it listens; returns the public and the admin address.
     pub fn addresses(&mut self) -> (String, String) {
         let [public, admin, _] = self.announced();
         (public, admin)
     }
 
-    /// The same, and the epoch of its log.
+    /// The same addresses, and the epoch of its log.
     pub fn announced(&mut self) -> [String; 3] {
         let line = self.wait_for("relay is running");
         ["listen=", "admin=", "epoch="].map(|name| {
@@ -99,14 +99,14 @@ impl Relay {
         self.child.id()
     }
 
-    /// A field of its `/proc/PID/status`: kilobytes, or how many.
+    /// A field of its `/proc/PID/status`, in KiB or as a count.
     pub fn status(&self, field: &str) -> usize {
         let text = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it lives");
         let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).expect(field);
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
-    /// Reads what it logs from now on and forgets it: a pipe that is full would keep it waiting.
+    /// Discards what it logs from now on; a full pipe would block it.
     pub fn ignore_log(&mut self) {
         let mut log = std::mem::replace(&mut self.log, Box::new(std::io::empty()));
         #[expect(clippy::disallowed_methods, reason = "it waits for the pipe and ends with it")]
@@ -119,7 +119,7 @@ impl Relay {
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill").success());
     }
 
-    /// Waits for its end while nobody reads its log: its exit code. `None` if it was still there after so long.
+    /// Waits for its end without reading its log. Returns its exit code, or `None` if it still runs after `within`.
     pub async fn exit_unread(&mut self, within: Duration) -> Option<i32> {
         let ended = async {
             loop {
@@ -132,7 +132,7 @@ impl Relay {
         tokio::time::timeout(within, ended).await.unwrap_or(None)
     }
 
-    /// Waits for its end: its exit code and the rest of its log.
+    /// Waits for its end; returns its exit code and the rest of its log.
     pub fn end(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         self.log.read_to_string(&mut rest).expect("text");

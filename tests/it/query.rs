@@ -1,4 +1,4 @@
-//! Queries of calls that take none: a credential in a URL, and what is misspelled.
+//! Queries of calls that take no parameters: credentials in a URL, and misspelled names.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::subscriber::Subscriber;
 const CREDENTIAL: &str = "a credential in a URL ends up in logs: send `Authorization: Bearer <token>`, or let a server \
                           call `/register` for a URL that a browser can use";
 
-/// They were ignored, so that whoever sent a token was anonymous and did not know it.
+/// Regression: they were ignored, so a caller that sent a token was anonymous without knowing it.
 #[tokio::test]
 async fn parameters_are_refused_where_there_are_none() {
     let rig = Rig::start(|config| config.anonymous = grants(&["cats"], &["cats"], &["*"])).await;

@@ -1,4 +1,4 @@
-//! HTTP/1.1 byte by byte: what a peer that is slow, large, rude or in a hurry gets.
+//! HTTP/1.1 byte by byte: what a slow, large, rude or hasty peer gets.
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,8 @@ async fn bodies_over_the_limit_are_refused_before_they_are_read() {
     assert_eq!(rig.payloads().await, [format!("\"{}\"", "a".repeat(98))]);
 }
 
-/// The connection ends behind it, and whoever keeps connections took it for one to send the next request on.
+/// Regression: the connection ended after the answer without saying so, and clients that keep connections sent the next
+/// request on it.
 #[tokio::test]
 async fn a_body_without_an_end_ends_the_connection_and_says_so() {
     let rig = Rig::start(|_| {}).await;
@@ -58,13 +59,14 @@ async fn a_refusal_reaches_a_peer_that_is_still_sending() {
     let rig = Rig::start(|_| {}).await;
     let mut peer = rig.connect().await;
     let body = "1".repeat(6 << 20);
-    // More than all buffers in between hold, so that this ends only when somebody reads it.
+    // The body is larger than all buffers in between, so this returns only if the server reads.
     peer.send(format!("POST /publish/cats HTTP/1.1\r\n{TOKEN}Content-Length: {}\r\n\r\n{body}", body.len())).await;
     assert_eq!(peer.answer().await.expect("an answer").status, 413);
     assert!(peer.rest().await.is_empty(), "no reset");
 }
 
-/// A list that was read to its end ended the connection as well, and was called a body that is too large.
+/// Regression: a list that had been read to its end ended the connection as well, and was called a body that is too
+/// large.
 #[tokio::test]
 async fn a_connection_goes_on_behind_a_list_of_too_many() {
     let rig = Rig::start(|config| (config.limits.batch, config.limits.subscriptions) = (1, 1)).await;
@@ -124,7 +126,7 @@ async fn slow_headers_slow_bodies_and_idle_connections_end() {
     assert!(began.elapsed() >= Duration::from_millis(800), "each waited for its limit");
 }
 
-/// What is being answered, however long that takes, has no header to wait for.
+/// While a request is being answered, however long that takes, no header is due.
 #[tokio::test]
 async fn streams_and_long_polls_outlast_the_time_of_a_header() {
     let rig = Rig::start(|config| config.limits.header_timeout = Duration::from_millis(100)).await;
@@ -204,13 +206,13 @@ async fn a_peer_that_never_reads_its_answers_is_let_go() {
     .await;
     let mut peer = rig.connect().await;
     let ask = "GET /topics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret-all\r\n\r\n";
-    // What the server does not answer it does not read either: at some point nothing more can be sent, and then it is
-    // let go, which ends this loop by an error.
+    // The server stops reading while its answers are unread. At some point nothing more can be sent; then the server
+    // closes the connection, which ends this loop with an error.
     while peer.try_send(ask.repeat(100)).await.is_ok() {}
     until("nobody is connected", || rig.live.connections.open() == 0).await;
 }
 
-/// The buffer of a connection was 64 KiB whatever the limit said, and a longer header was refused with 431.
+/// Regression: the buffer of a connection was 64 KiB whatever the limit said, and a longer header was refused with 431.
 #[tokio::test]
 async fn a_header_may_be_as_long_as_its_limit_says() {
     let rig = Rig::start(|config| config.limits.header = 256 << 10).await;

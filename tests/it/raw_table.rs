@@ -1,5 +1,5 @@
-//! The table of raw requests (`raw/requests.txt`): each on a connection of its own, all against one server, which
-//! answers `/health` after each of them.
+//! The table of raw requests (`raw/requests.txt`): each has a connection of its own to one server, which must answer
+//! `/health` after each of them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ const TABLE: &str = include_str!("raw/requests.txt");
 const HOST: &str = "Host: localhost\r\n";
 const JSON: &str = "Host: localhost\r\nAuthorization: Bearer secret-all\r\nContent-Type: application/json\r\n";
 const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
-/// So many are in the table at least: an empty table would pass.
+/// The least number of cases in the table: an empty one would pass.
 const CASES: usize = 200;
 
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn every_raw_request_is_answered_as_the_table_says() {
         config.limits.uri = 200;
         config.limits.header = 4_000;
         config.limits.body = 1_000;
-        // No case may end because somebody has waited long enough.
+        // No case may end because of a timeout.
         config.limits.header_timeout = Duration::from_secs(60);
         config.limits.body_timeout = Duration::from_secs(60);
     })
@@ -48,14 +48,14 @@ async fn every_raw_request_is_answered_as_the_table_says() {
     eprintln!("{} raw requests", table.len());
 }
 
-/// Sends the request, reads as many answers as are expected, and looks at what becomes of the connection.
+/// Sends the request, reads as many answers as are expected, and reports what becomes of the connection.
 async fn answers(server: SocketAddr, expected: &str, request: &str) -> String {
     let mut peer = Peer::new(TcpStream::connect(server).await.expect("the server listens"));
-    // It may be refused, and the connection closed, before all of it is sent.
+    // The server may refuse, and close the connection, before all of it is sent.
     let _ = peer.try_send(bytes(request)).await;
     let (statuses, end) = expected.rsplit_once(' ').unwrap_or(("", expected));
     let mut found = Vec::new();
-    // A connection of HTTP/1.0 ends behind its answer anyway.
+    // An HTTP/1.0 connection ends after its answer anyway.
     let mut is_told = request.contains(" HTTP/1.0");
     for _ in statuses.split_whitespace() {
         let answer = if request.starts_with("HEAD") { peer.answer_to_head().await } else { peer.answer().await };
@@ -94,7 +94,7 @@ fn shown(answer: &Answer) -> String {
     }
 }
 
-/// What is sent for a text of the table.
+/// The bytes that a text of the table stands for.
 fn bytes(text: &str) -> Vec<u8> {
     let text = text.replace("${H}", HOST).replace("${J}", JSON).replace("$H", HOST).replace("$J", JSON);
     let mut bytes = Vec::new();
@@ -117,7 +117,7 @@ fn bytes(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// `N*text}` and what follows it.
+/// Parses `N*text}`; returns `N`, the text, and what follows.
 fn repetition(text: &str) -> Option<(usize, &str, &str)> {
     let (n, rest) = text.split_once('*')?;
     let (inner, after) = rest.split_once('}')?;

@@ -1,5 +1,5 @@
-//! README and the pages of `docs/` cannot rot: what they show is replayed, their configurations are checked, their tables
-//! are compared with the code.
+//! README and the pages of `docs/` cannot go stale: what they show is replayed, their configurations are checked, and
+//! their tables are compared with the code.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -39,14 +39,14 @@ fn pages() -> Vec<String> {
     pages
 }
 
-/// The part of a page under a heading, up to the next of the same level.
+/// The section of a page under a heading, up to the next heading of the same level.
 fn section<'a>(page: &'a str, heading: &str) -> &'a str {
     let start = page.find(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
     let rest = &page[start + 4..];
     &rest[..rest.find("\n## ").unwrap_or(rest.len())]
 }
 
-/// A directory with what the repository's relay.toml needs.
+/// A directory with this relay.toml, and the schemas that the repository's own one needs.
 fn place(name: &str, toml: &str) -> Place {
     let place = Place::new(name);
     copy(Path::new("schemas"), &place.0.join("schemas"));
@@ -54,12 +54,12 @@ fn place(name: &str, toml: &str) -> Place {
     place
 }
 
-/// Whether there are the programs that the commands of the pages call.
+/// Whether the programs that the pages' commands call are installed.
 fn can_replay() -> bool {
     has("curl", &["--version"]) && has("python3", &["--version"])
 }
 
-/// In an empty directory, with the two files that it shows.
+/// It starts in an empty directory, with the two files that it shows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_tour_goes_as_it_says() {
     if !can_replay() {
@@ -84,7 +84,7 @@ async fn the_tour_goes_as_it_says() {
     assert!(replayed >= 10, "only {replayed} blocks");
 }
 
-/// Each with a server of its own, on a copy of the repository's relay.toml.
+/// Each page gets a server of its own, on a copy of the repository's relay.toml.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_pages_show_goes_as_they_say() {
     if !can_replay() {
@@ -101,7 +101,7 @@ async fn what_the_pages_show_goes_as_they_say() {
     }
 }
 
-/// What may stand in a label, as the source writes it.
+/// The possible values of a label are read from the sources.
 #[test]
 fn the_labels_of_metrics_are_told_with_their_values() {
     let page = read(OPERATING);
@@ -118,7 +118,7 @@ fn the_labels_of_metrics_are_told_with_their_values() {
     let scrape = read("src/telemetry/scrape.rs");
     let mut labels = BTreeSet::new();
     for pair in scrape.split("(\"").skip(1) {
-        // `("step", "drop")` has a value, `("topic", name)` none that is known here.
+        // `("step", "drop")` has a value; the value of `("topic", name)` is not known here.
         let Some((label, rest)) = pair.split_once("\", ") else { continue };
         let literal = rest.strip_prefix('"').and_then(|rest| rest.split_once("\")]"));
         if let Some((value, _)) = literal.filter(|(value, _)| !value.is_empty() && !value.contains('"')) {
@@ -140,7 +140,7 @@ fn the_labels_of_metrics_are_told_with_their_values() {
     assert!(tasks >= 10, "only {tasks} tasks");
 }
 
-/// Its figures are of another machine, so that only what stands around them is compared, and of a longer run.
+/// The figures on the page are from another machine and a longer run, so only the text around them is compared.
 #[test]
 fn what_it_measures_is_measured_and_shown_like_that() {
     let page = read(PERFORMANCE);
@@ -167,7 +167,7 @@ fn what_it_measures_is_measured_and_shown_like_that() {
     assert_eq!(without_figures(&String::from_utf8(output.stdout).expect("UTF-8")), without_figures(expected));
 }
 
-/// The text with each number and its unit replaced.
+/// The text with each number and its unit replaced by a placeholder.
 fn without_figures(text: &str) -> String {
     let word = |word: &str| {
         let rest = word.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ','));
@@ -239,7 +239,7 @@ fn their_configurations_are_good() {
     assert!(seen >= 5, "only {seen} configurations");
 }
 
-/// A certificate of the test's own, or its key.
+/// A certificate made for this test, or its key.
 fn certificate(file: &str) -> String {
     static MADE: std::sync::LazyLock<(String, String)> = std::sync::LazyLock::new(|| {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
@@ -272,7 +272,7 @@ fn the_reference_of_keys_is_the_one_that_is_generated() {
     assert!(page.contains(generated.trim_end()), "the table of keys is not what keys.rs says: UPDATE_GOLDEN=1");
 }
 
-/// What a value may be, in words.
+/// The possible values of a type, in words.
 fn values(value: Type) -> String {
     let milliseconds = |ms: u64| show_duration(Duration::from_millis(ms));
     match value {
@@ -292,7 +292,7 @@ fn values(value: Type) -> String {
     }
 }
 
-/// Names, labels as far as there are samples, and what each is, as a scrape says it.
+/// Compares the names, the help texts, and the labels of metrics that have samples.
 #[tokio::test]
 async fn the_reference_of_metrics_is_what_a_scrape_gives() {
     let rig = Rig::start(|_| {}).await;
@@ -338,7 +338,7 @@ fn every_problem_close_code_command_and_notice_is_in_the_tables() {
     let mut seen = 0;
     for line in fs::read_to_string("src/close.rs").expect("src/close.rs").lines() {
         let code = line.trim().trim_end_matches(',').split(" => ").nth(1).filter(|code| code.len() == 4);
-        // A normal end needs no words.
+        // A normal end needs no row.
         for code in code.into_iter().filter(|code| code.bytes().all(|b| b.is_ascii_digit()) && *code != "1000") {
             seen += 1;
             assert!(closes.contains(code), "{code} is not in {WEBSOCKET}");
@@ -360,7 +360,7 @@ fn every_problem_close_code_command_and_notice_is_in_the_tables() {
     }
 }
 
-/// Also to a heading, if one is named; and README leads to every page.
+/// A link to a heading must find it; and README must link to every page.
 #[test]
 fn their_links_lead_somewhere() {
     let mut seen = 0;
@@ -397,14 +397,14 @@ fn their_links_lead_somewhere() {
     }
 }
 
-/// What a heading is called in a link.
+/// The anchor of a heading in links.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
-/// `reconnect_after_ms` was promised where no `goaway` says it, and not where one does.
+/// Regression: `reconnect_after_ms` was promised where no `goaway` says it, and not where one does.
 #[test]
 fn when_to_come_back_is_said_where_a_goaway_tells_it() {
     let page = read(WEBSOCKET);

@@ -1,4 +1,4 @@
-//! What is turned away before anything is done with it: how it is told, counted, and what becomes of its connection.
+//! What is refused before anything is done with it: how that is told and counted, and what becomes of the connection.
 
 use std::net::SocketAddr;
 
@@ -9,15 +9,15 @@ use crate::peer::{Answer, Peer};
 use crate::rig::{Rig, call, grants, token};
 use crate::subscriber::Subscriber;
 
-/// A header behind which no body comes.
+/// Sends a header whose body never comes.
 async fn without_body(address: SocketAddr, head: &str) -> Answer {
     let mut peer = Peer::new(TcpStream::connect(address).await.expect("the server listens"));
     peer.send(format!("{head}Host: localhost\r\nContent-Length: 3\r\n\r\n")).await;
     peer.answer().await.expect("an answer")
 }
 
-/// Beside those of `raw/requests.txt`: the answer did not say that the connection ends, and what followed on it was lost,
-/// behind a proxy the request of somebody else.
+/// More cases beside those of `raw/requests.txt`. Regression: the answer did not say that the connection ends, so the
+/// next request on it was lost; behind a proxy, that was somebody else's.
 #[tokio::test]
 async fn what_is_answered_before_its_body_has_come_is_the_last_and_says_so() {
     let rig = Rig::start(|config| config.limits.auth_failures = 1).await;
@@ -28,7 +28,7 @@ async fn what_is_answered_before_its_body_has_come_is_the_last_and_says_so() {
         assert_eq!(answer.header("connection"), "close", "{answer:?}");
         statuses.push(answer.status);
     }
-    // The window is one second, and this is faster.
+    // The window is one second, and three requests take less.
     assert!(statuses.contains(&429), "{statuses:?}");
     for head in ["POST /reload HTTP/1.1\r\n", "POST /reload?x HTTP/1.1\r\n", "GET /metrics HTTP/1.1\r\n"] {
         let answer = without_body(rig.admin, head).await;
@@ -39,7 +39,7 @@ async fn what_is_answered_before_its_body_has_come_is_the_last_and_says_so() {
     assert_eq!((answer.status, answer.header("connection")), (200, "close"));
 }
 
-/// They were `none`, which is for a path that does not exist.
+/// Regression: they counted as `none`, which is for paths that do not exist.
 #[tokio::test]
 async fn what_is_refused_at_the_door_counts_as_what_it_asked_for() {
     let rig = Rig::start(|_| {}).await;
@@ -141,7 +141,7 @@ async fn who_mistypes_a_topic_is_told_the_one_that_it_may_use() {
     socket.send(r#"{"type":"publish","id":1,"topic":"catz","data":1}"#).await;
     assert_eq!(socket.json().await["type"], "hello");
     assert_eq!(socket.json().await["problem"]["detail"], meant);
-    // It may not use `cats`, and so is not told that there is one.
+    // This token may not use `cats`, so it is not told that the topic exists.
     let unknown = "relay.toml declares no topic `catz` and no family that covers it";
     assert_eq!(rig.post("/publish/catz", "secret-most", "1").await.problem().2, unknown);
     assert_eq!(rig.get("/events?topic=catz", "secret-most").await.problem().2, unknown);

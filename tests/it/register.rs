@@ -1,4 +1,4 @@
-//! Registrations: who may make one, what its connection is, how it ends.
+//! Registrations: who may make one, what its connection may do, and how it ends.
 
 use serde_json::{Value, json};
 
@@ -86,7 +86,8 @@ async fn what_is_wrong_with_a_registration_is_said() {
             400,
             format!("{shape}: unknown field `topic`, expected `user_id` or `topics`"),
         ),
-        // A token's connection with nothing to subscribe to was made, never told `synced`, and refused all that it asked for.
+        // Regression: with a token, such a connection was made, was never told `synced`, and was refused all that it
+        // asked for.
         (r#"{"user_id":1}"#, 400, "`topics` is empty: name what the connection may subscribe to".to_owned()),
         (r#"{"user_id":1,"topics":["c ts"]}"#, 400, "`c ts` is not a topic: ` ` is not allowed in a name".to_owned()),
         (
@@ -109,7 +110,7 @@ async fn what_is_wrong_with_a_registration_is_said() {
     assert_eq!(twice.status, 200, "a topic counts once, however often it is named");
 }
 
-/// A request of 100 kB was answered with as much, of every `é` six bytes.
+/// Regression: a request of 100 kB was answered with as much, at six bytes for every `é`.
 #[tokio::test]
 async fn what_is_wrong_with_a_registration_is_said_in_short() {
     let rig = Rig::start(|_| {}).await;
@@ -214,8 +215,8 @@ async fn a_stream_that_is_refused_sends_nobody_away() {
     rig.end().await;
 }
 
-/// It was told that a newer connection had taken its place, for which an event stream stays away for a day; and there was
-/// none.
+/// Regression: the older connection was told that a newer one had taken its place, after which an event stream stays
+/// away for a day; but there was no newer one.
 #[tokio::test]
 async fn a_websocket_that_is_refused_sends_nobody_away() {
     let rig = Rig::start(|_| {}).await;
@@ -223,7 +224,7 @@ async fn a_websocket_that_is_refused_sends_nobody_away() {
     let mut older = Subscriber::connect(&url, &[]).await;
     assert_eq!(older.json().await["type"], "hello");
     assert_eq!(older.json().await["type"], "synced");
-    // The older one has not come to the place in the log where this took effect.
+    // The older connection has not yet reached the point in the log where this took effect.
     rig.commit(2, |config| config.tokens[0].grants.register.clear());
     let mut newer = Subscriber::connect(&url, &[]).await;
     assert_eq!(newer.closed().await.0, 4011);

@@ -1,4 +1,4 @@
-//! A reload of 5,000 topics over 500 schemas, and what those who are connected notice of it:
+//! A reload of 5,000 topics over 500 schemas, and what open connections notice of it:
 //! `cargo test --release --test it reload_large -- --ignored --nocapture`
 
 use std::fs;
@@ -13,7 +13,7 @@ use crate::rig::{call, spawn};
 
 const SUBSCRIBERS: usize = 100;
 
-/// Publishes the time to everybody until told to stop; a subscriber measures how long each message took.
+/// Publishes the time to all subscribers while `during` runs. Returns how long each message took, sorted.
 async fn deliveries(site: &Arc<Site>, during: impl Future<Output = ()>) -> Vec<Duration> {
     let began = Instant::now();
     let done = Arc::new(AtomicBool::new(false));

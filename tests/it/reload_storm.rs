@@ -1,4 +1,5 @@
-//! Reloads, good and bad ones at random, under load: `RELOADS=10000 cargo test --release --test it reload_storm -- --nocapture`
+//! Random reloads, good and bad ones, under load:
+//! `RELOADS=10000 cargo test --release --test it reload_storm -- --nocapture`
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -18,7 +19,7 @@ const QUIET: usize = 5;
 /// Topics that come, go and change.
 const MOVING: usize = 8;
 
-/// A configuration at random: what moves is there or not, by this or that schema, and so are grants and limits.
+/// A random configuration: the moving topics exist or not, with one schema or another, and grants and limits vary.
 fn good(dice: &mut Dice) -> String {
     let mut text = format!("{HEAD}{}", token("quiet", "publish = [\"**\"]\nsubscribe = [\"quiet.*\"]"));
     let grant = ["[\"**\"]", "[\"moving.*\", \"quiet.*\"]", "[\"quiet.0\"]"][dice.below(3)];
@@ -37,7 +38,7 @@ fn good(dice: &mut Dice) -> String {
             }
         }
     }
-    // Little is retained, so that memory is what reloads leave behind.
+    // Little is retained, so that memory shows what reloads leave behind.
     let _ = writeln!(text, "[limits]\nwindow = \"64 KiB\"\nbody = \"16 KiB\"\nbatch = {}", 1 + dice.below(1_000));
     text
 }
@@ -52,14 +53,14 @@ fn bad(dice: &mut Dice) -> String {
     }
 }
 
-/// Kilobytes of memory that this process has.
+/// Resident memory of this process, in KiB.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0");
     line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
 }
 
-/// One whom no reload concerns: counts what it gets, and gets each topic's numbers in order and nothing else.
+/// A subscriber that no reload concerns: it gets each topic's numbers in order, and nothing else.
 async fn follow(mut socket: Subscriber, seen: Arc<AtomicU64>, last: u64) {
     let mut next: HashMap<String, u64> = HashMap::new();
     let mut got = 0;
@@ -76,7 +77,7 @@ async fn follow(mut socket: Subscriber, seen: Arc<AtomicU64>, last: u64) {
     }
 }
 
-/// One whom they do concern: whatever it hears, it stays connected.
+/// A subscriber that reloads do concern: whatever it is told, it stays connected.
 async fn bear(mut socket: Subscriber, done: Arc<AtomicBool>) -> (u64, u64) {
     let (mut notices, mut messages) = (0, 0);
     while !done.load(Ordering::SeqCst) {
@@ -173,7 +174,7 @@ async fn reload_storm() {
         old.iter().filter_map(Weak::upgrade).all(|kept| Arc::ptr_eq(&kept, &now))
     };
     site.until("the end of all old configurations", left).await;
-    // Among other tests it is theirs as well.
+    // With other tests in this process, the memory is theirs as well.
     if std::env::var_os("RELOADS").is_some() {
         assert!(end < base + (16 << 10), "memory grows: {base} KiB, then {end} KiB");
     }

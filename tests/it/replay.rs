@@ -1,4 +1,4 @@
-//! What a reader costs that is behind.
+//! How much memory a reader takes that is behind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +21,8 @@ use crate::subscriber::Subscriber;
 
 const MESSAGES: usize = 200;
 
-/// All that one page of the history holds was encoded, and joined, for each write that the socket then took a little of:
-/// of 50 MiB, 100 MiB at once and again and again.
+/// Regression: a whole page of history was encoded and joined for each write, of which the socket took only a little:
+/// of 50 MiB, 100 MiB at once, again and again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_websocket_that_reads_a_long_history_takes_little_memory() {
     let place = Place::new("replay");
@@ -59,7 +59,8 @@ async fn a_websocket_that_reads_a_long_history_takes_little_memory() {
     assert!(more < 8 << 20, "{more} bytes more");
 }
 
-/// Hundreds of readers that had been told of thousands of gaps and did not read on took gigabytes that no limit saw.
+/// Regression: hundreds of readers that had been told of thousands of gaps, and then did not read on, took gigabytes
+/// that no limit saw.
 #[tokio::test]
 async fn what_is_remembered_of_gaps_counts_as_what_a_slow_reader_holds_and_goes_as_it_reads() {
     const TOPICS: usize = 2_000;

@@ -25,8 +25,8 @@ use tokio::task::JoinHandle;
 
 use crate::peer::{Answer, Peer};
 
-/// What the tests' servers are configured as, if a test does not say otherwise: a token `all` (its secret is
-/// `secret-all`) may do everything, and nobody else anything.
+/// The configuration of the tests' servers, unless a test changes it. A token `all` (its secret is `secret-all`) may do
+/// everything, and nobody else may do anything.
 const RELAY_TOML: &str = r#"
 version = 1
 
@@ -65,28 +65,28 @@ const SIGHTING: &str = r#"{
 
 /// A running server.
 pub struct Rig {
-    /// What it is.
+    /// Its live state.
     pub live: Arc<Live>,
-    /// Where it listens.
+    /// The address of the public listener.
     pub public: SocketAddr,
-    /// Where operators connect.
+    /// The address of the admin listener.
     pub admin: SocketAddr,
-    /// Ends with the drain.
+    /// The server's task, which ends with the drain.
     pub running: JoinHandle<()>,
 }
 
 impl Rig {
-    /// Starts a server with what the change makes of the configuration.
+    /// Starts a server on the tests' configuration, after `change`.
     pub async fn start(change: impl FnOnce(&mut Config)) -> Self {
         Self::serve(build::live(snapshot(change), 2)).await
     }
 
-    /// Serves what there is.
+    /// Serves this live state.
     pub async fn serve(live: Arc<Live>) -> Self {
         Self::serve_with(live, PROTOCOLS, None).await
     }
 
-    /// Serves what there is, in these subprotocols, and reloads when operators ask for it.
+    /// Serves this live state in these subprotocols, and reloads when operators ask for it.
     pub async fn serve_with(
         live: Arc<Live>,
         protocols: &'static [&'static dyn Protocol],
@@ -101,17 +101,17 @@ impl Rig {
         Self { live, public: public_address, admin: admin_address, running }
     }
 
-    /// A connection.
+    /// A connection to the public listener.
     pub async fn connect(&self) -> Peer<TcpStream> {
         Peer::new(TcpStream::connect(self.public).await.expect("the server listens"))
     }
 
-    /// One request on a connection of its own. `head` is a request line and header lines without Host and length.
+    /// One request on a connection of its own. `head` holds the request line and header lines, without Host and length.
     pub async fn call(&self, head: &str, body: &str) -> Answer {
         call(self.public, head, body).await
     }
 
-    /// Publishes JSON as `secret`, or as nobody when that is empty.
+    /// A POST of JSON as `secret`, or as nobody when that is empty.
     pub async fn post(&self, path: &str, secret: &str, body: &str) -> Answer {
         let bearer = if secret.is_empty() { String::new() } else { format!("Authorization: Bearer {secret}\r\n") };
         self.call(&format!("POST {path} HTTP/1.1\r\nContent-Type: application/json\r\n{bearer}"), body).await
@@ -140,13 +140,13 @@ impl Rig {
         Position { epoch: self.live.hub.epoch(), seq }.to_string()
     }
 
-    /// What a scrape of the metrics gives.
+    /// The text of a metrics scrape.
     pub async fn metrics(&self) -> String {
         let answer = call(self.admin, "GET /metrics HTTP/1.1\r\n", "").await;
         String::from_utf8(answer.body).expect("text")
     }
 
-    /// Puts the tests' configuration with a change in force.
+    /// Puts the tests' configuration into force, after `change`.
     pub fn commit(&self, generation: u64, change: impl FnOnce(&mut Config)) {
         let mut next = snapshot(change);
         next.generation = generation;
@@ -169,7 +169,7 @@ impl Drop for Rig {
     }
 }
 
-/// Waits until it is so, for half a minute at most.
+/// Waits until `holds`, for half a minute at most.
 pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let wait = async {
         while !holds() {
@@ -179,18 +179,18 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| panic!("{what}: not in time"));
 }
 
-/// Starts a task of a test's own.
+/// Starts a task that belongs to a test.
 #[expect(clippy::disallowed_methods, reason = "the server owns its tasks; these are the tests'")]
 pub fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(task)
 }
 
-/// The tests' configuration with a change, built.
+/// The snapshot of the tests' configuration, after `change`.
 pub fn snapshot(change: impl FnOnce(&mut Config)) -> Snapshot {
     snapshot_of(&Memory::new(RELAY_TOML).with("schemas/sighting.json", SIGHTING), change)
 }
 
-/// A configuration of one's own with a change, built. The environment has the secret of the token `all`.
+/// The snapshot of a configuration, after `change`. The environment holds the secret of the token `all`.
 pub fn snapshot_of(files: &Memory, change: impl FnOnce(&mut Config)) -> Snapshot {
     let mut files = files.clone();
     files.env.insert("ALL".into(), "secret-all".into());
@@ -200,7 +200,7 @@ pub fn snapshot_of(files: &Memory, change: impl FnOnce(&mut Config)) -> Snapshot
     build::snapshot(config, &loaded, None)
 }
 
-/// Takes what stands in `X-Forwarded-For` for the peer.
+/// Trusts loopback as a proxy, so that `X-Forwarded-For` names the peer.
 pub fn behind_proxy(config: &mut Config) {
     config.server.trusted_proxies = vec![([127, 0, 0, 1].into(), 32)];
 }
@@ -223,7 +223,7 @@ fn tcp(listener: &Listener) -> SocketAddr {
     }
 }
 
-/// A token of these grants, its secret `secret-<name>`.
+/// A token with these grants; its secret is `secret-<name>`.
 pub fn token(name: &str, publish: &[&str], subscribe: &[&str], register: &[&str]) -> TokenConfig {
     TokenConfig {
         name: name.into(),
@@ -235,7 +235,7 @@ pub fn token(name: &str, publish: &[&str], subscribe: &[&str], register: &[&str]
     }
 }
 
-/// The other end of a subscriber that has none.
+/// The peer of a subscriber that has no real one.
 pub fn somebody() -> Other {
     Other::new("websocket", [127, 0, 0, 1].into())
 }

@@ -1,4 +1,5 @@
-//! The calls that docs/http.md lists, the filters that take them and the list of where paths lead have the same paths.
+//! Three lists have the same paths: the calls in docs/http.md, the filters that take them, and the table from paths to
+//! routes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +8,8 @@ use crate::rig::call;
 
 const METHODS: [&str; 6] = ["OPTIONS", "GET", "HEAD", "POST", "PUT", "DELETE"];
 
-/// What each listener takes, by the document: paths with `x` for what varies, and which methods they allow.
+/// What each listener takes according to the document: paths, with `x` for a variable segment, and the methods that
+/// they allow.
 fn documented() -> [BTreeMap<String, &'static str>; 2] {
     let text = include_str!("../../docs/http.md");
     let tables: Vec<_> = text.split("| call | answer |\n|---|---|\n").skip(1).collect();
@@ -30,7 +32,7 @@ fn documented() -> [BTreeMap<String, &'static str>; 2] {
     })
 }
 
-/// The path of segments as they stand in a document or in the code.
+/// The path of these segments, as they are written in a document or in the code.
 fn shape<'a>(segments: impl Iterator<Item = &'a str>) -> String {
     let varies = |segment: &str| segment == "String" || segment == "_" || segment.starts_with('{');
     segments
@@ -67,7 +69,7 @@ async fn every_documented_call_is_taken_by_its_listener_and_the_other_one_says_w
     }
 }
 
-/// Where the code knows a path that is not documented, the call above does not find out.
+/// The test above cannot find a path that the code knows and the document does not list.
 #[test]
 fn the_filters_and_the_list_of_where_paths_lead_have_the_documented_paths() {
     let (routes, admin) = (include_str!("../../src/http/routes.rs"), include_str!("../../src/http/admin.rs"));

@@ -1,4 +1,4 @@
-//! The smallest flow of this field, to the letter, over real sockets.
+//! The smallest complete flow, over real sockets: register, connect, publish, switch topics, delete.
 
 use serde_json::{Value, json};
 

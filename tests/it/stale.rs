@@ -1,4 +1,4 @@
-//! A request that began under one configuration and ends under the next is judged by the next.
+//! A request that begins under one configuration and ends under the next is judged by the next.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ async fn a_request_is_judged_by_what_is_in_force_when_its_body_is_there() {
     assert_eq!(rig.payloads().await, ["1"]);
 }
 
-/// Between the judgement and the log, where no request can be held.
+/// The configuration changes between the judgement and the append, where no real request can be held.
 #[tokio::test]
 async fn what_was_judged_is_judged_again_when_the_configuration_has_changed() {
     let rig = Rig::start(|_| {}).await;
@@ -58,7 +58,7 @@ async fn what_was_judged_is_judged_again_when_the_configuration_has_changed() {
     assert_eq!(rig.payloads().await, ["1"]);
 }
 
-/// A message of a new shape used to come before the notice of it, and one of the old shape behind such a message.
+/// Regression: a message of the new shape came before the notice of it, and one of the old shape after such a message.
 #[tokio::test]
 async fn what_the_new_configuration_judges_waits_until_the_log_knows_where_it_took_effect() {
     let rig = Rig::start(|_| {}).await;
@@ -101,10 +101,11 @@ fn without_grants(config: &mut Config) {
     config.tokens[0].grants.publish = Vec::new().into();
 }
 
-/// The reload that took its grant had looked for it before it was there.
+/// Regression: the reload that took away its grant looked for registrations before this one was there.
 #[tokio::test]
 async fn a_registration_that_waits_for_its_turn_across_a_reload_ends_with_its_grant() {
-    // Whether it has begun to wait cannot be seen from here: where it had not, it is judged by the new configuration.
+    // Whether the request waits already cannot be seen from here. If it does not, the new configuration judges it; then
+    // the next round gives it more time.
     for patience in [10, 50, 250, 1_000].map(Duration::from_millis) {
         let rig = Rig::start(|_| {}).await;
         let mut turns = Vec::new();

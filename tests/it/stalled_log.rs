@@ -1,4 +1,4 @@
-//! Standard error that nobody reads: what a stalled log driver, or `| less`, does to whoever logs.
+//! Standard error that nobody reads: what a stalled log driver, or `| less`, does to a process that logs.
 
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 use crate::peer::Peer;
 use crate::program::{Place, Relay};
 
-/// Lines of some 400 bytes each: the pipe and the queue before it hold half of them.
+/// Each is a log line of some 400 bytes; the pipe and the queue before it hold half of them.
 const REFUSED: usize = 6_000;
 
 struct Site {
@@ -61,15 +61,15 @@ impl Site {
         statuses
     }
 
-    /// One line of the log for each.
+    /// Publishes without a grant: each refusal is one line of the log.
     async fn be_refused(&self) {
         let statuses = self.publish(&"x".repeat(250), REFUSED).await;
         assert!(statuses.iter().all(|status| *status == 401), "{:?}", statuses.first());
     }
 }
 
-/// Each line was written by the thread that had something to say: after some 400 of them all threads stood, no request
-/// was answered any more, and SIGTERM did not end the process.
+/// Regression: each line was written by the thread that logged it. After some 400 lines all threads were blocked: no
+/// request was answered, and SIGTERM did not end the process.
 #[tokio::test]
 async fn a_log_that_nobody_reads_holds_up_neither_requests_nor_the_end() {
     let site = Site::start("stalled");
@@ -83,7 +83,7 @@ async fn a_log_that_nobody_reads_holds_up_neither_requests_nor_the_end() {
     assert_eq!(relay.exit_unread(Duration::from_secs(5)).await, Some(0));
 }
 
-/// The signal that the system sends then ended the server.
+/// Regression: the signal that the system then sends (SIGXFSZ) ended the server.
 #[tokio::test]
 async fn a_log_file_that_may_not_grow_loses_lines_and_nothing_else() {
     let (place, config) = Site::lay_out("largest");

@@ -1,4 +1,4 @@
-//! What the server asks of its log: how often, and from where.
+//! What the server asks of its log: how often, and on which thread.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,13 +25,13 @@ use crate::around::{Around, Surrounded};
 use crate::program::Place;
 use crate::rig::{Rig, call, snapshot, somebody, spawn, until};
 
-/// Counts what a log is asked, and has it answer how much is retained when the test allows it.
+/// Counts the calls of a log, and holds up the one for retained bytes until the test allows it.
 struct Watch {
     reads: AtomicUsize,
     retains: AtomicUsize,
     asked: AtomicUsize,
     go: Option<Mutex<Receiver<()>>>,
-    /// The test did not get to allow it.
+    /// Whether the test could not allow it in time.
     late: AtomicBool,
 }
 
@@ -61,7 +61,7 @@ impl Around for Watch {
     }
 }
 
-/// What a server is, but for its sockets: its log, what lives, and the one who reloads it.
+/// A server without its sockets: its log, its live state and its reloader.
 fn open(path: PathBuf) -> (Arc<Surrounded<Watch>>, Arc<Live>, Arc<Reloader>) {
     let mut loaded = load(&Disk::new(&path), &SchemaCache::default(), Time::now());
     let config = loaded.config.take().expect("a good configuration");
@@ -74,7 +74,7 @@ fn open(path: PathBuf) -> (Arc<Surrounded<Watch>>, Arc<Live>, Arc<Reloader>) {
     (store, live, reloader)
 }
 
-/// Every reload went through all rings twice, also one of a description, with all publishers waiting.
+/// Regression: every reload, even one of a description, went through all rings twice while all publishers waited.
 #[tokio::test]
 async fn a_reload_that_changes_nothing_that_is_retained_does_not_ask_for_it() {
     let place = Place::new("retains");
@@ -127,8 +127,8 @@ async fn who_is_behind_a_smaller_window_reads_from_the_log() {
     assert_eq!(store.1.reads.load(Ordering::SeqCst), 1);
 }
 
-/// With many subscriptions a scrape took a tenth of a second, in which whoever was to be served by the same thread waited. What
-/// it asks of the log is another test's.
+/// Regression: with many subscriptions a scrape took a tenth of a second, during which everybody else on the same
+/// thread waited. What a scrape asks of the log is tested elsewhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_scrape_does_not_hold_up_the_thread_that_serves() {
     let snapshot = snapshot(|_| {});

@@ -1,5 +1,5 @@
-//! What every kind of store promises, run over every entry of its table of kinds: a kind that comes later is held to the
-//! same without a line here.
+//! What every kind of store promises, run over every entry of the table of kinds: a later kind is tested without a line
+//! here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -32,7 +32,7 @@ fn stores() -> Vec<(&'static str, Arc<dyn Store>)> {
     stores
 }
 
-/// Names with count and bytes; all for an hour, families of at most three topics.
+/// Rules from names, counts and bytes; all for an hour, and with at most three topics in a family.
 fn rules(list: &[(&str, usize, usize)]) -> Directory<Retention> {
     let rules = list.iter().map(|(name, count, bytes)| {
         let (declared, age) = (pattern(name), Duration::from_secs(3_600));
@@ -72,7 +72,7 @@ async fn read(store: &Arc<dyn Store>, topics: &[&str], after: Seq, until: Seq, l
     store.read(Query { topics: &topics, after, until, limit }).await.expect("it can be read")
 }
 
-/// What is retained of topics, and what each has let go.
+/// The seqs that are retained of topics, and the highest seq that each has evicted.
 async fn state(store: &Arc<dyn Store>, topics: &[&str]) -> (Vec<Seq>, BTreeMap<String, Seq>) {
     let page = read(store, topics, 0, Seq::MAX, usize::MAX).await;
     let evicted = page.evicted.iter().map(|(topics, seq)| (topics.to_string(), *seq));
@@ -314,7 +314,7 @@ async fn reading_goes_page_by_page_over_several_topics_in_one_order() {
 }
 
 /// A store may read in turns. Whatever is appended, evicted, dropped or comes back in between, a page is true: each
-/// message up to its end is in it or has been evicted, and is not both.
+/// message up to its end is either in it or told as evicted, and not both.
 #[tokio::test]
 async fn a_page_is_true_whatever_happens_while_it_is_read() {
     for (_, store) in stores() {
@@ -351,7 +351,7 @@ async fn a_page_is_true_whatever_happens_while_it_is_read() {
     }
 }
 
-/// Holds a page against what was published.
+/// Compares a page with what was published.
 fn assert_true(page: &Page, topics: &[Pattern], after: Seq, log: &[(TopicName, Seq)]) {
     assert!(page.records.windows(2).all(|two| two[0].seq < two[1].seq));
     let there: BTreeSet<Seq> = page.records.iter().map(|record| record.seq).collect();
@@ -369,7 +369,7 @@ fn assert_true(page: &Page, topics: &[Pattern], after: Seq, log: &[(TopicName, S
     }
 }
 
-/// Its topic may have been forgotten since, and its family be full of others.
+/// Its topic may have been forgotten since, and its family may be full of others.
 #[tokio::test]
 async fn a_message_that_is_known_already_needs_no_room_in_its_family() {
     for (kind, store) in stores() {

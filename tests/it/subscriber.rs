@@ -20,12 +20,12 @@ const SOON: Duration = Duration::from_secs(10);
 pub struct Subscriber<S = MaybeTlsStream<TcpStream>>(WebSocketStream<S>);
 
 impl Subscriber {
-    /// Connects, with header lines of one's own.
+    /// Connects, with additional header lines.
     pub async fn connect(url: &str, headers: &[(&'static str, &str)]) -> Self {
         Self::try_connect(url, headers).await.expect("an upgrade")
     }
 
-    /// The same; the status where the upgrade is refused.
+    /// The same, or the status if the upgrade is refused.
     pub async fn try_connect(url: &str, headers: &[(&'static str, &str)]) -> Result<Self, u16> {
         let mut request = url.into_client_request().expect("a URL");
         for (name, value) in headers {
@@ -47,7 +47,7 @@ impl Subscriber {
 }
 
 impl Subscriber<TcpStream> {
-    /// The same, and its kernel takes next to nothing before it reads.
+    /// The same, over a socket with a tiny receive buffer.
     pub async fn narrow(address: SocketAddr) -> Self {
         let socket = narrow(address).await;
         let mut subscriber = Self(client_async(format!("ws://{address}/ws"), socket).await.expect("an upgrade").0);
@@ -57,7 +57,7 @@ impl Subscriber<TcpStream> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Subscriber<S> {
-    /// Over a socket that was upgraded elsewhere.
+    /// Wraps a socket that was upgraded elsewhere.
     pub fn over(socket: WebSocketStream<S>) -> Self {
         Self(socket)
     }
@@ -67,12 +67,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Subscriber<S> {
         self.0.send(Message::text(text.into())).await.expect("an open socket");
     }
 
-    /// Sends a text, unless the socket has ended.
+    /// Sends a text; `false` if the socket has ended.
     pub async fn try_send(&mut self, text: &str) -> bool {
         self.0.send(Message::text(text)).await.is_ok()
     }
 
-    /// Sends a ping and takes what has come, unless the socket has ended.
+    /// Takes what has arrived, then sends a ping; `false` if the socket has ended.
     pub async fn try_send_ping(&mut self) -> bool {
         while let Some(next) = self.0.next().now_or_never() {
             if !next.is_some_and(|next| next.is_ok_and(|message| !message.is_close())) {
@@ -82,12 +82,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Subscriber<S> {
         self.0.send(Message::Ping(Default::default())).await.is_ok()
     }
 
-    /// Sends anything.
+    /// Sends a message of any kind.
     pub async fn send_message(&mut self, message: Message) {
         self.0.send(message).await.expect("an open socket");
     }
 
-    /// The next message of any kind but ping and pong.
+    /// The next message that is neither a ping nor a pong.
     pub async fn next(&mut self) -> Message {
         loop {
             let next = tokio::time::timeout(SOON, self.0.next()).await.expect("something in time");
@@ -112,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Subscriber<S> {
         serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"))
     }
 
-    /// The next message's payload, whatever was told before it.
+    /// The payload of the next message; skips the notices before it.
     pub async fn payload(&mut self) -> Value {
         loop {
             let json = self.json().await;
@@ -122,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Subscriber<S> {
         }
     }
 
-    /// Reads until the server closes; its code and reason.
+    /// Reads until the server closes; returns its code and reason.
     pub async fn closed(&mut self) -> (u16, String) {
         loop {
             if let Message::Close(frame) = self.next().await {
@@ -132,18 +132,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Subscriber<S> {
         }
     }
 
-    /// Says that nothing more comes, without a close, and goes on reading.
+    /// Closes the sending direction without a close frame, and keeps reading.
     pub async fn half_close(&mut self) {
         self.0.get_mut().shutdown().await.expect("an open socket");
     }
 
-    /// Reads until the server ends the connection, however it does.
+    /// Reads until the server ends the connection, in whatever way.
     pub async fn gone(&mut self) {
         let end = async { while self.0.next().await.is_some_and(|next| next.is_ok()) {} };
         tokio::time::timeout(SOON, end).await.expect("an end in time");
     }
 
-    /// Subscribes and waits until that is done.
+    /// Subscribes to a topic, and waits for `synced`.
     pub async fn subscribe(&mut self, topic: &str) {
         self.send(format!(r#"{{"type":"subscribe","id":"s","topics":["{topic}"]}}"#)).await;
         assert_eq!(self.json().await["type"], "ok");

@@ -1,4 +1,4 @@
-//! What a supervisor hears, over a socket of this test's own: no systemd runs here.
+//! What a supervisor is told, over a socket of this test's own: no systemd runs here.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -10,7 +10,7 @@ use crate::rig::call;
 
 const CONFIG: &str = "version = 1\n[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"\"\n[topics.cats]\nschema = \"any\"\n";
 
-/// The next thing that is told, but for signs of life; how many of those came before it.
+/// The next thing that is told other than a sign of life, and how many of those came before it.
 fn told(socket: &UnixDatagram) -> (String, usize) {
     let mut signs = 0;
     loop {
@@ -54,7 +54,7 @@ fn run(place: &Place, socket: &UnixDatagram, name: &str) {
         }
     }
     relay.signal("TERM");
-    // The change of a file may have been noticed before the signal, which is a reload of its own.
+    // The change of a file may have been noticed before the signal; that is a reload of its own.
     while told(socket).0 != "STOPPING=1\nSTATUS=draining" {}
     let (code, log) = relay.end();
     assert_eq!(code, Some(0), "{log}");

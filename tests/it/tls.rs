@@ -1,5 +1,5 @@
-//! TLS on the public listener: requests, WebSockets, a new certificate without a restart, and peers that do not shake
-//! hands.
+//! TLS on the public listener: requests, WebSockets, a new certificate without a restart, and peers that do not
+//! complete the handshake.
 
 use std::fs;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ write_stall = "1 s"
 send_buffer = "4 KiB"
 "#;
 
-/// Writes a fresh certificate and its key; answers the certificate.
+/// Writes a fresh certificate and its key; returns the certificate.
 fn certify(place: &Place) -> CertificateDer<'static> {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     place.write("tls/cert.pem", &made.cert.pem());
@@ -83,7 +83,7 @@ async fn publish(rig: &Rig, trusted: &CertificateDer<'static>, body: &Value) {
     assert_eq!(peer.answer().await.expect("an answer").status, 200);
 }
 
-/// A connection whose end here takes little before it is read.
+/// A connection over a socket with a tiny receive buffer.
 async fn connect_narrowly(rig: &Rig, trusted: &CertificateDer<'static>) -> TlsStream<TcpStream> {
     shake(narrow(rig.public).await, &[trusted], &["http/1.1"]).await.expect("a handshake")
 }
@@ -105,14 +105,14 @@ async fn listen_on(stream: TlsStream<TcpStream>) -> Subscriber<TlsStream<TcpStre
 async fn a_certificate_is_replaced_without_a_restart_and_nobody_is_disconnected() {
     let (rig, first) = start(CONFIG).await;
     let mut subscriber = listen(&rig, &first).await;
-    // Larger than what a TLS session takes at once, so that the rest goes through the connection's own task.
+    // Larger than what a TLS session buffers at once, so that the rest goes through the connection's own task.
     let large = json!({ "fill": "x".repeat(200_000) });
     for _ in 0..8 {
         publish(&rig, &first, &large).await;
         assert_eq!(subscriber.payload().await, large);
     }
 
-    // Who comes again resumes a session of before: a reload of something else has not thrown them away.
+    // A peer that comes back resumes its TLS session, so the reload of something else must not discard the sessions.
     let before = rig.live.snapshot().tls.clone().expect("it is encrypted");
     rig.place.write("relay.toml", &CONFIG.replace("\"4 KiB\"", "\"5 KiB\""));
     let report = rig.reloader.reload(Trigger::Request, false).await.expect("a report");
@@ -144,7 +144,7 @@ async fn a_certificate_is_replaced_without_a_restart_and_nobody_is_disconnected(
     assert_eq!(subscriber.payload().await, json!({"still": "served"}));
 }
 
-/// A certificate that has expired is no reason to refuse what else has changed.
+/// An expired certificate is no reason to refuse other changes.
 #[tokio::test]
 async fn a_certificate_that_has_expired_is_put_in_force_with_a_warning() {
     let (rig, _) = start(CONFIG).await;
@@ -189,7 +189,8 @@ async fn who_does_not_shake_hands_is_let_go() {
     until("both are counted", || rig.live.stats.tls_failures.get() == 2).await;
 }
 
-/// TLS takes an answer of some KiB whole, so that no write ever waits: what is left in it kept the connection for ever.
+/// Regression: TLS accepts an answer of some KiB whole, so that no write ever waits. What was left in it kept the
+/// connection forever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_read_the_end_of_an_answer_is_let_go() {
     let (rig, cert) = start(CONFIG).await;
@@ -201,7 +202,7 @@ async fn who_does_not_read_the_end_of_an_answer_is_let_go() {
     drop(deaf);
 }
 
-/// The layer took up to 64 KiB for each subscriber, and nobody counted it.
+/// Regression: the layer took up to 64 KiB for each subscriber, and nothing counted that.
 #[tokio::test]
 async fn what_a_slow_reader_holds_in_the_tls_layer_is_counted() {
     let (rig, cert) = start(CONFIG).await;
@@ -212,7 +213,8 @@ async fn what_a_slow_reader_holds_in_the_tls_layer_is_counted() {
     rig.end().await;
 }
 
-/// Whoever had connected and not shaken hands made every restart as long as `limits.header_timeout`.
+/// Regression: a peer that had connected but not completed the handshake made every restart as long as
+/// `limits.header_timeout`.
 #[tokio::test]
 async fn a_handshake_that_does_not_come_does_not_hold_up_the_end() {
     let (rig, _) = start(&CONFIG.replace("header_timeout = \"1 s\"", "header_timeout = \"20 s\"")).await;
@@ -224,7 +226,7 @@ async fn a_handshake_that_does_not_come_does_not_hold_up_the_end() {
     drop(silent);
 }
 
-/// It was refused in the handshake, although HTTP/1.0 is served.
+/// Regression: it was refused in the handshake, although HTTP/1.0 is served.
 #[tokio::test]
 async fn who_offers_http_1_0_alone_is_served() {
     let (rig, cert) = start(CONFIG).await;

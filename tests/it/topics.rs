@@ -1,4 +1,4 @@
-//! What `GET /topics` and the calls below it tell whom of families.
+//! What `GET /topics` and the calls below it show of families, and to whom.
 
 use relay::assemble::build;
 use relay::config::files::Memory;
@@ -30,8 +30,8 @@ async fn serve(relay_toml: &str) -> Rig {
     Rig::serve(build::live(snapshot_of(&files, |_| {}), 2)).await
 }
 
-/// A grant for `orders.public`, which is declared by its own name, overlaps the family `orders.{region}` and reaches no
-/// topic of it; it showed the family's description, examples and schema.
+/// Regression: a grant for `orders.public`, which is declared by its own name, overlaps with the family
+/// `orders.{region}` but reaches no topic of it; yet it showed the family's description, examples and schema.
 #[tokio::test]
 async fn a_grant_for_a_topic_beside_a_family_does_not_show_the_family() {
     for grants in [
@@ -61,7 +61,7 @@ async fn a_grant_that_reaches_some_topic_of_a_family_shows_it() {
     }
 }
 
-/// A family has the one name that it is declared by: another spelling of the same topics is none.
+/// A family is known by the name in its declaration only; another spelling of the same topics is unknown.
 #[tokio::test]
 async fn a_family_is_shown_by_its_own_name_alone() {
     let rig = rig("subscribe = [\"**\"]").await;
@@ -71,7 +71,7 @@ async fn a_family_is_shown_by_its_own_name_alone() {
     }
 }
 
-/// Whoever reads them is to publish such, and not what the schema refuses.
+/// Readers are to publish messages like the examples, so those that the schema refuses are left out.
 #[tokio::test]
 async fn only_examples_of_what_is_accepted_are_shown() {
     let examples = "examples = [{ valid = { id = 1 } }, { invalid = 2 }]\n[tokens.all]";

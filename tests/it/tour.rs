@@ -1,7 +1,7 @@
 //! Documents replayed against a running server: what a person would type into three terminals.
 //!
-//! A `sh` block starts the server. `console` blocks are commands behind `$` and what they print, `websocket` blocks what goes
-//! to and fro on a WebSocket, and how it is closed, `log` blocks what the server logs. `…` stands for anything.
+//! A `sh` block starts the server. `console` blocks hold commands after `$` and what they print, `websocket` blocks
+//! what is sent and received and how the socket is closed, `log` blocks what the server logs. `…` stands for anything.
 
 use std::fs;
 use std::path::Path;
@@ -11,11 +11,11 @@ use crate::pattern::{matches, normal};
 use crate::program::{Place, Relay};
 use crate::subscriber::Subscriber;
 
-/// The addresses of documents.
+/// The addresses in documents.
 const PUBLIC: &str = "127.0.0.1:8000";
 const ADMIN: &str = "127.0.0.1:8001";
 const SOCKET: &str = "relay.sock";
-/// And the epoch of their ids.
+/// The epoch of the ids in documents.
 const EPOCH: &str = "9f3c21aa";
 
 /// A fenced block: its language and its text.
@@ -44,7 +44,7 @@ pub fn blocks(document: &str) -> Vec<Block> {
     blocks
 }
 
-/// Whether a program is there; says so where it is not.
+/// Whether a program is installed; says so if it is not.
 pub fn has(program: &str, arguments: &[&str]) -> bool {
     let there = Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success());
     if !there {
@@ -53,7 +53,7 @@ pub fn has(program: &str, arguments: &[&str]) -> bool {
     there
 }
 
-/// A copy of a directory, file by file.
+/// Copies a directory, file by file.
 pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a directory");
     for entry in fs::read_dir(from).expect("a directory to copy") {
@@ -67,7 +67,7 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The program that the documents' commands call, and how it is started.
+/// A shell in which the documents' commands find the program.
 pub fn shell(directory: &Path) -> Command {
     let relay = Path::new(env!("CARGO_BIN_EXE_relay")).parent().expect("a directory");
     let path = std::env::var("PATH").unwrap_or_default();
@@ -76,7 +76,7 @@ pub fn shell(directory: &Path) -> Command {
     command
 }
 
-/// A replay of the tour: the server, and the terminal with the WebSocket.
+/// A replay of a document: the server, and a terminal with a WebSocket.
 pub struct Tour {
     place: Place,
     relay: Relay,
@@ -84,39 +84,39 @@ pub struct Tour {
     admin: String,
     epoch: String,
     socket: Option<Subscriber>,
-    /// Sockets of before stay open, as they would.
+    /// Earlier sockets stay open, as they would in other terminals.
     earlier: Vec<Subscriber>,
     printed: String,
 }
 
 impl Tour {
-    /// Starts the server of a copied set-up, on addresses of its own, as the commands of a `sh` block say.
+    /// Starts the server of a copied set-up as the commands of a `sh` block say, but on addresses of its own.
     pub fn begin(place: Place, start: &str) -> Self {
         let toml = fs::read_to_string(place.0.join("relay.toml")).expect("relay.toml");
         let socket = place.0.join(SOCKET);
         let toml = toml.replace(PUBLIC, "127.0.0.1:0").replace(ADMIN, "127.0.0.1:0");
         let toml = toml.replace(&format!("unix:/tmp/{SOCKET}"), &format!("unix:{}", socket.display()));
-        // One that leaves the addresses to the defaults gets its own at the end, so that its lines keep their numbers.
+        // A set-up with default addresses gets its own at the end of the file, so that its lines keep their numbers.
         let own = "\n[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n";
         let toml = if toml.contains("[server]") { toml } else { toml + own };
         place.write("relay.toml", &toml);
         let mut command = shell(&place.0);
-        // The shell gives way to the program, so that ending one ends the other.
+        // The program replaces the shell, so that ending one ends the other.
         command.args(["-c", &start.replace("\nrelay\n", "\nexec relay\n")]);
         let mut relay = Relay::start_as(command, Path::new("relay.toml"));
         let [public, admin, epoch] = relay.announced();
-        // A log for programs is not taken apart: there ids are compared by their number alone, as everywhere.
+        // A log in JSON is not parsed for the epoch: there, ids are compared by their number alone, as everywhere.
         let epoch = if epoch.is_empty() { EPOCH.to_owned() } else { epoch };
         Self { place, relay, public, admin, epoch, socket: None, earlier: Vec::new(), printed: String::new() }
     }
 
-    /// Replays one block; answers whether there was something to do.
+    /// Replays one block; returns whether there was something to do.
     pub async fn replay(&mut self, block: &Block) -> bool {
         match block.language.as_str() {
             "console" => self.console(&block.text),
             "websocket" => self.websocket(&block.text).await,
             "log" => self.log(&block.text),
-            // How it is started, what only a browser, a proxy, a supervisor or Prometheus runs, and files.
+            // How the server is started; what only a browser, a proxy, a supervisor or Prometheus runs; and files.
             "sh" | "js" | "ini" | "nginx" | "caddyfile" | "promql" | "yaml" | "toml" | "json" => return false,
             other => panic!("nobody replays a block of `{other}`"),
         }
@@ -130,7 +130,7 @@ impl Tour {
         text.replace(&format!("/tmp/{SOCKET}"), &socket)
     }
 
-    /// Runs the commands behind `$` in one shell, and compares what each prints.
+    /// Runs the commands after `$` in one shell, and compares what each prints.
     fn console(&mut self, text: &str) {
         let text = self.here(text);
         let mut commands: Vec<(&str, String)> = Vec::new();
@@ -155,7 +155,8 @@ impl Tour {
         }
     }
 
-    /// `#` opens a socket, perhaps offering a subprotocol, `>` sends, `<` compares what comes, `x` how it is closed.
+    /// `#` opens a socket, `offering` a subprotocol if it says so; `>` sends, `<` compares what arrives, `x` how it is
+    /// closed.
     async fn websocket(&mut self, text: &str) {
         for line in text.lines() {
             let (mark, rest) = line.split_at(2);
@@ -163,7 +164,7 @@ impl Tour {
                 "# " => {
                     let (url, protocol) = rest.split_once(" offering ").unwrap_or((rest, ""));
                     let url = self.here(url);
-                    // A registration has another id here.
+                    // The registration has another id here.
                     let url = if normal(&url).ends_with("UUID") { self.registered() } else { url };
                     let headers = [("sec-websocket-protocol", protocol)];
                     let headers = if protocol.is_empty() { &[][..] } else { &headers[..] };
@@ -191,7 +192,7 @@ impl Tour {
         self.printed[from..].split('"').next().expect("it ends").to_owned()
     }
 
-    /// The lines follow one another in the server's log; the first may be preceded by others.
+    /// The lines must follow one another in the server's log; others may precede the first.
     fn log(&mut self, text: &str) {
         let text = self.here(text);
         let mut lines = text.lines();

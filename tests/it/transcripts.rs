@@ -1,6 +1,6 @@
 //! Conversations over a real WebSocket, written down line by line in `transcripts/*.txt`.
 //!
-//! A line is what is done or what must come next:
+//! A line is something to do, or what must come next:
 //!
 //! ```text
 //! server open                    how the server is configured: see `configure`; the first line
@@ -31,7 +31,7 @@ use crate::pattern::matches;
 use crate::rig::{Rig, grants, token};
 use crate::subscriber::Subscriber;
 
-/// What the servers of the transcripts are.
+/// The servers that a transcript can name.
 fn configure(name: &str, config: &mut Config) {
     let topics = &["cats", "sightings", "orders.*"];
     match name {
@@ -159,7 +159,7 @@ impl Stage {
     }
 }
 
-/// Frames that a well-behaved peer would not send as one text.
+/// Messages and frames that are not a plain text message.
 fn frames(kind: &str, rest: &str) -> Vec<Message> {
     let frame = |text: &[u8], data, last| Message::Frame(Frame::message(text.to_vec(), OpCode::Data(data), last));
     match kind {
@@ -186,7 +186,7 @@ async fn check(name: &str, transcript: &str) {
     let rig = Rig::start(|config| configure(server, config)).await;
     let mut stage = Stage { rig, connections: Vec::new(), current: 0, registered: String::new() };
     for line in lines {
-        // A step that fails panics: say where.
+        // A step that fails panics, so say which one it is.
         eprintln!("{name}: {line}");
         stage.step(line).await;
     }

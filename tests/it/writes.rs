@@ -1,5 +1,4 @@
-//! What the server does with a connection: how many writes something takes (each is a system call, and mostly a packet), and
-//! when it lets go of it.
+//! How many writes the server makes (each is a system call, and mostly a packet), and when it lets go of a connection.
 
 use std::io;
 use std::pin::Pin;
@@ -26,10 +25,10 @@ use crate::subscriber::Subscriber;
 
 const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
 
-/// What each write was.
+/// The bytes of each write.
 type Writes = Arc<Mutex<Vec<Vec<u8>>>>;
 
-/// The server's end of a connection, of which the test says how something is written to it.
+/// The server's end of a connection; the test decides how a write to it goes.
 struct End<W>(DuplexStream, W);
 
 /// Writes to the pipe, or does not.
@@ -60,7 +59,7 @@ impl<W: Write> AsyncWrite for End<W> {
     }
 }
 
-/// Notes what it is told to write.
+/// Records each write.
 fn noting(pipe: DuplexStream, writes: Writes) -> impl Io {
     End(pipe, move |pipe: &mut DuplexStream, cx: &mut Context<'_>, bytes: &[u8]| {
         let n = ready!(Pin::new(pipe).poll_write(cx, bytes))?;
@@ -69,7 +68,7 @@ fn noting(pipe: DuplexStream, writes: Writes) -> impl Io {
     })
 }
 
-/// Each write takes a while, and takes all.
+/// Each write takes a while, and accepts everything.
 fn slow(pipe: DuplexStream) -> impl Io {
     End(pipe, |pipe: &mut DuplexStream, cx: &mut Context<'_>, bytes: &[u8]| {
         #[expect(clippy::disallowed_methods, reason = "a server that is the slow one of the two")]
@@ -78,14 +77,14 @@ fn slow(pipe: DuplexStream) -> impl Io {
     })
 }
 
-/// Whether a connection is full, and who waits for it to be so no more.
+/// Whether a connection is full, and the waker of the task that waits for room.
 #[derive(Default)]
 struct Gate {
     shut: bool,
     waits: Option<Waker>,
 }
 
-/// Takes nothing while the gate is shut.
+/// Accepts nothing while the gate is shut.
 fn gated(pipe: DuplexStream, gate: Arc<Mutex<Gate>>) -> impl Io {
     End(pipe, move |pipe: &mut DuplexStream, cx: &mut Context<'_>, bytes: &[u8]| {
         let mut gate = gate.lock().expect("no panic");
@@ -97,7 +96,7 @@ fn gated(pipe: DuplexStream, gate: Arc<Mutex<Gate>>) -> impl Io {
     })
 }
 
-/// A subscriber to `cats` who has been told so, and what each write to it was.
+/// A subscriber to `cats` that is synced, and the writes to it.
 async fn subscribe(rig: &Rig) -> (Subscriber<DuplexStream>, Writes) {
     let (near, far) = duplex(4_096);
     let writes = Writes::default();
@@ -109,13 +108,13 @@ async fn subscribe(rig: &Rig) -> (Subscriber<DuplexStream>, Writes) {
     (subscriber, writes)
 }
 
-/// A WebSocket whose server's end is this one.
+/// A WebSocket with this socket as the server's end.
 async fn open(rig: &Rig, near: DuplexStream, socket: impl Io + 'static) -> Subscriber<DuplexStream> {
     let near = upgrade(rig, near, socket).await;
     Subscriber::over(WebSocketStream::from_raw_socket(near, Role::Client, None).await)
 }
 
-/// The same, as bare bytes behind the upgrade.
+/// The same as raw bytes, after the upgrade.
 pub async fn upgrade(rig: &Rig, mut near: DuplexStream, socket: impl Io + 'static) -> DuplexStream {
     let opening = Opening {
         protocol: &RelayV1,
@@ -147,7 +146,7 @@ async fn an_upgrade_is_answered_with_hello_and_a_subscription_with_what_follows_
     rig.end().await;
 }
 
-/// The shard remembers whom it served. It must not keep a socket for that which nobody needs any more.
+/// The shard remembers whom it has served, but must not keep a socket that nobody needs any more.
 #[tokio::test]
 async fn a_connection_that_was_served_is_let_go_when_it_ends_and_nothing_is_published() {
     let rig = Rig::serve(build::live(snapshot(|_| {}), 1)).await;
@@ -164,7 +163,7 @@ async fn a_connection_that_was_served_is_let_go_when_it_ends_and_nothing_is_publ
     rig.end().await;
 }
 
-/// A peer that is dead must not live on because reloads have its task look for what is new.
+/// A dead peer must not live on because reloads make its task look for what is new.
 #[tokio::test]
 async fn being_served_by_the_shard_again_is_no_sign_of_life() {
     let rig = Rig::serve(build::live(snapshot(|_| {}), 1)).await;
@@ -180,10 +179,10 @@ async fn being_served_by_the_shard_again_is_no_sign_of_life() {
     rig.end().await;
 }
 
-/// Their answers are more than a pipe takes.
+/// The answers to so many pings are more than a pipe holds.
 const PINGS: usize = 60;
 
-/// Asks for answers, and reads none.
+/// Asks for answers, and reads none of them.
 async fn go_deaf(peer: &mut Subscriber<DuplexStream>) {
     let id = "x".repeat(60);
     for _ in 0..PINGS {
@@ -191,12 +190,13 @@ async fn go_deaf(peer: &mut Subscriber<DuplexStream>) {
     }
 }
 
-/// Until the server lets go of the socket.
+/// Waits until the server has let go of the socket.
 async fn let_go(socket: &Writes) {
     until("nobody keeps the socket", || Arc::strong_count(socket) == 1).await;
 }
 
-/// It had been counted from the last delivery: whoever got none for so long was cut off as soon as a reply did not fit.
+/// Regression: it began at the last delivery, so a connection that had got none for so long was cut off as soon as a
+/// reply did not fit.
 #[tokio::test]
 async fn write_stall_begins_when_something_is_left_unsent() {
     let stall = Duration::from_secs(1);
@@ -211,8 +211,8 @@ async fn write_stall_begins_when_something_is_left_unsent() {
     rig.end().await;
 }
 
-/// An answer that waits for what is written next is left unsent from then on, too: who had been quiet for `write_stall` was
-/// now and then cut off at its `subscribe`.
+/// Regression: an answer that waits for the next write is unsent from then on, too. A connection that had been quiet
+/// for `write_stall` was now and then cut off at its `subscribe`.
 #[tokio::test]
 async fn write_stall_begins_when_an_answer_is_held_back() {
     let live = build::live(snapshot(|_| {}), 1);
@@ -223,7 +223,7 @@ async fn write_stall_begins_when_an_answer_is_held_back() {
     assert!(subscriber.connection().has_rest() && subscriber.connection().progress() >= now);
 }
 
-/// It was ended as without a sign of life, and had never been asked for one.
+/// Regression: it was closed for giving no sign of life, although it had never been pinged.
 #[tokio::test]
 async fn whoever_does_not_read_is_not_pinged_but_stalls() {
     let rig = Rig::serve(build::live(
@@ -247,7 +247,7 @@ async fn whoever_does_not_read_is_not_pinged_but_stalls() {
     rig.end().await;
 }
 
-/// Nothing of what it sent was read while it caught up, its pongs neither.
+/// Regression: while it caught up, nothing that it sent was read, not even its pongs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_answers_pings_is_not_given_up_however_long_it_catches_up() {
     const MESSAGES: usize = 30_000;
@@ -276,7 +276,7 @@ async fn whoever_answers_pings_is_not_given_up_however_long_it_catches_up() {
     rig.end().await;
 }
 
-/// A ping that found no room left the connection asleep: whoever only listens got nothing more.
+/// Regression: a ping that found no room left the connection asleep, and a peer that only listens got nothing more.
 #[tokio::test]
 async fn a_ping_that_finds_no_room_is_sent_when_there_is_some() {
     let rig = Rig::serve(build::live(
@@ -295,7 +295,7 @@ async fn a_ping_that_finds_no_room_is_sent_when_there_is_some() {
     }
     gate.lock().expect("no panic").shut = true;
     until("a ping finds no room", || gate.lock().expect("no panic").waits.is_some()).await;
-    // Whoever waits has had the time to say so.
+    // Long enough for everybody who waits to have left a waker.
     tokio::time::sleep(Duration::from_millis(50)).await;
     let waits = {
         let mut gate = gate.lock().expect("no panic");
@@ -309,7 +309,7 @@ async fn a_ping_that_finds_no_room_is_sent_when_there_is_some() {
     rig.end().await;
 }
 
-/// Eighty in one read are eighty answers: all of them were kept for a peer that takes none.
+/// Regression: eighty commands in one read make eighty answers, and all of them were kept for a peer that reads none.
 #[tokio::test]
 async fn a_command_waits_while_an_answer_is_unsent() {
     let rig = Rig::serve(build::live(snapshot(|config| config.limits.commands = 1_000), 1)).await;
@@ -328,7 +328,7 @@ async fn a_command_waits_while_an_answer_is_unsent() {
     rig.end().await;
 }
 
-/// It was dropped without a word.
+/// Regression: it was dropped without a close.
 #[tokio::test]
 async fn what_ends_a_subscriber_on_the_way_to_the_last_message_is_said_to_it() {
     let live = build::live(

@@ -1,4 +1,4 @@
-//! ARCHITECTURE.md cannot rot: it is short, and what it names is there.
+//! ARCHITECTURE.md cannot go stale: it is short, and what it names exists.
 
 use std::fs;
 use std::path::Path;

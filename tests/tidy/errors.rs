@@ -28,7 +28,7 @@ fn sentence(line: &str) -> Option<String> {
     starts.iter().any(|start| line.starts_with(start)).then(|| Some(line.split_once(": ")?.1.to_owned()))?
 }
 
-/// Whether it begins in lower case; a name in capitals, such as JSON, may stand first.
+/// Whether a text begins in lower case; an acronym, such as JSON, may come first.
 fn begins_low(text: &str) -> bool {
     let mut chars = text.chars();
     let (first, second) = (chars.next().unwrap_or('.'), chars.next().unwrap_or('.'));
@@ -51,7 +51,7 @@ fn no_other_error_is_worded_differently() {
     for file in ["src/problem.rs", "src/close.rs", "src/name.rs", "src/protocol/command.rs"] {
         let text = fs::read_to_string(file).expect("it is there");
         let product = text.split("#[cfg(test)]").next().unwrap_or(&text);
-        // Titles of problems are titles: they stand in tables, with a comma before them.
+        // Titles of problems are exempt; in their tables, a comma precedes them.
         let words = product.lines().filter(|line| !line.trim_start().starts_with("//") && !line.contains(", \""));
         for line in words {
             let Some(text) = line.split('"').nth(1).filter(|text| text.contains(' ')) else { continue };
@@ -63,7 +63,7 @@ fn no_other_error_is_worded_differently() {
     assert!(seen > 40, "only {seen} texts were seen");
 }
 
-/// One that nothing made stood in the documents as an answer that nobody could get.
+/// Regression: a refusal that nothing made stood in the documents, as an answer that nobody could get.
 #[test]
 fn every_refusal_is_made_somewhere() {
     let problem = fs::read_to_string("src/problem.rs").expect("src/problem.rs");

@@ -1,11 +1,11 @@
-//! Which crate may be named where. A crate that is named nowhere is not a dependency.
+//! Which files may name which crate. A crate that none of them names must not be a dependency.
 
 use std::collections::BTreeSet;
 use std::fs;
 
 use crate::source::sources;
 
-/// Crates that hold something together wherever it is: bytes, JSON, futures, log lines, tasks.
+/// Crates that any file may name: they carry bytes, JSON, futures, log lines and tasks.
 const EVERYWHERE: &[&str] =
     &["bytes", "futures", "memchr", "percent-encoding", "secrecy", "serde", "serde_json", "tokio", "tracing", "uuid"];
 
@@ -59,7 +59,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("warp", &["http/"]),
 ];
 
-/// Who may touch the disk.
+/// The files that may touch the disk.
 const DISK: &[&str] =
     &["cli/bench/disk.rs", "disk.rs", "reload/watch.rs", "server/listener.rs", "telemetry/process.rs"];
 

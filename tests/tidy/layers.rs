@@ -1,4 +1,4 @@
-//! The levels of `src/`: a module names only what lies below it.
+//! The levels of `src/`: a module names only modules of its own level or below.
 
 use std::collections::BTreeSet;
 
@@ -67,7 +67,7 @@ const VALUES: usize = 0;
 const PARTS: usize = 1;
 const RIM: usize = 4;
 
-/// Where one part of the rim hands over to another, and what.
+/// Where one part of the rim hands over to another, and what it hands over.
 const SEAMS: &[(&str, &str, &str)] = &[
     ("cli", "reload", "`relay run` starts the task that watches the files"),
     ("cli", "server", "`relay run` binds the listeners and serves"),
@@ -82,7 +82,7 @@ fn level(module: &str) -> usize {
     found.unwrap_or_else(|| panic!("`{module}` has no level: give it one in tests/tidy/layers.rs"))
 }
 
-/// Each use of one module of the top level by another: from, to, where.
+/// Each use of one top-level module by another: from, to, place.
 fn uses(sources: &[Source]) -> Vec<(&str, String, String)> {
     let mut uses = Vec::new();
     for source in sources.iter().filter(|source| source.module() != "lib") {

@@ -1,11 +1,11 @@
-//! What the server logs is what docs/operating.md lists.
+//! What the server logs is exactly what docs/operating.md lists.
 
 use std::collections::BTreeSet;
 use std::fs;
 
 use crate::source::sources;
 
-/// Some were not: that a task had panicked, that lines were lost, that a drain took too long.
+/// Regression: some lines were not listed: that a task had panicked, that lines were lost, that a drain took too long.
 #[test]
 fn the_lines_of_the_server_log_are_those_that_are_listed() {
     let page = fs::read_to_string("docs/operating.md").expect("the page");
@@ -16,7 +16,7 @@ fn the_lines_of_the_server_log_are_those_that_are_listed() {
     let code: String = products
         .map(|source| source.text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned())
         .collect();
-    // A text goes on in the next line behind a backslash.
+    // A text continues in the next line after a backslash.
     let code: String = code.split("\\\n").map(str::trim_start).collect();
     let mut listed = BTreeSet::new();
     for row in rows {
@@ -37,7 +37,7 @@ fn the_lines_of_the_server_log_are_those_that_are_listed() {
     assert_eq!(written.difference(&listed).collect::<Vec<_>>(), Vec::<&(_, _)>::new(), "logged, and not listed");
 }
 
-/// The last text between quotation marks before the parenthesis that closes a call.
+/// The last string literal before the parenthesis that closes a call.
 fn last_text(call: &str) -> &str {
     let (mut depth, mut last) = (1, "");
     for (n, part) in call.split('"').enumerate() {

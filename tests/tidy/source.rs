@@ -1,6 +1,6 @@
 //! Rust files as the tidy tests see them: what is code, what is only for tests, where items end.
 //!
-//! Not a parser: it knows comments, literals and braces, which is enough for a tree that rustfmt has formatted.
+//! It is not a parser: it knows comments, literals and braces, which is enough for code that rustfmt has formatted.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,24 +12,24 @@ pub struct Source {
     pub path: String,
     /// As it stands there.
     pub text: String,
-    /// The text with everything blanked that is no code of the product: comments, literals, what is only for tests.
-    /// Offsets and lines are those of the text.
+    /// The text with everything blanked that is not product code: comments, literals, and what is only for tests.
+    /// Offsets and lines match those of the text.
     pub code: String,
     /// The text with comments and literals blanked.
     pub whole: String,
-    /// The whole file is only for tests.
+    /// Whether the whole file is only for tests.
     pub is_test: bool,
 }
 
 impl Source {
-    /// The module of the top level that it belongs to: `hub`; `main` and `lib` for themselves.
+    /// The top-level module that it belongs to, such as `hub`; `main` and `lib` are their own.
     pub fn module(&self) -> &str {
         let inside = self.path.strip_prefix("src/").unwrap_or(&self.path);
         let first = inside.split('/').next().unwrap_or(inside);
         first.strip_suffix(".rs").unwrap_or(first)
     }
 
-    /// The first segments of paths that begin with this prefix in the product's code, each with its line.
+    /// The path segment after each occurrence of `prefix` in the product's code, with its line.
     pub fn paths(&self, prefix: &str) -> Vec<(usize, String)> {
         let starts = self.code.match_indices(prefix).filter(|(at, _)| !self.code[..*at].ends_with(is_word));
         let segments = starts.map(|(at, _)| {
@@ -39,7 +39,7 @@ impl Source {
         segments.collect()
     }
 
-    /// Whether the product's code names this crate: in a path, or in a `use` of its own.
+    /// Whether the product's code names this crate, in a path or in a `use`.
     pub fn names_crate(&self, name: &str) -> bool {
         let found = self.code.match_indices(name);
         found.into_iter().any(|(at, _)| {
@@ -50,7 +50,7 @@ impl Source {
     }
 }
 
-/// All Rust files below a directory, in the order of their paths.
+/// All Rust files below a directory, sorted by path.
 pub fn sources(directory: &str) -> Vec<Source> {
     let mut paths = Vec::new();
     walk(Path::new(directory), &mut paths);
@@ -82,7 +82,8 @@ fn walk(directory: &Path, paths: &mut Vec<PathBuf>) {
     }
 }
 
-/// Blanks in each file's code what is only for tests; answers the files that such parts declare, and what those declare.
+/// Blanks in each file's code what is only for tests. Returns the module files that such parts declare, and those that
+/// these declare in turn.
 fn test_files(sources: &mut [Source]) -> BTreeSet<String> {
     let mut files = BTreeSet::new();
     for source in sources.iter_mut() {
@@ -103,7 +104,7 @@ fn test_files(sources: &mut [Source]) -> BTreeSet<String> {
     }
 }
 
-/// The files of the modules that a part of a file declares without a body.
+/// The files of the modules that this part of a file declares without a body.
 fn declared(path: &str, part: &str) -> Vec<String> {
     let path = Path::new(path);
     let beside = path.parent().expect("a file has a directory");
@@ -127,7 +128,7 @@ fn declared(path: &str, part: &str) -> Vec<String> {
     files
 }
 
-/// Where an item ends that begins here: at its semicolon, or at the brace that closes its body.
+/// Where the item that begins at `start` ends: at its semicolon, or at the brace that closes its body.
 fn end_of_item(code: &str, start: usize) -> Option<usize> {
     let (mut braces, mut brackets) = (0_usize, 0_usize);
     for (at, c) in code[start..].char_indices() {
@@ -148,7 +149,7 @@ fn end_of_item(code: &str, start: usize) -> Option<usize> {
     None
 }
 
-/// The text with each comment and the inside of each literal replaced by blanks, line for line.
+/// The text with each comment and each literal replaced by blanks of the same length.
 fn without_comments_and_literals(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -194,7 +195,7 @@ fn raw_string(text: &str) -> Option<usize> {
     Some(1 + hashes + 1 + body.find(&end)? + end.len())
 }
 
-/// The length of the character that begins here; `None` for a lifetime.
+/// The length of the character literal that begins here; `None` for a lifetime.
 fn character(text: &str) -> Option<usize> {
     let mut chars = text.char_indices().skip(1);
     let (_, first) = chars.next()?;
@@ -206,7 +207,7 @@ fn character(text: &str) -> Option<usize> {
     (c == '\'').then_some(at + 1)
 }
 
-/// Blanks of the same length in bytes, with the same lines.
+/// Blanks of the same length in bytes, with the same line breaks.
 fn blank(text: &str) -> String {
     text.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect()
 }

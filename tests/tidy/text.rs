@@ -1,18 +1,18 @@
-//! Sizes, headers, words and markers.
+//! File lengths, module headers, words and markers.
 
 use std::collections::BTreeSet;
 use std::fs;
 
 use crate::source::{Source, sources};
 
-/// Lines of a file of the product. Its tests may stand in a sibling, which does not count.
+/// Most lines of a product file. Tests in a sibling file do not count.
 const MAX_FILE: usize = 400;
 
-/// Words that say nothing, or are another system's for a thing that has a name here.
+/// Words that say nothing, or that other systems use for a thing that has its own name here.
 const WORDS: &[&str] =
     &["Broker", "Channel", "Client", "Data", "Event", "Helper", "Manager", "Session", "Util", "Utils"];
 
-/// The program, and what measures it.
+/// The program, and the code that measures it.
 fn products() -> Vec<Source> {
     ["src", "bench/src", "bench/instructions"].into_iter().flat_map(sources).collect()
 }
@@ -35,7 +35,7 @@ fn files_are_short() {
 
 #[test]
 fn every_module_says_what_it_is() {
-    // The tests of a module that stand in a file beside it are part of that module.
+    // A test file beside its module counts as part of that module.
     for source in all().into_iter().filter(|source| !source.is_test) {
         assert!(source.text.starts_with("//!"), "{} has no header", source.path);
     }
@@ -51,7 +51,7 @@ fn nothing_is_left_for_later() {
     }
 }
 
-/// What was pasted twice, or cut at the wrong place, repeats its headings.
+/// A text that was pasted twice or cut at the wrong place repeats its headings.
 #[test]
 fn no_page_says_a_heading_twice() {
     let docs = fs::read_dir("docs").expect("docs/").map(|entry| entry.expect("an entry").path());
@@ -85,7 +85,7 @@ fn types_are_named_in_the_words_of_the_house() {
     assert!(seen > 200, "only {seen} types were seen");
 }
 
-/// Whether a name in camel case has this word.
+/// Whether a name in camel case contains this word.
 fn has_word(name: &str, word: &str) -> bool {
     name.match_indices(word).any(|(at, _)| !name[at + word.len()..].starts_with(char::is_lowercase))
 }
@@ -101,7 +101,7 @@ fn uses_stand_in_three_groups() {
                 inside = !line.ends_with(';');
                 continue;
             }
-            // What a module hands on stands where it likes.
+            // Re-exports may stand anywhere.
             let Some(path) = line.strip_prefix("use ") else {
                 apart |= line.is_empty();
                 continue;

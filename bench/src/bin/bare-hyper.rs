@@ -1,4 +1,4 @@
-//! Not a relay: the floor of a publish. It reads the body of every request and answers 200.
+//! The floor of a publish: a bare hyper server that reads the body of every request and answers 200.
 
 #![expect(clippy::disallowed_methods, reason = "a floor, no server: its tasks end with the process")]
 
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::LocalSet;
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, Infallible> {
-    // A publisher that goes away has nobody to answer.
+    // If the publisher has gone, the answer goes nowhere.
     let _ = request.into_body().collect().await;
     Ok(Response::new(Empty::new()))
 }

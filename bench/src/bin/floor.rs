@@ -1,8 +1,9 @@
-//! Not a relay: the floor. The same work by bare system calls: one thread, one `send` for each subscriber and message.
+//! The floor of a delivery: the same work by bare system calls, with one thread and one `send` for each subscriber and
+//! message.
 //!
-//! It upgrades whoever asks, keeps a list of subscribers for each topic that a text frame names, and has every POST
-//! answered first and then written to the list of its topic. It parses just enough for that, checks nothing, and keeps
-//! nothing.
+//! It accepts every upgrade and keeps a list of subscribers for each topic that a text frame names. It answers a POST
+//! first, then writes its body to the subscribers of the topic. It parses just enough for that, checks nothing, and
+//! keeps nothing.
 
 use std::collections::HashMap;
 use std::io;
@@ -24,7 +25,7 @@ const SYNCED: &[u8] = b"{\"type\":\"synced\"}";
 
 #[derive(Default)]
 struct Floor {
-    /// By the number under which epoll knows them. Four bytes each, so that a fan-out reads little memory.
+    /// Indexed by the number under which epoll knows them. Four bytes each, so that a fan-out reads little memory.
     sockets: Vec<Option<OwnedFd>>,
     peers: Vec<Peer>,
     free: Vec<usize>,
@@ -34,7 +35,7 @@ struct Floor {
 #[derive(Default)]
 struct Peer {
     is_subscriber: bool,
-    /// What has come and is incomplete.
+    /// Bytes of an incomplete request or frame.
     pending: Vec<u8>,
 }
 
@@ -92,7 +93,7 @@ impl Floor {
         self.free.push(number);
     }
 
-    /// Carries out what is complete.
+    /// Carries out every complete request or frame.
     fn answer(&mut self, number: usize) {
         let Peer { is_subscriber, pending } = &mut self.peers[number];
         if *is_subscriber {
@@ -134,8 +135,8 @@ impl Floor {
         let mut frame = Vec::with_capacity(10 + length);
         put_header(&mut frame, TEXT, false, length);
         frame.extend_from_slice(body);
-        // Answered first, as by a server that does not make its publisher wait: the reader is then awake during the
-        // fan-out, here as there.
+        // Answer first, as Relay does, which never makes its publisher wait: in both cases the reader is then awake
+        // during the fan-out.
         send_all(self.socket(number), PUBLISHED);
         let path = pending.get(PATH..end).unwrap_or_default();
         let topic = &path[..memchr::memchr(b' ', path).unwrap_or(0)];
@@ -153,8 +154,9 @@ fn content_length(head: &[u8]) -> Option<usize> {
     str::from_utf8(&value[..digits]).ok()?.parse().ok()
 }
 
-/// One `send`, and only where the socket is full a wait for room. A function, as that of the C library is: with the system
-/// call in the loop itself a delivery costs a sixth less here, which no program has that calls a function to send.
+/// Sends with one `send`, and waits only if the socket is full. It is a function because the C library's `send` is one:
+/// with the system call inlined into the loop, a delivery costs a sixth less, an advantage that no program has that
+/// calls a function to send.
 #[inline(never)]
 fn send_all(socket: impl AsFd, mut bytes: &[u8]) {
     while !bytes.is_empty() {

@@ -1,4 +1,4 @@
-//! A load of one kind on one server: `load --help`. Prints one line of JSON; ends with 1 when anything was lost.
+//! Runs one load against one server: `load --help`. Prints one line of JSON; exits with 1 if anything was lost.
 
 #![expect(clippy::disallowed_macros, reason = "what it prints is for whoever runs it")]
 

@@ -1,4 +1,4 @@
-//! Connections as such: how many a second, what an idle one weighs, and what keeping them alive costs.
+//! Connections themselves: how many a second, what an idle one takes in memory, and what keeping them alive costs.
 
 use std::io;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::payload::Payloads;
 use crate::plan::Plan;
 use crate::subscribers::Subscribers;
 
-/// Opens so many connections, each upgraded and subscribed to one topic, `at_once` on their way at any time.
+/// Opens `connections`, each upgraded and subscribed to one topic, with at most `at_once` in progress at any time.
 ///
 /// # Errors
-/// What went wrong.
+/// A connection cannot be opened or subscribed.
 pub fn connects(target: Target, connections: usize, at_once: usize) -> io::Result<Value> {
     let (plan, payloads, mut subscribers) = (Plan::one_topic(connections), Payloads::new(0), Subscribers::new()?);
     let spent = target.process.time()?;
@@ -28,10 +28,10 @@ pub fn connects(target: Target, connections: usize, at_once: usize) -> io::Resul
     }))
 }
 
-/// Opens so many connections, plain or through TLS, and holds them for a while without a message.
+/// Opens `connections`, plain or through TLS, and holds them for `hold` without any message.
 ///
 /// # Errors
-/// What went wrong; a connection that ends is.
+/// A connection cannot be opened, or ends early.
 pub fn idle(target: Target, tls: Option<&Arc<ClientConfig>>, connections: usize, hold: Duration) -> io::Result<Value> {
     const SETTLE: Duration = Duration::from_secs(2);
     let (plan, payloads, mut subscribers) = (Plan::one_topic(connections), Payloads::new(0), Subscribers::new()?);

@@ -1,4 +1,4 @@
-//! One publisher, many subscribers, a closed loop: the cost of a delivery.
+//! One publisher and many subscribers in a closed loop: the cost of a delivery.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::publisher::Publisher;
 use crate::subscribers::Subscribers;
 
-/// Connections on their way at a time, when it is not they who are measured.
+/// Connections in progress at a time, in loads that do not measure connecting.
 const AT_ONCE: usize = 64;
 
 /// How much is published, and how fast.
@@ -19,11 +19,11 @@ const AT_ONCE: usize = 64;
 pub struct Pace {
     /// Messages that are measured.
     pub messages: u64,
-    /// Messages before these.
+    /// Messages published before these, for warm-up.
     pub warmup: u64,
-    /// Messages that may be outstanding.
+    /// Most messages that may be outstanding.
     pub window: u64,
-    /// Messages a second; as fast as the window lets when `None`.
+    /// Messages a second; `None` means as fast as the window allows.
     pub rate: Option<f64>,
 }
 
@@ -34,18 +34,18 @@ struct Loop<'a> {
     subscribers: Subscribers,
     publisher: Publisher,
     payloads: Payloads,
-    /// Messages to each topic.
+    /// Messages published to each topic.
     published: Vec<u64>,
-    /// Messages to all topics.
+    /// Messages published to all topics.
     sent: u64,
-    /// Deliveries that these must bring.
+    /// Deliveries that these messages must cause.
     due: u64,
 }
 
-/// Publishes round-robin over the plan's topics to all its connections.
+/// Publishes round-robin over the plan's topics, to all of its connections.
 ///
 /// # Errors
-/// What went wrong.
+/// A delivery was lost or doubled, or a connection failed.
 pub fn deliver(target: Target, plan: &Plan, size: usize, pace: Pace) -> io::Result<Value> {
     let payloads = Payloads::new(size);
     let mut subscribers = Subscribers::new()?;
@@ -80,7 +80,7 @@ pub fn deliver(target: Target, plan: &Plan, size: usize, pace: Pace) -> io::Resu
 }
 
 impl Loop<'_> {
-    /// Publishes so many messages and waits for all that they bring. It never sleeps.
+    /// Publishes `messages` and waits for all of their deliveries, without ever sleeping.
     fn run(&mut self, messages: u64) -> io::Result<()> {
         let (began, first) = (Instant::now(), self.sent);
         let mut last = (began, self.subscribers.seen.messages);
@@ -105,7 +105,7 @@ impl Loop<'_> {
         Ok(())
     }
 
-    /// Publishes one, if the window has room for it.
+    /// Publishes one message, if the window allows it.
     fn publish(&mut self) -> io::Result<()> {
         let topic = (self.sent % self.published.len() as u64) as usize;
         let (name, readers) = self.plan.topic(topic);
@@ -118,7 +118,7 @@ impl Loop<'_> {
         self.publisher.publish(name, &mut self.payloads)
     }
 
-    /// Each has got what it was to get: what one lost is not made up for by what another got twice.
+    /// Checks each connection's count on its own, so that one's loss cannot hide behind another's duplicate.
     fn account(&mut self) -> io::Result<()> {
         self.subscribers.settle(Duration::from_millis(50), &self.payloads)?;
         for (number, received) in self.subscribers.received().enumerate() {

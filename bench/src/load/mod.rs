@@ -1,4 +1,4 @@
-//! The loads. Each answers with one line of JSON; what was lost, doubled or ended makes it fail.
+//! The loads. Each reports one line of JSON, and fails if anything was lost, doubled or ended early.
 
 mod connect;
 mod deliver;
@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use crate::cost::Process;
 
-/// Whom to measure.
+/// The server to measure.
 #[derive(Clone, Copy)]
 pub struct Target {
     /// Where it listens.
     pub address: SocketAddrV4,
     /// Its process.
     pub process: Process,
-    /// Give up when nothing comes for so long.
+    /// Give up when nothing arrives for this long.
     pub stall: Duration,
 }

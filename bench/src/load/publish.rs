@@ -1,4 +1,4 @@
-//! Publishers without a subscriber, each in a closed loop: requests a second.
+//! Publishers without subscribers, each in a closed loop: requests a second.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -10,10 +10,10 @@ use crate::payload::Payloads;
 use crate::publisher::Publisher;
 use crate::readiness::Readiness;
 
-/// Publishes over so many keep-alive connections, on each the next as soon as the last is answered.
+/// Publishes over `connections` keep-alive connections; each sends its next request as soon as the last is answered.
 ///
 /// # Errors
-/// What went wrong; an answer that is not 200 is.
+/// A connection failed, or an answer was not 200.
 pub fn publish(target: Target, connections: usize, size: usize, requests: u64, warmup: u64) -> io::Result<Value> {
     let mut payloads = Payloads::new(size);
     let mut readiness = Readiness::new()?;

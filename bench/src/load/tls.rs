@@ -1,4 +1,4 @@
-//! A certificate for one run, and whom to trust because of it.
+//! A certificate for one run, and a TLS configuration that trusts it.
 
 use std::io;
 use std::path::Path;
@@ -12,17 +12,17 @@ use rustls::{ClientConfig, RootCertStore};
 /// Writes `cert.pem` and `key.pem` for `localhost` into a directory.
 ///
 /// # Errors
-/// It cannot be written.
+/// A file cannot be written.
 pub fn certify(directory: &Path) -> io::Result<()> {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).map_err(io::Error::other)?;
     std::fs::write(directory.join("cert.pem"), made.cert.pem())?;
     std::fs::write(directory.join("key.pem"), made.signing_key.serialize_pem())
 }
 
-/// Trusts this certificate alone. Sessions are not resumed: every handshake is a whole one.
+/// Trusts this certificate only. Sessions are never resumed, so every handshake is a full one.
 ///
 /// # Errors
-/// It is none.
+/// The file cannot be read, or is not a certificate.
 pub fn trusting(certificate: &Path) -> io::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     let certificate = CertificateDer::from_pem_file(certificate).map_err(io::Error::other)?;

@@ -1,4 +1,4 @@
-//! Chance that repeats: everything a seed decides.
+//! Repeatable randomness: a seed decides everything.
 
 /// SplitMix64.
 pub struct Dice(pub u64);
@@ -17,7 +17,7 @@ impl Dice {
         (self.next() % n as u64) as usize
     }
 
-    /// Whether one in `n` comes up.
+    /// True once in `n` times on average.
     pub fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }

@@ -1,5 +1,6 @@
-//! A connection whose task is the seed's: it pulls, writes and joins one step at a time, so that a publish, a pass of the
-//! shard or a command may come between any two of them. Real tasks get there once in a million times.
+//! A connection whose task is driven by the seed. It pulls, writes and joins one step at a time, so that a publish, a
+//! pass of the shard or a command may come between any two steps. Real tasks meet some of these orders once in a
+//! million times.
 
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -26,7 +27,7 @@ pub struct Direct {
     principal: Arc<Principal>,
     subscriber: Subscriber,
     doing: Doing,
-    /// The peer's end.
+    /// The peer's end of the connection.
     pub peer: WebSocket,
 }
 
@@ -47,7 +48,7 @@ impl Direct {
         Self { live: live.clone(), principal, subscriber, doing: Doing::Nothing, peer }
     }
 
-    /// Carries out a command as a task would: not while an answer is unsent.
+    /// Carries out a command as the real task does: what was pulled but not sent is given up first.
     pub fn subscribe(&mut self, id: u64, list: Vec<(Pattern, After)>) {
         self.abandon();
         let head = self.subscriber.subscribe(list);
@@ -61,7 +62,7 @@ impl Direct {
         self.tell(&Notice::Ok { id: Some(id.into()), message: None });
     }
 
-    /// What was pulled and not sent is pulled again.
+    /// Gives back what was pulled but not sent, so that it is pulled again.
     fn abandon(&mut self) {
         if let Doing::Sending(pulled) = std::mem::replace(&mut self.doing, Doing::Nothing) {
             self.subscriber.settle(pulled, 0);
@@ -110,7 +111,7 @@ impl Direct {
         self.subscriber.reply(&bytes);
     }
 
-    /// What arrives next; takes steps until something does.
+    /// The next message or notice to arrive; takes steps until one does.
     pub async fn next(&mut self) -> Option<Value> {
         loop {
             if let Some(told) = self.peer.ready() {

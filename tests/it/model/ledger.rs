@@ -1,8 +1,9 @@
-//! What one reader has been told, held against what was published.
+//! What one reader has been told, compared with what was published.
 //!
-//! For each subscription and topic it keeps how far everything has been received or announced as missed. A message must
-//! be the next one that some subscription still wants; whatever lies between must have been announced. And every id is a
-//! position: once a reader got one, nothing below it may be missing silently from any of its subscriptions.
+//! For each subscription and topic, it keeps the seq up to which everything was received or announced as missed. A
+//! message must be the next one that some subscription still wants, and whatever lies between must have been announced.
+//! Every id is a position: once a reader has one, nothing below it may be missing silently from any of its
+//! subscriptions.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,13 +12,13 @@ use serde_json::Value;
 
 use crate::model::world::{PATTERNS, TOPICS, World};
 
-/// Where a subscription begins, as it was asked for.
+/// Where a subscription asked to begin.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Start {
     Live,
     Earliest,
     After(u64),
-    /// A position of another log: this text.
+    /// A position of another log, as text.
     Foreign(String),
 }
 
@@ -25,11 +26,12 @@ pub enum Start {
 struct Sub {
     pattern: usize,
     start: Start,
-    /// For each topic of the pattern, up to where nothing is missing; `None` until `synced` says where it is live.
+    /// For each topic of the pattern, the seq up to which nothing is missing; `None` until `synced` says where it is
+    /// live.
     low: HashMap<usize, Option<u64>>,
-    /// What was gone before it asked for the earliest; known when it is first told something.
+    /// What was already evicted when it asked for the earliest; set when the reader is next told something.
     gone: Option<HashMap<usize, u64>>,
-    /// Gaps told before it began do not count for it.
+    /// The index of the first gap that counts for it: earlier ones were told before it began.
     first_gap: usize,
     /// The command that made it.
     command: u64,
@@ -50,9 +52,9 @@ pub struct Ledger {
     subs: Vec<Sub>,
     gaps: Vec<Gap>,
     received: HashSet<u64>,
-    /// Messages, gaps and topic changes: what the run has seen.
+    /// Messages, gaps and topic changes that the reader was told, to show what the run has covered.
     pub seen: [u64; 3],
-    /// The last id that was told.
+    /// The last id that the reader was told.
     pub last: Option<String>,
 }
 
@@ -61,12 +63,12 @@ impl Ledger {
         Self { user: (user > 0).then_some(user), ..Self::default() }
     }
 
-    /// The same reader's next connection.
+    /// Makes this the ledger of the same reader's next connection.
     pub fn after(self, before: &Self) -> Self {
         Self { seen: before.seen, ..self }
     }
 
-    /// A subscription was answered `ok`.
+    /// Records a subscribe that was answered with `ok`.
     pub fn subscribe(&mut self, command: u64, list: &[(usize, Start)]) {
         for (pattern, start) in list {
             self.subs.retain(|sub| sub.pattern != *pattern);
@@ -88,12 +90,12 @@ impl Ledger {
         }
     }
 
-    /// The end of subscriptions was answered `ok`.
+    /// Records an unsubscribe that was answered with `ok`.
     pub fn unsubscribe(&mut self, patterns: &[usize]) {
         self.subs.retain(|sub| !patterns.contains(&sub.pattern));
     }
 
-    /// Takes what was told.
+    /// Checks and records one thing that the reader was told.
     pub fn take(&mut self, world: &World, told: &Value, id: Option<&str>) {
         for sub in self.subs.iter_mut().filter(|sub| sub.start == Start::Earliest) {
             sub.gone.get_or_insert_with(|| sub.low.keys().map(|topic| (*topic, world.evicted(*topic))).collect());
@@ -183,7 +185,7 @@ impl Ledger {
         let command = told["id"].as_u64().unwrap_or(0);
         for sub in self.subs.iter_mut().filter(|sub| sub.command == command) {
             sub.low.values_mut().filter(|low| low.is_none()).for_each(|low| *low = Some(seq));
-            // It was made there: what has gone since was promised to it.
+            // It was made at this seq, so what was evicted since had been promised to it.
             sub.gone.iter_mut().flat_map(HashMap::values_mut).for_each(|gone| *gone = seq.min(*gone));
             assert!(sub.told_foreign || !matches!(sub.start, Start::Foreign(_)), "no gap was told of {sub:?}");
         }
@@ -191,7 +193,7 @@ impl Ledger {
         self.claim(world, seq);
     }
 
-    /// Everything up to a seq has been told of every subscription.
+    /// Records that every subscription has been told everything up to a seq.
     fn claim(&mut self, world: &World, seq: u64) {
         self.complete(world, seq);
         for low in self.subs.iter_mut().flat_map(|sub| sub.low.values_mut()).flatten() {
@@ -199,7 +201,7 @@ impl Ledger {
         }
     }
 
-    /// Nothing up to a seq is missing silently.
+    /// Asserts that nothing up to a seq is missing silently.
     fn complete(&self, world: &World, seq: u64) {
         for sub in &self.subs {
             for (topic, low) in sub.low.iter().filter_map(|(topic, low)| Some((*topic, (*low)?))) {

@@ -1,11 +1,12 @@
 //! The model of no silent loss, over all three transports.
 //!
-//! A seed decides a run: publishes, subscribes, stalls, disconnects, resumes on another transport, evictions, reloads and
-//! restarts, on a server whose window, rings and buffers are tiny, so that everything is always about to fall behind.
-//! Each reader holds what it was told against the plain list of what was published ([`ledger`]): received or announced as
-//! missed, in order, nothing twice; and the newest message of each topic reaches everybody who wants it.
+//! A seed decides a run: publishes, subscribes, stalls, disconnects, resumes on another transport, evictions, reloads
+//! and restarts, on a server with a tiny window, rings and buffers, so that readers are always about to fall behind.
+//! Each reader compares what it was told with the plain list of what was published ([`ledger`]): everything is received
+//! or announced as missed, in order and nothing twice; and the newest message of each topic reaches everybody who wants
+//! it.
 //!
-//! `MODEL_SEEDS=100000` runs more, `MODEL_SEED=17` one: a seed that fails is printed.
+//! `MODEL_SEEDS=100000` runs more seeds, `MODEL_SEED=17` a single one; a failing seed is printed.
 
 pub mod dice;
 mod direct;
@@ -27,7 +28,7 @@ use crate::model::reader::{Reader, some_start, text};
 use crate::model::world::{PATTERNS, TOPICS, USERS, World};
 use crate::peer::Peer;
 
-/// What the runs of a test have seen, so that one that tests nothing is found out.
+/// What the runs of a test have covered, to expose a test that tests nothing.
 #[derive(Default, Debug)]
 struct Seen {
     messages: u64,
@@ -56,7 +57,7 @@ fn nothing_is_lost_silently_over_sockets() {
     assert!(seen.messages > 300 && seen.gaps > 30, "{seen:?}");
 }
 
-/// One thread and a clock that stands still: the schedule is the seed's.
+/// One thread and a paused clock, so that the seed decides the schedule.
 fn paused() -> Runtime {
     Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime")
 }
@@ -65,7 +66,7 @@ fn threads() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
-/// Runs some seeds, beginning with `first`; answers what was seen, unless somebody asked for seeds of their own.
+/// Runs `some` seeds from `first` on. Returns what they covered, or `None` if the environment chose other seeds.
 fn seeds(some: u64, first: u64, runtime: fn() -> Runtime, tcp: bool) -> Option<Seen> {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     let seeds = match number("MODEL_SEED") {
@@ -135,7 +136,7 @@ async fn step(world: &mut World, readers: &mut [Reader], dice: &mut Dice, seen: 
         54..66 => readers[at].step(1 + dice.below(3)).await,
         66..80 => {
             readers[at].command(world, dice).await;
-            // Back with the shard before it notices, now and then.
+            // Now and then it is back with the shard before the shard notices.
             readers[at].step(dice.below(12)).await;
         }
         80..90 if !readers[at].is_connected() => readers[at].connect(world, dice).await,
@@ -156,7 +157,7 @@ async fn step(world: &mut World, readers: &mut [Reader], dice: &mut Dice, seen: 
     }
 }
 
-/// Everybody is live; then one leaves the shard's hands in the middle of a pass.
+/// Makes everybody live; then two readers leave the shard in the middle of a pass.
 async fn collide(world: &mut World, readers: &mut [Reader], dice: &mut Dice) {
     for _ in 0..3 {
         for reader in readers.iter_mut() {
@@ -180,7 +181,7 @@ async fn collide(world: &mut World, readers: &mut [Reader], dice: &mut Dice) {
     }
 }
 
-/// The server drains, or dies, and another one begins a new log.
+/// The server drains or dies, and another one begins a new log.
 async fn restart(world: &mut World, readers: &mut [Reader], dice: &mut Dice) {
     if dice.one_in(2) {
         world.drain();
@@ -193,14 +194,14 @@ async fn restart(world: &mut World, readers: &mut [Reader], dice: &mut Dice) {
     *world = World::start(dice, tcp).await;
 }
 
-/// Reads some topic's history to its end, page by page.
+/// Reads the history of a random pattern to its end, page by page.
 async fn history(world: &World, dice: &mut Dice) {
     let (user, pattern) = (dice.below(USERS.len()), dice.below(PATTERNS.len()));
     let limit = 1 + dice.below(6);
     let mut start = some_start(world, dice);
     loop {
         let after = text(world, &start).unwrap_or_else(|| "earliest".to_owned());
-        // A wait costs nothing where the clock stands still.
+        // With a paused clock, a wait takes no time.
         let wait = if dice.one_in(8) && !world.is_real { "&wait=1" } else { "" };
         let request = format!(
             "GET /history/{}?after={after}&limit={limit}{wait} HTTP/1.1\r\nHost: localhost\r\n\

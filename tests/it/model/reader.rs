@@ -1,4 +1,4 @@
-//! One reader of a model run: connects, subscribes, reads or does not, leaves and comes back.
+//! One reader of a model run: it connects, subscribes, reads or does not read, leaves and comes back.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::model::ledger::{Ledger, Start};
 use crate::model::wire::{WebSocket, Wire};
 use crate::model::world::{PATTERNS, World};
 
-/// Whatever takes longer than this does not come.
+/// How long a reader waits before the run fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 enum Command {
@@ -29,7 +29,7 @@ pub struct Reader {
     pub ledger: Ledger,
     sent: VecDeque<(u64, Command)>,
     commands: u64,
-    /// What it is subscribed to when all that was sent is carried out.
+    /// What it is subscribed to once every sent command is carried out.
     wants: Vec<usize>,
 }
 
@@ -43,12 +43,12 @@ impl Reader {
         self.wire.is_some()
     }
 
-    /// Leaves without a word.
+    /// Leaves without a close.
     pub fn leave(&mut self) {
         self.wire = None;
     }
 
-    /// Connects by either transport, and goes on where it left, if it was somewhere.
+    /// Connects over a random transport, and resumes where it left off, if it had a position.
     pub async fn connect(&mut self, world: &World, dice: &mut Dice) {
         let left = self.ledger.last.take();
         self.ledger = Ledger::new(self.user).after(&self.ledger);
@@ -86,7 +86,7 @@ impl Reader {
         self.ledger.subscribe(0, &list);
     }
 
-    /// Lets its task take some steps, if the seed has that in its hands.
+    /// Lets a [`Direct`] connection take some steps; the other transports have tasks of their own.
     pub async fn step(&mut self, steps: usize) {
         if let Some(Wire::Direct(direct)) = &mut self.wire {
             for _ in 0..steps {
@@ -95,7 +95,7 @@ impl Reader {
         }
     }
 
-    /// Sends a command, if it is on a WebSocket.
+    /// Sends a random command, if it is connected by a transport that takes commands.
     pub async fn command(&mut self, world: &World, dice: &mut Dice) {
         if !matches!(self.wire, Some(Wire::WebSocket(_) | Wire::Direct(_))) {
             return;
@@ -155,7 +155,7 @@ impl Reader {
         self.sent.push_back((self.commands, command));
     }
 
-    /// Reads what has arrived, up to so many things.
+    /// Reads what has already arrived, at most `most` things.
     pub fn read(&mut self, world: &World, most: usize) {
         for _ in 0..most {
             let Some(wire) = &mut self.wire else { return };
@@ -164,7 +164,7 @@ impl Reader {
         }
     }
 
-    /// Reads until there is nothing to come: all subscriptions have got everything up to the last of each topic.
+    /// Reads until nothing more is due: all subscriptions have everything up to the last message of each topic.
     pub async fn read_all(&mut self, world: &World, last: &HashMap<usize, u64>) {
         while !self.sent.is_empty() || !self.ledger.has_all(last) {
             self.read_one(world).await;
@@ -222,7 +222,7 @@ fn some_patterns(dice: &mut Dice) -> Vec<usize> {
     patterns
 }
 
-/// Where somebody might start.
+/// A random start for a subscription.
 pub fn some_start(world: &World, dice: &mut Dice) -> Start {
     let head = usize::try_from(world.head()).expect("few messages");
     match dice.below(12) {
@@ -241,7 +241,7 @@ fn start_of(world: &World, position: String) -> Start {
     if own { Start::After(seq.parse().expect("a number")) } else { Start::Foreign(position) }
 }
 
-/// How a start is asked for.
+/// A start as the text of `after`; `None` for live.
 pub fn text(world: &World, start: &Start) -> Option<String> {
     match start {
         Start::Live => None,

@@ -1,4 +1,4 @@
-//! The other end of a transport: what was told, one thing at a time, without waiting or with.
+//! The client's end of a transport: it yields one message or notice at a time, waiting or not.
 
 use futures::FutureExt;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, Wr
 use crate::event_stream::EventStream;
 use crate::model::direct::Direct;
 
-/// The client's end of a socket, of whichever kind.
+/// The client's end of a socket of any kind.
 pub trait Peer: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Peer for T {}
@@ -20,7 +20,7 @@ pub enum Wire {
 }
 
 impl Wire {
-    /// What was told next, with the id that an event stream gave it; `None` at the end.
+    /// The next thing that was told, with its id if it came by an event stream; `None` at the end.
     pub async fn next(&mut self) -> Option<(Value, Option<String>)> {
         match self {
             Self::WebSocket(socket) => socket.next().await.map(|value| (value, None)),
@@ -29,13 +29,13 @@ impl Wire {
         }
     }
 
-    /// What has arrived already; `Some(None)` at the end.
+    /// What has already arrived, if anything; `Some(None)` at the end.
     pub fn ready(&mut self) -> Option<Option<(Value, Option<String>)>> {
         self.next().now_or_never()
     }
 }
 
-/// A WebSocket behind its upgrade.
+/// A WebSocket after its upgrade.
 pub struct WebSocket {
     reader: ReadHalf<Box<dyn Peer>>,
     writer: WriteHalf<Box<dyn Peer>>,
@@ -48,7 +48,7 @@ impl WebSocket {
         Self { reader, writer, read: Vec::new() }
     }
 
-    /// Sends a text in a frame masked with zeros.
+    /// Sends a text frame, with a mask of zeros.
     pub async fn send(&mut self, json: &Value) {
         let text = json.to_string();
         let mut frame = vec![0x81];
@@ -61,7 +61,7 @@ impl WebSocket {
         }
         frame.extend_from_slice(&[0; 4]);
         frame.extend_from_slice(text.as_bytes());
-        // The server reads nothing while an answer is unsent, and nobody reads that here.
+        // The server does not read while an answer is unsent, so read on while writing.
         let mut sent = 0;
         while sent < frame.len() {
             tokio::select! {
@@ -72,7 +72,7 @@ impl WebSocket {
         }
     }
 
-    /// What has arrived already; `Some(None)` at the end.
+    /// What has already arrived, if anything; `Some(None)` at the end.
     pub fn ready(&mut self) -> Option<Option<Value>> {
         self.next().now_or_never()
     }

@@ -1,4 +1,4 @@
-//! The server of a model run, and the plain list of what was published that everything is measured by.
+//! The server of a model run, and the plain list of what was published, against which readers are checked.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -34,11 +34,11 @@ use crate::model::wire::Peer;
 use crate::peer::UPGRADE;
 use crate::rig::{self, Rig, token};
 
-/// Concrete topics; the last ones are a family's.
+/// Concrete topics; the last three belong to a family.
 pub const TOPICS: [&str; 5] = ["a", "b", "f.x", "f.y", "f.z"];
 /// What readers subscribe to.
 pub const PATTERNS: [&str; 8] = ["a", "b", "f.x", "f.y", "f.*", "*", "f.**", "**"];
-/// Users of the tokens `u0` (nobody's), `u1` and `u2`.
+/// The users of the tokens `u0` (which has none), `u1` and `u2`.
 pub const USERS: [Option<&str>; 3] = [None, Some("1"), Some("2")];
 
 /// One message that was published.
@@ -46,26 +46,26 @@ pub const USERS: [Option<&str>; 3] = [None, Some("1"), Some("2")];
 pub struct Published {
     pub seq: u64,
     pub topic: usize,
-    /// To whom alone, as an index into [`USERS`].
+    /// Its only addressee, as an index into [`USERS`]; `None` for everybody.
     pub user: Option<usize>,
     pub number: u64,
 }
 
 /// How readers reach the server.
 enum Reach {
-    /// In memory, where a reader's place in the schedule is the seed's.
+    /// In memory, so that the seed decides when a reader runs.
     Memory(Arc<Door>),
-    /// By TCP.
+    /// Over TCP.
     Tcp(Rig),
 }
 
-/// One server and its log; after a restart there is another one.
+/// One server and its log; a restart makes another one.
 pub struct World {
     pub live: Arc<Live>,
     pub log: Vec<Published>,
     /// Where reloads took effect: generation and seq.
     pub marks: Vec<(u64, u64)>,
-    /// Whether its clock runs.
+    /// Whether its clock runs, rather than being paused.
     pub is_real: bool,
     numbers: u64,
     reach: Reach,
@@ -85,7 +85,7 @@ impl World {
             config.topics[2].history.count = 1;
             config.tokens = (0..USERS.len()).map(user_token).collect();
         });
-        // A few messages, whose texts are short.
+        // Room for a few messages with short payloads.
         let window = (1 + dice.below(8)) * (FIXED_BYTES + 64);
         let size = Size { shards: 1 + dice.below(4) / 3, window, stride: 1 + dice.below(2) };
         let (live, reach) = if tcp {
@@ -109,7 +109,7 @@ impl World {
         }
     }
 
-    /// The highest seq.
+    /// The seq of the newest message.
     pub fn head(&self) -> u64 {
         self.log.last().map_or(0, |published| published.seq)
     }
@@ -119,7 +119,7 @@ impl World {
         format!("{}-{seq}", self.live.hub.epoch())
     }
 
-    /// Publishes some messages next to each other.
+    /// Publishes some messages as one batch.
     pub async fn publish(&mut self, list: &[(usize, Option<usize>)]) {
         let snapshot = self.live.snapshot();
         let principal = snapshot.auth.authenticate("secret-u0", Time::now()).await.expect("u0 may publish");
@@ -139,12 +139,12 @@ impl World {
         }
     }
 
-    /// Lets age whatever is retained.
+    /// Lets everything that is retained expire.
     pub async fn age(&self) {
         self.live.hub.store().sweep(Time(Time::now().0 + 7_200_000)).await;
     }
 
-    /// Takes a declared name's retention away, or gives it back.
+    /// Takes away the retention of all declared names but one, or gives it back.
     pub fn retain(&self, all: bool) {
         let config = &self.live.snapshot().config;
         let mut config = config.clone();
@@ -154,7 +154,7 @@ impl World {
         self.live.hub.store().retain(build::retention(&config));
     }
 
-    /// A reload takes effect that changed the schema of `f.{x}`.
+    /// Puts the mark of a reload that changed the schema of `f.{x}` into the log.
     pub fn mark(&mut self) {
         let generation = self.marks.last().map_or(1, |(generation, _)| *generation) + 1;
         let mut at = 0;
@@ -172,18 +172,18 @@ impl World {
         self.marks.push((generation, at));
     }
 
-    /// Tells everybody that this server ends.
+    /// Tells all connections that this server drains.
     pub fn drain(&self) {
         self.live.drain.begin();
         self.live.hub.connections().iter().for_each(|connection| connection.end(Close::Draining));
     }
 
-    /// Whether it is reached by TCP.
+    /// Whether readers reach it over TCP.
     pub fn is_tcp(&self) -> bool {
         matches!(self.reach, Reach::Tcp(_))
     }
 
-    /// The highest seq that a topic has let go.
+    /// The highest seq that a topic has evicted.
     pub fn evicted(&self, topic: usize) -> u64 {
         let topics = [pattern(TOPICS[topic])];
         let query = Query { topics: &topics, after: 0, until: u64::MAX, limit: 0 };
@@ -191,7 +191,7 @@ impl World {
         page.expect("memory can be read").evicted.iter().map(|(_, seq)| *seq).max().unwrap_or(0)
     }
 
-    /// A WebSocket of a user, its upgrade behind it; `buffer` bytes lie between the two ends.
+    /// A user's WebSocket, already upgraded. In memory, `buffer` bytes fit between the two ends.
     pub async fn dial_websocket(&self, user: usize, buffer: usize) -> Box<dyn Peer> {
         match &self.reach {
             Reach::Memory(_) => {
@@ -214,7 +214,7 @@ impl World {
                 let upgraded = Upgraded { socket: far, answer: Vec::new(), head: Bytes::new() };
                 let opened = Box::pin(ws::open(live.clone(), upgraded, opening));
                 live.drain.spawn("websocket", async move {
-                    // One that is refused has said goodbye by then.
+                    // A refused connection has already been sent its close.
                     if let Some(task) = opened.await {
                         task.run().await;
                     }
@@ -236,7 +236,7 @@ impl World {
         }
     }
 
-    /// A connection that speaks HTTP.
+    /// A connection for HTTP requests.
     pub async fn dial_http(&self, buffer: usize) -> Box<dyn Peer> {
         match &self.reach {
             Reach::Memory(door) => {
@@ -271,12 +271,12 @@ async fn dial(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.expect("the server listens")
 }
 
-/// The payload with a number: now and then so large that not many fit into one chunk.
+/// The payload with this number; every fifth is so large that few fit into one chunk.
 fn body(number: u64) -> String {
     if number.is_multiple_of(5) { format!("[{number},\"{}\"]", "x".repeat(7_000)) } else { format!("[{number}]") }
 }
 
-/// A clock that stands still belongs to one thread.
+/// A paused clock needs a single-threaded runtime.
 fn is_real() -> bool {
     tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread
 }

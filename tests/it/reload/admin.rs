@@ -1,4 +1,4 @@
-//! What the admin listener says of a reload that was asked for.
+//! What the admin listener reports about a reload that was requested.
 
 use relay::reloads::Trigger;
 use serde_json::json;
@@ -41,7 +41,7 @@ async fn a_dry_run_answers_with_the_plan_and_does_nothing() {
     }
 }
 
-/// A drain waited for all that had been asked for and stood in line.
+/// Regression: a drain waited for all requested reloads in the queue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_reloaded_once_the_server_ends() {
     let site = Site::start(&[("relay.toml", &with_topics(&["cats"]))]).await;

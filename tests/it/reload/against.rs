@@ -71,7 +71,7 @@ async fn a_running_relay_is_asked_and_not_touched() {
     assert!(err.contains("status 404; is this its admin listener?"), "{err}");
 }
 
-/// An admin listener on a Unix socket answered 421 wherever `allowed_hosts` did not name `localhost`.
+/// Regression: an admin listener on a Unix socket answered 421 unless `allowed_hosts` named `localhost`.
 #[test]
 fn a_running_relay_is_asked_over_a_unix_socket_whatever_it_is_called() {
     let place = Place::new("against");
@@ -91,7 +91,8 @@ fn a_running_relay_is_asked_over_a_unix_socket_whatever_it_is_called() {
     assert_eq!(relay.end().0, Some(0));
 }
 
-/// Written anew, a number may be longer than it was in the file: what runs was called invalid.
+/// Regression: once rewritten, a number may be longer than it was in the file, and the running schema was called
+/// invalid.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schema_that_was_small_enough_as_a_file_is_so_as_it_is_told() {
     let numbers = format!("{{\"enum\": [{}]}}", (0..110).map(|n| format!("{n}e15")).collect::<Vec<_>>().join(","));
@@ -108,7 +109,7 @@ async fn a_schema_that_was_small_enough_as_a_file_is_so_as_it_is_told() {
     assert!(out.contains("\n  keys changed: limits.schema_size\n"), "{out}");
 }
 
-/// It was told to be ready, and then was refused.
+/// Regression: the schema was called ready, and then refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_would_be_refused_is_not_called_ready_for_having_refused_nothing() {
     let topic = |compatibility: &str| {
@@ -136,7 +137,8 @@ async fn what_would_be_refused_is_not_called_ready_for_having_refused_nothing() 
     }
 }
 
-/// It said that nothing would change, whatever became of grants: a running relay tells them, and they were not looked at.
+/// Regression: the check said that nothing would change, whatever happened to grants: a running relay discloses them,
+/// but they were not compared.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_callers_may_do_is_compared_with_a_running_relay() {
     let cats = "[topics.cats]\nschema = \"any\"\n";
@@ -162,8 +164,8 @@ async fn what_callers_may_do_is_compared_with_a_running_relay() {
     assert_eq!(change(), format!("{expected}{rest}"));
 }
 
-/// A running relay tells its certificate by digest only. That was compared as if it had none, so that `server.tls` had
-/// changed for whoever had TLS.
+/// Regression: a running relay discloses its certificate as a digest only. The comparison took that for no certificate,
+/// so every relay with TLS seemed to change `server.tls`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_certificate_of_a_running_relay_is_compared_by_its_digest() {
     let place = Place::new("against");
@@ -234,7 +236,7 @@ fn another_file_is_compared_with() {
     assert!(err.contains("\nrelay: cannot ask `http://127.0.0.1:1` for its configuration: "), "{err}");
 }
 
-/// What a change does stood behind what is wrong with the file alone, wherever either is.
+/// Regression: what is wrong with a change stood after what is wrong with the file alone, wherever either is.
 #[test]
 fn what_speaks_against_a_change_stands_in_the_order_of_the_file() {
     let place = Place::new("against");
@@ -250,7 +252,7 @@ fn what_speaks_against_a_change_stands_in_the_order_of_the_file() {
     assert_eq!((code, lines), (Some(78), vec!["relay.toml:3:1", "relay.toml:4:9", "relay.toml:7:12"]), "{err}");
 }
 
-/// An address was taken for a file, and a path was sent as part of the host.
+/// Regression: an address was taken for a file, and a path was sent as part of the host.
 #[test]
 fn what_is_no_name_of_a_running_relay_is_told_how_it_is_written() {
     let place = Place::new("against");
@@ -275,7 +277,7 @@ fn what_is_no_name_of_a_running_relay_is_told_how_it_is_written() {
     }
 }
 
-/// It ended with 1, as if nothing was known of the file, and a program that had asked for JSON got none.
+/// Regression: the check ended with 1, as if it had not judged the file, and a program that asked for JSON got none.
 #[test]
 fn a_bad_file_is_told_in_the_form_that_was_asked_for_though_nobody_can_be_asked() {
     let place = Place::new("against");

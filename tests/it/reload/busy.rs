@@ -1,7 +1,7 @@
-//! Connections for which there is always something to send: what time and reloads bring reaches them all the same.
+//! Connections that always have something to send: expiry and reloads reach them all the same.
 //!
-//! Each is served from the middle of a stream of messages that does not pause, so that nothing here is looked at because a
-//! connection was idle.
+//! Each is in the middle of a stream of messages without a pause, so nothing here is noticed only because a connection
+//! is idle.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,10 +21,10 @@ use crate::subscriber::Subscriber;
 
 const TOPIC: &str = "[topics.cats]\nschema = \"any\"\n[anonymous]\npublish = [\"cats\"]\n";
 const READS: &str = "subscribe = [\"cats\"]";
-/// Fewer messages than these would be no load.
+/// With fewer messages than this there would be no load.
 const MANY: usize = 100;
 
-/// Publishes without a pause until it is told to stop.
+/// Publishes without a pause until it is stopped.
 struct Load {
     stop: Arc<AtomicBool>,
     task: JoinHandle<()>,
@@ -58,7 +58,7 @@ async fn answers(peer: &mut Peer<TcpStream>) {
     }
 }
 
-/// How many messages came before the close, and its code.
+/// Reads to the close. Returns the number of messages before it, and its code.
 async fn read_socket(mut socket: Subscriber) -> (usize, u16) {
     let mut messages = 0;
     loop {
@@ -70,7 +70,7 @@ async fn read_socket(mut socket: Subscriber) -> (usize, u16) {
     }
 }
 
-/// The same of a stream, whose last event is its close.
+/// The same for a stream, whose last event is its close.
 async fn read_stream(mut stream: EventStream<TcpStream>) -> (usize, u16) {
     let (mut messages, mut last) = (0, Value::Null);
     while let Some(event) = stream.next().await {
@@ -123,7 +123,7 @@ async fn a_token_that_is_removed_ends_who_is_never_idle_within_a_second() {
     assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
-/// They are looked after every `limits.ping_interval`, which is long, and a reload must not wait for that.
+/// Idle connections are checked every `limits.ping_interval`, which is long; a reload must not wait for that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_a_reload_ends_earlier_ends_who_is_idle_in_time() {
     let until = |end: i64| format!("{HEAD}{}{TOPIC}", token("short", &format!("{READS}\nnot_after = {}", Time(end))));

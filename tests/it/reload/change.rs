@@ -1,6 +1,6 @@
-//! The changes under `tests/config/change`: each from `old` to `new` gives exactly the text beside them.
+//! The changes under `tests/config/change`: each, from `old` to `new`, gives exactly the text beside it.
 //!
-//! `UPDATE_GOLDEN=1 cargo test` writes those texts anew; read the difference before it is committed.
+//! `UPDATE_GOLDEN=1 cargo test` rewrites those texts; read the diff before you commit it.
 
 use std::fs;
 use std::path::Path;

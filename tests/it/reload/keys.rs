@@ -15,7 +15,7 @@ use crate::subscriber::Subscriber;
 
 const RESTART_ONLY: [&str; 4] = ["server.listen", "server.admin", "log.format", "store.kind"];
 
-/// A relay.toml in which one key has another value.
+/// A relay.toml in which one key has this value.
 fn with(key: &str, value: &str) -> String {
     let all = token("all", "publish = [\"**\"]\nsubscribe = [\"**\"]\nregister = [\"*\"]");
     let mut text = String::from("version = 1\n");
@@ -37,7 +37,7 @@ fn with(key: &str, value: &str) -> String {
     format!("{text}{all}[topics.cats]\nschema = \"any\"\n[topics.\"o.{{r}}\"]\nschema = \"any\"\n")
 }
 
-/// Some value that the key does not have yet.
+/// A value that the key does not have yet.
 fn another(path: &str, kind: Type) -> String {
     match (path, kind) {
         ("server.listen" | "server.admin", _) => "\"127.0.0.1:9\"".to_owned(),
@@ -65,7 +65,7 @@ async fn every_key_is_live_or_refused_by_name() {
             continue;
         }
         if path == "store.kind" {
-            // There is one kind so far, and nothing to change to.
+            // There is only one kind so far, so there is nothing to change to.
             refused.push(path);
             continue;
         }
@@ -77,7 +77,7 @@ async fn every_key_is_live_or_refused_by_name() {
             assert_eq!(report["plan"], json!({"keys_changed": [path]}), "{path}");
             live += 1;
             if path == "server.allowed_hosts" {
-                // The listener is on loopback, where operators stay welcome by its names.
+                // The listener is on loopback, where operators may always use its own names.
                 assert_eq!(call(site.admin, "GET /config HTTP/1.1\r\n", "").await.status, 200);
             }
             site.change(&with("", "")).await;
@@ -223,7 +223,7 @@ async fn connections_are_held_to_the_newest_limits() {
     assert_eq!(get(&site, "").await, 200);
 }
 
-/// Nobody is accepted while there are so many over the limit: another limit is looked at without one of them leaving.
+/// With so many connections over the limit, none is accepted. A new limit must be noticed without one of them leaving.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_to_be_let_in_hears_of_more_room() {
     let site = Site::start(&[("relay.toml", &with("limits.connections", "1"))]).await;

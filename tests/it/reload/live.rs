@@ -1,4 +1,4 @@
-//! What a reload means for those who are connected.
+//! What a reload means for open connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -83,7 +83,7 @@ async fn a_stalled_reader_of_a_lost_token_is_cut_off_too() {
     let began = Instant::now();
     site.change(&config(CATS_AND_DOGS, &[("all", EVERYTHING)])).await;
     publish(&site, "cats", "\"too late\"").await;
-    // Only what was written before and the frame that had begun come before the close.
+    // Only what was written before, and the frame that had begun, may come before the close.
     let mut seen = 0;
     let code = loop {
         match slow.next().await {
@@ -135,7 +135,7 @@ async fn each_hears_what_concerns_it_and_nothing_else() {
         socket.subscribe(topic).await;
         sockets.push(socket);
     }
-    // Cats change, dogs go, one order topic gets a schema of its own, fish are no longer for `less`.
+    // Cats change, dogs go, one order topic gets a schema of its own, and `less` loses fish.
     let topics = "[topics.cats]\nschema = \"two.json\"\n[topics.fish]\nschema = \"any\"\ndescription = \"swim\"\n\
                   [topics.\"orders.{region}\"]\nschema = \"any\"\n[topics.\"orders.eu\"]\nschema = \"one.json\"\n";
     let report = site.change(&config(topics, &[("all", EVERYTHING), ("less", "subscribe = [\"cats\"]")])).await;
@@ -165,7 +165,7 @@ async fn the_notice_of_a_new_shape_stands_between_the_last_of_the_old_and_the_fi
     let text = config("[topics.cats]\nschema = \"cat.json\"\n", &[("all", EVERYTHING)]);
     let site = Arc::new(Site::start(&[("relay.toml", &text), ("cat.json", &shape(1))]).await);
     let (generation, done) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicBool::new(false)));
-    // Publishers of the shape that was, that is, and that will be.
+    // Publishers of the previous, the current and the next shape.
     let publishers: Vec<_> = (0..3_u64)
         .map(|ahead| {
             let (site, generation, done) = (site.clone(), generation.clone(), done.clone());
@@ -240,7 +240,7 @@ async fn a_smaller_retention_applies_at_once() {
 async fn a_reload_goes_on_when_nobody_waits_for_it() {
     let site = Site::start(&[("relay.toml", &with_topics(&["cats"]))]).await;
     site.place.write("relay.toml", &with_topics(&["cats", "dogs"]));
-    // Whoever hangs up before the request was read has asked for nothing: so until one has been.
+    // A caller that hangs up before its request is read has asked for nothing, so try until one is read.
     let ask = async {
         while !site.has("dogs") {
             let mut peer = crate::peer::Peer::new(TcpStream::connect(site.admin).await.expect("it listens"));
@@ -252,7 +252,8 @@ async fn a_reload_goes_on_when_nobody_waits_for_it() {
     tokio::time::timeout(Duration::from_secs(20), ask).await.expect("one of them is read and carried out");
 }
 
-/// Who is let in by one configuration and arrives under the next was missed by the look at those who were there.
+/// Regression: a connection that was let in by one configuration and arrived under the next was missed by the pass over
+/// open connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_arrives_in_the_middle_of_a_reload_is_judged_by_it_too() {
     let topics = format!("{CATS_AND_DOGS}[limits]\nauth_failures = 1000\n");
@@ -288,7 +289,7 @@ async fn whoever_arrives_in_the_middle_of_a_reload_is_judged_by_it_too() {
                 assert_eq!(socket.closed().await.0, 4010);
                 continue;
             }
-            // Refused, or subscribed and then told that it is no longer.
+            // Either refused, or subscribed and then told that it no longer is.
             loop {
                 let json = socket.json().await;
                 match json["type"].as_str().expect("a type") {
@@ -320,7 +321,7 @@ async fn a_topic_beside_its_family_is_not_told_of_the_familys_schema() {
     assert_eq!(exact.json().await["type"], "message", "nothing of it has changed");
 }
 
-/// However long a log takes for what was judged before it.
+/// It does not matter how long the log takes for what was judged before the reload.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_is_lost_does_not_wait_for_the_log() {
     let all = "publish = [\"**\"]\nsubscribe = [\"**\"]";

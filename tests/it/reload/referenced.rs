@@ -1,4 +1,4 @@
-//! A change in a file that a schema refers to is a change of the schema, whatever form it is compared in.
+//! A change in a file that a schema refers to is a change of the schema, in whatever form schemas are compared.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,8 @@ use super::site::{HEAD, Site, token};
 const ALL: &str = "publish = [\"**\"]\nsubscribe = [\"**\"]";
 const DRAFT_7: &str = r#""$schema": "http://json-schema.org/draft-07/schema#""#;
 
-/// Schemas of which there is no document to compare: of `p` each refers to `lib.json`, whose `{}` stands for a change.
+/// Schemas that cannot be compared as one document. The `p` of each refers to `lib.json`, whose `{}` stands for a
+/// change.
 fn forms() -> [(&'static str, String, String); 3] {
     let bound_late =
         r##"{"$dynamicAnchor": "node", "properties": {"p": {"$ref": "lib.json"}, "x": {"$dynamicRef": "#node"}}}"##;
@@ -36,8 +37,8 @@ async fn publish(site: &Site) -> u16 {
     site.post("/publish/cats", "all", r#"{"p":"x"}"#).await.status
 }
 
-/// Only the root file was compared where a schema has no document that says all of it: `lib.json` was put in force with
-/// an empty plan, past `compatibility`, and nobody was told that what follows has another shape.
+/// Regression: where no single document says all of a schema, only the root file was compared. A new `lib.json` came
+/// into force with an empty plan and past `compatibility`, and no subscriber was told of the new shape.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_in_a_file_that_is_referred_to_is_told_and_passes_no_promise() {
     for (form, root, lib) in forms() {
@@ -47,7 +48,7 @@ async fn a_change_in_a_file_that_is_referred_to_is_told_and_passes_no_promise() 
         let mut reader = site.subscriber("all").await;
         reader.subscribe("cats").await;
 
-        // Laid out otherwise, it says the same.
+        // With another layout, the file says the same.
         site.place.write("lib.json", &format!("\n{}\n", lib.replace("{}", "")));
         let report = site.reload().await;
         assert_eq!((report.status, &report.json()["plan"]), (200, &json!({})), "{form}: {}", report.json());
@@ -71,8 +72,8 @@ async fn a_change_in_a_file_that_is_referred_to_is_told_and_passes_no_promise() 
     }
 }
 
-/// A definition that was added to a shared file was a change of all topics whose schemas refer to another of it, and a
-/// promise was refused for it.
+/// Regression: a definition that was added to a shared file counted as a change of all topics whose schemas refer to
+/// other definitions in it, and their promises refused it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_definition_of_a_shared_file_changes_only_the_topics_that_use_it() {
     let config = config(
@@ -102,7 +103,7 @@ async fn a_definition_of_a_shared_file_changes_only_the_topics_that_use_it() {
     assert_eq!(reader.json().await["type"], "message", "no `topic_changed` before it");
 }
 
-/// What was tried went on as it had been compiled, under the counts of what it was.
+/// Regression: the schema that is tried stayed as it had been compiled, and its old counts went on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schema_that_is_tried_begins_anew_when_a_file_that_it_refers_to_changes() {
     for (form, root, lib) in forms() {
@@ -124,7 +125,7 @@ async fn a_schema_that_is_tried_begins_anew_when_a_file_that_it_refers_to_change
     }
 }
 
-/// What was tried on the topic's messages is not what is to take the schema's place.
+/// The schema that was tried on the topic's messages is no longer the one that is to take its place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_tried_lets_nothing_pass_that_refers_to_another_file_by_now() {
     for (form, root, lib) in forms() {

@@ -35,7 +35,7 @@ async fn a_bad_file_of_every_kind_changes_nothing() {
         assert_eq!(answer.status, 422, "{code}: {:#}", answer.json());
         let report = answer.json();
         assert_eq!(report["result"], "refused");
-        // What is only suspicious is refused because it would listen elsewhere.
+        // A fixture with a mere warning is refused as well, because it would listen elsewhere.
         let codes: Vec<_> =
             report["diagnostics"].as_array().expect("a list").iter().map(|d| d["code"].clone()).collect();
         assert!(codes.contains(&json!(code)), "{code}: {codes:?}");
@@ -85,7 +85,7 @@ async fn a_refusal_is_told_everywhere_until_it_is_undone() {
     assert!(why.starts_with("the last reload was refused at 20"), "{why}");
     assert!(why.ends_with(&format!("Z: {place}unknown key `retries` in `[topics.cats]`")), "{why}");
     assert_eq!(call(site.admin, "GET /ready HTTP/1.1\r\n", "").await.status, 200, "it serves as well as before");
-    // Why names files, topics and tokens, which are nothing for everybody.
+    // The reason names files, topics and tokens, which are not for everybody.
     let public = call(site.public, "GET /ready HTTP/1.1\r\n", "").await;
     assert_eq!((public.status, public.json()), (200, json!({"status": "stale", "generation": 1})));
     let config = site.ask("/config").await;
@@ -128,7 +128,7 @@ async fn a_refusal_names_what_is_wrong_now_and_not_what_was() {
     }
 }
 
-/// One line of the log and one count, however often the files are looked at; and what a dry run refused is refused yet.
+/// A refusal is one line of the log and one count, however often the files are looked at; a refused dry run is neither.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_refused_is_refused_once_and_not_by_a_dry_run() {
     let good = with_topics(&["cats"]);

@@ -1,4 +1,4 @@
-//! What a reload means for registrations that nobody uses while it takes effect.
+//! What a reload means for registrations that have no connection at the time.
 
 use relay::close::Close;
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ fn lost(site: &Site, topic: &str, reason: &str) -> Value {
     json!({"type": "unsubscribed", "topic": topic, "reason": reason, "position": site.id(0)})
 }
 
-/// Whoever connected behind the reload was not told that a part of what was registered is not subscribed.
+/// Regression: a connection made after the reload was not told that a part of its registration is not subscribed.
 #[tokio::test]
 async fn who_connects_behind_a_reload_is_told_what_it_took() {
     let after = [
@@ -59,7 +59,7 @@ async fn who_connects_behind_a_reload_is_told_what_it_took() {
     }
 }
 
-/// An id that it keeps would lead it past what it is about to get.
+/// If this notice had an id, a client that kept it would resume past the messages that are still to come.
 #[tokio::test]
 async fn who_asks_for_the_earliest_is_told_what_was_lost_before_everything() {
     let publish = "publish = [\"**\"]\nregister = [\"*\"]";
@@ -74,8 +74,8 @@ async fn who_asks_for_the_earliest_is_told_what_was_lost_before_everything() {
     assert_eq!(stream.expect("message").await["id"], site.id(1));
 }
 
-/// The stream was refused with 403, and the WebSocket said nothing for ever: both are told what a connection is that was
-/// there during the reload.
+/// Regression: the stream was refused with 403, and the WebSocket stayed silent forever. Both must be told what a
+/// connection is told that is open during the reload.
 #[tokio::test]
 async fn who_connects_behind_a_reload_that_took_everything_is_told_so() {
     let site = Site::start(&[("relay.toml", &config("[\"**\"]", &format!("{CATS}{DOGS}")))]).await;
@@ -107,7 +107,7 @@ async fn who_connects_behind_a_reload_that_took_everything_is_told_so() {
     assert_eq!(raw.text().await, "pong");
 }
 
-/// As docs/http.md says of both.
+/// As docs/http.md says for both streams.
 #[tokio::test]
 async fn a_stream_that_names_what_a_reload_took_is_refused_when_it_comes_back() {
     let anonymous = |subscribe: &str| format!("{HEAD}{CATS}{DOGS}[anonymous]\nsubscribe = {subscribe}\n");
@@ -132,7 +132,7 @@ async fn a_stream_that_names_what_a_reload_took_is_refused_when_it_comes_back() 
     assert!(open("/events?topic=cats").await.is_ok());
 }
 
-/// The connection went on, as the user, and so did the URL, for ever: each use let it live on.
+/// Regression: the connection went on as the user, and so did the URL, forever, since each use prolonged it.
 #[tokio::test]
 async fn a_registration_ends_with_the_grant_by_which_it_was_made() {
     let of_token =
@@ -168,8 +168,9 @@ async fn a_registration_ends_with_the_grant_by_which_it_was_made() {
     }
 }
 
-/// It held its place until `limits.registration_ttl` had passed, or for as long as somebody tried its URL, so that nobody
-/// else could register; and with the token or the grant its URL came back, which was given away under the old one.
+/// Regression: it held its place until `limits.registration_ttl` had passed, or for as long as somebody tried its URL,
+/// so that nobody else could register. And when the token or the grant came back, so did a URL that had been given away
+/// before.
 #[tokio::test]
 async fn what_a_reload_ends_makes_room_and_does_not_come_back() {
     let with = |tokens: &str| format!("{HEAD}{CATS}{tokens}[limits]\nregistrations = 2\n");

@@ -1,4 +1,4 @@
-//! `schema_next`: a schema that is tried on what is published, before it refuses anything.
+//! `schema_next`: a schema that is tried on published messages before it refuses any.
 
 use serde_json::json;
 
@@ -53,7 +53,7 @@ async fn a_shadow_judges_and_refuses_nothing() {
         assert!(metrics.lines().any(|found| found == line), "{line} in\n{metrics}");
     }
 
-    // It lives on across reloads, as long as it is the same.
+    // It lives on across reloads for as long as it is the same schema.
     site.change(&config("schema = \"any\"\ndescription = \"cats\"\nschema_next = \"next.json\"")).await;
     assert_eq!(site.ask("/config").await["shadows"]["cats"]["judged"], 24);
     site.place.write("next.json", "{\"type\": \"object\"}");
@@ -73,7 +73,8 @@ async fn a_bad_shadow_is_refused_like_any_schema() {
     assert_eq!((answer.status, &answer.json()["diagnostics"][0]["code"]), (422, &json!("schema-invalid")));
 }
 
-/// What cannot be proved may be tried: then its schema may take the topic's place although publishers are protected.
+/// A schema whose compatibility cannot be proved may be tried. Then it may replace the topic's schema, although
+/// publishers are protected.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shadow_that_has_refused_nothing_is_the_way_out_of_what_cannot_be_proved() {
     let fixture = |side: &str| {
@@ -102,7 +103,7 @@ async fn a_shadow_that_has_refused_nothing_is_the_way_out_of_what_cannot_be_prov
     site.change(&promoted).await;
 }
 
-/// It stayed refused for ever, for the files were what had been refused.
+/// Regression: it stayed refused forever, because the files were still those that had been refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_refused_for_want_of_a_trial_is_looked_at_again_after_it() {
     let fixture = |side: &str| {
@@ -120,11 +121,11 @@ async fn what_was_refused_for_want_of_a_trial_is_looked_at_again_after_it() {
     for _ in 0..100 {
         assert_eq!(site.post("/publish/cats", "all", "\"abc\"").await.status, 200);
     }
-    // It is noted a moment after it is in force.
+    // The reload is noted a moment after it is in force.
     site.until("a reload", |site| site.live.snapshot().generation == 2 && site.live.reloads.stale().is_none()).await;
 }
 
-/// A schema is timed whether it refuses or is only tried: what is published is neither refused nor kept waiting for it.
+/// A schema that is only tried is timed as well: publishes are neither refused nor kept waiting for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schema_that_is_too_slow_is_not_tried_for_a_while() {
     let page = log_everything();
@@ -141,7 +142,8 @@ async fn a_schema_that_is_too_slow_is_not_tried_for_a_while() {
     assert_eq!(page.text().matches(told).count(), 1, "once, and not for each that is not judged");
 }
 
-/// Both were committed with an empty plan, as if nobody could notice: other counts, other examples in `GET /topics`.
+/// Regression: both were committed with an empty plan, as if nobody could notice the new counts, or the new examples in
+/// `GET /topics`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_tried_and_what_is_shown_stand_in_the_plan() {
     let tried = |more: &str| config(&format!("schema = \"any\"\nschema_next = \"next.json\"\n{more}"));

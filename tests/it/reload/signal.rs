@@ -1,4 +1,4 @@
-//! The program itself, told by SIGHUP, and what the terminal then shows.
+//! The program itself, reloaded by SIGHUP, and what the terminal then shows.
 
 use std::fs;
 use std::sync::mpsc::RecvTimeoutError;
@@ -25,7 +25,7 @@ fn a_person_reloads_by_signal_and_is_told_what_came_of_it() {
     relay.wait_for("error[");
     relay.wait_for("shema = \"any\"");
     relay.wait_for("help: did you mean `schema`?");
-    // What removes a topic applies at once, for a person asked.
+    // Since a person asked, even the removal of a topic applies at once.
     let asked = Instant::now();
     place.write("relay.toml", &config("info", "dogs"));
     relay.signal("HUP");
@@ -33,7 +33,7 @@ fn a_person_reloads_by_signal_and_is_told_what_came_of_it() {
     assert!(line.contains(r#"{"topics_added":["dogs"],"topics_removed":["cats"]}"#), "{line}");
     assert!(line.contains("trigger=\"signal\"") && line.contains("generation=2"), "{line}");
     assert!(asked.elapsed() < Duration::from_millis(1_900), "{:?}", asked.elapsed());
-    // Another level counts from the reload on; the warning is told before it, the refusal behind it.
+    // A new log level counts from its reload on: the warning is logged before that, the refusal after it.
     place.write("relay.toml", &(config("error", "dogs") + "[topics.cats]\nschema = \"any\"\n").replace("**", "dogs"));
     relay.signal("HUP");
     relay.wait_for("the configuration has warnings");
@@ -46,7 +46,7 @@ fn a_person_reloads_by_signal_and_is_told_what_came_of_it() {
     assert!(!rest.contains("drain"), "nothing but errors is logged now: {rest}");
 }
 
-/// Waits until the process listens to this signal, which is long before it has loaded so many schemas.
+/// Starts the program with many schemas, and waits until it listens to this signal, long before they are loaded.
 fn start_slowly(place: &Place, signal: u32) -> Relay {
     let mut text = config("info", "cats");
     fs::create_dir_all(place.0.join("schemas")).expect("a directory");
@@ -69,7 +69,7 @@ fn start_slowly(place: &Place, signal: u32) -> Relay {
     }
 }
 
-/// In a container it has the id 1, to which the kernel does not deliver what it does not listen to.
+/// In a container its process id is 1, to which the kernel delivers only signals that it listens to.
 #[test]
 fn a_signal_to_end_is_obeyed_while_it_loads() {
     let place = Place::new("early-end");
@@ -90,7 +90,7 @@ fn a_signal_to_reload_does_not_end_it_while_it_loads() {
     assert_eq!(relay.end().0, Some(0));
 }
 
-/// Whoever asks is not kept waiting by what else is written beside relay.toml.
+/// A person who asks must not wait because something else is written beside relay.toml.
 #[test]
 fn a_signal_does_not_wait_until_it_is_quiet() {
     let place = Place::new("noise");

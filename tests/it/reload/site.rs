@@ -20,7 +20,7 @@ use crate::program::Place;
 use crate::rig::{Rig, call, spawn};
 use crate::subscriber::Subscriber;
 
-/// Whatever must happen happens within this; what has a shorter promise is measured.
+/// Whatever must happen happens within this time; shorter promises are measured.
 const SOON: Duration = Duration::from_secs(20);
 
 /// The head of every relay.toml here.
@@ -30,7 +30,7 @@ pub const HEAD: &str = "version = 1\n[server]\nlisten = \"127.0.0.1:0\"\nadmin =
 pub struct Site {
     /// Its files.
     pub place: Place,
-    /// The one who reloads it.
+    /// What reloads it.
     pub reloader: Arc<Reloader>,
     rig: Rig,
 }
@@ -58,7 +58,7 @@ impl Site {
         site
     }
 
-    /// Serves a relay.toml that lies in a place.
+    /// Serves the relay.toml of this name in a directory.
     pub async fn open(place: Place, name: &str) -> Self {
         let path = place.0.join(name);
         let mut loaded = load(&Disk::new(&path), &SchemaCache::default(), Time::now());
@@ -85,7 +85,7 @@ impl Site {
         call(self.admin, "POST /reload HTTP/1.1\r\n", "").await
     }
 
-    /// Writes relay.toml and reloads, which must succeed; answers the report.
+    /// Writes relay.toml and reloads, which must succeed; returns the report.
     pub async fn change(&self, relay_toml: &str) -> Value {
         self.place.write("relay.toml", relay_toml);
         let answer = self.reload().await;
@@ -93,12 +93,12 @@ impl Site {
         answer.json()
     }
 
-    /// Asks the admin listener.
+    /// The admin listener's answer to a GET.
     pub async fn ask(&self, path: &str) -> Value {
         call(self.admin, &format!("GET {path} HTTP/1.1\r\n"), "").await.json()
     }
 
-    /// A WebSocket of a token's, behind `hello`.
+    /// A WebSocket with this token, after its `hello`.
     pub async fn subscriber(&self, token: &str) -> Subscriber {
         let url = format!("ws://{}/ws", self.public);
         let bearer = format!("Bearer {token}");
@@ -112,7 +112,7 @@ impl Site {
         self.live.snapshot().resolve(&TopicName::parse(topic).expect("a topic")).is_some()
     }
 
-    /// Waits until something holds.
+    /// Waits until something holds; returns how long that took.
     pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) -> Duration {
         let began = Instant::now();
         while !holds(self) {
@@ -124,7 +124,7 @@ impl Site {
     }
 }
 
-/// `[tokens.<name>]` whose secret is its name.
+/// A `[tokens.<name>]` whose secret is its name.
 pub fn token(name: &str, rest: &str) -> String {
     let digest: String = Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("[tokens.{name}]\nsha256 = \"{digest}\"\n{rest}\n")

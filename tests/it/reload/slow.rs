@@ -1,12 +1,12 @@
-//! What a reload leaves of a topic whose schema is slow.
+//! What a reload keeps for a topic whose schema is slow.
 
 use serde_json::json;
 
 use super::site::{HEAD, Site, token};
 use crate::logs::log_everything;
 
-/// The counters were those of the fuse, which another text of the schema renewed: they went down to nothing, which no
-/// counter may, and what rested did not any more.
+/// Regression: the counters belonged to the fuse, which was replaced with every edit of the schema's text. They fell to
+/// zero, which no counter may, and a topic that rested did so no longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_counted_of_slow_validations_outlasts_every_reload() {
     let page = log_everything();

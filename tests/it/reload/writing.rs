@@ -1,4 +1,5 @@
-//! The ways in which people, editors and deployments write files. Each must be followed, and by its last content.
+//! The ways in which people, editors and deployments write files. Each must be noticed, and the final content must
+//! apply.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -57,7 +58,7 @@ fn visual_studio_code(path: &Path, text: &str) {
     file.sync_data().expect("synced");
 }
 
-/// `sed -i`: a file of another name in the same directory, with the mode of the old one, renamed over it.
+/// `sed -i`: another file in the same directory, with the mode of the old one, is renamed over it.
 fn sed(path: &Path, text: &str) {
     let temporary = beside(path, "sedAb3dEf");
     fs::write(&temporary, text).expect("a file");
@@ -65,7 +66,7 @@ fn sed(path: &Path, text: &str) {
     fs::rename(&temporary, path).expect("renamed");
 }
 
-/// A file whose size and time of change are what they were.
+/// Sets the time of change back to what it was.
 fn same_size_and_time(path: &Path, text: &str) {
     let before = fs::metadata(path).expect("it is there").modified().expect("a time");
     truncate_and_write(path, text);
@@ -88,7 +89,7 @@ async fn every_way_to_write_a_file_is_followed() {
     let site = Site::watched(&[("relay.toml", &with_topics(&["cats", "t0"]))]).await;
     let path = site.place.0.join("relay.toml");
     for (n, (name, way)) in ways.into_iter().enumerate() {
-        // A removed topic would have to stand still for two seconds.
+        // The removal of a topic would apply only after two seconds without a change.
         let topics: Vec<String> = (0..=n + 1).map(|n| format!("t{n}")).collect();
         let topics: Vec<&str> = ["cats"].into_iter().chain(topics.iter().map(String::as_str)).collect();
         way(&path, &with_topics(&topics));
@@ -119,7 +120,7 @@ async fn a_retargeted_link_is_followed_at_every_hop() {
     site.until("the third release", |site| site.has("birds")).await;
 }
 
-/// As the kubelet writes a volume: a new directory, then `..data` is renamed over.
+/// Updates a volume as the kubelet does: it writes a new directory, then renames a link to it over `..data`.
 fn kubernetes(place: &Place, version: &str, files: &[(&str, &str)]) {
     let directory = format!("..{version}");
     files.iter().for_each(|(name, text)| drop(place.write(&format!("{directory}/{name}"), text)));
@@ -232,7 +233,7 @@ fn limited(subscriptions: u32, topics: &str) -> String {
     format!("{HEAD}{all}{topics}[limits]\nbatch = 10\nsubscriptions = {subscriptions}\n")
 }
 
-/// The last line is the trap: `subscriptions = 120` is good, and so is its beginning `subscriptions = 1`.
+/// The last line is the trap: `subscriptions = 120` is valid, and so is its beginning, `subscriptions = 1`.
 #[tokio::test]
 async fn no_beginning_of_a_file_is_taken_for_the_file() {
     let site = Site::start(&[("relay.toml", &limited(100, "cats dogs"))]).await;
@@ -254,7 +255,7 @@ async fn no_beginning_of_a_file_is_taken_for_the_file() {
     assert_eq!(site.live.snapshot().config.limits.subscriptions, 120);
 }
 
-/// A placeholder of no bytes has no last line, and a file that never ended has none that was cut.
+/// An included file that is empty, or has no line break at its end, must not excuse a truncated relay.toml.
 #[tokio::test]
 async fn an_included_file_without_an_end_excuses_no_other() {
     let main = |subscriptions| {
@@ -303,7 +304,7 @@ async fn what_removes_a_topic_stands_still_for_two_seconds_unless_a_person_asks(
     assert_eq!(report["plan"], serde_json::json!({"topics_removed": ["birds"]}));
 }
 
-/// Looking at the files opens them, which the system tells the watcher of like everything else.
+/// Looking at the files opens them, and the system reports that to the watcher like anything else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn to_look_at_the_files_is_no_reason_to_look_again() {
     let site = Site::watched(&[("relay.toml", "version = 2\n"), ("relay.toml", &with_topics(&["cats"]))]).await;

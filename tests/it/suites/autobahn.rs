@@ -1,7 +1,7 @@
-//! The Autobahn cases (driven by kosoku, from PyPI) against the real server: its accept loop, its handshake, its
-//! connection. Only the protocol is a test's: it sends back what it is sent.
+//! The Autobahn cases (run by kosoku, from PyPI) against the real server: its accept loop, its handshake, its
+//! connection. Only the protocol is the test's own: it echoes.
 //!
-//! Families 12 and 13 are compression, which is never agreed to.
+//! Families 12 and 13 test compression, which the server never agrees to.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,11 +25,11 @@ const CASES: usize = 301;
 /// The largest messages of family 9 have 16 MiB.
 const LARGEST: usize = 32 << 20;
 
-/// Every message is a ping with itself for an id; all that it says is the pong.
+/// Reads every message as a ping whose id is the message itself, so that the pong repeats it.
 struct Echo;
 
-/// Begins the id of a binary message, whose bytes then stand for the characters of the same numbers. No text that is
-/// sent begins so: a private character of the last plane.
+/// Begins the id of a binary message; each byte then becomes the character with the same number. No text of the cases
+/// begins with it: it is a private-use character of the last plane.
 const BINARY: char = '\u{10FFFD}';
 
 impl Encoder for Echo {
@@ -79,7 +79,7 @@ async fn every_case_of_families_1_to_11_is_ok_and_strict() {
     eprintln!("Autobahn: {} cases, all of them OK or informational, none NON-STRICT", cases.len());
 }
 
-/// With the limit that production has, what is larger ends in 1009 and nothing else does.
+/// With the limit of production, a larger message ends in 1009, and nothing else does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_limits_of_production_every_larger_case_ends_in_1009() {
     let Some(cases) = run("limits", "9.*", |_| {}).await else { return };
@@ -95,7 +95,7 @@ fn is_ok(result: &Value) -> bool {
     ["behavior", "behaviorClose"].iter().all(|part| matches!(result[part].as_str(), Some("OK" | "INFORMATIONAL")))
 }
 
-/// Runs cases; `None`, and said so, where kosoku is not installed.
+/// Runs cases; `None`, with a message, if kosoku is not installed.
 async fn run(name: &str, include: &'static str, change: impl FnOnce(&mut Config)) -> Option<BTreeMap<String, Value>> {
     if !Command::new("kosoku").arg("--help").output().is_ok_and(|output| output.status.success()) {
         eprintln!("skipped: kosoku is not installed (pip install kosoku==0.1.0)");
@@ -108,7 +108,7 @@ async fn run(name: &str, include: &'static str, change: impl FnOnce(&mut Config)
     });
     let rig = Rig::serve_with(build::live(snapshot, 2), &[&Echo], None).await;
     let reports = Path::new(env!("CARGO_TARGET_TMPDIR")).join("autobahn").join(name);
-    // Reports of an earlier run would count too.
+    // Reports of an earlier run would count as well.
     let _ = fs::remove_dir_all(&reports);
     let arguments = ["-m", "fuzzingclient", "-i", include, "-x", "12.*", "-x", "13.*", "-p", "4", "-o"];
     let address = format!("{}/ws", rig.public);

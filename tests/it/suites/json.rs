@@ -5,11 +5,11 @@ use std::fs;
 use crate::rig::Rig;
 use crate::suites::suite;
 
-/// Accepted by others, refused here on purpose: which of two members counts would be anybody's guess.
+/// Accepted by others, refused here on purpose: which of the two members counts would be anybody's guess.
 const DUPLICATE_KEYS: [&str; 2] = ["y_object_duplicated_key.json", "y_object_duplicated_key_and_value.json"];
-/// Of those that may be either (`i_`), these are taken: numbers that are too small or too exact for most readers, whose
-/// text is forwarded as it stands. The other 30 are refused: numbers that no double holds, lone surrogates, bytes that
-/// are no UTF-8, a byte order mark, a depth of 500.
+/// The files of undefined outcome (`i_`) that are accepted: numbers that are too small or too precise for most readers,
+/// whose text is forwarded unchanged. The other 30 are refused: numbers beyond the range of a double, lone surrogates,
+/// invalid UTF-8, a byte order mark, a depth of 500.
 const TAKEN: &[&str] = &[
     "i_number_double_huge_neg_exp.json",
     "i_number_real_underflow.json",

@@ -1,5 +1,6 @@
-//! JSON-Schema-Test-Suite, required and optional: each schema is a topic, each instance is judged by `POST /validate`. What the suite has on
-//! `http://localhost:1234/` are files here, by this test alone.
+//! JSON-Schema-Test-Suite, required and optional: each schema is a topic, and each instance is judged by `POST
+//! /validate`. What the suite serves on `http://localhost:1234/` are files here; only this test replaces such
+//! addresses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -24,7 +25,7 @@ const DIALECTS: [(&str, &str); 3] = [
     ("draft2020-12", ""),
 ];
 
-/// Misses that are meant: how the name starts, what it holds, and why.
+/// Intended misses: how the name starts, what it contains, and why.
 const MISSES: &[(&str, &str, &str)] = &[
     ("draft2020-12/format: ", "is only an annotation by default", "here a format that is written down is judged"),
     ("draft2019-09/vocabulary: ", "custom metaschema", OWN_DIALECT),
@@ -35,8 +36,8 @@ const MISSES: &[(&str, &str, &str)] = &[
 ];
 const OWN_DIALECT: &str = "a `$schema` of one's own is refused by name rather than half understood";
 
-/// Warnings that its required cases are about: nothing else in them is taken for a keyword without effect. Optional ones
-/// are about patterns that draw others.
+/// Warnings that the required cases are about; no other keyword in them may be reported as having no effect. Optional
+/// cases are about patterns, which draw other warnings.
 const TOLD: [&str; 2] = ["has no effect without `if`", "has no effect beside `$ref` in draft 7"];
 
 /// One schema with its instances.
@@ -58,7 +59,7 @@ async fn json_schema_test_suite_agrees_over_http() {
         for (number, case) in cases.iter().enumerate() {
             for test in &case.tests {
                 let answer = match refused.get(&number) {
-                    // That nothing can satisfy it is told at once, rather than with every message.
+                    // Relay refuses a schema that nothing can satisfy at once, rather than every message.
                     Some(code) if code == "schema-unsatisfiable" => 422,
                     Some(_) => 0,
                     None => validate(&mut peer, number, &test["data"]).await,
@@ -120,7 +121,7 @@ fn cases(folder: &Path, draft: &str, dialect: &str) -> Vec<Case> {
     cases
 }
 
-/// A document with its dialect, and with files in place of addresses.
+/// A document with its dialect, and with files instead of addresses.
 fn local(mut document: Value, dialect: &str) -> String {
     if let (Value::Object(members), false) = (&mut document, dialect.is_empty()) {
         members.entry("$schema").or_insert_with(|| json!(dialect));
@@ -146,7 +147,7 @@ fn remotes(folder: &Path, dialect: &str) -> BTreeMap<String, String> {
     found
 }
 
-/// A configuration of all cases whose schemas are taken; and of the others, by number, the diagnostic's code.
+/// A configuration of all cases whose schemas are accepted; and for the others, by number, the code of the diagnostic.
 fn loadable(cases: &[Case], remotes: &BTreeMap<String, String>) -> (Memory, BTreeMap<usize, String>) {
     let mut refused = BTreeMap::new();
     loop {
