@@ -46,7 +46,7 @@ pub struct Seen {
     pub pings: u64,
     /// Connections that ended.
     pub closed: usize,
-    /// The latest frame that should not have come.
+    /// The first frame that should not have come.
     pub trouble: Option<String>,
     /// Ages of the messages that the sampled subscribers got; `None` while they are not recorded.
     pub ages: Option<Vec<Duration>>,
@@ -209,8 +209,10 @@ impl Subscriber {
                     self.stream.write_all(&masked(PONG, begins))?;
                     seen.pings += 1;
                 }
-                CLOSE => seen.trouble = Some(format!("a close frame: {}", String::from_utf8_lossy(begins))),
-                _ => seen.trouble = Some(String::from_utf8_lossy(begins).into_owned()),
+                opcode => {
+                    let what = if opcode == CLOSE { "a close frame: " } else { "" };
+                    seen.trouble.get_or_insert_with(|| format!("{what}{}", String::from_utf8_lossy(begins)));
+                }
             }
         }
         Ok(())

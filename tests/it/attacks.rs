@@ -187,9 +187,7 @@ async fn the_unauthenticated_are_few_and_short_lived() {
     .await;
     let mut first = open(&rig).await;
     let mut second = open(&rig).await;
-    while rig.live.unauthenticated.count() < 2 {
-        tokio::task::yield_now().await;
-    }
+    until("both are there", || rig.live.unauthenticated.count() >= 2).await;
     assert_eq!(attack(&rig, b"").await.code, Some(4100), "one too many");
     let known = attack(&rig, &[text(r#"{"type":"subscribe","topics":["cats"]}"#)].concat()).await;
     assert_eq!(known.code, Some(4100), "whatever it says");
@@ -197,9 +195,7 @@ async fn the_unauthenticated_are_few_and_short_lived() {
         assert_eq!(Heard::read(&peer.rest().await).code, Some(4008), "nothing was said in time");
     }
     drop((first, second));
-    while rig.live.unauthenticated.count() > 0 {
-        tokio::task::yield_now().await;
-    }
+    until("their places are free", || rig.live.unauthenticated.count() == 0).await;
     for (bytes, code) in [
         (text(r#"{"type":"subscribe","id":1,"topics":["cats"]}"#), 4001),
         (text(r#"{"type":"auth","token":"wrong"}"#), 4001),
@@ -246,9 +242,7 @@ async fn one_network_takes_half_of_the_places_of_the_unauthenticated_and_two_do_
     assert_eq!(oldest.json().await["type"], "goaway");
     assert_eq!(oldest.closed().await.0, 4100);
     held.remove(0).send(r#"{"type":"auth","token":"secret-all"}"#).await;
-    while rig.live.unauthenticated.count() == 4 {
-        tokio::task::yield_now().await;
-    }
+    until("a place is free", || rig.live.unauthenticated.count() != 4).await;
     assert_eq!(Subscriber::connect(&url, &[("x-forwarded-for", "2001:db8::3")]).await.json().await["type"], "hello");
 }
 
@@ -268,7 +262,7 @@ async fn who_never_stops_talking_does_not_outlive_its_time() {
 
 /// A ping is no credential, even from a peer that reads its pongs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_pings_and_reads_outlives_its_time_as_little() {
+async fn a_peer_that_pings_and_reads_does_not_outlive_auth_timeout() {
     let rig = Rig::start(|config| config.limits.auth_timeout = Duration::from_millis(300)).await;
     let mut socket = Subscriber::open(rig.public).await;
     let began = Instant::now();

@@ -55,7 +55,7 @@ fn a_bad_configuration_is_explained_on_standard_error_and_ends_with_78() {
 
 /// Regression: if standard error was a full disk or a closed pipe, the exit status became 101, as after a panic.
 #[test]
-fn what_cannot_be_told_ends_with_the_same_status() {
+fn a_lost_standard_error_does_not_change_the_exit_status() {
     let nobody = ["check", "--config", GOOD, "--against", "http://127.0.0.1:1"];
     for (arguments, status) in [
         (&["check", "--config", BAD][..], 78),

@@ -130,7 +130,7 @@ fn no_form_of_a_diagnostic_shows_a_secret() {
 /// Regression: a secret under a wrong key, in a wrong form or in a comment was shown with its line, also in the log of
 /// a running relay.
 #[test]
-fn no_slip_of_the_pen_shows_a_secret() {
+fn a_secret_under_a_wrong_key_or_form_is_masked() {
     let head = "version = 1\n[topics.cats]\nschema = \"any\"\n[anonymous]\npublish = [\"cats\"]\n";
     let mut shown = 0;
     for slip in [

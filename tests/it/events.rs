@@ -165,9 +165,7 @@ async fn a_drain_tells_each_reader_when_to_come_back() {
     let live = rig.live.clone();
     let public = rig.public;
     let poll = tokio::spawn(async move { crate::rig::call(public, head, "").await });
-    while live.hub.connections().len() < 3 {
-        tokio::task::yield_now().await;
-    }
+    until("all three have subscribed", || live.hub.connections().len() >= 3).await;
     live.drain.begin();
     let goaway = stream.expect("goaway").await;
     assert_eq!((&goaway["type"], &goaway["reason"]), (&json!("goaway"), &json!("draining")));

@@ -61,9 +61,7 @@ async fn the_last_answer_of_a_connection_may_ask_for_an_upgrade_too() {
     let rig = Rig::start(|_| {}).await;
     let mut peer = rig.connect().await;
     peer.send("GET /ws HTTP/1.1\r\n").await;
-    while rig.live.connections.open() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until("it is open", || rig.live.connections.open() > 0).await;
     rig.live.drain.begin();
     peer.send("Host: localhost\r\n\r\n").await;
     let answer = peer.answer().await.expect("an answer");
@@ -87,7 +85,7 @@ async fn the_first_known_subprotocol_that_is_offered_is_spoken() {
 /// A browser cannot see why an upgrade was refused. So a status refuses only what is not the page's to fix, or what a
 /// browser cannot send.
 #[tokio::test]
-async fn what_no_page_can_help_is_refused_by_a_status() {
+async fn an_upgrade_is_refused_by_status_only_where_a_page_cannot_help_it() {
     let rig = Rig::start(|_| {}).await;
     for (headers, status) in [
         ("Origin: https://evil.example\r\n", 403),

@@ -65,7 +65,7 @@ async fn history_is_read_page_by_page_with_its_gap() {
 }
 
 #[tokio::test]
-async fn patterns_families_and_what_is_addressed_to_somebody() {
+async fn history_is_read_by_pattern_and_hides_messages_for_others() {
     let rig = Rig::start(|config| {
         let mut ops = token("ops", &[], &["orders.*"], &[]);
         ops.user = Some(relay::name::UserId::parse("ops").expect("a user"));
@@ -119,9 +119,7 @@ async fn a_long_poll_waits_for_the_first_message_and_no_longer() {
     let public = rig.public;
     let head = format!("GET /history/cats?after={epoch}-0&wait=30 HTTP/1.1\r\nAuthorization: Bearer secret-all\r\n");
     let poll = tokio::spawn(async move { call(public, &head, "").await });
-    while rig.live.hub.connections().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    until("it waits", || !rig.live.hub.connections().is_empty()).await;
     publish(&rig, "orders.eu", 1..=1).await;
     publish(&rig, "cats", 7..=7).await;
     let answer = poll.await.expect("no panic");

@@ -143,7 +143,7 @@ async fn validate_judges_and_appends_nothing() {
 }
 
 #[tokio::test]
-async fn who_may_publish_where() {
+async fn a_publish_without_a_grant_is_401_403_or_404_with_its_sentence() {
     let rig = Rig::start(|config| {
         config.tokens.push(token("cats", &["cats", "dogs"], &[], &[]));
         let mut expired = token("old", &["**"], &["**"], &[]);
@@ -239,7 +239,7 @@ async fn an_idempotency_key_publishes_once() {
 }
 
 #[tokio::test]
-async fn paths_and_methods() {
+async fn an_unknown_path_is_404_and_a_wrong_method_405_with_allow() {
     let rig = Rig::start(|_| {}).await;
     for (method, path, allow) in [
         ("GET", "/publish/cats", "POST"),

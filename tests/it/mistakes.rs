@@ -118,7 +118,7 @@ fn the_word_for_any_json_is_known_in_capitals_too() {
 }
 
 #[test]
-fn a_character_is_written_in_one_way() {
+fn a_refused_character_is_shown_the_same_in_name_and_reason() {
     let told = said_of(&format!("version = 1\n[topics.\"\u{e4}\"]\nschema = \"any\"\n{CATS}"));
     let message = "`\u{e4}` is not a topic name: `\u{e4}` is not allowed in a name; ";
     assert!(told.len() == 1 && told[0].contains(message), "{told:?}");

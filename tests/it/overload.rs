@@ -202,7 +202,7 @@ async fn a_large_refusal_is_cut_for_want_of_room() {
 }
 
 #[tokio::test]
-async fn of_those_at_one_message_whoever_takes_nothing_goes_first() {
+async fn of_readers_equally_far_behind_those_that_stalled_are_dropped_first() {
     let rig = start().await;
     let (hub, mut cx) = (&rig.live.hub, Context::from_waker(Waker::noop()));
     let mut pairs = Vec::new();

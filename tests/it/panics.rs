@@ -13,7 +13,7 @@ use relay::telemetry::logs::{self, Logs};
 use relay::telemetry::panics::log_places;
 use relay::time::Time;
 
-use crate::rig::{Rig, grants, snapshot};
+use crate::rig::{Rig, grants, snapshot, until};
 use crate::subscriber::Subscriber;
 
 /// Set in the process that a test starts from its own binary.
@@ -62,23 +62,12 @@ async fn a_socket_whose_task_panics_is_gone_and_nobody_else() {
     let rig = start().await;
     let mut witness = Subscriber::open(rig.public).await;
     let open = rig.live.connections.open();
-    let url = format!("ws://{}/ws", rig.public);
-    let headers = [("authorization", "Bearer whoever")];
-    let mut request =
-        tokio_tungstenite::tungstenite::client::IntoClientRequest::into_client_request(url.as_str()).expect("a URL");
-    for (name, value) in headers {
-        request.headers_mut().insert(name, value.parse().expect("a header value"));
-    }
-    // The credential is checked before the upgrade: the request may be refused instead, and no WebSocket opens.
-    if let Ok((socket, _)) = tokio_tungstenite::connect_async(request).await {
-        let mut lost = Subscriber::over(socket);
-        lost.gone().await;
-    }
+    let mut lost = Subscriber::open(rig.public).await;
+    lost.send(r#"{"type":"auth","token":"whoever"}"#).await;
+    lost.gone().await;
     witness.send("ping").await;
     assert_eq!(witness.text().await, "pong");
-    while rig.live.connections.open() > open {
-        tokio::task::yield_now().await;
-    }
+    until("its place is free", || rig.live.connections.open() == open).await;
     rig.end().await;
 }
 

@@ -11,17 +11,22 @@ use crate::rig::{Rig, call};
 #[tokio::test]
 async fn probes_and_operators_are_answered_whoever_else_connects() {
     let rig = Rig::start(|config| config.limits.connect_rate = Some(2)).await;
-    // Requests until the rate of the current second is used up.
-    let exhaust = async || while rig.get("/topics", "secret-all").await.status != 429 {};
-    for path in ["/health", "/ready"] {
-        exhaust().await;
-        let answer = rig.get(path, "").await;
-        assert_eq!((answer.status, answer.header("connection")), (200, "close"), "{path}");
-    }
-    for path in ["/health", "/ready", "/metrics", "/config"] {
-        exhaust().await;
-        let answer = call(rig.admin, &format!("GET {path} HTTP/1.1\r\n"), "").await;
-        assert_eq!((answer.status, answer.header("connection")), (200, ""), "{path}");
+    let is_over_rate = async || rig.get("/topics", "secret-all").await.status == 429;
+    let public = ["/health", "/ready"].map(|path| (rig.public, path, "close"));
+    let admin = ["/health", "/ready", "/metrics", "/config"].map(|path| (rig.admin, path, ""));
+    for (address, path, connection) in public.into_iter().chain(admin) {
+        // Again, if a second began in between: its rate is not used up.
+        for attempt in 0.. {
+            assert!(attempt < 100, "the rate is never used up");
+            if !is_over_rate().await {
+                continue;
+            }
+            let answer = call(address, &format!("GET {path} HTTP/1.1\r\n"), "").await;
+            assert_eq!((answer.status, answer.header("connection")), (200, connection), "{path}");
+            if is_over_rate().await {
+                break;
+            }
+        }
     }
 }
 

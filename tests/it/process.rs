@@ -8,6 +8,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::peer::Peer;
 use crate::program::{Place, Relay};
+use crate::tour::has;
 
 fn config(listen: &str) -> String {
     format!(
@@ -330,7 +331,10 @@ fn what_cannot_be_listened_on_is_told_with_what_to_do() {
 }
 
 #[test]
-fn curl_publishes() {
+fn curl_publishes_and_is_told_what_is_wrong_with_its_request() {
+    if !has("curl", &["--version"]) {
+        return;
+    }
     let place = Place::new("curl");
     let mut relay = Relay::start(&place.write("relay.toml", &config("127.0.0.1:0")));
     let line = relay.wait_for("relay is running");

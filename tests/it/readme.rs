@@ -214,7 +214,7 @@ fn a_program_for_the_command_line_subscribes() {
 }
 
 #[test]
-fn their_configurations_are_good() {
+fn the_configurations_in_documents_pass_the_check() {
     let mut seen = 0;
     let all: Vec<Block> = pages().iter().flat_map(|page| blocks(&read(page))).collect();
     for block in all.iter().filter(|block| block.language == "toml") {
@@ -362,7 +362,7 @@ fn every_problem_close_code_command_and_notice_is_in_the_tables() {
 
 /// A link to a heading must find it; and README must link to every page.
 #[test]
-fn their_links_lead_somewhere() {
+fn every_link_in_documents_has_a_target_and_readme_links_every_page() {
     let mut seen = 0;
     let others = [
         "ARCHITECTURE.md",

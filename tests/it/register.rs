@@ -22,7 +22,7 @@ async fn publish(rig: &Rig, body: Value) {
 }
 
 #[tokio::test]
-async fn who_may_register_whom_for_what() {
+async fn a_registration_needs_a_grant_for_its_user_and_its_topics() {
     let rig = Rig::start(|config| {
         config.tokens.push(token("one", &[], &["cats", "dogs"], &["1"]));
         config.tokens.push(token("none", &["cats"], &["cats"], &[]));
@@ -149,7 +149,7 @@ async fn the_url_leads_back_to_where_the_caller_came_from() {
 }
 
 #[tokio::test]
-async fn of_a_token_it_may_subscribe_to_exactly_its_topics() {
+async fn a_registered_connection_may_use_its_topics_only_and_not_publish() {
     let rig = Rig::start(|_| {}).await;
     let registered = url(&rig, "secret-all", json!({"user_id": "u", "topics": ["cats"]})).await;
     let mut socket = Subscriber::connect(&registered, &[]).await;
@@ -190,7 +190,7 @@ async fn a_newer_connection_replaces_the_older_and_delete_ends_it() {
 }
 
 #[tokio::test]
-async fn there_are_only_so_many() {
+async fn registrations_over_the_limit_are_refused_with_retry_after() {
     let rig = Rig::start(|config| {
         config.limits.registrations = 1;
         config.anonymous = grants(&[], &["cats"], &["*"]);

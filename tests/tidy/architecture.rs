@@ -19,7 +19,7 @@ fn architecture() -> String {
 }
 
 #[test]
-fn it_is_short() {
+fn architecture_md_is_short() {
     let lines = architecture().lines().count();
     assert!(lines <= MAX_LINES, "{lines} lines");
 }

@@ -36,7 +36,7 @@ fn begins_low(text: &str) -> bool {
 }
 
 #[test]
-fn diagnostics_are_no_sentences_of_a_letter() {
+fn diagnostics_begin_low_and_end_without_a_full_stop() {
     let sentences = sentences();
     assert!(sentences.len() > 80, "only {} sentences were seen", sentences.len());
     for (file, text) in sentences {
@@ -46,7 +46,7 @@ fn diagnostics_are_no_sentences_of_a_letter() {
 }
 
 #[test]
-fn no_other_error_is_worded_differently() {
+fn problems_and_close_reasons_are_worded_like_diagnostics() {
     let mut seen = 0;
     for file in ["src/problem.rs", "src/close.rs", "src/name.rs", "src/protocol/command.rs"] {
         let text = fs::read_to_string(file).expect("it is there");

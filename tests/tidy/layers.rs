@@ -136,7 +136,7 @@ fn no_path_hides_which_module_it_names() {
 }
 
 #[test]
-fn values_do_nothing() {
+fn values_know_no_tasks_sockets_or_files() {
     for source in sources("src").iter().filter(|source| !source.is_test) {
         if !LEVELS[VALUES].1.contains(&source.module()) {
             continue;
