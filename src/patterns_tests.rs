@@ -146,3 +146,19 @@ fn a_long_pattern_takes_one_node() {
     let long = Pattern::parse(&["*"; 128].join(".")).expect("a pattern");
     assert_eq!(tree(&[long]).nodes.len(), 2);
 }
+
+/// Subscribers come and go for as long as the server runs.
+#[test]
+fn what_comes_and_goes_takes_no_more_room() {
+    let pattern = |n: usize| Pattern::parse(&format!("t{n}.*")).expect("a pattern");
+    let mut tree = tree(&[Pattern::parse("kept.*").expect("a pattern")]);
+    for n in 0..1_000 {
+        tree.insert(pattern(n), n);
+        tree.remove(&pattern(n));
+    }
+    assert!(tree.nodes.len() < 10, "{} nodes", tree.nodes.len());
+    (0..5_000).for_each(|n| tree.insert(pattern(n), n));
+    (0..5_000).for_each(|n| _ = tree.remove(&pattern(n)));
+    let room = tree.nodes[super::ROOT as usize].below.as_ref().map_or(0, |below| below.literals.capacity());
+    assert!(room < 100, "room for {room}");
+}

@@ -331,3 +331,48 @@ fn an_empty_list_of_hosts_is_none() {
     assert_eq!(listed("[]"), None);
     assert_eq!(listed("[\"a.example\"]"), Some(vec!["a.example".to_owned()]));
 }
+
+#[test]
+fn what_is_wrong_with_a_value_is_not_told_as_missing_too() {
+    let topic = "version = 1\n[topics.cats]\nschema = \"any\"\n";
+    let file = said(&format!("{topic}[tokens.a]\nsecret = {{ file = 3 }}\npublish = [\"cats\"]\n"));
+    assert!(file.len() == 1 && file[0].starts_with("wrong-type: "), "{file:?}");
+    let example = said(&format!("{topic}[[topics.cats.examples]]\nvalid =\n[anonymous]\npublish = [\"cats\"]\n"));
+    assert_eq!(example, ["toml-syntax: a value is missing after `=`"]);
+}
+
+#[test]
+fn what_is_written_unusually_is_judged_as_what_it_is() {
+    let topic = "version = 1\n[anonymous]\npublish = [\"cats\"]\n[topics.cats]\nschema = \"any\"\n";
+    assert_eq!(said(&format!("{topic}[server]\nadmin = \"[::ffff:127.0.0.1]:8001\"\n")), [""; 0]);
+    let equal = "[limits]\nbody = \"64 KiB\"\nwindow = \"64 KiB\"\n\
+                 [topics.dogs]\nschema = \"any\"\nhistory.bytes = \"64 KiB\"\n";
+    assert_eq!(said(&format!("{topic}{equal}").replace("[\"cats\"]", "[\"*\"]")), [""; 0]);
+    let backslash = said(&topic.replace("\"any\"", "'schemas\\cat.json'"));
+    assert_eq!(backslash, [r"bad-schema-path: `schemas\cat.json` is not a path of a schema file"]);
+    // 31 hex digits are 124 bits, in whatever letters, and however they are divided.
+    for (secret, is_weak) in [
+        ("0F1E2D3C4B5A69788796A5B4C3D2E1F", true),
+        ("0F1E2D3C4B5A69788796A5B4C3D2E1F0", false),
+        ("0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f", true),
+        ("0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0", false),
+    ] {
+        let token = "[tokens.a]\nsecret = { env = \"A\" }\npublish = [\"cats\"]\n";
+        let mut files = Memory::new(&format!("{topic}{token}"));
+        files.env.insert("A".into(), secret.into());
+        let diagnostics = decoded(&files).diagnostics;
+        let codes: Vec<_> = diagnostics.iter().map(|d| d.fact.about().code).collect();
+        assert_eq!(codes, if is_weak { &["weak-secret"][..] } else { &[] }, "{secret}");
+    }
+}
+
+/// A reload waits for the rest of a line, in whichever file it is missing.
+#[test]
+fn a_file_that_ends_within_a_line_is_unfinished() {
+    let files = Memory::new("version = 1\ninclude = [\"t/*.toml\"]\n")
+        .with("t/a.toml", "[topics.cats]\nschema = \"any\"")
+        .with("t/b.toml", "[topics.dogs]\nschema = \"any\"\n")
+        .with("t/c.toml", "");
+    let unfinished = decoded(&files).unfinished;
+    assert_eq!(unfinished.iter().map(|path| &**path).collect::<Vec<_>>(), ["t/a.toml"]);
+}

@@ -244,3 +244,14 @@ fn message() -> impl Strategy<Value = Message> {
         1 => vec(any::<u8>(), 0..125).prop_map(|bytes| Message::Ping(Bytes::from(bytes))),
     ]
 }
+
+#[test]
+fn what_is_held_of_a_ping_is_counted() {
+    let held = |bytes: usize| {
+        let mut inbound = Inbound::new(LIMIT);
+        let mut scratch = sent(0x89, &[b'p'; 125])[..6 + bytes].to_vec();
+        assert_eq!(inbound.next(&mut &mut scratch[..]), Ok(None));
+        inbound.held()
+    };
+    assert!(held(124) >= held(0) + 124, "{} {}", held(0), held(124));
+}

@@ -150,3 +150,41 @@ fn what_a_message_for_one_user_costs_does_not_grow_as_the_subscriptions_of_that_
     let (few, many) = (took(100), took(9_000));
     assert!(many < few * 10, "{few:?} with 100, {many:?} with 9,000");
 }
+
+#[test]
+fn who_has_many_subscriptions_gets_what_is_for_its_user_by_a_pattern_too() {
+    let mut members = Members::default();
+    let mut topics: Vec<_> = (0..200).map(|n| format!("t{n}")).collect();
+    topics.push("p.*".to_owned());
+    let id = member(&mut members, None, names(&topics));
+    let (grants, user) = (Grants::default(), UserId::parse("u").ok());
+    let principal = Principal { token: None, user: user.clone(), grants, not_after: None, fingerprint: 0 };
+    members.identify(id, Some(Arc::new(principal)));
+    for (topic, expected) in [("p.x", vec![id]), ("t7", vec![id]), ("q.x", vec![])] {
+        let (topic, user) = (TopicName::parse(topic).expect("a topic"), user.clone());
+        let record = Record { seq: 1, time: Time(0), topic, user, payload: Payload::from_log("1".into()) };
+        let mut touched = Vec::new();
+        assert!(members.note(&record, 0, &mut touched));
+        assert_eq!(touched, expected, "{}", record.topic.as_str());
+        members.slot(id).wants = 0;
+    }
+}
+
+/// A place is used again: what is for the user who had it before would go to whoever has it now.
+#[test]
+fn who_comes_into_the_place_of_another_gets_nothing_that_was_for_its_user() {
+    let mut members = Members::default();
+    let (grants, user) = (Grants::default(), UserId::parse("u").ok());
+    let principal = Principal { token: None, user: user.clone(), grants, not_after: None, fingerprint: 0 };
+    let before = member(&mut members, None, names(&["t".to_owned()]));
+    members.identify(before, Some(Arc::new(principal)));
+    let topic = TopicName::parse("t").expect("a topic");
+    let record = Record { seq: 1, time: Time(0), topic, user, payload: Payload::from_log("1".into()) };
+    assert!(members.concern(&record));
+    members.remove(before);
+    assert!(!members.concern(&record));
+    assert_eq!(member(&mut members, None, names(&["t".to_owned()])), before);
+    let mut touched = Vec::new();
+    members.note(&record, 0, &mut touched);
+    assert_eq!(touched, [0; 0]);
+}

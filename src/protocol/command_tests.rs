@@ -18,6 +18,8 @@ const UNDERSTOOD: &str = r#"
 < 7 ping
 > {"id":"a\u0022b","type":"ping"}
 < "a\"b" ping
+> {"type":"ping","id":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}
+< "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" ping
 > {"type":"ping","id":-9223372036854775808}
 < -9223372036854775808 ping
 >  { "\u0074ype" : "ping" , "id" : 18446744073709551615 }

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::watch::Watch;
-use super::{STABLE, keep_up};
+use super::{QUIET, STABLE, keep_up};
 use crate::assemble::reload::Reloader;
 use crate::assemble::{build, load};
 use crate::disk::Disk;
@@ -166,5 +166,65 @@ async fn what_removes_a_key_stands_still_for_its_time_before_it_counts() {
     place.write("version = 1\n[topics.cats]\nschema = \"any\"\n[limits]\nreload_poll = \"20 ms\"\n");
     until("the change", || live.snapshot().config.topics[0].description.is_empty()).await;
     assert!(began.elapsed() >= STABLE, "{:?}", began.elapsed());
+    live.drain.begin();
+}
+
+/// What is written slowly is another text at each look: it has its time from the last change on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_on_changing_while_it_looks_half_written_does_not_count_yet() {
+    let place = Place::new();
+    place.write(&relay_toml("20 ms", "one"));
+    let (live, reloader) = place.live();
+    live.drain.spawn("watch", keep_up(Watch::blind(), hangup(), reloader, live.clone()));
+    let text = "version = 1\n[topics.cats]\nschema = \"any\"\n[limits]\nreload_poll = \"20 ms\"\n";
+    place.write(text);
+    tokio::time::sleep(STABLE - Duration::from_millis(500)).await;
+    let changed = Instant::now();
+    place.write(&format!("{text}# and more\n"));
+    until("the change", || live.snapshot().config.topics[0].description.is_empty()).await;
+    assert!(changed.elapsed() >= STABLE, "{:?}", changed.elapsed());
+    live.drain.begin();
+}
+
+/// Other files in the directory may be written for as long as the server runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_in_which_it_is_never_quiet_is_looked_at_all_the_same() {
+    let place = Place::new();
+    place.write(&relay_toml("0 s", "one"));
+    let (live, reloader) = place.live();
+    live.drain.spawn("watch", keep_up(Watch::new(), hangup(), reloader, live.clone()));
+    let noise = place.0.join("noise");
+    let writing = tokio::spawn(async move {
+        for n in 0_u64.. {
+            fs::write(&noise, n.to_string()).expect("a file");
+            tokio::time::sleep(QUIET / 5).await;
+        }
+    });
+    tokio::time::sleep(QUIET).await;
+    place.write(&relay_toml("0 s", "two"));
+    until("the change", || live.snapshot().config.topics[0].description == "two").await;
+    assert!(!writing.is_finished());
+    writing.abort();
+    let _ = writing.await;
+    live.drain.begin();
+}
+
+/// What is watched is a directory, not its name: another one in its place was not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_was_replaced_is_watched() {
+    let above = Place::new();
+    let place = Place(above.0.join("conf"));
+    fs::create_dir(&place.0).expect("a directory");
+    place.write(&relay_toml("0 s", "one"));
+    let (live, reloader) = place.live();
+    live.drain.spawn("watch", keep_up(Watch::new(), hangup(), reloader, live.clone()));
+    tokio::time::sleep(2 * QUIET).await;
+    fs::rename(&place.0, above.0.join("old")).expect("it is there");
+    fs::create_dir(&place.0).expect("a directory");
+    place.write(&relay_toml("0 s", "two"));
+    until("the new directory", || live.snapshot().config.topics[0].description == "two").await;
+    tokio::time::sleep(2 * QUIET).await;
+    place.write(&relay_toml("0 s", "three"));
+    until("a change in it", || live.snapshot().config.topics[0].description == "three").await;
     live.drain.begin();
 }

@@ -3,6 +3,7 @@
 use relay::assemble::build;
 use relay::config::model::TokenConfig;
 use relay::name::Pattern;
+use relay::notice::After;
 use relay::protocol::relay_v1::RelayV1;
 use relay::reloads::{Outcome, Report, Trigger};
 use relay::time::Time;
@@ -183,6 +184,11 @@ async fn what_seldom_happens_is_counted_under_its_own_name() {
     assert_eq!(rig.post("/publish", "secret-all", list).await.status, 422);
     rig.live.hub.outbound.refused.add(2);
     rig.live.hub.outbound.dropped.add(3);
+    rig.live.stats.panics.add(4);
+    assert_eq!(rig.get("/events?topic=cats", "").await.status, 401);
+    let (near, _far) = tokio::io::duplex(64);
+    let mut slow = rig.live.hub.subscriber(near, &RelayV1, somebody());
+    slow.reply(&[b'x'; 5_000]);
     let mut peer = crate::subscriber::Subscriber::open(rig.public).await;
     peer.send_message(Message::Close(None)).await;
     until("it has ended", || !rig.live.stats.websockets_ended.read().is_empty()).await;
@@ -194,11 +200,17 @@ async fn what_seldom_happens_is_counted_under_its_own_name() {
         ("relay_publish_refused_total{topic=\"sightings\",problem=\"validation-failed\"}", 2.0),
         ("relay_shed_total{step=\"refuse\"}", 2.0),
         ("relay_shed_total{step=\"drop\"}", 3.0),
+        ("relay_panics_total", 4.0),
+        ("relay_subscribe_refused_total{problem=\"unauthenticated\"}", 1.0),
         ("relay_websockets_ended_total{by=\"peer\",code=\"\"}", 1.0),
         ("relay_config_loaded_timestamp_seconds", 7.0),
         ("relay_last_reload_timestamp_seconds", 7.0),
     ] {
         assert_eq!(value(&text, line), Some(expected), "{line} in\n{text}");
+    }
+    for line in ["relay_outbound_bytes", "process_resident_memory_bytes"] {
+        let least = if line.starts_with("process") { 4e6 } else { 4_900.0 };
+        assert!(value(&text, line).is_some_and(|bytes| bytes >= least), "{line} in\n{text}");
     }
     let (trigger, result, diagnostics) = (Trigger::Poll, Outcome::Refused, json!([]));
     rig.live.reloads.note(Report { at: Time(9_000), trigger, took_ms: 0, generation: 1, result, diagnostics });
@@ -354,4 +366,37 @@ async fn who_is_subscribed_to_what_and_how_far_behind_is_shown() {
     drop((peer, stream, stranger, slow));
     until("they have gone", || rig.live.hub.connections().is_empty()).await;
     assert_eq!(ask("").await.json(), json!({"total": 0, "connections": []}));
+}
+
+/// Of those as far behind, first the one that holds most; and no more of its topics than are looked at.
+#[tokio::test]
+async fn who_holds_most_is_shown_first_and_many_topics_in_part() {
+    let rig = Rig::start(|_| {}).await;
+    let mut slow = Vec::new();
+    for bytes in [1_000, 3_000, 2_000] {
+        let (near, far) = tokio::io::duplex(64);
+        let mut one = rig.live.hub.subscriber(near, &RelayV1, somebody());
+        one.reply(&vec![b'x'; bytes]);
+        slow.push((one, far));
+    }
+    let topics = (0..101).map(|n| Pattern::parse(&format!("orders.t{n}")).expect("a topic"));
+    slow[1].0.subscribe(topics.map(|topic| (topic, After::Live)).collect());
+    let shown = get(&rig, "/connections").await.json();
+    let of = |n: usize, member: &str| shown["connections"][n][member].as_u64().expect("a number");
+    assert!(of(0, "held_bytes") > 2_500 && of(1, "held_bytes") > 1_500 && of(2, "held_bytes") < 1_500, "{shown}");
+    let first = &shown["connections"][0];
+    assert_eq!((first["topics"].as_array().map(Vec::len), of(0, "subscriptions")), (Some(100), 101), "{first}");
+}
+
+#[tokio::test]
+async fn a_proxy_of_any_address_is_looked_through() {
+    let rig = Rig::start(|config| {
+        behind_proxy(config);
+        config.server.trusted_proxies.push(("::".parse().expect("an address"), 0));
+    })
+    .await;
+    let url = format!("ws://{}/ws", rig.public);
+    let headers = [("x-forwarded-for", "2001:db8::7, 2001:db8::8")];
+    let _peer = crate::subscriber::Subscriber::connect(&url, &headers).await;
+    assert_eq!(get(&rig, "/connections").await.json()["connections"][0]["peer"], "2001:db8::7");
 }

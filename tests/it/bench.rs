@@ -157,6 +157,9 @@ fn a_payload_is_found_that_the_topic_takes() {
     assert_eq!(text("--topic dogs"), format!("load       dogs, {load} 14 B (an example of the topic), window 1"));
     assert_eq!(text("--topic foxes"), format!("load       foxes, {load} 14 B (made from the schema), window 1"));
     site.place.write("rover.json", r#"{"name": "Rover the third"}"#);
+    // Longer than what is read at once.
+    let large = site.measure("--topic cats --subscribers 2 --messages 3 --size 60000 --transport sse");
+    assert_eq!((&large["delivered"], &large["lost"]), (&6.into(), &0.into()), "{large}");
     let given = text("--topic dogs --data PLACE/rover.json --window 3");
     assert_eq!(given, format!("load       dogs, {load} 27 B (the file), window 3"));
 }
@@ -203,9 +206,11 @@ fn what_is_refused_is_told_word_for_word() {
         assert_eq!((output.status.code(), told(&output)), (Some(1), expected.as_str()), "{arguments}");
         assert_eq!(printed(&output), "");
     }
-    site.place.write("token", &format!("{SECRET}\n"));
-    let found = site.measure("--topic secrets --token-file PLACE/token --subscribers 3 --messages 3");
-    assert_eq!(found["delivered"], 9);
+    for end in ["\n", "\r\n", ""] {
+        site.place.write("token", &format!("{SECRET}{end}"));
+        let found = site.measure("--topic secrets --token-file PLACE/token --subscribers 3 --messages 3");
+        assert_eq!(found["delivered"], 9, "{end:?}");
+    }
     let found = site.measure("--topic secrets --token-env SHOP --subscribers 3 --messages 3 --transport sse");
     assert_eq!(found["delivered"], 9);
 }
@@ -331,6 +336,13 @@ fn a_relay_that_ends_meanwhile_is_told_with_what_was_measured() {
     assert_eq!(found["closed"][0]["code"], 4200, "{found}");
     assert!(found["delivered"].as_u64().is_some_and(|deliveries| deliveries > 0), "{found}");
     assert_eq!(told(&output), format!("relay: {}\n", found["complaint"].as_str().expect("a sentence")));
+    let site = Site::start("bench-killed");
+    let bench = under_way(&site);
+    site.relay.signal("KILL");
+    let found = bench.wait_with_output().expect("an end").stdout;
+    let found: Value = serde_json::from_slice(&found).expect("one JSON object");
+    let closed = found["closed"].as_array().expect("a list");
+    assert!(!closed.is_empty() && closed.iter().all(|one| one["code"].is_null()), "{found}");
 }
 
 #[test]
@@ -388,6 +400,9 @@ fn a_pace_is_kept_and_a_warm_up_left_out() {
     // The last of 50 is due 490 ms after the first, and may be later on a busy machine.
     let seconds = found["measured_seconds"].as_f64().expect("a number");
     assert!((0.47..5.0).contains(&seconds), "{found}");
+    let fast = site.bench("--topic cats --subscribers 1 --rate 10000000 --messages 20");
+    let advice = "the requested 10,000,000/s was not reached: try a larger --window or more --publishers";
+    assert!(printed(&fast).contains(advice), "{}", printed(&fast));
 }
 
 #[test]
@@ -411,6 +426,9 @@ fn the_plot_is_a_picture_of_the_run() {
         assert!(svg.contains(text), "no `{text}` in\n{svg}");
     }
     is_well_formed(&svg);
+    site.measure("--subscribers 0 --messages 3 --topic cats --plot PLACE/plot.svg");
+    let nothing = fs::read_to_string(site.place.0.join("plot.svg")).expect("it was written");
+    assert!(nothing.contains("nothing was delivered") && nothing.contains(">p50<"), "{nothing}");
     let began = Instant::now();
     let output = site.bench("--topic cats --subscribers 1 --duration 30s --plot /not/there/plot.svg");
     assert!(began.elapsed() < Duration::from_secs(25), "it is told before the run");

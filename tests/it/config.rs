@@ -174,6 +174,12 @@ fn a_secret_under_a_wrong_key_or_form_is_masked() {
     assert!(shown > 12, "the lines are shown, and masked: {shown}");
     let loaded = load_text(&format!("{head}[tokens.a]\nsecert = \"hunter2\" # a \u{e9}\n"));
     let text = render::human(&loaded.diagnostics, &loaded.sources, false);
+    let near = load_text(&format!("{head}[tokens.a]\nsecret = {{ fil = \"hunter2\" }}\n"));
+    let near = render::human(&near.diagnostics, &near.sources, false);
+    assert!(
+        near.contains("unknown key `***`") && !near.contains("did you mean"),
+        "what it is near to tells of it: {near}"
+    );
     let line = "7 | secert = \"*******\" # **\u{b7}\n  | ^^^^^^";
     assert!(text.contains("unknown key `secert` in `[tokens.a]`") && text.contains(line), "{text}");
 }
@@ -227,6 +233,22 @@ fn json_and_github_say_what_people_are_told() {
          ::error file=relay.toml,line=9,col=9,title=duplicate-key::`cats` appears twice in the same table%0Ahelp: keep \
          one of them\n"
     );
+}
+
+/// What has a meaning of its own in an annotation is escaped there, and a span of several lines ends where it ends.
+#[test]
+fn whatever_stands_in_a_name_or_over_lines_is_told_in_its_place() {
+    let topics = "[topics.cats]\nschema = [\n\"any\"\n]\n\"100%\" = 1\n";
+    let files = Memory::new("version = 1\ninclude = [\"t/*.toml\"]\n").with("t/a,b:c.toml", topics);
+    let loaded = load(&files, &SchemaCache::default(), Time::now());
+    let github = render::github(&loaded.diagnostics, &loaded.sources);
+    let expected =
+        "::error file=t/a%2Cb%3Ac.toml,line=5,col=1,title=unknown-key::unknown key `100%25` in `[topics.cats]`%0A";
+    assert!(github.contains(expected), "{github}");
+    let json = render::json(&loaded.diagnostics, &loaded.sources);
+    let list =
+        json.as_array().expect("a list").iter().find(|one| one["code"] == "wrong-type").expect("a list is no text");
+    assert_eq!([&list["line"], &list["end_line"], &list["end_column"]], [&json!(2), &json!(4), &json!(2)], "{list}");
 }
 
 /// Regression: when descriptors ran out, the cause was "uncategorized error"; and whatever the cause, the advice was to

@@ -149,3 +149,24 @@ async fn what_goes_behind_a_window_that_had_it_all_is_lag() {
         assert_eq!(told[0], Told::Gap(1, 6, GapReason::Lag), "{}", kind.name);
     }
 }
+
+/// What was gone when somebody asked for the earliest is not forgiven to the subscription that follows it.
+#[tokio::test]
+async fn what_one_subscription_was_not_promised_the_next_is_told() {
+    for kind in KINDS {
+        let store = (kind.build)();
+        let (topic, hub) = hub(&store, 4);
+        publish(&store, 9).await;
+        let mut subscriber = hub.subscriber(NoSocket, &RelayV1, somebody());
+        subscriber.subscribe(vec![(topic.clone(), After::Earliest)]);
+        let page = subscriber.pull().await.expect("memory can be read").expect("a page");
+        subscriber.settle(page, 0);
+        subscriber.unsubscribe(std::slice::from_ref(&topic));
+        let position = Position { epoch: hub.epoch(), seq: 2 };
+        subscriber.subscribe(vec![(topic, After::Position(position))]);
+        let told = read(&mut subscriber).await;
+        let gap = Told::Gap(2, 5, GapReason::Retention);
+        let expected: Vec<_> = std::iter::once(gap).chain((6..=9).map(Told::Message)).collect();
+        assert_eq!(told, expected, "{}", kind.name);
+    }
+}

@@ -45,6 +45,7 @@ async fn what_is_no_handshake_is_told_so() {
         (format!("{HEAD}Sec-WebSocket-Key: dG9vIHNob3J0\r\n"), key),
         (format!("{HEAD}{KEY}{KEY}"), "the header `sec-websocket-key` appears twice: send it once"),
         (format!("{HEAD}{KEY}Content-Length: 1\r\n"), "a WebSocket handshake has no body"),
+        (format!("{HEAD}{KEY}Transfer-Encoding: chunked\r\n"), "a WebSocket handshake has no body"),
         (
             format!("{HEAD}{KEY}Sec-WebSocket-Protocol: mqtt, relay.v9\r\n"),
             "none of the offered subprotocols is supported: offer `relay.v1`, `relay.raw`, or none",
@@ -52,6 +53,7 @@ async fn what_is_no_handshake_is_told_so() {
     ] {
         assert_eq!(open(&rig, &headers).await.problem(), (400, "bad-request".into(), detail.into()), "{headers}");
     }
+    assert_eq!(open(&rig, &format!("{HEAD}{KEY}Content-Length: 0\r\n")).await.status, 101);
     let head = rig.call(&format!("HEAD /ws HTTP/1.1\r\n{HEAD}{KEY}"), "").await;
     assert_eq!(head.status, 426);
 }

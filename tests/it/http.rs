@@ -233,6 +233,8 @@ async fn an_idempotency_key_publishes_once() {
     let list = r#"[{"topic":"cats","data":3},{"topic":"cats","data":2,"key":"a b"}]"#;
     let reused = publish(token, "/publish", list).await.json();
     assert_eq!((&reused["status"], &reused["errors"][0]["index"]), (&json!(422), &json!(1)), "{reused}");
+    let longest = format!("{token}Idempotency-Key: {}\r\n", "k".repeat(255));
+    assert_eq!(publish(&longest, "/publish/cats", "1").await.status, 200);
     let anonymous = publish("Idempotency-Key: k\r\n", "/publish/cats", "1").await;
     let detail = "anonymous callers cannot use idempotency keys: send a token, or omit the key";
     assert_eq!(anonymous.problem(), (400, "bad-request".into(), detail.into()));

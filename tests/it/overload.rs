@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, duplex};
 use tokio::net::TcpStream;
 
 use crate::event_stream::EventStream;
+use crate::logs::log_everything;
 use crate::peer::{Peer, UPGRADE, frame, narrow};
 use crate::rig::{Rig, grants, somebody, until};
 use crate::subscriber::Subscriber;
@@ -319,5 +320,24 @@ async fn a_peer_that_answers_no_ping_is_closed_however_much_is_sent_to_it() {
     };
     let has = |bytes: &[u8]| heard.windows(bytes.len()).any(|window| window == bytes);
     assert!(has(br#""type":"message""#) && has(&4201_u16.to_be_bytes()), "{:?}", String::from_utf8_lossy(&heard));
+    rig.end().await;
+}
+
+/// Whoever was warned reads that it is over.
+#[tokio::test]
+async fn that_there_is_room_again_is_logged() {
+    const BUDGET: usize = 777_216;
+    let page = log_everything();
+    let rig = Rig::start(|config| config.limits.outbound = BUDGET).await;
+    let (near, far) = duplex(64);
+    let mut slow = rig.live.hub.subscriber(near, &RelayV1, somebody());
+    slow.reply(&vec![b'x'; BUDGET / 10 * 9]);
+    let told = |sentence: &str| {
+        let budget = format!("\"budget\":{BUDGET}");
+        page.text().lines().filter(|line| line.contains(&budget) && line.contains(sentence)).count()
+    };
+    until("it is told", || told("near `limits.outbound`: new subscribers are refused") == 1).await;
+    drop((slow, far));
+    until("it is told", || told("within `limits.outbound` again") == 1).await;
     rig.end().await;
 }

@@ -1,5 +1,7 @@
 //! Registrations: who may make one, what its connection may do, and how it ends.
 
+use relay::config::model::TokenConfig;
+use relay::time::Time;
 use serde_json::{Value, json};
 
 use crate::peer::Answer;
@@ -231,4 +233,18 @@ async fn a_websocket_that_is_refused_sends_nobody_away() {
     publish(&rig, json!({"topic": "cats", "data": 7})).await;
     assert_eq!(older.payload().await, 7, "it goes on");
     rig.end().await;
+}
+
+/// A connection lasts no longer than the token that registered it, and one that comes later is told why.
+#[tokio::test]
+async fn a_stream_of_a_token_that_has_ended_is_told_so() {
+    let ends = Time(Time::now().0 + 2_000);
+    let soon = TokenConfig { not_after: Some(ends), ..token("soon", &[], &["cats"], &["*"]) };
+    let rig = Rig::start(|config| config.tokens.push(soon)).await;
+    let url = url(&rig, "secret-soon", json!({"user_id": 1, "topics": ["cats"]})).await;
+    while Time::now() <= ends {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let path = format!("/events/{}", url.rsplit('/').next().expect("an id"));
+    assert_eq!(rig.get(&path, "").await.problem().1, "token-expired");
 }

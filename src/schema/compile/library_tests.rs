@@ -148,3 +148,60 @@ fn a_reference_that_only_the_compiler_follows_is_named() {
     let told = faults(json!({"$ref": "https://json-schema.org/draft/2020-12/schema#/nope"}));
     assert!(told.len() == 1 && told[0].contains("/nope"), "{told:?}");
 }
+
+/// (what it is, what is told of it)
+#[test]
+fn what_is_read_beside_the_usual_is_told_too() {
+    let (draft_7, draft_2019) =
+        ("http://json-schema.org/draft-07/schema#", "https://json-schema.org/draft/2019-09/schema");
+    let beside = json!({"$schema": draft_7, "properties": {"a": {"$ref": "#", "not": {"type": "null"}}}});
+    let within = json!({"$id": "https://ex.com/", "$ref": "#/definitions/n"});
+    let named = json!({"$schema": draft_7, "properties": {"a": within}, "definitions": {"n": {}}});
+    for (document, expected) in [
+        (json!({"type": ["string", "strnig"]}), &["/type `strnig` is not a type"][..]),
+        (json!({"x-pattern": "^a", "x-type": "b"}), &[]),
+        (beside, &["/properties/a/not "]),
+        (json!({"anyoff": [true]}), &["/anyoff "]),
+        (named, &[]),
+        (json!({"$schema": draft_2019, "allOf": [{"$recursiveRef": "#"}]}), &["/allOf/0/$recursiveRef "]),
+    ] {
+        let told = faults(document);
+        let is_as_expected = |(told, start): (&String, &&str)| told.starts_with(start);
+        assert!(told.len() == expected.len() && told.iter().zip(expected).all(is_as_expected), "{told:?}");
+    }
+    let list = |more: Value| {
+        let mut document = json!({"items": [{}]});
+        document.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        let compiled = Files::of(&[("a.json", document)]).compile(&["a.json"]);
+        compiled.faults[0].kind.help().contains("without `$schema`")
+    };
+    assert!(list(json!({})) && !list(json!({"$schema": "https://json-schema.org/draft/2020-12/schema"})));
+}
+
+#[test]
+fn what_is_wrong_in_a_file_of_two_roots_is_told_once() {
+    let root = json!({"$ref": "lib.json"});
+    let of_both = |library: &[(&str, Value)]| {
+        let files = [&[("a.json", root.clone()), ("b.json", root.clone())], library].concat();
+        codes(&Files::of(&files).compile(&["a.json", "b.json"]))
+    };
+    let leads_nowhere = of_both(&[("lib.json", json!({"properties": {"x": {"$ref": "https://ids.org/none"}}}))]);
+    assert_eq!(leads_nowhere, ["schema-ref-remote /properties/x/$ref"]);
+    let draft_4 = "http://json-schema.org/draft-04/schema#";
+    let named = |kind: &str| json!({"$schema": draft_4, "id": "https://ids.org/one", "type": kind});
+    let lib = json!({"anyOf": [{"$ref": "p.json"}, {"$ref": "q.json"}]});
+    let twice = of_both(&[("lib.json", lib), ("p.json", named("string")), ("q.json", named("null"))]);
+    assert_eq!(twice, ["schema-duplicate-id /id"]);
+}
+
+#[test]
+fn what_is_no_part_of_a_path_is_not_looked_for_and_what_is_no_uri_is_encoded() {
+    let with = |target: &str| {
+        let root =
+            json!({"$id": "https://ex.com/a.json", "$defs": {"a[b]": {}}, "properties": {"x": {"$ref": target}}});
+        Files::of(&[("a.json", root), ("b.json", json!({"type": "null"}))]).compile(&["a.json"])
+    };
+    assert_eq!(codes(&with("b.json?v=2")), [""; 0]);
+    let bracket = with("#/$defs/a[b]").faults.remove(0).kind.help().into_owned();
+    assert_eq!(bracket, "encode it (RFC 3986): `#/$defs/a%5Bb%5D`");
+}

@@ -295,6 +295,7 @@ fn nothing_outside_is_asked_for() {
             "../../../etc/passwd",
             "%2e%2e/%2e%2e/etc/passwd",
             "..%2F..%2F..%2Fetc/passwd",
+            "relay:///..%2Fetc/passwd",
             "..%5C..%5Cetc/passwd",
             "/../etc/passwd",
             "//etc/passwd",
@@ -353,5 +354,25 @@ fn a_reference_that_names_nothing_says_where_it_was_looked_for() {
         one(twice),
         ["a.json /properties/b/properties/a/$id: another schema of this file has the `$id` `#/properties/a`, too; \
           take it out: a reference finds the place without it"]
+    );
+}
+
+/// What is found by its `$id` is looked at as what is found by its path.
+#[test]
+fn a_part_that_is_found_by_its_id_brings_what_it_refers_to() {
+    let lib = json!({"$id": "https://ids.org/lib", "x-own": {"properties": {"o": {"$ref": "other.json"}}}});
+    let with = |target: &str| {
+        let root = json!({"allOf": [{"$ref": "lib.json"}], "properties": {"x": {"$ref": target}}});
+        Files::of(&[("a.json", root), ("lib.json", lib.clone()), ("other.json", json!({"type": "null"}))])
+    };
+    let compiled = with("https://ids.org/lib#/x-own").compile(&["a.json"]);
+    assert_eq!(told(&compiled), [""; 0]);
+    let schema = &compiled.schemas["a.json"];
+    assert!(accepts(schema, &json!({"x": {"o": null}})) && !accepts(schema, &json!({"x": {"o": 1}})));
+    assert_eq!(
+        told(&with("https://ids.org/lib#/nope").compile(&["a.json"])),
+        [
+            "a.json /properties/x/$ref: `https://ids.org/lib#/nope` names nothing in `lib.json`; check the part after `#`"
+        ]
     );
 }
