@@ -355,4 +355,31 @@ mod tests {
         }
         assert_eq!(writing.await.expect_err("nobody reads").kind(), ErrorKind::TimedOut);
     }
+
+    /// A pipelined request may have begun while the stream before it was still being sent.
+    #[tokio::test(start_paused = true)]
+    async fn a_byte_that_was_read_ahead_wakes_who_waits_for_a_request() {
+        let (near, mut far) = duplex(64);
+        let flow = Flow::default();
+        let mut near = HttpSocket::new(near, HEADER, HEADER, flow.clone());
+        flow.request_came();
+        flow.idle();
+        far.write_all(b"G").await.expect("there is room");
+        near.flush().await.expect("the peer is there");
+        flow.answer_ended();
+        let began = tokio::time::Instant::now();
+        let mut flushed = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut flushed, true) {
+                return Poll::Ready(());
+            }
+            assert!(Pin::new(&mut near).poll_flush(cx).is_ready());
+            Poll::Pending
+        })
+        .await;
+        assert_eq!(began.elapsed(), Duration::ZERO, "at once");
+        let mut byte = [0];
+        near.read_exact(&mut byte).await.expect("what was read ahead");
+        assert_eq!(&byte, b"G");
+    }
 }

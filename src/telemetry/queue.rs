@@ -257,4 +257,35 @@ mod tests {
             assert_eq!(queue.dropped(), lost);
         }
     }
+
+    /// A pipe that is not blocking, and has no room now and then.
+    struct Full<S>(S, u32);
+
+    impl<S: Write> Write for Full<S> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1 += 1;
+            match self.1 % 3 {
+                0 => self.0.write(bytes),
+                1 => Err(io::ErrorKind::WouldBlock.into()),
+                _ => Err(io::ErrorKind::Interrupted.into()),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_for_which_there_is_no_room_at_once_waits() {
+        let (sender, lines) = sync_channel(0);
+        let queue = Queue::default();
+        let told = |lost| format!("{lost} lost\n").into_bytes();
+        queue.write_to(Full(Reader(sender), 0), told).expect("a thread");
+        for line in ["first\n", "second\n"] {
+            queue.push(line.as_bytes());
+            assert_eq!(next(&lines), line);
+        }
+        assert_eq!(queue.dropped(), 0);
+    }
 }
