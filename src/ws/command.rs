@@ -86,7 +86,7 @@ impl Task {
     fn refuse_late_credential(&mut self, id: Option<CommandId>) -> Result<(), Ending> {
         let is_somebody = self.seat.is_some() || self.principal.as_ref().is_some_and(|p| p.token.is_some());
         let why = match is_somebody {
-            true => "this connection is authenticated already: reconnect to use another token",
+            true => "this connection is already authenticated: reconnect to use another token",
             false => "`auth` must be the first message: reconnect to send it",
         };
         self.refuse(id, Refusal::BadRequest(why.into()))
@@ -154,8 +154,7 @@ impl Task {
         }
         let most = snapshot.config.limits.subscriptions.max(UNSYNCED);
         if self.subscriber.unsynced() >= most {
-            let what = "the list of what waits for its `synced`";
-            return self.refuse_subscription(id, principal, Refusal::TooMany { what, limit: "subscriptions", most });
+            return self.refuse_subscription(id, principal, Refusal::TooManyUnsynced { most });
         }
         debug!(connection = %self.peer.connection, topics = ?list, "subscribed");
         let head = self.subscriber.subscribe(list);

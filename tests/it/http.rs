@@ -175,7 +175,7 @@ async fn who_may_publish_where() {
             401,
             "token-expired",
             "Bearer error=\"invalid_token\", error_description=\"the token has expired\"",
-            "the token is past its `not_after`: use its successor",
+            "the token has expired (`not_after`): use its successor",
         ),
         (
             "/publish/orders.eu",
