@@ -131,7 +131,7 @@ impl Task {
         let snapshot = self.live.snapshot();
         match identify(&snapshot, &self.live.failures, Some(token.expose_secret()), self.peer.address).await {
             Ok(principal) => {
-                debug!(connection = %self.peer.connection, principal = principal.name(), "a WebSocket has said who it is");
+                debug!(connection = %self.peer.connection, principal = principal.name(), "a WebSocket was authenticated");
                 self.become_principal(principal)?;
                 self.tell(&Notice::Ok { id, message: None })
             }
@@ -180,7 +180,7 @@ impl Task {
         if let Err(refusal) = may_subscribe(snapshot, principal, patterns.iter(), patterns.len()) {
             return self.refuse_subscription(None, principal, refusal);
         }
-        debug!(connection = %self.peer.connection, topics = ?patterns, "subscribed to these alone");
+        debug!(connection = %self.peer.connection, topics = ?patterns, "the subscriptions were replaced");
         let (gone, new) = {
             let asked: HashSet<&Pattern> = patterns.iter().collect();
             let standing: HashSet<&Pattern> = self.subscriber.subscriptions().collect();
