@@ -42,10 +42,8 @@ pub async fn on_own_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 
         let _ = answer.send(work());
     });
     match thread {
-        Ok(_) => answered.await.map_err(|_| "it panicked".to_owned()),
-        Err(error) => {
-            Err(format!("there is no thread to be had ({error}): raise `TasksMax=`, `pids.max` or `ulimit -u`"))
-        }
+        Ok(_) => answered.await.map_err(|_| "the work panicked".to_owned()),
+        Err(error) => Err(format!("cannot start a thread ({error}): raise `TasksMax=`, `pids.max` or `ulimit -u`")),
     }
 }
 
@@ -90,7 +88,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_an_answer() {
         assert_eq!(on_own_thread(|| 7).await, Ok(7));
-        assert_eq!(on_own_thread(|| -> u8 { panic!("on purpose") }).await, Err("it panicked".to_owned()));
+        assert_eq!(on_own_thread(|| -> u8 { panic!("on purpose") }).await, Err("the work panicked".to_owned()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -67,9 +67,7 @@ impl Close {
             Self::UnsupportedData => "binary messages are not supported: send JSON as text",
             Self::InvalidText => "a text message is not valid UTF-8",
             Self::TooBig => "a message is larger than `limits.frame` allows",
-            Self::Malformed => {
-                "malformed or refused command (`relay.v1` would say why), or a position that was lost: omit `after`"
-            }
+            Self::Malformed => "malformed or refused command (`relay.v1` says why), or a lost position: omit `after`",
             Self::CredentialInUrl => {
                 "a credential in a URL ends up in logs: send `auth` as the first message, or use `/register`"
             }
@@ -87,7 +85,7 @@ impl Close {
             Self::TooManyMalformed => "ten malformed messages: fix the sender before reconnecting",
             Self::OverCapacity => "over capacity: reconnect after `reconnect_after_ms`, then with backoff",
             Self::Lagging => "too slow for this topic: reconnect, and resume from your position if you know it",
-            Self::Shed => "too slow, while slow readers filled `limits.outbound`: reconnect with backoff, and resume",
+            Self::Shed => "too slow while slow readers filled `limits.outbound`: reconnect with backoff, and resume",
             Self::RateLimited(Rate::AuthFailures) => {
                 "more than `limits.auth_failures` wrong credentials per second: reconnect with backoff"
             }

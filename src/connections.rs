@@ -42,8 +42,8 @@ impl Connections {
         if asked.is_none() && allowed < FEW {
             warn!(
                 allowed,
-                "there are descriptors for few connections only: raise the limit of open files (`LimitNOFILE=` in systemd, \
-                 `ulimit -n`), or say by `limits.connections` that so few are meant"
+                "the descriptors allow only a few connections: raise the limit of open files (`LimitNOFILE=` in systemd, \
+                 `ulimit -n`), or set `limits.connections` if that is intended"
             );
         }
         self.look_again(asked);
@@ -78,7 +78,7 @@ impl Connections {
             warn!(
                 asked,
                 allowed,
-                "there are descriptors for fewer connections than `limits.connections` asks for: raise the limit of open \
+                "the descriptors allow fewer connections than `limits.connections` asks for: raise the limit of open \
                  files (`LimitNOFILE=` in systemd, `ulimit -n`), or lower `limits.connections`"
             );
         }

@@ -52,7 +52,7 @@ impl Drain {
             drop(named);
             if ended.is_err() {
                 // Otherwise the server would look alive but do only half of its work.
-                error!(task = name, "a task that the server cannot do without has panicked; ending the process");
+                error!(task = name, "an essential task panicked; ending the process");
                 logs::exit(70);
             }
         });

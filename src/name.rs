@@ -284,7 +284,7 @@ impl<'de> Deserialize<'de> for UserId {
 
             /// An integer that does not fit into 64 bits arrives here too, without its last digits.
             fn visit_f64<E: de::Error>(self, _: f64) -> Result<UserId, E> {
-                let sentence = "only an integer of 64 bits may be written as a number: send another one as a string";
+                let sentence = "only 64-bit integers may be written as numbers: send any other id as a string";
                 Err(E::custom(sentence))
             }
         }

@@ -134,6 +134,10 @@ pub enum Refusal {
         limit: &'static str,
         most: usize,
     },
+    /// This many subscribe commands of a connection wait for their `synced` already.
+    TooManyUnsynced {
+        most: usize,
+    },
     UriTooLong {
         bytes: usize,
     },
@@ -237,7 +241,7 @@ impl Refusal {
             Self::IdempotencyInFlight => ("idempotency-in-flight", 409, "The first request is still being handled"),
             Self::IdempotencyKeyReused => ("idempotency-key-reused", 422, "The key was used for another message"),
             Self::TooLarge { .. } => ("too-large", 413, "The body is too large"),
-            Self::TooMany { .. } => ("too-many", 413, "The list is too long"),
+            Self::TooMany { .. } | Self::TooManyUnsynced { .. } => ("too-many", 413, "The list is too long"),
             Self::UriTooLong { .. } => ("uri-too-long", 414, "The request target is too long"),
             Self::UnsupportedMediaType { .. } | Self::UnsupportedCoding { .. } => {
                 ("unsupported-media-type", 415, "The content type is not supported")
@@ -304,7 +308,9 @@ impl fmt::Display for Refusal {
             Self::MalformedJson { line, column, detail } => write!(f, "line {line}, column {column}: {detail}"),
             Self::DuplicateKey { pointer } => write!(f, "the key at `{pointer}` appears twice: keep one of them"),
             Self::BadRequest(detail) => f.write_str(detail),
-            Self::BrokenBody => f.write_str("the body ended early, or its chunks are not what RFC 9112 says"),
+            Self::BrokenBody => {
+                f.write_str("the body ended early, or its chunked encoding is invalid (RFC 9112, section 7.1)")
+            }
             Self::Unauthenticated { .. }
             | Self::Anonymous { .. }
             | Self::NotBearer
@@ -344,6 +350,9 @@ impl fmt::Display for Refusal {
                 write!(f, "{what} is larger than `limits.{limit}` allows ({bytes} bytes)")
             }
             Self::TooMany { what, limit, most } => write!(f, "{what} is longer than `limits.{limit}` allows ({most})"),
+            Self::TooManyUnsynced { most } => {
+                write!(f, "too many subscribe commands wait for their `synced` ({most}): wait for one before the next")
+            }
             Self::ValidationFailed { topic, violations, more } => count(f, violations.len(), *more, topic),
             Self::Batch(items) => match items.as_slice() {
                 [(index, only)] => write!(f, "item {index}: {only}; nothing was published"),

@@ -34,6 +34,7 @@ fn one_of_each() -> Vec<Refusal> {
         Refusal::IdempotencyKeyReused,
         Refusal::TooLarge { what: "the body", limit: "body", bytes: 1 },
         Refusal::TooMany { what: "the list", limit: "batch", most: 1 },
+        Refusal::TooManyUnsynced { most: 16 },
         Refusal::UriTooLong { bytes: 1 },
         Refusal::UnsupportedMediaType { found: None, expected: &["application/json"] },
         Refusal::UnsupportedCoding { found: "gzip".into() },
@@ -78,6 +79,7 @@ fn each_problem_has_a_row() {
             | Refusal::IdempotencyKeyReused
             | Refusal::TooLarge { .. }
             | Refusal::TooMany { .. }
+            | Refusal::TooManyUnsynced { .. }
             | Refusal::UriTooLong { .. }
             | Refusal::UnsupportedMediaType { .. }
             | Refusal::UnsupportedCoding { .. }

@@ -177,7 +177,7 @@ impl Filled {
             warn!(
                 open,
                 allowed,
-                "all connections that are allowed are open, more are turned away: raise `limits.connections`, or the limit of \
+                "the connection limit is reached, further connections are turned away: raise `limits.connections`, or the limit of \
                  open files"
             );
         }
@@ -295,7 +295,7 @@ async fn serve(
     .await;
     if let Err(error) = ended {
         live.stats.unreadable_requests.add(u64::from(error.is_parse()));
-        debug!(%error, "a connection ended badly");
+        debug!(%error, "a connection ended with an error");
     }
 }
 

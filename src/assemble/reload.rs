@@ -301,7 +301,7 @@ fn load_whole(files: &dyn Files, cache: &SchemaCache) -> (Loaded, bool) {
 
 /// A reload that could not be judged is refused, and nothing else stops because of it.
 fn given_up(cause: String) -> Verdict {
-    let message = "relay could not judge the configuration: the log says why";
+    let message = "relay could not check the configuration: see the log for the cause";
     error!(cause, "a reload was abandoned");
     let diagnostics = json!([{"code": "internal", "severity": "error", "message": message}]);
     (Outcome::Refused, diagnostics, message.to_owned())

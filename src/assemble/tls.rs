@@ -41,7 +41,7 @@ pub fn build(tls: &Tls) -> Result<Ready, String> {
         .with_single_cert(chain, key);
     let mut config = config.map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => {
-            format!("`{}` is not the key of the certificate in `{}`: they are of two pairs", tls.key, tls.cert)
+            format!("`{}` does not belong to the certificate in `{}`", tls.key, tls.cert)
         }
         error => format!("`{}` and `{}` cannot be used: {error}", tls.cert, tls.key),
     })?;
@@ -100,11 +100,9 @@ fn why(error: &pem::Error) -> String {
     match error {
         pem::Error::MissingSectionEnd { end_marker } => {
             let label = String::from_utf8_lossy(end_marker);
-            format!("breaks off: a section of it begins and has no `-----END {label}-----`")
+            format!("is cut off: a section has no `-----END {label}-----`")
         }
-        pem::Error::Base64Decode(_) => {
-            "is not PEM: what stands between its `BEGIN` and its `END` is not base64".to_owned()
-        }
+        pem::Error::Base64Decode(_) => "is not PEM: the text between `BEGIN` and `END` is not base64".to_owned(),
         _ => "is not PEM".to_owned(),
     }
 }

@@ -65,7 +65,7 @@ impl Old {
             return Ok(Self { snapshot, settings, name, running: None });
         }
         let answer = ask(against).map_err(|error| format!("cannot ask `{against}` for its configuration: {error}"))?;
-        Self::running(against, &answer).map_err(|why| format!("cannot understand what runs at `{against}`: {why}"))
+        Self::running(against, &answer).map_err(|why| format!("cannot understand the answer of `{against}`: {why}"))
     }
 
     fn running(against: &str, answer: &[u8]) -> Result<Self, String> {
@@ -181,7 +181,7 @@ fn progress(told: &Value, is_kept_out: bool) -> String {
         0 => format!("`{schema}` would have refused none of {judged} messages: wait for {ENOUGH} before promoting it"),
         _ => {
             let keywords = keywords.collect::<Vec<_>>().join(", ");
-            format!("`{schema}` would have refused {refused} of {judged} messages ({keywords}): not to be promoted yet")
+            format!("`{schema}` would have refused {refused} of {judged} messages ({keywords}): do not promote it yet")
         }
     }
 }
@@ -207,7 +207,7 @@ fn misnamed(against: &str) -> Option<String> {
         return (!path.is_empty()).then_some(better);
     }
     if against.contains("://") {
-        return Some(format!("`{against}` is not where a running relay can be asked: {expected}"));
+        return Some(format!("`{against}` is not the address of an admin listener: {expected}"));
     }
     let port = against.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.split('/').next());
     let is_address = port.flatten().is_some_and(|port| port.parse::<u16>().is_ok());

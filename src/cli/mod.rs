@@ -38,7 +38,7 @@ struct Cli {
 const AFTER_HELP: &str = "\
 A running relay answers operators on its admin listener, `server.admin`: GET /metrics, GET /config,
 GET /connections, POST /reload.
-Its documents are in docs/: configuration.md has all keys of relay.toml, http.md all calls.";
+The documentation is in docs/: configuration.md lists all keys of relay.toml, http.md all calls.";
 
 #[derive(Debug, Default, Args)]
 struct File {
@@ -49,7 +49,7 @@ struct File {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the server (what `relay` alone does)
+    /// Run the server (the default)
     Run(File),
     /// Check the configuration as a start or a reload would; exits with 78 if it is invalid
     Check {
@@ -58,8 +58,8 @@ enum Command {
         /// Output format; diagnostics of `human` go to standard error, everything else to standard output
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
-        /// Also say what a reload would do that replaces this other relay.toml, or what runs behind this admin listener
-        /// (`http://127.0.0.1:8001` or `unix:/run/relay/admin.sock`); nothing of your files is sent
+        /// Also show what a reload would change, compared with another relay.toml or with the relay behind an admin
+        /// listener (`http://127.0.0.1:8001` or `unix:/run/relay/admin.sock`); your files are not sent there
         #[arg(long, value_name = "FILE|URL")]
         against: Option<String>,
     },
@@ -68,10 +68,10 @@ enum Command {
     /// Make tokens
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Measure how fast a running relay is: publishes real messages to a topic, which each of its subscribers gets,
-    /// subscribes to it, and counts what comes
+    /// Measure a running relay: subscribes to a topic, publishes real messages to it (its other subscribers get them
+    /// too), and counts what arrives
     Bench(Box<bench::Arguments>),
-    /// Print a script by which a shell completes relay's arguments
+    /// Print a shell completion script
     Completions {
         /// Which shell
         #[arg(value_enum)]

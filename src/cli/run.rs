@@ -124,8 +124,8 @@ fn remedy(error: &io::Error, listen: &Listen, key: &str) -> String {
     let first = match (error.kind(), listen) {
         (io::ErrorKind::AddrInUse, _) => "free it or change",
         (io::ErrorKind::AlreadyExists, _) => "remove it or change",
-        (io::ErrorKind::AddrNotAvailable, _) => "this machine has no such address, change",
-        (io::ErrorKind::NotFound, Listen::Unix(_)) => "make its directory or change",
+        (io::ErrorKind::AddrNotAvailable, _) => "this machine has no such address; change",
+        (io::ErrorKind::NotFound, Listen::Unix(_)) => "create its directory or change",
         (io::ErrorKind::PermissionDenied, Listen::Unix(_)) => "let relay write to its directory or change",
         (io::ErrorKind::PermissionDenied, Listen::Tcp(_)) => "let relay bind ports below 1024 or change",
         _ => "change",

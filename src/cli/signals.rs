@@ -57,7 +57,7 @@ async fn obey(mut terminate: unix::Signal, mut interrupt: unix::Signal, mut serv
     let name = next().await;
     let Ok(drain) = served.try_recv() else {
         // There is no log yet while the configuration loads.
-        complain(&format!("relay: {name}: ended before it served\n"));
+        complain(&format!("relay: {name}: ended before it was ready\n"));
         logs::exit(0);
     };
     info!(signal = name, "draining; a second signal ends relay at once");

@@ -151,7 +151,7 @@ fn trust(ca: Option<&Path>) -> Result<TlsConnector, String> {
     let mut roots = RootCertStore::empty();
     match ca {
         Some(path) => {
-            let bad = |why: String| format!("cannot take certificates from `{}`: {why}", path.display());
+            let bad = |why: String| format!("cannot load certificates from `{}`: {why}", path.display());
             let certificates = CertificateDer::pem_file_iter(path).map_err(|error| bad(error.to_string()))?;
             for certificate in certificates {
                 let certificate = certificate.map_err(|error| bad(error.to_string()))?;

@@ -19,7 +19,7 @@ const DEPTH: u32 = 80;
 const FILE: usize = 0;
 
 /// The message for a refused key that has no equal one before it.
-const OTHER_FORM: &str = "a table that is named here was opened in another form above";
+const OTHER_FORM: &str = "this table was already defined above in another form";
 
 /// Explains the keys at `places`, which the parser refused as duplicates.
 pub(super) fn explain(text: &str, file: usize, places: &[Range<usize>]) -> Vec<Diagnostic> {

@@ -19,11 +19,11 @@ pub fn to_json(value: &DeValue<'_>) -> Result<Value, NotJson> {
             let parsed = i128::from_str_radix(number.as_str(), number.radix()).ok();
             let json = parsed
                 .and_then(|n| i64::try_from(n).map(Number::from).or_else(|_| u64::try_from(n).map(Number::from)).ok());
-            Value::Number(json.ok_or_else(|| (format!("whole number such as `{number}` in 64 bits"), None))?)
+            Value::Number(json.ok_or_else(|| (format!("`{number}`: it has more than 64 bits"), None))?)
         }
         DeValue::Float(number) => {
             let json = number.as_str().parse().ok().and_then(Number::from_f64);
-            Value::Number(json.ok_or_else(|| (format!("number such as `{number}`"), None))?)
+            Value::Number(json.ok_or_else(|| (format!("`{number}`"), None))?)
         }
         DeValue::Boolean(truth) => Value::Bool(*truth),
         DeValue::Datetime(moment) => Value::String(moment.to_string()),

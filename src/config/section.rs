@@ -265,12 +265,12 @@ fn quoted(name: &str) -> String {
 /// The expected value in words, with an article.
 fn expected(value: Type) -> &'static str {
     match value {
-        Type::Text | Type::Choice(_) => "text",
+        Type::Text | Type::Choice(_) => "a string",
         Type::Count(..) => "a whole number",
         Type::Size(..) => "a size such as `\"64 KiB\"`",
         Type::Duration(..) => "a duration such as `\"10 s\"`",
         Type::Rate(_) => "a whole number a second, or `\"off\"`",
-        Type::Texts => "a list of texts",
+        Type::Texts => "a list of strings",
         Type::Time => "a date and time with offset, such as `2027-01-01T00:00:00Z`",
         Type::Json => "a value",
         Type::Table => "a table",
@@ -281,7 +281,7 @@ fn expected(value: Type) -> &'static str {
 
 pub(super) fn found(value: &DeValue<'_>) -> &'static str {
     match value {
-        DeValue::String(_) => "text",
+        DeValue::String(_) => "a string",
         DeValue::Integer(_) => "a whole number",
         DeValue::Float(_) => "a number with a fraction",
         DeValue::Boolean(_) => "true or false",

@@ -55,7 +55,7 @@ pub(super) fn parse(text: &str, file: usize) -> (DeTable<'_>, Vec<Diagnostic>) {
 fn explain(text: &str, error: &Error) -> (Range<usize>, Range<usize>, String) {
     let (bytes, message) = (place(error), error.message());
     if let Some(opening) = unclosed_lines(text, bytes.start, message) {
-        let detail = format!("a text over several lines has no closing `{}`", &text[opening.clone()]);
+        let detail = format!("a multi-line string has no closing `{}`", &text[opening.clone()]);
         return (opening.clone(), line_at(text, opening.start).start..text.len(), detail);
     }
     let detail = detail(&text[line_at(text, bytes.start)], message, bytes.is_empty());
@@ -98,7 +98,7 @@ fn unquoted_family(line: &str) -> Option<String> {
 /// Describes an error. Common slips get words that say what to write, all others the parser's words.
 fn detail(line: &str, message: &str, nothing_there: bool) -> String {
     if let Some(header) = unquoted_family(line) {
-        return format!("a name with dots and braces stands in quotes: write `{header}`");
+        return format!("a name with dots and braces must be quoted: write `{header}`");
     }
     let (is, value) = (|start: &str| message.starts_with(start), line.split_once('=').map(|(_, value)| value.trim()));
     let told = match value {
@@ -106,10 +106,12 @@ fn detail(line: &str, message: &str, nothing_there: bool) -> String {
         Some(_) if is("string values must be quoted") || is("invalid float") => {
             "a value that is not a number, date, list, true or false must be quoted: `\"…\"`"
         }
-        Some(_) if is("missing escaped value") => "`\\` begins an escape: write `/`, or `'…'` for a text as it stands",
-        Some(value) if is("invalid basic string") && value.starts_with('"') => "a text has no closing `\"`",
-        Some(value) if is("invalid literal string") && value.starts_with('\'') => "a text has no closing `'`",
-        Some(_) if is("missing opening quote") => "a text has no opening quote",
+        Some(_) if is("missing escaped value") => {
+            "`\\` begins an escape: write `/`, or `'…'` for a string without escapes"
+        }
+        Some(value) if is("invalid basic string") && value.starts_with('"') => "a string has no closing `\"`",
+        Some(value) if is("invalid literal string") && value.starts_with('\'') => "a string has no closing `'`",
+        Some(_) if is("missing opening quote") => "a string has no opening quote",
         _ if is("invalid unquoted key") && line.trim_start().starts_with("//") => "a comment begins with `#`",
         None if is("invalid unquoted key") && line.contains(':') => "write `=`, not `:`, between a key and its value",
         _ => message,

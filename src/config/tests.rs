@@ -210,15 +210,15 @@ fn usual_slips_are_told_with_what_to_write() {
         ("level = 127.0.0.1:80", text),
         ("level = [info]", text),
         ("level =", "a value is missing after `=`"),
-        ("level = \"info", "a text has no closing `\"`"),
-        ("level = 'info", "a text has no closing `'`"),
-        ("level = any\"", "a text has no opening quote"),
-        ("level = \"a\\c\"", "`\\` begins an escape: write `/`, or `'…'` for a text as it stands"),
+        ("level = \"info", "a string has no closing `\"`"),
+        ("level = 'info", "a string has no closing `'`"),
+        ("level = any\"", "a string has no opening quote"),
+        ("level = \"a\\c\"", "`\\` begins an escape: write `/`, or `'…'` for a string without escapes"),
         ("level: \"info\"", "write `=`, not `:`, between a key and its value"),
         ("// level", "a comment begins with `#`"),
         ("level \"info\"", "key with no value, expected `=`"),
-        ("level = \"\"\"\ninfo\"\n", "a text over several lines has no closing `\"\"\"`"),
-        ("level = '''\ninfo'", "a text over several lines has no closing `'''`"),
+        ("level = \"\"\"\ninfo\"\n", "a multi-line string has no closing `\"\"\"`"),
+        ("level = '''\ninfo'", "a multi-line string has no closing `'''`"),
     ] {
         assert_eq!(said(&format!("version = 1\n[log]\n{line}\n")), [format!("toml-syntax: {expected}")], "{line}");
     }
@@ -258,7 +258,7 @@ fn a_syntax_error_hides_what_is_missing_in_its_own_file_only() {
 #[test]
 fn a_family_without_quotes_is_told_how_it_is_written() {
     let said = said("version = 1\n[topics.orders.{region}]\nschema = \"any\"\n");
-    let expected = "toml-syntax: a name with dots and braces stands in quotes: write `[topics.\"orders.{region}\"]`";
+    let expected = "toml-syntax: a name with dots and braces must be quoted: write `[topics.\"orders.{region}\"]`";
     assert_eq!(said.iter().filter(|text| *text == expected).count(), 1, "{said:?}");
 }
 

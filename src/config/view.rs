@@ -38,7 +38,7 @@ pub fn settings(config: &Config) -> Value {
 /// # Errors
 /// It is not a view.
 pub fn to_toml(view: &Value) -> Result<String, String> {
-    let mut view = view.as_object().cloned().ok_or("it tells no configuration")?;
+    let mut view = view.as_object().cloned().ok_or("it contains no configuration")?;
     for untold in ["tokens", "anonymous"] {
         view.remove(untold);
     }

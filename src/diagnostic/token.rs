@@ -79,9 +79,10 @@ const NAME: &str = "use 1 to 64 characters of A-Z, a-z, 0-9, `_`, `-` and `.`; `
                     reserved: the log uses them for callers without a token";
 
 const NO_VARIABLE: &str =
-    "write a name of A-Z, 0-9 and `_` to have it shown; if this is the secret itself, treat it as leaked";
+    "a name of A-Z, 0-9 and `_` would be shown here; if this is the secret itself, treat it as leaked";
 
-const NO_PATH: &str = "write a path with a `/` to have it shown; if this is the secret itself, treat it as leaked";
+const NO_PATH: &str =
+    "a path with a `/` or a `.` would be shown here; if this is the secret itself, treat it as leaked";
 
 impl TokenFact {
     pub(super) fn about(&self) -> About {

@@ -108,7 +108,7 @@ impl fmt::Display for TopicFact {
                 write!(f, "`history.bytes` of `{topic}` ({bytes}) is below `limits.body` ({body})")
             }
             Self::BadExample => f.write_str("an example is either `valid` or `invalid`"),
-            Self::NotJson { what } => write!(f, "JSON has no {what}"),
+            Self::NotJson { what } => write!(f, "JSON cannot represent {what}"),
             Self::ExampleRefused { topic, .. } => {
                 write!(f, "the schema of `{topic}` refuses an example marked `valid`")
             }

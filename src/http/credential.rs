@@ -39,9 +39,9 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<Box<str>>, Refusal>
         return Ok(None);
     };
     let key = match value.trim().strip_prefix('"') {
-        Some(rest) => unquote(rest).ok_or_else(|| bad("it begins with a quote but is no quoted string"))?,
+        Some(rest) => unquote(rest).ok_or_else(|| bad("it begins with a quote but is not a valid quoted string"))?,
         None if value.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b',' | b';')) => value.into(),
-        None => return Err(bad("write it as a quoted string")),
+        None => return Err(bad("it has characters that need quotes: write it as a quoted string")),
     };
     check_key(&key)?;
     Ok(Some(key.into()))
@@ -105,9 +105,9 @@ mod tests {
         for (value, expected) in [
             ("", "it is empty"),
             (r#""""#, "it is empty"),
-            (r#""abc"#, "it begins with a quote but is no quoted string"),
-            (r#""abc"x"#, "it begins with a quote but is no quoted string"),
-            ("a b", "write it as a quoted string"),
+            (r#""abc"#, "it begins with a quote but is not a valid quoted string"),
+            (r#""abc"x"#, "it begins with a quote but is not a valid quoted string"),
+            ("a b", "it has characters that need quotes: write it as a quoted string"),
             (long.as_str(), "it is 256 bytes long, at most 255 are allowed"),
         ] {
             let refusal = idempotency_key(&headers("idempotency-key", value)).expect_err(value);

@@ -105,13 +105,13 @@ fn each_thing_that_can_be_wrong_is_said() {
         ),
         (
             r#"{"topic":"a","data":1,"user_id":1.5}"#,
-            "line 1, column 33: `user_id` is not a user's id: only an integer of 64 bits may be written as a number: \
-             send another one as a string",
+            "line 1, column 33: `user_id` is not a user's id: only 64-bit integers may be written as numbers: send \
+             any other id as a string",
         ),
         (
             r#"{"topic":"a","data":1,"user_id":100000000000000000000000000000}"#,
-            "line 1, column 33: `user_id` is not a user's id: only an integer of 64 bits may be written as a number: \
-             send another one as a string",
+            "line 1, column 33: `user_id` is not a user's id: only 64-bit integers may be written as numbers: send \
+             any other id as a string",
         ),
         (r#"{"topic":"a","data":1,"user_id":""}"#, "line 1, column 33: `user_id` is not a user's id: it is empty"),
         (r#"{"topic":"a","data":1,"key":7}"#, "line 1, column 29: `key` must be a string, the idempotency key"),

@@ -30,7 +30,7 @@ impl Params {
             }
             if !known.contains(&name.as_str()) {
                 let known = match known {
-                    [] => "this call takes none".to_owned(),
+                    [] => "this call takes no parameters".to_owned(),
                     known => format!("this call takes `{}`", known.join("`, `")),
                 };
                 return Err(Refusal::BadRequest(format!("unknown parameter {}: {known}", quoted(name))));

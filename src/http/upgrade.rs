@@ -118,7 +118,7 @@ fn handshake(call: &Call) -> Result<&str, Refusal> {
     let has_body =
         call.headers.contains_key(TRANSFER_ENCODING) || call.one(&CONTENT_LENGTH)?.is_some_and(|length| length != "0");
     if has_body {
-        return Err(Refusal::BadRequest("a WebSocket handshake has no body".into()));
+        return Err(Refusal::BadRequest("a WebSocket handshake must not have a body".into()));
     }
     call.one(&SEC_WEBSOCKET_KEY)?
         .filter(|key| is_key(key))

@@ -26,7 +26,7 @@ impl Refusal {
                 return write!(f, "anonymous callers have no grant for `{topics}`: check the name, or {show}");
             }
             Self::NotBearer => "only bearer tokens are accepted: send `Authorization: Bearer <token>`",
-            Self::TokenExpired => "the token is past its `not_after`: use its successor",
+            Self::TokenExpired => "the token has expired (`not_after`): use its successor",
             Self::UnknownRegistration => {
                 "unknown registration: it was deleted or has expired, or the server was restarted; register again"
             }

@@ -14,11 +14,11 @@ impl Refusal {
         match self {
             Self::OriginDenied { origin, listed } => {
                 let what = match listed {
-                    true if origin == "null" => "this server, and `null` cannot be allowed: serve them over HTTP",
+                    true if origin == "null" => "this server, and `null` cannot be allowed: serve the page over HTTP",
                     true => "this server: add it to `server.allowed_origins`",
                     false => "the admin listener, whatever `server.allowed_origins` says: call it without a browser",
                 };
-                write!(f, "pages of `{origin}` may not call {what}")
+                write!(f, "pages with origin `{origin}` may not call {what}")
             }
             Self::UnknownHost { host, listed } => {
                 let also = "use its address, or add this name and every other name of the public listener";
@@ -37,13 +37,17 @@ impl Refusal {
             Self::UnsupportedMediaType { found, expected } => {
                 match found.as_deref() {
                     None => f.write_str("there is no `Content-Type`")?,
-                    Some(FORM) => write!(f, "`{FORM}`, as `curl -d` sends, is not taken")?,
-                    Some(found) => write!(f, "{} is not taken", quoted(found))?,
+                    Some(FORM) => write!(f, "`{FORM}`, as `curl -d` sends, is not accepted")?,
+                    Some(found) => write!(f, "{} is not accepted", quoted(found))?,
                 }
                 write!(f, ": send `Content-Type: {}`", expected.join("` or `"))
             }
             Self::UnsupportedCoding { found } => {
-                write!(f, "{} is not taken: send the body as it is", quoted(&format!("Content-Encoding: {found}")))
+                write!(
+                    f,
+                    "{} is not accepted: send the body without a content coding",
+                    quoted(&format!("Content-Encoding: {found}"))
+                )
             }
             Self::NotFound => f.write_str("no such path: docs/http.md lists all calls"),
             _ => unreachable!("it is of no request"),

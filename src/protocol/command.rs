@@ -78,7 +78,9 @@ fn reader(members: &Fields<'_>) -> Result<Reader, Refusal> {
     let Some(raw) = members.get("type") else {
         return match members.get("topics") {
             Some(_) if members.is_only("topics") => Ok(replace),
-            Some(_) => Err(bad(r#"without `type`, `topics` stands alone: add `"type":"subscribe"`"#.to_owned())),
+            Some(_) => {
+                Err(bad(r#"without `type`, `topics` must be the only member: add `"type":"subscribe"`"#.to_owned()))
+            }
             None => Err(bad(format!("`type` is missing: use {}", list(&names, "or")))),
         };
     };

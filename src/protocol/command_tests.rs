@@ -75,7 +75,7 @@ const REFUSED: &str = r#"
 > {}
 < bad-request: `type` is missing: use `auth`, `subscribe`, `unsubscribe`, `publish` or `ping`
 > {"topics":["cats"],"id":1}
-< 1 bad-request: without `type`, `topics` stands alone: add `"type":"subscribe"`
+< 1 bad-request: without `type`, `topics` must be the only member: add `"type":"subscribe"`
 > {"topcs":["cats"]}
 < bad-request: `type` is missing: use `auth`, `subscribe`, `unsubscribe`, `publish` or `ping`
 > {"topics":"cats"}

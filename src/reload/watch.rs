@@ -106,7 +106,7 @@ impl Watch {
 
     fn complain(&mut self, error: &notify::Error) {
         if !std::mem::replace(&mut self.warned, true) {
-            warn!(%error, "cannot watch files: changes are found only every `limits.reload_poll`, by SIGHUP and by `POST /reload`");
+            warn!(%error, "cannot watch files: changes are noticed only by polling (`limits.reload_poll`), SIGHUP and `POST /reload`");
         }
     }
 }

@@ -217,7 +217,7 @@ fn parts(cause: &canonical::Cause, flat: &Flat) -> Vec<String> {
 /// # Errors
 /// The code panicked.
 pub(super) fn guard<T>(run: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|_| "the comparison failed inside".to_owned())
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| "the comparison failed internally".to_owned())
 }
 
 #[cfg(test)]

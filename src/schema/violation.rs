@@ -70,7 +70,7 @@ pub(super) fn sentence(error: &ValidationError<'_>) -> String {
             format!("the member name {} is not allowed: {}", short(error.instance()), sentence(error))
         }
         Kind::BacktrackLimitExceeded { .. } | Kind::RegexEngineFailure { .. } => {
-            "its pattern could not be decided".to_owned()
+            "the pattern could not be evaluated".to_owned()
         }
         // Says by itself which reference leads nowhere.
         Kind::Referencing(error) => error.to_string(),

@@ -120,7 +120,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 async fn remove_stale(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
         Ok(file) if !file.file_type().is_socket() => {
-            Err(io::Error::new(io::ErrorKind::AlreadyExists, "what is there is not a socket"))
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file there is not a socket"))
         }
         Ok(_) if UnixStream::connect(path).await.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) => {
             std::fs::remove_file(path)

@@ -52,7 +52,7 @@ impl Logs {
         }
         if rust_log.is_some() && !logs.fixed {
             warn!(
-                "`RUST_LOG` is invalid or hides everything of relay; using `log.level`: set it to a level such as `warn`, \
+                "`RUST_LOG` is invalid or hides all of relay's log lines; using `log.level`: set it to a level such as `warn`, \
                  or to `off`"
             );
         }

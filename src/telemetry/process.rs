@@ -33,7 +33,7 @@ impl Collector for Process {
             .encode_gauge(&(self.started.0 as f64 / 1e3))?;
         match resident() {
             Some(bytes) => encoder
-                .encode_descriptor("process_resident_memory_bytes", "Memory that is resident", None, MetricType::Gauge)?
+                .encode_descriptor("process_resident_memory_bytes", "Resident memory", None, MetricType::Gauge)?
                 .encode_gauge(&bytes),
             None => Ok(()),
         }

@@ -140,7 +140,7 @@ fn topics(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     page.gauge("idempotency_keys", "Idempotency keys that are remembered", keys.remembered as u64)?;
     page.counter(
         "idempotency_keys_forgotten",
-        "Idempotency keys forgotten before `limits.idempotency_window` had passed, for want of room in `limits.idempotency_keys`",
+        "Idempotency keys forgotten before `limits.idempotency_window` had passed, because `limits.idempotency_keys` was reached",
         keys.forgotten_early,
     )?;
     let retained = live.hub.store().retained();
@@ -212,7 +212,7 @@ fn connections(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     for (name, help, value) in [
         (
             "connections_limit",
-            "Connections that are let in: `limits.connections`, or what the descriptors allow",
+            "Connections that are accepted: `limits.connections`, or what the descriptors allow",
             allowed as u64,
         ),
         ("subscribers_behind", "Subscribers that are behind", live.hub.behind.get()),

@@ -86,7 +86,7 @@ impl Task {
     fn refuse_late_credential(&mut self, id: Option<CommandId>) -> Result<(), Ending> {
         let is_somebody = self.seat.is_some() || self.principal.as_ref().is_some_and(|p| p.token.is_some());
         let why = match is_somebody {
-            true => "this connection is authenticated already: reconnect to use another token",
+            true => "this connection is already authenticated: reconnect to use another token",
             false => "`auth` must be the first message: reconnect to send it",
         };
         self.refuse(id, Refusal::BadRequest(why.into()))
@@ -131,7 +131,7 @@ impl Task {
         let snapshot = self.live.snapshot();
         match identify(&snapshot, &self.live.failures, Some(token.expose_secret()), self.peer.address).await {
             Ok(principal) => {
-                debug!(connection = %self.peer.connection, principal = principal.name(), "a WebSocket has said who it is");
+                debug!(connection = %self.peer.connection, principal = principal.name(), "a WebSocket was authenticated");
                 self.become_principal(principal)?;
                 self.tell(&Notice::Ok { id, message: None })
             }
@@ -154,8 +154,7 @@ impl Task {
         }
         let most = snapshot.config.limits.subscriptions.max(UNSYNCED);
         if self.subscriber.unsynced() >= most {
-            let what = "the list of what waits for its `synced`";
-            return self.refuse_subscription(id, principal, Refusal::TooMany { what, limit: "subscriptions", most });
+            return self.refuse_subscription(id, principal, Refusal::TooManyUnsynced { most });
         }
         debug!(connection = %self.peer.connection, topics = ?list, "subscribed");
         let head = self.subscriber.subscribe(list);
@@ -181,7 +180,7 @@ impl Task {
         if let Err(refusal) = may_subscribe(snapshot, principal, patterns.iter(), patterns.len()) {
             return self.refuse_subscription(None, principal, refusal);
         }
-        debug!(connection = %self.peer.connection, topics = ?patterns, "subscribed to these alone");
+        debug!(connection = %self.peer.connection, topics = ?patterns, "the subscriptions were replaced");
         let (gone, new) = {
             let asked: HashSet<&Pattern> = patterns.iter().collect();
             let standing: HashSet<&Pattern> = self.subscriber.subscriptions().collect();

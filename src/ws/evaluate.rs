@@ -68,7 +68,7 @@ impl Task {
         if remaining.kept.is_empty() {
             return Ok(());
         }
-        debug!(connection = %self.peer.connection, topics = ?remaining.kept, "subscribed as it was registered");
+        debug!(connection = %self.peer.connection, topics = ?remaining.kept, "subscribed to the registered topics");
         let list = remaining.kept.into_iter().map(|topics| (topics, After::Live)).collect();
         let head = self.subscriber.subscribe(list);
         self.subscriber.tell_synced(head, None);

@@ -277,7 +277,7 @@ impl Task {
         SCRATCH.with_borrow_mut(|scratch| {
             let read = std::task::ready!(self.subscriber.connection().poll_read(cx, scratch));
             match read {
-                Ok(0) => Poll::Ready(Err(Ending::Gone("the peer has hung up"))),
+                Ok(0) => Poll::Ready(Err(Ending::Gone("the peer closed the connection without a close frame"))),
                 Ok(n) => {
                     self.vitals.heard(self.live.hub.clock());
                     self.parse(&mut scratch[..n]);

@@ -186,9 +186,9 @@ fn what_is_refused_is_told_word_for_word() {
         ),
         (
             "--topic dogs --size 100",
-            "relay: `dogs` has a schema, to which no filler fits: give a payload of that size with --data\n".to_owned(),
+            "relay: `dogs` has a schema, so --size cannot be used: give a payload of that size with --data\n".to_owned(),
         ),
-        ("--topic cats --topics 2", "relay: `cats` is one topic: write `{n}` where the 2 differ\n".to_owned()),
+        ("--topic cats --topics 2", "relay: `cats` is one topic: write `{n}` where the 2 names differ\n".to_owned()),
         (
             "",
             "relay: there are 4 topics: name a topic with --topic: each of its subscribers gets what `relay bench` publishes\n"
@@ -199,7 +199,7 @@ fn what_is_refused_is_told_word_for_word() {
             "relay: a token was given: name a topic with --topic: each of its subscribers gets what `relay bench` publishes\n"
                 .to_owned(),
         ),
-        ("--token-env NOT_SET_AT_ALL", "relay: `NOT_SET_AT_ALL` is not set: it should hold the token\n".to_owned()),
+        ("--token-env NOT_SET_AT_ALL", "relay: the environment variable `NOT_SET_AT_ALL` is not set: it should hold the token\n".to_owned()),
         ("--topic cats --data /not/there", "relay: cannot read `/not/there`: No such file or directory (os error 2)\n".to_owned()),
     ] {
         let output = site.bench(arguments);
@@ -268,7 +268,7 @@ fn where_no_relay_runs_is_told() {
         ),
         (
             "localhost:8000".to_owned(),
-            "relay: `localhost:8000` is not where a relay can be: write `http://host:port`, `https://host:port` or \
+            "relay: `localhost:8000` is not the URL of a relay: write `http://host:port`, `https://host:port` or \
              `unix:/path` of its public listener\n"
                 .to_owned(),
         ),

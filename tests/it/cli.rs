@@ -236,9 +236,9 @@ fn help_says_what_an_argument_is_and_what_it_excludes() {
         (
             ["bench", "--help"],
             vec![
-                "publishes real messages to a topic, which each of its subscribers gets",
+                "publishes real messages to it (its other subscribers get them too)",
                 "Publish N messages, instead of --duration",
-                "Publish for so long, instead of --messages [default: 10s]",
+                "How long to publish, instead of --messages [default: 10s]",
                 "Maximum number of messages in flight: published, but not received by all subscribers yet [default: --publishers]",
             ],
         ),

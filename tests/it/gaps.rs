@@ -87,8 +87,7 @@ async fn who_sets_back_his_cursor_again_and_again_is_refused() {
             Some("ok") => made += 1,
             Some("synced") => synced += 1,
             Some("error") => {
-                let detail =
-                    "the list of what waits for its `synced` is longer than `limits.subscriptions` allows (16)";
+                let detail = "too many subscribe commands wait for their `synced` (16): wait for one before the next";
                 assert_eq!((&told["problem"]["status"], &told["problem"]["detail"]), (&json!(413), &json!(detail)));
                 refused += 1;
             }

@@ -44,8 +44,8 @@ async fn what_is_no_handshake_is_told_so() {
         (HEAD.to_owned(), key),
         (format!("{HEAD}Sec-WebSocket-Key: dG9vIHNob3J0\r\n"), key),
         (format!("{HEAD}{KEY}{KEY}"), "the header `sec-websocket-key` appears twice: send it once"),
-        (format!("{HEAD}{KEY}Content-Length: 1\r\n"), "a WebSocket handshake has no body"),
-        (format!("{HEAD}{KEY}Transfer-Encoding: chunked\r\n"), "a WebSocket handshake has no body"),
+        (format!("{HEAD}{KEY}Content-Length: 1\r\n"), "a WebSocket handshake must not have a body"),
+        (format!("{HEAD}{KEY}Transfer-Encoding: chunked\r\n"), "a WebSocket handshake must not have a body"),
         (
             format!("{HEAD}{KEY}Sec-WebSocket-Protocol: mqtt, relay.v9\r\n"),
             "none of the offered subprotocols is supported: offer `relay.v1`, `relay.raw`, or none",

@@ -175,7 +175,7 @@ async fn a_publish_without_a_grant_is_401_403_or_404_with_its_sentence() {
             401,
             "token-expired",
             "Bearer error=\"invalid_token\", error_description=\"the token has expired\"",
-            "the token is past its `not_after`: use its successor",
+            "the token has expired (`not_after`): use its successor",
         ),
         (
             "/publish/orders.eu",

@@ -73,13 +73,10 @@ fn a_certificate_and_a_key_are_told_apart_by_what_is_wrong_with_them() {
         message.map_or_else(String::new, |(message, _)| message.to_owned())
     };
     assert_eq!(why(&cert, &key), "");
-    let broken = "`cert.pem` breaks off: a section of it begins and has no `-----END CERTIFICATE-----`";
+    let broken = "`cert.pem` is cut off: a section has no `-----END CERTIFICATE-----`";
     assert_eq!(why(&cert[..cert.len() / 2], &key), broken);
     let garbled = cert.replacen("MII", "M!I", 1);
-    assert_eq!(
-        why(&garbled, &key),
-        "`cert.pem` is not PEM: what stands between its `BEGIN` and its `END` is not base64"
-    );
+    assert_eq!(why(&garbled, &key), "`cert.pem` is not PEM: the text between `BEGIN` and `END` is not base64");
     assert_eq!(why(&cert, ""), "`key.pem` has no private key in PEM");
     let encrypted = "`key.pem` is encrypted: give relay the key without a passphrase";
     let headed = key.replace("KEY-----\nMI", "KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nMI");

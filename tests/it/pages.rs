@@ -25,10 +25,10 @@ async fn foreign_origins_are_refused_and_allowed_ones_may_read() {
             assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, origin));
         } else {
             let what = match origin {
-                "null" => "this server, and `null` cannot be allowed: serve them over HTTP",
+                "null" => "this server, and `null` cannot be allowed: serve the page over HTTP",
                 _ => "this server: add it to `server.allowed_origins`",
             };
-            let detail = format!("pages of `{origin}` may not call {what}");
+            let detail = format!("pages with origin `{origin}` may not call {what}");
             assert_eq!(answer.problem(), (403, "origin-denied".into(), detail));
             assert_eq!(answer.header("access-control-allow-origin"), "");
         }
@@ -36,7 +36,7 @@ async fn foreign_origins_are_refused_and_allowed_ones_may_read() {
     }
     // No list admits a page to the admin listener, so the advice must not be to add it to the list.
     let refused = call(rig.admin, "GET /config HTTP/1.1\r\nOrigin: https://app.example\r\n", "").await;
-    let detail = "pages of `https://app.example` may not call the admin listener, whatever `server.allowed_origins` says: \
+    let detail = "pages with origin `https://app.example` may not call the admin listener, whatever `server.allowed_origins` says: \
                   call it without a browser";
     assert_eq!(refused.problem(), (403, "origin-denied".into(), detail.into()));
     let head = "POST /publish/cats HTTP/1.1\r\nOrigin: https://app.example\r\nContent-Type: text/plain\r\n";

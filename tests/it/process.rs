@@ -176,7 +176,7 @@ async fn no_more_connections_are_let_in_than_there_are_descriptors_for() {
     let after = |name: &str| line.split(name).nth(1).and_then(|rest| rest.split_whitespace().next()).expect(name);
     let (public, admin) = (after("listen="), after("admin=").trim_matches('"'));
     let warning = relay.wait_for("WARN");
-    let expected = " WARN relay::connections: there are descriptors for fewer connections than `limits.connections` asks \
+    let expected = " WARN relay::connections: the descriptors allow fewer connections than `limits.connections` asks \
                     for: raise the limit of open files (`LimitNOFILE=` in systemd, `ulimit -n`), or lower \
                     `limits.connections` asked=1000 allowed=44\n";
     assert!(warning.ends_with(expected), "{warning}");
@@ -280,8 +280,8 @@ fn hardly_any_descriptors_are_warned_of() {
     let place = Place::new("few");
     let mut relay = Relay::start_as(with_descriptors(300), &place.write("relay.toml", &config("127.0.0.1:0")));
     let warning = relay.wait_for("WARN");
-    let expected = " WARN relay::connections: there are descriptors for few connections only: raise the limit of open files \
-                    (`LimitNOFILE=` in systemd, `ulimit -n`), or say by `limits.connections` that so few are meant \
+    let expected = " WARN relay::connections: the descriptors allow only a few connections: raise the limit of open files \
+                    (`LimitNOFILE=` in systemd, `ulimit -n`), or set `limits.connections` if that is intended \
                     allowed=44\n";
     assert!(warning.ends_with(expected), "{warning}");
 }
@@ -319,9 +319,9 @@ fn what_cannot_be_listened_on_is_told_with_what_to_do() {
     let nowhere = format!("unix:{}", place.0.join("nowhere/relay.sock").display());
     let plain = format!("unix:{}", place.write("plain", "").display());
     for (listen, says) in [
-        (&*plain, "what is there is not a socket): remove it or change"),
-        (&*nowhere, "No such file or directory (os error 2)): make its directory or change"),
-        ("192.0.2.1:1", "Cannot assign requested address (os error 99)): this machine has no such address, change"),
+        (&*plain, "the file there is not a socket): remove it or change"),
+        (&*nowhere, "No such file or directory (os error 2)): create its directory or change"),
+        ("192.0.2.1:1", "Cannot assign requested address (os error 99)): this machine has no such address; change"),
     ] {
         let (code, log) = Relay::start(&place.write("relay.toml", &config(listen))).end();
         assert_eq!(code, Some(1));

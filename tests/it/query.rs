@@ -26,7 +26,7 @@ async fn parameters_are_refused_where_there_are_none() {
         for (query, detail) in [
             ("token=x", CREDENTIAL),
             ("access_token=x", CREDENTIAL),
-            ("afer=1", "unknown parameter `afer`: this call takes none"),
+            ("afer=1", "unknown parameter `afer`: this call takes no parameters"),
         ] {
             let head = format!("{method} {path}?{query} HTTP/1.1\r\nContent-Type: application/json\r\n");
             let answer = rig.call(&head, body).await;

@@ -47,7 +47,7 @@ async fn a_body_without_an_end_ends_the_connection_and_says_so() {
     let mut peer = rig.connect().await;
     peer.send(format!("POST /publish/cats HTTP/1.1\r\n{TOKEN}Transfer-Encoding: chunked\r\n\r\nzz\r\n")).await;
     let answer = peer.answer().await.expect("an answer");
-    let detail = "the body ended early, or its chunks are not what RFC 9112 says";
+    let detail = "the body ended early, or its chunked encoding is invalid (RFC 9112, section 7.1)";
     assert_eq!((answer.problem(), answer.header("connection")), ((400, "bad-request".into(), detail.into()), "close"));
     assert!(peer.rest().await.is_empty());
 }

@@ -276,14 +276,14 @@ fn the_reference_of_keys_is_the_one_that_is_generated() {
 fn values(value: Type) -> String {
     let milliseconds = |ms: u64| show_duration(Duration::from_millis(ms));
     match value {
-        Type::Text => "text".to_owned(),
+        Type::Text => "string".to_owned(),
         Type::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         Type::Count(0, u64::MAX) => "number".to_owned(),
         Type::Count(min, max) => format!("number, {min} to {max}"),
         Type::Size(min, max) => format!("size, {} to {}", show_size(min), show_size(max)),
         Type::Duration(min, max) => format!("duration, {} to {}", milliseconds(min), milliseconds(max)),
         Type::Rate(max) => format!("`off`, or 1 to {max} a second"),
-        Type::Texts => "list of texts".to_owned(),
+        Type::Texts => "list of strings".to_owned(),
         Type::Time => "date and time with offset".to_owned(),
         Type::Json => "any value".to_owned(),
         Type::Table => "table".to_owned(),

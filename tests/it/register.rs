@@ -100,7 +100,7 @@ async fn what_is_wrong_with_a_registration_is_said() {
         (
             r#"{"user_id":100000000000000000000000000000}"#,
             400,
-            format!("{shape}: only an integer of 64 bits may be written as a number: send another one as a string"),
+            format!("{shape}: only 64-bit integers may be written as numbers: send any other id as a string"),
         ),
         (r#"{"user_id":1,"user_id":2}"#, 400, "the key at `/user_id` appears twice: keep one of them".to_owned()),
     ] {

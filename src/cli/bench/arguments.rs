@@ -25,7 +25,7 @@ pub(in crate::cli) struct Arguments {
     /// and so on
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(super) topics: u32,
-    /// How many subscribers, each of one topic; 0 measures publishing alone
+    /// Number of subscribers, each of one topic; 0 measures publishing alone
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     pub(super) subscribers: u32,
     /// How subscribers connect
@@ -34,10 +34,10 @@ pub(in crate::cli) struct Arguments {
     /// Publish N messages, instead of --duration
     #[arg(long, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) messages: Option<u64>,
-    /// Publish for so long, instead of --messages [default: 10s]
+    /// How long to publish, instead of --messages [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(super) duration: Option<Duration>,
-    /// Publish for so long before anything is measured
+    /// How long to publish before measuring starts
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
     pub(super) warmup: Duration,
     /// Messages per second; 0 is as fast as --window allows

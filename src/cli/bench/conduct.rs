@@ -170,7 +170,7 @@ impl<'a> Workers<'a> {
                     }
                 }
                 Some(ended) = next(&mut self.tasks) => {
-                    end.failure = Some(ended.err().unwrap_or_else(|| "a worker ended before its time".to_owned()));
+                    end.failure = Some(ended.err().unwrap_or_else(|| "a worker ended early".to_owned()));
                     break;
                 }
                 _ = interrupts.recv() => {

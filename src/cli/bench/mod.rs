@@ -101,7 +101,7 @@ fn unfound(url: &str, why: Unfound) -> String {
     match why {
         Unfound::Misnamed => {
             let written = "`http://host:port`, `https://host:port` or `unix:/path` of its public listener";
-            format!("`{}` is not where a relay can be: write {written}", url.escape_debug())
+            format!("`{}` is not the URL of a relay: write {written}", url.escape_debug())
         }
         Unfound::Unreachable(error) => format!("cannot connect to `{url}` ({error}): is a relay running there?"),
         Unfound::Unfit(why) => why,
@@ -114,7 +114,8 @@ fn silent(url: &str) -> String {
 
 fn token(arguments: &Arguments) -> Result<Option<SecretString>, String> {
     let text = match (&arguments.token_env, &arguments.token_file) {
-        (Some(name), _) => std::env::var(name).map_err(|_| format!("`{name}` is not set: it should hold the token"))?,
+        (Some(name), _) => std::env::var(name)
+            .map_err(|_| format!("the environment variable `{name}` is not set: it should hold the token"))?,
         (None, Some(path)) => {
             let text = String::from_utf8(disk::read(path, MAX_TOKEN)?);
             text.map_err(|_| format!("`{}` holds no token: it is not UTF-8", path.display()))?

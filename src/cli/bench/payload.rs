@@ -76,7 +76,7 @@ fn spread(name: &str, count: u32) -> Result<Vec<TopicName>, String> {
     };
     match braces {
         Some((from, to)) => (0..count).map(|n| concrete(&name.replace(&name[from..to], &n.to_string()))).collect(),
-        None if count > 1 => Err(format!("`{name}` is one topic: write `{{n}}` where the {count} differ")),
+        None if count > 1 => Err(format!("`{name}` is one topic: write `{{n}}` where the {count} names differ")),
         None => Ok(vec![concrete(name)?]),
     }
 }
@@ -92,7 +92,7 @@ async fn find_payload(
         return Ok((filler(arguments.size.unwrap_or(USUAL_SIZE)), "filler"));
     };
     if arguments.size.is_some() {
-        let why = "has a schema, to which no filler fits: give a payload of that size with --data";
+        let why = "has a schema, so --size cannot be used: give a payload of that size with --data";
         return Err(format!("`{}` {why}", topic.as_str()));
     }
     if let Some(example) = declared["examples"].as_array().and_then(|examples| examples.first()) {
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(spread("orders.{n}", 3), Ok(vec!["orders.0".into(), "orders.1".into(), "orders.2".into()]));
         assert_eq!(spread("orders.{region}.new", 1), Ok(vec!["orders.0.new".into()]));
         assert_eq!(spread("cats", 1), Ok(vec!["cats".into()]));
-        assert_eq!(spread("cats", 2), Err("`cats` is one topic: write `{n}` where the 2 differ".into()));
+        assert_eq!(spread("cats", 2), Err("`cats` is one topic: write `{n}` where the 2 names differ".into()));
         assert!(spread("or ders", 1).expect_err("a blank").starts_with("`or ders` is not a topic name: "));
     }
 

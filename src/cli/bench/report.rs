@@ -126,11 +126,11 @@ impl<'a> Report<'a> {
             line("latency", format_args!("{}", percentiles(&self.figures.latencies)));
             let Account { lost, duplicated, out_of_order, .. } = self.account;
             let [lost, twice, out_of_order, gaps] = [lost, duplicated, out_of_order, self.gaps].map(show::count);
-            line("lost", format_args!("{lost}, duplicated {twice}, out of order {out_of_order}, gaps told {gaps}"));
+            line("lost", format_args!("{lost}, duplicated {twice}, out of order {out_of_order}, gaps reported {gaps}"));
         }
         if self.account.foreign > 0 {
             let foreign = show::count(self.account.foreign);
-            line("foreign", format_args!("{foreign} deliveries of what others published, counted nowhere"));
+            line("foreign", format_args!("{foreign} deliveries of messages published by others, not counted above"));
         }
         for ((code, reason), count) in &self.closed {
             let code = if *code == 0 { "without a code".to_owned() } else { format!("with {code}") };

@@ -26,7 +26,8 @@ pub(super) fn tls(server: &Section<'_>, context: &Context<'_>) -> Option<Tls> {
 fn read(section: &Section<'_>, name: &'static str, context: &Context<'_>) -> Option<(String, Arc<[u8]>)> {
     let (path, span) = section.text(name)?;
     if path.contains(PEM) {
-        let why = format!("`server.tls.{name}` holds what is to stand in a file of its own, which it names");
+        let why =
+            format!("`server.tls.{name}` contains PEM text: put that into a file, and write the file's path here");
         section.findings.report(ServerFact::BadTls { why }, &span);
         return None;
     }

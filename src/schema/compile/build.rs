@@ -48,7 +48,7 @@ pub(super) fn build(library: &mut Library<'_>, linked: &Linked, fingerprint: [u8
         refused => {
             let ((document, pointer), detail) = match refused {
                 Ok(Err(e)) => (place_of(&e, library, &linked.documents), violation::sentence(&e)),
-                _ => ((root, String::new()), "the compiler of schemas gave up".to_owned()),
+                _ => ((root, String::new()), "the schema compiler failed".to_owned()),
             };
             library.fault(document, pointer, SchemaFaultKind::Uncompilable { detail });
             return None;

@@ -240,10 +240,7 @@ impl SchemaFaultKind {
             }
             Self::RefNowhere { target, file, part: None, .. } => write!(f, "`{target}` names nothing in `{file}`"),
             Self::RefNowhere { target, file, part: Some(id), .. } if target.starts_with('#') => {
-                write!(
-                    f,
-                    "`{target}` names nothing in the schema of `{file}` with the `$id` `{id}`, within which it stands"
-                )
+                write!(f, "`{target}` names nothing in the enclosing schema of `{file}`, whose `$id` is `{id}`")
             }
             Self::RefNowhere { target, file, part: Some(id), .. } => {
                 write!(f, "`{target}` names nothing in the schema of `{file}` with the `$id` `{id}`")
@@ -289,9 +286,9 @@ impl fmt::Display for SchemaFaultKind {
             Self::DuplicateId { uri, files: [one, other] } => {
                 write!(f, "both `{one}` and `{other}` have the `$id` `{uri}`")
             }
-            Self::BuiltInId { uri, file } => write!(f, "it is built in, and `{file}` has the `$id` `{uri}`, too"),
+            Self::BuiltInId { uri, file } => write!(f, "`{uri}` is built in, but is also the `$id` of `{file}`"),
             Self::NamedTwice { keyword, name } => {
-                write!(f, "another schema of this file has the `{keyword}` `{name}`, too")
+                write!(f, "another schema of this file also has the `{keyword}` `{name}`")
             }
             Self::RefUnreadable { .. }
             | Self::RefOutside { .. }
@@ -317,10 +314,10 @@ impl fmt::Display for SchemaFaultKind {
             }
             Self::RegexInvalid { pattern } => write!(f, "`{pattern}` is not a regular expression"),
             Self::RegexNotStandard { pattern } => {
-                write!(f, "`{pattern}` is no ECMA-262 regular expression: other tools refuse it or take it otherwise")
+                write!(f, "`{pattern}` is not an ECMA-262 pattern: other tools may refuse it or read it differently")
             }
-            Self::MisspeltFormat { format, .. } => write!(f, "the format `{format}` is not known"),
-            Self::UnknownFormat { format, .. } => write!(f, "the format `{format}` is not known and not judged"),
+            Self::MisspeltFormat { format, .. } => write!(f, "the format `{format}` is unknown"),
+            Self::UnknownFormat { format, .. } => write!(f, "the format `{format}` is unknown and is not checked"),
             Self::Unsatisfiable { why } => write!(f, "no value can match this schema: {why}"),
             Self::Uncompilable { detail } => f.write_str(detail),
         }

@@ -67,7 +67,7 @@ pub(super) fn flatten(library: &Library<'_>, linked: &Linked) -> Result<Flat, St
         return Ok(Flat::new(document, judged, sames, String::new()));
     }
     if let Some(place) = used.nodes().find_map(|node| judged_otherwise(library, node)) {
-        return Err(format!("a reference leads into what is judged as it stands, at `{place}`"));
+        return Err(format!("a reference leads into a plain value, at `{place}`"));
     }
     let documents = numbered(library, linked, &used);
     let by_path = documents.iter().map(|id| (*id, library.documents[*id].path.to_string())).collect();
@@ -241,7 +241,7 @@ impl Bundle<'_> {
             if reference.keyword != "$ref"
                 && (schema.contains_key("$ref") || binds_late(library, linked, &reference.text))
             {
-                return Err(format!("`{}` is bound late", reference.keyword));
+                return Err(format!("`{}` is resolved dynamically", reference.keyword));
             }
             schema.shift_remove(reference.keyword);
             schema.insert("$ref".to_owned(), self.local(target.document, &target.pointer).into());

@@ -40,10 +40,10 @@ fn a_format_that_nobody_knows_is_told_once_and_not_judged() {
     assert_eq!(
         told.collect::<Vec<_>>(),
         [
-            "a.json /properties/p0/format: the format `int64` is not known and not judged; say it with `pattern`, \
+            "a.json /properties/p0/format: the format `int64` is unknown and is not checked; say it with `pattern`, \
              `minimum` or `maximum`, or leave it as a description",
-            "a.json /$defs/u/format: the format `url` is not known and not judged; did you mean `uri`?",
-            "b.json /format: the format `int64` is not known and not judged; say it with `pattern`, `minimum` or \
+            "a.json /$defs/u/format: the format `url` is unknown and is not checked; did you mean `uri`?",
+            "b.json /format: the format `int64` is unknown and is not checked; say it with `pattern`, `minimum` or \
              `maximum`, or leave it as a description",
         ]
     );

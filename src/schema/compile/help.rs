@@ -19,7 +19,7 @@ impl SchemaFaultKind {
                 format!("`#` begins at the `$id` around it: write `{text}`").into()
             }
             Self::NamedTwice { name, .. } if name.starts_with("#/") => {
-                "take it out: a reference finds the place without it".into()
+                "remove it: a reference to the place works without it".into()
             }
             Self::VoidKeyword { why, .. } => why.help(),
             known => known.advice().into(),
@@ -45,13 +45,13 @@ impl SchemaFaultKind {
             }
             Self::InvalidUri { .. } => "write a URI reference (RFC 3986)",
             Self::DuplicateId { .. } => "give each file an `$id` of its own, or none",
-            Self::BuiltInId { .. } => "give that one an `$id` of its own: in one topic a name stands for one schema",
+            Self::BuiltInId { .. } => "give that file an `$id` of its own: within one topic a URI must mean one schema",
             Self::NamedTwice { .. } => "give each a name of its own: a reference may lead to one only",
             Self::RefUnreadable { .. } => {
                 "check the path, which is relative to the file with the reference, and who may read it; an `$id` of \
                  another file is known where that file is referred to by its path as well"
             }
-            Self::RefOtherId { .. } => "correct the reference or the `$id`: they are to be the same",
+            Self::RefOtherId { .. } => "correct the reference or the `$id`: they must be the same",
             Self::RefOutside { .. } => "move the file below the directory of relay.toml",
             Self::RefRemote { .. } => {
                 "nothing is fetched: keep a copy beside this file and refer to it by its path; an `$id` of another \
@@ -91,19 +91,19 @@ impl Void {
                     .into()
             }
             Self::BesideRef { .. } => "move the `$ref` into an `allOf`, or name 2019-09 or 2020-12 in `$schema`".into(),
-            Self::WithoutIf => "add the `if` that it belongs to, or take it out".into(),
+            Self::WithoutIf => "add the `if` that it belongs to, or remove it".into(),
         }
     }
 }
 
 /// What ECMA-262 has and the engine does not accept, with the alternative to write.
 const UNTAKEN: [(&str, &str); 6] = [
-    ("[^]", r"`[^]` is not taken: write `[\s\S]` for any character"),
-    ("[]", r"`[]` is not taken: write `[^\s\S]` for no character"),
-    (r"[\b]", r"`[\b]` is not taken: write `\x08` for a backspace"),
-    (r"\0", r"`\0` is not taken: write `\x00`"),
-    (r"\ud", r"surrogates are not taken: write the character itself, or `\u{1F600}`"),
-    (r"\uD", r"surrogates are not taken: write the character itself, or `\u{1F600}`"),
+    ("[^]", r"`[^]` is not supported: write `[\s\S]` for any character"),
+    ("[]", r"`[]` is not supported: write `[^\s\S]` for no character"),
+    (r"[\b]", r"`[\b]` is not supported: write `\x08` for a backspace"),
+    (r"\0", r"`\0` is not supported: write `\x00`"),
+    (r"\ud", r"surrogates are not supported: write the character itself, or `\u{1F600}`"),
+    (r"\uD", r"surrogates are not supported: write the character itself, or `\u{1F600}`"),
 ];
 
 /// What the engine accepts and ECMA-262 does not have, with the alternative to write.
@@ -125,7 +125,7 @@ const FOREIGN: [(&str, &str); 16] = [
     (r"\p", r"write it in braces: `\p{L}`"),
     (r"\P", r"write it in braces: `\P{L}`"),
 ];
-const ONE_QUANTIFIER: &str = "write one of `?`, `*`, `+` and `{2,9}`, and a group around what another is to repeat";
+const ONE_QUANTIFIER: &str = "write only one of `?`, `*`, `+` and `{2,9}`; to repeat the result, put it in a group";
 
 fn advice_on(pattern: &str, known: &[(&str, &'static str)]) -> Option<&'static str> {
     known.iter().find(|(text, _)| pattern.contains(text)).map(|(_, help)| *help)

@@ -101,9 +101,8 @@ fn a_copy_of_a_meta_schema_counts_in_its_own_file_alone() {
         Files::of(&[("a.json", refers.clone()), ("b.json", with_copy(json!({"$id": id}))), ("both.json", both)]);
     assert_eq!(
         told(&files.compile(&["both.json"])),
-        ["a.json /properties/x/$ref: it is built in, and `b.json` has the `$id` \
-          `http://json-schema.org/draft-07/schema`, too; give that one an `$id` of its own: in one topic a name stands \
-          for one schema"]
+        ["a.json /properties/x/$ref: `http://json-schema.org/draft-07/schema` is built in, but is also the \
+          `$id` of `b.json`; give that file an `$id` of its own: within one topic a URI must mean one schema"]
     );
 }
 
@@ -218,7 +217,7 @@ fn an_absolute_reference_leads_to_the_file_beside() {
         told_of(&[("s/order.json", order), ("s/address.json", other)], "s/order.json"),
         [
             "s/order.json /$ref: `https://ex.com/s/address.json` would be the file `s/address.json`, which has the `$id` \
-          `https://ex.com/s/other.json`; correct the reference or the `$id`: they are to be the same"
+          `https://ex.com/s/other.json`; correct the reference or the `$id`: they must be the same"
         ]
     );
 }
@@ -323,11 +322,9 @@ fn a_reference_that_names_nothing_says_where_it_was_looked_for() {
     };
     assert_eq!(
         told_of(&[("s/a.json", inner("#/definitions/ext"))], "s/a.json"),
-        [
-            "s/a.json /definitions/info/properties/x/$ref: `#/definitions/ext` names nothing in the schema of `s/a.json` \
-          with the `$id` `http://a.com/info.json`, within which it stands; `#` begins at the `$id` around it: write \
-          `a.json#/definitions/ext`"
-        ]
+        ["s/a.json /definitions/info/properties/x/$ref: `#/definitions/ext` names nothing in the enclosing schema of \
+          `s/a.json`, whose `$id` is `http://a.com/info.json`; `#` begins at the `$id` around it: write \
+          `a.json#/definitions/ext`"]
     );
     let mended = Files::of(&[("s/a.json", inner("a.json#/definitions/ext"))]).compile(&["s/a.json"]);
     assert_eq!(told(&mended), [""; 0]);
@@ -352,8 +349,8 @@ fn a_reference_that_names_nothing_says_where_it_was_looked_for() {
     }});
     assert_eq!(
         one(twice),
-        ["a.json /properties/b/properties/a/$id: another schema of this file has the `$id` `#/properties/a`, too; \
-          take it out: a reference finds the place without it"]
+        ["a.json /properties/b/properties/a/$id: another schema of this file also has the `$id` `#/properties/a`; \
+          remove it: a reference to the place works without it"]
     );
 }
 

@@ -194,7 +194,7 @@ mod tests {
             (r"^\uD83D\uDE00$", r"^\u{1F600}$"),
         ] {
             assert!(patterns.fault_of(pattern).is_some(), "{pattern}");
-            assert!(help(pattern).contains(" taken: write "), "{pattern}");
+            assert!(help(pattern).contains(" supported: write "), "{pattern}");
             assert_eq!(patterns.fault_of(instead), None, "{instead}");
         }
         assert_eq!(help("("), "patterns are ECMA-262 regular expressions");

@@ -202,7 +202,7 @@ a.json:2:87 \"[z-a]\" [schema-regex-invalid] `[z-a]` is not a regular expression
 fn formats_and_contradictions() {
     check_one(
         r#"{"format": "datetime"}"#,
-        "a.json:1:12 \"datetime\" [schema-unknown-format] the format `datetime` is not known",
+        "a.json:1:12 \"datetime\" [schema-unknown-format] the format `datetime` is unknown",
     );
     let empty = [
         ("false", "it is `false`"),

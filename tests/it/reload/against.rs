@@ -265,7 +265,7 @@ fn what_is_no_name_of_a_running_relay_is_told_how_it_is_written() {
             format!("there is no file `localhost:8001/config`; if a relay runs there, {expected}"),
         ),
         ("older.toml", "there is no file `older.toml` to compare with".to_owned()),
-        ("https://relay:8001", format!("`https://relay:8001` is not where a running relay can be asked: {expected}")),
+        ("https://relay:8001", format!("`https://relay:8001` is not the address of an admin listener: {expected}")),
         (
             "http://127.0.0.1:8001/config",
             "`http://127.0.0.1:8001/config` has a path: name the admin listener alone, `http://127.0.0.1:8001`"

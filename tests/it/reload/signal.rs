@@ -75,7 +75,7 @@ fn a_signal_to_end_is_obeyed_while_it_loads() {
     let place = Place::new("early-end");
     let relay = start_slowly(&place, 15);
     relay.signal("TERM");
-    assert_eq!(relay.end(), (Some(0), "relay: SIGTERM: ended before it served\n".to_owned()));
+    assert_eq!(relay.end(), (Some(0), "relay: SIGTERM: ended before it was ready\n".to_owned()));
 }
 
 #[test]
