@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::event_stream::EventStream;
 use crate::peer::narrow;
-use crate::rig::{Rig, behind_proxy, call, grants, until};
+use crate::rig::{Rig, behind_proxy, call, grants, token, until};
 use crate::subscriber::Subscriber;
 
 #[derive(Clone, Default)]
@@ -211,6 +211,73 @@ async fn a_refused_subscription_is_one_line_and_counted() {
     let subscribed = text.lines().filter(|line| line.contains(connection.as_str().expect("an id")));
     let subscribed = subscribed.filter(|line| line.contains(r#""message":"subscribed""#)).collect::<Vec<_>>();
     assert!(matches!(subscribed[..], [line] if line.contains(r#""topics":"[(`cats`, Live)]""#)), "{subscribed:?}");
+}
+
+/// A back end that could not register its users answered an error to their pages, and the log said nothing of why.
+#[tokio::test]
+async fn a_refused_registration_is_one_line() {
+    let page = log_everything();
+    let rig = Rig::start(|config| {
+        behind_proxy(config);
+        config.limits.registrations = 1;
+        config.tokens.push(token("one", &[], &["cats"], &["1"]));
+    })
+    .await;
+    let ask = async |secret: &str, body: &str| {
+        let who = format!("Authorization: Bearer secret-{secret}\r\nX-Forwarded-For: 192.0.2.90\r\n");
+        let head = format!("POST /register HTTP/1.1\r\nContent-Type: application/json\r\n{who}");
+        call(rig.public, &head, body).await.status
+    };
+    for (secret, body, status) in [
+        ("one", r#"{"user_id":1,"topics":["dogs"]}"#, 403),
+        ("one", r#"{"user_id":2,"topics":["cats"]}"#, 403),
+        ("one", r#"{"user_id":1}"#, 400),
+        ("none", r#"{"user_id":1,"topics":["cats"]}"#, 401),
+        ("one", r#"{"user_id":1,"topics":["cats"]}"#, 200),
+        ("one", r#"{"user_id":1,"topics":["cats"]}"#, 503),
+    ] {
+        assert_eq!(ask(secret, body).await, status, "{secret} {body}");
+    }
+    let line = |problem: &str, topic: &str, user: Option<&str>, principal: &str, cause: Option<&str>| json!({"level": "INFO", "problem": problem, "topic": topic, "user": user, "principal": principal, "cause": cause});
+    let full = "there are as many registrations as `limits.registrations` allows";
+    assert_eq!(
+        lines(
+            &page,
+            "a registration was refused",
+            "192.0.2.90",
+            &["level", "problem", "topic", "user", "principal", "cause"]
+        ),
+        [
+            line("forbidden", "dogs", None, "one", None),
+            line("forbidden", "", Some("2"), "one", None),
+            line("bad-request", "", None, "one", None),
+            line("unauthenticated", "", None, "unauthenticated", None),
+            line("overloaded", "", None, "one", Some(full)),
+        ]
+    );
+}
+
+/// Three limits are one problem, and the log did not say which of them it was.
+#[tokio::test]
+async fn the_line_of_a_publish_that_is_refused_at_a_limit_says_which() {
+    let page = log_everything();
+    let rig = Rig::start(|config| {
+        behind_proxy(config);
+        config.limits.family_topics = 1;
+    })
+    .await;
+    for (topic, status) in [("orders.eu", 200), ("orders.us", 503), ("nothing", 404)] {
+        let head = format!(
+            "POST /publish/{topic} HTTP/1.1\r\nContent-Type: application/json\r\n\
+             Authorization: Bearer secret-all\r\nX-Forwarded-For: 192.0.2.91\r\n"
+        );
+        assert_eq!(call(rig.public, &head, "1").await.status, status, "{topic}");
+    }
+    let full = "the topic's family has as many concrete topics as `limits.family_topics` allows";
+    assert_eq!(
+        lines(&page, "a publish was refused", "192.0.2.91", &["problem", "cause"]),
+        [json!({"problem": "overloaded", "cause": full}), json!({"problem": "unknown-topic", "cause": null})]
+    );
 }
 
 /// It was counted, and the log said nothing of it.
