@@ -280,6 +280,41 @@ async fn the_line_of_a_publish_that_is_refused_at_a_limit_says_which() {
     );
 }
 
+/// All pages of a back end have its name and often its address, so nobody could tell whose connection had ended.
+#[tokio::test]
+async fn the_line_about_an_end_says_whose_connection_it_was() {
+    let page = log_everything();
+    let rig = Rig::start(behind_proxy).await;
+    let register = async |user: &str| {
+        let body = json!({"user_id": user, "topics": ["cats"]}).to_string();
+        rig.post("/register", "secret-all", &body).await.json()["id"].as_str().expect("an id").to_owned()
+    };
+    let (socket, stream) = (register("alice").await, register("bob").await);
+    let peer = ("x-forwarded-for", "192.0.2.92");
+    let mut socket = Subscriber::connect(&format!("ws://{}/ws/{socket}", rig.public), &[peer]).await;
+    assert_eq!(socket.json().await["type"], "hello");
+    let of_nobody = [peer, ("authorization", "Bearer secret-all")];
+    let mut nobody = Subscriber::connect(&format!("ws://{}/ws", rig.public), &of_nobody).await;
+    assert_eq!(nobody.json().await["type"], "hello");
+    let headers = "X-Forwarded-For: 192.0.2.92\r\n";
+    let mut stream = EventStream::open(narrow(rig.public).await, &format!("/events/{stream}"), headers).await;
+    assert_eq!(stream.event().await.name, "synced");
+    drop((socket, stream));
+    for (message, users) in [
+        ("a WebSocket has ended", vec![json!({"user": "alice"})]),
+        ("an event stream has ended", vec![json!({"user": "bob"})]),
+    ] {
+        let ended = || lines(&page, message, "192.0.2.92", &["user"]);
+        until("it has ended", || !ended().is_empty()).await;
+        assert_eq!(ended(), users);
+    }
+    drop(nobody);
+    until("the other has ended", || {
+        lines(&page, "a WebSocket has ended", "192.0.2.92", &["user"]).contains(&json!({"user": null}))
+    })
+    .await;
+}
+
 /// It was counted, and the log said nothing of it.
 #[tokio::test]
 async fn a_publish_that_is_refused_over_websocket_is_the_same_line() {
