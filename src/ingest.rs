@@ -129,8 +129,8 @@ fn log_refused(topic: Option<&TopicName>, principal: Option<&Principal>, peer: I
     let violation = first_violation(refusal);
     let keyword = violation.map(|violation| violation.keyword.as_str());
     let schema_pointer = violation.map(|violation| violation.schema_pointer.as_str());
-    let problem = refusal.slug();
-    info!(problem, topic, principal, %peer, items, keyword, schema_pointer, "a publish was refused");
+    let (problem, cause) = (refusal.slug(), refusal.cause());
+    info!(problem, cause, topic, principal, %peer, items, keyword, schema_pointer, "a publish was refused");
 }
 
 /// The first violation of a schema. Never log where in the payload it is: that path contains names from the payload.

@@ -168,6 +168,11 @@ impl Principal {
         self.token.as_deref().unwrap_or("anonymous")
     }
 
+    /// Its user, for logs.
+    pub fn user_id(&self) -> Option<&str> {
+        self.user.as_ref().map(UserId::as_str)
+    }
+
     /// The name for logs of a caller who may not be authenticated yet.
     pub fn name_of(principal: Option<&Self>) -> &str {
         principal.map_or("unauthenticated", Self::name)

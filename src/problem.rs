@@ -5,6 +5,7 @@
 
 mod batch;
 mod credential;
+mod logged;
 mod rate;
 mod request;
 

@@ -213,18 +213,27 @@ fn refers(schema: &Value) -> bool {
     }
 }
 
-/// Places the fact at the rule in the schema file; at the start of that file if the rule is unknown or in another file;
-/// and where the topic names its schema if there is no file.
+/// Places the fact at the rule, in the schema file that holds it; at the start of the topic's file if the rule is
+/// unknown; and where the topic names its schema if there is no file.
 fn place(fact: ChangeFact, new: &TopicConfig, loaded: &Loaded, rule: Option<&str>) -> Diagnostic {
     let file = match &new.schema {
         SchemaSource::File(path) => loaded.files.get(path),
         SchemaSource::Any => None,
     };
-    let Some(file) = file else { return Diagnostic::new(fact, new.schema_span.clone()) };
-    let text = loaded.sources.get(*file).map_or("", |source| &*source.text);
-    let located = rule.filter(|rule| rule.starts_with('/')).and_then(|rule| json::locate(text, rule));
-    let bytes = located.map_or(0..1, |located| located.key.unwrap_or(located.value));
-    Diagnostic::new(fact, Span { file: *file, bytes }).related(new.schema_span.clone(), "used here")
+    let Some(file) = file.copied() else { return Diagnostic::new(fact, new.schema_span.clone()) };
+    let found = rule.filter(|rule| !rule.is_empty()).and_then(|rule| find(rule, file, loaded));
+    let place = found.unwrap_or(Span { file, bytes: 0..1 });
+    Diagnostic::new(fact, place).related(new.schema_span.clone(), "used here")
+}
+
+/// Finds a rule by its `schema_pointer`, which says nothing of the file if that is `own`.
+fn find(rule: &str, own: usize, loaded: &Loaded) -> Option<Span> {
+    let (file, pointer) = match rule.split_once('#').filter(|_| !rule.starts_with('/')) {
+        Some((path, pointer)) => (*loaded.files.get(path)?, pointer),
+        None => (own, rule),
+    };
+    let located = json::locate(&loaded.sources.get(file)?.text, pointer)?;
+    Some(Span { file, bytes: located.key.unwrap_or(located.value) })
 }
 
 #[cfg(test)]
@@ -285,6 +294,33 @@ mod tests {
             let found = objections(&old, &new, &loaded);
             let places: Vec<_> = found.iter().map(|d| d.place.clone().map(|span| span.bytes)).collect();
             assert_eq!(places, [Some(place)]);
+        }
+    }
+
+    /// It was placed at the first character of the topic's own file, which had not changed.
+    #[test]
+    fn what_breaks_publishers_stands_at_the_keyword_in_the_file_that_holds_it() {
+        let id = r#""$id": "https://x.example/d/b.json", "#;
+        for (refers, id, def) in [
+            ("d/b.json", "", false),
+            ("d/b.json#/$defs/q", "", true),
+            ("https://x.example/d/b.json#/$defs/q", id, true),
+        ] {
+            let of = |most: usize| {
+                let rule = format!(r#""type": "string", "maxLength": {most}"#);
+                let file = if def { format!(r#"{{{id}"$defs": {{"q": {{{rule}}}}}}}"#) } else { format!("{{{rule}}}") };
+                let own = r#"{"$id": "https://x.example/a.json", "properties": {"x": {"$ref": "REF"}}}"#;
+                let own =
+                    if id.is_empty() { own.replace(r#""$id": "https://x.example/a.json", "#, "") } else { own.into() };
+                let toml = "version = 1\n[topics.x]\nschema = \"a.json\"\ncompatibility = \"publishers\"\n";
+                loaded(&Memory::new(toml).with("a.json", &own.replace("REF", refers)).with("d/b.json", &file))
+            };
+            let ((old, _), (new, loaded)) = (of(9), of(5));
+            let found = objections(&old, &new, &loaded);
+            let place = found[0].place.as_ref().expect("a place");
+            let source = loaded.sources.get(place.file).expect("a file");
+            assert_eq!((&*source.path, &source.text[place.bytes.clone()]), ("d/b.json", "\"maxLength\""), "{refers}");
+            assert_eq!(found[0].related[0].label, "used here");
         }
     }
 

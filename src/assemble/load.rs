@@ -31,7 +31,7 @@ pub struct Loaded {
     pub diagnostics: Vec<Diagnostic>,
     /// The texts that the diagnostics point into, secrets masked.
     pub sources: Sources,
-    /// The number in `sources` of each schema file that a topic names.
+    /// The number in `sources` of each schema file: those that topics name and those that these refer to.
     pub files: HashMap<Arc<str>, usize>,
     /// What was read, to find out later whether it is still the same.
     pub inputs: Inputs,

@@ -12,7 +12,7 @@ use crate::problem::Violation;
 use crate::schema::Schema;
 use crate::schema::compile::{Compiled, SchemaCache, SchemaFault, SchemaFaultKind, SchemaLimits, Texts, compile_all};
 
-/// Compiles the schemas that the topics name. Also returns the number in `sources` of each file that they name.
+/// Compiles the schemas that the topics name. Also returns the number in `sources` of each file that they are made of.
 pub(super) fn compile(
     config: &Config,
     reading: &Reading<'_>,
@@ -49,6 +49,10 @@ pub(super) fn compile(
     }
     for root in &roots {
         shown.number(root);
+    }
+    // A change of a schema may be objected to in any file that it is made of.
+    for schema in roots.iter().filter_map(|root| compiled.schemas.get(root)) {
+        schema.files().for_each(|(file, _)| _ = shown.number(&file.into()));
     }
     (compiled, shown.numbers)
 }

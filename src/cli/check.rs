@@ -92,7 +92,7 @@ fn human(path: &Path, checked: &Checked) -> ExitCode {
     match &checked.config {
         Some(config) => {
             let change = checked.change.as_ref().map_or("", |(_, text)| text);
-            print(&format!("{summary}\n{}{change}", overview(config, checked.loaded.schemas.len())))
+            print(&format!("{summary}\n{}{change}", overview(config, &checked.loaded)))
         }
         None => {
             complain(&format!("{summary}\n"));
@@ -102,12 +102,15 @@ fn human(path: &Path, checked: &Checked) -> ExitCode {
 }
 
 /// A summary of a valid configuration: its counts and its worst-case memory.
-fn overview(config: &Config, schemas: usize) -> String {
+fn overview(config: &Config, loaded: &Loaded) -> String {
     let counted = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
     let families = config.topics.iter().filter(|topic| !topic.name.is_exact()).count();
+    let (schemas, files) = (loaded.schemas.len(), loaded.files.len());
+    // Says that what a `$ref` leads to was read.
+    let made_of = if files > schemas { format!(" in {files} files") } else { String::new() };
     let worst = WorstCase::of(config);
     let mut text = format!(
-        "{}, {}, {}, {}\nworst-case memory: {}\n",
+        "{}, {}, {}{made_of}, {}\nworst-case memory: {}\n",
         counted(config.topics.len() - families, "topic", "topics"),
         counted(families, "family", "families"),
         counted(schemas, "schema", "schemas"),

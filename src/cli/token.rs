@@ -14,7 +14,7 @@ use crate::hex::hex;
 /// The exit code for unusable arguments, the same as clap's own.
 const USAGE: u8 = 2;
 
-/// Generates a secret and prints it, with the lines for relay.toml.
+/// Generates a secret and prints it, with the lines for relay.toml on standard error: `> FILE` keeps the secret alone.
 pub(super) fn new(name: &str) -> ExitCode {
     if !TokenConfig::may_be_called(name) {
         let fact = TokenFact::BadName { name: name.to_owned() };
@@ -28,9 +28,10 @@ pub(super) fn new(name: &str) -> ExitCode {
     }
     let secret = URL_SAFE_NO_PAD.encode(random);
     let digest = hex(&Sha256::digest(&secret));
-    print(&format!(
-        "The secret, for the caller; it is shown this once and kept nowhere:\n\n\
-         {secret}\n\n\
+    complain("The secret, for the caller; it goes to standard output this once and is kept nowhere:\n\n");
+    let code = print(&format!("{secret}\n"));
+    complain(&format!(
+        "\n\
          The caller sends it as `Authorization: Bearer <secret>`.\n\n\
          For relay.toml, which needs only its digest; add what the token may do:\n\n\
          [tokens.{}]\n\
@@ -39,7 +40,8 @@ pub(super) fn new(name: &str) -> ExitCode {
          subscribe = []\n\
          register  = []\n",
         key(name)
-    ))
+    ));
+    code
 }
 
 /// The name as a TOML key.

@@ -7,6 +7,7 @@ use bytes::Buf;
 use futures::TryStream;
 use serde::Deserialize;
 use serde_json::json;
+use tracing::info;
 use warp::http::StatusCode;
 use warp::reply::Response;
 
@@ -36,9 +37,30 @@ struct Request {
 
 /// `POST /register`: answers with a URL that connects as this user.
 pub async fn register(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> Result<Response, Refusal> {
+    let caller = call.identify(&call.snapshot).await;
+    let known = caller.as_ref().ok().cloned();
+    let made = make(&call, caller, body).await;
+    made.inspect_err(|refusal| log_refused(&call, known.as_deref(), refusal))
+}
+
+/// The one log line of a refused registration.
+fn log_refused(call: &Call, known: Option<&Principal>, refusal: &Refusal) {
+    let (problem, cause, topic) = (refusal.slug(), refusal.cause(), refusal.topics());
+    let (principal, peer) = (refusal.caller(known), call.peer);
+    let user = match refusal {
+        Refusal::ForbiddenUser { user } => Some(user.as_str()),
+        _ => None,
+    };
+    info!(problem, cause, topic, user, principal, %peer, "a registration was refused");
+}
+
+async fn make(
+    call: &Call,
+    caller: Result<Arc<Principal>, Refusal>,
+    body: impl TryStream<Ok: Buf> + Send,
+) -> Result<Response, Refusal> {
     Params::none(&call.uri)?;
-    let Whole { body, snapshot, principal, .. } =
-        arrive(&call, call.identify(&call.snapshot).await, body, Expected::Json).await?;
+    let Whole { body, snapshot, principal, .. } = arrive(call, caller, body, Expected::Json).await?;
     let read = || parse(&body, snapshot.config.limits.json_depth);
     let Request { user_id, topics } = call.live().judging.turn(body.len()).await?.take(read)?;
     let topics = distinct(topics.iter().map(|text| query::topics(text)).collect::<Result<Vec<_>, _>>()?);
@@ -47,7 +69,7 @@ pub async fn register(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> 
         return Err(Refusal::TooMany { what: "the list of topics", limit: "subscriptions", most });
     }
     admit(&snapshot, &principal, &user_id, &topics)?;
-    let base = base_url(&call, &snapshot)?;
+    let base = base_url(call, &snapshot)?;
     let registration = Registration::new(principal, user_id, topics);
     let id = call.live().registrations.register(registration, &snapshot.config.limits, Instant::now())?;
     // A reload that was committed meanwhile could not end this registration, which did not exist yet.

@@ -229,6 +229,7 @@ impl Drop for Events {
             connection = %peer.connection,
             peer = %peer.address,
             principal = self.principal.name(),
+            user = self.principal.user_id(),
             code = ended.map(Close::code),
             reason = ended.map_or(lost, Close::reason),
             "an event stream has ended"

@@ -3,15 +3,9 @@
 
 use std::fmt;
 
-use crate::principal::Principal;
 use crate::problem::Refusal;
 
 impl Refusal {
-    /// Who was refused, for the log. An anonymous caller has no name where a credential was needed.
-    pub fn caller<'p>(&self, principal: Option<&'p Principal>) -> &'p str {
-        Principal::name_of(principal.filter(|principal| principal.token.is_some() || self.status() != 401))
-    }
-
     /// Writes the `detail` of a refusal about credentials; not called for any other.
     pub(super) fn of_credential(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -70,6 +70,7 @@ impl Task {
             connection = %self.peer.connection,
             peer = %self.peer.address,
             principal = Principal::name_of(self.principal.as_deref()),
+            user = self.principal.as_deref().and_then(Principal::user_id),
             code,
             reason,
             "a WebSocket has ended"

@@ -111,22 +111,32 @@ fn without_a_file_the_way_to_one_is_told() {
 }
 
 #[test]
-fn a_new_token_is_printed_with_the_digest_that_lets_it_in() {
+fn a_new_secret_is_printed_alone_beside_the_digest_that_lets_it_in() {
     let output = relay(&["token", "new", "shop"]);
     assert_eq!(output.status.code(), Some(0));
-    let printed = text(&output.stdout);
-    let secret = printed.lines().nth(2).expect("the secret");
-    assert_eq!(secret.len(), 43);
+    let secret = text(&output.stdout).strip_suffix('\n').expect("a line");
+    assert_eq!((secret.len(), secret.lines().count()), (43, 1));
     let digest: String = Sha256::digest(secret).iter().map(|b| format!("{b:02x}")).collect();
     let expected = format!(
-        "The secret, for the caller; it is shown this once and kept nowhere:\n\n{secret}\n\n\
+        "The secret, for the caller; it goes to standard output this once and is kept nowhere:\n\n\n\
          The caller sends it as `Authorization: Bearer <secret>`.\n\n\
          For relay.toml, which needs only its digest; add what the token may do:\n\n\
          [tokens.shop]\nsha256    = \"{digest}\"\npublish   = []\nsubscribe = []\nregister  = []\n"
     );
-    assert_eq!(printed, expected);
+    assert_eq!(text(&output.stderr), expected);
     assert_ne!(relay(&["token", "new", "shop"]).stdout, output.stdout);
-    assert!(text(&relay(&["token", "new", "eu.shop"]).stdout).contains("[tokens.\"eu.shop\"]"));
+    assert!(text(&relay(&["token", "new", "eu.shop"]).stderr).contains("[tokens.\"eu.shop\"]"));
+}
+
+/// A script had to pick the secret out of the prose around it.
+#[test]
+fn what_a_new_token_prints_is_a_secret_file() {
+    let place = Place::new("secret");
+    place.write("shop", text(&relay(&["token", "new", "shop"]).stdout));
+    let config = "version = 1\n[topics.cats]\nschema = \"any\"\n[tokens.shop]\nsecret = { file = \"shop\" }\npublish = [\"cats\"]\n";
+    let config = place.write("relay.toml", config);
+    let output = relay(&["check", "--config", config.to_str().expect("UTF-8")]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
 }
 
 /// Regression: the text printed for such a name was refused by `relay check`, or was not TOML.

@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::event_stream::EventStream;
 use crate::peer::narrow;
-use crate::rig::{Rig, behind_proxy, call, grants, until};
+use crate::rig::{Rig, behind_proxy, call, grants, token, until};
 use crate::subscriber::Subscriber;
 
 #[derive(Clone, Default)]
@@ -212,6 +212,108 @@ async fn a_refused_subscription_is_one_line_and_counted() {
     let subscribed = text.lines().filter(|line| line.contains(connection.as_str().expect("an id")));
     let subscribed = subscribed.filter(|line| line.contains(r#""message":"subscribed""#)).collect::<Vec<_>>();
     assert!(matches!(subscribed[..], [line] if line.contains(r#""topics":"[(`cats`, Live)]""#)), "{subscribed:?}");
+}
+
+/// A back end that could not register its users answered an error to their pages, and the log said nothing of why.
+#[tokio::test]
+async fn a_refused_registration_is_one_line() {
+    let page = log_everything();
+    let rig = Rig::start(|config| {
+        behind_proxy(config);
+        config.limits.registrations = 1;
+        config.tokens.push(token("one", &[], &["cats"], &["1"]));
+    })
+    .await;
+    let ask = async |secret: &str, body: &str| {
+        let who = format!("Authorization: Bearer secret-{secret}\r\nX-Forwarded-For: 192.0.2.90\r\n");
+        let head = format!("POST /register HTTP/1.1\r\nContent-Type: application/json\r\n{who}");
+        call(rig.public, &head, body).await.status
+    };
+    for (secret, body, status) in [
+        ("one", r#"{"user_id":1,"topics":["dogs"]}"#, 403),
+        ("one", r#"{"user_id":2,"topics":["cats"]}"#, 403),
+        ("one", r#"{"user_id":1}"#, 400),
+        ("none", r#"{"user_id":1,"topics":["cats"]}"#, 401),
+        ("one", r#"{"user_id":1,"topics":["cats"]}"#, 200),
+        ("one", r#"{"user_id":1,"topics":["cats"]}"#, 503),
+    ] {
+        assert_eq!(ask(secret, body).await, status, "{secret} {body}");
+    }
+    let line = |problem: &str, topic: &str, user: Option<&str>, principal: &str, cause: Option<&str>| json!({"level": "INFO", "problem": problem, "topic": topic, "user": user, "principal": principal, "cause": cause});
+    let full = "there are as many registrations as `limits.registrations` allows";
+    assert_eq!(
+        lines(
+            &page,
+            "a registration was refused",
+            "192.0.2.90",
+            &["level", "problem", "topic", "user", "principal", "cause"]
+        ),
+        [
+            line("forbidden", "dogs", None, "one", None),
+            line("forbidden", "", Some("2"), "one", None),
+            line("bad-request", "", None, "one", None),
+            line("unauthenticated", "", None, "unauthenticated", None),
+            line("overloaded", "", None, "one", Some(full)),
+        ]
+    );
+}
+
+/// Three limits are one problem, and the log did not say which of them it was.
+#[tokio::test]
+async fn the_line_of_a_publish_that_is_refused_at_a_limit_says_which() {
+    let page = log_everything();
+    let rig = Rig::start(|config| {
+        behind_proxy(config);
+        config.limits.family_topics = 1;
+    })
+    .await;
+    for (topic, status) in [("orders.eu", 200), ("orders.us", 503), ("nothing", 404)] {
+        let head = format!(
+            "POST /publish/{topic} HTTP/1.1\r\nContent-Type: application/json\r\n\
+             Authorization: Bearer secret-all\r\nX-Forwarded-For: 192.0.2.91\r\n"
+        );
+        assert_eq!(call(rig.public, &head, "1").await.status, status, "{topic}");
+    }
+    let full = "the topic's family has as many concrete topics as `limits.family_topics` allows";
+    assert_eq!(
+        lines(&page, "a publish was refused", "192.0.2.91", &["problem", "cause"]),
+        [json!({"problem": "overloaded", "cause": full}), json!({"problem": "unknown-topic", "cause": null})]
+    );
+}
+
+/// All pages of a back end have its name and often its address, so nobody could tell whose connection had ended.
+#[tokio::test]
+async fn the_line_about_an_end_says_whose_connection_it_was() {
+    let page = log_everything();
+    let rig = Rig::start(behind_proxy).await;
+    let register = async |user: &str| {
+        let body = json!({"user_id": user, "topics": ["cats"]}).to_string();
+        rig.post("/register", "secret-all", &body).await.json()["id"].as_str().expect("an id").to_owned()
+    };
+    let (socket, stream) = (register("alice").await, register("bob").await);
+    let peer = ("x-forwarded-for", "192.0.2.92");
+    let mut socket = Subscriber::connect(&format!("ws://{}/ws/{socket}", rig.public), &[peer]).await;
+    assert_eq!(socket.json().await["type"], "hello");
+    let of_nobody = [peer, ("authorization", "Bearer secret-all")];
+    let mut nobody = Subscriber::connect(&format!("ws://{}/ws", rig.public), &of_nobody).await;
+    assert_eq!(nobody.json().await["type"], "hello");
+    let headers = "X-Forwarded-For: 192.0.2.92\r\n";
+    let mut stream = EventStream::open(narrow(rig.public).await, &format!("/events/{stream}"), headers).await;
+    assert_eq!(stream.event().await.name, "synced");
+    drop((socket, stream));
+    for (message, users) in [
+        ("a WebSocket has ended", vec![json!({"user": "alice"})]),
+        ("an event stream has ended", vec![json!({"user": "bob"})]),
+    ] {
+        let ended = || lines(&page, message, "192.0.2.92", &["user"]);
+        until("it has ended", || !ended().is_empty()).await;
+        assert_eq!(ended(), users);
+    }
+    drop(nobody);
+    until("the other has ended", || {
+        lines(&page, "a WebSocket has ended", "192.0.2.92", &["user"]).contains(&json!({"user": null}))
+    })
+    .await;
 }
 
 /// Regression: it was counted but not logged.

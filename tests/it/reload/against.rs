@@ -45,7 +45,7 @@ async fn a_running_relay_is_asked_and_not_touched() {
     let (code, out, err) = said(&check(&site.place, "relay.toml", &url));
     assert_eq!((code, err.as_str()), (Some(0), ""));
     let expected = format!("against {url}, generation 1:\n  nothing would change\n{tried}");
-    assert!(out.ends_with(&expected), "{out}");
+    assert!(out.ends_with(&expected) && out.contains(", 2 schemas in 3 files, "), "{out}");
 
     site.place.write("relay.toml", &config(&format!("{cats}[topics.dogs]\nschema = \"any\"\n")));
     let (code, out, _) = said(&check(&site.place, "relay.toml", &url));
@@ -56,7 +56,7 @@ async fn a_running_relay_is_asked_and_not_touched() {
     let (code, out, err) = said(&check(&site.place, "relay.toml", &url));
     assert_eq!((code, out.as_str()), (Some(78), ""));
     assert!(err.starts_with("error[breaks-publishers]: the new schema of `cats` refuses"), "{err}");
-    assert!(err.contains("--> schemas/cat.json:1:1\n") && err.contains("for example: {\"name\":"), "{err}");
+    assert!(err.contains("--> schemas/deep/name.json:1:39\n") && err.contains("for example: {\"name\":"), "{err}");
 
     site.place.write("schemas/deep/name.json", NAME);
     site.place.write("relay.toml", &config(cats).replace("admin = \"127.0.0.1:0\"", "admin = \"127.0.0.1:9\""));
