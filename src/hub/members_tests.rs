@@ -133,6 +133,19 @@ fn whoever_could_take_too_long_to_find_looks_for_itself() {
     assert_eq!(members.affected(&mark(&[], &families, &[])), ids);
 }
 
+/// A changed family used to be compared with each topic that anybody subscribes to, with all shards locked.
+#[test]
+fn whoever_subscribes_to_one_of_very_many_topics_looks_for_itself() {
+    let mut members = Members::default();
+    let every = |n: usize, count: usize| names(&(0..count).map(|k| format!("t{n}.{k}")).collect::<Vec<_>>());
+    let ids: Vec<_> = (0..8).map(|n| member(&mut members, None, every(n, SEARCH / 16))).collect();
+    let (family, topic) = (mark(&[], &["t3.{x}".into()], &[]), mark(&[], &["t3.0".into()], &[]));
+    assert_eq!(members.affected(&family), [ids[3]]);
+    let other = member(&mut members, None, every(8, SEARCH / 2 + 1));
+    assert_eq!(members.affected(&family), [&ids[..], &[other]].concat());
+    assert_eq!(members.affected(&topic), [ids[3]], "one topic is found at once");
+}
+
 /// Patterns that match how a topic begins, and never all of it, were all visited for each message while every publisher
 /// waited.
 #[test]

@@ -5,11 +5,10 @@ use std::ops::ControlFlow;
 
 use crate::hub::entry::Mark;
 use crate::hub::members::{Members, SlotId};
-use crate::name::TopicName;
 use crate::patterns::{Meter, Patterns};
 
-/// Most nodes of the pattern tree to visit when looking for members that a reload affects. Beyond that every member has
-/// to look for itself.
+/// Most nodes of the pattern tree to visit and topics to compare when looking for members that a reload affects. Beyond
+/// that every member has to look for itself.
 pub(super) const SEARCH: usize = 1 << 16;
 
 impl Members {
@@ -47,10 +46,21 @@ impl Members {
                 return None;
             }
         }
-        if !families.is_empty() {
-            let of_them =
-                |topic: &TopicName| families.containing(topic.as_str(), |()| ControlFlow::Break(())).is_break();
-            self.exact.iter().filter(|(topic, _)| of_them(topic)).for_each(|(_, ids)| note(ids));
+        if families.is_empty() {
+            return Some(named);
+        }
+        meter.0 = meter.0.checked_sub(self.exact.len())?;
+        for (topic, ids) in &self.exact {
+            let mut is_named = false;
+            let looked = families.containing_metered(topic.as_str(), &mut meter, |()| {
+                is_named = true;
+                ControlFlow::Break(())
+            });
+            match looked {
+                ControlFlow::Break(()) if is_named => note(ids),
+                ControlFlow::Break(()) => return None,
+                ControlFlow::Continue(()) => {}
+            }
         }
         Some(named)
     }
