@@ -5,7 +5,7 @@ mod affected;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 
 use crate::footprint::{allocated, in_list};
 use crate::hub::connection::Connection;
@@ -184,13 +184,14 @@ impl Members {
         }
     }
 
-    /// Replaces the member's subscriptions. The prefix that both lists share is left alone, so that adding one to many
-    /// costs as much as one.
+    /// Replaces the member's subscriptions, of which none appears twice. Those that stay are left alone: to take one out
+    /// of the list of a topic costs as much as the list is long.
     pub(super) fn index(&mut self, id: SlotId, subscriptions: Vec<Pattern>) {
         let before = std::mem::take(&mut self.slot(id).subscriptions);
-        let same = before.iter().zip(&subscriptions).take_while(|(before, now)| before == now).count();
-        before[same..].iter().for_each(|pattern| self.leave(pattern, id));
-        subscriptions[same..].iter().for_each(|pattern| self.enter(pattern, id));
+        let (old, new) = differing(&before, &subscriptions);
+        let (had, has): (AHashSet<_>, AHashSet<_>) = (old.iter().collect(), new.iter().collect());
+        old.iter().filter(|pattern| !has.contains(pattern)).for_each(|pattern| self.leave(pattern, id));
+        new.iter().filter(|pattern| !had.contains(pattern)).for_each(|pattern| self.enter(pattern, id));
         self.slot(id).subscriptions = subscriptions;
     }
 
@@ -339,6 +340,14 @@ fn subscribes(
 fn is_alike(one: &Arc<Message>, other: &Arc<Message>) -> bool {
     let (one, other) = (&one.record, &other.record);
     one.topic == other.topic && one.user == other.user
+}
+
+/// What is left of two lists without what they begin with and end with alike.
+fn differing<'a>(one: &'a [Pattern], other: &'a [Pattern]) -> (&'a [Pattern], &'a [Pattern]) {
+    let first = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+    let (one, other) = (&one[first..], &other[first..]);
+    let last = one.iter().rev().zip(other.iter().rev()).take_while(|(one, other)| one == other).count();
+    (&one[..one.len() - last], &other[..other.len() - last])
 }
 
 fn remove_from<K: std::hash::Hash + Eq>(lists: &mut AHashMap<K, Vec<SlotId>>, key: &K, id: SlotId) {
