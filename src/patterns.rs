@@ -5,8 +5,9 @@
 //! however long it is.
 //!
 //! At each of its segments a topic follows the literal and the wildcards. So it visits no more nodes than there are
-//! distinct prefixes of patterns that match its own, which are few for a topic of few segments, whatever is subscribed
-//! to.
+//! distinct prefixes of patterns that match its own. They are few for a topic of few segments, whatever is subscribed
+//! to, but double with each segment, and no pattern need match in the end. A [`Meter`] bounds the search where others
+//! wait for it.
 
 mod label;
 
@@ -50,6 +51,15 @@ struct Below {
 /// How many more nodes a search may visit.
 #[derive(Debug)]
 pub struct Meter(pub usize);
+
+impl Meter {
+    /// Counts a visit, if there is one left.
+    fn visit(&mut self) -> ControlFlow<()> {
+        let Some(left) = self.0.checked_sub(1) else { return ControlFlow::Break(()) };
+        self.0 = left;
+        ControlFlow::Continue(())
+    }
+}
 
 impl<V> Default for Patterns<V> {
     fn default() -> Self {
@@ -146,9 +156,19 @@ impl<V> Patterns<V> {
     }
 
     /// Visits the value of each pattern that contains all of this name, a topic's or a pattern's, until told to stop.
-    pub fn containing<'a>(&'a self, name: &str, mut found: impl FnMut(&'a V) -> ControlFlow<()>) -> ControlFlow<()> {
+    pub fn containing<'a>(&'a self, name: &str, found: impl FnMut(&'a V) -> ControlFlow<()>) -> ControlFlow<()> {
+        self.containing_metered(name, &mut Meter(usize::MAX), found)
+    }
+
+    /// As [`Patterns::containing`], but only until the meter has run out.
+    pub fn containing_metered<'a>(
+        &'a self,
+        name: &str,
+        meter: &mut Meter,
+        mut found: impl FnMut(&'a V) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         match self.nodes.first() {
-            Some(root) => self.containing_below(root, name, &mut found),
+            Some(root) => self.containing_below(root, name, meter, &mut found),
             None => ControlFlow::Continue(()),
         }
     }
@@ -167,16 +187,23 @@ impl<V> Patterns<V> {
         }
     }
 
-    fn containing_below<'a, F>(&'a self, node: &'a Node<V>, name: &str, found: &mut F) -> ControlFlow<()>
+    fn containing_below<'a, F>(
+        &'a self,
+        node: &'a Node<V>,
+        name: &str,
+        meter: &mut Meter,
+        found: &mut F,
+    ) -> ControlFlow<()>
     where
         F: FnMut(&'a V) -> ControlFlow<()>,
     {
         let Some(below) = &node.below else { return ControlFlow::Continue(()) };
         let literal = if below.literals.is_empty() { None } else { below.literals.get(first(name)).copied() };
         for id in [below.rest, below.one, literal].into_iter().flatten() {
+            meter.visit()?;
             let node = &self.nodes[id as usize];
             match contains(&node.label, name) {
-                Reached::Before(name) => self.containing_below(node, name, found)?,
+                Reached::Before(name) => self.containing_below(node, name, meter, found)?,
                 Reached::End => node.here.as_ref().map_or(ControlFlow::Continue(()), |(_, value)| found(value))?,
                 Reached::Nothing | Reached::All => {}
             }
@@ -196,9 +223,8 @@ impl<V> Patterns<V> {
     {
         let Some(below) = &node.below else { return ControlFlow::Continue(()) };
         let mut enter = |id: Id| {
+            meter.visit()?;
             let node = &self.nodes[id as usize];
-            let Some(left) = meter.0.checked_sub(1) else { return ControlFlow::Break(()) };
-            meter.0 = left;
             let reached = overlaps(&node.label, name);
             if let (Reached::End | Reached::All, Some((_, value))) = (&reached, &node.here) {
                 found(value)?;

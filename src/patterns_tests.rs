@@ -162,3 +162,23 @@ fn what_comes_and_goes_takes_no_more_room() {
     let room = tree.nodes[super::ROOT as usize].below.as_ref().map_or(0, |below| below.literals.capacity());
     assert!(room < 100, "room for {room}");
 }
+
+#[test]
+fn a_topic_of_six_segments_visits_few_whatever_there_is() {
+    let mut many: Vec<String> = vec![String::new()];
+    let mut all = Vec::new();
+    for _ in 0..6 {
+        all.extend(many.iter().map(|above| format!("{above}**")));
+        many = many.iter().flat_map(|above| ["a", "b", "*"].map(|segment| format!("{above}{segment}."))).collect();
+        all.extend(many.iter().flat_map(|above| [above.trim_end_matches('.').to_owned(), format!("{above}z.z")]));
+    }
+    let all: Vec<_> = all.iter().map(|text| Pattern::parse(text).expect("a pattern")).collect();
+    let (tree, mut meter) = (tree(&all), Meter(256));
+    assert!(tree.containing_metered("a.b.a.b.a.b", &mut meter, |_| ControlFlow::Continue(())).is_continue());
+    let mut found = 0;
+    let looked = tree.containing_metered("a.b.a.b.a.b.a.b", &mut Meter(10), |_| {
+        found += 1;
+        ControlFlow::Continue(())
+    });
+    assert!(looked.is_break() && found <= 10);
+}

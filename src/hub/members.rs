@@ -1,33 +1,43 @@
 //! Which members of a shard want which topics.
 
-use std::collections::HashSet;
+mod affected;
+
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 
 use crate::footprint::{allocated, in_list};
 use crate::hub::connection::Connection;
-use crate::hub::entry::{Cursor, Mark};
+use crate::hub::entry::{Cursor, Message};
+use crate::hub::list::BATCH_MESSAGES;
 use crate::hub::peer::Peer;
 use crate::hub::stamp::Stamp;
-use crate::message::Record;
 use crate::name::{Pattern, TopicName, UserId};
 use crate::patterns::{Meter, Patterns};
 use crate::plugin::Encoder;
 use crate::principal::Principal;
 
-/// Most nodes of the pattern tree to visit when looking for members that a reload affects. Beyond that every member has
-/// to look for itself.
-const SEARCH: usize = 1 << 16;
+/// Most nodes of the pattern tree to visit for one append, while all publishers wait. Beyond that some member may want
+/// its messages.
+const GLANCE: usize = 64;
+
+/// Most nodes to visit for a batch, for each of its messages: enough for a topic of six segments, whatever is subscribed
+/// to.
+const EACH_MESSAGE: usize = 256;
+/// As many more for each member with wildcards: they cost about as much as handing it over to its own task. That is
+/// what happens to all of these members beyond that, so that other tasks run between their comparisons.
+const EACH_MEMBER: usize = 32;
 
 /// With up to this many subscriptions of a member, each is compared with a topic; with more, the topic's subscribers
-/// are searched for the member.
+/// are searched for the member first.
 const LOOK: usize = 128;
 
 /// Most bytes that a subscription takes in its shard, even with the longest pattern.
-pub(super) const SUBSCRIPTION_BYTES: usize =
-    Patterns::<Vec<SlotId>>::EACH_BYTES + allocated(in_list(size_of::<SlotId>())) + in_list(size_of::<Pattern>());
+pub(super) const SUBSCRIPTION_BYTES: usize = Patterns::<Vec<SlotId>>::EACH_BYTES
+    + allocated(in_list(size_of::<SlotId>()))
+    + in_list(size_of::<Pattern>())
+    + in_list(size_of::<SlotId>());
 
 /// Index of a member in its shard.
 pub(super) type SlotId = u32;
@@ -39,6 +49,8 @@ pub(super) struct Members {
     free: Vec<SlotId>,
     exact: AHashMap<TopicName, Vec<SlotId>>,
     patterns: Patterns<Vec<SlotId>>,
+    /// Those that have any of the patterns.
+    with_wildcards: Vec<SlotId>,
     users: AHashMap<UserId, Vec<SlotId>>,
 }
 
@@ -52,6 +64,8 @@ pub(super) struct Slot {
     /// Whether messages can be written to its connection; otherwise its own task pulls them.
     pub(super) has_socket: bool,
     subscriptions: Vec<Pattern>,
+    /// How many of them have wildcards.
+    wildcards: u32,
     /// Stamp of the kept list that is correct for this member: it is listed if it wants the list's topic. `None` after
     /// each change of its subscriptions.
     pub(super) agrees_with: Option<Stamp>,
@@ -61,6 +75,15 @@ pub(super) struct Slot {
     pub(super) joined_at: Cursor,
     /// The messages that it wants of the batch being prepared, as bits.
     pub(super) wants: u64,
+}
+
+/// What noting a batch came to.
+pub(super) struct Noted {
+    /// Whether those who were noted are just those who want its messages: nobody was skipped who has one of them
+    /// already, and nobody has to look for itself.
+    pub(super) is_exact: bool,
+    /// What the search for patterns cost, as the number of connections that might have been served instead.
+    pub(super) cost: usize,
 }
 
 /// A member, as shown to operators.
@@ -113,6 +136,7 @@ impl Members {
             principal: None,
             has_socket,
             subscriptions: Vec::new(),
+            wildcards: 0,
             agrees_with: None,
             live: false,
             joined_at: Cursor::default(),
@@ -160,120 +184,132 @@ impl Members {
         }
     }
 
-    /// Replaces the member's subscriptions. The prefix that both lists share is left alone, so that adding one to many
-    /// costs as much as one.
+    /// Replaces the member's subscriptions, of which none appears twice. Those that stay are left alone: to take one out
+    /// of the list of a topic costs as much as the list is long.
     pub(super) fn index(&mut self, id: SlotId, subscriptions: Vec<Pattern>) {
         let before = std::mem::take(&mut self.slot(id).subscriptions);
-        let same = before.iter().zip(&subscriptions).take_while(|(before, now)| before == now).count();
-        before[same..].iter().for_each(|pattern| self.leave(pattern, id));
-        subscriptions[same..].iter().for_each(|pattern| self.enter(pattern, id));
+        let (old, new) = differing(&before, &subscriptions);
+        let (had, has): (AHashSet<_>, AHashSet<_>) = (old.iter().collect(), new.iter().collect());
+        old.iter().filter(|pattern| !has.contains(pattern)).for_each(|pattern| self.leave(pattern, id));
+        new.iter().filter(|pattern| !had.contains(pattern)).for_each(|pattern| self.enter(pattern, id));
         self.slot(id).subscriptions = subscriptions;
     }
 
     fn enter(&mut self, pattern: &Pattern, id: SlotId) {
-        match pattern.exact() {
-            Some(topic) => self.exact.entry(topic).or_default().push(id),
-            None => self.patterns.entry(pattern).push(id),
+        if let Some(topic) = pattern.exact() {
+            return self.exact.entry(topic).or_default().push(id);
+        }
+        self.patterns.entry(pattern).push(id);
+        let slot = self.slot(id);
+        slot.wildcards += 1;
+        if slot.wildcards == 1 {
+            self.with_wildcards.push(id);
         }
     }
 
     fn leave(&mut self, pattern: &Pattern, id: SlotId) {
         if let Some(topic) = pattern.exact() {
-            remove_from(&mut self.exact, &topic, id);
-        } else if let Some(ids) = self.patterns.get_mut(pattern) {
-            swap_out(ids, id);
-            if ids.is_empty() {
-                self.patterns.remove(pattern);
+            return remove_from(&mut self.exact, &topic, id);
+        }
+        let ids = self.patterns.get_mut(pattern).expect("it has entered");
+        swap_out(ids, id);
+        if ids.is_empty() {
+            self.patterns.remove(pattern);
+        }
+        let slot = self.slot(id);
+        slot.wildcards -= 1;
+        if slot.wildcards == 0 {
+            swap_out(&mut self.with_wildcards, id);
+        }
+    }
+
+    /// Whether any member may want one of the messages; also true if that takes too long to find out.
+    pub(super) fn concern(&self, messages: &[Arc<Message>]) -> bool {
+        let mut meter = Meter(GLANCE);
+        messages.chunk_by(is_alike).any(|alike| {
+            let record = &alike[0].record;
+            match &record.user {
+                Some(user) => self.users.contains_key(user),
+                None if self.exact.contains_key(&record.topic) => true,
+                None => {
+                    let found = |_| ControlFlow::Break(());
+                    self.patterns.containing_metered(record.topic.as_str(), &mut meter, found).is_break()
+                }
             }
-        }
+        })
     }
 
-    /// Whether any member may want the message.
-    pub(super) fn concern(&self, record: &Record) -> bool {
-        match &record.user {
-            Some(user) => self.users.contains_key(user),
-            None if self.exact.contains_key(&record.topic) => true,
-            None => self.patterns.containing(record.topic.as_str(), |_| ControlFlow::Break(())).is_break(),
-        }
-    }
-
-    /// Notes message number `bit` of a batch for every live member that wants it.
+    /// Notes for every live member which messages of a batch it wants.
     ///
-    /// Members that want their first message are added to `touched`. Returns whether no member was skipped because it
-    /// has the message already.
-    pub(super) fn note(&mut self, record: &Record, bit: usize, touched: &mut Vec<SlotId>) -> bool {
-        let mut all = true;
+    /// Members that want their first message are added to `touched`. So is, with no message noted, each that has to look
+    /// for itself.
+    pub(super) fn note(&mut self, messages: &[Arc<Message>], touched: &mut Vec<SlotId>) -> Noted {
+        let most = EACH_MESSAGE * messages.len() + EACH_MEMBER * self.with_wildcards.len();
+        let (mut meter, mut bit, mut is_exact, mut has_run_out) = (Meter(most), 0, true, false);
+        for alike in messages.chunk_by(is_alike) {
+            let bits = (u64::MAX >> (BATCH_MESSAGES - alike.len())) << bit;
+            bit += alike.len();
+            has_run_out |= self.note_alike(alike, bits, &mut meter, &mut is_exact, touched).is_break();
+        }
+        if has_run_out {
+            is_exact = false;
+            self.hand_over(touched);
+        }
+        Noted { is_exact, cost: (most - meter.0) / EACH_MEMBER }
+    }
+
+    /// Notes messages of one topic for one user or everybody, which are these bits of the batch, until the meter has run
+    /// out.
+    fn note_alike(
+        &mut self,
+        alike: &[Arc<Message>],
+        bits: u64,
+        meter: &mut Meter,
+        is_exact: &mut bool,
+        touched: &mut Vec<SlotId>,
+    ) -> ControlFlow<()> {
+        let record = &alike[0].record;
         let Self { slots, exact, patterns, users, .. } = self;
         let mut want = |id: SlotId, is_subscribed: bool| {
             let Some(slot) = slots[id as usize].as_mut().filter(|slot| slot.live) else { return };
-            all &= record.seq > slot.joined_at.seq;
-            if record.seq > slot.joined_at.seq
-                && (is_subscribed || subscribes(&slot.subscriptions, id, exact, patterns, &record.topic))
-            {
+            let mut wants = bits;
+            if record.seq <= slot.joined_at.seq {
+                *is_exact = false;
+                let has = alike.iter().take_while(|message| message.record.seq <= slot.joined_at.seq);
+                has.for_each(|_| wants &= wants - 1);
+            }
+            if wants != 0 && (is_subscribed || subscribes(&slot.subscriptions, id, exact, patterns, &record.topic)) {
                 if slot.wants == 0 {
                     touched.push(id);
                 }
-                slot.wants |= 1 << bit;
+                slot.wants |= wants;
             }
         };
         if let Some(user) = &record.user {
             users.get(user).into_iter().flatten().for_each(|id| want(*id, false));
-            return all;
+            return ControlFlow::Continue(());
         }
         exact.get(&record.topic).into_iter().flatten().for_each(|id| want(*id, true));
-        _ = patterns.containing(record.topic.as_str(), |ids| {
+        patterns.containing_metered(record.topic.as_str(), meter, |ids| {
             ids.iter().for_each(|id| want(*id, true));
             ControlFlow::Continue(())
-        });
-        all
+        })
+    }
+
+    /// Touches every live member with wildcards, and notes no message for it.
+    fn hand_over(&mut self, touched: &mut Vec<SlotId>) {
+        for id in &self.with_wildcards {
+            let slot = self.slots[*id as usize].as_mut().filter(|slot| slot.live);
+            if slot.is_some_and(|slot| std::mem::take(&mut slot.wants) == 0) {
+                touched.push(*id);
+            }
+        }
     }
 
     /// Whether the member wants messages to a topic.
     pub(super) fn subscribes(&self, id: SlotId, topic: &TopicName) -> bool {
         let slot = self.slots[id as usize].as_ref();
         slot.is_some_and(|slot| subscribes(&slot.subscriptions, id, &self.exact, &self.patterns, topic))
-    }
-
-    /// Live members that a reload affects.
-    pub(super) fn affected(&self, mark: &Mark) -> Vec<SlotId> {
-        let named = self.named(mark);
-        let live = self.iter().filter(|(_, slot)| slot.live);
-        let affected = live.filter(|(id, slot)| {
-            let token = slot.principal.as_ref().and_then(|principal| principal.token.as_deref());
-            named.as_ref().is_none_or(|named| named[*id as usize]) || mark.concerns(token)
-        });
-        affected.map(|(id, _)| id).collect()
-    }
-
-    /// For each member, whether it subscribes to something that the mark names.
-    ///
-    /// `None` if that takes too long to find out: members that join, leave or subscribe in this shard wait meanwhile.
-    fn named(&self, mark: &Mark) -> Option<Vec<bool>> {
-        let mut named = vec![false; self.slots.len()];
-        let (mut meter, mut seen, mut families) = (Meter(SEARCH), HashSet::new(), Patterns::default());
-        let mut note = |ids: &Vec<SlotId>| ids.iter().for_each(|id| named[*id as usize] = true);
-        for name in mark.removed.iter().chain(mark.changed.iter()) {
-            match name.exact() {
-                Some(topic) => self.exact.get(&topic).into_iter().for_each(&mut note),
-                None => families.insert(name.clone(), ()),
-            }
-            // Many of the names may fall under one pattern with many subscribers: visit its list once.
-            let once = |ids| {
-                if seen.insert(std::ptr::from_ref(ids)) {
-                    note(ids);
-                }
-                ControlFlow::Continue(())
-            };
-            if self.patterns.overlapping(&name.canonical(), &mut meter, once).is_break() {
-                return None;
-            }
-        }
-        if !families.is_empty() {
-            let of_them =
-                |topic: &TopicName| families.containing(topic.as_str(), |()| ControlFlow::Break(())).is_break();
-            self.exact.iter().filter(|(topic, _)| of_them(topic)).for_each(|(_, ids)| note(ids));
-        }
-        Some(named)
     }
 }
 
@@ -285,13 +321,33 @@ fn subscribes(
     patterns: &Patterns<Vec<SlotId>>,
     topic: &TopicName,
 ) -> bool {
+    let any_matches = || own.iter().any(|pattern| pattern.matches(topic));
     if own.len() <= LOOK {
-        return own.iter().any(|pattern| pattern.matches(topic));
+        return any_matches();
     }
-    let is_among =
-        |ids: &Vec<SlotId>| if ids.contains(&id) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    exact.get(topic).is_some_and(|ids| is_among(ids).is_break())
-        || patterns.containing(topic.as_str(), is_among).is_break()
+    if exact.get(topic).is_some_and(|ids| ids.contains(&id)) {
+        return true;
+    }
+    let (mut meter, mut is_found) = (Meter(own.len()), false);
+    let looked = patterns.containing_metered(topic.as_str(), &mut meter, |ids| {
+        is_found = ids.contains(&id);
+        if is_found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    is_found || (looked.is_break() && any_matches())
+}
+
+/// Whether the same members want both messages, of those that have neither.
+fn is_alike(one: &Arc<Message>, other: &Arc<Message>) -> bool {
+    let (one, other) = (&one.record, &other.record);
+    one.topic == other.topic && one.user == other.user
+}
+
+/// What is left of two lists without what they begin with and end with alike.
+fn differing<'a>(one: &'a [Pattern], other: &'a [Pattern]) -> (&'a [Pattern], &'a [Pattern]) {
+    let first = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+    let (one, other) = (&one[first..], &other[first..]);
+    let last = one.iter().rev().zip(other.iter().rev()).take_while(|(one, other)| one == other).count();
+    (&one[..one.len() - last], &other[..other.len() - last])
 }
 
 fn remove_from<K: std::hash::Hash + Eq>(lists: &mut AHashMap<K, Vec<SlotId>>, key: &K, id: SlotId) {

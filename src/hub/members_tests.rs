@@ -5,12 +5,13 @@ use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, proptest};
 use proptest::prop_assert_eq;
 
-use super::{Members, SEARCH, SlotId};
+use super::affected::SEARCH;
+use super::{EACH_MEMBER, EACH_MESSAGE, GLANCE, Members, SlotId};
 use crate::close::Close;
 use crate::hub::connection::{Connection, NoSocket};
-use crate::hub::entry::Mark;
-use crate::hub::rig::peer;
-use crate::message::{Epoch, Record};
+use crate::hub::entry::{Cursor, Mark, Message};
+use crate::hub::rig::{DEEP, deep, peer};
+use crate::message::{Epoch, Record, Seq};
 use crate::name::{Pattern, TopicName, UserId};
 use crate::notice::Notice;
 use crate::plugin::Encoder;
@@ -55,6 +56,17 @@ fn member(members: &mut Members, token: Option<&str>, subscriptions: Vec<Pattern
     id
 }
 
+fn message(seq: Seq, topic: &str, user: Option<&str>) -> Arc<Message> {
+    let user = user.map(|user| UserId::parse(user).expect("a user"));
+    let topic = TopicName::parse(topic).expect("a topic");
+    let record = Record { seq, time: Time(0), topic, user, payload: Payload::from_log("1".into()) };
+    Arc::new(Message::new(Arc::new(record), None))
+}
+
+fn messages(topics: &[&str]) -> Vec<Arc<Message>> {
+    (1..).zip(topics).map(|(seq, topic)| message(seq, topic, None)).collect()
+}
+
 fn texts(longest: usize) -> impl Strategy<Value = Vec<String>> {
     let segment = proptest::sample::select(&["a", "b", "c", "*", "{x}", "**"][..]);
     let name = vec(segment, 1..4).prop_map(|segments| {
@@ -88,6 +100,7 @@ proptest! {
         prop_assert_eq!(members.affected(&mark(&removed, &changed, &[])), expected);
         (0..).take(subscribed.len()).for_each(|id| members.remove(id));
         prop_assert_eq!((members.exact.len(), members.patterns.is_empty()), (0, true));
+        prop_assert_eq!(members.with_wildcards.len(), 0);
     }
 }
 
@@ -120,14 +133,96 @@ fn whoever_could_take_too_long_to_find_looks_for_itself() {
     assert_eq!(members.affected(&mark(&[], &families, &[])), ids);
 }
 
+/// A changed family used to be compared with each topic that anybody subscribes to, with all shards locked.
+#[test]
+fn whoever_subscribes_to_one_of_very_many_topics_looks_for_itself() {
+    let mut members = Members::default();
+    let every = |n: usize, count: usize| names(&(0..count).map(|k| format!("t{n}.{k}")).collect::<Vec<_>>());
+    let ids: Vec<_> = (0..8).map(|n| member(&mut members, None, every(n, SEARCH / 16))).collect();
+    let (family, topic) = (mark(&[], &["t3.{x}".into()], &[]), mark(&[], &["t3.0".into()], &[]));
+    assert_eq!(members.affected(&family), [ids[3]]);
+    let other = member(&mut members, None, every(8, SEARCH / 2 + 1));
+    assert_eq!(members.affected(&family), [&ids[..], &[other]].concat());
+    assert_eq!(members.affected(&topic), [ids[3]], "one topic is found at once");
+}
+
+/// Everything behind the first subscription was taken out and put in again, and each time the whole list of a topic was
+/// searched: 10,000 connections that gave up one topic of many took seconds.
+#[test]
+fn subscriptions_that_stay_are_left_alone() {
+    let mut members = Members::default();
+    let all = names(&["a", "b", "c.*", "d"].map(String::from));
+    let ids = [(); 3].map(|()| member(&mut members, None, all.clone()));
+    for left in [&all[1..], &all[2..], &[all[3].clone(), all[2].clone(), all[0].clone()]] {
+        ids.iter().for_each(|id| members.index(*id, left.to_vec()));
+        for pattern in left.iter().filter(|pattern| **pattern != all[0]) {
+            let listed = match pattern.exact() {
+                Some(topic) => &members.exact[&topic],
+                None => members.patterns.get(pattern).expect("it stays"),
+            };
+            assert_eq!(listed[..], ids, "{pattern}");
+        }
+    }
+    assert_eq!(members.exact.len(), 2);
+    assert_eq!(members.with_wildcards, ids);
+}
+
+/// Patterns that match how a topic begins, and never all of it, were all visited for each message while every publisher
+/// waited.
+#[test]
+fn a_publish_does_not_wait_for_a_search_through_patterns() {
+    let mut members = Members::default();
+    member(&mut members, None, names(&deep(2)));
+    assert!(!members.concern(&messages(&[DEEP; GLANCE + 1])), "one topic is looked up once");
+    assert!(!members.concern(&messages(&[DEEP, "other", DEEP, "d.a"])));
+    member(&mut members, None, names(&deep(GLANCE)));
+    assert!(members.concern(&messages(&[DEEP])), "nobody knows");
+    assert!(!members.concern(&messages(&["other"])));
+}
+
+#[test]
+fn a_search_through_patterns_for_a_batch_is_bounded_and_then_each_looks_for_itself() {
+    let (mut members, mut touched) = (Members::default(), Vec::new());
+    member(&mut members, None, names(&deep(64)));
+    let (exact, wild) = (names(&[DEEP.into()]), names(&["x.*".into()]));
+    let [exact, wild, both] =
+        [exact.clone(), wild.clone(), [exact, wild].concat()].map(|s| member(&mut members, None, s));
+    let once = members.note(&messages(&[DEEP]), &mut touched);
+    let again = members.note(&messages(&[DEEP; 64]), &mut Vec::new());
+    assert!(once.is_exact && once.cost > 0 && once.cost == again.cost, "one topic is looked up once");
+    assert_eq!(touched, [exact, both]);
+    assert_eq!([exact, wild, both].map(|id| std::mem::take(&mut members.slot(id).wants)), [u64::MAX, 0, u64::MAX]);
+
+    touched.clear();
+    let crowd = member(&mut members, None, names(&deep(512)));
+    let noted = members.note(&messages(&[DEEP, DEEP, "x.1", "other"]), &mut touched);
+    assert!(noted.is_exact, "a batch may take longer than one message");
+    assert_eq!([exact, wild, both].map(|id| std::mem::take(&mut members.slot(id).wants)), [0b11, 0b100, 0b111]);
+    touched.clear();
+    let noted = members.note(&messages(&[DEEP]), &mut touched);
+    assert!(!noted.is_exact && noted.cost == EACH_MESSAGE / EACH_MEMBER + members.with_wildcards.len());
+    touched.sort_unstable();
+    assert_eq!(touched, [0, exact, wild, both, crowd]);
+    assert_eq!([exact, wild, both].map(|id| members.slot(id).wants), [1, 0, 0]);
+}
+
+#[test]
+fn of_a_batch_a_member_wants_what_comes_after_it_joined() {
+    let mut members = Members::default();
+    let ids = [0, 1, 2, 3].map(|seq| {
+        let id = member(&mut members, None, names(&["a".into()]));
+        members.slot(id).joined_at = Cursor { seq, generation: 0 };
+        id
+    });
+    let noted = members.note(&messages(&["a", "a", "b", "a"]), &mut Vec::new());
+    assert!(!noted.is_exact);
+    assert_eq!(ids.map(|id| members.slot(id).wants), [0b1011, 0b1010, 0b1000, 0b1000]);
+}
+
 /// A message for one user used to be compared with every subscription of all that user's connections, under the shard's
 /// lock.
 #[test]
 fn what_a_message_for_one_user_costs_does_not_grow_as_the_subscriptions_of_that_user() {
-    let message = |topic: &str| {
-        let (topic, user) = (TopicName::parse(topic).expect("a topic"), UserId::parse("u").ok());
-        Record { seq: 1, time: Time(0), topic, user, payload: Payload::from_log("1".into()) }
-    };
     let took = |subscriptions: usize| {
         let mut members = Members::default();
         let topics: Vec<_> = (0..subscriptions).map(|n| format!("t{n}")).collect();
@@ -135,12 +230,13 @@ fn what_a_message_for_one_user_costs_does_not_grow_as_the_subscriptions_of_that_
         let (grants, user) = (Grants::default(), UserId::parse("u").ok());
         let principal = Principal { token: None, user, grants, not_after: None, fingerprint: 0 };
         members.identify(id, Some(Arc::new(principal)));
-        let (last, other) = (message(&topics[subscriptions - 1]), message("other"));
+        let of = |topic: &str| [message(1, topic, Some("u"))];
+        let (last, other) = (of(&topics[subscriptions - 1]), of("other"));
         let mut once = || {
             let (began, mut touched) = (Stopwatch::start(), Vec::new());
-            (0..64).for_each(|_| assert!(members.note(&other, 0, &mut touched)));
+            (0..64).for_each(|_| assert!(members.note(&other, &mut touched).is_exact));
             assert!(touched.is_empty());
-            (0..64).for_each(|bit| assert!(members.note(&last, bit, &mut touched)));
+            (0..64).for_each(|_| assert!(members.note(&last, &mut touched).is_exact));
             assert_eq!(touched, [id]);
             members.slot(id).wants = 0;
             began.elapsed()
@@ -158,14 +254,12 @@ fn who_has_many_subscriptions_gets_what_is_for_its_user_by_a_pattern_too() {
     topics.push("p.*".to_owned());
     let id = member(&mut members, None, names(&topics));
     let (grants, user) = (Grants::default(), UserId::parse("u").ok());
-    let principal = Principal { token: None, user: user.clone(), grants, not_after: None, fingerprint: 0 };
+    let principal = Principal { token: None, user, grants, not_after: None, fingerprint: 0 };
     members.identify(id, Some(Arc::new(principal)));
     for (topic, expected) in [("p.x", vec![id]), ("t7", vec![id]), ("q.x", vec![])] {
-        let (topic, user) = (TopicName::parse(topic).expect("a topic"), user.clone());
-        let record = Record { seq: 1, time: Time(0), topic, user, payload: Payload::from_log("1".into()) };
         let mut touched = Vec::new();
-        assert!(members.note(&record, 0, &mut touched));
-        assert_eq!(touched, expected, "{}", record.topic.as_str());
+        assert!(members.note(&[message(1, topic, Some("u"))], &mut touched).is_exact);
+        assert_eq!(touched, expected, "{topic}");
         members.slot(id).wants = 0;
     }
 }
@@ -175,16 +269,15 @@ fn who_has_many_subscriptions_gets_what_is_for_its_user_by_a_pattern_too() {
 fn who_comes_into_the_place_of_another_gets_nothing_that_was_for_its_user() {
     let mut members = Members::default();
     let (grants, user) = (Grants::default(), UserId::parse("u").ok());
-    let principal = Principal { token: None, user: user.clone(), grants, not_after: None, fingerprint: 0 };
+    let principal = Principal { token: None, user, grants, not_after: None, fingerprint: 0 };
     let before = member(&mut members, None, names(&["t".to_owned()]));
     members.identify(before, Some(Arc::new(principal)));
-    let topic = TopicName::parse("t").expect("a topic");
-    let record = Record { seq: 1, time: Time(0), topic, user, payload: Payload::from_log("1".into()) };
-    assert!(members.concern(&record));
+    let addressed = [message(1, "t", Some("u"))];
+    assert!(members.concern(&addressed));
     members.remove(before);
-    assert!(!members.concern(&record));
+    assert!(!members.concern(&addressed));
     assert_eq!(member(&mut members, None, names(&["t".to_owned()])), before);
     let mut touched = Vec::new();
-    members.note(&record, 0, &mut touched);
+    members.note(&addressed, &mut touched);
     assert_eq!(touched, [0; 0]);
 }

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 
 use crate::close::Close;
 use crate::directory::Directory;
+use crate::hub::connection::NoSocket;
 use crate::hub::peer::Peer;
 use crate::hub::subscriber::{Item, Subscriber};
 use crate::hub::{Hub, Size};
@@ -92,6 +93,23 @@ pub(super) fn append(hub: &Hub, topics: &[&str]) {
         Arc::new(Record { seq, time: Time(0), topic, user: None, payload: Payload::from_log(vec![b'1'].into()) })
     };
     hub.appended(&(next..).zip(topics).map(record).collect::<Vec<_>>());
+}
+
+/// A topic of many segments.
+pub(super) const DEEP: &str = "d.a.a.a.a.a.a.a.a.a";
+
+/// Up to 512 patterns that match each of its beginnings in a way of their own, and not all of it.
+pub(super) fn deep(count: usize) -> Vec<String> {
+    let segment = |n: usize, bit: usize| if n >> bit & 1 == 1 { "*." } else { "a." };
+    (0..count).map(|n| format!("d.{}z", (0..9).map(|bit| segment(n, bit)).collect::<String>())).collect()
+}
+
+/// Somebody whose patterns make it too dear to find out who wants messages to [`DEEP`].
+pub(super) fn crowd(hub: &Arc<Hub>) -> Subscriber {
+    let mut crowd = hub.subscriber(NoSocket, &Number, peer());
+    let pattern = |text: String| (Pattern::parse(&text).expect("a pattern"), After::Live);
+    crowd.subscribe(deep(512).into_iter().map(pattern).collect());
+    crowd
 }
 
 pub(super) fn peer() -> Peer {

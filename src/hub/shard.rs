@@ -113,7 +113,7 @@ impl Shard {
             // publisher waits for that: the messages are in the window, where the next pass finds them.
             Err(TryLockError::WouldBlock) => return self.news.notify_one(),
         };
-        if messages.iter().any(|m| state.members.concern(&m.record)) {
+        if state.members.concern(messages) {
             drop(state);
             self.news.notify_one();
         } else if state.position == before && state.running.is_none() {
@@ -201,7 +201,7 @@ impl Shard {
 
     /// Takes a batch and decides who gets which of its messages.
     fn prepare(&self, hub: &Hub, scratch: &mut Scratch) -> Option<Pass> {
-        let Scratch { touched, list, messages, .. } = scratch;
+        let Scratch { touched, list, messages, turn } = scratch;
         let mut keeps = false;
         let mut state = self.state();
         let start = state.position;
@@ -226,9 +226,13 @@ impl Shard {
                 if state.kept.take_for(topic, list) {
                     keeps = true;
                     list.again(messages.len());
-                } else if let (true, Some(topic)) = (state.note(messages, touched), topic) {
-                    keeps = true;
-                    state.kept.begin(topic.clone(), stamp);
+                } else {
+                    let noted = state.members.note(messages, touched);
+                    turn.connections += noted.cost;
+                    if let (true, Some(topic)) = (noted.is_exact, topic) {
+                        keeps = true;
+                        state.kept.begin(topic.clone(), stamp);
+                    }
                 }
             }
         }
@@ -337,16 +341,6 @@ impl State {
     pub(super) fn remove(&mut self, id: SlotId) {
         self.kept.left(id, &mut self.members);
         self.members.remove(id);
-    }
-
-    /// Notes which member wants which message; returns whether no member was skipped because it has the message
-    /// already.
-    fn note(&mut self, messages: &[Arc<Message>], touched: &mut Vec<SlotId>) -> bool {
-        let mut all = true;
-        for (bit, message) in messages.iter().enumerate() {
-            all &= self.members.note(&message.record, bit, touched);
-        }
-        all
     }
 
     /// Ends the running pass, and keeps its list for the next if the pass said so; what remains in `list` is scratch.

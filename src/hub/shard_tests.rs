@@ -16,10 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::Scratch;
 use crate::hub::connection::{Io, NoSocket};
 use crate::hub::entry::Mark;
-use crate::hub::rig::{Member, Number, append, hub, peer, poll};
+use crate::hub::rig::{DEEP, Member, Number, append, crowd, hub, peer, poll};
 use crate::hub::topic::Topic;
 use crate::hub::{FEW, Hub};
-use crate::name::Pattern;
+use crate::name::{Pattern, TopicName};
 use crate::notice::After;
 use crate::stopwatch::Stopwatch;
 
@@ -275,6 +275,29 @@ fn whoever_has_no_socket_is_handed_over() {
     assert_eq!(scratch.list.items.len(), 1);
 }
 
+/// All were visited for each message, with the shard locked and without a pause for other tasks.
+#[test]
+fn where_patterns_are_dear_to_search_those_who_have_some_look_for_themselves() {
+    let hub = hub(8);
+    let _crowd = crowd(&hub);
+    let mut members = [&[DEEP][..], &["d.**"], &[DEEP, "x.*"], &["x.*"]].map(|topics| Member::new(&hub, topics));
+    for _ in 0..2 {
+        append(&hub, &[DEEP]);
+        let mut scratch = Scratch::default();
+        let mut pass = pin!(hub.shards[0].pass(&hub, &mut scratch));
+        assert!(!poll(pass.as_mut()), "a long search is work");
+        assert!(poll(pass.as_mut()));
+        assert!(!is_listed(&hub));
+        assert_eq!(members.each_mut().map(|member| member.subscriber.is_live()), [true, false, false, false]);
+        members[0].read();
+        for member in &mut members[1..] {
+            member.catch_up();
+            assert!(member.subscriber.join());
+        }
+    }
+    assert_eq!(members.map(|member| member.got), [&[1, 2][..], &[1, 2], &[1, 2], &[]]);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Append(Vec<&'static str>),
@@ -293,16 +316,23 @@ enum Step {
 const MEMBERS: usize = 4;
 
 fn step() -> impl Strategy<Value = Step> {
-    let topics = || vec(proptest::sample::select(&["a", "a", "a", "b"][..]), 1..3);
+    let topics = || vec(proptest::sample::select(&["a", "a", "a", "b", DEEP][..]), 1..3);
+    let names = ["a", "a", "a", "a", "b", "*", "d.**", DEEP];
+    let names = move || vec(proptest::sample::select(names.to_vec()), 1..3);
     let member = || 0..MEMBERS;
     prop_oneof![
         4 => topics().prop_map(Step::Append),
         8 => Just(Step::Serve),
         2 => member().prop_map(Step::Leave),
         6 => member().prop_map(Step::Join),
-        1 => (member(), topics()).prop_map(|(member, topics)| Step::Subscribe(member, topics)),
-        1 => (member(), topics()).prop_map(|(member, topics)| Step::Replace(member, topics)),
+        1 => (member(), names()).prop_map(|(member, topics)| Step::Subscribe(member, topics)),
+        1 => (member(), names()).prop_map(|(member, topics)| Step::Replace(member, topics)),
     ]
+}
+
+fn matches(patterns: &[&str], topic: &str) -> bool {
+    let topic = TopicName::parse(topic).expect("a topic");
+    patterns.iter().any(|pattern| Pattern::parse(pattern).expect("a pattern").matches(&topic))
 }
 
 /// Bytes that a socket takes: more than enough, or between less than one message and two and a half.
@@ -316,8 +346,10 @@ proptest! {
         steps in vec(step(), 1..120),
         stride in any::<bool>(),
         rooms in [room(), room(), room(), room()],
+        is_crowded in any::<bool>(),
     ) {
         let hub = hub(1 + usize::from(stride));
+        let _crowd = is_crowded.then(|| crowd(&hub));
         let mut run = pin!(hub.shards[0].run(&hub));
         let new = |n: usize, topics: &[&'static str]| (Member::with_room(&hub, topics, rooms[n]), topics.to_vec(), Vec::new());
         let mut members: Vec<_> = (0..MEMBERS).map(|n| new(n, &["a"])).collect();
@@ -326,7 +358,7 @@ proptest! {
                 Step::Append(topics) => {
                     let next = hub.head().seq + 1;
                     for (_, wants, expected) in &mut members {
-                        expected.extend((next..).zip(&topics).filter(|(_, topic)| wants.contains(topic)).map(|(seq, _)| seq));
+                        expected.extend((next..).zip(&topics).filter(|(_, topic)| matches(wants, topic)).map(|(seq, _)| seq));
                     }
                     append(&hub, &topics);
                 }
