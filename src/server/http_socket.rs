@@ -245,12 +245,26 @@ mod tests {
     use std::task::{Context, Poll, Waker};
     use std::time::Duration;
 
-    use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 
     use super::HttpSocket;
     use crate::http::flow::Flow;
 
     const HEADER: Duration = Duration::from_secs(10);
+
+    /// Flushes once, and then waits until the flush wakes its task, without reading.
+    async fn flush_and_wait(near: &mut HttpSocket<DuplexStream>) {
+        let mut flushed = false;
+        poll_fn(|cx| {
+            // The second poll means that the task was woken.
+            if std::mem::replace(&mut flushed, true) {
+                return Poll::Ready(());
+            }
+            assert!(Pin::new(&mut *near).poll_flush(cx).is_ready());
+            Poll::Pending
+        })
+        .await;
+    }
 
     #[tokio::test(start_paused = true)]
     async fn each_request_has_all_of_its_time_and_an_answer_is_not_counted() {
@@ -283,16 +297,7 @@ mod tests {
         flow.request_came();
         flow.answer_came();
         let began = tokio::time::Instant::now();
-        let mut flushed = false;
-        poll_fn(|cx| {
-            // At the second time it has been woken.
-            if std::mem::replace(&mut flushed, true) {
-                return Poll::Ready(());
-            }
-            assert!(Pin::new(&mut near).poll_flush(cx).is_ready());
-            Poll::Pending
-        })
-        .await;
+        flush_and_wait(&mut near).await;
         assert_eq!(began.elapsed(), HEADER, "it is woken");
     }
 
@@ -368,15 +373,7 @@ mod tests {
         near.flush().await.expect("the peer is there");
         flow.answer_ended();
         let began = tokio::time::Instant::now();
-        let mut flushed = false;
-        poll_fn(|cx| {
-            if std::mem::replace(&mut flushed, true) {
-                return Poll::Ready(());
-            }
-            assert!(Pin::new(&mut near).poll_flush(cx).is_ready());
-            Poll::Pending
-        })
-        .await;
+        flush_and_wait(&mut near).await;
         assert_eq!(began.elapsed(), Duration::ZERO, "at once");
         let mut byte = [0];
         near.read_exact(&mut byte).await.expect("what was read ahead");
