@@ -52,6 +52,8 @@ pub(super) async fn commit(
         drop(pause);
     };
     spawn_blocking(tell).await.expect("a commit does not panic");
+    // What a shorter history or a removed topic leaves over.
+    live.hub.store().sweep(Time::now()).await;
     background::in_place(|| apply(live, logs, &next.config));
 }
 
@@ -85,7 +87,7 @@ fn put_in_force(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan
             all_retention.insert(name.clone(), kept.clone());
         }
     }
-    // Only if something differs: publishers wait while a store goes through all that it retains.
+    // Only if something differs: publishers wait while a store goes through all of its topics.
     if all_retention.iter().any(|kept| retained_before.get(&kept.declared) != Some(kept)) {
         live.hub.store().retain(all_retention);
     }

@@ -101,7 +101,7 @@ impl Rings {
                 self.insert(Ring::new(topic, evicted))
             }
         };
-        self.change(place, |ring, order| ring.retain(rules, order));
+        self.change(place, |ring, _| ring.retain(rules));
         place
     }
 
@@ -118,20 +118,10 @@ impl Rings {
         record.expect("its place was just asked for")
     }
 
-    /// Visits every ring; returns the places of those for which `act` returns true, to be forgotten.
-    pub(super) fn each(&mut self, mut act: impl FnMut(&mut Ring, &mut Order) -> bool) -> Vec<usize> {
-        (0..self.blocks.len()).flat_map(|number| self.each_of(number, &mut act)).collect()
-    }
-
-    /// Visits the rings of a block, as [`Rings::each`].
-    pub(super) fn each_of(&mut self, number: usize, mut act: impl FnMut(&mut Ring, &mut Order) -> bool) -> Vec<usize> {
-        let places = number * BLOCK..number * BLOCK + self.blocks[number].rings.len();
-        let mut is_gone = |place| self.change(place, |ring, order| !ring.is_forgotten() && act(ring, order));
-        places.filter(|place| is_gone(*place) == Some(true)).collect()
-    }
-
-    pub(super) fn blocks(&self) -> usize {
-        self.blocks.len()
+    /// Visits every ring that is not forgotten. `act` must not evict anything.
+    pub(super) fn each(&mut self, act: impl FnMut(&mut Ring)) {
+        let rings = self.blocks.iter_mut().flat_map(|block| block.rings.iter_mut().flatten());
+        rings.filter(|ring| !ring.is_forgotten()).for_each(act);
     }
 
     /// Notes that a message was not retained, because its topic has no ring.
@@ -197,7 +187,7 @@ impl Rings {
     }
 
     /// All changes that may evict go through here, which keeps `changes` and the block's `evicted` right.
-    fn change<T>(&mut self, place: usize, act: impl FnOnce(&mut Ring, &mut Order) -> T) -> Option<T> {
+    pub(super) fn change<T>(&mut self, place: usize, act: impl FnOnce(&mut Ring, &mut Order) -> T) -> Option<T> {
         let block = &mut self.blocks[place / BLOCK];
         let ring = block.rings[place % BLOCK].as_mut()?;
         let before = ring.evicted();

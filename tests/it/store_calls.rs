@@ -14,7 +14,7 @@ use relay::hub::{Hub, Size};
 use relay::live::Live;
 use relay::name::{Pattern, TopicName};
 use relay::notice::After;
-use relay::plugin::{Draft, Store, StoreError};
+use relay::plugin::{Draft, Query, Store, StoreError};
 use relay::protocol::sse::Sse;
 use relay::reloads::{Outcome, Trigger};
 use relay::schema::Payload;
@@ -102,6 +102,28 @@ async fn a_reload_that_changes_nothing_that_is_retained_does_not_ask_for_it() {
         let report = reloader.reload(Trigger::Request, false).await.expect("it goes on");
         assert!(matches!(report.result, Outcome::Committed(_)), "{what}: {report:?}");
         assert_eq!(store.1.retains.load(Ordering::SeqCst) - before, asks, "{what}");
+    }
+}
+
+/// Nothing else sweeps here.
+#[tokio::test]
+async fn what_a_reload_leaves_no_room_for_is_gone_when_it_has_ended() {
+    let place = Place::new("no-room");
+    let cats = "version = 1\n[topics.cats]\nschema = \"any\"\n";
+    let dogs = "[topics.dogs]\nschema = \"any\"\n";
+    let (store, _, reloader) = open(place.write("relay.toml", &format!("{cats}{dogs}")));
+    for topic in ["cats", "dogs", "cats", "cats"] {
+        let topic = TopicName::parse(topic).expect("a topic");
+        let draft = Draft { topic, user: None, payload: Payload::from_log("1".into()), key: None };
+        store.append(vec![draft]).await.expect("memory takes it");
+    }
+    let shorter = format!("{cats}history = {{ count = 2 }}\n");
+    for (text, left) in [(format!("{shorter}{dogs}"), &[2, 3, 4][..]), (shorter, &[3, 4])] {
+        place.write("relay.toml", &text);
+        reloader.reload(Trigger::Request, false).await.expect("it goes on");
+        let query = Query { topics: &[Pattern::everything()], after: 0, until: 4, limit: 9 };
+        let page = store.read(query).await.expect("memory can be read");
+        assert_eq!(page.records.iter().map(|record| record.seq).collect::<Vec<_>>(), left);
     }
 }
 

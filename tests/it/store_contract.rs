@@ -72,6 +72,12 @@ async fn read(store: &Arc<dyn Store>, topics: &[&str], after: Seq, until: Seq, l
     store.read(Query { topics: &topics, after, until, limit }).await.expect("it can be read")
 }
 
+/// Sets rules, and evicts what exceeds them.
+async fn retain(store: &Arc<dyn Store>, rules: Directory<Retention>) {
+    store.retain(rules);
+    store.sweep(Time::now()).await;
+}
+
 /// The seqs that are retained of topics, and the highest seq that each has evicted.
 async fn state(store: &Arc<dyn Store>, topics: &[&str]) -> (Vec<Seq>, BTreeMap<String, Seq>) {
     let page = read(store, topics, 0, Seq::MAX, usize::MAX).await;
@@ -201,7 +207,7 @@ async fn a_key_appends_once_for_its_principal_and_topic_within_the_window() {
 #[tokio::test]
 async fn retention_is_by_count_by_bytes_and_by_age_exactly() {
     for (kind, store) in stores() {
-        store.retain(rules(&[("a", 4, 1_000), ("b", 100, 10), ("last", 1, 1_000)]));
+        retain(&store, rules(&[("a", 4, 1_000), ("b", 100, 10), ("last", 1, 1_000)])).await;
         let a = seqs(&store, "a", 7).await;
         assert_eq!(state(&store, &["a"]).await, (a[3..].to_vec(), evicted(&[("a", a[2])])), "{kind}: count");
         let mut b = Vec::new();
@@ -230,7 +236,7 @@ async fn retention_is_by_count_by_bytes_and_by_age_exactly() {
         assert_eq!(state(&store, &["a"]).await, (vec![], evicted(&[("a", a[6])])), "{kind}: age");
 
         let a = seqs(&store, "a", 4).await;
-        store.retain(rules(&[("a", 2, 1_000), ("b", 100, 10), ("last", 1, 1_000)]));
+        retain(&store, rules(&[("a", 2, 1_000), ("b", 100, 10), ("last", 1, 1_000)])).await;
         assert_eq!(state(&store, &["a"]).await, (a[2..].to_vec(), evicted(&[("a", a[1])])), "{kind}: less than before");
     }
 }
@@ -253,11 +259,11 @@ async fn what_was_evicted_is_told_truly_of_topics_that_were_dropped_and_come_bac
         );
 
         let a = seqs(&store, "a", 3).await;
-        store.retain(rules(&[("f.{x}", 10, 1_000)]));
+        retain(&store, rules(&[("f.{x}", 10, 1_000)])).await;
         assert_eq!(state(&store, &["a"]).await, (vec![], evicted(&[("a", a[2])])), "{kind}: removed");
         let meanwhile = seqs(&store, "a", 1).await;
         assert_eq!(state(&store, &["a"]).await, (vec![], evicted(&[("a", meanwhile[0])])), "{kind}: not retained");
-        store.retain(rules(&[("a", 10, 1_000), ("f.{x}", 10, 1_000)]));
+        retain(&store, rules(&[("a", 10, 1_000), ("f.{x}", 10, 1_000)])).await;
         let again = seqs(&store, "a", 1).await;
         assert_eq!(state(&store, &["a"]).await, (again, evicted(&[("a", meanwhile[0])])), "{kind}: declared again");
     }
@@ -322,7 +328,7 @@ async fn a_page_is_true_whatever_happens_while_it_is_read() {
             |count| rules(&[("a", count, 1_000), ("f.{x}", count, 1_000)]).map(|r| Retention { topics: 900, ..r });
         let (mut log, mut turns) = (Vec::new(), 0);
         for round in 0..40 {
-            store.retain(few(1 + round % 3));
+            retain(&store, few(1 + round % 3)).await;
             for n in 0..700 {
                 let topic = if n % 50 == 0 { "a".to_owned() } else { format!("f.{}", n * (round + 1) % 613) };
                 let draft = draft(&topic, "1");
@@ -338,8 +344,8 @@ async fn a_page_is_true_whatever_happens_while_it_is_read() {
                 turns += 1;
                 match turns % 5 {
                     0 => store.sweep(Time(Time::now().0 + HOUR)).await,
-                    1 => store.retain(rules(&[("a", 1, 1_000)])),
-                    2 => store.retain(few(2)),
+                    1 => retain(&store, rules(&[("a", 1, 1_000)])).await,
+                    2 => retain(&store, few(2)).await,
                     n => {
                         drop(append(&store, ["a", "f.7", "f.8"].map(|topic| draft(topic, &n.to_string())).into()).await)
                     }
@@ -347,7 +353,7 @@ async fn a_page_is_true_whatever_happens_while_it_is_read() {
             };
             assert_true(&page, &topics, after, &log);
         }
-        store.retain(few(1));
+        retain(&store, few(1)).await;
     }
 }
 

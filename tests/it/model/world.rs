@@ -145,13 +145,14 @@ impl World {
     }
 
     /// Takes away the retention of all declared names but one, or gives it back.
-    pub fn retain(&self, all: bool) {
+    pub async fn retain(&self, all: bool) {
         let config = &self.live.snapshot().config;
         let mut config = config.clone();
         if !all {
             config.topics.truncate(1);
         }
         self.live.hub.store().retain(build::retention(&config));
+        self.live.hub.store().sweep(Time::now()).await;
     }
 
     /// Puts the mark of a reload that changed the schema of `f.{x}` into the log.
