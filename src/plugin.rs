@@ -170,6 +170,9 @@ pub struct Query<'a> {
     pub until: Seq,
     /// At most so many messages.
     pub limit: usize,
+    /// [`Page::seen`] of an earlier page of the same topics that began no later, 0 if there is none: the evictions that it
+    /// stands for need not be reported again.
+    pub seen: u64,
 }
 
 /// An answer to a [`Query`].
@@ -182,6 +185,8 @@ pub struct Page {
     pub evicted: Vec<(Pattern, Seq)>,
     /// The answer is complete up to here, inclusive; equal to the query's `until` unless the limit ended it.
     pub until: Seq,
+    /// Stands for the evictions that this page reports, and for those that its query had [`Query::seen`].
+    pub seen: u64,
 }
 
 /// The number of encoders: one for each subprotocol, and one for server-sent events.

@@ -121,7 +121,7 @@ async fn what_a_reload_leaves_no_room_for_is_gone_when_it_has_ended() {
     for (text, left) in [(format!("{shorter}{dogs}"), &[2, 3, 4][..]), (shorter, &[3, 4])] {
         place.write("relay.toml", &text);
         reloader.reload(Trigger::Request, false).await.expect("it goes on");
-        let query = Query { topics: &[Pattern::everything()], after: 0, until: 4, limit: 9 };
+        let query = Query { topics: &[Pattern::everything()], after: 0, until: 4, limit: 9, seen: 0 };
         let page = store.read(query).await.expect("memory can be read");
         assert_eq!(page.records.iter().map(|record| record.seq).collect::<Vec<_>>(), left);
     }
