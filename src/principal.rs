@@ -45,50 +45,69 @@ impl Grants {
     }
 }
 
-/// Grants of one action. They are asked for each item of a batch and for each subscription, and a token may have
-/// thousands.
+/// Grants of one action. They are asked for each item of a batch and for each subscription, and a token or a registered
+/// connection may have thousands.
 #[derive(Clone, Debug, Default)]
 pub struct Granted {
     patterns: Vec<Pattern>,
-    /// The same patterns, to search in; only built where comparing with each of them would take longer.
-    index: Option<Arc<Patterns<()>>>,
+    index: Index,
+}
+
+/// What spares comparing with each of many patterns.
+#[derive(Clone, Debug, Default)]
+enum Index {
+    /// Nothing: comparing with a few takes no longer.
+    #[default]
+    None,
+    /// Their order finds the pattern that is asked for literally.
+    Sorted,
+    /// Finds every pattern that covers a name.
+    Tree(Arc<Patterns<()>>),
 }
 
 impl Granted {
     /// The most patterns that are compared one by one.
     const FEW: usize = 32;
 
-    /// Creates them without an index, which takes many times the memory of the patterns: for the grants of one connection,
-    /// of which there are at most `limits.subscriptions`.
-    pub fn of_connection(patterns: Vec<Pattern>) -> Self {
-        Self { patterns, index: None }
+    /// Creates those of one registered connection. It nearly always asks for what it was registered for literally, and a
+    /// tree would take many times the memory of the patterns.
+    pub fn of_connection(mut patterns: Vec<Pattern>) -> Self {
+        patterns.sort_unstable_by(|a, b| a.canonical().cmp(&b.canonical()));
+        Self { patterns, index: Index::Sorted }
     }
 
     /// Whether a single grant contains every topic of the pattern.
     fn covers(&self, topics: &Pattern) -> bool {
         match &self.index {
-            None => self.patterns.iter().any(|grant| grant.contains(topics)),
-            Some(index) => index.containing(&topics.canonical(), |()| ControlFlow::Break(())).is_break(),
+            Index::Tree(tree) => tree.containing(&topics.canonical(), |()| ControlFlow::Break(())).is_break(),
+            Index::Sorted if self.finds(&topics.canonical()) => true,
+            _ => self.patterns.iter().any(|grant| grant.contains(topics)),
         }
     }
 
     /// As [`Granted::covers`], for one concrete topic: without building a pattern.
     fn covers_topic(&self, topic: &TopicName) -> bool {
         match &self.index {
-            None => self.patterns.iter().any(|grant| grant.matches(topic)),
-            Some(index) => index.containing(topic.as_str(), |()| ControlFlow::Break(())).is_break(),
+            Index::Tree(tree) => tree.containing(topic.as_str(), |()| ControlFlow::Break(())).is_break(),
+            Index::Sorted if self.finds(topic.as_str()) => true,
+            _ => self.patterns.iter().any(|grant| grant.matches(topic)),
         }
+    }
+
+    /// Whether this very pattern is among the sorted ones.
+    fn finds(&self, canonical: &str) -> bool {
+        self.patterns.binary_search_by(|grant| (*grant.canonical()).cmp(canonical)).is_ok()
     }
 }
 
 impl From<Vec<Pattern>> for Granted {
     fn from(patterns: Vec<Pattern>) -> Self {
-        let index = (patterns.len() > Self::FEW).then(|| {
-            let mut index = Patterns::default();
-            patterns.iter().for_each(|pattern| index.insert(pattern.clone(), ()));
-            Arc::new(index)
-        });
-        Self { patterns, index }
+        if patterns.len() <= Self::FEW {
+            return Self { patterns, index: Index::None };
+        }
+        let mut tree = Patterns::default();
+        patterns.iter().for_each(|pattern| tree.insert(pattern.clone(), ()));
+        Self { patterns, index: Index::Tree(Arc::new(tree)) }
     }
 }
 
@@ -198,7 +217,7 @@ fn grants(principal: &Principal, action: Action) -> &Granted {
 
 #[cfg(test)]
 mod tests {
-    use super::Granted;
+    use super::{Granted, Index};
     use crate::name::{Pattern, TopicName};
 
     fn pattern(text: &str) -> Pattern {
@@ -206,12 +225,14 @@ mod tests {
     }
 
     #[test]
-    fn many_grants_cover_what_few_do() {
+    fn grants_cover_the_same_with_an_index_and_without() {
         let few = ["cats", "orders.*", "orders.eu.**", "*.news", "a.{b}.c"].map(pattern);
         let others = (0..Granted::FEW).map(|n| pattern(&format!("other-{n}.*")));
         let many = Granted::from(few.iter().cloned().chain(others).collect::<Vec<_>>());
+        let of_connection = Granted::of_connection(few.to_vec());
         let few = Granted::from(few.to_vec());
-        assert!(few.index.is_none() && many.index.is_some());
+        assert!(matches!((&few.index, &many.index), (Index::None, Index::Tree(_))));
+        assert!(of_connection.finds("a.*.c") && of_connection.finds("orders.*") && !of_connection.finds("orders.eu"));
         let mut covered = 0;
         for text in [
             "cats",
@@ -227,12 +248,14 @@ mod tests {
         ] {
             let topic = TopicName::parse(text).expect(text);
             assert_eq!(few.covers_topic(&topic), many.covers_topic(&topic), "{text}");
+            assert_eq!(few.covers_topic(&topic), of_connection.covers_topic(&topic), "{text}");
             covered += usize::from(many.covers_topic(&topic));
         }
         for text in
             ["cats", "*", "**", "orders.*", "orders.**", "orders.*.1", "orders.eu.**", "x.*", "a.*.c", "a.{x}.c"]
         {
             assert_eq!(few.covers(&pattern(text)), many.covers(&pattern(text)), "{text}");
+            assert_eq!(few.covers(&pattern(text)), of_connection.covers(&pattern(text)), "{text}");
             covered += usize::from(many.covers(&pattern(text)));
         }
         assert_eq!(covered, 11);

@@ -242,7 +242,7 @@ impl Refusal {
             Self::IdempotencyInFlight => ("idempotency-in-flight", 409, "The first request is still being handled"),
             Self::IdempotencyKeyReused => ("idempotency-key-reused", 422, "The key was used for another message"),
             Self::TooLarge { .. } => ("too-large", 413, "The body is too large"),
-            Self::TooMany { .. } | Self::TooManyUnsynced { .. } => ("too-many", 413, "The list is too long"),
+            Self::TooMany { .. } | Self::TooManyUnsynced { .. } => ("too-many", 413, "Too many at once"),
             Self::UriTooLong { .. } => ("uri-too-long", 414, "The request target is too long"),
             Self::UnsupportedMediaType { .. } | Self::UnsupportedCoding { .. } => {
                 ("unsupported-media-type", 415, "The content type is not supported")

@@ -200,7 +200,7 @@ fn snapshot(files: &dyn Files) -> Result<Snapshot, String> {
 
 /// Explains what is wrong with the name of a running relay, if it is meant to be one.
 fn misnamed(against: &str) -> Option<String> {
-    let expected = "name its admin listener as `http://host:port` or `unix:/path`, or an older relay.toml";
+    let expected = "name the admin listener of a relay as `http://host:port` or `unix:/path`, or an older relay.toml";
     if let Some(rest) = against.strip_prefix("http://") {
         let (listener, path) = rest.split_once('/')?;
         let better = format!("`{against}` has a path: name the admin listener alone, `http://{listener}`");

@@ -30,6 +30,9 @@ pub(super) fn new(name: &str) -> ExitCode {
     let digest = hex(&Sha256::digest(&secret));
     complain("The secret, for the caller; it goes to standard output this once and is kept nowhere:\n\n");
     let code = print(&format!("{secret}\n"));
+    if code != ExitCode::SUCCESS {
+        return code;
+    }
     complain(&format!(
         "\n\
          The caller sends it as `Authorization: Bearer <secret>`.\n\n\
@@ -41,7 +44,7 @@ pub(super) fn new(name: &str) -> ExitCode {
          register  = []\n",
         key(name)
     ));
-    code
+    ExitCode::SUCCESS
 }
 
 /// The name as a TOML key.

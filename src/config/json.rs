@@ -11,7 +11,7 @@ pub type NotJson = (String, Option<Range<usize>>);
 /// The value as JSON; a date or time becomes text.
 ///
 /// # Errors
-/// What JSON cannot represent: infinity, NaN, and whole numbers beyond 64 bits.
+/// What an example cannot hold, as a sentence: infinity, NaN, and numbers beyond 64 bits.
 pub fn to_json(value: &DeValue<'_>) -> Result<Value, NotJson> {
     Ok(match value {
         DeValue::String(text) => Value::String(text.to_string()),
@@ -19,11 +19,15 @@ pub fn to_json(value: &DeValue<'_>) -> Result<Value, NotJson> {
             let parsed = i128::from_str_radix(number.as_str(), number.radix()).ok();
             let json = parsed
                 .and_then(|n| i64::try_from(n).map(Number::from).or_else(|_| u64::try_from(n).map(Number::from)).ok());
-            Value::Number(json.ok_or_else(|| (format!("`{number}`: it has more than 64 bits"), None))?)
+            Value::Number(
+                json.ok_or_else(|| (format!("`{number}` has more than 64 bits: an example cannot hold it"), None))?,
+            )
         }
         DeValue::Float(number) => {
             let json = number.as_str().parse().ok().and_then(Number::from_f64);
-            Value::Number(json.ok_or_else(|| (format!("`{number}`"), None))?)
+            let is_too_large = number.as_str().contains(|c: char| c.is_ascii_digit());
+            let why = if is_too_large { "is too large for a double" } else { "is no number in JSON" };
+            Value::Number(json.ok_or_else(|| (format!("`{number}` {why}: an example cannot hold it"), None))?)
         }
         DeValue::Boolean(truth) => Value::Bool(*truth),
         DeValue::Datetime(moment) => Value::String(moment.to_string()),

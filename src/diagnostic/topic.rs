@@ -83,7 +83,7 @@ impl TopicFact {
                 "the history must be able to hold any single message: raise `history.bytes` or lower `limits.body`",
             ),
             Self::BadExample => About::error("bad-example", "write `valid = …` or `invalid = …`, one for each example"),
-            Self::NotJson { .. } => About::error("not-json", "write a value that JSON can represent"),
+            Self::NotJson { .. } => About::error("not-json", "write another value"),
             Self::ExampleRefused { why, .. } => {
                 About::error("example-refused", format!("fix the example or the schema: {}", why.join("; ")))
             }
@@ -108,7 +108,7 @@ impl fmt::Display for TopicFact {
                 write!(f, "`history.bytes` of `{topic}` ({bytes}) is below `limits.body` ({body})")
             }
             Self::BadExample => f.write_str("an example is either `valid` or `invalid`"),
-            Self::NotJson { what } => write!(f, "JSON cannot represent {what}"),
+            Self::NotJson { what } => f.write_str(what),
             Self::ExampleRefused { topic, .. } => {
                 write!(f, "the schema of `{topic}` refuses an example marked `valid`")
             }

@@ -174,12 +174,14 @@ fn turn_away(call: &Call, refusal: &Refusal) -> Response {
     match refusal {
         Refusal::Overloaded { .. } if call.side() == Side::Public => stats.over_connections.add(1),
         Refusal::RateLimited(_) => stats.over_connect_rate.add(1),
-        // The page sees nothing but that its connection failed. Anybody may send these: a name has at most 255 bytes.
+        // The page sees nothing but that its connection failed. Anybody may send these: as strings they are quoted, so that
+        // they cannot pass for other fields, and a name has at most 255 bytes.
         Refusal::OriginDenied { origin, .. } => {
-            info!(origin = %format_args!("{origin:.300}"), peer = %call.peer, "a page of a foreign origin was refused");
+            let origin = origin.get(..300).unwrap_or(origin);
+            info!(origin, peer = %call.peer, "a page of a foreign origin was refused");
         }
         Refusal::UnknownHost { host, .. } => {
-            info!(host = %format_args!("{host:.300}"), peer = %call.peer, "a request for a foreign host was refused");
+            info!(host = host.get(..300).unwrap_or(host), peer = %call.peer, "a request for a foreign host was refused");
         }
         _ => {}
     }

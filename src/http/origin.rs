@@ -26,7 +26,6 @@ const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 ///
 /// # Errors
 /// 400, 421 or 403.
-/// 400, 421 or 403.
 pub fn admit(call: &Call) -> Result<(), Refusal> {
     let is_probe = health::is_probe(call.uri.path());
     if is_probe && call.is_nameless() {

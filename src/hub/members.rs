@@ -18,16 +18,8 @@ use crate::patterns::{Meter, Patterns};
 use crate::plugin::Encoder;
 use crate::principal::Principal;
 
-/// Most nodes of the pattern tree to visit for one append, while all publishers wait. Beyond that some member may want
-/// its messages.
-const GLANCE: usize = 64;
-
-/// Most nodes to visit for a batch, for each of its messages: enough for a topic of six segments, whatever is subscribed
-/// to.
-const EACH_MESSAGE: usize = 256;
-/// As many more for each member with wildcards: they cost about as much as handing it over to its own task. That is
-/// what happens to all of these members beyond that, so that other tasks run between their comparisons.
-const EACH_MEMBER: usize = 32;
+/// As many nodes of the pattern tree can be visited while one connection is served.
+const SERVING: usize = 32;
 
 /// With up to this many subscriptions of a member, each is compared with a topic; with more, the topic's subscribers
 /// are searched for the member first.
@@ -42,9 +34,31 @@ pub(super) const SUBSCRIPTION_BYTES: usize = Patterns::<Vec<SlotId>>::EACH_BYTES
 /// Index of a member in its shard.
 pub(super) type SlotId = u32;
 
+/// How many nodes of the pattern tree may be visited to find who wants messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Visits {
+    /// For one append in each shard, while all publishers wait. Beyond that some member may want its messages.
+    pub append: usize,
+    /// For a batch, for each of its messages.
+    pub message: usize,
+    /// For a batch, as many more for each member with wildcards. Beyond that all of these are handed over to their own
+    /// tasks, so that others run between their comparisons.
+    pub member: usize,
+    /// To find whom a reload affects, topics that are compared included. Beyond that every member looks for itself.
+    pub reload: usize,
+}
+
+impl Default for Visits {
+    fn default() -> Self {
+        // 256 suffice for a topic of six segments, whatever is subscribed to.
+        Self { append: 64, message: 256, member: SERVING, reload: 1 << 16 }
+    }
+}
+
 /// The members of one shard, indexed by their subscriptions.
 #[derive(Default)]
 pub(super) struct Members {
+    visits: Visits,
     slots: Vec<Option<Slot>>,
     free: Vec<SlotId>,
     exact: AHashMap<TopicName, Vec<SlotId>>,
@@ -122,6 +136,10 @@ impl Slot {
 }
 
 impl Members {
+    pub(super) fn new(visits: Visits) -> Self {
+        Self { visits, ..Self::default() }
+    }
+
     pub(super) fn insert(
         &mut self,
         connection: Arc<Connection>,
@@ -225,7 +243,7 @@ impl Members {
 
     /// Whether any member may want one of the messages; also true if that takes too long to find out.
     pub(super) fn concern(&self, messages: &[Arc<Message>]) -> bool {
-        let mut meter = Meter(GLANCE);
+        let mut meter = Meter(self.visits.append);
         messages.chunk_by(is_alike).any(|alike| {
             let record = &alike[0].record;
             match &record.user {
@@ -244,7 +262,7 @@ impl Members {
     /// Members that want their first message are added to `touched`. So is, with no message noted, each that has to look
     /// for itself.
     pub(super) fn note(&mut self, messages: &[Arc<Message>], touched: &mut Vec<SlotId>) -> Noted {
-        let most = EACH_MESSAGE * messages.len() + EACH_MEMBER * self.with_wildcards.len();
+        let most = self.visits.message * messages.len() + self.visits.member * self.with_wildcards.len();
         let (mut meter, mut bit, mut is_exact, mut has_run_out) = (Meter(most), 0, true, false);
         for alike in messages.chunk_by(is_alike) {
             let bits = (u64::MAX >> (BATCH_MESSAGES - alike.len())) << bit;
@@ -255,7 +273,7 @@ impl Members {
             is_exact = false;
             self.hand_over(touched);
         }
-        Noted { is_exact, cost: (most - meter.0) / EACH_MEMBER }
+        Noted { is_exact, cost: (most - meter.0) / SERVING }
     }
 
     /// Notes messages of one topic for one user or everybody, which are these bits of the batch, until the meter has run

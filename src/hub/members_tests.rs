@@ -5,8 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, proptest};
 use proptest::prop_assert_eq;
 
-use super::affected::SEARCH;
-use super::{EACH_MEMBER, EACH_MESSAGE, GLANCE, Members, SlotId};
+use super::{Members, SERVING, SlotId, Visits};
 use crate::close::Close;
 use crate::hub::connection::{Connection, NoSocket};
 use crate::hub::entry::{Cursor, Mark, Message};
@@ -128,7 +127,8 @@ fn whoever_could_take_too_long_to_find_looks_for_itself() {
     let every =
         |n: usize| names(&(0..128).map(|k| format!("a.{}.b", n * 128 + k)).map(|t| t + ".*").collect::<Vec<_>>());
     let ids: Vec<_> = (0..20).map(|n| member(&mut members, None, every(n))).collect();
-    let families: Vec<String> = (0..SEARCH / (20 * 128) + 1).map(|n| format!("a.{{x}}.t{n}.{{y}}")).collect();
+    let families: Vec<String> =
+        (0..Visits::default().reload / (20 * 128) + 1).map(|n| format!("a.{{x}}.t{n}.{{y}}")).collect();
     assert_eq!(members.affected(&mark(&[], &families[..3], &[])), Vec::<SlotId>::new());
     assert_eq!(members.affected(&mark(&[], &families, &[])), ids);
 }
@@ -138,10 +138,10 @@ fn whoever_could_take_too_long_to_find_looks_for_itself() {
 fn whoever_subscribes_to_one_of_very_many_topics_looks_for_itself() {
     let mut members = Members::default();
     let every = |n: usize, count: usize| names(&(0..count).map(|k| format!("t{n}.{k}")).collect::<Vec<_>>());
-    let ids: Vec<_> = (0..8).map(|n| member(&mut members, None, every(n, SEARCH / 16))).collect();
+    let ids: Vec<_> = (0..8).map(|n| member(&mut members, None, every(n, Visits::default().reload / 16))).collect();
     let (family, topic) = (mark(&[], &["t3.{x}".into()], &[]), mark(&[], &["t3.0".into()], &[]));
     assert_eq!(members.affected(&family), [ids[3]]);
-    let other = member(&mut members, None, every(8, SEARCH / 2 + 1));
+    let other = member(&mut members, None, every(8, Visits::default().reload / 2 + 1));
     assert_eq!(members.affected(&family), [&ids[..], &[other]].concat());
     assert_eq!(members.affected(&topic), [ids[3]], "one topic is found at once");
 }
@@ -171,11 +171,11 @@ fn subscriptions_that_stay_are_left_alone() {
 /// waited.
 #[test]
 fn a_publish_does_not_wait_for_a_search_through_patterns() {
-    let mut members = Members::default();
+    let (mut members, most) = (Members::default(), Visits::default().append);
     member(&mut members, None, names(&deep(2)));
-    assert!(!members.concern(&messages(&[DEEP; GLANCE + 1])), "one topic is looked up once");
+    assert!(!members.concern(&messages(&vec![DEEP; most + 1])), "one topic is looked up once");
     assert!(!members.concern(&messages(&[DEEP, "other", DEEP, "d.a"])));
-    member(&mut members, None, names(&deep(GLANCE)));
+    member(&mut members, None, names(&deep(most)));
     assert!(members.concern(&messages(&[DEEP])), "nobody knows");
     assert!(!members.concern(&messages(&["other"])));
 }
@@ -200,7 +200,7 @@ fn a_search_through_patterns_for_a_batch_is_bounded_and_then_each_looks_for_itse
     assert_eq!([exact, wild, both].map(|id| std::mem::take(&mut members.slot(id).wants)), [0b11, 0b100, 0b111]);
     touched.clear();
     let noted = members.note(&messages(&[DEEP]), &mut touched);
-    assert!(!noted.is_exact && noted.cost == EACH_MESSAGE / EACH_MEMBER + members.with_wildcards.len());
+    assert!(!noted.is_exact && noted.cost == Visits::default().message / SERVING + members.with_wildcards.len());
     touched.sort_unstable();
     assert_eq!(touched, [0, exact, wild, both, crowd]);
     assert_eq!([exact, wild, both].map(|id| members.slot(id).wants), [1, 0, 0]);

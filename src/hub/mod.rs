@@ -35,7 +35,7 @@ use crate::directory::Directory;
 use crate::hub::answer::Answers;
 use crate::hub::connection::{Connection, Io};
 use crate::hub::entry::{Cursor, Mark, Message};
-use crate::hub::members::Member;
+use crate::hub::members::{Member, Visits};
 use crate::hub::outbound::Outbound;
 use crate::hub::peer::Peer;
 use crate::hub::shard::Shard;
@@ -62,11 +62,13 @@ pub struct Size {
     /// After serving this many connections, in one pass or several, a shard yields to other tasks. New publishes then
     /// join its next batch; without that a burst costs more than twice as much.
     pub stride: usize,
+    /// How long each shard searches its wildcard subscriptions.
+    pub visits: Visits,
 }
 
 impl Default for Size {
     fn default() -> Self {
-        Self { shards: 1, window: 16 << 20, stride: 64 }
+        Self { shards: 1, window: 16 << 20, stride: 64, visits: Visits::default() }
     }
 }
 
@@ -95,7 +97,7 @@ impl Hub {
         let hub = Arc::new(Self {
             epoch: store.epoch(),
             window: Window::new(size.window, head),
-            shards: (0..size.shards.max(1)).map(|_| Arc::new(Shard::new(head, size.stride))).collect(),
+            shards: (0..size.shards.max(1)).map(|_| Arc::new(Shard::new(head, size.stride, size.visits))).collect(),
             next: AtomicUsize::new(0),
             addressed: AtomicU64::new(0),
             topics: ArcSwap::from_pointee(topics),

@@ -23,7 +23,7 @@ use crate::hub::connection::{Wire, Written};
 use crate::hub::entry::{Cursor, Message};
 use crate::hub::kept::Kept;
 use crate::hub::list::{Addressee, BATCH_MESSAGES, Group, List};
-use crate::hub::members::{Members, SlotId};
+use crate::hub::members::{Members, SlotId, Visits};
 use crate::hub::stamp::Stamp;
 use crate::hub::window::Fetch;
 use crate::lock::lock;
@@ -93,9 +93,9 @@ struct Pass {
 }
 
 impl Shard {
-    pub(super) fn new(position: Cursor, stride: usize) -> Self {
-        let state =
-            State { members: Members::default(), position, pass: Stamp::START, running: None, kept: Kept::default() };
+    pub(super) fn new(position: Cursor, stride: usize, visits: Visits) -> Self {
+        let members = Members::new(visits);
+        let state = State { members, position, pass: Stamp::START, running: None, kept: Kept::default() };
         Self { state: Mutex::new(state), news: Notify::new(), beats: AtomicU64::new(0), stride }
     }
 

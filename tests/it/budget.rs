@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use relay::judging::{AT_A_TIME, SMALL};
 use serde_json::json;
@@ -82,6 +82,40 @@ async fn a_thousand_reloads_leave_nothing_behind() {
     assert!(end.1 <= base.1 + 2, "descriptors: {base:?}, then {end:?}");
     assert!(end.2 <= base.2 + 8, "threads: {base:?}, then {end:?}");
     println!("memory in KiB, descriptors, threads: {base:?} after 200 reloads, {end:?} after 1,000");
+}
+
+/// Regression: what a crowd, or a topic that was removed, had taken was given back only when there was traffic again.
+#[tokio::test]
+async fn free_memory_goes_back_to_the_system_while_nothing_happens() {
+    let place = Place::new("idle");
+    let config = |topic: &str| {
+        format!(
+            "version = 1\n[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"\"\n[topics.{topic}]\nschema = \"any\"\n\
+             history = {{ count = 100, bytes = \"64 MiB\" }}\n[anonymous]\npublish = [\"*\"]\n[limits]\n\
+             body = \"1 MiB\"\nreload_poll = \"0 s\"\n"
+        )
+    };
+    let file = place.write("relay.toml", &config("cats"));
+    let mut relay = Relay::start(&file);
+    let (public, _) = relay.addresses();
+    let mut peer = Peer::new(TcpStream::connect(&public).await.expect("it listens"));
+    let body = format!("\"{}\"", "x".repeat(1_000_000));
+    let head = "POST /publish/cats HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+    for _ in 0..48 {
+        peer.send(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await;
+        assert_eq!(peer.answer().await.expect("an answer").status, 200);
+    }
+    drop(peer);
+    let full = relay.status("VmRSS");
+    place.write("relay.toml", &config("dogs"));
+    relay.wait_for("reloaded");
+    let began = Instant::now();
+    let mut left = full;
+    while left + (24 << 10) > full {
+        assert!(began.elapsed() < Duration::from_secs(40), "{left} of {full} KiB are still held");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        left = relay.status("VmRSS");
+    }
 }
 
 /// Regression: the parsed tree of a body takes tens of times its bytes. Seven bodies of 4 MB at once took 1.4 GB, while

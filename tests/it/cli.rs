@@ -34,7 +34,7 @@ fn a_good_configuration_is_summed_up_on_standard_output() {
         \x20 connections             1.0 GiB (1000)\n\
         \x20 validation              544 MiB\n\
         \x20 unread answers           32 MiB\n\
-        \x20 registrations           185 KiB (50)\n\
+        \x20 registrations           186 KiB (50)\n\
         \x20 idempotency keys       99.6 MiB (100000)\n"
     );
     // Without families there is no row for them.
@@ -137,6 +137,18 @@ fn what_a_new_token_prints_is_a_secret_file() {
     let config = place.write("relay.toml", config);
     let output = relay(&["check", "--config", config.to_str().expect("UTF-8")]);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+}
+
+/// Regression: the digest of a secret that nobody had was printed all the same.
+#[test]
+fn a_new_secret_that_cannot_be_written_has_no_digest() {
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has one");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    let output = command.args(["token", "new", "shop"]).stdout(full).output().expect("relay starts");
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    let why = "relay: cannot write to standard output: No space left on device (os error 28)\n";
+    assert!(stderr.ends_with(why) && !stderr.contains("sha256"), "{stderr}");
 }
 
 /// Regression: the text printed for such a name was refused by `relay check`, or was not TOML.

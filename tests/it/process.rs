@@ -55,6 +55,20 @@ async fn it_serves_a_unix_socket_and_ends_cleanly_at_sigterm() {
     }
 }
 
+/// Regression: an Origin with blanks put a `peer` of its own before the true one.
+#[tokio::test]
+async fn what_a_page_sends_cannot_pass_for_another_field_of_the_log() {
+    let place = Place::new("forged");
+    let socket = place.0.join("relay.sock");
+    let mut relay = Relay::start(&place.write("relay.toml", &config(&format!("unix:{}", socket.display()))));
+    relay.wait_for("relay is running");
+    let mut peer = Peer::new(UnixStream::connect(&socket).await.expect("it listens"));
+    let request = "GET /topics HTTP/1.1\r\nHost: x\r\nOrigin: https://shop.example peer=192.0.2.1 \"a\r\n\r\n";
+    assert_eq!(answer(&mut peer, request).await, 403);
+    let line = relay.wait_for("a page of a foreign origin was refused");
+    assert!(line.contains(r#" origin="https://shop.example peer=192.0.2.1 "#), "{line}");
+}
+
 /// Regression: the runtime waited for whatever was running, and no longer listened to signals: only SIGKILL helped.
 #[tokio::test]
 async fn a_validation_that_takes_long_does_not_outlive_the_drain() {

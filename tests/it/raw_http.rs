@@ -86,7 +86,7 @@ async fn a_connection_goes_on_behind_a_list_of_too_many() {
         peer.send(format!("POST {path} HTTP/1.1\r\n{TOKEN}Content-Length: {}\r\n\r\n{body}", body.len())).await;
         let answer = peer.answer().await.expect("an answer");
         assert_eq!(answer.problem(), (413, "too-many".into(), format!("{detail} allows (1)")));
-        assert_eq!((&answer.json()["title"], answer.header("connection")), (&json!("The list is too long"), ""));
+        assert_eq!((&answer.json()["title"], answer.header("connection")), (&json!("Too many at once"), ""));
     }
     peer.send(format!("POST /publish/cats HTTP/1.1\r\n{TOKEN}Content-Length: 1\r\n\r\n1")).await;
     assert_eq!(peer.answer().await.expect("the connection is open").status, 200);

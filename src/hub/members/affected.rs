@@ -7,10 +7,6 @@ use crate::hub::entry::Mark;
 use crate::hub::members::{Members, SlotId};
 use crate::patterns::{Meter, Patterns};
 
-/// Most nodes of the pattern tree to visit and topics to compare when looking for members that a reload affects. Beyond
-/// that every member has to look for itself.
-pub(super) const SEARCH: usize = 1 << 16;
-
 impl Members {
     /// Live members that a reload affects.
     pub(in crate::hub) fn affected(&self, mark: &Mark) -> Vec<SlotId> {
@@ -28,7 +24,7 @@ impl Members {
     /// `None` if that takes too long to find out: members that join, leave or subscribe in this shard wait meanwhile.
     fn named(&self, mark: &Mark) -> Option<Vec<bool>> {
         let mut named = vec![false; self.slots.len()];
-        let (mut meter, mut seen, mut families) = (Meter(SEARCH), HashSet::new(), Patterns::default());
+        let (mut meter, mut seen, mut families) = (Meter(self.visits.reload), HashSet::new(), Patterns::default());
         let mut note = |ids: &Vec<SlotId>| ids.iter().for_each(|id| named[*id as usize] = true);
         for name in mark.removed.iter().chain(mark.changed.iter()) {
             match name.exact() {

@@ -17,6 +17,7 @@ use relay::http::flow::Flow;
 use relay::http::{self, Door, Link};
 use relay::hub::Size;
 use relay::hub::entry::{FIXED_BYTES, Mark};
+use relay::hub::members::Visits;
 use relay::ingest::{self, Publication, Publisher};
 use relay::live::Live;
 use relay::name::{Pattern, TopicName, UserId};
@@ -87,7 +88,11 @@ impl World {
         });
         // Room for a few messages with short payloads.
         let window = (1 + dice.below(8)) * (FIXED_BYTES + 64);
-        let size = Size { shards: 1 + dice.below(4) / 3, window, stride: 1 + dice.below(2) };
+        // Too few to find anybody, enough for some batches, or for all.
+        let few = dice.below(4);
+        let visits =
+            if few < 3 { Visits { append: few, message: few, member: 0, reload: few } } else { Visits::default() };
+        let size = Size { shards: 1 + dice.below(4) / 3, window, stride: 1 + dice.below(2), visits };
         let (live, reach) = if tcp {
             let rig = Rig::serve(build::sized(snapshot, size)).await;
             (rig.live.clone(), Reach::Tcp(rig))

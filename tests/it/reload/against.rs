@@ -257,7 +257,7 @@ fn what_speaks_against_a_change_stands_in_the_order_of_the_file() {
 fn what_is_no_name_of_a_running_relay_is_told_how_it_is_written() {
     let place = Place::new("against");
     place.write("relay.toml", "version = 1\n[topics.dogs]\nschema = \"any\"\n");
-    let expected = "name its admin listener as `http://host:port` or `unix:/path`, or an older relay.toml";
+    let expected = "name the admin listener of a relay as `http://host:port` or `unix:/path`, or an older relay.toml";
     for (against, why) in [
         ("127.0.0.1:8001", format!("there is no file `127.0.0.1:8001`; if a relay runs there, {expected}")),
         (
