@@ -15,6 +15,9 @@ use crate::patterns::{Meter, Patterns};
 /// Of what the cursor has passed, about so much is looked through for each page.
 const PASS: usize = 256;
 
+/// Most gaps that are due at a time: a reader that has stalled holds as many in memory.
+pub(super) const DUE: usize = 4_096;
+
 /// Gaps to tell, those that were told, and those that need not be. Drops everything that the cursor has passed.
 #[derive(Default)]
 pub(super) struct Gaps {
@@ -23,14 +26,15 @@ pub(super) struct Gaps {
     until: Seq,
     /// Topics that have evicted more than that, each with the highest seq.
     beyond: HashMap<Pattern, Seq>,
-    /// Gaps to tell before another page is read, in order.
+    /// Gaps to tell before another page is read, in order. If there are too many, only the first ones, and the next page
+    /// shows all again.
     due: VecDeque<Gap>,
     /// For each topic, the seq up to which its gaps were told.
     told: HashMap<Pattern, Seq>,
     /// For a subscription from `earliest` and a topic: what the topic had evicted before the subscription was made.
     forgiven: HashMap<(Pattern, Pattern), Seq>,
     /// True from a subscribe until what was evicted by then has been told, usually by one page, by several if marks of
-    /// reloads cut it. Gaps on these pages have reason `retention`, on later ones `lag`.
+    /// reloads cut it or it makes too many gaps. Gaps on these pages have reason `retention`, on later ones `lag`.
     asked: bool,
     /// Subscriptions from `earliest` whose first page has not been read, each with the head when it was made.
     earliest: Vec<(Pattern, Seq)>,
@@ -99,11 +103,21 @@ impl Gaps {
         let beyond = evicted.iter().filter(|(_, seq)| **seq > until);
         beyond.for_each(|(topics, seq)| raise(&mut self.beyond, topics.clone(), *seq));
         let reason = if self.asked { GapReason::Retention } else { GapReason::Lag };
-        self.asked &= most > until && !self.beyond.is_empty();
         let earliest = std::mem::take(&mut self.earliest);
         self.forgive(earliest, &evicted);
-        let due = self.gaps(evicted, subscriptions, (after, until), reason);
+        let mut due = self.gaps(evicted, subscriptions, (after, until), reason);
+        if due.len() > DUE {
+            due.truncate(DUE);
+            self.look_again();
+        } else {
+            self.asked &= most > until && !self.beyond.is_empty();
+        }
         self.due.extend(due);
+    }
+
+    /// Has the next page show all evictions again. What was told of them is not told again.
+    fn look_again(&mut self) {
+        (self.seen, self.until, self.beyond) = Default::default();
     }
 
     /// A subscription from `earliest` is promised what was retained when it was made. What was evicted by then, at most
@@ -125,7 +139,8 @@ impl Gaps {
     /// again, for them and the others.
     pub(super) fn forget(&mut self, subscriptions: &HashSet<Pattern>) {
         self.asked |= self.due.iter().any(|gap| gap.reason == GapReason::Retention);
-        (self.seen, self.until, self.beyond, self.due) = Default::default();
+        self.look_again();
+        self.due = VecDeque::new();
         self.earliest.retain(|(subscription, _)| !subscriptions.contains(subscription));
         if self.told.is_empty() && self.forgiven.is_empty() {
             return;
@@ -214,7 +229,7 @@ fn raise(evicted: &mut HashMap<Pattern, Seq>, topics: Pattern, seq: Seq) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Gap, Gaps, PASS};
+    use super::{DUE, Gap, Gaps, PASS};
     use crate::name::Pattern;
     use crate::notice::GapReason;
 
@@ -277,14 +292,14 @@ mod tests {
     fn what_the_cursor_has_passed_is_not_kept() {
         let mut gaps = Gaps::default();
         gaps.forgive(vec![(p("**"), 100)], &[(p("b"), 60)].into());
-        let topics: Vec<_> = (0..5_000).map(|n| format!("f.{n}")).collect();
+        let topics: Vec<_> = (0..DUE).map(|n| format!("f.{n}")).collect();
         let evicted: Vec<_> = topics.iter().map(|topic| (topic.as_str(), 50)).collect();
-        assert_eq!(due(&mut gaps, &evicted, &[("f.*", 0)], 10).len(), 5_000);
-        assert!(gaps.bytes() > 5_000 * 24);
+        assert_eq!(due(&mut gaps, &evicted, &[("f.*", 0)], 10).len(), DUE);
+        assert!(gaps.bytes() > DUE * 24);
         gaps.pass(49);
         assert_eq!(due(&mut gaps, &evicted, &[("f.*", 0)], 49), []);
         // At one page in so many, since it is looked for one by one.
-        (0..5_000 / PASS + 1).for_each(|_| gaps.pass(60));
+        (0..DUE / PASS + 1).for_each(|_| gaps.pass(60));
         assert_eq!(gaps.bytes(), 0);
     }
 
@@ -305,6 +320,34 @@ mod tests {
         assert_eq!(tell(&mut gaps), [], "the cursor is there");
         show_until(&mut gaps, &[("a", 195)], &subscriptions, (190, 200));
         assert_eq!(tell(&mut gaps), [gap("a", 190, 195)]);
+    }
+
+    /// Whoever did not read held a gap for each topic.
+    #[test]
+    fn of_too_many_gaps_the_last_are_left_to_later_pages() {
+        let mut gaps = Gaps::default();
+        gaps.ask(true);
+        gaps.ask_earliest(p("g.*"), 50);
+        let mut topics: Vec<_> = (1..3 * DUE - 1).map(|n| format!("f.{n}")).collect();
+        topics.sort();
+        let mut evicted: Vec<_> = topics.iter().map(|topic| (topic.as_str(), 50)).collect();
+        evicted.extend([("g.a", 40), ("f.0", 150)]);
+        let subscriptions = [("f.*", 0), ("g.*", 0)];
+        let mut told = Vec::new();
+        for page in 1..=3 {
+            show(&mut gaps, &evicted, &subscriptions, 10);
+            assert_eq!((gaps.due().len(), gaps.seen() == 0), (DUE, page < 3), "page {page}");
+            told.extend(tell(&mut gaps));
+            gaps.pass(10);
+            evicted.push(("g.a", 60));
+        }
+        let mut expected: Vec<_> = topics.iter().map(|topic| lost(topic, 10, 50)).collect();
+        expected.extend([lost("g.a", 40, 60), lost("f.0", 10, 100)]);
+        assert!(told == expected, "each once, in order");
+        show_until(&mut gaps, &[], &subscriptions, (100, 160));
+        assert_eq!(tell(&mut gaps), [lost("f.0", 100, 150)], "asked for with the others");
+        show_until(&mut gaps, &[("f.1", 155)], &subscriptions, (150, 160));
+        assert_eq!(tell(&mut gaps), [gap("f.1", 150, 155)]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::hub::entry::{Cursor, Mark, Message};
+use crate::hub::gaps::DUE;
 use crate::hub::subscriber::{Item, Pulled, Subscriber};
 use crate::hub::window::Fetch;
 use crate::message::{Record, Seq};
@@ -20,6 +21,8 @@ const PAGE: usize = 256;
 const LARGE_PAGE: usize = 1_024;
 /// Gaps in one pull: about as many as are sent in one write.
 const GAPS: usize = 1_024;
+// A page whose gaps are not all kept must not have its messages taken.
+const _: () = assert!(GAPS < DUE);
 /// Messages of the window examined in one pull, and bytes of payload in its answer.
 const PULL_MESSAGES: usize = 256;
 const PULL_BYTES: usize = 64 << 10;
