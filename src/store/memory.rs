@@ -33,6 +33,9 @@ const STEP_BACK: i64 = 60_000;
 /// for publishers.
 const SWEEP: usize = 4_096;
 
+/// To forget a topic counts as so many more: it leaves several tables.
+const FORGET: usize = 8;
+
 /// How long a sweep lets go of the lock between such sections. Whoever waits for it takes a while to wake up, and would
 /// find it taken again, many times over.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -239,13 +242,14 @@ impl Log {
                 return Some(place);
             }
             let swept = self.rings.change(place, |ring, order| (ring.expire(now, room, order), ring.is_idle()));
-            let Some((evicted, is_idle)) = swept else { continue };
+            let (evicted, is_idle) = swept.unwrap_or_default();
             if evicted == room {
                 return Some(place);
             }
             room -= evicted + 1;
             if is_idle {
                 self.rings.forget(place, self.head);
+                room = room.saturating_sub(FORGET);
             }
         }
         None

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Digests, Log, MemoryStore, PAUSE, Rules, SWEEP};
+use super::{Digests, FORGET, Log, MemoryStore, PAUSE, Rules, SWEEP};
 use crate::directory::Directory;
 use crate::name::{Pattern, TopicName};
 use crate::plugin::{Draft, IdempotencyKey, KeyCounts, Page, Query, Receipt, Retention, Store};
@@ -97,6 +97,35 @@ fn what_has_aged_goes_in_turns() {
     append_all(&mut log, family(many), 3 * HOUR);
     assert_eq!(log.sweep(0, Time(3 * HOUR)), Some(SWEEP), "to look at a topic counts as well");
     assert_eq!(log.sweep(SWEEP, Time(3 * HOUR)), None);
+}
+
+/// It takes longer than to evict its messages: two thousand topics went in one turn.
+#[test]
+fn fewer_topics_are_forgotten_in_a_turn_than_messages_evicted() {
+    let store = store();
+    let mut log = store.log();
+    append_all(&mut log, family(SWEEP), HOUR);
+    let each = 2 + FORGET;
+    assert_eq!(log.sweep(0, Time(2 * HOUR)), Some(SWEEP.div_ceil(each)));
+    assert_eq!(retained(&log).len(), SWEEP - SWEEP.div_ceil(each));
+    sweep(&mut log, 2 * HOUR);
+    assert!(retained(&log).is_empty() && log.rings.place("f.0").is_none());
+}
+
+/// Places are never given back. Those without a ring did not count: all of them were looked at in one turn.
+#[test]
+fn places_that_are_free_are_looked_at_in_turns() {
+    let store = store();
+    let mut log = store.log();
+    append_all(&mut log, family(30_000), HOUR);
+    sweep(&mut log, 2 * HOUR);
+    let free = (0..log.rings.count()).filter(|place| log.rings.ring(*place).is_none()).count();
+    assert_eq!(free, 20_000, "ten thousand are remembered one by one");
+    let mut turns = vec![0];
+    while let Some(place) = log.sweep(turns[turns.len() - 1], Time(2 * HOUR)) {
+        turns.push(place);
+    }
+    assert_eq!(turns, (0..30_000).step_by(SWEEP).collect::<Vec<_>>());
 }
 
 /// A reload that lowered a history, or took away a topic, used to evict all of it at once.
