@@ -52,9 +52,9 @@ pub(super) async fn commit(
         drop(pause);
     };
     spawn_blocking(tell).await.expect("a commit does not panic");
-    // What a shorter history or a removed topic leaves over.
-    live.hub.store().sweep(Time::now()).await;
     background::in_place(|| apply(live, logs, &next.config));
+    // What a shorter history or a removed topic leaves over: it may take seconds, and no setting waits for it.
+    live.hub.store().sweep(Time::now()).await;
 }
 
 /// Passes on the settings that other parts keep a copy of instead of reading them from the snapshot at each request.
