@@ -55,9 +55,10 @@ pub trait Store: Send + Sync {
     /// [`StoreError::Unavailable`].
     fn read<'a>(&'a self, query: Query<'a>) -> BoxFuture<'a, Result<Page, StoreError>>;
 
-    /// Sets what each declared topic retains from now on, and evicts what exceeds it.
+    /// Sets what each declared topic retains from now on. What exceeds it is evicted by the next [`Store::sweep`], because
+    /// it may be millions of messages.
     ///
-    /// A concrete topic that is no longer declared is dropped; its evictions are remembered.
+    /// The same sweep drops a concrete topic that is no longer declared; its evictions are remembered.
     fn retain(&self, rules: Directory<Retention>);
 
     /// Sets how many idempotency keys are remembered from now on, and for how long. Must not block.
@@ -68,7 +69,8 @@ pub trait Store: Send + Sync {
     /// How many idempotency keys there are. Must not block.
     fn keys(&self) -> KeyCounts;
 
-    /// Evicts what has aged. Called about once a second.
+    /// Evicts what has aged or exceeds what is to be retained. No append waits for all of that. Called about once a
+    /// second, and after each reload.
     fn sweep(&self, now: Time) -> BoxFuture<'_, ()>;
 
     /// Bytes of payload retained now for each declared topic, for the metrics. No append waits for it.
@@ -168,6 +170,9 @@ pub struct Query<'a> {
     pub until: Seq,
     /// At most so many messages.
     pub limit: usize,
+    /// [`Page::seen`] of an earlier page of the same topics that began no later, 0 if there is none: the evictions that it
+    /// stands for need not be reported again.
+    pub seen: u64,
 }
 
 /// An answer to a [`Query`].
@@ -180,6 +185,8 @@ pub struct Page {
     pub evicted: Vec<(Pattern, Seq)>,
     /// The answer is complete up to here, inclusive; equal to the query's `until` unless the limit ended it.
     pub until: Seq,
+    /// Stands for the evictions that this page reports, and for those that its query had [`Query::seen`].
+    pub seen: u64,
 }
 
 /// The number of encoders: one for each subprotocol, and one for server-sent events.

@@ -53,6 +53,8 @@ pub(super) async fn commit(
     };
     spawn_blocking(tell).await.expect("a commit does not panic");
     background::in_place(|| apply(live, logs, &next.config));
+    // What a shorter history or a removed topic leaves over: it may take seconds, and no setting waits for it.
+    live.hub.store().sweep(Time::now()).await;
 }
 
 /// Passes on the settings that other parts keep a copy of instead of reading them from the snapshot at each request.
@@ -85,7 +87,7 @@ fn put_in_force(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan
             all_retention.insert(name.clone(), kept.clone());
         }
     }
-    // Only if something differs: publishers wait while a store goes through all that it retains.
+    // Only if something differs: publishers wait while a store goes through all of its topics.
     if all_retention.iter().any(|kept| retained_before.get(&kept.declared) != Some(kept)) {
         live.hub.store().retain(all_retention);
     }

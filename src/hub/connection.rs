@@ -85,7 +85,7 @@ struct Cold {
     unflushed: bool,
     /// Bytes that another layer accepted for this connection and has not sent yet.
     outside: usize,
-    /// Bytes that the gaps it was told of take in memory.
+    /// Bytes that the gaps it was told, and those that are due, take in memory.
     remembered: usize,
     /// What it has added to `outbound`.
     counted: usize,
@@ -197,7 +197,7 @@ impl Connection {
         wire.cold.account();
     }
 
-    /// Records how many bytes the gaps that it was told of take in memory.
+    /// Records how many bytes the gaps that it was told, and those that are due, take in memory.
     pub(super) fn set_gap_bytes(&self, bytes: usize) {
         self.wire().set_gap_bytes(bytes);
     }

@@ -243,8 +243,7 @@ impl Subscriber {
 
     /// Notes that the first `sent` of the pulled items were sent.
     ///
-    /// Unsent messages are pulled again from the new cursor, and unsent gaps are shown again by the next page; other
-    /// unsent notices are kept.
+    /// Unsent messages are pulled again from the new cursor; unsent notices are kept.
     pub fn settle(&mut self, pulled: Pulled, sent: usize) {
         let before = self.take_back();
         let Pulled { mut items, end, .. } = pulled;
@@ -257,16 +256,11 @@ impl Subscriber {
             return;
         }
         let replay = self.replay.get_or_insert_default();
-        for (item, _) in &items {
-            if let Some((topics, to)) = item.evicted() {
-                replay.gaps.note_told(topics, to);
-            }
-        }
+        replay.gaps.note_told(items.iter().filter(|(item, _)| item.is_of_gaps()).count());
         for (item, cursor) in unsent {
             match item {
-                Item::Notice(Notice::Gap { reason, .. }) if item.evicted().is_some() => replay.gaps.unsent(reason),
-                Item::Notice(notice) => replay.schedule(cursor.seq, notice),
-                Item::Message(_) | Item::Mark(_) => {}
+                Item::Notice(notice) if !item.is_of_gaps() => replay.schedule(cursor.seq, notice),
+                _ => {}
             }
         }
         replay.gaps.pass(cursor.seq);
@@ -364,15 +358,9 @@ impl Drop for Subscriber {
 }
 
 impl Item {
-    /// For a gap of evicted messages: its topics and its end. Such a gap comes from a page of the store, and the next
-    /// page would show it again.
-    fn evicted(&self) -> Option<(&Pattern, Seq)> {
-        match self {
-            Self::Notice(Notice::Gap { topics, to, reason: GapReason::Retention | GapReason::Lag, .. }) => {
-                Some((topics, to.seq))
-            }
-            _ => None,
-        }
+    /// Whether it is a gap of evicted messages. [`Gaps`] has those that are to be told; other notices are scheduled.
+    fn is_of_gaps(&self) -> bool {
+        matches!(self, Self::Notice(Notice::Gap { reason: GapReason::Retention | GapReason::Lag, .. }))
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use tokio::task::yield_now;
+use tokio::time::sleep;
 
 use crate::directory::Directory;
 use crate::lock::lock;
@@ -28,8 +29,16 @@ pub const KIND: Kind = Kind { name: "memory", build: || Arc::new(MemoryStore::de
 /// the last time until the clock has caught up, so that times follow the order of the log.
 const STEP_BACK: i64 = 60_000;
 
-/// How many aged messages are evicted in one critical section: less than a millisecond of waiting for publishers.
+/// How many topics are looked at and messages evicted, together, in one critical section: about a millisecond of waiting
+/// for publishers.
 const SWEEP: usize = 4_096;
+
+/// To forget a topic counts as so many more: it leaves several tables.
+const FORGET: usize = 8;
+
+/// How long a sweep lets go of the lock between such sections. Whoever waits for it takes a while to wake up, and would
+/// find it taken again, many times over.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A log in memory.
 pub struct MemoryStore {
@@ -112,12 +121,11 @@ impl Store for MemoryStore {
             while self.log().keys.forget_some(now) {
                 yield_now().await;
             }
-            // There may be a hundred thousand rings, and as many messages in one of them: the lock is released between
-            // parts.
-            let mut next = Some(0);
-            while let Some(block) = next {
-                next = self.log().sweep(block, now);
-                yield_now().await;
+            // There may be a hundred thousand rings, and a million messages in one of them.
+            let mut next = self.log().sweep(0, now);
+            while let Some(place) = next {
+                sleep(PAUSE).await;
+                next = self.log().sweep(place, now);
             }
         })
     }
@@ -212,30 +220,39 @@ impl Log {
         }
     }
 
-    /// Applies new rules; returns the old ones, for the caller to drop outside the lock.
+    /// Sets new rules; returns the old ones, for the caller to drop outside the lock. What exceeds the new ones goes with
+    /// the next sweep.
     fn retain(&mut self, rules: Arc<Directory<Arc<Rules>>>) -> Arc<Directory<Arc<Rules>>> {
         let before = std::mem::replace(&mut self.rules, rules);
-        let gone = self.rings.each(|ring, order| {
-            let Some(rules) = self.rules.resolve(&ring.topic) else { return true };
-            ring.retain(rules.clone(), order);
-            false
+        before.iter().for_each(|rules| rules.end());
+        self.rings.each(|ring| {
+            if let Some(rules) = self.rules.resolve(&ring.topic) {
+                ring.retain(rules.clone());
+            }
         });
-        gone.into_iter().for_each(|place| self.rings.forget(place, self.head));
         before
     }
 
-    /// Evicts aged messages from one block of rings, [`SWEEP`] at most; returns the block to continue with.
-    fn sweep(&mut self, block: usize, now: Time) -> Option<usize> {
-        if block >= self.rings.blocks() {
-            return None;
-        }
+    /// Evicts what has aged or exceeds the rules, and forgets idle rings, from this place on, for one critical section;
+    /// returns the place to continue with.
+    fn sweep(&mut self, from: usize, now: Time) -> Option<usize> {
         let mut room = SWEEP;
-        let idle = self.rings.each_of(block, |ring, order| {
-            room -= ring.expire(now, room, order);
-            ring.is_empty() && ring.declared().is_some_and(|declared| !declared.is_exact())
-        });
-        idle.into_iter().for_each(|place| self.rings.forget(place, self.head));
-        Some(if room == 0 { block } else { block + 1 })
+        for place in from..self.rings.count() {
+            if room == 0 {
+                return Some(place);
+            }
+            let swept = self.rings.change(place, |ring, order| (ring.expire(now, room, order), ring.is_idle()));
+            let (evicted, is_idle) = swept.unwrap_or_default();
+            if evicted == room {
+                return Some(place);
+            }
+            room -= evicted + 1;
+            if is_idle {
+                self.rings.forget(place, self.head);
+                room = room.saturating_sub(FORGET);
+            }
+        }
+        None
     }
 }
 

@@ -6,12 +6,14 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use tokio::task::yield_now;
 
 use crate::message::{Record, Seq};
 use crate::name::{Pattern, TopicName};
+use crate::patterns::Patterns;
 use crate::plugin::{Page, Query};
 use crate::store::memory::{Log, MemoryStore};
 use crate::store::rings::Rings;
@@ -30,7 +32,7 @@ pub(super) async fn read(store: &MemoryStore, query: Query<'_>) -> Page {
         let log = store.log();
         (query.until.min(log.head), log.rings.changes(), log.rings.count())
     };
-    let page = Page { until: query.until, ..Page::default() };
+    let page = Page { until: query.until, seen: before, ..Page::default() };
     let mut reading = Reading { store, query, topics: Topics::of(query.topics), until, page };
     if let Some(after) = reading.follow(rings.max(TURN)).await {
         reading.merge(after).await;
@@ -44,7 +46,7 @@ pub(super) async fn read(store: &MemoryStore, query: Query<'_>) -> Page {
 
 /// Reads a few exact topics in one critical section.
 fn exact(log: &Log, query: Query<'_>) -> Page {
-    let mut page = Page { until: query.until, ..Page::default() };
+    let mut page = Page { until: query.until, seen: log.rings.changes(), ..Page::default() };
     let mut merge = Merge::default();
     for topic in query.topics.iter().map(Pattern::as_str).collect::<HashSet<_>>() {
         let Some(place) = log.rings.place(topic) else { continue };
@@ -203,13 +205,18 @@ impl Reading<'_> {
                     self.page.evicted.push((Pattern::from(&topic), seq));
                     continue;
                 }
-                for pattern in self.topics.matching(&topic) {
+                _ = self.topics.matching(&topic, |pattern| {
                     let highest = together.entry(pattern).or_default();
                     *highest = seq.max(*highest);
-                }
+                    ControlFlow::Continue(())
+                });
             }
             from = block + 1;
             yield_now().await;
+        }
+        if self.store.log().rings.families_changed() <= self.query.seen {
+            self.page.evicted.extend(together.into_iter().map(|(pattern, seq)| (pattern.clone(), seq)));
+            return;
         }
         let own = |pattern: &Pattern| together.get(pattern).copied().unwrap_or(0);
         for (turn, topics) in self.query.topics.chunks(PATTERNS).enumerate() {
@@ -223,7 +230,7 @@ impl Reading<'_> {
     /// The next block, starting at `from`, with topics that have evicted something.
     fn evicted_in(&self, from: usize) -> Option<(usize, Vec<Evicted>)> {
         let log = self.store.log();
-        let (block, rings) = log.rings.evicted_after(self.query.after, from)?;
+        let (block, rings) = log.rings.evicted_after(self.query.after, self.query.seen, from)?;
         let evicted = rings.map(|ring| Evicted {
             topic: ring.topic.clone(),
             seq: ring.evicted(),
@@ -252,7 +259,11 @@ impl Reading<'_> {
         // A forgotten topic is reported as a pattern, which does not say that the other topics of the pattern lost
         // anything.
         let is_told = |Record { topic, seq, .. }: &Record| {
-            is_told(&Pattern::from(topic), *seq) || self.topics.matching(topic).any(|pattern| is_told(pattern, *seq))
+            let told = |pattern: &Pattern| match is_told(pattern, *seq) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            };
+            is_told(&Pattern::from(topic), *seq) || self.topics.matching(topic, told).is_break()
         };
         let mut kept = Vec::with_capacity(self.page.records.len());
         for records in std::mem::take(&mut self.page.records).chunks(TURN) {
@@ -284,22 +295,31 @@ impl Reading<'_> {
 /// The patterns of a query, arranged to be matched with thousands of topics.
 struct Topics<'a> {
     exact: HashMap<&'a str, &'a Pattern>,
-    wildcards: Vec<&'a Pattern>,
+    wildcards: Patterns<&'a Pattern>,
 }
 
 impl<'a> Topics<'a> {
     fn of(patterns: &'a [Pattern]) -> Self {
-        let (exact, wildcards): (Vec<_>, Vec<_>) = patterns.iter().partition(|pattern| pattern.is_exact());
-        Self { exact: exact.into_iter().map(|pattern| (pattern.as_str(), pattern)).collect(), wildcards }
+        let (mut exact, mut wildcards) = (HashMap::new(), Patterns::default());
+        for pattern in patterns {
+            match pattern.is_exact() {
+                true => _ = exact.insert(pattern.as_str(), pattern),
+                false => wildcards.insert(pattern.clone(), pattern),
+            }
+        }
+        Self { exact, wildcards }
     }
 
-    fn matching(&self, topic: &TopicName) -> impl Iterator<Item = &'a Pattern> {
-        let wildcards = self.wildcards.iter().filter(|pattern| pattern.matches(topic));
-        self.exact.get(topic.as_str()).into_iter().chain(wildcards).copied()
+    /// Visits the patterns that match a topic, until told to stop.
+    fn matching(&self, topic: &TopicName, mut found: impl FnMut(&'a Pattern) -> ControlFlow<()>) -> ControlFlow<()> {
+        if let Some(pattern) = self.exact.get(topic.as_str()) {
+            found(pattern)?;
+        }
+        self.wildcards.containing(topic.as_str(), |pattern| found(pattern))
     }
 
     fn any_matches(&self, topic: &TopicName) -> bool {
-        self.exact.contains_key(topic.as_str()) || self.wildcards.iter().any(|pattern| pattern.matches(topic))
+        self.matching(topic, |_| ControlFlow::Break(())).is_break()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::footprint::{allocated, in_list, in_table, text};
 use crate::message::{Record, Seq};
@@ -31,6 +31,8 @@ pub(super) struct Rules {
     bytes: AtomicUsize,
     /// Number of concrete topics that have a ring. Changed only with the log's lock held.
     topics: AtomicUsize,
+    /// Whether newer rules have replaced these. Changed only with the log's lock held.
+    ended: AtomicBool,
 }
 
 /// The newest messages of a topic, bounded by count, bytes of payload and age.
@@ -46,7 +48,7 @@ pub(super) struct Ring {
 
 impl Rules {
     pub(super) fn new(retention: Retention) -> Self {
-        Self { retention, bytes: AtomicUsize::new(0), topics: AtomicUsize::new(0) }
+        Self { retention, bytes: AtomicUsize::new(0), topics: AtomicUsize::new(0), ended: AtomicBool::new(false) }
     }
 
     /// Bytes of payload retained now.
@@ -57,6 +59,15 @@ impl Rules {
     /// Concrete topics that have a ring now.
     pub(super) fn topics(&self) -> usize {
         self.topics.load(Ordering::Relaxed)
+    }
+
+    /// Notes that newer rules are in force. A ring that keeps these is of a topic that is no longer declared.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 
     fn enter(&self) {
@@ -83,24 +94,30 @@ impl Ring {
     }
 
     /// Adds the newest message. `order` follows everything that this adds or evicts.
+    ///
+    /// What exceeds new rules does not grow, but it is left to [`Ring::expire`], as it may be a million messages.
     pub(super) fn push(&mut self, record: Arc<Record>, order: &mut Order) {
+        let (count, bytes) = self.bounds();
+        let (count, bytes) = (count.max(self.records.len()), bytes.max(self.bytes));
         let size = record.payload.size();
         self.bytes += size;
         self.rules.iter().for_each(|rules| rules.add(size));
         order.push(record.clone());
         self.records.push_back(record);
-        self.shrink(order);
+        while self.records.len() > count || self.bytes > bytes {
+            self.evict(order);
+        }
+        self.trim();
     }
 
-    /// Applies new rules, which may allow less than the last.
-    pub(super) fn retain(&mut self, rules: Arc<Rules>, order: &mut Order) {
+    /// Takes new rules. They may allow less than the last: [`Ring::expire`] evicts what exceeds them.
+    pub(super) fn retain(&mut self, rules: Arc<Rules>) {
         rules.enter();
         rules.add(self.bytes);
         if let Some(before) = self.rules.replace(rules) {
             before.leave();
             before.sub(self.bytes);
         }
-        self.shrink(order);
     }
 
     /// Evicts everything and drops the rules.
@@ -117,7 +134,7 @@ impl Ring {
         self.evicted = seq.max(self.evicted);
     }
 
-    /// Evicts aged messages, at most `most`; returns how many.
+    /// Evicts messages that have aged or exceed the rules, at most `most`; returns how many.
     pub(super) fn expire(&mut self, now: Time, most: usize, order: &mut Order) -> usize {
         let Some(rules) = &self.rules else { return 0 };
         let age = i64::try_from(rules.retention.age.as_millis()).unwrap_or(i64::MAX);
@@ -130,8 +147,14 @@ impl Ring {
             _ => self.records.iter().take(most).take_while(|record| aged(record)).count(),
         };
         (0..gone).for_each(|_| self.evict(order));
+        let (count, bytes) = self.bounds();
+        let mut evicted = gone;
+        while evicted < most && (self.records.len() > count || self.bytes > bytes) {
+            self.evict(order);
+            evicted += 1;
+        }
         self.trim();
-        gone
+        evicted
     }
 
     /// The declared name, unless the topic is forgotten.
@@ -153,8 +176,10 @@ impl Ring {
         self.records.back().map(|record| record.seq)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.records.is_empty()
+    /// Whether it is empty, and its topic need not have one: it is of a family, or no longer declared.
+    pub(super) fn is_idle(&self) -> bool {
+        let needs_none = |rules: &Arc<Rules>| rules.has_ended() || !rules.retention.declared.is_exact();
+        self.records.is_empty() && self.rules.as_ref().is_some_and(needs_none)
     }
 
     /// The records after a seq, in order.
@@ -163,13 +188,10 @@ impl Ring {
         self.records.range(start..)
     }
 
-    fn shrink(&mut self, order: &mut Order) {
-        let (count, bytes) =
-            self.rules.as_deref().map_or((0, 0), |rules| (rules.retention.count, rules.retention.bytes));
-        while self.records.len() > count || self.bytes > bytes {
-            self.evict(order);
-        }
-        self.trim();
+    /// How many messages and bytes it may retain.
+    fn bounds(&self) -> (usize, usize) {
+        let rules = self.rules.as_deref().filter(|rules| !rules.has_ended());
+        rules.map_or((0, 0), |rules| (rules.retention.count, rules.retention.bytes))
     }
 
     /// Frees the capacity that a burst left behind: otherwise it would stay for as long as the topic lives.
@@ -209,7 +231,7 @@ mod tests {
         let age = Duration::from_millis(10);
         let retention = Retention { count: 10_000, bytes: 10_000, age, declared: Pattern::from(&topic), topics: 1 };
         let (mut ring, mut order) = (Ring::new(topic.clone(), 0), Order::default());
-        ring.retain(Arc::new(Rules::new(retention)), &mut order);
+        ring.retain(Arc::new(Rules::new(retention)));
         for seq in 1..=10_000 {
             let payload = Payload::from_log(vec![b'1'].into());
             // The last ten are younger.

@@ -30,6 +30,8 @@ pub(super) struct Rings {
     free: Vec<usize>,
     forgotten: usize,
     families: Patterns<Seq>,
+    /// `changes` when `families` last changed.
+    families_changed: u64,
     changes: u64,
     /// The records of all rings, in the order of the log.
     pub(super) order: Order,
@@ -39,6 +41,8 @@ struct Block {
     rings: Vec<Option<Ring>>,
     /// The highest seq that any of them evicted.
     evicted: Seq,
+    /// [`Rings::changes`] when that last happened, or evictions moved here.
+    changed: u64,
 }
 
 impl Rings {
@@ -73,10 +77,22 @@ impl Rings {
         self.changes
     }
 
-    /// The next block, starting at number `from`, with evictions after a seq: its number, and the rings that have them.
-    pub(super) fn evicted_after(&self, seq: Seq, from: usize) -> Option<(usize, impl Iterator<Item = &Ring>)> {
-        let (number, block) = self.blocks.iter().enumerate().skip(from).find(|(_, block)| block.evicted > seq)?;
+    /// The next block, starting at number `from`, that has evictions after a seq and has changed since `seen`: its number,
+    /// and the rings that have them.
+    pub(super) fn evicted_after(
+        &self,
+        seq: Seq,
+        seen: u64,
+        from: usize,
+    ) -> Option<(usize, impl Iterator<Item = &Ring>)> {
+        let mut blocks = self.blocks.iter().enumerate().skip(from);
+        let (number, block) = blocks.find(|(_, block)| block.evicted > seq && block.changed > seen)?;
         Some((number, block.rings.iter().flatten().filter(move |ring| ring.evicted() > seq)))
+    }
+
+    /// [`Rings::changes`] when evictions were last added to those known only for their family.
+    pub(super) fn families_changed(&self) -> u64 {
+        self.families_changed
     }
 
     /// The highest seq evicted from topics of this pattern that are no longer remembered one by one.
@@ -101,7 +117,7 @@ impl Rings {
                 self.insert(Ring::new(topic, evicted))
             }
         };
-        self.change(place, |ring, order| ring.retain(rules, order));
+        self.change(place, |ring, _| ring.retain(rules));
         place
     }
 
@@ -118,20 +134,10 @@ impl Rings {
         record.expect("its place was just asked for")
     }
 
-    /// Visits every ring; returns the places of those for which `act` returns true, to be forgotten.
-    pub(super) fn each(&mut self, mut act: impl FnMut(&mut Ring, &mut Order) -> bool) -> Vec<usize> {
-        (0..self.blocks.len()).flat_map(|number| self.each_of(number, &mut act)).collect()
-    }
-
-    /// Visits the rings of a block, as [`Rings::each`].
-    pub(super) fn each_of(&mut self, number: usize, mut act: impl FnMut(&mut Ring, &mut Order) -> bool) -> Vec<usize> {
-        let places = number * BLOCK..number * BLOCK + self.blocks[number].rings.len();
-        let mut is_gone = |place| self.change(place, |ring, order| !ring.is_forgotten() && act(ring, order));
-        places.filter(|place| is_gone(*place) == Some(true)).collect()
-    }
-
-    pub(super) fn blocks(&self) -> usize {
-        self.blocks.len()
+    /// Visits every ring that is not forgotten. `act` must not evict anything.
+    pub(super) fn each(&mut self, act: impl FnMut(&mut Ring)) {
+        let rings = self.blocks.iter_mut().flat_map(|block| block.rings.iter_mut().flatten());
+        rings.filter(|ring| !ring.is_forgotten()).for_each(act);
     }
 
     /// Notes that a message was not retained, because its topic has no ring.
@@ -170,6 +176,7 @@ impl Rings {
 
     fn remember(&mut self, family: Pattern, evicted: Seq, head: Seq) {
         self.changes += 1;
+        self.families_changed = self.changes;
         if self.families.len() < MAX_FORGOTTEN || self.families.get(&family).is_some() {
             let seq = self.families.entry(&family);
             *seq = evicted.max(*seq);
@@ -184,11 +191,13 @@ impl Rings {
         let place = self.free.pop().unwrap_or_else(|| self.count());
         self.places.insert(ring.topic.clone(), place);
         if place / BLOCK == self.blocks.len() {
-            self.blocks.push(Block { rings: Vec::new(), evicted: 0 });
+            self.blocks.push(Block { rings: Vec::new(), evicted: 0, changed: 0 });
         }
         let block = &mut self.blocks[place / BLOCK];
-        block.evicted = ring.evicted().max(block.evicted);
-        self.changes += u64::from(ring.evicted() > 0);
+        if ring.evicted() > 0 {
+            self.changes += 1;
+            block.note(ring.evicted(), self.changes);
+        }
         match block.rings.get_mut(place % BLOCK) {
             Some(free) => *free = Some(ring),
             None => block.rings.push(Some(ring)),
@@ -196,16 +205,24 @@ impl Rings {
         place
     }
 
-    /// All changes that may evict go through here, which keeps `changes` and the block's `evicted` right.
-    fn change<T>(&mut self, place: usize, act: impl FnOnce(&mut Ring, &mut Order) -> T) -> Option<T> {
+    /// All changes that may evict go through here, which keeps `changes` and the block's numbers right.
+    pub(super) fn change<T>(&mut self, place: usize, act: impl FnOnce(&mut Ring, &mut Order) -> T) -> Option<T> {
         let block = &mut self.blocks[place / BLOCK];
         let ring = block.rings[place % BLOCK].as_mut()?;
         let before = ring.evicted();
         let answer = act(ring, &mut self.order);
-        if ring.evicted() > before {
-            block.evicted = ring.evicted().max(block.evicted);
+        let evicted = ring.evicted();
+        if evicted > before {
             self.changes += 1;
+            block.note(evicted, self.changes);
         }
         Some(answer)
+    }
+}
+
+impl Block {
+    fn note(&mut self, evicted: Seq, changes: u64) {
+        self.evicted = evicted.max(self.evicted);
+        self.changed = changes;
     }
 }

@@ -25,6 +25,12 @@ pub trait Around: Send + Sync {
     /// Before retention is set.
     fn retain(&self) {}
 
+    /// Before the settings of idempotency keys.
+    fn remember(&self) {}
+
+    /// Before a sweep.
+    fn sweep(&self) {}
+
     /// Before the retained bytes are read.
     fn retained(&self) {}
 }
@@ -76,10 +82,12 @@ impl<A: Around> Store for Surrounded<A> {
     }
 
     fn remember(&self, keys: usize, window: Duration) {
+        self.1.remember();
         self.0.remember(keys, window);
     }
 
     fn sweep(&self, now: Time) -> BoxFuture<'_, ()> {
+        self.1.sweep();
         self.0.sweep(now)
     }
 

@@ -95,7 +95,7 @@ async fn what_goes_while_it_is_being_read_is_told_as_lag() {
         let mut subscriber = hub.subscriber(NoSocket, &RelayV1, somebody());
         let position = Position { epoch: hub.epoch(), seq: 10 };
         subscriber.subscribe(vec![(topic, After::Position(position))]);
-        // The gap is pulled but not sent, so the next page has it again.
+        // The gap is pulled but not sent, so it is kept for the next pull.
         let page = subscriber.pull().await.expect("memory can be read").expect("a page");
         subscriber.settle(page, 0);
         let page = subscriber.pull().await.expect("memory can be read").expect("a page");
@@ -104,7 +104,9 @@ async fn what_goes_while_it_is_being_read_is_told_as_lag() {
             _ => panic!("a gap comes first"),
         };
         assert_eq!(first, (10, 100, GapReason::Retention), "{}", kind.name);
-        subscriber.settle(page, 11);
+        subscriber.settle(page, 1);
+        let page = subscriber.pull().await.expect("memory can be read").expect("a page");
+        subscriber.settle(page, 10);
         publish(&store, 400).await;
         let told = read(&mut subscriber).await;
         assert_eq!(told[0], Told::Gap(110, 500, GapReason::Lag), "{}", kind.name);

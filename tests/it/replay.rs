@@ -63,7 +63,7 @@ async fn a_websocket_that_reads_a_long_history_takes_little_memory() {
 /// that no limit saw.
 #[tokio::test]
 async fn what_is_remembered_of_gaps_counts_as_what_a_slow_reader_holds_and_goes_as_it_reads() {
-    const TOPICS: usize = 2_000;
+    const TOPICS: usize = 1_000;
     let store = (KINDS[0].build)();
     let family = Pattern::parse("f.{x}").expect("a family");
     let age = Duration::from_secs(3_600);
@@ -78,7 +78,7 @@ async fn what_is_remembered_of_gaps_counts_as_what_a_slow_reader_holds_and_goes_
     let first = subscriber.pull().await.expect("memory can be read").expect("a page");
     assert_eq!(first.items.len(), TOPICS, "a gap for each; the window has the rest");
     subscriber.settle(first, 3);
-    assert!((1..1_000).contains(&hub.outbound.held()), "three were told: {}", hub.outbound.held());
+    assert!(hub.outbound.held() > TOPICS * 24, "three were told, the others wait: {}", hub.outbound.held());
     let again = subscriber.pull().await.expect("memory can be read").expect("a page");
     assert_eq!(again.items.len(), TOPICS - 3, "those are not told again");
     subscriber.settle(again, TOPICS - 4);
@@ -86,6 +86,10 @@ async fn what_is_remembered_of_gaps_counts_as_what_a_slow_reader_holds_and_goes_
     let last = subscriber.pull().await.expect("memory can be read").expect("a page");
     assert_eq!(last.items.len(), 1);
     subscriber.settle(last, 1);
+    while let Some(rest) = subscriber.pull().await.expect("memory can be read") {
+        let all = rest.items.len();
+        subscriber.settle(rest, all);
+    }
     assert_eq!(hub.outbound.held(), 0, "it has passed them all");
 }
 

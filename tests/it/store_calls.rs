@@ -14,7 +14,7 @@ use relay::hub::{Hub, Size};
 use relay::live::Live;
 use relay::name::{Pattern, TopicName};
 use relay::notice::After;
-use relay::plugin::{Draft, Store, StoreError};
+use relay::plugin::{Draft, Query, Store, StoreError};
 use relay::protocol::sse::Sse;
 use relay::reloads::{Outcome, Trigger};
 use relay::schema::Payload;
@@ -30,6 +30,9 @@ struct Watch {
     reads: AtomicUsize,
     retains: AtomicUsize,
     asked: AtomicUsize,
+    /// How often settings were passed on, and how often by the time of the last sweep.
+    settings: AtomicUsize,
+    swept: AtomicUsize,
     go: Option<Mutex<Receiver<()>>>,
     /// Whether the test could not allow it in time.
     late: AtomicBool,
@@ -37,8 +40,8 @@ struct Watch {
 
 impl Watch {
     fn new(go: Option<Receiver<()>>) -> Self {
-        let [reads, retains, asked] = Default::default();
-        Self { reads, retains, asked, go: go.map(Mutex::new), late: AtomicBool::new(false) }
+        let [reads, retains, asked, settings, swept] = Default::default();
+        Self { reads, retains, asked, settings, swept, go: go.map(Mutex::new), late: AtomicBool::new(false) }
     }
 }
 
@@ -50,6 +53,14 @@ impl Around for Watch {
 
     fn retain(&self) {
         self.retains.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn remember(&self) {
+        self.settings.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn sweep(&self) {
+        self.swept.store(self.settings.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
     fn retained(&self) {
@@ -103,6 +114,39 @@ async fn a_reload_that_changes_nothing_that_is_retained_does_not_ask_for_it() {
         assert!(matches!(report.result, Outcome::Committed(_)), "{what}: {report:?}");
         assert_eq!(store.1.retains.load(Ordering::SeqCst) - before, asks, "{what}");
     }
+}
+
+/// Nothing else sweeps here.
+#[tokio::test]
+async fn what_a_reload_leaves_no_room_for_is_gone_when_it_has_ended() {
+    let place = Place::new("no-room");
+    let cats = "version = 1\n[topics.cats]\nschema = \"any\"\n";
+    let dogs = "[topics.dogs]\nschema = \"any\"\n";
+    let (store, _, reloader) = open(place.write("relay.toml", &format!("{cats}{dogs}")));
+    for topic in ["cats", "dogs", "cats", "cats"] {
+        let topic = TopicName::parse(topic).expect("a topic");
+        let draft = Draft { topic, user: None, payload: Payload::from_log("1".into()), key: None };
+        store.append(vec![draft]).await.expect("memory takes it");
+    }
+    let shorter = format!("{cats}history = {{ count = 2 }}\n");
+    for (text, left) in [(format!("{shorter}{dogs}"), &[2, 3, 4][..]), (shorter, &[3, 4])] {
+        place.write("relay.toml", &text);
+        reloader.reload(Trigger::Request, false).await.expect("it goes on");
+        let query = Query { topics: &[Pattern::everything()], after: 0, until: 4, limit: 9, seen: 0 };
+        let page = store.read(query).await.expect("memory can be read");
+        assert_eq!(page.records.iter().map(|record| record.seq).collect::<Vec<_>>(), left);
+    }
+}
+
+/// They used to wait until all that the reload leaves no room for was gone.
+#[tokio::test]
+async fn the_settings_of_a_reload_do_not_wait_for_its_sweep() {
+    let place = Place::new("settings");
+    let text = "version = 1\n[topics.cats]\nschema = \"any\"\n";
+    let (store, _, reloader) = open(place.write("relay.toml", text));
+    place.write("relay.toml", &format!("{text}history = {{ count = 3 }}\n"));
+    reloader.reload(Trigger::Request, false).await.expect("it goes on");
+    assert_eq!(store.1.swept.load(Ordering::SeqCst), 1, "they are passed on before");
 }
 
 #[tokio::test]

@@ -69,7 +69,13 @@ async fn seqs(store: &Arc<dyn Store>, topic: &str, count: usize) -> Vec<Seq> {
 
 async fn read(store: &Arc<dyn Store>, topics: &[&str], after: Seq, until: Seq, limit: usize) -> Page {
     let topics: Vec<Pattern> = topics.iter().map(|text| pattern(text)).collect();
-    store.read(Query { topics: &topics, after, until, limit }).await.expect("it can be read")
+    store.read(Query { topics: &topics, after, until, limit, seen: 0 }).await.expect("it can be read")
+}
+
+/// Sets rules, and evicts what exceeds them.
+async fn retain(store: &Arc<dyn Store>, rules: Directory<Retention>) {
+    store.retain(rules);
+    store.sweep(Time::now()).await;
 }
 
 /// The seqs that are retained of topics, and the highest seq that each has evicted.
@@ -201,7 +207,7 @@ async fn a_key_appends_once_for_its_principal_and_topic_within_the_window() {
 #[tokio::test]
 async fn retention_is_by_count_by_bytes_and_by_age_exactly() {
     for (kind, store) in stores() {
-        store.retain(rules(&[("a", 4, 1_000), ("b", 100, 10), ("last", 1, 1_000)]));
+        retain(&store, rules(&[("a", 4, 1_000), ("b", 100, 10), ("last", 1, 1_000)])).await;
         let a = seqs(&store, "a", 7).await;
         assert_eq!(state(&store, &["a"]).await, (a[3..].to_vec(), evicted(&[("a", a[2])])), "{kind}: count");
         let mut b = Vec::new();
@@ -230,7 +236,7 @@ async fn retention_is_by_count_by_bytes_and_by_age_exactly() {
         assert_eq!(state(&store, &["a"]).await, (vec![], evicted(&[("a", a[6])])), "{kind}: age");
 
         let a = seqs(&store, "a", 4).await;
-        store.retain(rules(&[("a", 2, 1_000), ("b", 100, 10), ("last", 1, 1_000)]));
+        retain(&store, rules(&[("a", 2, 1_000), ("b", 100, 10), ("last", 1, 1_000)])).await;
         assert_eq!(state(&store, &["a"]).await, (a[2..].to_vec(), evicted(&[("a", a[1])])), "{kind}: less than before");
     }
 }
@@ -253,11 +259,11 @@ async fn what_was_evicted_is_told_truly_of_topics_that_were_dropped_and_come_bac
         );
 
         let a = seqs(&store, "a", 3).await;
-        store.retain(rules(&[("f.{x}", 10, 1_000)]));
+        retain(&store, rules(&[("f.{x}", 10, 1_000)])).await;
         assert_eq!(state(&store, &["a"]).await, (vec![], evicted(&[("a", a[2])])), "{kind}: removed");
         let meanwhile = seqs(&store, "a", 1).await;
         assert_eq!(state(&store, &["a"]).await, (vec![], evicted(&[("a", meanwhile[0])])), "{kind}: not retained");
-        store.retain(rules(&[("a", 10, 1_000), ("f.{x}", 10, 1_000)]));
+        retain(&store, rules(&[("a", 10, 1_000), ("f.{x}", 10, 1_000)])).await;
         let again = seqs(&store, "a", 1).await;
         assert_eq!(state(&store, &["a"]).await, (again, evicted(&[("a", meanwhile[0])])), "{kind}: declared again");
     }
@@ -322,7 +328,7 @@ async fn a_page_is_true_whatever_happens_while_it_is_read() {
             |count| rules(&[("a", count, 1_000), ("f.{x}", count, 1_000)]).map(|r| Retention { topics: 900, ..r });
         let (mut log, mut turns) = (Vec::new(), 0);
         for round in 0..40 {
-            store.retain(few(1 + round % 3));
+            retain(&store, few(1 + round % 3)).await;
             for n in 0..700 {
                 let topic = if n % 50 == 0 { "a".to_owned() } else { format!("f.{}", n * (round + 1) % 613) };
                 let draft = draft(&topic, "1");
@@ -330,7 +336,8 @@ async fn a_page_is_true_whatever_happens_while_it_is_read() {
             }
             let topics = [["a", "f.*", "f.7"], ["f.1", "**", "a"], ["f.*", "f.7", "f.8"]][round % 3].map(pattern);
             let (after, until) = (log[log.len() * (round % 5) / 5].1, store.head());
-            let mut read = pin!(store.read(Query { topics: &topics, after, until, limit: 100 + 300 * (round % 4) }));
+            let mut read =
+                pin!(store.read(Query { topics: &topics, after, until, limit: 100 + 300 * (round % 4), seen: 0 }));
             let page = loop {
                 if let Poll::Ready(page) = read.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                     break page.expect("it can be read");
@@ -338,8 +345,8 @@ async fn a_page_is_true_whatever_happens_while_it_is_read() {
                 turns += 1;
                 match turns % 5 {
                     0 => store.sweep(Time(Time::now().0 + HOUR)).await,
-                    1 => store.retain(rules(&[("a", 1, 1_000)])),
-                    2 => store.retain(few(2)),
+                    1 => retain(&store, rules(&[("a", 1, 1_000)])).await,
+                    2 => retain(&store, few(2)).await,
                     n => {
                         drop(append(&store, ["a", "f.7", "f.8"].map(|topic| draft(topic, &n.to_string())).into()).await)
                     }
@@ -347,7 +354,7 @@ async fn a_page_is_true_whatever_happens_while_it_is_read() {
             };
             assert_true(&page, &topics, after, &log);
         }
-        store.retain(few(1));
+        retain(&store, few(1)).await;
     }
 }
 
@@ -369,11 +376,68 @@ fn assert_true(page: &Page, topics: &[Pattern], after: Seq, log: &[(TopicName, S
     }
 }
 
+/// A store need not tell evictions again that an earlier page has seen. What several pages tell together is true all the
+/// same, whatever happens while they are read and in between.
+#[tokio::test]
+async fn pages_that_build_on_each_other_leave_no_eviction_out() {
+    for (kind, store) in stores() {
+        let few =
+            |count| rules(&[("a", count, 1_000), ("f.{x}", count, 1_000)]).map(|r| Retention { topics: 900, ..r });
+        let (mut log, mut turns) = (Vec::new(), 0);
+        for round in 0..30 {
+            retain(&store, few(1 + round % 3)).await;
+            for n in 0..700 {
+                let topic = if n % 50 == 0 { "a".to_owned() } else { format!("f.{}", n * (round + 1) % 613) };
+                let draft = draft(&topic, "1");
+                log.push((draft.topic.clone(), append(&store, vec![draft]).await[0].seq));
+            }
+            let topics = [vec!["a", "f.7"], vec!["a", "f.*", "f.7"], vec!["f.1", "**"], vec!["f.*", "f.8"]];
+            let topics: Vec<_> = topics[round % 4].iter().map(|text| pattern(text)).collect();
+            let (after, until) = (log[log.len() * (round % 5) / 5].1, store.head());
+            let mut told: BTreeMap<String, (Pattern, Seq)> = BTreeMap::new();
+            let mut page = Page { until: after, ..Page::default() };
+            let mut there: BTreeSet<Seq> = BTreeSet::new();
+            while page.until < until {
+                let query = Query { topics: &topics, after: page.until, until, limit: 50, seen: page.seen };
+                let mut read = pin!(store.read(query));
+                page = loop {
+                    let polled = read.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                    turns += 1;
+                    match turns % 61 {
+                        0 => store.sweep(Time(Time::now().0 + HOUR)).await,
+                        20 => retain(&store, rules(&[("a", 1, 1_000)])).await,
+                        30 => retain(&store, few(2)).await,
+                        50 => retain(&store, few(1)).await,
+                        n => {
+                            let topics = ["a".to_owned(), "f.7".to_owned(), format!("f.{}", turns * 7 % 613)];
+                            drop(append(&store, topics.map(|topic| draft(&topic, &n.to_string())).into()).await);
+                        }
+                    }
+                    if let Poll::Ready(page) = polled {
+                        break page.expect("it can be read");
+                    }
+                };
+                there.extend(page.records.iter().map(|record| record.seq));
+                for (topics, seq) in &page.evicted {
+                    let highest = &mut told.entry(topics.to_string()).or_insert((topics.clone(), 0)).1;
+                    *highest = (*seq).max(*highest);
+                }
+                let of_page = log.iter().filter(|(_, seq)| after < *seq && *seq <= page.until);
+                for (name, seq) in of_page.filter(|(name, _)| topics.iter().any(|pattern| pattern.matches(name))) {
+                    let is_gone = told.values().any(|(told, highest)| seq <= highest && told.matches(name));
+                    assert!(there.contains(seq) || is_gone, "{kind}: {seq} of {name}");
+                }
+            }
+        }
+    }
+}
+
 /// Its topic may have been forgotten since, and its family may be full of others.
 #[tokio::test]
 async fn a_message_that_is_known_already_needs_no_room_in_its_family() {
     for (kind, store) in stores() {
-        store.retain(rules(&[("f.{x}", 10, 1_000)]).map(|rules| Retention { age: Duration::from_secs(1), ..rules }));
+        retain(&store, rules(&[("f.{x}", 10, 1_000)]).map(|rules| Retention { age: Duration::from_secs(1), ..rules }))
+            .await;
         let first = append(&store, vec![keyed("f.a", "1", "shop", "k")]).await;
         store.sweep(Time(first[0].time.0 + 1_000)).await;
         append(&store, vec![draft("f.b", "1"), draft("f.c", "1"), draft("f.d", "1")]).await;

@@ -7,17 +7,22 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::hub::entry::{Cursor, Mark, Message};
-use crate::hub::gaps::Gap;
+use crate::hub::gaps::DUE;
 use crate::hub::subscriber::{Item, Pulled, Subscriber};
 use crate::hub::window::Fetch;
-use crate::message::{Position, Record, Seq};
+use crate::message::{Record, Seq};
 use crate::name::Pattern;
-use crate::notice::{GapReason, Notice};
 use crate::patterns::Patterns;
 use crate::plugin::{Query, StoreError};
 
 /// Messages in one page of the store.
 const PAGE: usize = 256;
+/// The same with many subscriptions, because each page begins with putting them into a tree.
+const LARGE_PAGE: usize = 1_024;
+/// Gaps in one pull: about as many as are sent in one write.
+const GAPS: usize = 1_024;
+// A page whose gaps are not all kept must not have its messages taken.
+const _: () = assert!(GAPS < DUE);
 /// Messages of the window examined in one pull, and bytes of payload in its answer.
 const PULL_MESSAGES: usize = 256;
 const PULL_BYTES: usize = 64 << 10;
@@ -26,8 +31,10 @@ const PULL_BYTES: usize = 64 << 10;
 const FEW_MESSAGES: usize = 32;
 const FEW_SUBSCRIPTIONS: usize = 128;
 
-/// Decides whether the subscriber wants a message; made once for each pull.
+/// Which messages the subscriber wants, of those addressed to it; made once for each pull.
 enum Wanted {
+    /// All of a page, which the store has matched with the subscriptions: none of them has a floor within it.
+    All,
     Each,
     /// The floors, by pattern.
     Tree(Patterns<Seq>),
@@ -40,6 +47,9 @@ impl Subscriber {
     /// When the store cannot be read.
     pub async fn pull(&mut self) -> Result<Option<Pulled>, StoreError> {
         let cursor = self.take_back();
+        if self.gaps_due() > 0 {
+            return Ok(Some(self.pull_gaps(cursor)));
+        }
         let until = self.replay.as_ref().map_or(0, |r| r.until);
         if cursor.seq < until {
             return match self.hub.window.mark_after(cursor) {
@@ -91,18 +101,21 @@ impl Subscriber {
 
     async fn pull_store(&mut self, cursor: Cursor, until: Seq) -> Result<Pulled, StoreError> {
         let topics: Vec<Pattern> = self.subscriptions().cloned().collect();
-        let query = Query { topics: &topics, after: cursor.seq, until, limit: PAGE };
-        let page = self.hub.store.read(query).await?;
-        let epoch = self.hub.epoch();
-        let mut pulled = Pulled::default();
-        let at = |seq: Seq| Cursor { seq, ..cursor };
-        self.take_due(cursor.seq, cursor, &mut pulled);
-        let (gaps, reason) = self.gaps(cursor, page.evicted, until);
-        for gap in gaps {
-            let [from, to] = [gap.from, gap.to].map(|seq| Position { epoch, seq });
-            pulled.items.push((Item::Notice(Notice::Gap { topics: gap.topics, from, to, reason }), cursor));
+        let limit = topics.len().clamp(PAGE, LARGE_PAGE);
+        let seen = self.replay.as_ref().map_or(0, |replay| replay.gaps.seen());
+        let page = self.hub.store.read(Query { topics: &topics, after: cursor.seq, until, limit, seen }).await?;
+        let replay = self.replay.get_or_insert_default();
+        let subscriptions = self.subscriptions.iter().map(|s| (&s.pattern, s.floor));
+        replay.gaps.note_page((page.evicted, page.seen), subscriptions, (cursor.seq, until, replay.until));
+        let mut pulled = self.pull_gaps(cursor);
+        if self.gaps_due() > GAPS {
+            return Ok(pulled);
         }
-        let wanted = self.wanted(page.records.len());
+        let at = |seq: Seq| Cursor { seq, ..cursor };
+        let wanted = match self.subscriptions.iter().all(|s| s.floor <= cursor.seq) {
+            true => Wanted::All,
+            false => self.wanted(page.records.len()),
+        };
         for record in page.records {
             let seq = record.seq;
             self.take_due(seq - 1, at(seq - 1), &mut pulled);
@@ -116,10 +129,18 @@ impl Subscriber {
         Ok(pulled)
     }
 
-    fn gaps(&mut self, cursor: Cursor, evicted: Vec<(Pattern, Seq)>, until: Seq) -> (Vec<Gap>, GapReason) {
-        let replay = self.replay.get_or_insert_default();
-        let subscriptions = self.subscriptions.iter().map(|s| (&s.pattern, s.floor));
-        replay.gaps.of_page(evicted, subscriptions, (cursor.seq, until, replay.until))
+    /// What is due at the cursor, then some of the gaps that pages have shown.
+    fn pull_gaps(&mut self, cursor: Cursor) -> Pulled {
+        let mut pulled = Pulled { end: cursor, ..Pulled::default() };
+        self.take_due(cursor.seq, cursor, &mut pulled);
+        let epoch = self.hub.epoch();
+        let gaps = self.replay.iter().flat_map(|replay| replay.gaps.due()).take(GAPS);
+        pulled.items.extend(gaps.map(|gap| (Item::Notice(gap.notice(epoch)), cursor)));
+        pulled
+    }
+
+    fn gaps_due(&self) -> usize {
+        self.replay.as_ref().map_or(0, |replay| replay.gaps.due().len())
     }
 
     /// Takes the notices that are due up to a seq.
@@ -143,6 +164,7 @@ impl Subscriber {
         let is_addressed = user.as_ref().is_none_or(|user| Some(user) == self.user.as_ref());
         is_addressed
             && match wanted {
+                Wanted::All => true,
                 Wanted::Each => self.subscriptions.iter().any(|s| *seq > s.floor && s.pattern.matches(topic)),
                 Wanted::Tree(floors) => floors.containing(topic.as_str(), |floor| above(*floor, *seq)).is_break(),
             }

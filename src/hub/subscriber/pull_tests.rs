@@ -1,11 +1,21 @@
-use futures::FutureExt;
+use std::time::Duration;
 
+use futures::FutureExt;
+use futures::executor::block_on;
+
+use super::GAPS;
+use crate::directory::Directory;
 use crate::hub::connection::NoSocket;
 use crate::hub::rig::{Number, append, hub, peer};
 use crate::hub::subscriber::Item;
-use crate::name::Pattern;
-use crate::notice::After;
+use crate::hub::{Hub, Size};
+use crate::message::Position;
+use crate::name::{Pattern, TopicName};
+use crate::notice::{After, Notice};
+use crate::plugin::{Draft, Retention};
+use crate::schema::Payload;
 use crate::stopwatch::Stopwatch;
+use crate::store::KINDS;
 
 /// Each message of a page used to be compared with each subscription at once: with a hundred thousand, for a third of a
 /// second.
@@ -48,4 +58,55 @@ fn of_many_subscriptions_none_begins_with_the_message_before_it() {
         });
         assert_eq!(seqs.collect::<Vec<_>>(), (41..=80).collect::<Vec<_>>(), "{subscriptions}");
     }
+}
+
+/// All of them used to be made anew for each write that took some; then all were kept, and a reader that had stalled held
+/// megabytes.
+#[test]
+fn gaps_that_do_not_fit_into_one_write_are_kept_up_to_some_thousands() {
+    tell_gaps_of(4_000, 1);
+    tell_gaps_of(30_000, 8);
+}
+
+/// Has a subscriber told of a family of which each topic has lost a message; it takes so many pages to see all.
+fn tell_gaps_of(topics: usize, looks: usize) {
+    let store = (KINDS[0].build)();
+    let declared = Pattern::parse("f.{x}").expect("a family");
+    let age = Duration::from_secs(3_600);
+    let rules = Retention { count: 1, bytes: 1_000, age, declared: declared.clone(), topics };
+    store.retain([(declared, rules)].into_iter().collect::<Directory<_>>());
+    let hub = Hub::new(store.clone(), Size::default(), Directory::default());
+    let draft = |n: usize| Draft {
+        topic: TopicName::parse(&format!("f.{n}")).expect("a topic"),
+        user: None,
+        payload: Payload::from_log(vec![b'1'].into()),
+        key: None,
+    };
+    for _ in 0..2 {
+        drop(block_on(store.append((0..topics).map(draft).collect())).expect("memory takes it"));
+    }
+    let mut subscriber = hub.subscriber(NoSocket, &Number, peer());
+    let after = After::Position(Position { epoch: hub.epoch(), seq: 0 });
+    subscriber.subscribe(vec![(Pattern::parse("f.*").expect("a pattern"), after)]);
+    let (mut gaps, mut pages) = (Vec::new(), 0);
+    while gaps.len() < topics {
+        let mut pull = Box::pin(subscriber.pull());
+        let kept = pull.as_mut().now_or_never();
+        pages += usize::from(kept.is_none());
+        let pulled = kept.unwrap_or_else(|| block_on(pull)).expect("memory can be read").expect("there is more");
+        assert!(pulled.items.len() <= GAPS);
+        // Not all that it takes are sent.
+        let sent = pulled.items.len().min(1_000);
+        gaps.extend(pulled.items[..sent].iter().map(|(item, _)| match item {
+            Item::Notice(Notice::Gap { from, to, .. }) => (from.seq, to.seq),
+            _ => panic!("a message before all gaps are told"),
+        }));
+        subscriber.settle(pulled, sent);
+        let held = subscriber.connection().held();
+        assert!(held < 200_000 + 100 * gaps.len(), "{held} bytes with {} gaps told", gaps.len());
+    }
+    assert_eq!(pages, looks, "only these read what was evicted");
+    assert!(gaps.into_iter().eq((1..=topics as u64).map(|seq| (0, seq))), "in order, each once");
+    let next = block_on(subscriber.pull()).expect("memory can be read").expect("there is more");
+    assert!(next.items.iter().all(|(item, _)| matches!(item, Item::Message(_))), "no gap is told again");
 }

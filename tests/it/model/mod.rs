@@ -102,7 +102,7 @@ async fn run(seed: u64, tcp: bool, seen: &mut Seen) {
             tokio::task::yield_now().await;
         }
     }
-    world.retain(true);
+    world.retain(true).await;
     for reader in &mut readers {
         if !reader.is_connected() {
             reader.connect(&world, &mut dice).await;
@@ -143,7 +143,7 @@ async fn step(world: &mut World, readers: &mut [Reader], dice: &mut Dice, seen: 
         80..83 => readers[at].leave(),
         90..92 => world.age().await,
         92..94 => world.mark(),
-        94 => world.retain(dice.one_in(2)),
+        94 => world.retain(dice.one_in(2)).await,
         95..98 => {
             history(world, dice).await;
             seen.histories += 1;

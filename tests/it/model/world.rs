@@ -150,13 +150,14 @@ impl World {
     }
 
     /// Takes away the retention of all declared names but one, or gives it back.
-    pub fn retain(&self, all: bool) {
+    pub async fn retain(&self, all: bool) {
         let config = &self.live.snapshot().config;
         let mut config = config.clone();
         if !all {
             config.topics.truncate(1);
         }
         self.live.hub.store().retain(build::retention(&config));
+        self.live.hub.store().sweep(Time::now()).await;
     }
 
     /// Puts the mark of a reload that changed the schema of `f.{x}` into the log.
@@ -191,7 +192,7 @@ impl World {
     /// The highest seq that a topic has evicted.
     pub fn evicted(&self, topic: usize) -> u64 {
         let topics = [pattern(TOPICS[topic])];
-        let query = Query { topics: &topics, after: 0, until: u64::MAX, limit: 0 };
+        let query = Query { topics: &topics, after: 0, until: u64::MAX, limit: 0, seen: 0 };
         let page = self.live.hub.store().read(query).now_or_never().expect("memory does not wait");
         page.expect("memory can be read").evicted.iter().map(|(_, seq)| *seq).max().unwrap_or(0)
     }
