@@ -40,6 +40,7 @@ pub(super) async fn commit(
         (plan, prepared)
     };
     let (plan, (prepared, pause)) = spawn_blocking(swap).await.expect("a commit does not panic");
+    let leaves_over = prepared.leaves_over;
     let mut pause = Some(pause);
     let mut settled = pin!(live.appending.turn());
     if tokio::time::timeout(PAUSE_AT_MOST, &mut settled).await.is_err() {
@@ -53,8 +54,10 @@ pub(super) async fn commit(
     };
     spawn_blocking(tell).await.expect("a commit does not panic");
     background::in_place(|| apply(live, logs, &next.config));
-    // What a shorter history or a removed topic leaves over: it may take seconds, and no setting waits for it.
-    live.hub.store().sweep(Time::now()).await;
+    if leaves_over {
+        // It may take seconds, and no setting waits for it.
+        live.hub.store().sweep(Time::now()).await;
+    }
 }
 
 /// Passes on the settings that other parts keep a copy of instead of reading them from the snapshot at each request.
@@ -73,6 +76,8 @@ fn apply(live: &Live, logs: Option<&Logs>, config: &Config) {
 struct Prepared {
     topics: Directory<Arc<Topic>>,
     retention: Directory<Retention>,
+    /// Whether the store has new rules, and may hold more than they allow.
+    leaves_over: bool,
 }
 
 /// Swaps the snapshot. The log learns of new topics before the swap, so that nobody's first message is lost, and keeps
@@ -88,9 +93,11 @@ fn put_in_force(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan
         }
     }
     // Only if something differs: publishers wait while a store goes through all of its topics.
-    if all_retention.iter().any(|kept| retained_before.get(&kept.declared) != Some(kept)) {
+    let differs = all_retention.iter().any(|kept| retained_before.get(&kept.declared) != Some(kept));
+    if differs {
         live.hub.store().retain(all_retention);
     }
+    let leaves_over = differs || !plan.topics_removed.is_empty();
     live.hub.declare(all_topics);
     let pause = live.commit(next.clone());
     // At once, however slow the store is. Compares the credentials themselves, because a token with a new secret keeps
@@ -101,7 +108,7 @@ fn put_in_force(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan
     if plan.may_end_registrations() {
         live.registrations.end_lost(next, Time::now());
     }
-    (Prepared { topics, retention }, pause)
+    (Prepared { topics, retention, leaves_over }, pause)
 }
 
 /// Appends the mark from which on the new configuration judges. By now, everything that the old one judged is in the

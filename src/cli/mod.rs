@@ -81,8 +81,8 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum TokenCommand {
-    /// Generate a secret of 256 random bits and print it; the lines for relay.toml that accept it go
-    /// to standard error
+    /// Generate a secret of 256 random bits and print it; the lines for relay.toml that accept it go to
+    /// standard error
     New {
         /// The token's name in relay.toml
         name: String,
