@@ -3,6 +3,9 @@
 //! Two things show that a peer is alive: an inbound byte, and the kernel taking some of what was unsent, for which the
 //! peer must have acknowledged something. The kernel taking a delivery shows nothing: it does so for a while even if
 //! the peer is gone. Times are milliseconds of the hub's clock.
+//!
+//! These deadlines are rounded up, so that connections that were opened at about the same time wake the server together:
+//! while thousands of connections are idle, waking up costs more than the pings.
 
 use std::time::Duration;
 
@@ -11,6 +14,9 @@ use crate::config::model::Limits;
 use crate::hub::connection::Connection;
 use crate::principal::Principal;
 use crate::unauthenticated::Place;
+
+/// The share of a time by which its deadline may be late.
+const LATE: u64 = 256;
 
 /// The signs of life of one connection.
 pub(super) struct Vitals {
@@ -81,10 +87,10 @@ impl Vitals {
         let sign = match self.pinged {
             // A socket that takes nothing would not take a ping either.
             _ if connection.has_rest() => {
-                (from(connection.progress().max(self.opened), limits.write_stall), Vital::Stalled)
+                (together(connection.progress().max(self.opened), limits.write_stall, now), Vital::Stalled)
             }
-            Some(pinged) => (from(pinged, limits.pong_timeout), Vital::End(Close::NoSignOfLife)),
-            None => (from(self.heard, limits.ping_interval), Vital::Ping),
+            Some(pinged) => (together(pinged, limits.pong_timeout, now), Vital::End(Close::NoSignOfLife)),
+            None => (together(self.heard, limits.ping_interval, now), Vital::Ping),
         };
         // On a tie, the end of the credential is the more useful reason.
         let sooner = |first: (Duration, Vital), next: (Duration, Vital)| if next.0 <= first.0 { next } else { first };
@@ -92,12 +98,19 @@ impl Vitals {
     }
 }
 
+/// How soon a time that began at `start` is over, rounded up to a moment that other connections have too.
+fn together(start: u64, time: Duration, now: u64) -> Duration {
+    let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let due = start.saturating_add(time).next_multiple_of((time / LATE).max(1));
+    Duration::from_millis(due.saturating_sub(now))
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::{Vital, Vitals};
+    use super::{LATE, Vital, Vitals};
     use crate::close::Close;
     use crate::config::model::Limits;
     use crate::hub::connection::{Connection, NoSocket};
@@ -112,11 +125,24 @@ mod tests {
         let connection = Connection::new(NoSocket, Arc::new(Outbound::default()));
         let mut vitals = Vitals::new(1_000);
         let next = |vitals: &Vitals, now| vitals.next(&limits, now, &connection, None);
-        assert!(matches!(next(&vitals, 6_000), (wait, Vital::Ping) if wait == 20 * second));
+        let late = |wait: Duration, due: Duration, of: Duration| (due..=due + of / LATE as u32).contains(&wait);
+        let (ping, pong) = (25 * second, 10 * second);
+        assert!(matches!(next(&vitals, 6_000), (wait, Vital::Ping) if late(wait, 20 * second, ping)));
         vitals.pinged(26_000);
-        assert!(matches!(next(&vitals, 27_000), (wait, Vital::End(Close::NoSignOfLife)) if wait == 9 * second));
+        assert!(
+            matches!(next(&vitals, 27_000), (wait, Vital::End(Close::NoSignOfLife)) if late(wait, 9 * second, pong))
+        );
         vitals.heard(28_000);
-        assert!(matches!(next(&vitals, 28_000), (wait, Vital::Ping) if wait == 25 * second));
+        assert!(matches!(next(&vitals, 28_000), (wait, Vital::Ping) if late(wait, 25 * second, ping)));
+    }
+
+    #[test]
+    fn connections_of_about_the_same_time_are_pinged_together() {
+        let limits = Limits { ping_interval: Duration::from_secs(25), ..Limits::default() };
+        let connection = Connection::new(NoSocket, Arc::new(Outbound::default()));
+        let due = |opened| Vitals::new(opened).next(&limits, 1_000, &connection, None).0;
+        let wakes = (0..1_000).map(due).collect::<std::collections::BTreeSet<_>>();
+        assert!((10..=12).contains(&wakes.len()), "a thousand milliseconds have {} wakes", wakes.len());
     }
 
     #[test]
