@@ -31,8 +31,9 @@ use crate::assemble::reload::Reloader;
 use crate::background;
 use crate::config::model::Limits;
 use crate::connections::{Connections, Permit};
+use crate::http::door::{Door, Link, Side};
 use crate::http::flow::Flow;
-use crate::http::{self, Door, Link, Side, forwarded};
+use crate::http::{self, forwarded};
 use crate::live::Live;
 use crate::plugin::Protocol;
 use crate::server::http_socket::HttpSocket;
@@ -70,7 +71,7 @@ pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'s
     }
     live.drain.detach("sweep", sweep(live.clone()));
     live.drain.detach("shed", shedding::run(live.clone()));
-    let door = Arc::new(Door::public(live.clone(), public.is_loopback(), protocols));
+    let door = Arc::new(http::public_door(live.clone(), public.is_loopback(), protocols));
     live.drain.spawn("accept", {
         let live = live.clone();
         async move {
@@ -79,7 +80,7 @@ pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'s
         }
     });
     if let Some(admin) = admin {
-        let door = Arc::new(Door::admin(live.clone(), admin.is_loopback(), reloader));
+        let door = Arc::new(http::admin_door(live.clone(), admin.is_loopback(), reloader));
         let live = live.clone();
         live.drain.clone().spawn("accept-admin", async move {
             accept_all(admin, &live, door, &Connections::default(), |_| ADMIN_CONNECTIONS).await;

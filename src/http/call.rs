@@ -9,11 +9,12 @@ use warp::{Filter, Rejection};
 
 use crate::host::Host;
 use crate::http::answer::Rejected;
-use crate::http::{Link, Side, credential, forwarded, health, origin, routes};
+use crate::http::door::{Link, Side};
+use crate::http::{credential, forwarded, headers, paths};
 use crate::identify::identify;
 use crate::live::Live;
 use crate::principal::Principal;
-use crate::problem::{Rate, Refusal};
+use crate::problem::Refusal;
 use crate::snapshot::Snapshot;
 use crate::telemetry::stats::Route;
 
@@ -37,7 +38,7 @@ pub struct Call {
     /// The route of its path on its listener, whatever the method.
     pub route: Route,
     /// Whether its headers say unambiguously where its body ends.
-    framed: bool,
+    pub framed: bool,
 }
 
 impl Call {
@@ -46,9 +47,9 @@ impl Call {
         let Parts { method, uri, version, headers, extensions, .. } = parts;
         let snapshot = link.door.live().snapshot();
         let (peer, secure) = forwarded::peer(&snapshot.config.server.trusted_proxies, link.peer, &headers);
-        let framed = is_framed(&headers);
+        let framed = headers::is_framed(&headers);
         let secure = secure || link.secure;
-        let route = routes::of(link.door.side(), uri.path());
+        let route = paths::route(link.door.side(), uri.path());
         let call = Self { link, snapshot, version, method, uri, headers, peer, secure, route, framed };
         (Arc::new(call), extensions)
     }
@@ -70,39 +71,6 @@ impl Call {
     /// The side whose listener it came by.
     pub fn side(&self) -> Side {
         self.link.door.side()
-    }
-
-    /// The checks before routing.
-    ///
-    /// # Errors
-    /// The target is too long, the Host or the Origin is foreign, or there is no room.
-    pub fn admit(&self) -> Result<(), Refusal> {
-        let bytes = self.snapshot.config.limits.uri;
-        if self.target_len() > bytes {
-            return Err(Refusal::UriTooLong { bytes });
-        }
-        if !self.framed {
-            let detail = "send `Transfer-Encoding: chunked` once, or a `Content-Length`";
-            return Err(Refusal::BadRequest(detail.into()));
-        }
-        origin::admit(self)?;
-        // Probes are answered on connections over the limit too: a restart would not help.
-        if health::is_probe(self.uri.path()) {
-            return Ok(());
-        }
-        if self.link.over_rate {
-            return Err(Refusal::RateLimited(Rate::Connects));
-        }
-        if self.link.permit.is_over() {
-            return Err(Refusal::Overloaded {
-                what: match self.side() {
-                    Side::Public => "there are as many connections as `limits.connections` allows",
-                    Side::Admin => "there are as many connections as `server.admin` takes",
-                },
-                retry_after: std::time::Duration::from_secs(1),
-            });
-        }
-        Ok(())
     }
 
     /// Whether its connection is closed after the answer.
@@ -149,10 +117,11 @@ impl Call {
     /// # Errors
     /// 400 when it appears twice or is not visible ASCII.
     pub fn one(&self, name: &HeaderName) -> Result<Option<&str>, Refusal> {
-        one(&self.headers, name)
+        headers::one(&self.headers, name)
     }
 
-    fn target_len(&self) -> usize {
+    /// Bytes of the target.
+    pub fn target_len(&self) -> usize {
         let authority = self.uri.authority().map_or(0, |authority| authority.as_str().len());
         authority + self.uri.path_and_query().map_or(0, |target| target.as_str().len())
     }
@@ -161,32 +130,6 @@ impl Call {
 fn parse_host<'h>(host: &'h str, what: &str) -> Result<Host<'h>, Refusal> {
     let bad = || Refusal::BadRequest(format!("{what}{}` is not a name and a port", host.escape_default()));
     Host::parse(host).ok_or_else(bad)
-}
-
-/// Whether the end of the body is unambiguous: a proxy in front may have believed the other of two indications (RFC
-/// 9112, section 6.3).
-///
-/// If there is a length beside `chunked`, hyper drops the length and closes after the answer.
-fn is_framed(headers: &HeaderMap) -> bool {
-    let coding = one(headers, &header::TRANSFER_ENCODING);
-    coding.is_ok_and(|coding| coding.is_none_or(|coding| coding.eq_ignore_ascii_case("chunked")))
-}
-
-/// The value of a header that may appear once.
-///
-/// # Errors
-/// 400 when it appears twice or is not visible ASCII.
-pub fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
-    let Some(value) = headers.get(name) else {
-        return Ok(None);
-    };
-    // Usually nothing appears twice, which the map knows.
-    if headers.len() > headers.keys_len() && headers.get_all(name).iter().nth(1).is_some() {
-        return Err(Refusal::BadRequest(format!("the header `{name}` appears twice: send it once")));
-    }
-    let text = value.to_str();
-    text.map(Some)
-        .map_err(|_| Refusal::BadRequest(format!("the header `{name}` contains characters other than visible ASCII")))
 }
 
 /// The methods that a route allows.

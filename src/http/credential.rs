@@ -2,7 +2,7 @@
 
 use warp::http::{HeaderMap, HeaderName, header};
 
-use crate::http::call::one;
+use crate::http::headers::one;
 use crate::plugin::MAX_KEY;
 use crate::problem::Refusal;
 

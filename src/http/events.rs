@@ -16,7 +16,8 @@ use warp::reply::Response;
 
 use crate::close::Close;
 use crate::evaluate::{self, Remaining, admit};
-use crate::http::call::{Call, one};
+use crate::http::call::Call;
+use crate::http::headers::one;
 use crate::http::query::{self, Params};
 use crate::http::stream::{Chunks, Events, farewell};
 use crate::hub::connection::NoSocket;

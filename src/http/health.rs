@@ -7,13 +7,9 @@ use warp::http::StatusCode;
 use warp::reply::Response;
 
 use crate::http::call::Call;
-use crate::http::{Side, answer, origin};
+use crate::http::door::Side;
+use crate::http::{answer, origin};
 use crate::problem::Refusal;
-
-/// Whether the path is that of a probe.
-pub fn is_probe(path: &str) -> bool {
-    matches!(path, "/health" | "/ready")
-}
 
 /// 200 while the process lives.
 pub async fn health(_: Arc<Call>) -> Result<Response, Refusal> {

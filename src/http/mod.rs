@@ -11,14 +11,17 @@ mod body;
 mod call;
 mod connections;
 mod credential;
+pub mod door;
 mod envelope;
 mod events;
 pub mod flow;
 pub mod forwarded;
 mod handshake;
+mod headers;
 mod health;
 mod history;
 mod origin;
+mod paths;
 mod publish;
 mod query;
 mod register;
@@ -28,7 +31,6 @@ mod topics;
 mod upgrade;
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,86 +41,34 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use tower_service::Service;
 use tracing::info;
-use warp::filters::BoxedFilter;
 use warp::http::header::{CONNECTION, HeaderValue, UPGRADE};
 use warp::http::{Method, Request, StatusCode};
 use warp::reply::Response;
 
 use crate::assemble::reload::Reloader;
-use crate::connections::Permit;
 use crate::http::call::Call;
-use crate::http::flow::{Flow, Holder};
+use crate::http::door::{Door, Link, Side};
+use crate::http::flow::Holder;
 use crate::hub::answer::Answer;
 use crate::hub::connection::{Connection, NoSocket};
 use crate::live::Live;
 use crate::plugin::Protocol;
-use crate::problem::Refusal;
+use crate::problem::{Rate, Refusal};
 use crate::telemetry::panics;
 use crate::telemetry::stats::Route;
 
 /// A larger answer, in bytes, counts against `limits.outbound` until it is sent.
 const LARGE: usize = 16 << 10;
 
-/// What the server knows of a connection; shared by every request on it.
-pub struct Link {
-    /// The door it came in by.
-    pub door: Arc<Door>,
-    /// Its address; `None` on a Unix socket.
-    pub peer: Option<IpAddr>,
-    /// Its share of the connection limit.
-    pub permit: Permit,
-    /// Whether its answers have been sent.
-    pub flow: Flow,
-    /// Whether it is encrypted.
-    pub secure: bool,
-    /// Whether its network exceeds `limits.connect_rate`; never on the operators' listener.
-    pub over_rate: bool,
+/// The door of `server.listen`. For `loopback` see [`Door::is_loopback`]; `protocols` are the subprotocols, the default
+/// one first.
+pub fn public_door(live: Arc<Live>, loopback: bool, protocols: &'static [&'static dyn Protocol]) -> Door {
+    Door { live, routes: routes::public(protocols), loopback, side: Side::Public }
 }
 
-/// The entrance of one listener.
-pub struct Door {
-    live: Arc<Live>,
-    routes: BoxedFilter<(Response,)>,
-    /// Whether the listener is on TCP and only this machine can reach it: a foreign Host is then DNS rebinding by some
-    /// page.
-    loopback: bool,
-    side: Side,
-}
-
-/// Whom a door is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Side {
-    /// Publishers and subscribers.
-    Public,
-    /// Operators.
-    Admin,
-}
-
-impl Door {
-    /// The door of `server.listen`. `protocols` are the subprotocols, the default one first.
-    pub fn public(live: Arc<Live>, loopback: bool, protocols: &'static [&'static dyn Protocol]) -> Self {
-        Self { live, routes: routes::public(protocols), loopback, side: Side::Public }
-    }
-
-    /// The door of `server.admin`.
-    pub fn admin(live: Arc<Live>, loopback: bool, reloader: Option<Arc<Reloader>>) -> Self {
-        Self { routes: admin::routes(&live, reloader), live, loopback, side: Side::Admin }
-    }
-
-    /// The server behind it.
-    pub fn live(&self) -> &Arc<Live> {
-        &self.live
-    }
-
-    /// Whether only this machine reaches it over TCP.
-    pub fn is_loopback(&self) -> bool {
-        self.loopback
-    }
-
-    /// Whom the door is for.
-    pub fn side(&self) -> Side {
-        self.side
-    }
+/// The door of `server.admin`.
+pub fn admin_door(live: Arc<Live>, loopback: bool, reloader: Option<Arc<Reloader>>) -> Door {
+    Door { routes: admin::routes(&live, reloader), live, loopback, side: Side::Admin }
 }
 
 /// Answers one request. Cannot fail: a panic is answered too.
@@ -149,10 +99,10 @@ pub fn serve(request: Request<Incoming>, link: Arc<Link>) -> impl Future<Output 
 fn enter(request: Request<Incoming>, link: &Arc<Link>) -> (Arc<Call>, BoxFuture<'static, Response>) {
     let (parts, body) = request.into_parts();
     let (call, extensions) = Call::take(link.clone(), parts);
-    let routed: BoxFuture<'static, Response> = match call.admit() {
+    let routed: BoxFuture<'static, Response> = match admit(&call) {
         Err(refusal) => Box::pin(ready(turn_away(&call, &refusal))),
         Ok(()) if call.route == Route::None => {
-            Box::pin(ready(answer::refusal(&routes::nowhere(call.side(), call.uri.path()))))
+            Box::pin(ready(answer::refusal(&paths::nowhere(call.side(), call.uri.path()))))
         }
         Ok(()) => match routes::published_topic(&call) {
             Some(topic) => {
@@ -167,6 +117,39 @@ fn enter(request: Request<Incoming>, link: &Arc<Link>) -> (Arc<Call>, BoxFuture<
         },
     };
     (call, routed)
+}
+
+/// The checks before routing.
+///
+/// # Errors
+/// The target is too long, the Host or the Origin is foreign, or there is no room.
+fn admit(call: &Call) -> Result<(), Refusal> {
+    let bytes = call.snapshot.config.limits.uri;
+    if call.target_len() > bytes {
+        return Err(Refusal::UriTooLong { bytes });
+    }
+    if !call.framed {
+        let detail = "send `Transfer-Encoding: chunked` once, or a `Content-Length`";
+        return Err(Refusal::BadRequest(detail.into()));
+    }
+    origin::admit(call)?;
+    // Probes are answered on connections over the limit too: a restart would not help.
+    if paths::is_probe(call.uri.path()) {
+        return Ok(());
+    }
+    if call.link.over_rate {
+        return Err(Refusal::RateLimited(Rate::Connects));
+    }
+    if call.link.permit.is_over() {
+        return Err(Refusal::Overloaded {
+            what: match call.side() {
+                Side::Public => "there are as many connections as `limits.connections` allows",
+                Side::Admin => "there are as many connections as `server.admin` takes",
+            },
+            retry_after: Duration::from_secs(1),
+        });
+    }
+    Ok(())
 }
 
 fn turn_away(call: &Call, refusal: &Refusal) -> Response {

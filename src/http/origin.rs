@@ -13,7 +13,8 @@ use warp::reply::Response;
 
 use crate::host::Host;
 use crate::http::call::Call;
-use crate::http::{Side, health};
+use crate::http::door::Side;
+use crate::http::paths;
 use crate::problem::Refusal;
 
 const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
@@ -27,7 +28,7 @@ const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 /// # Errors
 /// 400, 421 or 403.
 pub fn admit(call: &Call) -> Result<(), Refusal> {
-    let is_probe = health::is_probe(call.uri.path());
+    let is_probe = paths::is_probe(call.uri.path());
     if is_probe && call.is_nameless() {
         return Ok(());
     }

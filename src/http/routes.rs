@@ -5,7 +5,6 @@ use warp::http::Method;
 use warp::reply::Response;
 use warp::{Filter, Rejection, path};
 
-use crate::http::Side;
 use crate::http::call::{Call, Methods, call};
 use crate::http::{answer, events, health, history, publish, register, topics, upgrade};
 use crate::plugin::Protocol;
@@ -61,43 +60,6 @@ where
 pub fn published_topic(call: &Call) -> Option<&str> {
     let is_publish = call.route == Route::Publish && call.method == Method::POST;
     call.uri.path().strip_prefix("/publish/").filter(|topic| is_publish && !topic.ends_with('/'))
-}
-
-/// The refusal of an unknown path, which says so if the other listener has it.
-pub fn nowhere(side: Side, path: &str) -> Refusal {
-    let other = if side == Side::Public { Side::Admin } else { Side::Public };
-    match of(other, path) {
-        Route::None => Refusal::NotFound,
-        _ => Refusal::OtherListener { path: path.to_owned(), admin: other == Side::Admin },
-    }
-}
-
-/// The route of a path. It repeats the paths of the listener's filters; a test compares the two.
-pub fn of(side: Side, path: &str) -> Route {
-    let path = path.strip_prefix('/').unwrap_or_default();
-    // One more than any route has.
-    let mut segments = [""; 4];
-    let found = path.strip_suffix('/').unwrap_or(path).split('/').zip(&mut segments);
-    let found = found.map(|(segment, place)| *place = segment).count();
-    match (side, &segments[..found]) {
-        (_, [.., ""]) => Route::None,
-        (_, ["health"]) => Route::Health,
-        (_, ["ready"]) => Route::Ready,
-        (Side::Public, ["publish"]) => Route::PublishMany,
-        (Side::Public, ["publish", _]) => Route::Publish,
-        (Side::Public, ["validate", _]) => Route::Validate,
-        (Side::Public, ["ws"] | ["ws", _]) => Route::WebSocket,
-        (Side::Public, ["events"] | ["events", _]) => Route::Events,
-        (Side::Public, ["history", _]) => Route::History,
-        (Side::Public, ["register"]) => Route::Register,
-        (Side::Public, ["register", _]) => Route::Unregister,
-        (Side::Public, ["topics"] | ["topics", _] | ["topics", _, "schema"]) => Route::Topics,
-        (Side::Admin, ["metrics"]) => Route::Metrics,
-        (Side::Admin, ["config"]) => Route::Config,
-        (Side::Admin, ["connections"]) => Route::Connections,
-        (Side::Admin, ["reload"]) => Route::Reload,
-        _ => Route::None,
-    }
 }
 
 /// `GET /health` and `GET /ready`, on both listeners.

@@ -13,8 +13,9 @@ use relay::assemble::{PROTOCOLS, build};
 use relay::close::Close;
 use relay::config::model::{TokenConfig, TopicConfig};
 use relay::connections::{Connections, Permit};
+use relay::http;
+use relay::http::door::{Door, Link};
 use relay::http::flow::Flow;
-use relay::http::{self, Door, Link};
 use relay::hub::Size;
 use relay::hub::entry::{FIXED_BYTES, Mark};
 use relay::hub::members::Visits;
@@ -101,7 +102,7 @@ impl World {
             for shard in live.hub.tasks() {
                 live.drain.detach("shard", shard);
             }
-            (live.clone(), Reach::Memory(Arc::new(Door::public(live, false, PROTOCOLS))))
+            (live.clone(), Reach::Memory(Arc::new(http::public_door(live, false, PROTOCOLS))))
         };
         Self {
             live,
