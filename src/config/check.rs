@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use super::decode::Names;
 use super::model::{Config, Span};
 use super::section::Findings;
 use crate::diagnostic::{Diagnostic, TokenFact, TopicFact};
@@ -13,6 +12,15 @@ use crate::spelling::nearest;
 
 /// How many grants get a "did you mean": each of these is compared with every topic's name.
 const HINTS: usize = 20;
+
+/// All declared and granted names, for the checks across the whole configuration.
+#[derive(Default)]
+pub(super) struct Names {
+    /// Topics and families, even those with other errors.
+    pub topics: Vec<(Pattern, Span)>,
+    /// Patterns in `publish` and `subscribe`.
+    pub grants: Vec<(Pattern, Span)>,
+}
 
 /// Runs all these checks. `is_whole` says that nothing was wrong before; otherwise a grant may be for something that
 /// could not be read, and is not reported.
@@ -122,8 +130,7 @@ fn unmet<'a>(these: &'a [(Pattern, Span)], others: &[(Pattern, Span)], meter: &m
 
 #[cfg(test)]
 mod tests {
-    use super::cross_checks;
-    use crate::config::decode::Names;
+    use super::{Names, cross_checks};
     use crate::config::model::{Config, Span};
     use crate::config::section::Findings;
     use crate::name::Pattern;

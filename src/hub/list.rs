@@ -10,12 +10,9 @@ use ahash::AHashMap;
 use crate::hub::batch::Batch;
 use crate::hub::connection::Connection;
 use crate::hub::entry::{Cursor, Message};
-use crate::hub::members::{Slot, SlotId};
+use crate::hub::members::{BATCH_MESSAGES, Slot, SlotId};
 use crate::message::Epoch;
 use crate::plugin::Encoder;
-
-/// Most messages in one batch: the number of bits in [`Slot::wants`].
-pub(super) const BATCH_MESSAGES: usize = 64;
 
 /// See the module's documentation.
 #[derive(Default)]

@@ -10,13 +10,15 @@ use ahash::{AHashMap, AHashSet};
 use crate::footprint::{allocated, in_list};
 use crate::hub::connection::Connection;
 use crate::hub::entry::{Cursor, Message};
-use crate::hub::list::BATCH_MESSAGES;
 use crate::hub::peer::Peer;
 use crate::hub::stamp::Stamp;
 use crate::name::{Pattern, TopicName, UserId};
 use crate::patterns::{Meter, Patterns};
 use crate::plugin::Encoder;
 use crate::principal::Principal;
+
+/// Most messages in one batch: the number of bits in [`Slot::wants`].
+pub(super) const BATCH_MESSAGES: usize = 64;
 
 /// As many nodes of the pattern tree can be visited while one connection is served.
 const SERVING: usize = 32;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
-use super::check;
+use super::check::{self, Names};
 use super::documents::{self, Document};
 use super::keys::INCLUDABLE;
 use super::mask;
@@ -21,7 +21,6 @@ use super::reading::Reading;
 use super::section::{Findings, Section};
 use super::syntax;
 use crate::diagnostic::{self, Diagnostic, Fact, FileFact, Sources, ValueFact};
-use crate::name::Pattern;
 use crate::patterns::Meter;
 use crate::time::Time;
 
@@ -37,15 +36,6 @@ pub struct Decoded {
     pub keys: BTreeMap<String, Span>,
     /// Files whose last line has no line end.
     pub unfinished: BTreeSet<Arc<str>>,
-}
-
-/// All declared and granted names, for the checks across the whole configuration.
-#[derive(Default)]
-pub(super) struct Names {
-    /// Topics and families, even those with other errors.
-    pub topics: Vec<(Pattern, Span)>,
-    /// Patterns in `publish` and `subscribe`.
-    pub grants: Vec<(Pattern, Span)>,
 }
 
 /// What every part of the decoder may need.
