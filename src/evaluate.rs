@@ -48,7 +48,7 @@ pub fn admit(snapshot: &Snapshot, principal: &Principal, pattern: &Pattern) -> R
 /// Counts and logs a refused subscription; `connection` is the id of a WebSocket.
 pub fn refused(live: &Live, principal: &Principal, peer: IpAddr, connection: Option<Uuid>, refusal: &Refusal) {
     live.stats.subscribe_refused.count(refusal);
-    let (topic, principal) = (refusal.topics(), refusal.caller(Some(principal)));
+    let (topic, principal) = (refusal.topics(), principal.name());
     let connection = connection.map(field::display);
     info!(problem = refusal.slug(), topic, principal, %peer, connection, "a subscription was refused");
 }

@@ -23,7 +23,7 @@ use crate::message::Position;
 use crate::name::{Pattern, TopicName, UserId};
 use crate::plugin::{Draft, IdempotencyKey, Receipt, StoreError};
 use crate::principal::{Action, Principal, authorize_topic};
-use crate::problem::{Refusal, Violation};
+use crate::problem::Refusal;
 use crate::rates::{Whose, network};
 use crate::schema::json::{self, Json};
 use crate::schema::{Payload, Refused};
@@ -121,25 +121,14 @@ pub fn refused_early(
 /// The one log line of a refused publish.
 fn log_refused(topic: Option<&TopicName>, principal: Option<&Principal>, peer: IpAddr, refusal: &Refusal) {
     let topic = topic.map_or("", TopicName::as_str);
-    let principal = refusal.caller(principal);
+    let principal = Principal::name_of(principal);
     let items = match refusal {
         Refusal::Batch(items) => items.len(),
         _ => 1,
     };
-    let violation = first_violation(refusal);
-    let keyword = violation.map(|violation| violation.keyword.as_str());
-    let schema_pointer = violation.map(|violation| violation.schema_pointer.as_str());
+    let (keyword, schema_pointer) = refusal.rule().unzip();
     let (problem, cause) = (refusal.slug(), refusal.cause());
     info!(problem, cause, topic, principal, %peer, items, keyword, schema_pointer, "a publish was refused");
-}
-
-/// The first violation of a schema. Never log where in the payload it is: that path contains names from the payload.
-fn first_violation(refusal: &Refusal) -> Option<&Violation> {
-    match refusal {
-        Refusal::ValidationFailed { violations, .. } => violations.first(),
-        Refusal::Batch(items) => items.first().and_then(|(_, first)| first_violation(first)),
-        _ => None,
-    }
 }
 
 /// Counts a refused publish, under its topic if that is declared.

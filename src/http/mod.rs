@@ -94,6 +94,16 @@ pub enum Side {
     Admin,
 }
 
+impl Side {
+    /// The name of its listener in the log.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 impl Door {
     /// The door of `server.listen`. `protocols` are the subprotocols, the default one first.
     pub fn public(live: Arc<Live>, loopback: bool, protocols: &'static [&'static dyn Protocol]) -> Self {
@@ -170,7 +180,7 @@ fn enter(request: Request<Incoming>, link: &Arc<Link>) -> (Arc<Call>, BoxFuture<
 }
 
 fn turn_away(call: &Call, refusal: &Refusal) -> Response {
-    let stats = &call.live().stats;
+    let (stats, listener, peer) = (&call.live().stats, call.side().name(), call.peer);
     match refusal {
         Refusal::Overloaded { .. } if call.side() == Side::Public => stats.over_connections.add(1),
         Refusal::RateLimited(_) => stats.over_connect_rate.add(1),
@@ -178,10 +188,11 @@ fn turn_away(call: &Call, refusal: &Refusal) -> Response {
         // they cannot pass for other fields, and a name has at most 255 bytes.
         Refusal::OriginDenied { origin, .. } => {
             let origin = origin.get(..300).unwrap_or(origin);
-            info!(origin, peer = %call.peer, "a page of a foreign origin was refused");
+            info!(origin, listener, %peer, "a page of a foreign origin was refused");
         }
         Refusal::UnknownHost { host, .. } => {
-            info!(host = host.get(..300).unwrap_or(host), peer = %call.peer, "a request for a foreign host was refused");
+            let host = host.get(..300).unwrap_or(host);
+            info!(host, listener, %peer, "a request for a foreign host was refused");
         }
         _ => {}
     }
