@@ -227,15 +227,17 @@ pub async fn validate(
     judged.map_err(|refusal| meant(live, publisher.principal, refusal))
 }
 
-/// Adds to the refusal of a single message the topic that was probably meant. Not for batches, which may need many
-/// searches.
-pub fn meant(live: &Live, principal: &Principal, refusal: Refusal) -> Refusal {
-    match refusal {
-        Refusal::UnknownTopic { topic, .. } => {
-            evaluate::undeclared(&live.snapshot(), principal, Action::Publish, topic)
-        }
-        refusal => refusal,
+/// Adds the topic that was probably meant, in a batch only to the first item with an unknown topic: each takes a search.
+pub fn meant(live: &Live, principal: &Principal, mut refusal: Refusal) -> Refusal {
+    let is_unknown = |refusal: &&mut Refusal| matches!(refusal, Refusal::UnknownTopic { .. });
+    let first = match &mut refusal {
+        Refusal::Batch(items) => items.iter_mut().map(|(_, item)| item).find(is_unknown),
+        single => Some(single),
+    };
+    if let Some(Refusal::UnknownTopic { topic, near }) = first {
+        *near = evaluate::nearest_usable(&live.snapshot(), principal, Action::Publish, topic);
     }
+    refusal
 }
 
 /// Authorises and validates one publication without appending it, and counts nothing.

@@ -68,7 +68,7 @@ pub async fn envelopes(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) ->
         }
         Err(refusal) => {
             let refusal = places.place(refusal);
-            Err(if single { ingest::meant(call.live(), &principal, refusal.only()) } else { refusal })
+            Err(ingest::meant(call.live(), &principal, if single { refusal.only() } else { refusal }))
         }
     }
 }
