@@ -329,7 +329,8 @@ pub(super) fn uri_of(path: &str) -> Option<Uri<String>> {
     uri::from_str(&format!("{ROOT}{}", segments.join("/"))).ok()
 }
 
-/// The path of the file to which a URI without a fragment belongs.
+/// The path of the file to which a URI without a fragment belongs. A query is no part of it.
 pub(super) fn path_of(uri: &str) -> Option<String> {
-    percent_decode_str(uri.strip_prefix(ROOT)?).decode_utf8().ok().map(Into::into)
+    let path = uri.strip_prefix(ROOT)?.split('?').next().unwrap_or_default();
+    percent_decode_str(path).decode_utf8().ok().map(Into::into)
 }

@@ -55,7 +55,7 @@ impl Library<'_> {
         };
         for path in paths {
             match self.load(&path) {
-                Err(why) if in_place.is_some() => {
+                Err(why) if in_place.is_some() || !has_scheme(&text) => {
                     otherwise = SchemaFaultKind::RefUnreadable { target: text.clone(), why };
                 }
                 Err(_) => {}
