@@ -121,6 +121,8 @@ pub(super) struct Library<'a> {
     pub patterns: &'a RegexChecker,
     good: &'a HashSet<[u8; 32]>,
     pub documents: Vec<Document>,
+    /// The files that are no documents because of their faults, each with a document that refers to it.
+    pub broken: Vec<(usize, Arc<str>)>,
     /// The result for each path that was tried.
     by_path: HashMap<Arc<str>, Result<Option<usize>, String>>,
     /// The parsed value of each text, shared, so that the compiler treats copies of a schema as one.
@@ -150,6 +152,7 @@ impl<'a> Library<'a> {
             patterns,
             good,
             documents: Vec::new(),
+            broken: Vec::new(),
             by_path: HashMap::new(),
             values: HashMap::new(),
             nodes: Vec::new(),

@@ -61,6 +61,7 @@ impl Library<'_> {
                 Err(_) => {}
                 Ok(None) => {
                     self.documents[document].faulty = true;
+                    self.broken.push((document, path.as_str().into()));
                     return Way::Broken;
                 }
                 Ok(Some(found)) => {
