@@ -36,7 +36,7 @@ impl Default for Places {
 
 impl Connections {
     /// Sets how many connections the descriptors allow; `asked` is `limits.connections`.
-    pub fn make_room(&self, room: usize, asked: Option<usize>) {
+    pub fn set_room(&self, room: usize, asked: Option<usize>) {
         self.0.room.store(room, Ordering::Release);
         let allowed = self.allowed(asked);
         if asked.is_none() && allowed < FEW {
@@ -124,7 +124,7 @@ mod tests {
     fn as_many_are_allowed_as_are_asked_for_and_there_is_room_for() {
         let connections = Connections::default();
         assert_eq!((connections.allowed(None), connections.allowed(Some(100_000))), (65_536, 100_000));
-        connections.make_room(44, None);
+        connections.set_room(44, None);
         assert_eq!([None, Some(1_000), Some(10)].map(|asked| connections.allowed(asked)), [44, 44, 10]);
     }
 

@@ -48,20 +48,25 @@ pub fn admit(snapshot: &Snapshot, principal: &Principal, pattern: &Pattern) -> R
 /// Counts and logs a refused subscription; `connection` is the id of a WebSocket.
 pub fn refused(live: &Live, principal: &Principal, peer: IpAddr, connection: Option<Uuid>, refusal: &Refusal) {
     live.stats.subscribe_refused.count(refusal);
-    let (topic, principal) = (refusal.topics(), refusal.caller(Some(principal)));
+    let (topic, principal) = (refusal.topics(), principal.name());
     let connection = connection.map(field::display);
     info!(problem = refusal.slug(), topic, principal, %peer, connection, "a subscription was refused");
 }
 
-/// The refusal of an undeclared topic. It names the topic probably meant, if the principal may do the same to that one.
+/// The refusal of an undeclared topic, which names the topic probably meant.
 pub fn undeclared(snapshot: &Snapshot, principal: &Principal, action: Action, topic: String) -> Refusal {
+    let near = nearest_usable(snapshot, principal, action, &topic);
+    Refusal::UnknownTopic { topic, near }
+}
+
+/// The declared topic that was probably meant, if the principal may do the same to that one.
+pub fn nearest_usable(snapshot: &Snapshot, principal: &Principal, action: Action, topic: &str) -> Option<String> {
     let declared = Some(&snapshot.config.topics).filter(|topics| topics.len() * topic.len().pow(2) <= COMPARED);
     let names = declared.into_iter().flatten().map(|topic| &topic.name);
     // A reload may have declared this topic since the refusal.
     let others = names.filter(|name| name.is_exact() && name.as_str() != topic);
     let usable = others.filter(|name| authorize(principal, action, name));
-    let near = nearest(&topic, usable.map(Pattern::as_str));
-    Refusal::UnknownTopic { topic, near }
+    nearest(topic, usable.map(Pattern::as_str))
 }
 
 /// Why a subscription ends under this configuration, if it does.

@@ -23,7 +23,7 @@ use crate::message::Position;
 use crate::name::{Pattern, TopicName, UserId};
 use crate::plugin::{Draft, IdempotencyKey, Receipt, StoreError};
 use crate::principal::{Action, Principal, authorize_topic};
-use crate::problem::{Refusal, Violation};
+use crate::problem::Refusal;
 use crate::rates::{Whose, network};
 use crate::schema::json::{self, Json};
 use crate::schema::{Payload, Refused};
@@ -121,25 +121,14 @@ pub fn refused_early(
 /// The one log line of a refused publish.
 fn log_refused(topic: Option<&TopicName>, principal: Option<&Principal>, peer: IpAddr, refusal: &Refusal) {
     let topic = topic.map_or("", TopicName::as_str);
-    let principal = refusal.caller(principal);
+    let principal = Principal::name_of(principal);
     let items = match refusal {
         Refusal::Batch(items) => items.len(),
         _ => 1,
     };
-    let violation = first_violation(refusal);
-    let keyword = violation.map(|violation| violation.keyword.as_str());
-    let schema_pointer = violation.map(|violation| violation.schema_pointer.as_str());
+    let (keyword, schema_pointer) = refusal.rule().unzip();
     let (problem, cause) = (refusal.slug(), refusal.cause());
     info!(problem, cause, topic, principal, %peer, items, keyword, schema_pointer, "a publish was refused");
-}
-
-/// The first violation of a schema. Never log where in the payload it is: that path contains names from the payload.
-fn first_violation(refusal: &Refusal) -> Option<&Violation> {
-    match refusal {
-        Refusal::ValidationFailed { violations, .. } => violations.first(),
-        Refusal::Batch(items) => items.first().and_then(|(_, first)| first_violation(first)),
-        _ => None,
-    }
 }
 
 /// Counts a refused publish, under its topic if that is declared.
@@ -238,15 +227,17 @@ pub async fn validate(
     judged.map_err(|refusal| meant(live, publisher.principal, refusal))
 }
 
-/// Adds to the refusal of a single message the topic that was probably meant. Not for batches, which may need many
-/// searches.
-pub fn meant(live: &Live, principal: &Principal, refusal: Refusal) -> Refusal {
-    match refusal {
-        Refusal::UnknownTopic { topic, .. } => {
-            evaluate::undeclared(&live.snapshot(), principal, Action::Publish, topic)
-        }
-        refusal => refusal,
+/// Adds the topic that was probably meant, in a batch only to the first item with an unknown topic: each takes a search.
+pub fn meant(live: &Live, principal: &Principal, mut refusal: Refusal) -> Refusal {
+    let is_unknown = |refusal: &&mut Refusal| matches!(refusal, Refusal::UnknownTopic { .. });
+    let first = match &mut refusal {
+        Refusal::Batch(items) => items.iter_mut().map(|(_, item)| item).find(is_unknown),
+        single => Some(single),
+    };
+    if let Some(Refusal::UnknownTopic { topic, near }) = first {
+        *near = evaluate::nearest_usable(&live.snapshot(), principal, Action::Publish, topic);
     }
+    refusal
 }
 
 /// Authorises and validates one publication without appending it, and counts nothing.

@@ -65,7 +65,7 @@ pub struct Listeners {
 /// Serves until the drain has begun and either everything has ended or `limits.drain` has passed.
 pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'static dyn Protocol]) {
     let Listeners { public, admin, reloader } = listeners;
-    live.connections.make_room(descriptors::room(), live.snapshot().config.limits.connections);
+    live.connections.set_room(descriptors::room(), live.snapshot().config.limits.connections);
     for shard in live.hub.tasks() {
         live.drain.detach("shard", shard);
     }

@@ -44,7 +44,9 @@ pub(super) fn compile(
     let mut compiled = compile_all(&texts, &roots, &limits, cache);
     let mut shown = Shown { texts, numbers: HashMap::new(), sources };
     for fault in std::mem::take(&mut compiled.faults) {
-        let named_at = named.get(&fault.file).copied();
+        let by_root = || compiled.reached_by.get(&fault.file).and_then(|root| named.get(root));
+        let own = named.get(&fault.file).map(|span| (*span, "used here"));
+        let named_at = own.or_else(|| by_root().map(|span| (*span, "used by this schema")));
         diagnostics.push(shown.explain(fault, named_at));
     }
     for root in &roots {
@@ -115,17 +117,20 @@ impl Shown<'_> {
     }
 
     /// Places a fault in its schema file, or where that file is named if it could not be read.
-    fn explain(&mut self, fault: SchemaFault, named_at: Option<&Span>) -> Diagnostic {
+    fn explain(&mut self, fault: SchemaFault, named_at: Option<(&Span, &'static str)>) -> Diagnostic {
         let (fact, bytes): (Fact, _) = match fault.kind {
             SchemaFaultKind::Unreadable { why } => match self.texts.not_utf8(&fault.file) {
                 Some((_, at)) => (FileFact::NotUtf8.into(), at..at),
-                None => return Diagnostic::new(self.texts.unreadable(&fault.file, &why), named_at.cloned()),
+                None => {
+                    let place = named_at.map(|(span, _)| span.clone());
+                    return Diagnostic::new(self.texts.unreadable(&fault.file, &why), place);
+                }
             },
             kind => (kind.into(), fault.bytes),
         };
         let diagnostic = Diagnostic::new(fact, Span { file: self.number(&fault.file), bytes });
         match named_at {
-            Some(span) => diagnostic.related(span.clone(), "used here"),
+            Some((span, label)) => diagnostic.related(span.clone(), label),
             None => diagnostic,
         }
     }

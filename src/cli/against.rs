@@ -18,7 +18,7 @@ use crate::assemble::{build, gate, load};
 use crate::cli::requests::{Answer, Requests};
 use crate::cli::target::{Target, Unfound};
 use crate::config::files::{Files, Memory};
-use crate::config::model::Config;
+use crate::config::model::{Config, SchemaSource};
 use crate::config::view::{settings, to_toml, view};
 use crate::diagnostic::{Diagnostic, render};
 use crate::disk::Disk;
@@ -119,7 +119,7 @@ impl Old {
         plan.to_json()
     }
 
-    /// The plan in words for people, with the state of every trial.
+    /// The plan in words for people, with the state of every trial whose schema `next` still names.
     pub(super) fn describe(&self, plan: &Value, next: &Config) -> String {
         let mut text = format!("against {}:\n", self.name);
         for (what, names) in plan.as_object().into_iter().flatten() {
@@ -131,7 +131,8 @@ impl Old {
         if plan.as_object().is_none_or(Map::is_empty) {
             text.push_str("  nothing would change\n");
         }
-        for (topic, told) in self.running.iter().flat_map(|running| &running.shadows) {
+        let shadows = self.running.iter().flat_map(|running| &running.shadows);
+        for (topic, told) in shadows.filter(|(topic, told)| still_names(next, topic, &told["schema"])) {
             let rules = Pattern::parse(topic).ok().and_then(|name| self.snapshot.declared(&name));
             let _ = writeln!(text, "  {topic}: {}", progress(told, rules.is_some_and(|rules| self.is_held_to(rules))));
         }
@@ -149,6 +150,15 @@ impl Old {
         let compatibility = self.snapshot.config.topics[rules.config].compatibility;
         rules.shadow.as_ref().is_some_and(|shadow| gate::keeps_out(&rules.schema, &shadow.schema, compatibility))
     }
+}
+
+/// Whether a configuration names this schema for this topic, on trial or promoted.
+fn still_names(config: &Config, topic: &str, schema: &Value) -> bool {
+    let schema = schema.as_str().map_or(SchemaSource::Any, |file| SchemaSource::File(file.into()));
+    let mut declared = config.topics.iter().filter(|declared| declared.name.as_str() == topic);
+    declared.any(|declared| {
+        declared.schema == schema || declared.schema_next.as_ref().is_some_and(|(next, _)| *next == schema)
+    })
 }
 
 /// Compares tokens and anonymous callers by two views of a configuration.

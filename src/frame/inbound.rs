@@ -12,7 +12,7 @@ use std::mem;
 use std::str;
 
 use crate::close::Close;
-use crate::frame::mask::{turn, unmask};
+use crate::frame::mask::{rotated, unmask};
 use crate::frame::{FIN, MASK, MAX_CONTROL, OPCODE, Opcode, RSV};
 
 /// Two bytes, up to eight of length, four of masking key.
@@ -233,7 +233,7 @@ struct Frame {
 impl Frame {
     fn unmask(&mut self, part: &mut [u8]) {
         unmask(part, self.key);
-        self.key = turn(self.key, part.len());
+        self.key = rotated(self.key, part.len());
         self.remaining -= part.len();
     }
 }

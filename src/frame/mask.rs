@@ -1,6 +1,6 @@
 //! Masking (RFC 6455, section 5.3), eight bytes at a time.
 
-/// Unmasks bytes in place. `key` must be rotated for the first of them: call [`turn`] after each part.
+/// Unmasks bytes in place. `key` must be rotated for the first of them: call [`rotated`] after each part.
 pub(super) fn unmask(bytes: &mut [u8], key: [u8; 4]) {
     let [a, b, c, d] = key;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
@@ -14,14 +14,14 @@ pub(super) fn unmask(bytes: &mut [u8], key: [u8; 4]) {
 }
 
 /// The key rotated by this many bytes.
-pub(super) fn turn(mut key: [u8; 4], bytes: usize) -> [u8; 4] {
+pub(super) fn rotated(mut key: [u8; 4], bytes: usize) -> [u8; 4] {
     key.rotate_left(bytes % 4);
     key
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{turn, unmask};
+    use super::{rotated, unmask};
 
     #[test]
     fn it_does_what_the_standard_says_byte_by_byte_however_it_is_split() {
@@ -32,7 +32,7 @@ mod tests {
             let mut bytes = masked.clone();
             let (head, tail) = bytes.split_at_mut(split);
             unmask(head, key);
-            unmask(tail, turn(key, split));
+            unmask(tail, rotated(key, split));
             assert_eq!(bytes, plain, "split at {split}");
         }
     }

@@ -45,6 +45,16 @@ pub enum Side {
     Admin,
 }
 
+impl Side {
+    /// The name of its listener in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 impl Door {
     /// The server behind it.
     pub fn live(&self) -> &Arc<Live> {

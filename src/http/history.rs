@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
+use tracing::info;
 use warp::http::StatusCode;
 use warp::http::header::{ETAG, HeaderValue, IF_NONE_MATCH, LINK};
 use warp::reply::Response;
@@ -27,6 +28,7 @@ use crate::message::{Position, Seq};
 use crate::name::Pattern;
 use crate::notice::{After, GapReason, Notice};
 use crate::plugin::StoreError;
+use crate::principal::Principal;
 use crate::problem::Refusal;
 use crate::protocol::sse::Sse;
 use crate::protocol::written;
@@ -61,9 +63,22 @@ struct Page {
 
 /// `GET /history/{topic}`
 pub async fn show(topic: String, call: Arc<Call>) -> Result<Response, Refusal> {
+    let caller = call.identify(&call.snapshot).await;
+    let known = caller.as_ref().ok().cloned();
+    let read = read(&call, caller, &topic).await;
+    read.inspect_err(|refusal| log_refused(&call, known.as_deref(), refusal))
+}
+
+/// The one log line of a refused request.
+fn log_refused(call: &Call, known: Option<&Principal>, refusal: &Refusal) {
+    let (problem, topic, principal) = (refusal.slug(), refusal.topics(), Principal::name_of(known));
+    info!(problem, topic, principal, peer = %call.peer, "a request for history was refused");
+}
+
+async fn read(call: &Call, caller: Result<Arc<Principal>, Refusal>, topic: &str) -> Result<Response, Refusal> {
     let snapshot = &call.snapshot;
-    let principal = call.identify(snapshot).await?;
-    let topics = query::topics(&percent_decode_str(&topic).decode_utf8_lossy())?;
+    let principal = caller?;
+    let topics = query::topics(&percent_decode_str(topic).decode_utf8_lossy())?;
     admit(snapshot, &principal, &topics)?;
     let query = Params::parse(&call.uri, &["after", "limit", "wait"])?;
     let after = query.after()?.unwrap_or(After::Earliest);
@@ -83,12 +98,12 @@ pub async fn show(topic: String, call: Arc<Call>) -> Result<Response, Refusal> {
     if !wait.is_zero() {
         call.link.flow.idle();
         // A timeout is fine; a store that cannot be read is not tried again.
-        tokio::time::timeout(wait, page.wait(&call, &mut subscriber)).await.unwrap_or(Ok(()))?;
+        tokio::time::timeout(wait, page.wait(call, &mut subscriber)).await.unwrap_or(Ok(()))?;
         // Its shard may not have reached the log's end yet, and there is no next request if the server is ending.
         subscriber.take_back();
     }
-    page.fill(&call, &mut subscriber).await?;
-    Ok(page.answer(&call, &topics, subscriber.position()))
+    page.fill(call, &mut subscriber).await?;
+    Ok(page.answer(call, &topics, subscriber.position()))
 }
 
 impl Page {

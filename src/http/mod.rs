@@ -153,7 +153,7 @@ fn admit(call: &Call) -> Result<(), Refusal> {
 }
 
 fn turn_away(call: &Call, refusal: &Refusal) -> Response {
-    let stats = &call.live().stats;
+    let (stats, listener, peer) = (&call.live().stats, call.side().name(), call.peer);
     match refusal {
         Refusal::Overloaded { .. } if call.side() == Side::Public => stats.over_connections.add(1),
         Refusal::RateLimited(_) => stats.over_connect_rate.add(1),
@@ -161,10 +161,11 @@ fn turn_away(call: &Call, refusal: &Refusal) -> Response {
         // they cannot pass for other fields, and a name has at most 255 bytes.
         Refusal::OriginDenied { origin, .. } => {
             let origin = origin.get(..300).unwrap_or(origin);
-            info!(origin, peer = %call.peer, "a page of a foreign origin was refused");
+            info!(origin, listener, %peer, "a page of a foreign origin was refused");
         }
         Refusal::UnknownHost { host, .. } => {
-            info!(host = host.get(..300).unwrap_or(host), peer = %call.peer, "a request for a foreign host was refused");
+            let host = host.get(..300).unwrap_or(host);
+            info!(host, listener, %peer, "a request for a foreign host was refused");
         }
         _ => {}
     }

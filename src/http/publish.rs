@@ -8,6 +8,7 @@ use bytes::Buf;
 use futures::TryStream;
 use percent_encoding::percent_decode_str;
 use serde_json::json;
+use tracing::info;
 use warp::http::StatusCode;
 use warp::reply::Response;
 
@@ -67,7 +68,7 @@ pub async fn envelopes(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) ->
         }
         Err(refusal) => {
             let refusal = places.place(refusal);
-            Err(if single { ingest::meant(call.live(), &principal, refusal.only()) } else { refusal })
+            Err(ingest::meant(call.live(), &principal, if single { refusal.only() } else { refusal }))
         }
     }
 }
@@ -78,13 +79,33 @@ pub async fn validate(
     call: Arc<Call>,
     body: impl TryStream<Ok: Buf> + Send,
 ) -> Result<Response, Refusal> {
-    let topic = parse_topic(&topic)?;
+    let caller = call.identify(&call.snapshot).await;
+    let (known, topic) = (caller.as_ref().ok().cloned(), parse_topic(&topic));
+    let judged = judge(&call, caller, topic.clone(), body).await;
+    judged.inspect_err(|refusal| log_invalid(&call, topic.ok().as_ref(), known.as_deref(), refusal))
+}
+
+async fn judge(
+    call: &Call,
+    caller: Result<Arc<Principal>, Refusal>,
+    topic: Result<TopicName, Refusal>,
+    body: impl TryStream<Ok: Buf>,
+) -> Result<Response, Refusal> {
+    let topic = topic?;
     Params::none(&call.uri)?;
-    let arrived = arrive(&call, call.identify(&call.snapshot).await, body, Expected::Json).await?;
+    let arrived = arrive(call, caller, body, Expected::Json).await?;
     let publication = Publication { topic, user: None, body: arrived.body, key: None };
-    let publisher = publisher(&call, &arrived.principal);
+    let publisher = publisher(call, &arrived.principal);
     ingest::validate(call.live(), &arrived.snapshot, publisher, &publication).await?;
     Ok(answer::json(StatusCode::OK, &json!({"valid": true})))
+}
+
+/// The one log line of a refused validation.
+fn log_invalid(call: &Call, topic: Option<&TopicName>, known: Option<&Principal>, refusal: &Refusal) {
+    let (problem, cause, topic) = (refusal.slug(), refusal.cause(), topic.map_or("", TopicName::as_str));
+    let (principal, peer) = (Principal::name_of(known), call.peer);
+    let (keyword, schema_pointer) = refusal.rule().unzip();
+    info!(problem, cause, topic, principal, %peer, keyword, schema_pointer, "a message to validate was refused");
 }
 
 async fn read_envelopes(

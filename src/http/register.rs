@@ -46,7 +46,7 @@ pub async fn register(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> 
 /// The one log line of a refused registration.
 fn log_refused(call: &Call, known: Option<&Principal>, refusal: &Refusal) {
     let (problem, cause, topic) = (refusal.slug(), refusal.cause(), refusal.topics());
-    let (principal, peer) = (refusal.caller(known), call.peer);
+    let (principal, peer) = (Principal::name_of(known), call.peer);
     let user = match refusal {
         Refusal::ForbiddenUser { user } => Some(user.as_str()),
         _ => None,
@@ -83,9 +83,18 @@ async fn make(
 ///
 /// A wrong credential is refused here as everywhere.
 pub async fn unregister(id: String, call: Arc<Call>) -> Result<Response, Refusal> {
+    let caller = call.identify(&call.snapshot).await;
+    let known = caller.as_ref().ok().cloned();
+    end(&call, caller, &id).inspect_err(|refusal| {
+        let (problem, principal) = (refusal.slug(), Principal::name_of(known.as_deref()));
+        info!(problem, principal, peer = %call.peer, "a request to end a registration was refused");
+    })
+}
+
+fn end(call: &Call, caller: Result<Arc<Principal>, Refusal>, id: &str) -> Result<Response, Refusal> {
     Params::none(&call.uri)?;
-    call.identify(&call.snapshot).await?;
-    match call.live().registrations.remove(&id, Instant::now()) {
+    caller?;
+    match call.live().registrations.remove(id, Instant::now()) {
         true => Ok(answer::empty(StatusCode::NO_CONTENT)),
         false => Err(Refusal::NoRegistration),
     }

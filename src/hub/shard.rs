@@ -66,20 +66,20 @@ struct Scratch {
     touched: Vec<SlotId>,
     list: List,
     messages: Vec<Arc<Message>>,
-    turn: Turn,
+    work: Work,
 }
 
 /// What the shard has done since it last waited or yielded. It adds up over passes: the passes of a shard with few
 /// members are short, but may follow each other without end.
 #[derive(Default)]
-struct Turn {
+struct Work {
     connections: usize,
     bytes: usize,
 }
 
-impl Turn {
+impl Work {
     /// Whether it is time to yield, for a shard that yields after `stride` connections.
-    fn is_over(&self, stride: usize) -> bool {
+    fn is_enough(&self, stride: usize) -> bool {
         self.connections >= stride || self.bytes >= YIELD_BYTES
     }
 }
@@ -137,7 +137,7 @@ impl Shard {
         tokio::task::unconstrained(async {
             let mut scratch = Scratch::default();
             loop {
-                self.wait(&mut scratch.turn).await;
+                self.wait(&mut scratch.work).await;
                 self.beats.fetch_add(1, Ordering::Relaxed);
                 while self.pass(hub, &mut scratch).await {}
             }
@@ -145,13 +145,13 @@ impl Shard {
         .await;
     }
 
-    /// Waits for news. If it has to wait, other tasks run, and a new turn begins.
-    async fn wait(&self, turn: &mut Turn) {
+    /// Waits for news. If it has to wait, other tasks run, and the count begins anew.
+    async fn wait(&self, work: &mut Work) {
         let mut news = pin!(self.news.notified());
         poll_fn(|cx| {
             let polled = news.as_mut().poll(cx);
             if polled.is_pending() {
-                *turn = Turn::default();
+                *work = Work::default();
             }
             polled
         })
@@ -161,7 +161,7 @@ impl Shard {
     /// Serves one batch; returns `false` if there was none.
     async fn pass(&self, hub: &Hub, scratch: &mut Scratch) -> bool {
         let Some(pass) = self.prepare(hub, scratch) else { return false };
-        let Scratch { list, messages, turn, .. } = scratch;
+        let Scratch { list, messages, work, .. } = scratch;
         list.sort();
         let List { items, groups, .. } = &mut *list;
         let mut last = 0;
@@ -173,16 +173,16 @@ impl Shard {
                 groups[last as usize].batch = None;
                 last = item.group;
             }
-            turn.bytes += self.serve(item, &pass, &mut groups[item.group as usize], messages, hub.epoch());
-            turn.connections += 1;
-            if turn.is_over(self.stride) {
-                *turn = self.make_room().await;
+            work.bytes += self.serve(item, &pass, &mut groups[item.group as usize], messages, hub.epoch());
+            work.connections += 1;
+            if work.is_enough(self.stride) {
+                *work = self.yield_now().await;
             }
         }
         // A pass that serves nobody counts too: when many members are far behind, the shard is woken for every message.
-        turn.connections += usize::from(items.is_empty());
-        if turn.is_over(self.stride) {
-            *turn = self.make_room().await;
+        work.connections += usize::from(items.is_empty());
+        if work.is_enough(self.stride) {
+            *work = self.yield_now().await;
         }
         list.end(messages);
         messages.clear();
@@ -192,16 +192,16 @@ impl Shard {
         true
     }
 
-    /// Yields to other tasks, and begins a new turn.
-    async fn make_room(&self) -> Turn {
+    /// Yields to other tasks, and begins a new count.
+    async fn yield_now(&self) -> Work {
         self.beats.fetch_add(1, Ordering::Relaxed);
         tokio::task::yield_now().await;
-        Turn::default()
+        Work::default()
     }
 
     /// Takes a batch and decides who gets which of its messages.
     fn prepare(&self, hub: &Hub, scratch: &mut Scratch) -> Option<Pass> {
-        let Scratch { touched, list, messages, turn } = scratch;
+        let Scratch { touched, list, messages, work } = scratch;
         let mut keeps = false;
         let mut state = self.state();
         let start = state.position;
@@ -228,7 +228,7 @@ impl Shard {
                     list.again(messages.len());
                 } else {
                     let noted = state.members.note(messages, touched);
-                    turn.connections += noted.cost;
+                    work.connections += noted.cost;
                     if let (true, Some(topic)) = (noted.is_exact, topic) {
                         keeps = true;
                         state.kept.begin(topic.clone(), stamp);

@@ -34,6 +34,7 @@ use std::sync::Arc;
 
 use crate::schema::Schema;
 use crate::schema::compile::library::Library;
+use crate::schema::compile::link::Linked;
 use crate::schema::compile::pattern::RegexChecker;
 
 /// The source of the texts of schema files.
@@ -69,6 +70,8 @@ pub struct SchemaCache {
 pub struct Compiled {
     /// The schemas by requested path. A root is missing if anything it reaches has a fault.
     pub schemas: HashMap<Arc<str>, Arc<Schema>>,
+    /// The first root that reaches each file.
+    pub reached_by: HashMap<Arc<str>, Arc<str>>,
     /// The faults of all files, each once, ordered by file and place. Never empty if a root is missing.
     pub faults: Vec<SchemaFault>,
     /// For the next compilation. Holds only what this one used.
@@ -86,7 +89,7 @@ pub fn compile_all(files: &dyn Texts, roots: &[Arc<str>], limits: &SchemaLimits,
     for document in 0..library.documents.len() {
         rules::check(&mut library, document);
     }
-    let mut compiled = Compiled::default();
+    let mut compiled = Compiled { reached_by: reached_by(&library, &linked), ..Compiled::default() };
     compiled.cache.good =
         library.documents.iter().filter(|d| !d.faulty && !d.suspicious).map(|d| d.fingerprint).collect();
     // Taken before the loop: a fault that the compiler finds in one root must not exclude the others.
@@ -103,6 +106,22 @@ pub fn compile_all(files: &dyn Texts, roots: &[Arc<str>], limits: &SchemaLimits,
     compiled.faults.sort_by(|a, b| (&a.file, a.bytes.start, &a.pointer).cmp(&(&b.file, b.bytes.start, &b.pointer)));
     compiled.faults.dedup();
     compiled
+}
+
+fn reached_by(library: &Library<'_>, linked: &[(Arc<str>, Linked)]) -> HashMap<Arc<str>, Arc<str>> {
+    let mut reached_by = HashMap::new();
+    let path = |document: &usize| &library.documents[*document].path;
+    for (root, linked) in linked {
+        for file in linked.documents.iter().map(path) {
+            reached_by.entry(file.clone()).or_insert_with(|| root.clone());
+        }
+    }
+    for (from, file) in &library.broken {
+        if let Some(root) = reached_by.get(path(from)).cloned() {
+            reached_by.entry(file.clone()).or_insert(root);
+        }
+    }
+    reached_by
 }
 
 /// Loads each root once, in the given order.

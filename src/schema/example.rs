@@ -120,7 +120,7 @@ impl At {
     }
 
     /// The values that this round tries of all those for one place.
-    fn turn<T>(self, values: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
+    fn share<T>(self, values: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
         let count = 1 << self.round;
         values.into_iter().skip(count - 1).take(count)
     }
@@ -191,7 +191,7 @@ impl<'s> Guess<'s> {
         match schema {
             Value::Object(schema) => self.of_object(schema, at, offer),
             Value::Bool(false) => Continue(()),
-            _ => at.turn(&*EVERYTHING).cloned().try_for_each(offer),
+            _ => at.share(&*EVERYTHING).cloned().try_for_each(offer),
         }
     }
 
@@ -203,7 +203,7 @@ impl<'s> Guess<'s> {
         let at = At { depth, ..at };
         if schema.contains_key("const") || schema.contains_key("enum") {
             let values = schema.get("const").into_iter().chain(list(schema, "enum"));
-            return at.turn(values).try_for_each(|value| self.copy(value).map_or(Break(()), &mut *offer));
+            return at.share(values).try_for_each(|value| self.copy(value).map_or(Break(()), &mut *offer));
         }
         if let Some(target) = self.target(schema) {
             let rest = self.without(schema, &["$ref"]);
@@ -346,10 +346,10 @@ impl<'s> Guess<'s> {
 
     fn of_type(&self, schema: &Map<String, Value>, name: &str, at: At, offer: Offer<'_>) -> ControlFlow<()> {
         match name {
-            "null" => at.turn([Value::Null]).try_for_each(offer),
-            "boolean" => at.turn([true, false]).map(Value::from).try_for_each(offer),
-            "integer" | "number" => at.turn(numbers(schema, name == "integer")).try_for_each(offer),
-            "string" => at.turn(strings(schema, self.texts(schema))).map(Value::from).try_for_each(offer),
+            "null" => at.share([Value::Null]).try_for_each(offer),
+            "boolean" => at.share([true, false]).map(Value::from).try_for_each(offer),
+            "integer" | "number" => at.share(numbers(schema, name == "integer")).try_for_each(offer),
+            "string" => at.share(strings(schema, self.texts(schema))).map(Value::from).try_for_each(offer),
             "array" => self.arrays(schema, at, offer),
             _ => self.objects(schema, at, offer),
         }

@@ -99,7 +99,7 @@ async fn a_refused_publish_is_one_line() {
         refused(&page, "192.0.2.77"),
         [
             json!({"level": "INFO", "problem": "validation-failed", "topic": "sightings", "principal": "all", "items": 2}),
-            json!({"level": "INFO", "problem": "unauthenticated", "topic": "cats", "principal": "unauthenticated", "items": 1}),
+            json!({"level": "INFO", "problem": "unauthenticated", "topic": "cats", "principal": "anonymous", "items": 1}),
         ]
     );
 }
@@ -197,9 +197,9 @@ async fn a_refused_subscription_is_one_line_and_counted() {
     assert_eq!(
         lines(&page, "a subscription was refused", "192.0.2.85", &fields),
         [
-            line("unauthenticated", "dogs", "unauthenticated", &connection),
+            line("unauthenticated", "dogs", "anonymous", &connection),
             line("too-many", "", "anonymous", &connection),
-            line("unauthenticated", "orders.eu", "unauthenticated", &connection),
+            line("unauthenticated", "orders.eu", "anonymous", &connection),
             line("unknown-topic", "nothing", "all", &Value::Null),
         ]
     );
@@ -255,6 +255,59 @@ async fn a_refused_registration_is_one_line() {
             line("unauthenticated", "", None, "unauthenticated", None),
             line("overloaded", "", None, "one", Some(full)),
         ]
+    );
+}
+
+/// Regression: these calls were refused without a trace, unlike publishes and subscriptions.
+#[tokio::test]
+async fn whatever_else_is_refused_is_one_line_too() {
+    let page = log_everything();
+    let rig = Rig::start(behind_proxy).await;
+    let ask = async |request: &str, who: &str, body: &str| {
+        let head =
+            format!("{request} HTTP/1.1\r\nContent-Type: application/json\r\nX-Forwarded-For: 192.0.2.93\r\n{who}");
+        call(rig.public, &head, body).await.status
+    };
+    let (all, wrong) = ("Authorization: Bearer secret-all\r\n", "Authorization: Bearer unspeakable\r\n");
+    for (request, who, body, status) in [
+        ("GET /history/dogs", "", "", 401),
+        ("GET /history/catz", all, "", 404),
+        ("GET /history/cats", wrong, "", 401),
+        ("GET /history/cats?limit=x", all, "", 400),
+        ("POST /validate/sightings", all, r#"{"name":"Tom","age":-1}"#, 422),
+        ("POST /validate/sightings", all, "{", 400),
+        ("POST /validate/a..b", all, "1", 400),
+        ("POST /validate/cats", "", "1", 401),
+        ("DELETE /register/unspeakable-id", "", "", 404),
+        ("DELETE /register/unspeakable-id", wrong, "", 401),
+    ] {
+        assert_eq!(ask(request, who, body).await, status, "{request}");
+    }
+    let told = |message: &str, fields: &[&str]| lines(&page, message, "192.0.2.93", fields);
+    let line = |problem: &str, topic: &str, principal: &str| json!({"level": "INFO", "problem": problem, "topic": topic, "principal": principal});
+    assert_eq!(
+        told("a request for history was refused", &["level", "problem", "topic", "principal"]),
+        [
+            line("unauthenticated", "dogs", "anonymous"),
+            line("unknown-topic", "catz", "all"),
+            line("unauthenticated", "", "unauthenticated"),
+            line("bad-request", "", "all"),
+        ]
+    );
+    let judged = |problem: &str, topic: &str, principal: &str, keyword: Option<&str>| json!({"problem": problem, "topic": topic, "principal": principal, "keyword": keyword});
+    assert_eq!(
+        told("a message to validate was refused", &["problem", "topic", "principal", "keyword"]),
+        [
+            judged("validation-failed", "sightings", "all", Some("minimum")),
+            judged("malformed-json", "sightings", "all", None),
+            judged("bad-request", "", "all", None),
+            judged("unauthenticated", "cats", "anonymous", None),
+        ]
+    );
+    let ended = |problem: &str, principal: &str| json!({"level": "INFO", "problem": problem, "principal": principal});
+    assert_eq!(
+        told("a request to end a registration was refused", &["level", "problem", "principal"]),
+        [ended("not-found", "anonymous"), ended("unauthenticated", "unauthenticated")]
     );
 }
 
@@ -378,16 +431,21 @@ async fn a_foreign_origin_and_a_foreign_host_are_logged_as_such() {
         assert_eq!(socket.answer().await.expect("an answer").status, status, "{headers}");
     }
     assert_eq!(
-        lines(&page, "a page of a foreign origin was refused", "192.0.2.86", &["level", "origin"]),
+        lines(&page, "a page of a foreign origin was refused", "192.0.2.86", &["level", "origin", "listener"]),
         [
-            json!({"level": "INFO", "origin": "https://shop.example"}),
-            json!({"level": "INFO", "origin": format!("https://{}", "x".repeat(292))}),
+            json!({"level": "INFO", "origin": "https://shop.example", "listener": "public"}),
+            json!({"level": "INFO", "origin": format!("https://{}", "x".repeat(292)), "listener": "public"}),
         ]
     );
     assert_eq!(
-        lines(&page, "a request for a foreign host was refused", "192.0.2.86", &["level", "host"]),
-        [json!({"level": "INFO", "host": "rebound.example:80"})]
+        lines(&page, "a request for a foreign host was refused", "192.0.2.86", &["level", "host", "listener"]),
+        [json!({"level": "INFO", "host": "rebound.example:80", "listener": "public"})]
     );
+    // Only the public listener can be made to take it.
+    let head = format!("GET /config HTTP/1.1\r\nOrigin: https://admin.example\r\n{from}");
+    assert_eq!(call(rig.admin, &head, "").await.status, 403);
+    let told = lines(&page, "a page of a foreign origin was refused", "192.0.2.86", &["origin", "listener"]);
+    assert_eq!(told[2..], [json!({"origin": "https://admin.example", "listener": "admin"})]);
 }
 
 /// The lines about a peer's refused publishes, without their times.

@@ -136,6 +136,11 @@ async fn who_mistypes_a_topic_is_told_the_one_that_it_may_use() {
     ] {
         assert_eq!(answer.problem().2, meant);
     }
+    // One search, however many there are.
+    let list = r#"[{"topic":"cats","data":1},{"topic":"catz","data":1},{"topic":"dogz","data":1}]"#;
+    let errors = rig.post("/publish", "secret-all", list).await.json()["errors"].clone();
+    let details: Vec<_> = errors.as_array().expect("a list").iter().map(|error| &error["detail"]).collect();
+    assert_eq!(details, [meant, "relay.toml declares no topic `dogz` and no family that covers it"]);
     let bearer = [("authorization", "Bearer secret-all")];
     let mut socket = Subscriber::connect(&format!("ws://{}/ws", rig.public), &bearer).await;
     socket.send(r#"{"type":"publish","id":1,"topic":"catz","data":1}"#).await;

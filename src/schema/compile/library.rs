@@ -121,6 +121,8 @@ pub(super) struct Library<'a> {
     pub patterns: &'a RegexChecker,
     good: &'a HashSet<[u8; 32]>,
     pub documents: Vec<Document>,
+    /// The files that are no documents because of their faults, each with a document that refers to it.
+    pub broken: Vec<(usize, Arc<str>)>,
     /// The result for each path that was tried.
     by_path: HashMap<Arc<str>, Result<Option<usize>, String>>,
     /// The parsed value of each text, shared, so that the compiler treats copies of a schema as one.
@@ -150,6 +152,7 @@ impl<'a> Library<'a> {
             patterns,
             good,
             documents: Vec::new(),
+            broken: Vec::new(),
             by_path: HashMap::new(),
             values: HashMap::new(),
             nodes: Vec::new(),
@@ -329,7 +332,8 @@ pub(super) fn uri_of(path: &str) -> Option<Uri<String>> {
     uri::from_str(&format!("{ROOT}{}", segments.join("/"))).ok()
 }
 
-/// The path of the file to which a URI without a fragment belongs.
+/// The path of the file to which a URI without a fragment belongs. A query is no part of it.
 pub(super) fn path_of(uri: &str) -> Option<String> {
-    percent_decode_str(uri.strip_prefix(ROOT)?).decode_utf8().ok().map(Into::into)
+    let path = uri.strip_prefix(ROOT)?.split('?').next().unwrap_or_default();
+    percent_decode_str(path).decode_utf8().ok().map(Into::into)
 }

@@ -202,6 +202,9 @@ fn what_is_no_part_of_a_path_is_not_looked_for_and_what_is_no_uri_is_encoded() {
         Files::of(&[("a.json", root), ("b.json", json!({"type": "null"}))]).compile(&["a.json"])
     };
     assert_eq!(codes(&with("b.json?v=2")), [""; 0]);
+    let without_id = json!({"properties": {"x": {"$ref": "b.json?v=2"}}});
+    let files = Files::of(&[("a.json", without_id), ("b.json", json!({"type": "null"}))]);
+    assert_eq!(codes(&files.compile(&["a.json"])), [""; 0]);
     let bracket = with("#/$defs/a[b]").faults.remove(0).kind.help().into_owned();
     assert_eq!(bracket, "encode it (RFC 3986): `#/$defs/a%5Bb%5D`");
 }

@@ -373,3 +373,22 @@ fn a_part_that_is_found_by_its_id_brings_what_it_refers_to() {
         ]
     );
 }
+
+/// Regression: with an `$id`, the person was told that nothing is fetched, and not that the file is not there.
+#[test]
+fn a_mistyped_path_is_a_file_that_is_not_there_whether_or_not_there_is_an_id() {
+    let told = |id: Option<&str>, target: &str| {
+        let mut root = json!({"properties": {"x": {"$ref": target}}});
+        id.inspect(|id| root["$id"] = (*id).into());
+        told_of(&[("d/a.json", root), ("d/b.json", json!(true))], "d/a.json").remove(0)
+    };
+    let id = Some("https://ex.com/s/a.json");
+    let unreadable = told(None, "bb.json");
+    assert!(unreadable.contains("`bb.json` cannot be read: no such file; check the path"), "{unreadable}");
+    assert_eq!(told(id, "bb.json"), unreadable);
+    let remote = told(id, "https://ex.com/s/bb.json");
+    assert!(
+        remote.contains("`https://ex.com/s/bb.json` is not one of the schema files; nothing is fetched"),
+        "{remote}"
+    );
+}

@@ -55,12 +55,13 @@ impl Library<'_> {
         };
         for path in paths {
             match self.load(&path) {
-                Err(why) if in_place.is_some() => {
+                Err(why) if in_place.is_some() || !has_scheme(&text) => {
                     otherwise = SchemaFaultKind::RefUnreadable { target: text.clone(), why };
                 }
                 Err(_) => {}
                 Ok(None) => {
                     self.documents[document].faulty = true;
+                    self.broken.push((document, path.as_str().into()));
                     return Way::Broken;
                 }
                 Ok(Some(found)) => {

@@ -49,7 +49,7 @@ impl Guess<'_> {
         let front_and = |more: usize| front.len() + more;
         let lengths = [base, least, front_and(0), front_and(1), front_and(2), least + 1];
         let lengths = lengths.into_iter().chain(most.into_iter().flat_map(|most| [most, most + 1]));
-        at.turn(lengths).try_for_each(|length| offer(array(length, None)))?;
+        at.share(lengths).try_for_each(|length| offer(array(length, None)))?;
         let prefix: Vec<_> = prefix.iter().chain(contains.filter(|_| demanded > 0)).enumerate().collect();
         self.fairly(&prefix, |(index, schema)| {
             self.of(schema, below, &mut |value| offer(array(least.max(front.len()), Some((*index, value)))))
@@ -82,7 +82,7 @@ impl Guess<'_> {
         let mut offer = |object: Option<Map<String, Value>>| object.map_or(Break(()), |object| offer(object.into()));
         let sizes = bound("maxProperties").into_iter().flat_map(|most| [most, most + 1]);
         let sizes = std::iter::once(None).chain(sizes.map(Some));
-        at.turn(sizes).try_for_each(|size| offer(size.map_or_else(|| self.copy_object(&least), filled)))?;
+        at.share(sizes).try_for_each(|size| offer(size.map_or_else(|| self.copy_object(&least), filled)))?;
         let matching = patterns().flat_map(|(pattern, schema)| {
             let is_known = self.is_known(pattern, schema);
             self.matching(pattern).into_iter().take(3).map(move |name| (name, schema, is_known))
@@ -110,7 +110,7 @@ impl Guess<'_> {
             };
             self.of(member, below, &mut with)?;
             // Values that another schema accepts if it does not know this name.
-            at.turn([Value::Null, json!({}), json!("")]).try_for_each(with)
+            at.share([Value::Null, json!({}), json!("")]).try_for_each(with)
         };
         self.fairly(&new, &mut each)?;
         self.fairly(&known, each)

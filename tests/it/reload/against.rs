@@ -52,6 +52,12 @@ async fn a_running_relay_is_asked_and_not_touched() {
     let expected = format!("against {url}, generation 1:\n  topics added: dogs\n{tried}");
     assert!(code == Some(0) && out.ends_with(&expected), "{out}");
 
+    let dropped = cats.replace("schema_next = \"schemas/next.json\"\n", "");
+    site.place.write("relay.toml", &config(&dropped));
+    let (code, out, _) = said(&check(&site.place, "relay.toml", &url));
+    let (_, change) = out.split_once("generation 1:\n").expect("what would change");
+    assert!(code == Some(0) && !change.contains("messages"), "the trial ends with the change: {change}");
+
     site.place.write("schemas/deep/name.json", &NAME.replace('9', "3"));
     let (code, out, err) = said(&check(&site.place, "relay.toml", &url));
     assert_eq!((code, out.as_str()), (Some(78), ""));
