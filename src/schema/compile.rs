@@ -19,6 +19,7 @@ mod link;
 #[cfg(test)]
 mod link_tests;
 mod pattern;
+mod regexes;
 mod rules;
 mod settle;
 mod survey;
@@ -35,7 +36,7 @@ use std::sync::Arc;
 use crate::schema::Schema;
 use crate::schema::compile::library::Library;
 use crate::schema::compile::link::Linked;
-use crate::schema::compile::pattern::RegexChecker;
+use crate::schema::compile::regexes::RegexChecker;
 
 /// The source of the texts of schema files.
 pub trait Texts {

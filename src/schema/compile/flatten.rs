@@ -7,34 +7,17 @@
 use std::collections::HashMap;
 
 use jsonschema::Draft;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::schema::canon::Flat;
-use crate::schema::compile::library::{Library, Node};
+use crate::schema::compile::library::{FRAGMENT, Library, Node};
 use crate::schema::compile::link::Linked;
 use crate::schema::compile::used::{DEFINITIONS, Used};
 use crate::schema::compile::{dialect, rules};
 use crate::schema::json::escape;
 use crate::schema::judge::FORMATS;
-
-/// The characters that must be encoded in a fragment (RFC 3986, section 3.5).
-pub(super) const FRAGMENT: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'%')
-    .add(b'<')
-    .add(b'>')
-    .add(b'[')
-    .add(b'\\')
-    .add(b']')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
 
 /// Keywords that name a schema or its dialect. They are of no use once references are local.
 const NAMES: [&str; 5] = ["$id", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$schema"];

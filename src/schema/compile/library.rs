@@ -9,19 +9,34 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use jsonschema::{Draft, Uri, uri};
-use percent_encoding::{AsciiSet, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::schema::compile::fault::{SchemaFault, SchemaFaultKind};
-use crate::schema::compile::flatten::FRAGMENT;
-use crate::schema::compile::link::Region;
-use crate::schema::compile::pattern::RegexChecker;
+use crate::schema::compile::regexes::RegexChecker;
 use crate::schema::compile::{SchemaLimits, Texts, dialect};
 use crate::schema::json::{self, Fault};
 
 /// The base URI of relay.toml's directory.
 const ROOT: &str = "relay:///";
+
+/// The characters that must be encoded in a fragment (RFC 3986, section 3.5).
+pub(super) const FRAGMENT: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// The characters that must be encoded in a path segment of a URI (RFC 3986, section 3.3).
 const SEGMENT: &AsciiSet = &FRAGMENT.add(b'?');
@@ -111,6 +126,17 @@ pub(super) enum Way {
     Named { uri: Arc<str>, fragment: Arc<str>, otherwise: Box<SchemaFaultKind> },
     /// Nowhere; the fault is noted.
     Broken,
+}
+
+/// A schema with everything below it: the URIs in it, and the references that lead out of it.
+#[derive(Default)]
+pub(super) struct Region {
+    /// Schemas that have a URI.
+    pub resources: Vec<(Arc<str>, usize)>,
+    /// References to other regions, or to this one by an alias.
+    pub leads: Vec<usize>,
+    /// References to built-in schemas, and those that name only a URI.
+    pub open: Vec<usize>,
 }
 
 /// All documents, nodes, references and faults of a compilation. See the module.

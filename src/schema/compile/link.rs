@@ -10,7 +10,7 @@ use std::sync::Arc;
 use jsonschema::Draft;
 
 use crate::schema::compile::fault::SchemaFaultKind;
-use crate::schema::compile::library::{Library, Way};
+use crate::schema::compile::library::{Library, Region, Way};
 
 /// What one root reaches. See the module.
 #[derive(Default)]
@@ -26,17 +26,6 @@ pub(super) struct Linked {
     entered: HashSet<usize>,
     /// The schemas that have a URI, by that URI.
     pub uris: HashMap<Arc<str>, usize>,
-}
-
-/// A schema with everything below it: the URIs in it, and the references that lead out of it.
-#[derive(Default)]
-pub(super) struct Region {
-    /// Schemas that have a URI.
-    resources: Vec<(Arc<str>, usize)>,
-    /// References to other regions, or to this one by an alias.
-    leads: Vec<usize>,
-    /// References to built-in schemas, and those that name only a URI.
-    open: Vec<usize>,
 }
 
 impl Linked {

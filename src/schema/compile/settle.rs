@@ -10,8 +10,7 @@ use serde_json::Value;
 use crate::path::below;
 use crate::schema::compile::dialect;
 use crate::schema::compile::fault::SchemaFaultKind;
-use crate::schema::compile::flatten::FRAGMENT;
-use crate::schema::compile::library::{Library, Node, Way, path_of};
+use crate::schema::compile::library::{FRAGMENT, Library, Node, Way, path_of};
 
 /// The characters to encode in a fragment that may already be partly encoded.
 const RAW_FRAGMENT: &AsciiSet = &FRAGMENT.remove(b'%');

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::schema::compile::dialect::{self, Role};
 use crate::schema::compile::fault::SchemaFaultKind;
 use crate::schema::compile::library::{Library, Node, Reference};
-use crate::schema::compile::{rules, settle, void};
+use crate::schema::compile::{pattern, rules, settle, void};
 
 impl Library<'_> {
     /// Walks a whole document.
@@ -53,8 +53,7 @@ impl Library<'_> {
             self.names(id, schema, draft);
             refer(self, id, schema, draft);
             if !self.documents[document].known_good {
-                let patterns = self.patterns;
-                patterns.check(self, id, schema);
+                pattern::check(self, id, schema);
                 rules::check_spelling(self, id, schema);
                 void::check(self, id, schema, draft);
             }

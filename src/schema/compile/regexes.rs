@@ -1,0 +1,229 @@
+//! Checks regular expressions, and tells what kind of fault each has.
+
+use std::sync::Arc;
+
+use jsonschema::json::SerdeJson;
+use jsonschema::{PatternCache, Retrieve, ValidationOptions, Validator};
+use serde_json::json;
+
+use crate::schema::borrowed::Borrowed;
+use crate::schema::compile::fault::SchemaFaultKind;
+use crate::schema::judge;
+
+/// Compiles patterns with the linear-time engine, each text once.
+pub(super) struct RegexChecker {
+    limit: usize,
+    cache: PatternCache,
+    /// Knows which regular expressions ECMA-262 accepts with its flag `u`. The engine accepts more.
+    standard: Option<Validator<SerdeJson>>,
+}
+
+impl RegexChecker {
+    pub(super) fn new(limit: usize) -> Self {
+        let standard = judge::options(0).build(&json!({ "format": "regex" })).ok();
+        Self { limit, cache: PatternCache::new(), standard }
+    }
+
+    /// The options for building validators, sharing the cache of patterns.
+    pub(super) fn options<'i>(&self) -> ValidationOptions<'i, Arc<dyn Retrieve>, Borrowed> {
+        judge::options(self.limit).with_pattern_cache(self.cache.clone())
+    }
+
+    /// What is wrong with a pattern, if anything.
+    pub(super) fn fault_of(&self, pattern: &str) -> Option<SchemaFaultKind> {
+        let schema = json!({ "pattern": pattern });
+        let is_taken = self.options().build(&schema).is_ok();
+        if is_taken && self.is_standard(pattern) {
+            return None;
+        }
+        let pattern = pattern.to_owned();
+        if is_taken {
+            return Some(SchemaFaultKind::RegexNotStandard { pattern });
+        }
+        Some(match beyond_linear(&pattern) {
+            Some(Beyond::LookAround) => SchemaFaultKind::RegexLookAround { pattern },
+            Some(Beyond::BackReference) => SchemaFaultKind::RegexBackReference { pattern },
+            None if self.is_too_big(&pattern) => SchemaFaultKind::RegexTooBig { pattern, limit: self.limit },
+            None => SchemaFaultKind::RegexInvalid { pattern },
+        })
+    }
+
+    fn is_standard(&self, pattern: &str) -> bool {
+        self.standard.as_ref().is_some_and(|standard| standard.is_valid(&json!(pattern)))
+    }
+
+    /// Whether a pattern that did not compile is valid, and would compile without its repetition counts.
+    fn is_too_big(&self, pattern: &str) -> bool {
+        let once = without_counts(pattern);
+        once != pattern && self.is_standard(pattern) && self.options().build(&json!({ "pattern": once })).is_ok()
+    }
+}
+
+/// The pattern without counts such as `{2,9}`, which alone make it compile to much more than its text.
+fn without_counts(pattern: &str) -> String {
+    let mut left = String::with_capacity(pattern.len());
+    let mut in_class = false;
+    let mut rest = pattern;
+    while let Some(c) = rest.chars().next() {
+        let mut length = c.len_utf8();
+        match c {
+            // Braces after an escape are not counts: `\u{41}`, `\p{L}`.
+            '\\' => {
+                length += rest[1..].chars().next().map_or(0, char::len_utf8);
+                let is_braced =
+                    matches!(rest.as_bytes().get(1), Some(b'u' | b'p' | b'P')) && rest[2..].starts_with('{');
+                length = if is_braced { rest.find('}').map_or(length, |end| end + 1) } else { length };
+            }
+            '[' => in_class = true,
+            ']' => in_class = false,
+            '{' if !in_class => {
+                let end = rest.find('}').filter(|end| rest[1..*end].chars().all(|c| c.is_ascii_digit() || c == ','));
+                if let Some(end) = end {
+                    rest = &rest[end + 1..];
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        left.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    left
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Beyond {
+    LookAround,
+    BackReference,
+}
+
+/// The part of a pattern that no linear-time engine supports.
+fn beyond_linear(pattern: &str) -> Option<Beyond> {
+    let mut in_class = false;
+    let mut rest = pattern.char_indices();
+    while let Some((at, c)) = rest.next() {
+        match c {
+            '\\' => match rest.next() {
+                Some((_, '1'..='9' | 'k')) if !in_class => return Some(Beyond::BackReference),
+                _ => {}
+            },
+            '[' => in_class = true,
+            ']' => in_class = false,
+            '(' if !in_class => {
+                let group = &pattern[at + 1..];
+                if ["?=", "?!", "?<=", "?<!"].iter().any(|start| group.starts_with(start)) {
+                    return Some(Beyond::LookAround);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Beyond, RegexChecker, beyond_linear};
+    use crate::schema::compile::SchemaFaultKind;
+
+    /// Regression: a pattern with counts that is refused for another reason was reported as too big.
+    #[test]
+    fn what_is_too_big_is_told_from_what_is_not_taken() {
+        let patterns = RegexChecker::new(1 << 16);
+        for pattern in [r"^(a{1000}){100}$", r"^(\p{L}{40}x){40}$", r"^[{1}]{9}(\p{L}\u{41}){999,}?$"] {
+            let kind = SchemaFaultKind::RegexTooBig { pattern: pattern.to_owned(), limit: 1 << 16 };
+            assert_eq!(patterns.fault_of(pattern), Some(kind));
+        }
+        for pattern in [r"^[^]{0,2}$", "a{2,1}", "(a{2}", "[^]"] {
+            let kind = SchemaFaultKind::RegexInvalid { pattern: pattern.to_owned() };
+            assert_eq!(patterns.fault_of(pattern), Some(kind));
+        }
+        let help = |pattern: &str| SchemaFaultKind::RegexInvalid { pattern: pattern.to_owned() }.help().into_owned();
+        for (pattern, instead) in [
+            ("^[^]$", r"^[\s\S]$"),
+            ("^[]$", r"^[^\s\S]$"),
+            (r"^[\b]$", r"^\x08$"),
+            (r"^\0$", r"^\x00$"),
+            (r"^\uD83D\uDE00$", r"^\u{1F600}$"),
+        ] {
+            assert!(patterns.fault_of(pattern).is_some(), "{pattern}");
+            assert!(help(pattern).contains(" supported: write "), "{pattern}");
+            assert_eq!(patterns.fault_of(instead), None, "{instead}");
+        }
+        assert_eq!(help("("), "patterns are ECMA-262 regular expressions");
+    }
+
+    /// Regression: these were accepted silently, with the engine's meaning, although other tools refuse the schema or
+    /// read it differently.
+    #[test]
+    fn what_the_engine_alone_takes_is_told() {
+        let patterns = RegexChecker::new(1 << 20);
+        for (pattern, instead) in [
+            ("(?i)^a$", "`[aA]`"),
+            ("(?s).", r"`[\s\S]`"),
+            ("(?m)^a", "flags"),
+            ("(?x)a b", "flags"),
+            ("(?U)a+", "flags"),
+            ("(?P<n>a)", "`(?<name>…)`"),
+            (r"\Aa", "`^`"),
+            (r"a\z", "`$`"),
+            ("a++", "one of"),
+            ("a**", "one of"),
+            ("a{1}{2}", "one of"),
+            ("[[:alpha:]]", "`[A-Za-z]`"),
+            (r"\pL", r"`\p{L}`"),
+            (r"\x{41}", r"`\u{41}`"),
+            (r"\U0001F600", r"`\u{41}`"),
+            (r"\b{start}a", "JSON Schema"),
+        ] {
+            let kind = SchemaFaultKind::RegexNotStandard { pattern: pattern.to_owned() };
+            assert_eq!(patterns.fault_of(pattern), Some(kind.clone()));
+            assert!(kind.is_warning() && kind.help().contains(instead), "{pattern}: {}", kind.help());
+        }
+        for pattern in USUAL {
+            assert_eq!(patterns.fault_of(pattern), None, "{pattern}");
+        }
+    }
+
+    const USUAL: &[&str] = &[
+        "",
+        "^$",
+        "^a|b$",
+        "^[a-z0-9-]+$",
+        r"^[\w.+-]+@[\w-]+\.[\w.-]+$",
+        r"^\+?[1-9]\d{1,14}$",
+        r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z$",
+        r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-((?:0|[1-9A-Za-z-][0-9A-Za-z-]*)(?:\.[0-9A-Za-z-]+)*))?$",
+        r"^[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$",
+        r"^https?://[^\s/$.?#].[^\s]*$",
+        r"^\/v1\/[^/]+\/?$",
+        r"^[A-Z]{3}$",
+        r"^#([0-9a-fA-F]{3}){1,2}$",
+        r"^(?:[a-z]+)(?<rest>_[a-z]+)*?$",
+        r"^\p{L}[\p{L}\p{N} .'’-]*$",
+        r"^\p{Script=Greek}+\P{Lu}$",
+        r"^[^\x00-\x1f\u0080-\u009f]+$",
+        r"^\u{1F600}\cA\t\n\f\v\r$",
+        r"^[\]\[\-\^\\]{2,}$",
+        r"^\^\$\\\.\*\+\?\(\)\[\]\{\}\|\/$",
+        r"\bword\b|\Bx",
+        r"^[\s\S]*$",
+        r"^é{1,}日?$",
+        "^[a-z&]+$",
+        "^[~!@#%&*_=:;\"'<>,? ]+$",
+        r"^\-?\d+$",
+    ];
+
+    #[test]
+    fn what_no_linear_engine_can_do_is_told_from_what_looks_like_it() {
+        for pattern in ["^(?=a)b", "(?!x)", "(?<=a)b", "a(?<!b)"] {
+            assert_eq!(beyond_linear(pattern), Some(Beyond::LookAround), "{pattern}");
+        }
+        for pattern in [r"(a)\1", r"(?<n>a)\k<n>"] {
+            assert_eq!(beyond_linear(pattern), Some(Beyond::BackReference), "{pattern}");
+        }
+        for pattern in [r"\(?=", "[(?=]", r"[\1]", r"\\1", "(?:a)", "(?<n>a)", ""] {
+            assert_eq!(beyond_linear(pattern), None, "{pattern}");
+        }
+    }
+}
