@@ -7,7 +7,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
-use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use crate::directory::Directory;
@@ -119,7 +118,7 @@ impl Store for MemoryStore {
     fn sweep(&self, now: Time) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             while self.log().keys.forget_some(now) {
-                yield_now().await;
+                sleep(PAUSE).await;
             }
             // There may be a hundred thousand rings, and a million messages in one of them.
             let mut next = self.log().sweep(0, now);
@@ -149,14 +148,14 @@ impl Log {
         let mut receipts = Vec::with_capacity(drafts.len());
         let mut records = Vec::with_capacity(drafts.len());
         for (index, draft) in drafts.into_iter().enumerate() {
-            let digest = digests.get(index);
-            if let Ok(Some(receipt)) = self.keys.find(&draft, digest, time) {
+            let keyed = digests.get(index);
+            if let Ok(Some(receipt)) = self.keys.find(keyed, time) {
                 receipts.push(receipt);
                 continue;
             }
             self.head += 1;
             let receipt = Receipt { seq: self.head, time, duplicate: false };
-            self.keys.remember(&draft, digest, receipt);
+            self.keys.remember(keyed, receipt);
             records.push(self.record(draft, receipt));
             receipts.push(receipt);
         }
@@ -181,8 +180,7 @@ impl Log {
         self.keys.expire(self.time);
         let mut new_topics: HashMap<&str, HashSet<&TopicName>> = HashMap::new();
         for (index, draft) in drafts.iter().enumerate() {
-            let known =
-                self.keys.find(draft, digests.get(index), self.time).map_err(|Reused| StoreError::KeyReused(index))?;
+            let known = self.keys.find(digests.get(index), self.time).map_err(|Reused| StoreError::KeyReused(index))?;
             if known.is_some() || self.rings.place(draft.topic.as_str()).is_some() {
                 continue;
             }
