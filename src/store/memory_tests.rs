@@ -1,12 +1,10 @@
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Digests, FORGET, Log, MemoryStore, PAUSE, Rules, SWEEP};
-use crate::directory::Directory;
+use super::{Digests, FORGET, Log, MemoryStore, PAUSE, SWEEP};
 use crate::name::{Pattern, TopicName};
 use crate::plugin::{Draft, IdempotencyKey, KeyCounts, Page, Query, Receipt, Retention, Store};
 use crate::schema::Payload;
@@ -17,12 +15,12 @@ const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 
 /// A log that keeps messages of `a` and of the family `f.{x}` for an hour, and keys for five minutes.
-fn store() -> MemoryStore {
+pub(super) fn store() -> MemoryStore {
     store_of(100)
 }
 
 /// The same, with this many messages for each topic.
-fn store_of(count: usize) -> MemoryStore {
+pub(super) fn store_of(count: usize) -> MemoryStore {
     let store = MemoryStore::default();
     store.remember(100, Duration::from_secs(300));
     let age = Duration::from_secs(3_600);
@@ -34,7 +32,7 @@ fn store_of(count: usize) -> MemoryStore {
     store
 }
 
-fn draft(topic: &str) -> Draft {
+pub(super) fn draft(topic: &str) -> Draft {
     let topic = TopicName::parse(topic).expect("a topic");
     Draft { topic, user: None, payload: Payload::from_log("1".into()), key: None }
 }
@@ -44,20 +42,20 @@ fn append(log: &mut Log, key: &str, now: i64) -> Receipt {
     append_all(log, vec![Draft { key: Some(key), ..draft("a") }], now)[0]
 }
 
-fn append_all(log: &mut Log, drafts: Vec<Draft>, now: i64) -> Vec<Receipt> {
+pub(super) fn append_all(log: &mut Log, drafts: Vec<Draft>, now: i64) -> Vec<Receipt> {
     let digests = Digests::of(&drafts);
     log.append(drafts, &digests, Time(now)).expect("there is room").0
 }
 
-fn family(topics: usize) -> Vec<Draft> {
+pub(super) fn family(topics: usize) -> Vec<Draft> {
     (0..topics).map(|n| draft(&format!("f.{n}"))).collect()
 }
 
-fn retained(log: &Log) -> Vec<u64> {
+pub(super) fn retained(log: &Log) -> Vec<u64> {
     log.rings.order.after(0).map(|record| record.seq).collect()
 }
 
-fn patterns<const N: usize>(texts: [&str; N]) -> [Pattern; N] {
+pub(super) fn patterns<const N: usize>(texts: [&str; N]) -> [Pattern; N] {
     texts.map(|text| Pattern::parse(text).expect("a pattern"))
 }
 
@@ -80,7 +78,7 @@ fn turns_of_keys(store: &MemoryStore, now: i64) -> usize {
     1 + (0..).take_while(|_| store.log().keys.forget_some(Time(now))).count()
 }
 
-fn sweep(log: &mut Log, now: i64) {
+pub(super) fn sweep(log: &mut Log, now: i64) {
     let mut next = Some(0);
     while let Some(place) = next {
         next = log.sweep(place, Time(now));
@@ -130,30 +128,6 @@ fn places_that_are_free_are_looked_at_in_turns() {
         turns.push(place);
     }
     assert_eq!(turns, (0..30_000).step_by(SWEEP).collect::<Vec<_>>());
-}
-
-/// A reload that lowered a history, or took away a topic, used to evict all of it at once.
-#[test]
-fn what_new_rules_do_not_allow_goes_in_turns() {
-    let many = SWEEP + 2;
-    for is_declared in [true, false] {
-        let store = store_of(many);
-        let mut log = store.log();
-        append_all(&mut log, (0..many).map(|_| draft("f.t")).collect(), HOUR);
-        let rules = log.rules.iter().filter(|rules| is_declared == (rules.retention.declared.as_str() != "a"));
-        let lower = rules.map(|rules| Retention { count: 2, ..rules.retention.clone() });
-        let lower: Directory<_> = lower.map(|rules| (rules.declared.clone(), Arc::new(Rules::new(rules)))).collect();
-        log.retain(Arc::new(lower));
-        assert_eq!(retained(&log).len(), many, "none goes with the rules themselves");
-        append_all(&mut log, vec![draft("f.t")], HOUR);
-        assert_eq!(retained(&log).len(), many, "a message replaces one");
-        assert_eq!(log.sweep(0, Time(HOUR)), Some(0));
-        assert_eq!(retained(&log), [many as u64, many as u64 + 1]);
-        assert_eq!(log.sweep(0, Time(HOUR)), None);
-        let left = if is_declared { vec![many as u64, many as u64 + 1] } else { vec![] };
-        assert_eq!(retained(&log), left);
-        assert_eq!(log.rings.place("f.t").is_some(), is_declared);
-    }
 }
 
 /// The lock was free only for a moment between the turns. Who waited for it could not wake up in time, for up to a quarter
