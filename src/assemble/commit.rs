@@ -34,12 +34,12 @@ pub(super) async fn commit(
     next: Arc<Snapshot>,
     plan: Plan,
 ) {
-    let (shared, before, after) = (live.clone(), running.clone(), next.clone());
-    let swap = move || {
-        let prepared = put_in_force(&shared, &before, &after, &plan);
-        (plan, prepared)
-    };
-    let (plan, (prepared, pause)) = spawn_blocking(swap).await.expect("a commit does not panic");
+    let plan = Arc::new(plan);
+    let (shared, before, after, changes) = (live.clone(), running.clone(), next.clone(), plan.clone());
+    let swap = move || put_in_force(&shared, &before, &after, &changes);
+    let (prepared, pause) = spawn_blocking(swap).await.expect("a commit does not panic");
+    let (shared, after, changes) = (live.clone(), next.clone(), plan.clone());
+    let ended = spawn_blocking(move || end_lost(&shared, &after, &changes));
     let leaves_over = prepared.leaves_over;
     let mut pause = Some(pause);
     let mut settled = pin!(live.appending.turn());
@@ -53,6 +53,7 @@ pub(super) async fn commit(
         drop(pause);
     };
     spawn_blocking(tell).await.expect("a commit does not panic");
+    ended.await.expect("a commit does not panic");
     background::in_place(|| apply(live, logs, &next.config));
     if leaves_over {
         // It may take seconds, and no setting waits for it.
@@ -99,16 +100,19 @@ fn put_in_force(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan
     }
     let leaves_over = differs || !plan.topics_removed.is_empty();
     live.hub.declare(all_topics);
-    let pause = live.commit(next.clone());
-    // At once, however slow the store is. Compares the credentials themselves, because a token with a new secret keeps
-    // its name.
+    (Prepared { topics, retention, leaves_over }, live.commit(next.clone()))
+}
+
+/// Closes connections and ends registrations that depended on a lost token or grant: at once, however slow the store
+/// is, and beside the mark, because there may be a hundred thousand of them.
+fn end_lost(live: &Live, next: &Snapshot, plan: &Plan) {
+    // Compares the credentials themselves, because a token with a new secret keeps its name.
     if !plan.lost_tokens().is_empty() {
         live.hub.revoke(|principal| next.renew(principal).is_none());
     }
     if plan.may_end_registrations() {
         live.registrations.end_lost(next, Time::now());
     }
-    (Prepared { topics, retention, leaves_over }, pause)
 }
 
 /// Appends the mark from which on the new configuration judges. By now, everything that the old one judged is in the
@@ -123,3 +127,7 @@ fn mark(live: &Live, next: &Snapshot, plan: &Plan, prepared: Prepared) {
         live.hub.store().retain(prepared.retention);
     }
 }
+
+#[cfg(test)]
+#[path = "commit_tests.rs"]
+mod tests;

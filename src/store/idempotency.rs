@@ -1,14 +1,15 @@
 //! The idempotency keys of the recent past, and what was appended under each; bounded by age and by number.
+//!
+//! A key is remembered as a digest, so that it takes little memory however long it is.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use bytes::Bytes;
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
-use crate::footprint::{in_list, in_table, text};
-use crate::name::{MAX_NAME, TopicName};
-use crate::plugin::{Draft, IdempotencyKey, KeyCounts, MAX_KEY, Receipt, StoreError};
+use crate::footprint::{in_list, in_table};
+use crate::name::TopicName;
+use crate::plugin::{Draft, IdempotencyKey, KeyCounts, Receipt, StoreError};
 use crate::time::Time;
 
 /// Aged or surplus keys forgotten in one critical section: by a sweep or a reload, and by an append or a new key.
@@ -18,46 +19,68 @@ const BY_A_KEY: usize = 2;
 /// Most entries examined to find [`BY_A_KEY`] of them.
 const LOOKS_BY_A_KEY: usize = 8;
 
-/// Most bytes that a key takes: in the table and in the order of time, which share its text and its topic's name.
-/// Measured with both of 255 bytes: 816.
-pub const KEY_BYTES: usize = in_table(size_of::<((IdempotencyKey, TopicName), Known)>())
-    + in_list(size_of::<(Time, (IdempotencyKey, TopicName))>())
-    + text(MAX_KEY)
-    + text(MAX_NAME);
+/// Most bytes that a key takes: in the table and in the order of time.
+pub const KEY_BYTES: usize = in_table(size_of::<(Digest, Appended)>()) + in_list(size_of::<(Time, Digest)>());
 
 /// The idempotency keys of the recent past, oldest first; none until [`Keys::resize`] sets their number.
 #[derive(Default)]
 pub(super) struct Keys {
     window: Duration,
     limit: usize,
-    known: HashMap<(IdempotencyKey, TopicName), Known>,
-    order: VecDeque<(Time, (IdempotencyKey, TopicName))>,
+    known: Known,
+    order: VecDeque<(Time, Digest)>,
     /// Keys forgotten before they had aged, because there were too many.
     forgotten_early: u64,
 }
 
+/// By key, in tables by the first byte of its digest: a table that grows moves all that it has, and appends wait.
 struct Known {
-    receipt: Receipt,
-    digest: Digest,
+    tables: [HashMap<Digest, Appended>; 256],
+    count: usize,
 }
 
-/// What tells the messages of one key apart.
+/// What was appended under a key.
+struct Appended {
+    receipt: Receipt,
+    message: Digest,
+}
+
 type Digest = [u8; 32];
+
+/// The digests of a draft that has a key.
+#[derive(Clone, Copy)]
+pub(super) struct Keyed {
+    /// Of the key, with its principal and topic.
+    key: Digest,
+    /// Of what tells the messages of one key apart.
+    message: Digest,
+}
 
 /// Digests of the drafts that have a key, by index. Made before the log is locked, since a payload may be long.
 #[derive(Default)]
-pub(super) struct Digests(Vec<Option<Digest>>);
+pub(super) struct Digests(Vec<Option<Keyed>>);
 
 impl Digests {
     pub(super) fn of(drafts: &[Draft]) -> Self {
         if drafts.iter().all(|draft| draft.key.is_none()) {
             return Self::default();
         }
-        Self(drafts.iter().map(|draft| draft.key.is_some().then(|| digest(draft))).collect())
+        Self(drafts.iter().map(Keyed::new).collect())
     }
 
-    pub(super) fn get(&self, index: usize) -> Option<Digest> {
+    pub(super) fn get(&self, index: usize) -> Option<Keyed> {
         self.0.get(index).copied().flatten()
+    }
+}
+
+impl Keyed {
+    fn new(draft: &Draft) -> Option<Self> {
+        let IdempotencyKey { principal, key } = draft.key.as_ref()?;
+        let user = draft.user.as_ref().map_or("", |user| user.as_str());
+        Some(Self {
+            key: digest([principal.as_bytes(), draft.topic.as_str().as_bytes(), key.as_bytes()]),
+            message: digest([user.as_bytes(), draft.payload.as_bytes()]),
+        })
     }
 }
 
@@ -65,25 +88,25 @@ impl Digests {
 pub(super) struct Reused;
 
 impl Keys {
-    pub(super) fn find(&self, draft: &Draft, digest: Option<Digest>, now: Time) -> Result<Option<Receipt>, Reused> {
-        let Some((key, digest)) = draft.key.as_ref().zip(digest) else { return Ok(None) };
-        match self.known.get(&(key.clone(), draft.topic.clone())) {
+    /// The receipt of what was appended under a draft's key, if it has one that is known.
+    pub(super) fn find(&self, keyed: Option<Keyed>, now: Time) -> Result<Option<Receipt>, Reused> {
+        let Some(Keyed { key, message }) = keyed else { return Ok(None) };
+        match self.known.get(&key) {
             None => Ok(None),
             Some(known) if has_aged(known.receipt.time, now, self.window) => Ok(None),
-            Some(known) if known.digest == digest => Ok(Some(known.receipt)),
+            Some(known) if known.message == message => Ok(Some(known.receipt)),
             Some(_) => Err(Reused),
         }
     }
 
-    pub(super) fn remember(&mut self, draft: &Draft, digest: Option<Digest>, receipt: Receipt) {
-        let Some((key, digest)) = draft.key.as_ref().zip(digest) else { return };
-        let id = (key.clone(), draft.topic.clone());
-        self.order.push_back((receipt.time, id.clone()));
-        self.known.insert(id, Known { receipt: Receipt { duplicate: true, ..receipt }, digest });
+    pub(super) fn remember(&mut self, keyed: Option<Keyed>, receipt: Receipt) {
+        let Some(Keyed { key, message }) = keyed else { return };
+        self.order.push_back((receipt.time, key));
+        self.known.insert(key, Appended { receipt: Receipt { duplicate: true, ..receipt }, message });
         // An outdated entry, whose key was remembered again later, frees nothing and does not count.
         let mut forgotten = 0;
         for _ in 0..LOOKS_BY_A_KEY {
-            if forgotten == BY_A_KEY || self.known.len() <= self.limit {
+            if forgotten == BY_A_KEY || self.known.count <= self.limit {
                 return;
             }
             forgotten += usize::from(self.forget_oldest(receipt.time));
@@ -92,7 +115,7 @@ impl Keys {
 
     /// How many keys are remembered, and how many were forgotten early.
     pub(super) fn counts(&self) -> KeyCounts {
-        KeyCounts { remembered: self.known.len(), forgotten_early: self.forgotten_early }
+        KeyCounts { remembered: self.known.count, forgotten_early: self.forgotten_early }
     }
 
     /// Sets how many keys are remembered, and for how long.
@@ -106,7 +129,7 @@ impl Keys {
     /// Forgets some keys that have aged or exceed the limit; returns whether there may be more.
     pub(super) fn forget_some(&mut self, now: Time) -> bool {
         for _ in 0..IN_A_TURN {
-            if self.known.len() <= self.limit && !self.oldest_has_aged(now) {
+            if self.known.count <= self.limit && !self.oldest_has_aged(now) {
                 return false;
             }
             self.forget_oldest(now);
@@ -137,12 +160,39 @@ impl Keys {
     /// Removes the oldest entry; returns whether that forgot a key.
     fn forget_oldest(&mut self, now: Time) -> bool {
         let has_aged = self.oldest_has_aged(now);
-        let Some((time, id)) = self.order.pop_front() else { return false };
+        let Some((time, key)) = self.order.pop_front() else { return false };
         // The key may have been remembered again after it had aged.
         let is_forgotten =
-            self.known.get(&id).is_some_and(|known| known.receipt.time <= time) && self.known.remove(&id).is_some();
+            self.known.get(&key).is_some_and(|known| known.receipt.time <= time) && self.known.remove(&key);
         self.forgotten_early += u64::from(is_forgotten && !has_aged);
         is_forgotten
+    }
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self { tables: std::array::from_fn(|_| HashMap::new()), count: 0 }
+    }
+}
+
+impl Known {
+    fn get(&self, key: &Digest) -> Option<&Appended> {
+        self.tables[usize::from(key[0])].get(key)
+    }
+
+    fn insert(&mut self, key: Digest, appended: Appended) {
+        self.count += usize::from(self.tables[usize::from(key[0])].insert(key, appended).is_none());
+    }
+
+    /// Returns whether it was there.
+    fn remove(&mut self, key: &Digest) -> bool {
+        let was_there = self.tables[usize::from(key[0])].remove(key).is_some();
+        self.count -= usize::from(was_there);
+        was_there
+    }
+
+    fn values_mut(&mut self) -> impl Iterator<Item = &mut Appended> {
+        self.tables.iter_mut().flat_map(HashMap::values_mut)
     }
 }
 
@@ -151,13 +201,12 @@ fn has_aged(time: Time, now: Time, window: Duration) -> bool {
     now.0.saturating_sub(time.0) >= window
 }
 
-fn digest(draft: &Draft) -> Digest {
-    use sha2::Digest as _;
-    let user = draft.user.as_ref().map_or("", |u| u.as_str());
+fn digest<const N: usize>(parts: [&[u8]; N]) -> Digest {
     let mut hash = Sha256::new();
-    hash.update((user.len() as u64).to_be_bytes());
-    hash.update(user);
-    hash.update(draft.payload.as_bytes() as &Bytes);
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
     hash.finalize().into()
 }
 

@@ -7,7 +7,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
-use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use crate::directory::Directory;
@@ -103,9 +102,12 @@ impl Store for MemoryStore {
 
     fn retain(&self, rules: Directory<Retention>) {
         // There may be thousands of rules, so they are built and dropped outside the lock.
-        let rules = Arc::new(rules.map(|retention| Arc::new(Rules::new(retention))));
-        let before = self.log().retain(rules);
-        drop(before);
+        let before = self.log().rules.clone();
+        let rules = rules.map(|retention| {
+            let before = before.get(&retention.declared).cloned();
+            Arc::new(Rules::new(retention, before.as_deref()))
+        });
+        self.log().retain(Arc::new(rules));
     }
 
     fn remember(&self, keys: usize, window: Duration) {
@@ -119,7 +121,7 @@ impl Store for MemoryStore {
     fn sweep(&self, now: Time) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             while self.log().keys.forget_some(now) {
-                yield_now().await;
+                sleep(PAUSE).await;
             }
             // There may be a hundred thousand rings, and a million messages in one of them.
             let mut next = self.log().sweep(0, now);
@@ -149,14 +151,14 @@ impl Log {
         let mut receipts = Vec::with_capacity(drafts.len());
         let mut records = Vec::with_capacity(drafts.len());
         for (index, draft) in drafts.into_iter().enumerate() {
-            let digest = digests.get(index);
-            if let Ok(Some(receipt)) = self.keys.find(&draft, digest, time) {
+            let keyed = digests.get(index);
+            if let Ok(Some(receipt)) = self.keys.find(keyed, time) {
                 receipts.push(receipt);
                 continue;
             }
             self.head += 1;
             let receipt = Receipt { seq: self.head, time, duplicate: false };
-            self.keys.remember(&draft, digest, receipt);
+            self.keys.remember(keyed, receipt);
             records.push(self.record(draft, receipt));
             receipts.push(receipt);
         }
@@ -181,8 +183,7 @@ impl Log {
         self.keys.expire(self.time);
         let mut new_topics: HashMap<&str, HashSet<&TopicName>> = HashMap::new();
         for (index, draft) in drafts.iter().enumerate() {
-            let known =
-                self.keys.find(draft, digests.get(index), self.time).map_err(|Reused| StoreError::KeyReused(index))?;
+            let known = self.keys.find(digests.get(index), self.time).map_err(|Reused| StoreError::KeyReused(index))?;
             if known.is_some() || self.rings.place(draft.topic.as_str()).is_some() {
                 continue;
             }
@@ -204,6 +205,7 @@ impl Log {
         let Draft { topic, user, payload, .. } = draft;
         let record = |topic| Arc::new(Record { seq: receipt.seq, time: receipt.time, topic, user, payload });
         if let Some(place) = self.rings.place(topic.as_str()) {
+            self.renew(place);
             return self.rings.push(place, record);
         }
         let record = record(topic.clone());
@@ -220,17 +222,18 @@ impl Log {
         }
     }
 
-    /// Sets new rules; returns the old ones, for the caller to drop outside the lock. What exceeds the new ones goes with
-    /// the next sweep.
-    fn retain(&mut self, rules: Arc<Directory<Arc<Rules>>>) -> Arc<Directory<Arc<Rules>>> {
-        let before = std::mem::replace(&mut self.rules, rules);
-        before.iter().for_each(|rules| rules.end());
-        self.rings.each(|ring| {
-            if let Some(rules) = self.rules.resolve(&ring.topic) {
-                ring.retain(rules.clone());
-            }
-        });
-        before
+    /// Sets new rules. Rings take them one by one, and what exceeds them goes with the next sweep.
+    fn retain(&mut self, rules: Arc<Directory<Arc<Rules>>>) {
+        self.rules.iter().for_each(|rules| rules.end());
+        self.rules = rules;
+    }
+
+    /// Gives a ring the newest rules, if its topic has any.
+    fn renew(&mut self, place: usize) {
+        let Some(ring) = self.rings.ring(place).filter(|ring| ring.is_outdated()) else { return };
+        if let Some(rules) = self.rules.resolve(&ring.topic).cloned() {
+            self.rings.change(place, |ring, _| ring.retain(rules));
+        }
     }
 
     /// Evicts what has aged or exceeds the rules, and forgets idle rings, from this place on, for one critical section;
@@ -241,6 +244,7 @@ impl Log {
             if room == 0 {
                 return Some(place);
             }
+            self.renew(place);
             let swept = self.rings.change(place, |ring, order| (ring.expire(now, room, order), ring.is_idle()));
             let (evicted, is_idle) = swept.unwrap_or_default();
             if evicted == room {
@@ -259,3 +263,7 @@ impl Log {
 #[cfg(test)]
 #[path = "memory_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "memory_rules_tests.rs"]
+mod rules_tests;

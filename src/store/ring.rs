@@ -26,13 +26,19 @@ pub const TOPIC_BYTES: usize =
 /// The rules of one declared name, shared by all of its topics.
 pub(super) struct Rules {
     pub(super) retention: Retention,
-    /// Bytes of payload retained now, summed up here so that no scrape of the metrics has to visit each ring. Changed
-    /// only with the log's lock held.
-    bytes: AtomicUsize,
-    /// Number of concrete topics that have a ring. Changed only with the log's lock held.
-    topics: AtomicUsize,
+    usage: Arc<Usage>,
     /// Whether newer rules have replaced these. Changed only with the log's lock held.
     ended: AtomicBool,
+}
+
+/// What the topics of one declared name take, summed up so that nobody has to visit each ring. It lasts when the rules
+/// change. Changed only with the log's lock held.
+#[derive(Default)]
+struct Usage {
+    /// Bytes of payload retained now.
+    bytes: AtomicUsize,
+    /// Number of concrete topics that have a ring.
+    topics: AtomicUsize,
 }
 
 /// The newest messages of a topic, bounded by count, bytes of payload and age.
@@ -47,21 +53,24 @@ pub(super) struct Ring {
 }
 
 impl Rules {
-    pub(super) fn new(retention: Retention) -> Self {
-        Self { retention, bytes: AtomicUsize::new(0), topics: AtomicUsize::new(0), ended: AtomicBool::new(false) }
+    /// `before` are the rules that the same name has had so far.
+    pub(super) fn new(retention: Retention, before: Option<&Self>) -> Self {
+        let usage = before.map(|before| before.usage.clone()).unwrap_or_default();
+        Self { retention, usage, ended: AtomicBool::new(false) }
     }
 
     /// Bytes of payload retained now.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
+        self.usage.bytes.load(Ordering::Relaxed)
     }
 
     /// Concrete topics that have a ring now.
     pub(super) fn topics(&self) -> usize {
-        self.topics.load(Ordering::Relaxed)
+        self.usage.topics.load(Ordering::Relaxed)
     }
 
-    /// Notes that newer rules are in force. A ring that keeps these is of a topic that is no longer declared.
+    /// Notes that newer rules are in force. A ring takes those when it is next pushed to or swept; it keeps these if its
+    /// topic is no longer declared.
     pub(super) fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
     }
@@ -71,19 +80,19 @@ impl Rules {
     }
 
     fn enter(&self) {
-        self.topics.store(self.topics() + 1, Ordering::Relaxed);
+        self.usage.topics.store(self.topics() + 1, Ordering::Relaxed);
     }
 
     fn leave(&self) {
-        self.topics.store(self.topics() - 1, Ordering::Relaxed);
+        self.usage.topics.store(self.topics() - 1, Ordering::Relaxed);
     }
 
     fn add(&self, bytes: usize) {
-        self.bytes.store(self.bytes() + bytes, Ordering::Relaxed);
+        self.usage.bytes.store(self.bytes() + bytes, Ordering::Relaxed);
     }
 
     fn sub(&self, bytes: usize) {
-        self.bytes.store(self.bytes() - bytes, Ordering::Relaxed);
+        self.usage.bytes.store(self.bytes() - bytes, Ordering::Relaxed);
     }
 }
 
@@ -155,6 +164,11 @@ impl Ring {
         }
         self.trim();
         evicted
+    }
+
+    /// Whether its topic may have newer rules.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.rules.as_deref().is_some_and(Rules::has_ended)
     }
 
     /// The declared name, unless the topic is forgotten.
@@ -231,7 +245,7 @@ mod tests {
         let age = Duration::from_millis(10);
         let retention = Retention { count: 10_000, bytes: 10_000, age, declared: Pattern::from(&topic), topics: 1 };
         let (mut ring, mut order) = (Ring::new(topic.clone(), 0), Order::default());
-        ring.retain(Arc::new(Rules::new(retention)));
+        ring.retain(Arc::new(Rules::new(retention, None)));
         for seq in 1..=10_000 {
             let payload = Payload::from_log(vec![b'1'].into());
             // The last ten are younger.

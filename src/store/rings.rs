@@ -134,12 +134,6 @@ impl Rings {
         record.expect("its place was just asked for")
     }
 
-    /// Visits every ring that is not forgotten. `act` must not evict anything.
-    pub(super) fn each(&mut self, act: impl FnMut(&mut Ring)) {
-        let rings = self.blocks.iter_mut().flat_map(|block| block.rings.iter_mut().flatten());
-        rings.filter(|ring| !ring.is_forgotten()).for_each(act);
-    }
-
     /// Notes that a message was not retained, because its topic has no ring.
     pub(super) fn miss(&mut self, topic: TopicName, seq: Seq) {
         if let Some(place) = self.places.get(&topic) {
