@@ -356,8 +356,8 @@ impl fmt::Display for Refusal {
             }
             Self::ValidationFailed { topic, violations, more } => count(f, violations.len(), *more, topic),
             Self::Batch(items) => match items.as_slice() {
-                [(index, only)] => write!(f, "item {index}: {only}; nothing was published"),
-                _ => write!(f, "{} items were refused; nothing was published", items.len()),
+                [(index, only)] => write!(f, "nothing was published: item {index}: {only}"),
+                _ => write!(f, "nothing was published: {} items were refused", items.len()),
             },
             Self::RateLimited(rate) => write!(f, "over `limits.{}`: try again in 1 s", rate.name()),
             Self::Overloaded { what, retry_after } => write!(f, "{what}: try again in {} s", seconds(*retry_after)),

@@ -223,7 +223,8 @@ fn place(fact: ChangeFact, new: &TopicConfig, loaded: &Loaded, rule: Option<&str
     let Some(file) = file.copied() else { return Diagnostic::new(fact, new.schema_span.clone()) };
     let found = rule.filter(|rule| !rule.is_empty()).and_then(|rule| find(rule, file, loaded));
     let place = found.unwrap_or(Span { file, bytes: 0..1 });
-    Diagnostic::new(fact, place).related(new.schema_span.clone(), "used here")
+    let label = if place.file == file { "used here" } else { "used by this schema" };
+    Diagnostic::new(fact, place).related(new.schema_span.clone(), label)
 }
 
 /// Finds a rule by its `schema_pointer`, which says nothing of the file if that is `own`.
@@ -320,7 +321,7 @@ mod tests {
             let place = found[0].place.as_ref().expect("a place");
             let source = loaded.sources.get(place.file).expect("a file");
             assert_eq!((&*source.path, &source.text[place.bytes.clone()]), ("d/b.json", "\"maxLength\""), "{refers}");
-            assert_eq!(found[0].related[0].label, "used here");
+            assert_eq!(found[0].related[0].label, "used by this schema");
         }
     }
 

@@ -18,11 +18,12 @@ use crate::assemble::{build, gate, load};
 use crate::cli::requests::{Answer, Requests};
 use crate::cli::target::{Target, Unfound};
 use crate::config::files::{Files, Memory};
-use crate::config::model::{Config, SchemaSource};
+use crate::config::model::Config;
 use crate::config::view::{settings, to_toml, view};
 use crate::diagnostic::{Diagnostic, render};
 use crate::disk::Disk;
 use crate::name::Pattern;
+use crate::schema::Schema;
 use crate::schema::compile::SchemaCache;
 use crate::shadow::ENOUGH;
 use crate::snapshot::{Snapshot, TopicRules};
@@ -119,8 +120,8 @@ impl Old {
         plan.to_json()
     }
 
-    /// The plan in words for people, with the state of every trial whose schema `next` still names.
-    pub(super) fn describe(&self, plan: &Value, next: &Config) -> String {
+    /// The plan in words for people, with the state of every trial that goes on or is promoted.
+    pub(super) fn describe(&self, plan: &Value, next: &Snapshot) -> String {
         let mut text = format!("against {}:\n", self.name);
         for (what, names) in plan.as_object().into_iter().flatten() {
             let names: Vec<&str> = names.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -131,13 +132,16 @@ impl Old {
         if plan.as_object().is_none_or(Map::is_empty) {
             text.push_str("  nothing would change\n");
         }
-        let shadows = self.running.iter().flat_map(|running| &running.shadows);
-        for (topic, told) in shadows.filter(|(topic, told)| still_names(next, topic, &told["schema"])) {
-            let rules = Pattern::parse(topic).ok().and_then(|name| self.snapshot.declared(&name));
-            let _ = writeln!(text, "  {topic}: {}", progress(told, rules.is_some_and(|rules| self.is_held_to(rules))));
+        for (topic, told) in self.running.iter().flat_map(|running| &running.shadows) {
+            let Ok(name) = Pattern::parse(topic) else { continue };
+            let (before, after) = (self.snapshot.declared(&name), next.declared(&name));
+            if let Some((before, _)) = before.zip(after).filter(|(before, after)| still_matters(before, after)) {
+                let _ = writeln!(text, "  {topic}: {}", progress(told, self.is_held_to(before)));
+            }
         }
         let has_tokens = |running: &Running| {
-            !next.tokens.is_empty() || running.config["tokens"].as_object().is_some_and(|tokens| !tokens.is_empty())
+            !next.config.tokens.is_empty()
+                || running.config["tokens"].as_object().is_some_and(|tokens| !tokens.is_empty())
         };
         if self.running.as_ref().is_some_and(has_tokens) {
             text.push_str("  token secrets were not compared: a running relay does not disclose them\n");
@@ -152,13 +156,11 @@ impl Old {
     }
 }
 
-/// Whether a configuration names this schema for this topic, on trial or promoted.
-fn still_names(config: &Config, topic: &str, schema: &Value) -> bool {
-    let schema = schema.as_str().map_or(SchemaSource::Any, |file| SchemaSource::File(file.into()));
-    let mut declared = config.topics.iter().filter(|declared| declared.name.as_str() == topic);
-    declared.any(|declared| {
-        declared.schema == schema || declared.schema_next.as_ref().is_some_and(|(next, _)| *next == schema)
-    })
+/// Whether the schema that a topic has on trial stays on trial, or becomes the topic's schema.
+fn still_matters(before: &TopicRules, after: &TopicRules) -> bool {
+    let next = after.shadow.as_ref().map(|shadow| &shadow.schema);
+    let is_one_of = |trial: &Schema| trial.is_same(&after.schema) || next.is_some_and(|next| trial.is_same(next));
+    before.shadow.as_ref().is_some_and(|shadow| is_one_of(&shadow.schema))
 }
 
 /// Compares tokens and anonymous callers by two views of a configuration.

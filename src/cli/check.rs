@@ -67,7 +67,7 @@ fn compare(mut old: Old, loaded: Loaded) -> Checked {
     let (loaded, mut next) = examine(&old.snapshot, loaded);
     let change = next.as_mut().map(|next| {
         let plan = old.plan(next);
-        let text = old.describe(&plan, &next.snapshot.config);
+        let text = old.describe(&plan, &next.snapshot);
         (plan, text)
     });
     Checked { loaded, config: next.map(|next| next.snapshot.config), change }

@@ -56,7 +56,7 @@ async fn one_bad_item_refuses_all_and_is_named_by_its_index() {
     let answer = rig.post("/publish", "secret-all", list).await;
     assert_eq!(
         answer.problem(),
-        (422, "validation-failed".into(), "2 items were refused; nothing was published".into())
+        (422, "validation-failed".into(), "nothing was published: 2 items were refused".into())
     );
     let problem = answer.json();
     let errors: Vec<(&Value, &Value)> = problem["errors"]

@@ -58,6 +58,17 @@ async fn a_running_relay_is_asked_and_not_touched() {
     let (_, change) = out.split_once("generation 1:\n").expect("what would change");
     assert!(code == Some(0) && !change.contains("messages"), "the trial ends with the change: {change}");
 
+    let state = |out: &str| out.split_once("generation 1:\n").expect("what would change").1.contains("of 2 messages");
+    site.place.write("relay.toml", &config(&dropped.replace("cat.json", "promoted.json")));
+    site.place.write("schemas/promoted.json", "{ \"type\": \"object\" }");
+    let (_, out, err) = said(&check(&site.place, "relay.toml", &url));
+    assert!(state(&out) || err.contains("2 messages"), "it is promoted under another name: {out}{err}");
+    site.place.write("relay.toml", &config(cats));
+    site.place.write("schemas/next.json", "{\"type\": [\"object\", \"null\"]}");
+    let (code, out, _) = said(&check(&site.place, "relay.toml", &url));
+    assert!(code == Some(0) && !state(&out), "another schema has the name of the one on trial: {out}");
+    site.place.write("schemas/next.json", "{\"type\": \"object\"}");
+
     site.place.write("schemas/deep/name.json", &NAME.replace('9', "3"));
     let (code, out, err) = said(&check(&site.place, "relay.toml", &url));
     assert_eq!((code, out.as_str()), (Some(78), ""));
