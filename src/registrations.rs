@@ -30,6 +30,9 @@ pub const REGISTRATION_BYTES: usize = in_table(size_of::<(Uuid, Entry)>())
 /// Most bytes that each of its topics takes.
 pub const REGISTERED_TOPIC_BYTES: usize = in_list(size_of::<Pattern>()) + text(MAX_NAME);
 
+/// How many are removed in one critical section.
+const IN_A_TURN: usize = 256;
+
 /// The identity of a registered connection.
 pub struct Registration {
     /// The principal that registered it: a token, or an anonymous caller.
@@ -192,15 +195,20 @@ impl Registrations {
     ///
     /// If a later snapshot restores what they depended on, they do not come back.
     pub fn end_lost(&self, snapshot: &Snapshot, now: Time) {
-        lock(&self.0).by_id.retain(|_, entry| match entry.registration.owner(snapshot, now) {
-            Ok(_) => true,
-            Err(close) => {
-                if let Some(connection) = &entry.seat {
+        let all: Vec<_> = lock(&self.0).by_id.iter().map(|(id, entry)| (*id, entry.registration.clone())).collect();
+        let lost = |(id, registration): (Uuid, Arc<Registration>)| Some((id, registration.owner(snapshot, now).err()?));
+        let lost: Vec<_> = all.into_iter().filter_map(lost).collect();
+        // A connection that ends gives its seat back, so whoever serves it waits for the lock.
+        for some in lost.chunks(IN_A_TURN) {
+            let mut entries = lock(&self.0);
+            let gone: Vec<_> = some.iter().map(|(id, close)| (entries.by_id.remove(id), *close)).collect();
+            drop(entries);
+            for (entry, close) in gone {
+                if let Some(connection) = entry.and_then(|entry| entry.seat) {
                     connection.end(close);
                 }
-                false
             }
-        });
+        }
     }
 
     /// How many there are.

@@ -1,4 +1,5 @@
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -11,6 +12,7 @@ use crate::config::model::{Config, Limits, Span, TokenConfig};
 use crate::directory::Directory;
 use crate::hub::connection::{Connection, NoSocket};
 use crate::name::UserId;
+use crate::plugin::{AuthError, Authenticator, BoxFuture};
 use crate::principal::{Grants, Principal, UserPattern};
 use crate::problem::Refusal;
 use crate::snapshot::Snapshot;
@@ -155,4 +157,35 @@ fn a_connection_lasts_no_longer_than_the_token_that_registered_it() {
     let connected = registration.principal(&snapshot, Time(999)).expect("it lasts");
     assert_eq!(connected.not_after, Some(Time(1_000)), "who is connected then is closed then");
     assert_eq!(registration.principal(&snapshot, Time(1_000)).err(), Some(Close::TokenExpired));
+}
+
+/// Knows no token any more. Another thread looks at the registrations before it says so.
+struct Forgetful(Arc<Registrations>);
+
+impl Authenticator for Forgetful {
+    fn authenticate<'a>(&'a self, _: &'a str, _: Time) -> BoxFuture<'a, Result<Arc<Principal>, AuthError>> {
+        unreachable!("nobody comes")
+    }
+
+    fn renew(&self, _: &Principal) -> Option<Arc<Principal>> {
+        let (registrations, (done, has_looked)) = (self.0.clone(), mpsc::channel());
+        thread::spawn(move || done.send(registrations.count()));
+        has_looked.recv_timeout(Duration::from_secs(10)).expect("others need not wait for this");
+        None
+    }
+}
+
+/// Connections that ended gave their seats back under a lock that was held until all registrations had been gone
+/// through, and the threads that served them stood still.
+#[test]
+fn whoever_needs_a_registration_does_not_wait_until_those_of_a_lost_token_have_ended() {
+    let (registrations, now) = (Arc::new(registrations()), Instant::now());
+    let (token, grants) = (Some("gone".into()), Grants::default());
+    let owner = Principal { token, user: None, grants, not_after: None, fingerprint: 0 };
+    let user = UserId::parse("1").expect("a user");
+    let registration = Registration::new(Arc::new(owner), user, vec![]);
+    registrations.register(registration, &limits(), now).expect("there is room");
+    let auth = Arc::new(Forgetful(registrations.clone()));
+    registrations.end_lost(&Snapshot { auth, ..snapshot(vec![]) }, Time::now());
+    assert_eq!(registrations.count(), 0);
 }

@@ -93,7 +93,7 @@ fn put_in_force(live: &Arc<Live>, running: &Snapshot, next: &Arc<Snapshot>, plan
             all_retention.insert(name.clone(), kept.clone());
         }
     }
-    // Only if something differs: publishers wait while a store goes through all of its topics.
+    // Only if something differs: the whole log is then swept behind the commit.
     let differs = all_retention.iter().any(|kept| retained_before.get(&kept.declared) != Some(kept));
     if differs {
         live.hub.store().retain(all_retention);

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::WorstCase;
 use crate::config::model::{Config, Limits};
-use crate::footprint::{allocated, in_table, text};
+use crate::footprint::{allocated, text};
 use crate::hub::entry::{COST_HALVES, Message};
 use crate::judging::COST;
 use crate::message::{Epoch, Record, Seq};
@@ -48,6 +48,11 @@ fn the_window_takes_no_more_than_is_reckoned() {
     }
 }
 
+/// An entry of a hash table from which nothing is removed.
+fn in_filled_table(entry: usize) -> usize {
+    ((entry + 1) * 16).div_ceil(7)
+}
+
 /// The allocations of a tree.
 fn of_tree(tree: &Tree<'_>) -> usize {
     let list = |len: usize, each: usize| if len == 0 { 0 } else { allocated(len.next_power_of_two().max(4) * each) };
@@ -55,7 +60,7 @@ fn of_tree(tree: &Tree<'_>) -> usize {
         Tree::Array(items) => list(items.len(), size_of::<Tree<'_>>()) + items.iter().map(of_tree).sum::<usize>(),
         Tree::Object(members) => {
             // Each member has its name; objects with many also have an index.
-            let each = size_of::<Tree<'_>>() + 24 + if members.len() > 16 { in_table(32) } else { 0 };
+            let each = size_of::<Tree<'_>>() + 24 + if members.len() > 16 { in_filled_table(32) } else { 0 };
             list(members.len(), each) + members.iter().map(|(_, value)| of_tree(value)).sum::<usize>()
         }
         _ => 0,
@@ -68,7 +73,7 @@ fn of_value(value: &Value) -> usize {
         Value::Array(items) => allocated(items.len() * size_of::<Value>()) + items.iter().map(of_value).sum::<usize>(),
         Value::Object(map) => {
             // Beside each member: a hash, a name and a slot in a table.
-            let each = 8 + 24 + size_of::<Value>() + in_table(8);
+            let each = 8 + 24 + size_of::<Value>() + in_filled_table(8);
             let names = map.iter().map(|(name, value)| allocated(name.len()) + of_value(value));
             allocated(map.len() * each) + names.sum::<usize>()
         }

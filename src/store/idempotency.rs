@@ -3,6 +3,7 @@
 //! A key is remembered as a digest, so that it takes little memory however long it is.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -33,9 +34,11 @@ pub(super) struct Keys {
     forgotten_early: u64,
 }
 
-/// By key, in tables by the first byte of its digest: a table that grows moves all that it has, and appends wait.
+/// By key, in many tables: a table that grows moves all that it has, and appends wait.
 struct Known {
     tables: [HashMap<Digest, Appended>; 256],
+    /// Chooses the table of a key, which no publisher can foresee.
+    chooser: RandomState,
     count: usize,
 }
 
@@ -171,24 +174,30 @@ impl Keys {
 
 impl Default for Known {
     fn default() -> Self {
-        Self { tables: std::array::from_fn(|_| HashMap::new()), count: 0 }
+        Self { tables: std::array::from_fn(|_| HashMap::new()), chooser: RandomState::new(), count: 0 }
     }
 }
 
 impl Known {
     fn get(&self, key: &Digest) -> Option<&Appended> {
-        self.tables[usize::from(key[0])].get(key)
+        self.tables[self.table(key)].get(key)
     }
 
     fn insert(&mut self, key: Digest, appended: Appended) {
-        self.count += usize::from(self.tables[usize::from(key[0])].insert(key, appended).is_none());
+        let table = self.table(&key);
+        self.count += usize::from(self.tables[table].insert(key, appended).is_none());
     }
 
     /// Returns whether it was there.
     fn remove(&mut self, key: &Digest) -> bool {
-        let was_there = self.tables[usize::from(key[0])].remove(key).is_some();
+        let table = self.table(key);
+        let was_there = self.tables[table].remove(key).is_some();
         self.count -= usize::from(was_there);
         was_there
+    }
+
+    fn table(&self, key: &Digest) -> usize {
+        self.chooser.hash_one(key) as usize % self.tables.len()
     }
 
     fn values_mut(&mut self) -> impl Iterator<Item = &mut Appended> {

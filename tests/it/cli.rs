@@ -27,15 +27,15 @@ fn a_good_configuration_is_summed_up_on_standard_output() {
         text(&output.stdout),
         "tests/config/ok/every_key.toml: no problems\n\
          2 topics, 2 families, 0 schemas, 2 tokens\n\
-         worst-case memory: 1.8 GiB\n\
+         worst-case memory: 1.9 GiB\n\
         \x20 history of topics       4.3 MiB\n\
-        \x20 history of families     198 MiB (100 concrete topics each)\n\
+        \x20 history of families     200 MiB (100 concrete topics each)\n\
         \x20 window                   20 MiB\n\
         \x20 connections             1.0 GiB (1000)\n\
         \x20 validation              544 MiB\n\
         \x20 unread answers           32 MiB\n\
-        \x20 registrations           186 KiB (50)\n\
-        \x20 idempotency keys       27.1 MiB (100000)\n"
+        \x20 registrations           193 KiB (50)\n\
+        \x20 idempotency keys       46.4 MiB (100000)\n"
     );
     // Without families there is no row for them.
     let output = relay(&["check", "--config", "tests/config/ok/smallest.toml"]);
