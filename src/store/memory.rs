@@ -28,8 +28,8 @@ pub const KIND: Kind = Kind { name: "memory", build: || Arc::new(MemoryStore::de
 /// the last time until the clock has caught up, so that times follow the order of the log.
 const STEP_BACK: i64 = 60_000;
 
-/// How many topics are looked at and messages evicted, together, in one critical section: about a millisecond of waiting
-/// for publishers.
+/// How many topics are looked at and messages evicted, together, in one critical section: a millisecond of waiting for
+/// publishers, or some more if the messages are in no cache.
 const SWEEP: usize = 4_096;
 
 /// To forget a topic counts as so many more: it leaves several tables.
@@ -43,6 +43,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub struct MemoryStore {
     epoch: Epoch,
     log: Mutex<Log>,
+    /// Held by a sweep: each of two at once would use the pauses of the other.
+    sweeping: tokio::sync::Mutex<()>,
     follower: OnceLock<Arc<dyn Follower>>,
 }
 
@@ -59,7 +61,8 @@ impl Default for MemoryStore {
     fn default() -> Self {
         let epoch = Epoch(getrandom::u32().unwrap_or_else(|_| std::process::id()));
         let (rules, rings, keys) = Default::default();
-        Self { epoch, log: Mutex::new(Log { head: 0, time: Time(0), rules, rings, keys }), follower: OnceLock::new() }
+        let log = Mutex::new(Log { head: 0, time: Time(0), rules, rings, keys });
+        Self { epoch, log, sweeping: Default::default(), follower: OnceLock::new() }
     }
 }
 
@@ -120,6 +123,7 @@ impl Store for MemoryStore {
 
     fn sweep(&self, now: Time) -> BoxFuture<'_, ()> {
         Box::pin(async move {
+            let _sweeping = self.sweeping.lock().await;
             while self.log().keys.forget_some(now) {
                 sleep(PAUSE).await;
             }

@@ -147,6 +147,18 @@ async fn whoever_waits_for_a_sweep_has_time_to_wake_up_between_its_turns() {
     assert!(began.elapsed() >= 3 * PAUSE && store.keys().remembered == 0, "{:?} for keys", began.elapsed());
 }
 
+/// Each took its turns in the pauses of the other: publishers waited for a third of a second while a reload swept a million
+/// messages and the sweep of every second began.
+#[tokio::test(start_paused = true)]
+async fn two_sweeps_at_once_do_not_use_each_others_pauses() {
+    let store = store_of(8 * SWEEP);
+    append_all(&mut store.log(), (0..8 * SWEEP).map(|_| draft("f.t")).collect(), HOUR);
+    let began = Instant::now();
+    tokio::join!(store.sweep(Time(2 * HOUR)), store.sweep(Time(2 * HOUR)));
+    assert!(retained(&store.log()).is_empty());
+    assert!(began.elapsed() >= 8 * PAUSE, "{:?}", began.elapsed());
+}
+
 /// All keys were moved when their table grew: a publisher, and all behind it, waited for half a second with a million of
 /// them.
 #[test]
