@@ -4,6 +4,7 @@
 //! on it keeps a list of the rest, so that a few old messages do not hold memory for the many that are gone.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use crate::message::{Record, Seq};
@@ -16,9 +17,13 @@ const THIN: usize = SPAN as usize / 4;
 /// See the module's documentation.
 #[derive(Default)]
 pub(super) struct Order {
-    /// The spans by number. None is empty, except perhaps the newest. There may be as many as records, and any of them
-    /// may be the next to go.
-    spans: BTreeMap<Seq, Span>,
+    /// The spans before the newest, by number; none is empty. There may be as many as records, and any of them may be the
+    /// next to go.
+    older: BTreeMap<Seq, Span>,
+    /// The number of the newest span.
+    number: Seq,
+    /// The newest span, which is still filled.
+    newest: Span,
 }
 
 #[derive(Default)]
@@ -43,12 +48,10 @@ impl Order {
     /// Adds the newest record.
     pub(super) fn push(&mut self, record: Arc<Record>) {
         let (number, place) = split(record.seq);
-        if self.newest() != Some(number) {
+        if number != self.number {
             self.begin(number);
         }
-        if let Some(mut newest) = self.spans.last_entry()
-            && let Span { records: Records::Dense(places), count } = newest.get_mut()
-        {
+        if let Span { records: Records::Dense(places), count } = &mut self.newest {
             places.resize(place, None);
             places.push(Some(record));
             *count += 1;
@@ -57,46 +60,47 @@ impl Order {
 
     /// Removes a record that was evicted.
     pub(super) fn remove(&mut self, seq: Seq) {
-        let (number, place) = split(seq);
-        let is_newest = self.newest() == Some(number);
-        let Some(span) = self.spans.get_mut(&number) else { return };
-        match &mut span.records {
-            Records::Dense(places) => places[place] = None,
-            Records::Thin(records) => {
-                records.remove(records.partition_point(|record| record.seq < seq));
-            }
+        let (number, _) = split(seq);
+        if number == self.number {
+            return self.newest.remove(seq);
         }
-        span.count -= 1;
-        match span.count {
-            _ if is_newest => {}
-            0 => _ = self.spans.remove(&number),
-            _ => span.thin(),
+        let Entry::Occupied(mut span) = self.older.entry(number) else { return };
+        span.get_mut().remove(seq);
+        match span.get().count {
+            0 => _ = span.remove(),
+            _ => span.get_mut().thin(),
         }
     }
 
     /// The records after a seq, in order.
     pub(super) fn after(&self, seq: Seq) -> impl Iterator<Item = &Arc<Record>> {
         let (first, _) = split(seq);
-        self.spans.range(first..).flat_map(move |(number, span)| span.after(*number, seq))
-    }
-
-    fn newest(&self) -> Option<Seq> {
-        self.spans.last_key_value().map(|(number, _)| *number)
+        let newest = Some((&self.number, &self.newest)).filter(|(number, _)| **number >= first);
+        self.older.range(first..).chain(newest).flat_map(move |(number, span)| span.after(*number, seq))
     }
 
     /// Begins a span, which ends the one before it.
     fn begin(&mut self, number: Seq) {
-        if let Some(mut before) = self.spans.last_entry() {
-            match before.get().count {
-                0 => _ = before.remove(),
-                _ => before.get_mut().thin(),
-            }
+        let mut before = std::mem::take(&mut self.newest);
+        if before.count > 0 {
+            before.thin();
+            self.older.insert(self.number, before);
         }
-        self.spans.insert(number, Span::default());
+        self.number = number;
     }
 }
 
 impl Span {
+    fn remove(&mut self, seq: Seq) {
+        match &mut self.records {
+            Records::Dense(places) => places[split(seq).1] = None,
+            Records::Thin(records) => {
+                records.remove(records.partition_point(|record| record.seq < seq));
+            }
+        }
+        self.count -= 1;
+    }
+
     /// Saves memory where most records are gone. Not for the newest span, which is still filled.
     fn thin(&mut self) {
         if self.count >= THIN {
@@ -175,11 +179,12 @@ mod tests {
                 order.remove(seq - SPAN);
             }
         }
-        let places = order.spans.values().map(|span| match &span.records {
+        let spans = || order.older.values().chain([&order.newest]);
+        let places = spans().map(|span| match &span.records {
             super::Records::Dense(places) => places.capacity(),
             super::Records::Thin(records) => records.capacity(),
         });
-        assert!(order.spans.len() < 60 && places.sum::<usize>() < 3 * SPAN as usize);
+        assert!(spans().count() < 60 && places.sum::<usize>() < 3 * SPAN as usize);
     }
 
     /// Each moved half of the others: a sweep of 4,096 messages that lay far apart in the log stopped publishers for
