@@ -8,8 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{Registration, Registrations, Seat};
 use crate::auth::tokens::Tokens;
 use crate::close::Close;
-use crate::config::model::{Config, Limits, Span, TokenConfig};
-use crate::directory::Directory;
+use crate::config::model::{Limits, Span, TokenConfig};
 use crate::hub::connection::{Connection, NoSocket};
 use crate::name::UserId;
 use crate::plugin::{AuthError, Authenticator, BoxFuture};
@@ -31,17 +30,7 @@ fn anonymous(register: Vec<UserPattern>) -> Arc<Principal> {
 
 /// Where anonymous callers may register these.
 fn snapshot(register: Vec<UserPattern>) -> Snapshot {
-    Snapshot {
-        generation: 1,
-        hash: String::new(),
-        loaded_at: Time(0),
-        config: Config::default(),
-        topics: Directory::default(),
-        tls: None,
-        certificate_expires: None,
-        auth: Arc::new(Tokens::new(&[])),
-        anonymous: anonymous(register),
-    }
+    Snapshot::without_topics(Arc::new(Tokens::new(&[])), anonymous(register))
 }
 
 fn attach(registrations: &Registrations, id: &str, now: Instant) -> Option<Seat> {

@@ -82,4 +82,20 @@ impl Snapshot {
     pub fn admits_anonymous(&self) -> bool {
         !self.anonymous.grants.is_empty()
     }
+
+    /// The first one, of the default configuration: it has no topics.
+    #[cfg(test)]
+    pub fn without_topics(auth: Arc<dyn Authenticator>, anonymous: Arc<Principal>) -> Self {
+        Self {
+            generation: 1,
+            hash: String::new(),
+            loaded_at: Time(0),
+            config: Config::default(),
+            topics: Directory::default(),
+            tls: None,
+            certificate_expires: None,
+            auth,
+            anonymous,
+        }
+    }
 }
