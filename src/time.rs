@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 /// A moment of the wall clock, in milliseconds since the Unix epoch; shown as RFC 3339 in UTC.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub struct Time(pub i64);
 
 impl Time {

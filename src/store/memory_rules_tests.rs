@@ -2,11 +2,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::tests::{append_all, draft, family, patterns, retained, store, store_of, sweep};
-use super::{Digests, MemoryStore, Rules, SWEEP};
+use super::{Digests, MemoryStore, Rules};
 use crate::directory::Directory;
 use crate::name::Pattern;
 use crate::plugin::{Retention, Store, StoreError};
 use crate::stopwatch::Stopwatch;
+use crate::store::log::SWEEP;
 use crate::time::Time;
 
 const HOUR: i64 = 3_600_000;

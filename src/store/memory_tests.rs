@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Digests, FORGET, Log, MemoryStore, PAUSE, SWEEP};
+use super::{Digests, Log, MemoryStore, PAUSE};
 use crate::name::{Pattern, TopicName};
 use crate::plugin::{Draft, IdempotencyKey, KeyCounts, Page, Query, Receipt, Retention, Store};
 use crate::schema::Payload;
 use crate::stopwatch::Stopwatch;
+use crate::store::log::{FORGET, SWEEP};
 use crate::time::Time;
 
 const MINUTE: i64 = 60_000;

@@ -1,6 +1,7 @@
 //! Kinds of log. They know nothing of subscribers.
 
 mod idempotency;
+mod log;
 pub mod memory;
 mod order;
 mod reading;

@@ -7,15 +7,16 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::task::yield_now;
 
+use crate::lock::lock;
 use crate::message::{Record, Seq};
 use crate::name::{Pattern, TopicName};
 use crate::patterns::Patterns;
 use crate::plugin::{Page, Query};
-use crate::store::memory::{Log, MemoryStore};
+use crate::store::log::Log;
 use crate::store::rings::Rings;
 
 /// Records read in one critical section.
@@ -24,21 +25,21 @@ const TURN: usize = 256;
 const PATTERNS: usize = 16;
 
 /// Answers a query.
-pub(super) async fn read(store: &MemoryStore, query: Query<'_>) -> Page {
+pub(super) async fn read(log: &Mutex<Log>, query: Query<'_>) -> Page {
     if query.topics.len() <= TURN && query.topics.iter().all(Pattern::is_exact) {
-        return exact(&store.log(), query);
+        return exact(&lock(log), query);
     }
     let (until, before, rings) = {
-        let log = store.log();
+        let log = lock(log);
         (query.until.min(log.head), log.rings.changes(), log.rings.count())
     };
     let page = Page { until: query.until, seen: before, ..Page::default() };
-    let mut reading = Reading { store, query, topics: Topics::of(query.topics), until, page };
+    let mut reading = Reading { log, query, topics: Topics::of(query.topics), until, page };
     if let Some(after) = reading.follow(rings.max(TURN)).await {
         reading.merge(after).await;
     }
     reading.evicted().await;
-    if store.log().rings.changes() != before {
+    if lock(log).rings.changes() != before {
         reading.look_again().await;
     }
     reading.page
@@ -92,7 +93,7 @@ fn end_if_full(page: &mut Page, query: Query<'_>) -> bool {
 }
 
 struct Reading<'a> {
-    store: &'a MemoryStore,
+    log: &'a Mutex<Log>,
     query: Query<'a>,
     topics: Topics<'a>,
     /// The query's `until`, but not past the head at the start.
@@ -139,7 +140,7 @@ impl Reading<'_> {
     }
 
     fn retained(&self, after: Seq) -> Vec<Arc<Record>> {
-        let log = self.store.log();
+        let log = lock(self.log);
         log.rings.order.after(after).take_while(|record| record.seq <= self.until).take(TURN).cloned().collect()
     }
 
@@ -162,7 +163,7 @@ impl Reading<'_> {
     }
 
     fn add(&self, merge: &mut Merge, rings: Vec<(usize, TopicName)>, after: Seq) {
-        let log = self.store.log();
+        let log = lock(self.log);
         for (place, topic) in rings {
             // Another topic may be at this place by now.
             if log.rings.ring(place).is_some_and(|ring| ring.topic == topic) {
@@ -173,14 +174,14 @@ impl Reading<'_> {
 
     /// The rings of a block that retain something after a seq.
     fn rings(&self, block: usize, after: Seq) -> Option<Vec<(usize, TopicName)>> {
-        let log = self.store.log();
+        let log = lock(self.log);
         let rings = log.rings.block(block)?.filter(|(_, ring)| ring.last() > Some(after));
         Some(rings.map(|(place, ring)| (place, ring.topic.clone())).collect())
     }
 
     /// Takes some records of the merge; returns whether there may be more.
     fn take(&mut self, merge: &mut Merge) -> bool {
-        let log = self.store.log();
+        let log = lock(self.log);
         for _ in 0..TURN {
             let Some(record) = merge.next(&log.rings, self.until, |topic| self.topics.any_matches(topic)) else {
                 return false;
@@ -214,7 +215,7 @@ impl Reading<'_> {
             from = block + 1;
             yield_now().await;
         }
-        if self.store.log().rings.families_changed() <= self.query.seen {
+        if lock(self.log).rings.families_changed() <= self.query.seen {
             self.page.evicted.extend(together.into_iter().map(|(pattern, seq)| (pattern.clone(), seq)));
             return;
         }
@@ -223,13 +224,13 @@ impl Reading<'_> {
             if turn > 0 {
                 yield_now().await;
             }
-            push_forgotten(&self.store.log().rings, Query { topics, ..self.query }, own, &mut self.page.evicted);
+            push_forgotten(&lock(self.log).rings, Query { topics, ..self.query }, own, &mut self.page.evicted);
         }
     }
 
     /// The next block, starting at `from`, with topics that have evicted something.
     fn evicted_in(&self, from: usize) -> Option<(usize, Vec<Evicted>)> {
-        let log = self.store.log();
+        let log = lock(self.log);
         let (block, rings) = log.rings.evicted_after(self.query.after, self.query.seen, from)?;
         let evicted = rings.map(|ring| Evicted {
             topic: ring.topic.clone(),
@@ -278,7 +279,7 @@ impl Reading<'_> {
 
     /// The evictions of these exact topics after the start of the query.
     fn evicted_of(&self, topics: &[&str]) -> Vec<(Pattern, Seq)> {
-        let log = self.store.log();
+        let log = lock(self.log);
         let rings = topics.iter().filter_map(|topic| log.rings.find(topic));
         let evicted = rings.filter(|ring| ring.evicted() > self.query.after);
         evicted.map(|ring| (Pattern::from(&ring.topic), ring.evicted())).collect()
@@ -286,7 +287,7 @@ impl Reading<'_> {
 
     /// For each record, whether it is no longer retained.
     fn have_gone(&self, records: &[Arc<Record>]) -> Vec<bool> {
-        let log = self.store.log();
+        let log = lock(self.log);
         let ring = |record: &Record| log.rings.find(record.topic.as_str());
         records.iter().map(|record| ring(record).is_none_or(|ring| record.seq <= ring.evicted())).collect()
     }
