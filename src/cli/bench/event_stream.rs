@@ -8,56 +8,59 @@ use hyper::body::Incoming;
 use memchr::memmem;
 
 use crate::cli::bench::frame::Heard;
-use crate::cli::bench::ledger::Member;
-use crate::cli::bench::worker::Worker;
 use crate::cli::requests::{Driver, open_stream, refusal};
+use crate::cli::target::Target;
+use crate::name::TopicName;
 
 /// The largest refusal, in bytes.
 const MAX_REFUSAL: usize = 1 << 20;
+/// Ends an event.
+const END: &[u8] = b"\n\n";
 
-/// Subscribes, and reads until the run or the stream ends.
-///
-/// # Errors
-/// It could not subscribe.
-pub(super) async fn read(worker: &Worker, member: Member, number: usize) -> Result<(), String> {
-    let (mut body, mut driver) = worker.connect(open(worker, number)).await?;
-    let mut over = pin!(worker.over.notified());
-    worker.subscribed();
-    let mut rest = Vec::new();
-    loop {
-        let frame = pin!(body.frame());
-        let frame = tokio::select! {
-            biased;
-            frame = driver.drive(frame) => frame,
-            () = &mut over => return Ok(()),
-        };
-        let bytes = match frame {
-            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-            Some(Err(error)) => {
-                worker.closed(member, 0, error.to_string());
-                return Ok(());
+/// A stream of one topic.
+pub(super) struct Stream {
+    body: Incoming,
+    driver: Driver,
+    /// What has arrived.
+    bytes: Vec<u8>,
+    /// How much of it has been read.
+    read: usize,
+}
+
+impl Stream {
+    /// Connects the subscriber with this number, and subscribes to a topic.
+    ///
+    /// # Errors
+    /// It could not.
+    pub(super) async fn open(target: &Target, topic: &TopicName, number: usize) -> Result<Self, String> {
+        let path = format!("/events?topic={topic}");
+        let (response, mut driver) = open_stream(target, number, &path).await?;
+        let (head, body) = response.into_parts();
+        if head.status == StatusCode::OK {
+            return Ok(Self { body, driver, bytes: Vec::new(), read: 0 });
+        }
+        let refused = pin!(Limited::new(body, MAX_REFUSAL).collect());
+        let refused = driver.drive(refused).await.map(|body| body.to_bytes()).unwrap_or_default();
+        Err(refusal(head.status, &refused))
+    }
+
+    /// What comes next, and its size in bytes.
+    pub(super) async fn next(&mut self) -> (Heard, usize) {
+        loop {
+            let unread = &self.bytes[self.read..];
+            if let Some(len) = memmem::find(unread, END) {
+                let heard = heard(&unread[..len]);
+                self.read += len + END.len();
+                return (heard, len + END.len());
             }
-            None => {
-                worker.closed(member, 0, "the stream ended".to_owned());
-                return Ok(());
-            }
-        };
-        rest.extend_from_slice(&bytes);
-        let mut from = 0;
-        while let Some(length) = memmem::find(&rest[from..], b"\n\n") {
-            let block = &rest[from..from + length];
-            from += length + 2;
-            match heard(block) {
-                Heard::Message(seq) => worker.arrived(member, seq, length + 2),
-                Heard::Gap(to) => worker.gap(member, to),
-                Heard::End(code, reason) => {
-                    worker.closed(member, code, reason);
-                    return Ok(());
-                }
-                Heard::Subscribed | Heard::Other => {}
+            self.bytes.drain(..std::mem::take(&mut self.read));
+            let frame = pin!(self.body.frame());
+            match self.driver.drive(frame).await {
+                Some(Ok(frame)) => self.bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
+                Some(Err(error)) => return (Heard::End(0, error.to_string()), 0),
+                None => return (Heard::End(0, "the stream ended".to_owned()), 0),
             }
         }
-        rest.drain(..from);
     }
 }
 
@@ -68,18 +71,6 @@ fn heard(block: &[u8]) -> Heard {
         let line = &block[at + "data: ".len()..];
         Heard::read(&line[..memchr::memchr(b'\n', line).unwrap_or(line.len())])
     })
-}
-
-async fn open(worker: &Worker, number: usize) -> Result<(Incoming, Driver), String> {
-    let path = format!("/events?topic={}", worker.topic(number).as_str());
-    let (response, mut driver) = open_stream(&worker.run.target, number, &path).await?;
-    let (head, body) = response.into_parts();
-    if head.status == StatusCode::OK {
-        return Ok((body, driver));
-    }
-    let refused = pin!(Limited::new(body, MAX_REFUSAL).collect());
-    let refused = driver.drive(refused).await.map(|body| body.to_bytes()).unwrap_or_default();
-    Err(refusal(head.status, &refused))
 }
 
 #[cfg(test)]

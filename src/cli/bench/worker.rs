@@ -16,9 +16,11 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::timeout;
 
 use crate::cli::bench::arguments::Transport;
+use crate::cli::bench::event_stream::Stream;
 use crate::cli::bench::figures::Figures;
+use crate::cli::bench::frame::Heard;
 use crate::cli::bench::ledger::{Accepted, Account, Delivery, Ledger, Member};
-use crate::cli::bench::{event_stream, websocket};
+use crate::cli::bench::websocket::Socket;
 use crate::cli::target::Target;
 use crate::message::Seq;
 use crate::name::TopicName;
@@ -85,7 +87,7 @@ pub(super) struct Outcome {
 
 /// The subscribers of one thread.
 pub(super) struct Worker {
-    pub(super) run: Arc<Run>,
+    run: Arc<Run>,
     ledger: RefCell<Ledger>,
     settled: mpsc::Sender<Seq>,
     gaps: Cell<u64>,
@@ -93,7 +95,7 @@ pub(super) struct Worker {
     standing: Cell<usize>,
     closed: RefCell<BTreeMap<(u16, String), u64>>,
     /// Tells subscribers that the run is over.
-    pub(super) over: Notify,
+    over: Notify,
     connecting: Semaphore,
 }
 
@@ -151,23 +153,42 @@ impl Worker {
         Ok(Outcome { account, figures, gaps: worker.gaps.get(), closed: worker.closed.into_inner() })
     }
 
-    /// The topic of the subscriber with this number.
-    pub(super) fn topic(&self, number: usize) -> &TopicName {
-        &self.run.topics[number % self.run.topics.len()]
-    }
-
-    /// Subscribes, once fewer than [`CONNECTING`] others are doing so.
-    pub(super) async fn connect<T>(&self, open: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    /// Connects a subscriber, once fewer than [`CONNECTING`] others are connecting.
+    ///
+    /// # Errors
+    /// It could not subscribe.
+    async fn connect(&self, number: usize) -> Result<Connection, String> {
+        let (target, topic) = (&self.run.target, &self.run.topics[number % self.run.topics.len()]);
         let _turn = self.connecting.acquire().await;
-        timeout(PATIENCE, open).await.map_err(|_| "no answer within 10 s".to_owned())?
-    }
-
-    /// Notes that a subscriber has subscribed.
-    pub(super) fn subscribed(&self) {
+        let open = Connection::open(self.run.transport, target, topic, number);
+        let connection = timeout(PATIENCE, open).await.map_err(|_| "no answer within 10 s".to_owned())??;
         self.standing.set(self.standing.get() + 1);
         self.run.live.fetch_add(1, Ordering::Relaxed);
         if self.run.connected.fetch_add(1, Ordering::Relaxed) + 1 == self.run.subscribers {
             self.run.ready.notify_one();
+        }
+        Ok(connection)
+    }
+
+    /// Reads until the connection ends, and notes what arrives.
+    async fn hear(&self, member: Member, connection: &mut Connection) {
+        loop {
+            match connection.next().await {
+                (Heard::Message(seq), bytes) => {
+                    let delivery = Delivery { seq, at: self.run.clock.now(), bytes: bytes as u64 };
+                    self.note(|ledger| ledger.arrived(member, delivery));
+                }
+                (Heard::Gap(to), _) => {
+                    self.gaps.set(self.gaps.get() + 1);
+                    self.note(|ledger| ledger.pass(member, to.saturating_add(1)));
+                }
+                (Heard::End(code, reason), _) => {
+                    self.run.live.fetch_sub(1, Ordering::Relaxed);
+                    *self.closed.borrow_mut().entry((code, reason)).or_default() += 1;
+                    return self.note(|ledger| ledger.closed(member));
+                }
+                (Heard::Subscribed | Heard::Other, _) => {}
+            }
         }
     }
 
@@ -177,25 +198,6 @@ impl Worker {
             ledger.figures.from = from;
             ledger.told(told);
         });
-    }
-
-    /// Notes that a message arrived.
-    pub(super) fn arrived(&self, member: Member, seq: Seq, bytes: usize) {
-        let delivery = Delivery { seq, at: self.run.clock.now(), bytes: bytes as u64 };
-        self.note(|ledger| ledger.arrived(member, delivery));
-    }
-
-    /// Notes that a gap was reported.
-    pub(super) fn gap(&self, member: Member, to: Seq) {
-        self.gaps.set(self.gaps.get() + 1);
-        self.note(|ledger| ledger.pass(member, to.saturating_add(1)));
-    }
-
-    /// Notes that a connection ended before the run did.
-    pub(super) fn closed(&self, member: Member, code: u16, reason: String) {
-        self.run.live.fetch_sub(1, Ordering::Relaxed);
-        *self.closed.borrow_mut().entry((code, reason)).or_default() += 1;
-        self.note(|ledger| ledger.closed(member));
     }
 
     fn note(&self, change: impl FnOnce(&mut Ledger)) {
@@ -209,12 +211,44 @@ impl Worker {
     }
 }
 
+/// Subscribes, and reads until the connection or the run ends.
 async fn subscribe(worker: Rc<Worker>, member: Member, number: usize) -> Result<(), String> {
-    let read = async {
-        match worker.run.transport {
-            Transport::Ws => websocket::read(&worker, member, number).await,
-            Transport::Sse => event_stream::read(&worker, member, number).await,
+    let connection = worker.connect(number).await;
+    let mut connection = connection.map_err(|why| format!("subscriber {} cannot subscribe: {why}", number + 1))?;
+    tokio::select! {
+        biased;
+        () = worker.hear(member, &mut connection) => {}
+        () = worker.over.notified() => connection.close().await,
+    }
+    Ok(())
+}
+
+/// A subscriber's connection.
+enum Connection {
+    Ws(Box<Socket>),
+    Sse(Stream),
+}
+
+impl Connection {
+    async fn open(transport: Transport, target: &Target, topic: &TopicName, number: usize) -> Result<Self, String> {
+        match transport {
+            Transport::Ws => Socket::open(target, topic, number).await.map(Box::new).map(Self::Ws),
+            Transport::Sse => Stream::open(target, topic, number).await.map(Self::Sse),
         }
-    };
-    read.await.map_err(|why| format!("subscriber {} cannot subscribe: {why}", number + 1))
+    }
+
+    /// What comes next, and its size in bytes.
+    async fn next(&mut self) -> (Heard, usize) {
+        match self {
+            Self::Ws(socket) => socket.next().await,
+            Self::Sse(stream) => stream.next().await,
+        }
+    }
+
+    async fn close(self) {
+        match self {
+            Self::Ws(socket) => socket.close().await,
+            Self::Sse(_) => {}
+        }
+    }
 }
