@@ -19,26 +19,13 @@ use crate::problem::{Rate, Refusal};
 use crate::schema::json::line_and_column;
 use crate::snapshot::Snapshot;
 use crate::ws::ending::Ending;
-use crate::ws::task::{MAX_MALFORMED, Reply, Task};
+use crate::ws::task::{Incoming, Reply, Task};
 
+/// A connection is closed at this many messages that are not commands.
+const MAX_MALFORMED: u8 = 10;
 /// This many commands may wait for their `synced`, even if `limits.subscriptions` is less. A peer that keeps setting
 /// its cursor back never reaches one.
 const UNSYNCED: usize = 16;
-
-/// A complete message from the peer.
-pub(super) enum Incoming {
-    Text(Box<str>),
-    Binary(Box<[u8]>),
-}
-
-impl Incoming {
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Text(text) => text.as_bytes(),
-            Self::Binary(bytes) => bytes,
-        }
-    }
-}
 
 impl Task {
     /// Carries out one message of the peer.

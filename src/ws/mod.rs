@@ -5,8 +5,10 @@
 mod command;
 mod ending;
 mod evaluate;
+mod goodbye;
 pub mod opening;
 mod pump;
+mod run;
 mod task;
 mod vitals;
 
@@ -20,7 +22,7 @@ use crate::hub::connection::Io;
 use crate::hub::peer::Peer;
 use crate::live::Live;
 use crate::ws::opening::{Opening, Upgraded};
-use crate::ws::task::Caller;
+use crate::ws::run::Caller;
 pub use crate::ws::task::Task;
 
 /// Opens a WebSocket; returns the task that serves it, or `None` if it has ended already.

@@ -1,12 +1,16 @@
 //! Serves a connection that is behind: each step takes its cursor towards the head.
 
 use std::future::poll_fn;
+use std::time::Duration;
 
 use tokio::time::timeout;
 
 use crate::delivery::{self, Frames, Step};
-use crate::ws::ending::{CLOSE_WAIT, Ending};
+use crate::ws::ending::Ending;
 use crate::ws::task::Task;
+
+/// How long a peer may take to answer a close frame, and to read what comes before it.
+pub(super) const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 /// Bytes encoded for one write, unless a single message is larger: about what a socket takes at once. Whatever it does
 /// not take is encoded again.
