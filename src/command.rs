@@ -35,6 +35,9 @@ pub enum CommandKind {
         body: Box<str>,
         /// The byte offset of the payload in the command, to which faults in it are added.
         at: usize,
+        /// The JSON Pointer of the payload in the command, which precedes pointers to faults in it; empty if a command of
+        /// this protocol is no JSON.
+        pointer: &'static str,
     },
     /// Answered by a `pong` notice.
     Ping,

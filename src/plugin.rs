@@ -25,7 +25,9 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A kind of log: one totally ordered sequence of messages, some of which it retains for each concrete topic.
 ///
-/// Called from any task; the futures may wait for a disk or a network but are never polled with a lock held.
+/// Called from any task. Before anything is appended it is told its rules ([`Store::retain`], [`Store::remember`]), asked
+/// where it stands, and followed. Its futures are never polled with a lock held that a publisher or a delivery waits for.
+/// Methods that return at once may take a lock for as long as an append does, and no longer.
 pub trait Store: Send + Sync {
     /// The log's identity. Constant while the process lives.
     fn epoch(&self) -> Epoch;
@@ -35,12 +37,15 @@ pub trait Store: Send + Sync {
 
     /// Appends all drafts, adjacent and in order, or none.
     ///
-    /// It does so when it is called or first polled, so a future that is dropped may have appended them. Once it
-    /// resolves to `Ok` the messages are in the log, and [`Follower::appended`] has been or will be called for each
-    /// that is not a duplicate.
+    /// Answers one receipt for each draft, in order. Drafts of topics that nobody declares are appended, and count as
+    /// evicted at once. Once the future resolves to `Ok`, [`Follower::appended`] has been or will be called for each
+    /// message that is not a duplicate.
+    ///
+    /// A future that is dropped may have appended its drafts, but must not append them later: whoever drops it no longer
+    /// keeps a reload's mark, or the end of the log, from coming before them.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was appended.
+    /// [`StoreError`]; nothing was appended, nor will be.
     fn append(&self, drafts: Vec<Draft>) -> BoxFuture<'_, Result<Vec<Receipt>, StoreError>>;
 
     /// Sets the one follower. It is told of everything after `after`, whoever appends it.
@@ -56,7 +61,7 @@ pub trait Store: Send + Sync {
     fn read<'a>(&'a self, query: Query<'a>) -> BoxFuture<'a, Result<Page, StoreError>>;
 
     /// Sets what each declared topic retains from now on. What exceeds it is evicted by the next [`Store::sweep`], because
-    /// it may be millions of messages.
+    /// it may be millions of messages. Publishes may be waiting for this call.
     ///
     /// The same sweep drops a concrete topic that is no longer declared; its evictions are remembered.
     fn retain(&self, rules: Directory<Retention>);
@@ -69,8 +74,8 @@ pub trait Store: Send + Sync {
     /// How many idempotency keys there are. Must not block.
     fn keys(&self) -> KeyCounts;
 
-    /// Evicts what has aged or exceeds what is to be retained. No append waits for all of that. Called about once a
-    /// second, and after each reload.
+    /// Evicts what has aged by `now` or exceeds what is to be retained. No append waits for all of that, but a reload does.
+    /// Called about once a second, and after a reload by which less is retained, perhaps while another sweep is under way.
     fn sweep(&self, now: Time) -> BoxFuture<'_, ()>;
 
     /// Bytes of payload retained now for each declared topic, for the metrics. No append waits for it.
@@ -79,7 +84,7 @@ pub trait Store: Send + Sync {
 
 /// Receives every append.
 pub trait Follower: Send + Sync {
-    /// Called with each append, in seq order and never concurrently.
+    /// Called with one or more whole appends, in seq order and never concurrently.
     ///
     /// The store may hold its lock, for which every publisher waits. So this must not call the store, nor wait for a
     /// lock that is ever held for longer than an append takes.
@@ -105,7 +110,7 @@ pub const MAX_KEY: usize = 255;
 /// Identifies a publish, so that a retry is recognised.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey {
-    /// The token's name, so that keys of different principals never collide.
+    /// The token's name: keys of different principals, or of different topics, never collide.
     pub principal: Arc<str>,
     /// Chosen by the publisher.
     pub key: Arc<str>,
@@ -144,7 +149,7 @@ pub enum StoreError {
     Unavailable(String),
 }
 
-/// What a concrete topic retains.
+/// What a concrete topic retains: all of its messages, as far as these limits allow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retention {
     /// At most so many messages.
@@ -153,7 +158,7 @@ pub struct Retention {
     pub bytes: usize,
     /// For so long.
     pub age: Duration,
-    /// The declared name, under which evictions of forgotten topics are reported.
+    /// The declared name. [`Store::retained`] adds up under it; [`Page::evicted`] does not use it.
     pub declared: Pattern,
     /// For a family: at most so many concrete topics at a time.
     pub topics: usize,
@@ -171,7 +176,7 @@ pub struct Query<'a> {
     /// At most so many messages.
     pub limit: usize,
     /// [`Page::seen`] of an earlier page of the same topics that began no later, 0 if there is none: the evictions that it
-    /// stands for need not be reported again.
+    /// stands for need not be reported again. A store that reports all of them each time may ignore it.
     pub seen: u64,
 }
 
@@ -181,7 +186,8 @@ pub struct Page {
     /// In seq order.
     pub records: Vec<Arc<Record>>,
     /// Topics of the query that evicted messages after its `after`, each with the highest seq evicted. Topics that no
-    /// longer exist are reported together, as the pattern of the query.
+    /// longer exist are reported together, as the pattern of the query. Each name lies within a pattern of the query, or no
+    /// subscriber is told. A seq that is too low hides a loss; one that is too high reports one that did not happen.
     pub evicted: Vec<(Pattern, Seq)>,
     /// The answer is complete up to here, inclusive; equal to the query's `until` unless the limit ended it.
     pub until: Seq,
@@ -193,18 +199,25 @@ pub struct Page {
 pub const ENCODERS: usize = 3;
 
 /// Writes messages and notices as bytes that are ready for the socket.
+///
+/// Each answer is whole, because others may come between: complete frames for a [`Protocol`], unmasked and with their
+/// headers, or else a complete event. Called during a fan-out, so it must not block.
 pub trait Encoder: Send + Sync {
     /// The index of this encoder's encoding in each message's cache: below [`ENCODERS`], and different for every
     /// encoder.
     fn slot(&self) -> usize;
 
-    /// A message: the same bytes for every subscriber.
+    /// A message: the same bytes for every subscriber. Called at most once for each message of the window, and again for
+    /// each subscriber that reads it from the store.
     fn message(&self, epoch: Epoch, record: &Record) -> Bytes;
 
-    /// A notice; `None` if this protocol does not tell it.
+    /// A notice; `None` if this protocol does not tell it. It must not be silent about a gap, a lost subscription or a
+    /// refusal.
     ///
     /// # Errors
-    /// The close, if the protocol cannot tell it and must not stay silent.
+    /// The close, if the protocol cannot tell it and must not stay silent; for [`Notice::Goaway`], which comes before a
+    /// close, it counts as `None`. Some codes ask the peer to come back at once ([`Close`]), and must not stand for a
+    /// position that stays lost.
     fn notice(&self, notice: &Notice) -> Result<Option<Bytes>, Close>;
 }
 
@@ -233,16 +246,16 @@ pub trait Protocol: Encoder {
 
 /// A kind of authentication: finds the principal of a bearer credential.
 pub trait Authenticator: Send + Sync {
-    /// The principal of a credential. Must take the same time for a wrong secret as for a right one.
+    /// The principal of a credential. How long it takes must not tell how much of a secret was right.
     ///
     /// # Errors
-    /// [`AuthError`].
+    /// [`AuthError`]; each is a failure that counts against the address.
     fn authenticate<'a>(&'a self, bearer: &'a str, now: Time) -> BoxFuture<'a, Result<Arc<Principal>, AuthError>>;
 
-    /// The principal as it is now, for a live connection after a reload; `None` if it is gone, or its secret or user
-    /// changed.
+    /// The principal as this configuration knows it; `None` if it is gone, or its secret or user changed.
     ///
-    /// Asked only about principals that changed according to the plan of the reload.
+    /// Asked for each message that is published, and for connections and registrations after a reload, about any
+    /// principal with a token, from whichever configuration. Must not block, and be about as cheap as a look-up.
     fn renew(&self, principal: &Principal) -> Option<Arc<Principal>>;
 }
 

@@ -17,9 +17,9 @@ const NAMES_IN_ONE: usize = 4_096;
 
 /// Bytes that [`Message::cost`] counts besides the texts.
 pub const FIXED_BYTES: usize = 384;
-/// The most that a message in the window takes, in halves of its [`Message::cost`]: encoded for every protocol, and
-/// rounded up by the allocator.
-pub const COST_HALVES: usize = 5;
+/// The most that a message in the window takes, in halves of its [`Message::cost`], which counts two of its texts: that
+/// of the log and one for each encoder, a quarter of which the allocator may add.
+pub const COST_HALVES: usize = (5 * (ENCODERS + 1)).div_ceil(4);
 
 /// A place in the log: everything up to it has been seen.
 ///

@@ -134,7 +134,7 @@ fn publish(members: &Fields<'_>) -> Result<CommandKind, Refusal> {
     let topic: String = read("topic", members.need("publish", "topic")?, "the name of a topic")?;
     let topic = TopicName::parse(&topic).map_err(|error| bad_name("topic", &topic, &error))?;
     let body = members.need("publish", "data")?;
-    Ok(CommandKind::Publish { topic, body: body.get().into(), at: members.place(body) })
+    Ok(CommandKind::Publish { topic, body: body.get().into(), at: members.place(body), pointer: "/data" })
 }
 
 fn patterns(texts: Vec<String>) -> Result<Vec<Pattern>, Refusal> {

@@ -191,7 +191,7 @@ fn describe(text: &str, kind: &CommandKind) -> String {
         }
         CommandKind::Unsubscribe(topics) => format!("unsubscribe {}", all(topics)),
         CommandKind::Replace(topics) => format!("replace {}", all(topics)),
-        CommandKind::Publish { topic, body, at } => {
+        CommandKind::Publish { topic, body, at, .. } => {
             let (line, column) = line_and_column(text.as_bytes(), *at);
             format!("publish {topic} {line}:{column} {body}")
         }

@@ -1,4 +1,4 @@
-//! Every notice, word for word, in every protocol.
+//! Every notice, word for word, as each of Relay's own encoders writes it.
 
 use uuid::Uuid;
 
@@ -98,7 +98,7 @@ fn text(frame: &[u8]) -> &str {
 }
 
 #[test]
-fn every_notice_in_every_protocol() {
+fn every_notice_word_for_word() {
     for (notice, v1, sse, raw) in notices() {
         let told = |encoder: &dyn Encoder| encoder.notice(&notice);
         assert_eq!(
@@ -109,6 +109,31 @@ fn every_notice_in_every_protocol() {
         assert_eq!(str::from_utf8(&event), Ok(sse));
         let frame = told(&RelayRaw).map(|frame| frame.map(|frame| text(&frame).to_owned()).unwrap_or_default());
         assert_eq!(frame, raw.map(str::to_owned));
+    }
+}
+
+/// A frame that is not whole would be cut short, or have another put into it.
+#[test]
+fn whatever_a_protocol_writes_is_whole_frames() {
+    let sizes = [1_usize, 125, 126, 65_535, 65_536].map(|size| record(&"1".repeat(size)));
+    for protocol in KINDS {
+        let messages = sizes.iter().map(|record| protocol.message(Epoch(1), record));
+        let notices = notices().into_iter().filter_map(|(notice, ..)| protocol.notice(&notice).ok().flatten());
+        for bytes in messages.chain(notices) {
+            let mut rest = &bytes[..];
+            while let [head, length, after @ ..] = rest {
+                let (extended, len) = match length {
+                    126 => (2, u64::from(u16::from_be_bytes([after[0], after[1]]))),
+                    127 => (8, u64::from_be_bytes(after[..8].try_into().expect("eight bytes"))),
+                    short => (0, u64::from(*short)),
+                };
+                let (frame, next) = after[extended..].split_at(len as usize);
+                assert_eq!(*head, 0x81, "{}: text, and whole", protocol.name());
+                assert!(*length < 128 && str::from_utf8(frame).is_ok(), "{}: unmasked UTF-8", protocol.name());
+                rest = next;
+            }
+            assert!(rest.is_empty() && !bytes.is_empty(), "{}: nothing half", protocol.name());
+        }
     }
 }
 
@@ -164,7 +189,7 @@ fn record(payload: &str) -> Record {
 }
 
 #[test]
-fn a_message_in_every_protocol() {
+fn a_message_word_for_word() {
     let (epoch, record) = (Epoch(0x9f3c_21aa), record(r#"{"n":1}"#));
     let json =
         r#"{"type":"message","topic":"cats","id":"9f3c21aa-42","time":"2026-11-18T11:06:40.007Z","data":{"n":1}}"#;

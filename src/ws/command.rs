@@ -62,8 +62,9 @@ impl Task {
             CommandKind::Subscribe(list) => self.subscribe(&snapshot, &principal, id, list),
             CommandKind::Unsubscribe(patterns) => self.unsubscribe(id, &patterns),
             CommandKind::Replace(patterns) => self.replace(&snapshot, &principal, patterns),
-            CommandKind::Publish { topic, body, at } => {
-                self.publish(snapshot, &principal, id, (topic, body), (incoming.as_bytes(), at)).await
+            CommandKind::Publish { topic, body, at, pointer } => {
+                let place = |refusal| placed(refusal, pointer, line_and_column(incoming.as_bytes(), at));
+                self.publish(snapshot, &principal, id, (topic, body), place).await
             }
             CommandKind::Ping => self.tell(&Notice::Pong { id }),
             CommandKind::PingText => self.tell(&Notice::PongText),
@@ -189,21 +190,23 @@ impl Task {
         principal: &Principal,
         id: Option<CommandId>,
         (topic, body): (TopicName, Box<str>),
-        (command, at): (&[u8], usize),
+        place: impl FnOnce(Refusal) -> Refusal,
     ) -> Result<(), Ending> {
         let publication = Publication { topic, user: None, body: Bytes::from(String::from(body)), key: None };
         let publisher = Publisher { principal, peer: self.peer.address };
         match ingest::publish(&self.live, snapshot, publisher, &publication).await {
             Ok(message) => self.tell(&Notice::Ok { id, message: Some(message) }),
-            Err(refusal) => {
-                let refusal = match refusal {
-                    // The payload is in the command's `data`, and the command may have such a member too.
-                    Refusal::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer: format!("/data{pointer}") },
-                    other => other.placed(line_and_column(command, at)),
-                };
-                self.refuse(id, refusal)
-            }
+            Err(refusal) => self.refuse(id, place(refusal)),
         }
+    }
+}
+
+/// Gives the place of a fault in a payload as its place in the command.
+fn placed(refusal: Refusal, payload: &str, start: (usize, usize)) -> Refusal {
+    match refusal {
+        // The command may have such a member too.
+        Refusal::DuplicateKey { pointer } => Refusal::DuplicateKey { pointer: format!("{payload}{pointer}") },
+        other => other.placed(start),
     }
 }
 

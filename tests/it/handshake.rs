@@ -1,5 +1,7 @@
 //! The HTTP side of a WebSocket (RFC 6455, section 4.2).
 
+use relay::assemble::PROTOCOLS;
+
 use crate::peer::Answer;
 use crate::rig::{Rig, grants, until};
 
@@ -40,16 +42,15 @@ async fn what_is_no_handshake_is_told_so() {
         assert_eq!(answer.header("connection"), connection);
     }
     let key = "`Sec-WebSocket-Key` must be 16 bytes in base64";
+    let known = PROTOCOLS.iter().map(|protocol| format!("`{}`", protocol.name())).collect::<Vec<_>>().join(", ");
+    let offered = format!("none of the offered subprotocols is supported: offer {known}, or none");
     for (headers, detail) in [
         (HEAD.to_owned(), key),
         (format!("{HEAD}Sec-WebSocket-Key: dG9vIHNob3J0\r\n"), key),
         (format!("{HEAD}{KEY}{KEY}"), "the header `sec-websocket-key` appears twice: send it once"),
         (format!("{HEAD}{KEY}Content-Length: 1\r\n"), "a WebSocket handshake must not have a body"),
         (format!("{HEAD}{KEY}Transfer-Encoding: chunked\r\n"), "a WebSocket handshake must not have a body"),
-        (
-            format!("{HEAD}{KEY}Sec-WebSocket-Protocol: mqtt, relay.v9\r\n"),
-            "none of the offered subprotocols is supported: offer `relay.v1`, `relay.raw`, or none",
-        ),
+        (format!("{HEAD}{KEY}Sec-WebSocket-Protocol: mqtt, relay.v9\r\n"), &offered),
     ] {
         assert_eq!(open(&rig, &headers).await.problem(), (400, "bad-request".into(), detail.into()), "{headers}");
     }

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use relay::assemble::PROTOCOLS;
 use relay::close::Close;
 use relay::config::keys::{Absent, KEYS, Type};
 use relay::config::model::Limits;
@@ -327,7 +328,7 @@ async fn the_reference_of_metrics_is_what_a_scrape_gives() {
 }
 
 #[test]
-fn every_problem_close_code_command_and_notice_is_in_the_tables() {
+fn every_problem_close_code_protocol_command_and_notice_is_in_the_document() {
     let http = read(HTTP);
     let http = section(&http, "Problems");
     for slug in SLUGS {
@@ -345,6 +346,9 @@ fn every_problem_close_code_command_and_notice_is_in_the_tables() {
         }
     }
     assert!(seen >= 15, "only {seen} close codes");
+    for protocol in PROTOCOLS {
+        assert!(websocket.contains(&format!("`{}`", protocol.name())), "{} is not in {WEBSOCKET}", protocol.name());
+    }
     let written = fs::read_to_string("src/protocol/written.rs").expect("written.rs");
     let notices: Vec<&str> = written.split("Object::new(").skip(1).filter_map(|rest| rest.split('"').nth(1)).collect();
     assert!(notices.len() >= 9, "{notices:?}");
