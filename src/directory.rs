@@ -45,6 +45,11 @@ impl<T> Directory<T> {
         self.exact.get(topic).or_else(|| self.family(topic.as_str()))
     }
 
+    /// The values of the declared names that match a topic: its own, and that of a family.
+    pub fn matching(&self, topic: &TopicName) -> impl Iterator<Item = &T> {
+        self.exact.get(topic).into_iter().chain(self.family(topic.as_str()))
+    }
+
     /// The value of the declared name that contains all topics of this one.
     pub fn containing(&self, name: &Pattern) -> Option<&T> {
         match name.exact() {

@@ -127,6 +127,13 @@ pub fn renew(
     }
 }
 
+/// Whether the reload of a mark took a topic away that a later one has declared again. Both may be behind a reader when it
+/// comes to the mark, and the topic's schema may be another one.
+fn came_back(snapshot: &Snapshot, mark: &Mark, pattern: &Pattern) -> bool {
+    let stood = |topic| snapshot.topics.matching(&topic).any(|rules| rules.since <= mark.first);
+    !pattern.exact().is_none_or(stood) && mark.removed.iter().any(|name| name.overlaps(pattern))
+}
+
 /// Ends subscriptions that are lost; returns the notices about them, and about those that the mark says have changed.
 pub fn evaluate(
     snapshot: &Snapshot,
@@ -136,7 +143,12 @@ pub fn evaluate(
 ) -> Vec<Notice> {
     let position = subscriber.position();
     let patterns: Vec<Pattern> = subscriber.subscriptions().cloned().collect();
-    let remaining = Remaining::new(snapshot, principal, &patterns);
+    let mut remaining = Remaining::new(snapshot, principal, &patterns);
+    if let Some(mark) = mark {
+        let ends = |pattern: &mut Pattern| came_back(snapshot, mark, pattern) && subscriber.stood_at(pattern, mark.seq);
+        let ended = remaining.kept.extract_if(.., ends).map(|pattern| (pattern, UnsubscribedReason::TopicRemoved));
+        remaining.gone.extend(ended);
+    }
     let mut notices: Vec<Notice> = remaining.told(position).collect();
     if !remaining.gone.is_empty() {
         let gone: Vec<Pattern> = remaining.gone.into_iter().map(|(topics, _)| topics).collect();
@@ -147,7 +159,9 @@ pub fn evaluate(
         let changed = mark.changed.overlapping(pattern, TOLD_BY_NAME + 1);
         // A changed family or topic is told only to patterns that reach one of its topics.
         let changed: Vec<_> = match changed.len() {
-            ..=TOLD_BY_NAME => changed.into_iter().filter(|changed| snapshot.reaches(pattern, changed)).collect(),
+            ..=TOLD_BY_NAME => {
+                changed.into_iter().filter(|changed| snapshot.reached(pattern, changed, mark.first)).collect()
+            }
             _ => changed,
         };
         // A wildcard is told which of its names have changed.

@@ -50,6 +50,8 @@ pub struct TopicRules {
     /// Blows when the schema is too slow. It lives as long as the schema stays the same, its counters as long as the
     /// topic.
     pub fuse: Arc<Fuse>,
+    /// The generation since which its name has been declared without a break.
+    pub since: u64,
 }
 
 impl Snapshot {
@@ -66,7 +68,12 @@ impl Snapshot {
     /// Whether the pattern matches some topic of this declared name. An exact topic that a family would match too does
     /// not belong to the family.
     pub fn reaches(&self, pattern: &Pattern, name: &Pattern) -> bool {
-        let beside = |topic| self.declared(&Pattern::from(&topic)).is_some();
+        self.reached(pattern, name, self.generation)
+    }
+
+    /// Whether it did in an earlier configuration, without regard to exact topics that have been removed since.
+    pub fn reached(&self, pattern: &Pattern, name: &Pattern, generation: u64) -> bool {
+        let beside = |topic| self.declared(&Pattern::from(&topic)).is_some_and(|rules| rules.since <= generation);
         pattern.overlaps(name) && (name.is_exact() || !pattern.only_common(name).is_some_and(beside))
     }
 

@@ -28,6 +28,7 @@ pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> S
         SchemaSource::File(file) => loaded.schemas.get(file).cloned(),
         SchemaSource::Any => None,
     };
+    let generation = before.map_or(0, |b| b.generation) + 1;
     let topics = config.topics.iter().enumerate().map(|(index, topic)| {
         let lives = known.get(topic.name.as_str()).copied();
         // The same text is the same schema: keep the old object, with all that was learnt about it.
@@ -48,6 +49,7 @@ pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> S
             }),
             topic: lives.map_or_else(|| Arc::new(Topic::new(topic.name.clone())), |lives| lives.topic.clone()),
             fuse: fuse.unwrap_or_default(),
+            since: lives.map_or(generation, |lives| lives.since),
         };
         (topic.name.clone(), Arc::new(rules))
     });
@@ -57,7 +59,7 @@ pub fn snapshot(config: Config, loaded: &Loaded, before: Option<&Snapshot>) -> S
     let anonymous =
         Principal { token: None, user: None, grants: config.anonymous.clone(), not_after: None, fingerprint: 0 };
     Snapshot {
-        generation: before.map_or(0, |b| b.generation) + 1,
+        generation,
         hash: loaded.hash.clone(),
         loaded_at: Time::now(),
         topics,

@@ -121,7 +121,7 @@ fn mark(live: &Live, next: &Snapshot, plan: &Plan, prepared: Prepared) {
     let (generation, anonymous) = (next.generation, plan.anonymous);
     let (removed, changed) = (plan.topics_removed.clone(), plan.schemas_changed.clone().into());
     let tokens = plan.tokens_changed.iter().cloned().chain(plan.lost_tokens()).collect();
-    live.hub.mark(|seq| Mark { seq, generation, removed, changed, tokens, anonymous });
+    live.hub.mark(|seq| Mark { seq, generation, first: generation, removed, changed, tokens, anonymous });
     live.hub.declare(prepared.topics);
     if !plan.topics_removed.is_empty() {
         live.hub.store().retain(prepared.retention);

@@ -68,6 +68,8 @@ pub struct Mark {
     pub seq: Seq,
     /// The generation of the configuration that took effect.
     pub generation: u64,
+    /// The generation of the earliest reload that it stands for.
+    pub first: u64,
     /// Declared names that were removed.
     pub removed: Vec<Pattern>,
     /// Declared names whose schema changed.
@@ -110,6 +112,7 @@ impl Mark {
         Self {
             seq: earlier.seq,
             generation: self.generation,
+            first: earlier.first,
             removed,
             changed: both(&self.changed.names, &earlier.changed.names).into(),
             tokens,
@@ -171,7 +174,15 @@ mod tests {
     fn mark(removed: &[&str], tokens: &[&str], generation: u64) -> Mark {
         let removed = removed.iter().map(|name| Pattern::parse(name).expect("a name")).collect();
         let tokens = tokens.iter().map(|name| (*name).into()).collect();
-        Mark { seq: generation, generation, removed, changed: Vec::new().into(), tokens, anonymous: false }
+        Mark {
+            seq: generation,
+            generation,
+            first: generation,
+            removed,
+            changed: Vec::new().into(),
+            tokens,
+            anonymous: false,
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ fn names(names: &[String]) -> Vec<Pattern> {
 fn mark(removed: &[String], changed: &[String], tokens: &[&str]) -> Mark {
     let (removed, changed) = (names(removed), names(changed).into());
     let tokens = tokens.iter().map(|name| (*name).into()).collect();
-    Mark { seq: 0, generation: 1, removed, changed, tokens, anonymous: false }
+    Mark { seq: 0, generation: 1, first: 1, removed, changed, tokens, anonymous: false }
 }
 
 fn member(members: &mut Members, token: Option<&str>, subscriptions: Vec<Pattern>) -> SlotId {

@@ -97,7 +97,7 @@ fn handing_over_many_members_yields_as_serving_them_does() {
     let mut members = [(); 3].map(|()| Member::new(&hub, &["a"]));
     let removed = vec![Pattern::parse("a").expect("a name")];
     let (changed, tokens) = Default::default();
-    hub.mark(|seq| Mark { seq, generation: 1, removed, changed, tokens, anonymous: false });
+    hub.mark(|seq| Mark { seq, generation: 1, first: 1, removed, changed, tokens, anonymous: false });
     let mut scratch = Scratch::default();
     let mut pass = pin!(hub.shards[0].pass(&hub, &mut scratch));
     for handed_over in 1..=3 {

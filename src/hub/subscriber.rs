@@ -119,6 +119,11 @@ impl Subscriber {
         self.subscriptions.iter().map(|s| &s.pattern)
     }
 
+    /// Whether this subscription may have stood when the log was at this seq.
+    pub fn stood_at(&self, pattern: &Pattern, seq: Seq) -> bool {
+        self.subscriptions.iter().any(|s| s.pattern == *pattern && s.floor <= seq)
+    }
+
     /// How many `synced` notices are still to be told.
     pub fn unsynced(&self) -> usize {
         let is_one = |(_, notice): &&(Seq, Notice)| matches!(notice, Notice::Synced { .. });

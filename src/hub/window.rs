@@ -260,7 +260,7 @@ mod tests {
         for generation in 2..=last {
             let removed = vec![Pattern::parse(&format!("t{generation}")).expect("a name")];
             let (changed, tokens) = Default::default();
-            window.mark(|seq| Mark { seq, generation, removed, changed, tokens, anonymous: false });
+            window.mark(|seq| Mark { seq, generation, first: generation, removed, changed, tokens, anonymous: false });
         }
         let (mut cursor, mut seen) = (start, Vec::new());
         while let Fetch::Mark(mark) = window.after(cursor, 1, 1) {
@@ -279,7 +279,7 @@ mod tests {
         let window = Window::new(usize::MAX, Cursor::default());
         window.append((1..=3).map(message));
         let (removed, changed, tokens) = Default::default();
-        window.mark(|seq| Mark { seq, generation: 1, removed, changed, tokens, anonymous: true });
+        window.mark(|seq| Mark { seq, generation: 1, first: 1, removed, changed, tokens, anonymous: true });
         window.append((4..=5).map(message));
         let start = Cursor { seq: 1, generation: 0 };
         let Fetch::Messages(found) = window.after(start, 100, usize::MAX) else { panic!("there are some") };

@@ -170,6 +170,7 @@ impl World {
             Mark {
                 seq,
                 generation,
+                first: generation,
                 removed: vec![],
                 changed: vec![pattern("f.{x}")].into(),
                 tokens: Default::default(),

@@ -2,6 +2,7 @@
 
 mod admin;
 mod against;
+mod behind;
 mod busy;
 mod change;
 mod keys;
