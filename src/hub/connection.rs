@@ -308,6 +308,8 @@ impl Wire {
 
     /// Keeps a copy of what could not be written: a slice would keep the whole batch in memory.
     pub(super) fn keep(&mut self, rest: &[u8]) {
+        // Otherwise a few more bytes would double what is held.
+        self.cold.rest.reserve_exact(rest.len());
         self.cold.rest.extend_from_slice(rest);
         self.cold.account();
     }

@@ -53,6 +53,10 @@ impl Task {
         if matches!(ending, Ending::Gone(_)) {
             return;
         }
+        // What is unsent takes the memory that is needed, and a close frame could only come behind it.
+        if matches!(ending, Ending::Close(Close::Shed)) && self.subscriber.connection().has_rest() {
+            return;
+        }
         if goaway.is_some_and(|goaway| self.send(goaway).is_err()) {
             return;
         }

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use relay::close::Close;
 use relay::hub::outbound::Step;
@@ -187,6 +187,48 @@ async fn what_came_of_a_publish_is_told_however_little_room_there_is() {
     assert_eq!(rig.live.hub.outbound.dropped.get(), 1, "the answer is not counted as dropped");
     let answer = peer.answer().await.expect("all of it");
     assert_eq!((answer.status, answer.json().as_array().map(Vec::len)), (200, Some(1_000)));
+    rig.end().await;
+}
+
+/// Regression: each kept what was unsent for the five seconds of a goodbye, and a close frame behind it doubled that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn to_drop_a_slow_reader_frees_what_it_holds_at_once() {
+    let rig = start().await;
+    let (slow, _) = do_not_read(&rig, 8, 0).await;
+    let outbound = &rig.live.hub.outbound;
+    let body = format!("\"{}\"", "x".repeat(250 << 10));
+    assert_eq!(rig.post("/publish/cats", "", &body).await.status, 200);
+    until("all of them are behind", || outbound.held() > 7 * (250 << 10)).await;
+    let held = outbound.held();
+    rig.commit(2, |config| config.limits.outbound = held / 2);
+    let mut most = 0;
+    let began = Instant::now();
+    until("it fits", || {
+        most = most.max(outbound.held());
+        outbound.held() <= held / 2
+    })
+    .await;
+    assert!(most <= held, "{most} of {held}");
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(outbound.dropped.get(), 4, "the others stay");
+    drop(slow);
+    rig.end().await;
+}
+
+/// The same for what is sent behind an unread message.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_goodbye_behind_an_unread_message_takes_no_more_than_its_bytes() {
+    let rig = start().await;
+    let (slow, _) = do_not_read(&rig, 1, 0).await;
+    let outbound = &rig.live.hub.outbound;
+    let body = format!("\"{}\"", "x".repeat(250 << 10));
+    assert_eq!(rig.post("/publish/cats", "", &body).await.status, 200);
+    until("it is behind", || outbound.held() > 100 << 10).await;
+    let held = outbound.held();
+    rig.live.hub.connections().iter().for_each(|connection| connection.end(Close::TokenRevoked));
+    until("the close waits behind the message", || outbound.held() > held).await;
+    assert!(outbound.held() < held + 200, "{} of {held}", outbound.held());
+    drop(slow);
     rig.end().await;
 }
 
