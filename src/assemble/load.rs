@@ -12,7 +12,7 @@ use crate::config::decode::decode;
 use crate::config::files::Files;
 use crate::config::model::{Config, Span};
 use crate::config::reading::{Inputs, Reading};
-use crate::diagnostic::{self, Diagnostic, ServerFact, Sources, any_error};
+use crate::diagnostic::{self, Diagnostic, Sources, any_error};
 use crate::schema::Schema;
 use crate::schema::compile::SchemaCache;
 use crate::time::Time;
@@ -70,7 +70,7 @@ pub fn load(files: &dyn Files, cache: &SchemaCache, now: Time) -> Loaded {
                 tls_config = Some(ready);
                 tls::validity_warning(tls, now)
             }
-            Err(why) => Some(ServerFact::BadTls { why }),
+            Err(bad) => Some(bad),
         };
         diagnostics.extend(wrong.map(|fact| Diagnostic::new(fact, tls.span.clone())));
     }
