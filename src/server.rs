@@ -87,6 +87,8 @@ pub async fn run(listeners: Listeners, live: Arc<Live>, protocols: &'static [&'s
         });
     }
     live.drain.detach("watchdog", watchdog::run(live.clone()));
+    let told = live.clone();
+    live.drain.detach("notify", async move { told.supervisor.repeat().await });
     live.supervisor.ready(None);
     live.drain.begun().await;
     live.supervisor.stopping();

@@ -12,14 +12,15 @@ const OVER = [1002, 1003, 1007, 1009];
 const GONE = [4001, 4002, 4010, 4011];
 
 // `url` is that of a WebSocket, or a function that returns one or a promise of one. The function is called before each
-// attempt, so a page can register anew in it. If it fails or does not answer, it is called again later.
+// attempt, so a page can register anew in it. If it fails, does not answer, or returns no URL, it is called again later.
 // `from` is "earliest" for everything that is retained, or null for live messages only. The callbacks:
 //   message({topic, id, time, data})      once for each message, in order
 //   gap({topic, from, to, reason})        you may have missed messages: reload the state from its source
 //   ended({topic, reason})                this topic has ended or, without a `topic`, everything has. Then, and when no
 //                                         topic is left, there are no further attempts
+//   failed(error)                         the function `url` has failed and is called again later
 // Returns a function that stops it.
-export function follow(url, topics, {message, gap, ended = console.error, token, from = "earliest"}) {
+export function follow(url, topics, {message, gap, ended = console.error, failed = console.error, token, from = "earliest"}) {
     const last = Object.fromEntries(topics.map(topic => [topic, from]));
     const patterns = topics.map(topic => [topic, matcher(topic)]);
     let wait = 1000;
@@ -41,10 +42,26 @@ export function follow(url, topics, {message, gap, ended = console.error, token,
             stopped = true;
             clearTimeout(timer);
         };
-        const late = new Promise((_, reject) => { timer = setTimeout(reject, PATIENCE); });
+        const late = new Promise((_, reject) => {
+            timer = setTimeout(() => reject(new Error(`\`url\` has not answered within ${PATIENCE / 1000} s`)), PATIENCE);
+        });
         const answer = Promise.race([late, new Promise(resolve => resolve(url()))]);
-        // If what was found is no URL, Node throws in `open`; a browser takes it for a path on the page's own server.
-        answer.finally(() => clearTimeout(timer)).then(found => stopped || open(found)).catch(() => stopped || retry());
+        const again = error => {
+            retry();
+            failed(error);
+        };
+        const use = found => {
+            try {
+                open(found);
+            } catch (error) {
+                // What was found is no URL, as when a proxy has answered. (A browser may take it for a path on the page's
+                // own server.) Any other error would come again: there is no WebSocket, or an https page may not open `ws:`.
+                if (error.name === "SyntaxError") again(error);
+                else ended({reason: `${error}`});
+            }
+        };
+        const unless = then => value => stopped || then(value);
+        answer.finally(() => clearTimeout(timer)).then(unless(use), unless(again));
     }
 
     function open(found) {

@@ -10,9 +10,9 @@ use tracing::warn;
 use super::{schemas, tls};
 use crate::config::decode::decode;
 use crate::config::files::Files;
-use crate::config::model::{Config, Span};
+use crate::config::model::{Config, Log, Span};
 use crate::config::reading::{Inputs, Reading};
-use crate::diagnostic::{self, Diagnostic, ServerFact, Sources, any_error};
+use crate::diagnostic::{self, Diagnostic, Sources, any_error};
 use crate::schema::Schema;
 use crate::schema::compile::SchemaCache;
 use crate::time::Time;
@@ -21,6 +21,8 @@ use crate::time::Time;
 pub struct Loaded {
     /// The configuration; `None` when there is an error among the diagnostics.
     pub config: Option<Config>,
+    /// How to log, as far as that could be read, even when there is an error.
+    pub log: Log,
     /// The schemas of its topics, by file.
     pub schemas: HashMap<Arc<str>, Arc<Schema>>,
     /// The certificate and key of `[server.tls]`, made ready.
@@ -70,13 +72,14 @@ pub fn load(files: &dyn Files, cache: &SchemaCache, now: Time) -> Loaded {
                 tls_config = Some(ready);
                 tls::validity_warning(tls, now)
             }
-            Err(why) => Some(ServerFact::BadTls { why }),
+            Err(bad) => Some(bad),
         };
         diagnostics.extend(wrong.map(|fact| Diagnostic::new(fact, tls.span.clone())));
     }
     schemas::try_examples(&config, &compiled.schemas, &mut diagnostics);
     diagnostic::sort(&mut diagnostics);
     Loaded {
+        log: config.log.clone(),
         config: (!any_error(&diagnostics)).then_some(config),
         schemas: compiled.schemas,
         tls: tls_config,

@@ -273,9 +273,12 @@ impl Reloader {
 }
 
 impl State {
-    /// Whether the files look half written: a key is gone, a secret has changed, or a last line has lost its line end.
+    /// Whether the files look half written: a key is gone, a secret has changed, a last line has lost its line end, or
+    /// there is an error that may be over in a moment.
     fn may_be_half(&self, running: &Snapshot, loaded: &Loaded) -> bool {
-        let Some(config) = &loaded.config else { return false };
+        let Some(config) = &loaded.config else {
+            return loaded.diagnostics.iter().any(|diagnostic| diagnostic.fact.may_pass());
+        };
         let digests: HashMap<&str, [u8; 32]> = config.tokens.iter().map(|t| (&*t.name, t.digest)).collect();
         let is_other = |token: &TokenConfig| digests.get(&*token.name).is_some_and(|digest| *digest != token.digest);
         let (was, is) = (&self.remembered, &loaded.remembered);

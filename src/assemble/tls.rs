@@ -23,27 +23,26 @@ pub type Ready = Arc<ServerConfig>;
 ///
 /// # Errors
 /// What is wrong, in words that do not quote the key.
-pub fn build(tls: &Tls) -> Result<Ready, String> {
+pub fn build(tls: &Tls) -> Result<Ready, ServerFact> {
+    let bad = |why: String| ServerFact::BadTls { why };
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&tls.cert_pem).collect();
-    let chain = chain.map_err(|error| format!("`{}` {}", tls.cert, why(&error)))?;
+    let chain = chain.map_err(|error| bad(format!("`{}` {}", tls.cert, why(&error))))?;
     if chain.is_empty() {
-        return Err(format!("`{}` has no certificate", tls.cert));
+        return Err(bad(format!("`{}` has no certificate", tls.cert)));
     }
     if is_encrypted(tls.key_pem.expose_secret()) {
-        return Err(format!("`{}` is encrypted: give relay the key without a passphrase", tls.key));
+        return Err(bad(format!("`{}` is encrypted: give relay the key without a passphrase", tls.key)));
     }
     let key = PrivateKeyDer::from_pem_slice(tls.key_pem.expose_secret());
-    let key = key.map_err(|_| format!("`{}` has no private key in PEM", tls.key))?;
+    let key = key.map_err(|_| bad(format!("`{}` has no private key in PEM", tls.key)))?;
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
+        .map_err(|error| bad(error.to_string()))?
         .with_no_client_auth()
         .with_single_cert(chain, key);
     let mut config = config.map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => {
-            format!("`{}` does not belong to the certificate in `{}`", tls.key, tls.cert)
-        }
-        error => format!("`{}` and `{}` cannot be used: {error}", tls.cert, tls.key),
+        rustls::Error::InconsistentKeys(_) => ServerFact::OtherKey { cert: tls.cert.clone(), key: tls.key.clone() },
+        error => bad(format!("`{}` and `{}` cannot be used: {error}", tls.cert, tls.key)),
     })?;
     // Not HTTP/2: a WebSocket upgrade needs HTTP/1.1, which is chosen where both are offered.
     config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];

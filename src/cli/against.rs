@@ -120,13 +120,26 @@ impl Old {
         plan.to_json()
     }
 
+    /// What the plan cannot tell of, because a running relay does not disclose it.
+    pub(super) fn not_compared(&self, next: &Snapshot) -> &'static [&'static str] {
+        let has_tokens = |running: &Running| {
+            !next.config.tokens.is_empty()
+                || running.config["tokens"].as_object().is_some_and(|tokens| !tokens.is_empty())
+        };
+        if self.running.as_ref().is_some_and(has_tokens) { &["token secrets"] } else { &[] }
+    }
+
     /// The plan in words for people, with the state of every trial that goes on or is promoted.
     pub(super) fn describe(&self, plan: &Value, next: &Snapshot) -> String {
         let mut text = format!("against {}:\n", self.name);
+        // Before the changes: "nothing would change" must not be read alone.
+        for what in self.not_compared(next) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "  {what} were not compared: a running relay does not disclose them");
+        }
         for (what, names) in plan.as_object().into_iter().flatten() {
             let names: Vec<&str> = names.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             let names = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
-            // Writing to a String cannot fail.
             let _ = writeln!(text, "  {}{names}", what.replace('_', " "));
         }
         if plan.as_object().is_none_or(Map::is_empty) {
@@ -138,13 +151,6 @@ impl Old {
             if let Some((before, _)) = before.zip(after).filter(|(before, after)| still_matters(before, after)) {
                 let _ = writeln!(text, "  {topic}: {}", progress(told, self.is_held_to(before)));
             }
-        }
-        let has_tokens = |running: &Running| {
-            !next.config.tokens.is_empty()
-                || running.config["tokens"].as_object().is_some_and(|tokens| !tokens.is_empty())
-        };
-        if self.running.as_ref().is_some_and(has_tokens) {
-            text.push_str("  token secrets were not compared: a running relay does not disclose them\n");
         }
         text
     }

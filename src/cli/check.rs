@@ -17,47 +17,61 @@ use crate::disk::Disk;
 use crate::schema::compile::SchemaCache;
 use crate::time::Time;
 
+/// The code of a comparison for which there was nothing to compare with.
+const NOTHING: &str = "nothing-to-compare-with";
+
 /// The result of a check.
 struct Checked {
     loaded: Loaded,
     /// The configuration, if it is valid.
     config: Option<Config>,
-    /// What would change, if it was compared and is allowed: the plan for programs, and the text for people.
-    change: Option<(Value, String)>,
+    /// What it was compared with, if it was to be compared.
+    against: Option<Against>,
+}
+
+/// The result of a comparison.
+enum Against {
+    /// There was nothing to compare with, for this reason.
+    Nothing(String),
+    /// The change would be refused.
+    Refused,
+    /// What would change.
+    Allowed(Change),
+}
+
+struct Change {
+    /// For programs.
+    plan: Value,
+    /// What is not in the plan, because it could not be compared.
+    not_compared: &'static [&'static str],
+    /// The same for people.
+    text: String,
 }
 
 pub(super) fn check(path: &Path, format: Format, against: Option<&str>) -> ExitCode {
     let loaded = load(&Disk::new(path), &SchemaCache::default(), Time::now());
     let checked = match against.map(Old::find).transpose() {
         Ok(Some(old)) => compare(old, loaded),
-        Ok(None) => alone(loaded),
-        Err(why) => return not_compared(path, format, &alone(loaded), &why),
+        Ok(None) => alone(loaded, None),
+        Err(why) => alone(loaded, Some(Against::Nothing(why))),
     };
-    let code = tell(path, format, &checked, against.is_some());
+    let printed = match format {
+        Format::Human => human(path, &checked),
+        Format::Json => print(&format!("{}\n", json(&checked))),
+        Format::Github => print(&github(&checked)),
+    };
+    let code = match &checked.against {
+        Some(Against::Nothing(why)) => {
+            complain(&format!("relay: {why}\n"));
+            ExitCode::FAILURE
+        }
+        _ => printed,
+    };
     if checked.config.is_none() { ExitCode::from(BAD_CONFIG) } else { code }
 }
 
-/// Says why there was nothing to compare with. About the files it reports only errors.
-fn not_compared(path: &Path, format: Format, checked: &Checked, why: &str) -> ExitCode {
-    let is_bad = checked.config.is_none();
-    if is_bad {
-        // The exit code of printing matters less than the invalid configuration.
-        tell(path, format, checked, true);
-    }
-    complain(&format!("relay: {why}\n"));
-    if is_bad { ExitCode::from(BAD_CONFIG) } else { ExitCode::FAILURE }
-}
-
-fn tell(path: &Path, format: Format, checked: &Checked, is_compared: bool) -> ExitCode {
-    match format {
-        Format::Human => human(path, checked),
-        Format::Json => print(&format!("{}\n", json(checked, is_compared))),
-        Format::Github => print(&github(checked)),
-    }
-}
-
-fn alone(mut loaded: Loaded) -> Checked {
-    Checked { config: loaded.config.take(), loaded, change: None }
+fn alone(mut loaded: Loaded, against: Option<Against>) -> Checked {
+    Checked { config: loaded.config.take(), loaded, against }
 }
 
 fn compare(mut old: Old, loaded: Loaded) -> Checked {
@@ -65,25 +79,45 @@ fn compare(mut old: Old, loaded: Loaded) -> Checked {
         old.suppose(config);
     }
     let (loaded, mut next) = examine(&old.snapshot, loaded);
-    let change = next.as_mut().map(|next| {
+    let against = next.as_mut().map_or(Against::Refused, |next| {
         let plan = old.plan(next);
         let text = old.describe(&plan, &next.snapshot);
-        (plan, text)
+        Against::Allowed(Change { plan, not_compared: old.not_compared(&next.snapshot), text })
     });
-    Checked { loaded, config: next.map(|next| next.snapshot.config), change }
+    Checked { loaded, config: next.map(|next| next.snapshot.config), against: Some(against) }
 }
 
-fn json(checked: &Checked, is_compared: bool) -> Value {
-    let diagnostics = render::json(&checked.loaded.diagnostics, &checked.loaded.sources);
-    if !is_compared {
-        return diagnostics;
+fn json(checked: &Checked) -> Value {
+    let mut diagnostics = render::json(&checked.loaded.diagnostics, &checked.loaded.sources);
+    let mut not_compared: &[&str] = &[];
+    let plan = match &checked.against {
+        None => return diagnostics,
+        Some(Against::Nothing(why)) => {
+            if let Some(list) = diagnostics.as_array_mut() {
+                list.push(json!({"code": NOTHING, "severity": "error", "message": why}));
+            }
+            None
+        }
+        Some(Against::Refused) => None,
+        Some(Against::Allowed(change)) => {
+            not_compared = change.not_compared;
+            Some(&change.plan)
+        }
+    };
+    let mut told = json!({"diagnostics": diagnostics, "plan": plan});
+    if !not_compared.is_empty() {
+        told["not_compared"] = not_compared.into();
     }
-    json!({"diagnostics": diagnostics, "plan": checked.change.as_ref().map(|(plan, _)| plan)})
+    told
 }
 
 fn github(checked: &Checked) -> String {
-    let notice = checked.change.as_ref().map(|(_, text)| render::notice("plan", text.trim_end()));
-    render::github(&checked.loaded.diagnostics, &checked.loaded.sources) + &notice.unwrap_or_default()
+    let diagnostics = render::github(&checked.loaded.diagnostics, &checked.loaded.sources);
+    match &checked.against {
+        None | Some(Against::Refused) => diagnostics,
+        Some(Against::Nothing(why)) => diagnostics + &render::remark("error", NOTHING, why),
+        Some(Against::Allowed(change)) => diagnostics + &render::remark("notice", "plan", change.text.trim_end()),
+    }
 }
 
 fn human(path: &Path, checked: &Checked) -> ExitCode {
@@ -91,7 +125,10 @@ fn human(path: &Path, checked: &Checked) -> ExitCode {
     let summary = render::summary(&path.display().to_string(), &checked.loaded.diagnostics);
     match &checked.config {
         Some(config) => {
-            let change = checked.change.as_ref().map_or("", |(_, text)| text);
+            let change = match &checked.against {
+                Some(Against::Allowed(change)) => &change.text,
+                _ => "",
+            };
             print(&format!("{summary}\n{}{change}", overview(config, &checked.loaded)))
         }
         None => {

@@ -94,7 +94,8 @@ enum TokenCommand {
 enum Format {
     /// With the lines of source, in colour on a terminal
     Human,
-    /// One JSON array on one line; with `--against` an object of `diagnostics` and `plan` (null: it would be refused)
+    /// One JSON array on one line; with `--against` an object of `diagnostics` and `plan` (null: it would be refused, or
+    /// there is nothing to compare with), and `not_compared` if something was not
     Json,
     /// Workflow commands that annotate a pull request on GitHub
     Github,

@@ -82,13 +82,13 @@ impl Requests {
             (self.sender, self.driver) = start(&self.target, 0).await?;
         }
         let answered = pin!(async {
-            let response = self.sender.send_request(request).await.map_err(|error| error.to_string())?;
+            let response = self.sender.send_request(request).await.map_err(|error| unanswered(&error))?;
             let status = response.status();
             let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-            let body = body.map_err(|error| error.to_string())?.to_bytes();
+            let body = body.map_err(|error| format!("the relay does not answer: {error}"))?.to_bytes();
             Ok(Answer { status, body })
         });
-        self.driver.drive(answered).await.map_err(|error: String| format!("the relay does not answer: {error}"))
+        self.driver.drive(answered).await
     }
 }
 
@@ -101,8 +101,16 @@ pub(super) async fn open_stream(
     let (mut sender, mut driver) = start(target, number).await?;
     let request = request(target, Method::GET, path, Bytes::new())?;
     let head = pin!(sender.send_request(request));
-    let head = driver.drive(head).await.map_err(|error| format!("the relay does not answer: {error}"))?;
+    let head = driver.drive(head).await.map_err(|error| unanswered(&error))?;
     Ok((head, driver))
+}
+
+/// Says that a request got no answer, or one that is not HTTP.
+fn unanswered(error: &hyper::Error) -> String {
+    match error.is_parse() {
+        true => format!("the answer is not HTTP ({error}): does that port speak TLS?"),
+        false => format!("the relay does not answer: {error}"),
+    }
 }
 
 /// A request to this path, with the headers of every request.

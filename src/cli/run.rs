@@ -11,7 +11,7 @@ use tracing::{error, info};
 
 use crate::assemble::load::log_warnings;
 use crate::assemble::reload::Reloader;
-use crate::assemble::{self, build, load};
+use crate::assemble::{self, Loaded, build, load};
 use crate::cli::signals::Signals;
 use crate::cli::{BAD_CONFIG, complain, print_diagnostics};
 use crate::config::model::Listen;
@@ -44,8 +44,7 @@ pub(super) fn run(config: &Path) -> ExitCode {
     };
     let mut loaded = load(&Disk::new(config), &SchemaCache::default(), Time::now());
     let Some(valid) = loaded.config.take() else {
-        print_diagnostics(&loaded);
-        complain(&format!("{}\n", render::summary(&config.display().to_string(), &loaded.diagnostics)));
+        refuse(config, &loaded);
         return ExitCode::from(BAD_CONFIG);
     };
     let logs = Logs::start(&valid.log);
@@ -68,6 +67,20 @@ pub(super) fn run(config: &Path) -> ExitCode {
             error!(%error, "relay cannot run");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Says why the configuration cannot be run: as the log would, so that programs that read it see that as well.
+fn refuse(config: &Path, loaded: &Loaded) {
+    let summary = render::summary(&config.display().to_string(), &loaded.diagnostics);
+    if loaded.log.json {
+        let _logs = Logs::start(&loaded.log);
+        let text = render::human(&loaded.diagnostics, &loaded.sources, false);
+        let diagnostics = format_args!("\n{}", text.trim_end());
+        error!(error = summary, %diagnostics, "relay cannot run");
+    } else {
+        print_diagnostics(loaded);
+        complain(&format!("{summary}\n"));
     }
 }
 

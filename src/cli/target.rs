@@ -10,7 +10,7 @@ use hyper::Uri;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
 use tokio_rustls::TlsConnector;
@@ -116,6 +116,17 @@ impl Target {
             Some((connector, name)) => Ok(Box::new(connector.connect(name.clone(), socket).await?)),
             None => Ok(Box::new(socket)),
         }
+    }
+}
+
+/// What may be wrong if there is no connection.
+pub(super) fn doubt(error: &Error) -> &'static str {
+    match error.get_ref().and_then(|error| error.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "name the authority that has signed it with `--ca FILE`"
+        }
+        Some(rustls::Error::InvalidMessage(_)) => "does that port speak TLS?",
+        _ => "is a relay running there?",
     }
 }
 

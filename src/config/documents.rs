@@ -101,7 +101,10 @@ fn matching(reading: &Reading<'_>, pattern: &str) -> Result<Vec<String>, FileFac
     }
     let names = match reading.list(directory) {
         Ok(names) => names,
-        Err(FileError::NotFound) => Vec::new(),
+        Err(FileError::NotFound) => {
+            let (pattern, directory) = (pattern.to_owned(), directory.to_owned());
+            return Err(FileFact::IncludeNowhere { pattern, directory });
+        }
         Err(FileError::Outside) => return Err(outside()),
         Err(error) => return Err(FileFact::IncludeUnreadable { path: directory.to_owned(), error }),
     };

@@ -111,8 +111,11 @@ impl Files for Memory {
 
     fn list(&self, directory: &str) -> Result<Vec<String>, FileError> {
         let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
-        let names = self.files.keys().filter_map(|path| path.strip_prefix(&prefix));
-        Ok(names.filter(|name| !name.contains('/')).map(str::to_owned).collect())
+        let mut within = self.files.keys().filter_map(|path| path.strip_prefix(&prefix)).peekable();
+        if within.peek().is_none() {
+            return Err(FileError::NotFound);
+        }
+        Ok(within.filter(|name| !name.contains('/')).map(str::to_owned).collect())
     }
 
     fn env(&self, name: &str) -> Option<String> {

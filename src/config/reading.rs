@@ -94,14 +94,18 @@ impl<'a> Reading<'a> {
         self.files.main_name()
     }
 
-    /// SHA-256, in hex, over every file that was read and every error. Listings are left out: a new file counts once it
-    /// is read.
+    /// SHA-256, in hex, over every file that was read and every error. Listings are left out unless they failed: a new
+    /// file counts once it is read.
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         for ((role, path), Seen { answer, .. }) in self.seen.borrow().iter() {
-            let Role::File(access) = role else { continue };
+            let role = match role {
+                Role::File(access) => *access as u8,
+                Role::Directory if answer.is_err() => u8::MAX,
+                Role::Directory => continue,
+            };
             let bytes = told(answer);
-            hash.update([*access as u8, u8::from(answer.is_ok())]);
+            hash.update([role, u8::from(answer.is_ok())]);
             hash.update((path.len() as u64).to_be_bytes());
             hash.update(path);
             hash.update((bytes.len() as u64).to_be_bytes());

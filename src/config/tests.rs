@@ -185,6 +185,8 @@ fn the_hash_changes_with_every_file_that_is_read_and_with_no_other() {
     for changed in [("relay.toml", "version = 1\n"), ("t/a.toml", "#"), ("t/b.toml", ""), ("gone.toml", "")] {
         assert_ne!(hash(&files.clone().with(changed.0, changed.1)), before, "{changed:?}");
     }
+    let none = Memory::new("version = 1\ninclude = [\"t/*.toml\"]\n");
+    assert_ne!(hash(&none), hash(&none.clone().with("t/.gitkeep", "")), "an empty directory is not a missing one");
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub enum FileFact {
     BadInclude { pattern: String },
     IncludeOutside { pattern: String },
     IncludeEmpty { pattern: String },
+    IncludeNowhere { pattern: String, directory: String },
     IncludeUnreadable { path: String, error: FileError },
     NotInInclude { key: String },
 }
@@ -35,6 +36,11 @@ impl FileFact {
                 About::error("include-outside", "move the file into relay.toml's directory or below it")
             }
             Self::IncludeEmpty { .. } => About::warning("include-empty", "check the path, or remove it from `include`"),
+            Self::IncludeNowhere { .. } => About::error(
+                "include-unreadable",
+                "create the directory (it may be empty; Git keeps it with a file `.gitkeep` in it), or remove the \
+                 pattern from `include`",
+            ),
             Self::IncludeUnreadable { error, .. } => About::error("include-unreadable", not_included(error)),
             Self::NotInInclude { .. } => {
                 About::error("not-in-include", "move it to relay.toml: included files may have `topics` and `tokens`")
@@ -81,6 +87,9 @@ impl fmt::Display for FileFact {
             Self::BadInclude { pattern } => write!(f, "`{pattern}` is not a path that can be included"),
             Self::IncludeOutside { pattern } => write!(f, "`{pattern}` leads out of relay.toml's directory"),
             Self::IncludeEmpty { pattern } => write!(f, "no file matches `{pattern}`"),
+            Self::IncludeNowhere { pattern, directory } => {
+                write!(f, "cannot include `{pattern}`: there is no directory `{directory}`")
+            }
             Self::IncludeUnreadable { path, error } => write!(f, "cannot read the included `{path}`: {error}"),
             Self::NotInInclude { key } => write!(f, "`{key}` is not allowed in an included file"),
         }

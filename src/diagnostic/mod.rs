@@ -150,6 +150,15 @@ impl Fact {
         }
     }
 
+    /// Whether it may be over in a moment, because somebody is replacing several files one after the other.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::File(FileFact::IncludeNowhere { .. })
+                | Self::Server(ServerFact::BadTls { .. } | ServerFact::OtherKey { .. })
+        )
+    }
+
     /// Whether it says that something is missing, which in a file with syntax errors may only follow from those.
     pub fn is_absence(&self) -> bool {
         matches!(

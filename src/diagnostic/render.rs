@@ -56,9 +56,9 @@ pub fn github(diagnostics: &[Diagnostic], sources: &Sources) -> String {
     text
 }
 
-/// Writes a remark without a place as one of GitHub's workflow commands.
-pub fn notice(title: &str, text: &str) -> String {
-    format!("::notice title={}::{}\n", property(title), escape(text))
+/// Writes a remark without a place as the workflow command `error`, `warning` or `notice`.
+pub fn remark(command: &str, title: &str, text: &str) -> String {
+    format!("::{command} title={}::{}\n", property(title), escape(text))
 }
 
 fn object(diagnostic: &Diagnostic, sources: &Sources) -> Value {

@@ -19,6 +19,7 @@ pub enum ServerFact {
     WindowBelowBody { window: String, body: String },
     TlsUnreadable { path: String, cause: String },
     BadTls { why: String },
+    OtherKey { cert: String, key: String },
     ExpiredCertificate { path: String, since: String },
     EarlyCertificate { path: String, from: String },
 }
@@ -69,6 +70,10 @@ impl ServerFact {
                 "bad-tls",
                 "write PEM: in `cert` the server's certificate and then those that signed it, in `key` its private key",
             ),
+            Self::OtherKey { .. } => About::error(
+                "bad-tls",
+                "replace both files; a relay that runs keeps the pair it has until the new one is whole",
+            ),
             Self::ExpiredCertificate { .. } => About::warning(
                 "expired-certificate",
                 "clients refuse it: renew it; the new files are reloaded like everything else, without a restart",
@@ -104,6 +109,7 @@ impl fmt::Display for ServerFact {
             }
             Self::TlsUnreadable { path, cause } => write!(f, "cannot read `{path}`: {cause}"),
             Self::BadTls { why } => f.write_str(why),
+            Self::OtherKey { cert, key } => write!(f, "`{key}` does not belong to the certificate in `{cert}`"),
             Self::ExpiredCertificate { path, since } => {
                 write!(f, "the certificate in `{path}` has expired: it was valid until {since}")
             }

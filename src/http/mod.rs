@@ -143,7 +143,9 @@ fn admit(call: &Call) -> Result<(), Refusal> {
     if call.link.permit.is_over() {
         return Err(Refusal::Overloaded {
             what: match call.side() {
-                Side::Public => "there are as many connections as `limits.connections` allows",
+                Side::Public => {
+                    "there are as many connections as `limits.connections`, or the limit of open files, allows"
+                }
                 Side::Admin => "there are as many connections as `server.admin` takes",
             },
             retry_after: Duration::from_secs(1),

@@ -135,16 +135,20 @@ pub fn node_registered() {
 }
 
 /// A page that asks its server for a registration. The answers are, in turn: none, a proxy's error page, a registration
-/// that is gone, and a valid one. For `nobody` there is never a valid one, and the first attempt fails at once. The
-/// client's timeout of 20 s is shortened to one second.
+/// that is gone, and a valid one. For `nobody` there is never a valid one, and the first attempt fails at once. The page
+/// of `insecure` may not open WebSockets. The client's timeout of 20 s is shortened to one second.
 const REGISTERS: &str = r#"
 const [client, relay, who] = process.argv.slice(2);
 const {follow} = await import(client);
 const after = globalThis.setTimeout;
 globalThis.setTimeout = (run, ms) => after(run, ms === 20_000 ? 1_000 : ms);
+if (who === "insecure") globalThis.WebSocket = class {
+    constructor() { throw new DOMException("not from https", "SecurityError"); }
+};
 let asked = 0;
 async function register() {
     console.log("registers");
+    if (who === "insecure") return `ws://${relay}/ws`;
     asked += 1;
     if (asked === 1 && who === "nobody") throw new Error("no answer");
     if (asked === 1) return new Promise(() => {});
@@ -158,6 +162,7 @@ follow(register, ["t.*"], {
     message: ({topic, data}) => console.log("message", topic, data),
     gap: ({reason}) => console.log("gap", reason),
     ended: ({topic = "everything", reason}) => console.log("ended", topic, reason),
+    failed: error => console.log("failed", error.name, error.message),
 });
 "#;
 
@@ -169,15 +174,23 @@ pub fn node_registers_again() {
     let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/client/client.mjs");
     let link = Link::to(address);
     publish(address, "t.a", 0..=0);
-    let [mut reader, mut nobody] = ["user", "nobody"].map(|who| {
+    let [mut reader, mut nobody, mut insecure] = ["user", "nobody", "insecure"].map(|who| {
         let mut command = Command::new("node");
         command.arg("--experimental-websocket").arg(&script).arg(&client).arg(link.address.to_string()).arg(who);
         Reader::start(command)
     });
-    for line in ["registers", "registers", "registers", "registers", "message t.a 0"] {
-        assert_eq!(reader.next(""), line);
+    let late = "failed Error `url` has not answered within 20 s";
+    for line in ["registers", late, "registers", "failed SyntaxError ", "registers", "registers", "message t.a 0"] {
+        let next = reader.next("");
+        assert!(next.starts_with(line), "{line}: {next}");
     }
-    (0..4).for_each(|_| assert_eq!(nobody.next(""), "registers"));
+    for line in ["registers", "failed Error no answer", "registers", "failed SyntaxError ", "registers", "registers"] {
+        let next = nobody.next("");
+        assert!(next.starts_with(line), "{line}: {next}");
+    }
+    for line in ["registers", "ended everything SecurityError: not from https"] {
+        assert_eq!(insecure.next(""), line);
+    }
     let ended = nobody.next("");
     assert!(ended.starts_with("ended everything 4001 unknown registration: "), "{ended}");
     link.cut();

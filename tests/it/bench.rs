@@ -241,7 +241,14 @@ fn a_relay_is_reached_over_tls_and_over_a_unix_socket() {
     }
     let untrusted = bench(&url, &[]);
     assert_eq!(untrusted.status.code(), Some(1));
-    assert!(told(&untrusted).contains("invalid peer certificate"), "{}", told(&untrusted));
+    let expected = format!(
+        "relay: cannot connect to `{url}` (invalid peer certificate: UnknownIssuer): name the authority that has signed it \
+         with `--ca FILE`\n"
+    );
+    assert_eq!(told(&untrusted), expected);
+    let plain = bench(&url.replace("https", "http"), &[]);
+    let expected = "relay: the answer is not HTTP (invalid HTTP version parsed): does that port speak TLS?\n";
+    assert_eq!((plain.status.code(), told(&plain)), (Some(1), expected));
 
     let socket = place.0.join("relay.sock");
     let toml = without_token(CONFIG).replace("127.0.0.1:0", &format!("unix:{}", socket.display()));
@@ -249,6 +256,12 @@ fn a_relay_is_reached_over_tls_and_over_a_unix_socket() {
     relay.wait_for("relay is running");
     relay.ignore_log();
     assert_eq!(delivered(&bench(&format!("unix:{}", socket.display()), &[])), 20);
+
+    let mut relay = Relay::start(&place.write("plain.toml", &without_token(CONFIG)));
+    let url = format!("https://{}", relay.addresses().0);
+    relay.ignore_log();
+    let (encrypted, expected) = (bench(&url, &[]), "InvalidContentType): does that port speak TLS?\n");
+    assert!(encrypted.status.code() == Some(1) && told(&encrypted).ends_with(expected), "{}", told(&encrypted));
 }
 
 /// The configuration without the token, whose secret needs an environment variable.

@@ -53,6 +53,24 @@ fn a_bad_configuration_is_explained_on_standard_error_and_ends_with_78() {
     }
 }
 
+/// Regression: a program that reads the log saw nothing of a server that is started again and again.
+#[test]
+fn a_refused_start_is_one_line_of_json_if_the_log_is_json() {
+    let place = Place::new("cli");
+    let bad = place
+        .write("relay.toml", "version = 1\nnonsense\n[log]\nformat = \"json\"\n[topics.cats]\nschema = \"no.json\"\n");
+    let output = relay(&["--config", bad.to_str().expect("text")]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(78), ""));
+    let line: serde_json::Value = serde_json::from_str(text(&output.stderr)).expect("one JSON text");
+    assert_eq!((&line["level"], &line["message"]), (&"ERROR".into(), &"relay cannot run".into()));
+    assert_eq!(line["error"], format!("{}: 2 errors", bad.display()));
+    let diagnostics = line["diagnostics"].as_str().expect("a text");
+    assert!(
+        diagnostics.starts_with("\nerror[toml-syntax]: ") && diagnostics.contains("error[schema-unreadable]: "),
+        "{diagnostics}"
+    );
+}
+
 /// Regression: if standard error was a full disk or a closed pipe, the exit status became 101, as after a panic.
 #[test]
 fn a_lost_standard_error_does_not_change_the_exit_status() {

@@ -28,6 +28,7 @@ fn the_unit_speaks_to_the_supervisor_and_is_not_restarted_with_a_bad_configurati
         "Type=notify-reload",
         "RestartPreventExitStatus=78",
         "Restart=on-failure",
+        "StartLimitIntervalSec=0",
         "WatchdogSec=30s",
         "NoNewPrivileges=yes",
         "CapabilityBoundingSet=",

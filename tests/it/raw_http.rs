@@ -188,7 +188,8 @@ async fn connections_over_the_limit_are_told_and_probes_still_answered() {
         held.push(peer);
     }
     let refused = rig.post("/publish/cats", "secret-all", "1").await;
-    let detail = "there are as many connections as `limits.connections` allows: try again in 1 s";
+    let detail =
+        "there are as many connections as `limits.connections`, or the limit of open files, allows: try again in 1 s";
     assert_eq!(refused.problem(), (503, "overloaded".into(), detail.into()));
     assert_eq!((refused.header("retry-after"), refused.header("connection")), ("1", "close"));
     assert_eq!(rig.get("/health", "").await.status, 200, "it does live");

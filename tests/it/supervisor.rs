@@ -2,6 +2,7 @@
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -75,6 +76,47 @@ fn a_supervisor_may_have_an_abstract_socket() {
     let address = SocketAddr::from_abstract_name(&name).expect("a name");
     let socket = UnixDatagram::bind_addr(&address).expect("a socket");
     run(&place, &socket, &format!("@{name}"));
+}
+
+/// Fills the queue of the supervisor's socket.
+fn fill(path: &Path) {
+    let sender = UnixDatagram::unbound().expect("a socket");
+    sender.set_nonblocking(true).expect("a socket");
+    let mut sent = 0;
+    while sender.send_to(b"WATCHDOG=1", path).is_ok() {
+        sent += 1;
+    }
+    assert!(sent > 0, "there was no room");
+}
+
+/// Regression: a notification for which there was no room was lost, and systemd would have killed the server.
+#[tokio::test]
+async fn a_supervisor_that_is_busy_is_told_in_the_end() {
+    let place = Place::new("busy");
+    let path = place.0.join("notify.sock");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    command.env("NOTIFY_SOCKET", &path);
+    fill(&path);
+    let mut relay = Relay::start_as(command, &place.write("relay.toml", CONFIG));
+    let (public, _) = relay.addresses();
+    assert_eq!(call(public.parse().expect("an address"), "GET /ready HTTP/1.1\r\n", "").await.status, 200);
+    assert_eq!(told(&socket).0, "READY=1\nSTATUS=serving");
+
+    fill(&path);
+    for _ in 0..3 {
+        relay.signal("HUP");
+        relay.wait_for("nothing to reload");
+    }
+    let (first, ready) = (told(&socket).0, told(&socket).0);
+    assert!(first.starts_with("RELOADING=1\n") && ready == "READY=1\nSTATUS=serving", "{first} {ready}");
+
+    fill(&path);
+    relay.signal("TERM");
+    relay.wait_for("drain");
+    assert_eq!(told(&socket).0, "STOPPING=1\nSTATUS=draining", "only the last of three reloads is told");
+    assert_eq!(relay.end().0, Some(0));
 }
 
 #[tokio::test]

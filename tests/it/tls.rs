@@ -5,8 +5,9 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use relay::assemble::reload::Look;
 use relay::hub::connection::LAYER;
-use relay::reloads::{Outcome, Trigger};
+use relay::reloads::{Outcome, Report, Trigger};
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
@@ -138,10 +139,30 @@ async fn a_certificate_is_replaced_without_a_restart_and_nobody_is_disconnected(
     rig.place.write("tls/key.pem", &old);
     let report = rig.reloader.reload(Trigger::Request, false).await.expect("a report");
     assert!(matches!(report.result, Outcome::Refused), "{:?}", report.result);
-    let said = report.diagnostics[0]["message"].as_str().expect("a text");
+    let [said, help] = ["message", "help"].map(|of| report.diagnostics[0][of].as_str().expect("a text"));
     assert_eq!(said, "`tls/key.pem` does not belong to the certificate in `tls/cert.pem`");
+    assert_eq!(help, "replace both files; a relay that runs keeps the pair it has until the new one is whole");
     publish(&rig, &second, &json!({"still": "served"})).await;
     assert_eq!(subscriber.payload().await, json!({"still": "served"}));
+}
+
+/// Regression: whoever copied first the certificate and a second later the key found an error in the log, each time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_and_a_key_may_be_replaced_one_after_the_other() {
+    let (site, _) = start(CONFIG).await;
+    let old = fs::read_to_string(site.place.0.join("tls/key.pem")).expect("a file");
+    let second = certify(&site.place);
+    let new = fs::read_to_string(site.place.0.join("tls/key.pem")).expect("a file");
+    for (key, text) in [("the old key", old.as_str()), ("a beginning", &new[..40]), ("nothing", "")] {
+        site.place.write("tls/key.pem", text);
+        let look = site.reloader.look(Trigger::File, false, None).await;
+        assert!(matches!(look, Look::HalfWritten(_)), "{key}: {look:?}");
+    }
+    site.place.write("tls/key.pem", &new);
+    let look = site.reloader.look(Trigger::File, false, None).await;
+    assert!(matches!(look, Look::Done(Report { result: Outcome::Committed(_), .. })), "{look:?}");
+    assert_eq!(site.live.reloads.counts(), (1, 0));
+    publish(&site, &second, &json!({"after": "the change"})).await;
 }
 
 /// An expired certificate is no reason to refuse other changes.

@@ -37,7 +37,7 @@ use crate::cli::bench::disk::Output;
 use crate::cli::bench::payload::Work;
 use crate::cli::bench::report::Report;
 use crate::cli::requests::Requests;
-use crate::cli::target::{Target, Unfound};
+use crate::cli::target::{Target, Unfound, doubt};
 use crate::server::descriptors;
 
 /// Descriptors needed besides those of subscribers and publishers.
@@ -103,7 +103,7 @@ fn unfound(url: &str, why: Unfound) -> String {
             let written = "`http://host:port`, `https://host:port` or `unix:/path` of its public listener";
             format!("`{}` is not the URL of a relay: write {written}", url.escape_debug())
         }
-        Unfound::Unreachable(error) => format!("cannot connect to `{url}` ({error}): is a relay running there?"),
+        Unfound::Unreachable(error) => format!("cannot connect to `{url}` ({error}): {}", doubt(&error)),
         Unfound::Unfit(why) => why,
     }
 }

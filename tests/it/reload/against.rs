@@ -11,6 +11,12 @@ fn check(place: &Place, file: &str, against: &str) -> Output {
     relay.current_dir(&place.0).args(["check", "--config", file, "--against", against]).output().expect("relay starts")
 }
 
+fn check_as(place: &Place, format: &str, against: &str) -> Output {
+    let mut relay = Command::new(env!("CARGO_BIN_EXE_relay"));
+    let arguments = ["check", "--against", against, "--format", format];
+    relay.current_dir(&place.0).args(arguments).output().expect("relay starts")
+}
+
 fn said(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
     (output.status.code(), text(&output.stdout), text(&output.stderr))
@@ -19,6 +25,8 @@ fn said(output: &Output) -> (Option<i32>, String, String) {
 fn config(topics: &str) -> String {
     format!("{HEAD}{}{topics}", token("all", "publish = [\"**\"]\nsubscribe = [\"**\"]"))
 }
+
+const NOT_COMPARED: &str = "  token secrets were not compared: a running relay does not disclose them\n";
 
 const CAT: &str =
     r##"{"type": "object", "required": ["name"], "properties": {"name": {"$ref": "deep/name.json#/$defs/name"}}}"##;
@@ -39,17 +47,16 @@ async fn a_running_relay_is_asked_and_not_touched() {
         assert_eq!(site.post("/publish/cats", "all", body).await.status, 200);
     }
     let url = format!("http://{}", site.admin);
-    let tried = "  cats: `schemas/next.json` would have refused none of 2 messages: wait for 100 before promoting it\n  \
-                 token secrets were not compared: a running relay does not disclose them\n";
+    let tried = "  cats: `schemas/next.json` would have refused none of 2 messages: wait for 100 before promoting it\n";
 
     let (code, out, err) = said(&check(&site.place, "relay.toml", &url));
     assert_eq!((code, err.as_str()), (Some(0), ""));
-    let expected = format!("against {url}, generation 1:\n  nothing would change\n{tried}");
+    let expected = format!("against {url}, generation 1:\n{NOT_COMPARED}  nothing would change\n{tried}");
     assert!(out.ends_with(&expected) && out.contains(", 2 schemas in 3 files, "), "{out}");
 
     site.place.write("relay.toml", &config(&format!("{cats}[topics.dogs]\nschema = \"any\"\n")));
     let (code, out, _) = said(&check(&site.place, "relay.toml", &url));
-    let expected = format!("against {url}, generation 1:\n  topics added: dogs\n{tried}");
+    let expected = format!("against {url}, generation 1:\n{NOT_COMPARED}  topics added: dogs\n{tried}");
     assert!(code == Some(0) && out.ends_with(&expected), "{out}");
 
     let dropped = cats.replace("schema_next = \"schemas/next.json\"\n", "");
@@ -100,7 +107,7 @@ fn a_running_relay_is_asked_over_a_unix_socket_whatever_it_is_called() {
     let (public, _) = relay.addresses();
     let (code, out, err) = said(&check(&place, "relay.toml", &admin));
     assert_eq!((code, err.as_str()), (Some(0), ""));
-    assert!(out.contains(&format!("against {admin}, generation 1:\n  nothing would change\n")), "{out}");
+    assert!(out.ends_with(&format!("against {admin}, generation 1:\n{NOT_COMPARED}  nothing would change\n")), "{out}");
     let (code, _, err) = said(&check(&place, "relay.toml", &format!("http://{public}")));
     let why = format!("status 421; `{public}` is not one of this server's names: add it to `server.allowed_hosts`");
     assert!(code == Some(1) && err.contains(&why), "{err}");
@@ -171,14 +178,26 @@ async fn what_callers_may_do_is_compared_with_a_running_relay() {
         assert_eq!((code, err.as_str()), (Some(0), ""));
         out.split_once("generation 1:\n").expect("what would change").1.to_owned()
     };
-    let rest = "  token secrets were not compared: a running relay does not disclose them\n";
-    assert_eq!(change(), format!("  nothing would change\n{rest}"));
+    assert_eq!(change(), format!("{NOT_COMPARED}  nothing would change\n"));
     let user = format!("{all}\nuser = \"u\"");
     let tokens = [token("a", all), token("b", "publish = [\"cats\"]"), token("d", all), token("e", &user)];
     site.place.write("relay.toml", &config(&tokens, ""));
     let expected =
         "  tokens added: d\n  tokens removed: c\n  tokens replaced: e\n  tokens changed: b\n  anonymous changed\n";
-    assert_eq!(change(), format!("{expected}{rest}"));
+    assert_eq!(change(), format!("{NOT_COMPARED}{expected}"));
+}
+
+/// Regression: where a program looks, another secret, which closes every connection of its token, looked like no change.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_is_told_what_was_not_compared() {
+    let text = config("[topics.cats]\nschema = \"any\"\n");
+    let site = Site::start(&[("relay.toml", text.as_str()), ("old.toml", text.as_str())]).await;
+    let told = |against: &str| said(&check_as(&site.place, "json", against)).1;
+    assert_eq!(
+        told(&format!("http://{}", site.admin)),
+        "{\"diagnostics\":[],\"plan\":{},\"not_compared\":[\"token secrets\"]}\n"
+    );
+    assert_eq!(told("old.toml"), "{\"diagnostics\":[],\"plan\":{}}\n");
 }
 
 /// Regression: a running relay discloses its certificate as a digest only. The comparison took that for no certificate,
@@ -204,10 +223,7 @@ async fn the_certificate_of_a_running_relay_is_compared_by_its_digest() {
         let (code, out, err) = said(&check(&place, "relay.toml", &url));
         assert_eq!((code, err.as_str()), (Some(0), ""));
         let change = out.split_once("generation 1:\n").expect("what would change").1;
-        change
-            .strip_suffix("  token secrets were not compared: a running relay does not disclose them\n")
-            .expect("it says so")
-            .to_owned()
+        change.strip_prefix(NOT_COMPARED).expect("it says so").to_owned()
     };
     assert_eq!(change(), "  nothing would change\n");
     certify();
@@ -227,11 +243,7 @@ fn another_file_is_compared_with() {
         out.ends_with("against old/relay.toml:\n  topics added: dogs\n  topics removed: cats\n  anonymous changed\n"),
         "{out}"
     );
-    let formatted = |format: &str| {
-        let mut relay = Command::new(env!("CARGO_BIN_EXE_relay"));
-        let arguments = ["check", "--against", "old/relay.toml", "--format", format];
-        said(&relay.current_dir(&place.0).args(arguments).output().expect("relay starts"))
-    };
+    let formatted = |format: &str| said(&check_as(&place, format, "old/relay.toml"));
     let plan = r#"{"topics_added":["dogs"],"topics_removed":["cats"],"anonymous_changed":true}"#;
     let (code, out, err) = formatted("json");
     assert_eq!((code, err.as_str()), (Some(0), ""));
@@ -273,7 +285,7 @@ fn what_speaks_against_a_change_stands_in_the_order_of_the_file() {
 #[test]
 fn what_is_no_name_of_a_running_relay_is_told_how_it_is_written() {
     let place = Place::new("against");
-    place.write("relay.toml", "version = 1\n[topics.dogs]\nschema = \"any\"\n");
+    place.write("relay.toml", "version = 1\n[topics.dogs]\nschema = \"any\"\n[anonymous]\npublish = [\"dogs\"]\n");
     let expected = "name the admin listener of a relay as `http://host:port` or `unix:/path`, or an older relay.toml";
     for (against, why) in [
         ("127.0.0.1:8001", format!("there is no file `127.0.0.1:8001`; if a relay runs there, {expected}")),
@@ -294,15 +306,28 @@ fn what_is_no_name_of_a_running_relay_is_told_how_it_is_written() {
     }
 }
 
-/// Regression: the check ended with 1, as if it had not judged the file, and a program that asked for JSON got none.
+/// Regression: the check ended with 1, as if it had not judged the file, and a program that asked for JSON got none. Of
+/// a good file nobody was told the warnings.
 #[test]
-fn a_bad_file_is_told_in_the_form_that_was_asked_for_though_nobody_can_be_asked() {
+fn the_files_at_hand_are_judged_though_there_is_nothing_to_compare_with() {
     let place = Place::new("against");
-    place.write("relay.toml", "version = 1\n[topics.dogs]\nshema = \"any\"\n");
-    let mut relay = Command::new(env!("CARGO_BIN_EXE_relay"));
-    let args = ["check", "--format", "json", "--against", "nowhere.toml"];
-    let (code, out, err) = said(&relay.current_dir(&place.0).args(args).output().expect("relay starts"));
-    let told: serde_json::Value = serde_json::from_str(&out).expect("JSON");
-    assert_eq!((code, &told["diagnostics"][0]["code"], &told["plan"]), (Some(78), &"missing-key".into(), &().into()));
-    assert_eq!(err, "relay: there is no file `nowhere.toml` to compare with\n");
+    let nothing = "there is no file `nowhere.toml` to compare with";
+    let topic = "version = 1\n[topics.dogs]\nschema = \"any\"\n";
+    for (text, code, status) in
+        [(topic.replace("schema", "shema"), "missing-key", 78), (topic.to_owned(), "unreachable-topic", 1)]
+    {
+        place.write("relay.toml", &text);
+        let (ended, out, err) = said(&check_as(&place, "json", "nowhere.toml"));
+        let told: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+        assert_eq!((ended, &told["diagnostics"][0]["code"], &told["plan"]), (Some(status), &code.into(), &().into()));
+        let last = serde_json::json!({"code": "nothing-to-compare-with", "severity": "error", "message": nothing});
+        assert_eq!(told["diagnostics"].as_array().and_then(|list| list.last()), Some(&last));
+        assert_eq!(err, format!("relay: {nothing}\n"));
+        let (ended, out, _) = said(&check_as(&place, "github", "nowhere.toml"));
+        let last = format!("::error title=nothing-to-compare-with::{nothing}\n");
+        assert!(ended == Some(status) && out.contains(&format!("title={code}::")) && out.ends_with(&last), "{out}");
+        let (ended, _, err) = said(&check_as(&place, "human", "nowhere.toml"));
+        assert!(ended == Some(status) && err.contains(&format!("[{code}]: ")), "{err}");
+        assert!(err.ends_with(&format!("relay: {nothing}\n")), "{err}");
+    }
 }

@@ -210,6 +210,30 @@ async fn included_files_schemas_and_secrets_are_followed_too() {
     site.subscriber("another-secret-that-is-long-enough!").await;
 }
 
+/// Regression: a volume that was not mounted for a moment revoked every token in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_of_includes_that_is_gone_takes_nothing_away() {
+    let main = with_topics(&["cats"]).replacen("version = 1\n", "version = 1\ninclude = [\"topics.d/*.toml\"]\n", 1);
+    let site = Site::watched(&[("relay.toml", &main), ("topics.d/a.toml", "[topics.a]\nschema = \"any\"\n")]).await;
+    let at = |name: &str| site.place.0.join(name);
+    fs::rename(at("topics.d"), at("gone")).expect("renamed");
+    let took = site.until("that it is missed", |site| site.live.reloads.stale().is_some()).await;
+    assert!(took > Duration::from_millis(1_900), "somebody may be replacing it: {took:?}");
+    let why = site.live.reloads.stale().expect("it is refused");
+    assert!(why.ends_with("relay.toml:2: cannot include `topics.d/*.toml`: there is no directory `topics.d`"), "{why}");
+    assert!(site.has("a"));
+    fs::rename(at("gone"), at("topics.d")).expect("renamed");
+    site.until("that it is back", |site| site.live.reloads.stale().is_none()).await;
+    assert_eq!((site.has("a"), site.live.snapshot().generation), (true, 1));
+
+    fs::remove_file(at("topics.d/a.toml")).expect("removed");
+    site.until("an empty directory", |site| !site.has("a")).await;
+    fs::remove_dir(at("topics.d")).expect("removed");
+    site.until("that it is missed", |site| site.live.reloads.stale().is_some()).await;
+    site.reloader.look(Trigger::Poll, false, None).await;
+    assert!(site.live.reloads.stale().is_some(), "a start would fail");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_writes_are_few_reloads_and_the_last_one_counts() {
     let site = Site::watched(&[("relay.toml", &with_topics(&["cats"]))]).await;
