@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 use tracing::info;
 use warp::http::StatusCode;
@@ -212,9 +212,10 @@ impl Page {
         let headers = response.headers_mut();
         headers.insert(ETAG, HeaderValue::from_str(&tag).expect("hex in quotes is visible ASCII"));
         if self.is_full() {
-            let path = utf8_percent_encode(topics.as_str(), NON_ALPHANUMERIC);
-            let next = format!("</history/{path}?after={position}&limit={}>; rel=\"next\"", self.limit);
-            headers.insert(LINK, HeaderValue::from_str(&next).expect("percent-encoded text is visible ASCII"));
+            // Only a query, so that the path stays that which the caller sees, perhaps behind a proxy that adds a
+            // prefix (RFC 3986, section 5.2.2).
+            let next = format!("<?after={position}&limit={}>; rel=\"next\"", self.limit);
+            headers.insert(LINK, HeaderValue::from_str(&next).expect("a position is visible ASCII"));
         }
         response
     }
