@@ -33,10 +33,6 @@ use crate::problem::Refusal;
 use crate::protocol::sse::Sse;
 use crate::protocol::written;
 
-/// Messages in an answer by default.
-const LIMIT: usize = 100;
-/// Messages in an answer at most.
-const MAX_LIMIT: u64 = 1_000;
 /// An answer ends with the message that makes it exceed this many bytes.
 const MAX_BYTES: usize = 1 << 20;
 /// Most gaps that are told one by one, as many as messages: a family may have one for each topic.
@@ -82,7 +78,7 @@ async fn read(call: &Call, caller: Result<Arc<Principal>, Refusal>, topic: &str)
     admit(snapshot, &principal, &topics)?;
     let query = Params::parse(&call.uri, &["after", "limit", "wait"])?;
     let after = query.after()?.unwrap_or(After::Earliest);
-    let limit = query.limit(LIMIT, MAX_LIMIT)?;
+    let limit = query.limit()?;
     let wait = Duration::from_secs(query.number("wait", 0, MAX_WAIT)?.unwrap_or(0));
     let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse, Peer::new("http", call.peer));
     subscriber.identify(&principal);
