@@ -4,6 +4,7 @@
 //! of its own ([`on_own_thread`]).
 
 use std::time::Duration;
+use std::{fmt, io};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
@@ -27,12 +28,32 @@ pub fn in_place<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
+/// Why work on a thread of its own gave no answer.
+#[derive(Debug)]
+pub enum NoAnswer {
+    /// The system did not give a thread, so the work has not begun.
+    NoThread(io::Error),
+    /// The work panicked.
+    Panicked,
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoThread(error) => {
+                write!(f, "cannot start a thread ({error}): raise `TasksMax=`, `pids.max` or `ulimit -u`")
+            }
+            Self::Panicked => f.write_str("the work panicked"),
+        }
+    }
+}
+
 /// Runs long work on a new thread with a lower priority. The thread ends with the work, because it could not raise its
 /// priority again.
 ///
 /// # Errors
-/// Why there is no answer: the work panicked, or no thread could be started.
-pub async fn on_own_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+/// [`NoAnswer`].
+pub async fn on_own_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, NoAnswer> {
     let (answer, answered) = oneshot::channel();
     let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
         // Only Linux has a niceness for each thread; elsewhere it is the process's. If it is refused, serving is slower
@@ -42,8 +63,8 @@ pub async fn on_own_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 
         let _ = answer.send(work());
     });
     match thread {
-        Ok(_) => answered.await.map_err(|_| "the work panicked".to_owned()),
-        Err(error) => Err(format!("cannot start a thread ({error}): raise `TasksMax=`, `pids.max` or `ulimit -u`")),
+        Ok(_) => answered.await.map_err(|_| NoAnswer::Panicked),
+        Err(error) => Err(NoAnswer::NoThread(error)),
     }
 }
 
@@ -83,12 +104,12 @@ mod tests {
 
     use futures::FutureExt;
 
-    use super::{every, on_own_thread};
+    use super::{NoAnswer, every, on_own_thread};
 
     #[tokio::test]
     async fn a_panic_is_an_answer() {
-        assert_eq!(on_own_thread(|| 7).await, Ok(7));
-        assert_eq!(on_own_thread(|| -> u8 { panic!("on purpose") }).await, Err("the work panicked".to_owned()));
+        assert_eq!(on_own_thread(|| 7).await.expect("an answer"), 7);
+        assert!(matches!(on_own_thread(|| -> u8 { panic!("on purpose") }).await, Err(NoAnswer::Panicked)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use tracing::warn;
 /// leaves.
 pub const OVER: usize = 64;
 /// The default for `limits.connections`.
-const MOST: usize = 65_536;
+pub const MOST: usize = 65_536;
 
 /// Fewer connections than this are probably not what an operator means who leaves `limits.connections` out.
 const FEW: usize = 1_000;

@@ -64,7 +64,7 @@ pub async fn publish(
     publisher: Publisher<'_>,
     publication: &Publication,
 ) -> Result<Position, Refusal> {
-    let published = publish_batch(live, snapshot, publisher, std::slice::from_ref(publication)).await;
+    let published = publish_batch(live, snapshot, publisher, std::slice::from_ref(publication), None).await;
     match published.map_err(|refusal| meant(live, publisher.principal, refusal.only()))?.first() {
         Some(receipt) => Ok(Position { epoch: live.hub.epoch(), seq: receipt.seq }),
         None => Err(live.internal("a store answered nothing")),
@@ -73,17 +73,20 @@ pub async fn publish(
 
 /// Publishes all of these, adjacent in the log, or none; returns their receipts.
 ///
+/// `turn` is a permission to judge them that the caller has already; without it they wait for one here.
+///
 /// # Errors
 /// [`Refusal::Batch`] with every refused item, or the refusal of the batch as a whole; nothing was appended.
-pub async fn publish_batch(
-    live: &Live,
+pub async fn publish_batch<'l>(
+    live: &'l Live,
     snapshot: Arc<Snapshot>,
     publisher: Publisher<'_>,
     publications: &[Publication],
+    turn: Option<Turn<'l>>,
 ) -> Result<Vec<Receipt>, Refusal> {
     let began = Instant::now();
     let result = match within_rate(live, &snapshot, publisher, publications.len()) {
-        Ok(()) => publish_all(live, snapshot, publisher.principal, publications).await,
+        Ok(()) => publish_all(live, snapshot, publisher.principal, publications, turn).await,
         Err(refusal) => Err(refusal),
     };
     match &result {
@@ -144,8 +147,12 @@ async fn publish_all<'l>(
     mut snapshot: Arc<Snapshot>,
     principal: &Principal,
     publications: &[Publication],
+    turn: Option<Turn<'l>>,
 ) -> Result<Published<'l>, Refusal> {
-    let turn = live.judging.turn(publications.iter().map(|publication| publication.body.len()).sum()).await?;
+    let turn = match turn {
+        Some(turn) => turn,
+        None => live.judging.turn(publications.iter().map(|publication| publication.body.len()).sum()).await?,
+    };
     let mut judged = turn.take(|| judge_all(&snapshot, principal, publications))?;
     loop {
         // While the ticket lives, a reload waits before it puts its mark into the log.

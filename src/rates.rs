@@ -117,10 +117,25 @@ impl Rates {
         }
     }
 
-    /// Counts a connection; returns whether it is within `limits.connect_rate`.
-    pub fn connect(&self, peer: IpAddr, limit: u32) -> bool {
-        self.connections.add_within(network(peer), 1, limit, Instant::now())
+    /// Counts a connection against `limits.connect_rate`.
+    pub fn connect(&self, peer: IpAddr, limit: u32) -> Pace {
+        match self.connections.add(network(peer), 1, Instant::now()) {
+            count if count <= limit => Pace::Within,
+            count if count <= limit.saturating_mul(2) => Pace::Over,
+            _ => Pace::FarOver,
+        }
     }
+}
+
+/// How fast a network connects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Within the rate.
+    Within,
+    /// Over the rate, at most twice as fast.
+    Over,
+    /// More than twice as fast.
+    FarOver,
 }
 
 /// The network to count an address by: whoever has one IPv6 address has its /64.
@@ -135,7 +150,7 @@ pub fn network(peer: IpAddr) -> IpAddr {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{MAX_KEYS, PerSecond, Rates, Whose};
+    use super::{MAX_KEYS, Pace, PerSecond, Rates, Whose};
 
     #[test]
     fn counts_begin_anew_each_second() {
@@ -178,8 +193,9 @@ mod tests {
     fn connections_are_counted_for_each_network() {
         let rates = Rates::default();
         let connect = |peer: &str| rates.connect(peer.parse().expect("an address"), 1);
-        assert!(connect("2001:db8::1"));
-        assert!(!connect("2001:db8::2"), "whoever has one address has its /64");
-        assert!(connect("2001:db8:0:1::1") && connect("192.0.2.1"));
+        assert_eq!(connect("2001:db8::1"), Pace::Within);
+        assert_eq!(connect("2001:db8::2"), Pace::Over, "whoever has one address has its /64");
+        assert_eq!([connect("2001:db8::3"), connect("2001:db8::3")], [Pace::FarOver; 2]);
+        assert_eq!([connect("2001:db8:0:1::1"), connect("192.0.2.1")], [Pace::Within; 2]);
     }
 }

@@ -40,9 +40,9 @@ pub struct Report {
 /// What asked for a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {
-    /// It was time to check the files again.
+    /// Something happened to one of the files.
     File,
-    /// The files were looked at again.
+    /// It was time to compare the files again.
     Poll,
     /// SIGHUP.
     Signal,

@@ -36,6 +36,7 @@ use crate::http::flow::Flow;
 use crate::http::{self, forwarded};
 use crate::live::Live;
 use crate::plugin::Protocol;
+use crate::rates::Pace;
 use crate::server::http_socket::HttpSocket;
 use crate::server::listener::Listener;
 use crate::server::socket::Socket;
@@ -252,9 +253,12 @@ async fn serve(
     let limits = &snapshot.config.limits;
     let trusted = |peer| forwarded::is_trusted(&snapshot.config.server.trusted_proxies, peer);
     // A proxy connects for everybody behind it, and the operators' listener has no rate.
-    let over_rate = peer.zip(limits.connect_rate).filter(|_| door.side() == Side::Public);
-    let over_rate = over_rate.is_some_and(|(peer, limit)| !trusted(peer) && !live.rates.connect(peer, limit));
+    let rated = peer.zip(limits.connect_rate).filter(|(peer, _)| door.side() == Side::Public && !trusted(*peer));
+    let pace = rated.map_or(Pace::Within, |(peer, limit)| live.rates.connect(peer, limit));
+    let over_rate = pace != Pace::Within;
     let socket = match tls {
+        // A handshake is the dearest thing that a stranger can ask for, and without it there is no answer.
+        Some(_) if pace == Pace::FarOver => return live.stats.over_connect_rate.add(1),
         Some(tls) => {
             let shaken = tokio::select! {
                 shaken = socket.secure(tls, limits.header_timeout) => shaken,

@@ -1,4 +1,4 @@
-//! Builds what a server runs on from a checked configuration. The only place that reads the tables of kinds.
+//! Builds what a server runs on from a checked configuration.
 
 use std::collections::HashMap;
 use std::sync::Arc;

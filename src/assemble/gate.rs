@@ -128,10 +128,10 @@ impl Verdicts {
         for (whom, protected) in concerned(old.compatibility) {
             let side = self.of(pair, *whom);
             if !was_tried(pair, *whom, side) {
-                let refusal = refusal(pair, *whom, side);
-                let fact = broken(pair.topics, *whom, *protected, side, refusal.as_ref());
+                let violation = first_violation(pair, *whom, side);
+                let fact = broken(pair.topics, *whom, *protected, side, violation.as_ref());
                 // There is no text of the old schema to point into.
-                let rule = refusal.filter(|_| *whom == Whom::Publishers).map(|refusal| refusal.schema_pointer);
+                let rule = violation.filter(|_| *whom == Whom::Publishers).map(|violation| violation.schema_pointer);
                 found.extend(fact.map(|fact| place(fact, new, loaded, rule.as_deref())));
             }
         }
@@ -169,7 +169,7 @@ fn was_tried(pair: &Succession<'_>, whom: Whom, side: &Side) -> bool {
 const SHOWN: usize = 4 << 10;
 
 /// What is wrong with the example of a break, according to the schema that refuses it.
-fn refusal(pair: &Succession<'_>, whom: Whom, side: &Side) -> Option<Violation> {
+fn first_violation(pair: &Succession<'_>, whom: Whom, side: &Side) -> Option<Violation> {
     let Side::No { example: Some(example), .. } = side else { return None };
     let refuses = match whom {
         Whom::Publishers => &pair.new.schema,

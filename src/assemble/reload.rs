@@ -10,14 +10,14 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, Notify, oneshot};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::assemble::commit::commit;
 use crate::assemble::gate::{Next, examine};
 use crate::assemble::load::{Remembered, log_warnings};
 use crate::assemble::refused::LastRefusal;
 use crate::assemble::{Loaded, load};
-use crate::background;
+use crate::background::{self, NoAnswer};
 use crate::config::files::Files;
 use crate::config::model::TokenConfig;
 use crate::config::reading::Inputs;
@@ -48,6 +48,8 @@ struct State {
     remembered: Remembered,
     /// What the last look read.
     inputs: Inputs,
+    /// The last look came to no verdict.
+    is_undecided: bool,
     refused: Option<LastRefusal>,
 }
 
@@ -58,8 +60,8 @@ pub enum Look {
     Done(Report),
     /// It would remove something, perhaps because a file is half written. Holds the hash of what was read.
     HalfWritten(String),
-    /// Nothing is known of the files: they changed during every read, too many files were open to read them, or the
-    /// process is ending.
+    /// Nothing is known of the files: they changed during every read, too many files were open or no thread was there
+    /// to read them, or the process is ending.
     Unstable,
 }
 
@@ -69,7 +71,7 @@ type Verdict = (Outcome, Value, String);
 impl Reloader {
     /// Starts from the load that produced the running configuration.
     pub fn new(path: PathBuf, live: Arc<Live>, logs: Option<Logs>, loaded: Loaded) -> Self {
-        let state = State { remembered: loaded.remembered, inputs: loaded.inputs, refused: None };
+        let state = State { remembered: loaded.remembered, inputs: loaded.inputs, is_undecided: false, refused: None };
         Self { path, live, logs, state: Mutex::new(state), reloaded: Notify::new() }
     }
 
@@ -106,7 +108,7 @@ impl Reloader {
     pub async fn are_unchanged(&self) -> bool {
         let (path, inputs) = {
             let state = self.state.lock().await;
-            if state.refused.as_ref().is_some_and(LastRefusal::is_outdated) {
+            if state.is_undecided || state.refused.as_ref().is_some_and(LastRefusal::is_outdated) {
                 return false;
             }
             (self.path.clone(), state.inputs.clone())
@@ -133,40 +135,64 @@ impl Reloader {
             result: Outcome::Unchanged,
             diagnostics: json!([]),
         };
+        if trigger.is_asked_for() && self.tells(dry_run) {
+            self.live.supervisor.reloading();
+        }
+        let looked = self.consider(&mut state, &running, &report, dry_run, trusted).await;
+        let is_undecided = matches!(looked, Err(NoAnswer::NoThread(_)) | Ok(Err(Look::Unstable)));
+        let was_undecided = !dry_run && std::mem::replace(&mut state.is_undecided, is_undecided);
         let text;
-        // A dry run changes no state of the service, and systemd must hear nothing after STOPPING=1.
-        let tells = || !dry_run && !self.live.drain.has_begun();
-        match self.load(&state).await {
-            Err(given_up) => (report.result, report.diagnostics, text) = given_up,
-            Ok((loaded, is_whole)) if !trigger.is_asked_for() && (!is_whole || loaded.inputs.are_incomplete()) => {
+        (report.result, report.diagnostics, text) = match looked {
+            Ok(Ok(verdict)) => verdict,
+            Ok(Err(left)) => return left,
+            Err(why @ NoAnswer::NoThread(_)) if !trigger.is_asked_for() => {
+                if !was_undecided {
+                    warn!(cause = %why, "cannot look at the configuration's files; trying again");
+                }
                 return Look::Unstable;
             }
-            Ok((loaded, _)) => {
-                if !dry_run {
-                    state.inputs.clone_from(&loaded.inputs);
-                }
-                if !trigger.is_asked_for()
-                    && let Some(left) = self.leaves_alone(&mut state, &running, &loaded, trusted, &report)
-                {
-                    background::drop_elsewhere(loaded);
-                    return left;
-                }
-                if tells() {
-                    self.live.supervisor.reloading();
-                }
-                (report.result, report.diagnostics, text) = self.judge(&mut state, &running, loaded, dry_run).await;
-            }
-        }
+            Err(why) => given_up(&why),
+        };
         report.generation = self.live.snapshot().generation;
         report.at = Time::now();
         report.took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         if !dry_run {
             background::in_place(|| self.tell(&report, &text));
         }
-        if tells() {
+        if self.tells(dry_run) {
             self.live.supervisor.ready(self.live.reloads.stale().as_deref());
         }
         Look::Done(report)
+    }
+
+    /// Whether the supervisor hears of it: a dry run changes no state of the service, and systemd must hear nothing
+    /// after STOPPING=1.
+    fn tells(&self, dry_run: bool) -> bool {
+        !dry_run && !self.live.drain.has_begun()
+    }
+
+    /// Loads and judges, or leaves it at what was found.
+    async fn consider(
+        &self,
+        state: &mut State,
+        running: &Arc<Snapshot>,
+        report: &Report,
+        dry_run: bool,
+        trusted: Option<&str>,
+    ) -> Result<Result<Verdict, Look>, NoAnswer> {
+        let is_asked_for = report.trigger.is_asked_for();
+        let (loaded, is_whole) = self.load(state).await?;
+        if !is_asked_for && (!is_whole || loaded.inputs.are_incomplete()) {
+            return Ok(Err(Look::Unstable));
+        }
+        if !dry_run {
+            state.inputs.clone_from(&loaded.inputs);
+        }
+        if !is_asked_for && let Some(left) = self.leaves_alone(state, running, &loaded, trusted, report) {
+            background::drop_elsewhere(loaded);
+            return Ok(Err(left));
+        }
+        self.judge(state, running, loaded, report.trigger, dry_run).await.map(Ok)
     }
 
     /// The result of a look that nobody asked for, if there is nothing new to judge or it is too early to judge it.
@@ -191,12 +217,19 @@ impl Reloader {
     }
 
     /// Runs on a thread of its own, because thousands of schemas take a while.
-    async fn load(&self, state: &State) -> Result<(Loaded, bool), Verdict> {
+    async fn load(&self, state: &State) -> Result<(Loaded, bool), NoAnswer> {
         let (path, cache) = (self.path.clone(), state.remembered.cache.clone());
-        background::on_own_thread(move || load_whole(&Disk::new(&path), &cache)).await.map_err(given_up)
+        background::on_own_thread(move || load_whole(&Disk::new(&path), &cache)).await
     }
 
-    async fn judge(&self, state: &mut State, running: &Arc<Snapshot>, loaded: Loaded, dry_run: bool) -> Verdict {
+    async fn judge(
+        &self,
+        state: &mut State,
+        running: &Arc<Snapshot>,
+        loaded: Loaded,
+        trigger: Trigger,
+        dry_run: bool,
+    ) -> Result<Verdict, NoAnswer> {
         let before = running.clone();
         // Thousands of diagnostics take as long to write out as to find.
         let examined = background::on_own_thread(move || {
@@ -205,21 +238,23 @@ impl Reloader {
             let text = render::human(&loaded.diagnostics, &loaded.sources, false);
             (loaded, next, diagnostics, text)
         });
-        let (mut loaded, next, diagnostics, text) = match examined.await {
-            Ok(examined) => examined,
-            Err(cause) => return given_up(cause),
-        };
+        let (mut loaded, next, diagnostics, text) = examined.await?;
+        if !trigger.is_asked_for() && self.tells(dry_run) {
+            // Not before: without a thread to examine them, the files are looked at again, and there is no reload yet.
+            self.live.supervisor.reloading();
+        }
         let Some(Next { snapshot, plan }) = next else {
             if !dry_run {
                 state.refused = Some(LastRefusal::new(loaded.hash.clone(), &loaded.diagnostics, running));
             }
             background::drop_elsewhere(loaded);
-            return (Outcome::Refused, diagnostics, text);
+            return Ok((Outcome::Refused, diagnostics, text));
         };
         let is_new = loaded.hash != running.hash;
         if dry_run {
             background::drop_elsewhere((loaded, snapshot));
-            return (if is_new { Outcome::Planned(plan.to_json()) } else { Outcome::Unchanged }, diagnostics, text);
+            let outcome = if is_new { Outcome::Planned(plan.to_json()) } else { Outcome::Unchanged };
+            return Ok((outcome, diagnostics, text));
         }
         log_warnings(&text);
         let mut outcome = Outcome::Unchanged;
@@ -231,7 +266,7 @@ impl Reloader {
         std::mem::swap(&mut state.remembered, &mut loaded.remembered);
         // These may be the last references to the old configuration.
         background::drop_elsewhere((running.clone(), loaded));
-        (outcome, diagnostics, text)
+        Ok((outcome, diagnostics, text))
     }
 
     /// Notes that the files are those of the configuration in force. If the last reload was refused, logs that this is
@@ -303,8 +338,9 @@ fn load_whole(files: &dyn Files, cache: &SchemaCache) -> (Loaded, bool) {
 }
 
 /// A reload that could not be judged is refused, and nothing else stops because of it.
-fn given_up(cause: String) -> Verdict {
+fn given_up(why: &NoAnswer) -> Verdict {
     let message = "relay could not check the configuration: see the log for the cause";
+    let cause = why.to_string();
     error!(cause, "a reload was abandoned");
     let diagnostics = json!([{"code": "internal", "severity": "error", "message": message}]);
     (Outcome::Refused, diagnostics, message.to_owned())

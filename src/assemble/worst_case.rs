@@ -1,6 +1,7 @@
 //! How much memory a configuration allows relay to fill, so that it surprises nobody.
 
 use crate::config::model::{Config, History, Limits};
+use crate::connections;
 use crate::footprint;
 use crate::hub::entry::{COST_HALVES, FIXED_BYTES};
 use crate::hub::subscriber::SUBSCRIPTION_BYTES;
@@ -9,8 +10,6 @@ use crate::name::{MAX_NAME, MAX_USER};
 use crate::registrations;
 use crate::store::{self, FORGOTTEN_BYTES};
 
-/// The number of connections assumed when the configuration leaves it to the system.
-const CONNECTIONS: usize = 65_536;
 /// Bytes that an idle connection takes.
 const IDLE_CONNECTION: u64 = 4 << 10;
 
@@ -98,7 +97,7 @@ fn window(limits: &Limits) -> u64 {
 fn connections(limits: &Limits) -> u64 {
     let subscriptions = (limits.subscriptions as u64).saturating_mul(SUBSCRIPTION_BYTES as u64);
     let each = (IDLE_CONNECTION + limits.frame as u64 + limits.body as u64).saturating_add(subscriptions);
-    each.saturating_mul(limits.connections.unwrap_or(CONNECTIONS) as u64)
+    each.saturating_mul(limits.connections.unwrap_or(connections::MOST) as u64)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::assemble::gate::examine;
 use crate::assemble::worst_case::WorstCase;
 use crate::assemble::{Loaded, load};
 use crate::config::model::Config;
+use crate::connections;
 use crate::diagnostic::render;
 use crate::disk::Disk;
 use crate::schema::compile::SchemaCache;
@@ -162,7 +163,9 @@ fn overview(config: &Config, loaded: &Loaded) -> String {
         (
             "connections",
             worst.connections,
-            limits.connections.map_or("65536, or what the descriptors allow".to_owned(), |n| n.to_string()),
+            limits
+                .connections
+                .map_or(format!("{}, or what the descriptors allow", connections::MOST), |n| n.to_string()),
         ),
         ("validation", worst.judging, String::new()),
         ("unread answers", worst.outbound, String::new()),

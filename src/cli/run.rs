@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
 use crate::assemble::load::log_warnings;
@@ -17,6 +18,7 @@ use crate::cli::{BAD_CONFIG, complain, print_diagnostics};
 use crate::config::model::Listen;
 use crate::diagnostic::render;
 use crate::disk::Disk;
+use crate::judging::AT_A_TIME;
 use crate::live::Live;
 use crate::reload;
 use crate::schema::compile::SchemaCache;
@@ -28,6 +30,8 @@ use crate::time::Time;
 
 /// How long work that a drain cannot interrupt, such as a validation, may still take after the drain.
 const END_AT_MOST: Duration = Duration::from_secs(1);
+/// How long an idle thread for long work is kept: for ever.
+const KEPT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Loads the configuration and, if it is valid, runs the server until it is told to stop.
 pub(super) fn run(config: &Path) -> ExitCode {
@@ -86,8 +90,16 @@ fn refuse(config: &Path, loaded: &Loaded) {
 
 /// Starts the runtime with its workers, and the handling of signals on one of them.
 fn start(workers: usize) -> io::Result<(Runtime, Signals)> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
-    let signals = runtime.block_on(async { Signals::listen() })?;
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    // Those that judge large texts, and one for each worker: more would only compete for the same processors.
+    builder.worker_threads(workers).max_blocking_threads(AT_A_TIME + workers).thread_keep_alive(KEPT);
+    let runtime = builder.enable_all().build()?;
+    let signals = runtime.block_on(async {
+        // If the system gives no further thread, tokio lets long work wait for one that there is, and panics if there
+        // is none. So the first one starts here, and stays.
+        spawn_blocking(|| ()).await?;
+        Signals::listen()
+    })?;
     Ok((runtime, signals))
 }
 

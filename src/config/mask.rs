@@ -89,7 +89,7 @@ impl<'t> Scanner<'t> {
 
     fn run(&mut self, start: usize) {
         while let Some(next) = self.text[self.at..].chars().next() {
-            let begins = self.at == start || self.text.as_bytes()[self.at - 1] == b'\n';
+            let begins = self.at == start || b"\r\n".contains(&self.text.as_bytes()[self.at - 1]);
             if begins && self.header() {
                 continue;
             }
@@ -231,8 +231,9 @@ impl<'t> Scanner<'t> {
         &self.text[self.at..]
     }
 
+    /// A CR ends a line too, although not in TOML: whoever ends lines so means it.
     fn end_of_line(&self) -> usize {
-        self.rest().find('\n').map_or(self.text.len(), |end| self.at + end)
+        self.rest().find(['\r', '\n']).map_or(self.text.len(), |end| self.at + end)
     }
 
     fn skip(&self, from: usize, what: &[char]) -> usize {

@@ -96,6 +96,9 @@ fn a_token_is_known_wherever_it_stands() {
             "[limits]\nbatch = 1 # a\ntokens: { a: { x: \"***\" } }",
         ),
         ("tokens.a.\nx = \"abc\"", "*********\nx = \"***\""),
+        // TOML knows no such line ends, and the text that cannot be read is shown.
+        ("[tokens.a]\rx = \"abc\"", "[tokens.a]\rx = \"***\""),
+        ("version = 1\r[tokens.a]\rabc\r\n[limits]\rx = 1", "version = 1\r[tokens.a]\r***\r\n[limits]\rx = 1"),
         ("[tokens.a] # abc\nx = 1", "[tokens.a] # ***\nx = *"),
         ("[tokens.a] x = \"abc\"", "[tokens.a] ****\"***\""),
         ("[tokens.a\nx = \"abc\"", "[tokens.a\nx = \"***\""),

@@ -13,10 +13,6 @@ use crate::hub::members::Member;
 use crate::message::Seq;
 use crate::problem::Refusal;
 
-/// Subscribers in an answer by default.
-const LIMIT: usize = 100;
-/// Subscribers in an answer at most.
-const MAX_LIMIT: u64 = 1_000;
 /// Most topics that are named for each.
 const TOPICS: usize = 100;
 
@@ -30,7 +26,7 @@ pub fn show(call: &Call) -> Result<Response, Refusal> {
     let query = Params::parse(&call.uri, &["topic", "principal", "user", "limit"])?;
     let topics = query.one("topic")?.map(query::topics).transpose()?;
     let (principal, user) = (query.one("principal")?, query.one("user")?);
-    let limit = query.limit(LIMIT, MAX_LIMIT)?;
+    let limit = query.limit()?;
     let is_meant = |member: &Member| {
         topics.as_ref().is_none_or(|topics| member.subscriptions.iter().any(|own| own.overlaps(topics)))
             && principal.is_none_or(|name| member.principal_name() == name)

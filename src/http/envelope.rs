@@ -39,7 +39,8 @@ pub struct Envelopes {
 /// Where the payloads of a body of envelopes are.
 pub struct Places {
     lines: Lines,
-    starts: Vec<usize>,
+    /// The offset of each payload, and the name of its member.
+    payloads: Vec<(usize, &'static str)>,
 }
 
 /// Reads a body of envelopes.
@@ -51,8 +52,8 @@ pub fn read(body: &Bytes, media: Media, limits: &Limits) -> Result<Envelopes, Re
     let lines = Lines::of(body);
     let text = std::str::from_utf8(body).map_err(|e| malformed(lines.place(e.valid_up_to()), "not UTF-8"))?;
     if media == Media::Json && !text.trim_start().starts_with('[') {
-        let publication = envelope(&lines, text)?;
-        return Ok(Envelopes::new(lines, vec![publication], true));
+        let only = envelope(&lines, text)?;
+        return Ok(Envelopes::new(lines, vec![only], true));
     }
     let items = items(&lines, media, text, limits.batch)?;
     if items.is_empty() {
@@ -61,21 +62,26 @@ pub fn read(body: &Bytes, media: Media, limits: &Limits) -> Result<Envelopes, Re
     if items.len() > limits.batch {
         return Err(Refusal::TooMany { what: "the list", limit: "batch", most: limits.batch });
     }
-    let mut publications = Vec::with_capacity(items.len());
+    let mut envelopes = Vec::with_capacity(items.len());
     let mut refused = Vec::new();
     for (index, item) in items.into_iter().enumerate() {
         match envelope(&lines, item) {
-            Ok(publication) => publications.push(publication),
+            Ok(envelope) => envelopes.push(envelope),
             Err(refusal) => refused.push((index, refusal)),
         }
     }
-    if refused.is_empty() { Ok(Envelopes::new(lines, publications, false)) } else { Err(Refusal::Batch(refused)) }
+    if refused.is_empty() { Ok(Envelopes::new(lines, envelopes, false)) } else { Err(Refusal::Batch(refused)) }
 }
 
 impl Envelopes {
-    fn new(lines: Lines, publications: Vec<Publication>, single: bool) -> Self {
-        let starts = publications.iter().map(|publication| offset(&lines.body, &publication.body)).collect();
-        Self { publications, single, places: Places { lines, starts } }
+    /// Each publication comes with the name of the member that holds its payload.
+    fn new(lines: Lines, envelopes: Vec<(Publication, &'static str)>, single: bool) -> Self {
+        let place = |(publication, member): (Publication, _)| {
+            let start = offset(&lines.body, &publication.body);
+            (publication, (start, member))
+        };
+        let (publications, payloads) = envelopes.into_iter().map(place).unzip();
+        Self { publications, single, places: Places { lines, payloads } }
     }
 
     /// Gives a single envelope the key from the request's header.
@@ -110,20 +116,14 @@ impl Places {
     }
 
     fn place_one(&self, index: usize, refusal: Refusal) -> Refusal {
-        match (refusal, self.starts.get(index)) {
-            (refusal @ Refusal::MalformedJson { .. }, Some(start)) => refusal.placed(self.lines.place(*start)),
-            (Refusal::DuplicateKey { pointer }, Some(start)) => {
-                Refusal::DuplicateKey { pointer: format!("/{}{pointer}", member(&self.lines.body[..*start])) }
+        match (refusal, self.payloads.get(index)) {
+            (refusal @ Refusal::MalformedJson { .. }, Some((start, _))) => refusal.placed(self.lines.place(*start)),
+            (Refusal::DuplicateKey { pointer }, Some((_, member))) => {
+                Refusal::DuplicateKey { pointer: format!("/{member}{pointer}") }
             }
             (other, _) => other,
         }
     }
-}
-
-/// The name of the member whose value starts right after this text.
-fn member(before: &[u8]) -> &'static str {
-    let name = before.trim_ascii_end().strip_suffix(b":").unwrap_or(before).trim_ascii_end();
-    if name.ends_with(b"\"message\"") { "message" } else { "data" }
 }
 
 /// Converts offsets in a body to line and column, both from 1, columns in bytes.
@@ -212,13 +212,14 @@ fn misread(lines: &Lines, text: &str, error: &serde_json::Error) -> Refusal {
     malformed(place, &in_our_words(&error.to_string())).placed(lines.place_of(text))
 }
 
-/// Parses one envelope; `text` is a part of the body.
-fn envelope(lines: &Lines, text: &str) -> Result<Publication, Refusal> {
-    let whole: &RawValue = scan(lines, text)?;
-    if !whole.get().starts_with('{') {
-        return Err(refuse(lines, whole.get(), format_args!("expected an object: {SHAPE}")));
+/// Parses one envelope, and names the member that holds its payload; `text` is a part of the body.
+fn envelope(lines: &Lines, text: &str) -> Result<(Publication, &'static str), Refusal> {
+    let whole = text.trim_matches(['\n', ' ', '\t', '\r']);
+    if !whole.starts_with('{') {
+        let _: &RawValue = scan(lines, text)?;
+        return Err(refuse(lines, whole, format_args!("expected an object: {SHAPE}")));
     }
-    let Pairs(members) = scan(lines, whole.get())?;
+    let Pairs(members) = scan(lines, whole)?;
     let mut found: [Option<&str>; MEMBERS.len()] = [None; MEMBERS.len()];
     for (name, value) in members {
         let text: String = scan(lines, name.get())?;
@@ -230,20 +231,22 @@ fn envelope(lines: &Lines, text: &str) -> Result<Publication, Refusal> {
         }
     }
     let [topic, data, message, user, key] = found;
-    let payload = match (data, message) {
-        (Some(payload), None) | (None, Some(payload)) => payload,
+    let (payload, member) = match (data, message) {
+        (Some(payload), None) => (payload, "data"),
+        (None, Some(payload)) => (payload, "message"),
         (Some(_), Some(message)) => {
             return Err(refuse(lines, message, "`message` is another name for `data`: send one of them"));
         }
-        (None, None) => return Err(refuse(lines, whole.get(), format_args!("`data` is missing: {SHAPE}"))),
+        (None, None) => return Err(refuse(lines, whole, format_args!("`data` is missing: {SHAPE}"))),
     };
-    let topic = topic.ok_or_else(|| refuse(lines, whole.get(), format_args!("`topic` is missing: {SHAPE}")))?;
-    Ok(Publication {
+    let topic = topic.ok_or_else(|| refuse(lines, whole, format_args!("`topic` is missing: {SHAPE}")))?;
+    let publication = Publication {
         topic: parse_topic(lines, topic)?,
         user: user.map(|user| parse_user(lines, user)).transpose()?,
         body: lines.body.slice_ref(payload.as_bytes()),
         key: key.map(|key| parse_key(lines, key)).transpose()?,
-    })
+    };
+    Ok((publication, member))
 }
 
 fn parse_topic(lines: &Lines, value: &str) -> Result<TopicName, Refusal> {

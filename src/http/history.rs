@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 use tracing::info;
 use warp::http::StatusCode;
@@ -33,10 +33,6 @@ use crate::problem::Refusal;
 use crate::protocol::sse::Sse;
 use crate::protocol::written;
 
-/// Messages in an answer by default.
-const LIMIT: usize = 100;
-/// Messages in an answer at most.
-const MAX_LIMIT: u64 = 1_000;
 /// An answer ends with the message that makes it exceed this many bytes.
 const MAX_BYTES: usize = 1 << 20;
 /// Most gaps that are told one by one, as many as messages: a family may have one for each topic.
@@ -82,7 +78,7 @@ async fn read(call: &Call, caller: Result<Arc<Principal>, Refusal>, topic: &str)
     admit(snapshot, &principal, &topics)?;
     let query = Params::parse(&call.uri, &["after", "limit", "wait"])?;
     let after = query.after()?.unwrap_or(After::Earliest);
-    let limit = query.limit(LIMIT, MAX_LIMIT)?;
+    let limit = query.limit()?;
     let wait = Duration::from_secs(query.number("wait", 0, MAX_WAIT)?.unwrap_or(0));
     let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse, Peer::new("http", call.peer));
     subscriber.identify(&principal);
@@ -212,9 +208,10 @@ impl Page {
         let headers = response.headers_mut();
         headers.insert(ETAG, HeaderValue::from_str(&tag).expect("hex in quotes is visible ASCII"));
         if self.is_full() {
-            let path = utf8_percent_encode(topics.as_str(), NON_ALPHANUMERIC);
-            let next = format!("</history/{path}?after={position}&limit={}>; rel=\"next\"", self.limit);
-            headers.insert(LINK, HeaderValue::from_str(&next).expect("percent-encoded text is visible ASCII"));
+            // Only a query, so that the path stays that which the caller sees, perhaps behind a proxy that adds a
+            // prefix (RFC 3986, section 5.2.2).
+            let next = format!("<?after={position}&limit={}>; rel=\"next\"", self.limit);
+            headers.insert(LINK, HeaderValue::from_str(&next).expect("a position is visible ASCII"));
         }
         response
     }

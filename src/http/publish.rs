@@ -18,6 +18,7 @@ use crate::http::envelope::Envelopes;
 use crate::http::query::Params;
 use crate::http::{answer, credential, envelope};
 use crate::ingest::{self, Publication, Publisher};
+use crate::judging::Turn;
 use crate::message::Position;
 use crate::name::TopicName;
 use crate::plugin::Receipt;
@@ -51,10 +52,11 @@ pub async fn envelopes(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) ->
     let caller = call.identify(&call.snapshot).await;
     let known = caller.as_ref().ok().cloned();
     let read = read_envelopes(&call, caller, body).await;
-    let (arrived, envelopes) = read.map_err(|refusal| refused_early(&call, known.as_deref(), None, refusal))?;
+    let (arrived, envelopes, turn) = read.map_err(|refusal| refused_early(&call, known.as_deref(), None, refusal))?;
     let Envelopes { publications, single, places } = envelopes;
     let Whole { principal, snapshot, .. } = arrived;
-    let published = ingest::publish_batch(call.live(), snapshot, publisher(&call, &principal), &publications).await;
+    let publisher = publisher(&call, &principal);
+    let published = ingest::publish_batch(call.live(), snapshot, publisher, &publications, Some(turn)).await;
     let epoch = call.live().hub.epoch();
     let id = |receipt: &Receipt| Position { epoch, seq: receipt.seq };
     let topics = publications.iter().map(|publication| &publication.topic);
@@ -108,19 +110,21 @@ fn log_invalid(call: &Call, topic: Option<&TopicName>, known: Option<&Principal>
     info!(problem, cause, topic, principal, %peer, keyword, schema_pointer, "a message to validate was refused");
 }
 
-async fn read_envelopes(
-    call: &Call,
+/// Reads the body in a turn of its own, which is then good for judging the messages too.
+async fn read_envelopes<'c>(
+    call: &'c Call,
     caller: Result<Arc<Principal>, Refusal>,
     body: impl TryStream<Ok: Buf>,
-) -> Result<(Whole, Envelopes), Refusal> {
+) -> Result<(Whole, Envelopes, Turn<'c>), Refusal> {
     Params::none(&call.uri)?;
     let key = credential::idempotency_key(&call.headers)?;
     let arrived = arrive(call, caller, body, Expected::JsonOrLines).await?;
-    let mut envelopes = envelope::read(&arrived.body, arrived.media, &arrived.snapshot.config.limits)?;
+    let turn = call.live().judging.turn(arrived.body.len()).await?;
+    let mut envelopes = turn.take(|| envelope::read(&arrived.body, arrived.media, &arrived.snapshot.config.limits))?;
     if let Some(key) = key {
         envelopes.take_key(key)?;
     }
-    Ok((arrived, envelopes))
+    Ok((arrived, envelopes, turn))
 }
 
 fn publisher<'a>(call: &Call, principal: &'a Principal) -> Publisher<'a> {

@@ -12,6 +12,11 @@ use crate::spelling::quoted;
 /// Names under which other servers take a credential.
 const CREDENTIALS: [&str; 5] = ["token", "access_token", "auth", "authorization", "jwt"];
 
+/// Items in an answer by default.
+const USUAL: u64 = 100;
+/// Items in an answer at most.
+const MOST: u64 = 1_000;
+
 /// The parameters of one request.
 pub struct Params(Vec<(String, String)>);
 
@@ -90,12 +95,13 @@ impl Params {
         after.transpose()
     }
 
-    /// How many items are asked for: the parameter `limit`, from 1 to `most`.
+    /// How many items are asked for: the parameter `limit`, from 1 to [`MOST`].
     ///
     /// # Errors
     /// 400 when it is none.
-    pub fn limit(&self, default: usize, most: u64) -> Result<usize, Refusal> {
-        Ok(self.number("limit", 1, most)?.map_or(default, |limit| usize::try_from(limit).unwrap_or(default)))
+    pub fn limit(&self) -> Result<usize, Refusal> {
+        let limit = self.number("limit", 1, MOST)?.unwrap_or(USUAL);
+        Ok(usize::try_from(limit).expect("a thousand fits"))
     }
 
     /// A number in a range.

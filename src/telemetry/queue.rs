@@ -3,7 +3,6 @@
 //! A pipe that nobody reads would block every thread that writes to it, and with them the whole server. So no caller
 //! waits: lines that do not fit are lost and counted, and the log says so where they are missing. This does not know
 //! what a line says.
-//! line says.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicU64, Ordering};

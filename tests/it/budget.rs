@@ -137,13 +137,16 @@ async fn what_is_large_is_judged_in_turn_and_what_is_small_at_once() {
     let many = vec![json!({"topic": "cats", "data": "x".repeat(SMALL / 4)}); 5];
     let refused = post("/publish", &json!(many).to_string()).await;
     assert_eq!(refused.problem(), (503, "overloaded".into(), detail.into()), "small ones are large together");
+    let refused = post("/publish", &format!("[{large}")).await;
+    assert_eq!(refused.problem(), (503, "overloaded".into(), detail.into()), "to read them takes a turn as well");
     {
         let mut waits = pin!(post("/publish/cats", &large));
         assert!(timeout(Duration::from_millis(300), &mut waits).await.is_err());
         turns.pop();
         assert_eq!(waits.await.status, 200);
     }
-    assert_eq!(rig.records().await.len(), 2);
+    assert_eq!(post("/publish", &json!(many).to_string()).await.status, 200, "one turn is enough");
+    assert_eq!(rig.records().await.len(), 2 + many.len());
     drop(turns);
     rig.end().await;
 }

@@ -48,7 +48,8 @@ async fn history_is_read_page_by_page_with_its_gap() {
         read.extend(numbers(&page));
         gaps.extend(page.json()["gaps"].as_array().expect("a list").clone());
         match page.header("link").strip_suffix("&limit=2>; rel=\"next\"").map(|next| format!("{next}&limit=2")) {
-            Some(next) => target = next.trim_start_matches('<').to_owned(),
+            // Only a query: whatever a proxy puts before the path stays (RFC 3986, section 5.2.2).
+            Some(next) => target = format!("/history/cats{}", next.trim_start_matches('<')),
             None => break,
         }
     }
@@ -283,7 +284,7 @@ async fn a_page_ends_at_its_bytes_and_at_a_hundred_messages() {
     }
     let page = rig.get("/history/cats?limit=1000", "secret-all").await;
     assert_eq!(page.json()["messages"].as_array().map(Vec::len), Some(2));
-    assert_eq!(page.header("link"), format!("</history/cats?after={}&limit=1000>; rel=\"next\"", rig.id(2)));
+    assert_eq!(page.header("link"), format!("<?after={}&limit=1000>; rel=\"next\"", rig.id(2)));
     let all: Vec<_> = (0..101).map(|n| json!({"topic": "orders.eu", "data": n})).collect();
     assert_eq!(rig.post("/publish", "secret-all", &json!(all).to_string()).await.status, 200);
     assert_eq!(numbers(&rig.get("/history/orders.eu", "secret-all").await).len(), 100);

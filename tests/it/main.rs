@@ -58,6 +58,7 @@ mod store_contract;
 mod subscriber;
 mod suites;
 mod supervisor;
+mod threads;
 mod tls;
 mod topics;
 mod tour;

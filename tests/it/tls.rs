@@ -102,6 +102,31 @@ async fn listen_on(stream: TlsStream<TcpStream>) -> Subscriber<TlsStream<TcpStre
     subscriber
 }
 
+/// Regression: a handshake is the dearest thing that a stranger can ask for, and had no rate.
+#[tokio::test]
+async fn connections_far_over_the_rate_are_closed_before_their_handshake() {
+    let (rig, certificate) = start(&format!("{CONFIG}connect_rate = 1\n")).await;
+    let (mut refused, mut closed) = (0, 0);
+    for n in 0.. {
+        assert!(n < 100, "{refused} were refused, {closed} closed");
+        match connect(&rig, &[&certificate]).await {
+            Ok(stream) => {
+                let mut peer = Peer::new(stream);
+                peer.send("GET /topics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+                refused += u32::from(peer.answer().await.expect("an answer").status == 429);
+            }
+            Err(_) => closed += 1,
+        }
+        if refused > 0 && closed > 0 {
+            break;
+        }
+    }
+    let line = format!("relay_connections_refused_total{{limit=\"connect_rate\"}} {}\n", refused + closed);
+    let metrics = rig.metrics().await;
+    assert!(metrics.contains(&line), "{line} in\n{metrics}");
+    assert!(metrics.contains("relay_tls_failures_total 0\n"), "{metrics}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_is_replaced_without_a_restart_and_nobody_is_disconnected() {
     let (rig, first) = start(CONFIG).await;

@@ -11,6 +11,7 @@ use crate::cli::bench::disk;
 use crate::cli::requests::{Requests, refusal};
 use crate::name::TopicName;
 use crate::schema::compile::{SchemaCache, SchemaLimits, Texts, compile_all};
+use crate::schema::json::MAX_DEPTH;
 
 /// The size of a payload, in bytes, if none is given.
 const USUAL_SIZE: usize = 128;
@@ -122,7 +123,7 @@ impl Texts for Document {
 /// A value that the schema accepts.
 fn made_from(document: &Value) -> Option<Value> {
     let path: Arc<str> = "schema.json".into();
-    let limits = SchemaLimits { schema_size: 16 << 20, regex_size: 16 << 20, json_depth: 127 };
+    let limits = SchemaLimits { schema_size: 16 << 20, regex_size: 16 << 20, json_depth: MAX_DEPTH };
     let source = Document(document.to_string().into());
     let compiled = compile_all(&source, std::slice::from_ref(&path), &limits, &SchemaCache::default());
     compiled.schemas.get(&path)?.example()

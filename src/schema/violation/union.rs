@@ -14,6 +14,7 @@ use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use serde_json::Value;
 
+use crate::schema::json::escape;
 use crate::schema::metered::worthless;
 use crate::schema::violation::{NAMES, is_container, list, none_of, sentence, type_of, types};
 
@@ -197,7 +198,7 @@ fn unknown<'e>(fault: &'e Fault, place: &'e str) -> Vec<Cow<'e, str>> {
     match fault.kind() {
         Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } if place.is_empty() => {
             let some = unexpected.iter().take(UNKNOWN);
-            some.map(|name| format!("/{}", name.replace('~', "~0").replace('/', "~1")).into()).collect()
+            some.map(|name| format!("/{}", escape(name)).into()).collect()
         }
         _ => Vec::new(),
     }

@@ -138,7 +138,7 @@ impl World {
         });
         let publications: Vec<_> = publications.collect();
         let publisher = Publisher { principal: &principal, peer: IpAddr::from([127, 0, 0, 1]) };
-        let published = ingest::publish_batch(&self.live, snapshot.clone(), publisher, &publications).await;
+        let published = ingest::publish_batch(&self.live, snapshot.clone(), publisher, &publications, None).await;
         for (published, (topic, user)) in published.expect("published").iter().zip(list) {
             self.numbers += 1;
             self.log.push(Published { seq: published.seq, topic: *topic, user: *user, number: self.numbers });
