@@ -46,7 +46,7 @@ pub async fn next(
     encoder: &dyn Encoder,
     most: usize,
 ) -> Result<Option<(Step, Pulled)>, Close> {
-    let pulled = subscriber.pull().await.map_err(|error| {
+    let pulled = subscriber.pull(most).await.map_err(|error| {
         error!(connection = %subscriber.peer().connection, ?error, "the store could not be read");
         Close::Internal
     })?;

@@ -170,6 +170,9 @@ pub struct Query<'a> {
     pub until: Seq,
     /// At most so many messages.
     pub limit: usize,
+    /// And about so many bytes ([`Record::written_len`]), but at least one message: whoever reads further than it can send
+    /// reads the rest again.
+    pub bytes: usize,
     /// [`Page::seen`] of an earlier page of the same topics that began no later, 0 if there is none: the evictions that it
     /// stands for need not be reported again.
     pub seen: u64,
@@ -183,7 +186,7 @@ pub struct Page {
     /// Topics of the query that evicted messages after its `after`, each with the highest seq evicted. Topics that no
     /// longer exist are reported together, as the pattern of the query.
     pub evicted: Vec<(Pattern, Seq)>,
-    /// The answer is complete up to here, inclusive; equal to the query's `until` unless the limit ended it.
+    /// The answer is complete up to here, inclusive; equal to the query's `until` unless `limit` or `bytes` ended it.
     pub until: Seq,
     /// Stands for the evictions that this page reports, and for those that its query had [`Query::seen`].
     pub seen: u64,

@@ -62,7 +62,8 @@ pub(super) fn patterns<const N: usize>(texts: [&str; N]) -> [Pattern; N] {
 
 /// Reads to the end; `meanwhile` runs between the first critical section and the second.
 fn read(store: &MemoryStore, topics: &[Pattern], after: u64, meanwhile: impl FnOnce(&mut Log)) -> Page {
-    let mut read = pin!(store.read(Query { topics, after, until: store.head(), limit: 1_000, seen: 0 }));
+    let mut read =
+        pin!(store.read(Query { topics, after, until: store.head(), limit: 1_000, bytes: usize::MAX, seen: 0 }));
     let cx = &mut Context::from_waker(Waker::noop());
     let mut meanwhile = Some(meanwhile);
     loop {
