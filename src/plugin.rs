@@ -186,7 +186,8 @@ pub struct Page {
     /// Topics of the query that evicted messages after its `after`, each with the highest seq evicted. Topics that no
     /// longer exist are reported together, as the pattern of the query.
     pub evicted: Vec<(Pattern, Seq)>,
-    /// The answer is complete up to here, inclusive; equal to the query's `until` unless `limit` or `bytes` ended it.
+    /// The answer is complete up to here, inclusive: the query's `until`, unless `limit`, `bytes` or the log's head came
+    /// first.
     pub until: Seq,
     /// Stands for the evictions that this page reports, and for those that its query had [`Query::seen`].
     pub seen: u64,

@@ -33,8 +33,8 @@ pub(super) async fn read(log: &Mutex<Log>, query: Query<'_>) -> Page {
         let log = lock(log);
         (query.until.min(log.head), log.rings.changes(), log.rings.count())
     };
-    let page = Page { until: query.until, seen: before, ..Page::default() };
-    let mut reading = Reading { log, query, topics: Topics::of(query.topics), until, page, bytes: 0 };
+    let page = Page { until, seen: before, ..Page::default() };
+    let mut reading = Reading { log, query, topics: Topics::of(query.topics), page, bytes: 0 };
     if let Some(after) = reading.follow(rings.max(TURN)).await {
         reading.merge(after).await;
     }
@@ -47,7 +47,7 @@ pub(super) async fn read(log: &Mutex<Log>, query: Query<'_>) -> Page {
 
 /// Reads a few exact topics in one critical section.
 fn exact(log: &Log, query: Query<'_>) -> Page {
-    let mut page = Page { until: query.until, seen: log.rings.changes(), ..Page::default() };
+    let mut page = Page { until: query.until.min(log.head), seen: log.rings.changes(), ..Page::default() };
     let mut merge = Merge::default();
     for topic in query.topics.iter().map(Pattern::as_str).collect::<HashSet<_>>() {
         let Some(place) = log.rings.place(topic) else { continue };
@@ -98,8 +98,7 @@ struct Reading<'a> {
     log: &'a Mutex<Log>,
     query: Query<'a>,
     topics: Topics<'a>,
-    /// The query's `until`, but not past the head at the start.
-    until: Seq,
+    /// Its `until` is not past the head at the start.
     page: Page,
     /// The size of its records, as [`Query::bytes`] bounds it.
     bytes: usize,
@@ -124,7 +123,7 @@ impl Reading<'_> {
             left = left.saturating_sub(found.len());
             // If little of it is wanted, a few turns later this bounds nothing any more.
             bytes = bytes.saturating_mul(4);
-            after = found.last().map_or(self.until, |record| record.seq);
+            after = found.last().map_or(self.page.until, |record| record.seq);
             for record in found {
                 if self.topics.any_matches(&record.topic) && self.push(record).is_break() {
                     return None;
@@ -145,7 +144,7 @@ impl Reading<'_> {
     /// What follows a seq: about so many bytes, but at least one record if there is one; and whether that is all.
     fn retained(&self, after: Seq, bytes: usize) -> (Vec<Arc<Record>>, bool) {
         let log = lock(self.log);
-        let mut records = log.rings.order.after(after).take_while(|record| record.seq <= self.until);
+        let mut records = log.rings.order.after(after).take_while(|record| record.seq <= self.page.until);
         let (mut found, mut size) = (Vec::new(), 0);
         while found.len() < TURN && size <= bytes {
             let Some(record) = records.next() else { return (found, true) };
@@ -178,7 +177,7 @@ impl Reading<'_> {
         for (place, topic) in rings {
             // Another topic may be at this place by now.
             if log.rings.ring(place).is_some_and(|ring| ring.topic == topic) {
-                merge.add(&log.rings, place, after, self.until);
+                merge.add(&log.rings, place, after, self.page.until);
             }
         }
     }
@@ -194,7 +193,7 @@ impl Reading<'_> {
     fn take(&mut self, merge: &mut Merge) -> bool {
         let log = lock(self.log);
         for _ in 0..TURN {
-            let Some(record) = merge.next(&log.rings, self.until, |topic| self.topics.any_matches(topic)) else {
+            let Some(record) = merge.next(&log.rings, self.page.until, |topic| self.topics.any_matches(topic)) else {
                 return false;
             };
             if self.push(record).is_break() {
