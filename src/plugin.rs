@@ -103,7 +103,7 @@ pub struct Draft {
 pub const MAX_KEY: usize = 255;
 
 /// Identifies a publish, so that a retry is recognised.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey {
     /// The token's name, so that keys of different principals never collide.
     pub principal: Arc<str>,

@@ -377,7 +377,10 @@ async fn a_page_is_true_whatever_happens_while_it_is_read() {
                     1 => retain(&store, rules(&[("a", 1, 1_000)])).await,
                     2 => retain(&store, few(2)).await,
                     n => {
-                        drop(append(&store, ["a", "f.7", "f.8"].map(|topic| draft(topic, &n.to_string())).into()).await)
+                        let drafts = ["a", "f.7", "f.8"].map(|topic| draft(topic, &n.to_string()));
+                        let topics = drafts.each_ref().map(|draft| draft.topic.clone());
+                        let receipts = append(&store, drafts.into()).await;
+                        log.extend(topics.into_iter().zip(receipts.iter().map(|receipt| receipt.seq)));
                     }
                 }
             };
