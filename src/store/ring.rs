@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::footprint::{allocated, in_list, in_table, text};
 use crate::message::{Record, Seq};
-use crate::name::{MAX_NAME, MAX_USER, Pattern, TopicName};
+use crate::name::{MAX_NAME, MAX_USER, TopicName};
 use crate::plugin::Retention;
 use crate::store::clock::{StepBack, has_aged};
 use crate::store::order::Order;
@@ -130,13 +130,11 @@ impl Ring {
         }
     }
 
-    /// Evicts everything and drops the rules.
-    pub(super) fn forget(&mut self, order: &mut Order) {
-        while !self.records.is_empty() {
-            self.evict(order);
-        }
-        self.rules.take().iter().for_each(|rules| rules.leave());
+    /// Drops the rules, which are returned. Only for an [idle](Self::is_idle) ring: its messages have gone.
+    pub(super) fn forget(&mut self) -> Option<Arc<Rules>> {
+        debug_assert!(self.is_idle());
         self.records = VecDeque::new();
+        self.rules.take().inspect(|rules| rules.leave())
     }
 
     /// Counts a message that was never stored here as evicted.
@@ -164,11 +162,6 @@ impl Ring {
     /// Whether its topic may have newer rules.
     pub(super) fn is_outdated(&self) -> bool {
         self.rules.as_deref().is_some_and(Rules::has_ended)
-    }
-
-    /// The declared name, unless the topic is forgotten.
-    pub(super) fn declared(&self) -> Option<&Pattern> {
-        self.rules.as_deref().map(|rules| &rules.retention.declared)
     }
 
     pub(super) fn is_forgotten(&self) -> bool {
