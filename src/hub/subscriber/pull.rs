@@ -3,7 +3,6 @@
 //! Notices come at their place in the order of the log: a gap before the messages that follow it, `synced` after the
 //! ones that it covers.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::hub::entry::{Cursor, Mark, Message};
@@ -52,23 +51,14 @@ impl Subscriber {
         if self.gaps_due() > 0 {
             return Ok(Some(self.pull_gaps(cursor)));
         }
-        let until = self.replay.as_ref().map_or(0, |r| r.until);
-        if cursor.seq < until {
-            return match self.hub.window.mark_after(cursor) {
-                Some(mark) if mark.seq <= cursor.seq => Ok(Some(self.pull_mark(cursor, mark))),
-                mark => {
-                    let until = mark.map_or(until, |mark| mark.seq.min(until));
-                    self.pull_store(cursor, until, most).await.map(Some)
-                }
-            };
-        }
-        match self.hub.window.after(cursor, PULL_MESSAGES, PULL_BYTES) {
+        let store = self.replay.as_ref().map_or(0, |replay| replay.until);
+        match self.hub.window.after(cursor, store, PULL_MESSAGES, PULL_BYTES) {
             Fetch::Head => {
                 let mut pulled = Pulled { end: cursor, ..Pulled::default() };
                 self.take_due(cursor.seq, cursor, &mut pulled);
                 Ok((!pulled.items.is_empty()).then_some(pulled))
             }
-            Fetch::BeforeWindow(seq) => self.pull_store(cursor, seq, most).await.map(Some),
+            Fetch::FromStore(seq) => self.pull_store(cursor, seq, most).await.map(Some),
             Fetch::Mark(mark) => Ok(Some(self.pull_mark(cursor, mark))),
             Fetch::Messages(messages) => Ok(Some(self.pull_window(cursor, messages))),
         }
@@ -169,13 +159,9 @@ impl Subscriber {
             && match wanted {
                 Wanted::All => true,
                 Wanted::Each => self.subscriptions.iter().any(|s| *seq > s.floor && s.pattern.matches(topic)),
-                Wanted::Tree(floors) => floors.containing(topic.as_str(), |floor| above(*floor, *seq)).is_break(),
+                Wanted::Tree(floors) => floors.any_containing(topic.as_str(), |floor| seq > floor),
             }
     }
-}
-
-fn above(floor: Seq, seq: Seq) -> ControlFlow<()> {
-    if seq > floor { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 #[cfg(test)]
