@@ -35,7 +35,7 @@ pub(super) async fn read(log: &Mutex<Log>, query: Query<'_>) -> Page {
     };
     let page = Page { until, seen: before, ..Page::default() };
     let mut reading = Reading { log, query, topics: Topics::of(query.topics), page, bytes: 0 };
-    if let Some(after) = reading.follow(rings.max(TURN)).await {
+    if let Some(after) = reading.in_order(rings.max(TURN)).await {
         reading.merge(after).await;
     }
     reading.evicted().await;
@@ -116,7 +116,7 @@ impl Reading<'_> {
     /// a page within that.
     ///
     /// Returns where to go on by [`Reading::merge`], or `None` if the page is complete.
-    async fn follow(&mut self, most: usize) -> Option<Seq> {
+    async fn in_order(&mut self, most: usize) -> Option<Seq> {
         let (mut after, mut left, mut bytes) = (self.query.after, most, self.query.bytes);
         while left > 0 {
             let (found, is_last) = self.retained(after, bytes);
