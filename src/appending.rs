@@ -1,28 +1,25 @@
 //! The gate of the log: which configuration's judgements may be appended now, and how many appends are under way.
 //!
 //! Appends under way are counted, so that a reload can wait for those that began before it. There are two counts, one
-//! of them in use. A turn switches new appends to the other count and waits for the first to reach zero, so that its
-//! wait ends however many appends keep coming. The gate is closed between a commit and its mark in the log, and it is
+//! of them in use. The wait switches new appends to the other count until the first has reached zero, so that it
+//! ends however many appends keep coming. The gate is closed between a commit and its mark in the log, and it is
 //! sealed once the log has its last message.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{Mutex, Notify};
 
-/// As the admitted generation: nobody's, because the gate is closed.
-const NOBODY: u64 = u64::MAX;
-
 /// See the module's documentation.
 pub struct Appending {
     sides: [AtomicUsize; 2],
     side: AtomicUsize,
     departed: Notify,
-    /// Held for a turn: a reload and the drain may each ask for one at the same time.
-    turns: Mutex<()>,
+    /// Held by [`Appending::quiesce`]: a reload and the drain may call it at the same time.
+    quiescing: Mutex<()>,
     /// The generation in force.
     newest: AtomicU64,
-    /// The generation whose judgements may be appended now, or [`NOBODY`].
-    admitted: AtomicU64,
+    /// The generation for which the gate was last opened: it is closed while this is not the newest.
+    opened_for: AtomicU64,
     /// Wakes appends that wait for the gate to open.
     opened: Notify,
     sealed: AtomicBool,
@@ -53,9 +50,9 @@ impl Appending {
             sides: Default::default(),
             side: AtomicUsize::new(0),
             departed: Notify::new(),
-            turns: Mutex::default(),
+            quiescing: Mutex::default(),
             newest: AtomicU64::new(generation),
-            admitted: AtomicU64::new(generation),
+            opened_for: AtomicU64::new(generation),
             opened: Notify::new(),
             sealed: AtomicBool::new(false),
             sealing: Notify::new(),
@@ -65,32 +62,28 @@ impl Appending {
     /// Enters the gate with what this generation judged; waits while the gate is closed.
     pub async fn enter(&self, generation: u64) -> Entry<'_> {
         loop {
-            // Counted before the check, so that a turn waits for every append that passes it.
+            // Counted before the check, so that `quiesce` waits for every append that passes it.
             let ticket = self.count_in();
             if self.is_sealed() {
                 return Entry::Sealed;
             }
-            if self.admitted.load(Ordering::SeqCst) == generation {
-                return Entry::In(ticket);
-            }
-            drop(ticket);
             if self.is_outdated(generation) {
                 return Entry::Outdated;
             }
+            if self.is_open_for(generation) {
+                return Entry::In(ticket);
+            }
+            drop(ticket);
             let opened = self.opened.notified();
-            if self.admitted.load(Ordering::SeqCst) == NOBODY {
+            if !self.is_open_for(generation) {
                 opened.await;
             }
         }
     }
 
-    /// Closes the gate: nobody is let in from now on.
-    pub fn close(&self) {
-        self.admitted.store(NOBODY, Ordering::SeqCst);
-    }
-
-    /// Makes this generation the one in force: what older ones judged is outdated.
-    pub fn follow(&self, generation: u64) {
+    /// Makes this generation the one in force, and closes the gate: what older ones judged is outdated, and what this one
+    /// judges waits.
+    pub fn supersede(&self, generation: u64) {
         self.newest.store(generation, Ordering::SeqCst);
     }
 
@@ -99,9 +92,13 @@ impl Appending {
         self.newest.load(Ordering::SeqCst) > generation
     }
 
+    fn is_open_for(&self, generation: u64) -> bool {
+        self.opened_for.load(Ordering::SeqCst) == generation
+    }
+
     /// Opens the gate for what the newest generation judges.
     pub fn open(&self) {
-        self.admitted.store(self.newest.load(Ordering::SeqCst), Ordering::SeqCst);
+        self.opened_for.store(self.newest.load(Ordering::SeqCst), Ordering::SeqCst);
         self.opened.notify_waiters();
     }
 
@@ -109,7 +106,7 @@ impl Appending {
     pub async fn seal(&self) {
         self.sealed.store(true, Ordering::SeqCst);
         self.sealing.notify_waiters();
-        self.turn().await;
+        self.quiesce().await;
     }
 
     /// Resolves once publishing has ended. Appends that began before may still be under way.
@@ -129,7 +126,7 @@ impl Appending {
             let side = self.side.load(Ordering::SeqCst);
             self.sides[side].fetch_add(1, Ordering::SeqCst);
             let ticket = Ticket { appending: self, side };
-            // A turn that switched in between may not have seen this count.
+            // A switch in between may not have seen this count.
             if self.side.load(Ordering::SeqCst) == side {
                 return ticket;
             }
@@ -137,10 +134,10 @@ impl Appending {
     }
 
     /// Waits for every append that was counted before the call. Cancel-safe.
-    pub async fn turn(&self) {
-        let _turn = self.turns.lock().await;
+    pub async fn quiesce(&self) {
+        let _quiescing = self.quiescing.lock().await;
         let side = self.side.load(Ordering::SeqCst);
-        // A cancelled turn may have left appends on this side.
+        // A cancelled call may have left appends on this side.
         self.emptied(1 - side).await;
         self.side.store(1 - side, Ordering::SeqCst);
         self.emptied(side).await;
@@ -172,50 +169,48 @@ mod tests {
     use super::{Appending, Entry};
 
     #[tokio::test]
-    async fn a_turn_waits_for_earlier_appends_only() {
+    async fn it_waits_for_earlier_appends_only() {
         let appending = Appending::new(1);
         let early = appending.count_in();
-        let mut turn = Box::pin(appending.turn());
-        assert!((&mut turn).now_or_never().is_none());
+        let mut wait = Box::pin(appending.quiesce());
+        assert!((&mut wait).now_or_never().is_none());
         let late = appending.count_in();
-        assert!((&mut turn).now_or_never().is_none());
+        assert!((&mut wait).now_or_never().is_none());
         drop(early);
-        turn.await;
+        wait.await;
         drop(late);
-        appending.turn().await;
+        appending.quiesce().await;
     }
 
-    /// The next turn used to wait for the other side only, and missed the appends that the cancelled one had waited
+    /// The next one used to wait for the other side only, and missed the appends that the cancelled one had waited
     /// for.
     #[tokio::test]
-    async fn a_turn_that_is_dropped_leaves_its_wait_to_the_next() {
+    async fn a_wait_that_is_dropped_leaves_its_wait_to_the_next() {
         let appending = Appending::new(1);
         let first = appending.count_in();
-        assert!(appending.turn().now_or_never().is_none());
+        assert!(appending.quiesce().now_or_never().is_none());
         let second = appending.count_in();
-        let mut turn = Box::pin(appending.turn());
-        assert!((&mut turn).now_or_never().is_none());
+        let mut wait = Box::pin(appending.quiesce());
+        assert!((&mut wait).now_or_never().is_none());
         drop(second);
-        assert!((&mut turn).now_or_never().is_none());
+        assert!((&mut wait).now_or_never().is_none());
         drop(first);
-        turn.await;
+        wait.await;
     }
 
     #[tokio::test]
     async fn whoever_comes_while_the_gate_is_closed_waits_unless_it_is_outdated() {
         let appending = Appending::new(1);
         assert!(matches!(appending.enter(1).await, Entry::In(_)));
-        appending.close();
-        let mut early = Box::pin(appending.enter(1));
-        assert!((&mut early).now_or_never().is_none());
-        assert!(appending.enter(2).now_or_never().is_none(), "it is ahead of the gate, and not outdated");
-        appending.follow(2);
+        let mut ahead = Box::pin(appending.enter(2));
+        assert!((&mut ahead).now_or_never().is_none(), "it is ahead of the gate, and not outdated");
+        appending.supersede(2);
         assert!(matches!(appending.enter(1).await, Entry::Outdated), "it may be judged anew meanwhile");
         let mut new = Box::pin(appending.enter(2));
-        assert!((&mut new).now_or_never().is_none());
-        appending.turn().await;
+        assert!((&mut ahead).now_or_never().is_none() && (&mut new).now_or_never().is_none());
+        appending.quiesce().await;
         appending.open();
-        assert!(matches!((early.await, new.await), (Entry::Outdated, Entry::In(_))));
+        assert!(matches!((ahead.await, new.await), (Entry::In(_), Entry::In(_))));
         appending.seal().await;
         assert!(matches!(appending.enter(2).await, Entry::Sealed));
     }

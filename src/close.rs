@@ -60,6 +60,11 @@ impl Close {
         }
     }
 
+    /// Whether the peer violated the framing: nothing that it sends from here on can be understood.
+    pub fn is_violation(self) -> bool {
+        self.code() < 4000
+    }
+
     /// The reason on the wire: what happened and what to do, at most 123 bytes (RFC 6455, section 5.5).
     pub fn reason(self) -> &'static str {
         match self {

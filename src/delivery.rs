@@ -29,7 +29,7 @@ pub enum Step {
 pub struct Frames {
     bytes: Vec<Bytes>,
     /// For each frame, how many items are sent once it is.
-    items_behind: Vec<usize>,
+    items_by: Vec<usize>,
     /// Number of items that can be sent.
     pub sendable: usize,
 }
@@ -46,7 +46,7 @@ pub async fn next(
     encoder: &dyn Encoder,
     most: usize,
 ) -> Result<Option<(Step, Pulled)>, Close> {
-    let pulled = subscriber.pull().await.map_err(|error| {
+    let pulled = subscriber.pull(most).await.map_err(|error| {
         error!(connection = %subscriber.peer().connection, ?error, "the store could not be read");
         Close::Internal
     })?;
@@ -85,7 +85,7 @@ impl Step {
             frames.sendable += 1;
             if let Some(bytes) = bytes {
                 frames.bytes.push(bytes);
-                frames.items_behind.push(frames.sendable);
+                frames.items_by.push(frames.sendable);
             }
         }
         Ok(Self::Send(frames))
@@ -103,7 +103,7 @@ impl Frames {
     pub fn items_in(&self, frames: usize) -> usize {
         match frames.checked_sub(1) {
             _ if frames == self.bytes.len() => self.sendable,
-            Some(last) => self.items_behind[last],
+            Some(last) => self.items_by[last],
             None => 0,
         }
     }
@@ -127,11 +127,7 @@ fn leaves_on_lag(snapshot: &Snapshot, topics: &Pattern) -> bool {
 fn count(live: &Live, pulled: &Pulled, sent: usize) {
     for (item, _) in &pulled.items[..sent] {
         match item {
-            Item::Message(message) => {
-                if let Some(topic) = &message.topic {
-                    topic.delivered.add(1);
-                }
-            }
+            Item::Message(message) => message.count_delivered(1),
             Item::Notice(Notice::Gap { topics, .. }) => match live.hub.containing(topics) {
                 Some(topic) => topic.gaps.add(1),
                 None => live.stats.gaps.add(1),

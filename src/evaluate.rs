@@ -19,15 +19,11 @@ use crate::principal::{Action, Principal, authorize};
 use crate::problem::Refusal;
 use crate::registrations::Registration;
 use crate::snapshot::Snapshot;
-use crate::spelling::nearest;
 use crate::time::Time;
 
 /// Up to this many changed names of a wildcard are told one by one. More are told as the wildcard itself, because
 /// notices take memory while their reader does not read.
 const TOLD_BY_NAME: usize = 16;
-/// Bounds the search for the topic that was meant, to about this many comparisons of two characters: a fraction of a
-/// millisecond.
-const COMPARED: usize = 1 << 16;
 
 /// Whether the principal may subscribe to this pattern, and the topic exists if it is exact.
 ///
@@ -38,9 +34,7 @@ pub fn admit(snapshot: &Snapshot, principal: &Principal, pattern: &Pattern) -> R
         return Err(Refusal::denied(principal, Action::Subscribe, pattern));
     }
     match pattern.exact() {
-        Some(topic) if snapshot.resolve(&topic).is_none() => {
-            Err(undeclared(snapshot, principal, Action::Subscribe, topic.to_string()))
-        }
+        Some(topic) if snapshot.resolve(&topic).is_none() => Err(undeclared(snapshot, principal, topic.to_string())),
         _ => Ok(()),
     }
 }
@@ -53,20 +47,10 @@ pub fn refused(live: &Live, principal: &Principal, peer: IpAddr, connection: Opt
     info!(problem = refusal.slug(), topic, principal, %peer, connection, "a subscription was refused");
 }
 
-/// The refusal of an undeclared topic, which names the topic probably meant.
-pub fn undeclared(snapshot: &Snapshot, principal: &Principal, action: Action, topic: String) -> Refusal {
-    let near = nearest_usable(snapshot, principal, action, &topic);
+/// The refusal of a subscription to an undeclared topic, which names the topic probably meant.
+pub fn undeclared(snapshot: &Snapshot, principal: &Principal, topic: String) -> Refusal {
+    let near = snapshot.nearest_usable(principal, Action::Subscribe, &topic);
     Refusal::UnknownTopic { topic, near }
-}
-
-/// The declared topic that was probably meant, if the principal may do the same to that one.
-pub fn nearest_usable(snapshot: &Snapshot, principal: &Principal, action: Action, topic: &str) -> Option<String> {
-    let declared = Some(&snapshot.config.topics).filter(|topics| topics.len() * topic.len().pow(2) <= COMPARED);
-    let names = declared.into_iter().flatten().map(|topic| &topic.name);
-    // A reload may have declared this topic since the refusal.
-    let others = names.filter(|name| name.is_exact() && name.as_str() != topic);
-    let usable = others.filter(|name| authorize(principal, action, name));
-    nearest(topic, usable.map(Pattern::as_str))
 }
 
 /// Why a subscription ends under this configuration, if it does.

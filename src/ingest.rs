@@ -15,7 +15,6 @@ use tracing::{info, warn};
 
 use crate::appending::Entry;
 use crate::background;
-use crate::evaluate;
 use crate::fuse::{Admitted, Fuse};
 use crate::judging::Turn;
 use crate::live::Live;
@@ -242,7 +241,7 @@ pub fn meant(live: &Live, principal: &Principal, mut refusal: Refusal) -> Refusa
         single => Some(single),
     };
     if let Some(Refusal::UnknownTopic { topic, near }) = first {
-        *near = evaluate::nearest_usable(&live.snapshot(), principal, Action::Publish, topic);
+        *near = live.snapshot().nearest_usable(principal, Action::Publish, topic);
     }
     refusal
 }

@@ -87,9 +87,8 @@ impl Live {
     /// Publishes wait until the returned pause is dropped, which must be after the mark is in the log.
     pub fn commit(self: &Arc<Self>, snapshot: Arc<Snapshot>) -> PublishPause {
         let generation = snapshot.generation;
-        self.appending.close();
         self.current.store(snapshot);
-        self.appending.follow(generation);
+        self.appending.supersede(generation);
         PublishPause(self.clone())
     }
 

@@ -111,6 +111,16 @@ pub struct Record {
     pub payload: Payload,
 }
 
+/// About as many bytes as a protocol writes around a topic and a payload: up to 123 while seqs have seven digits.
+const AROUND: usize = 128;
+
+impl Record {
+    /// About how many bytes a protocol writes for it.
+    pub fn written_len(&self) -> usize {
+        AROUND + self.topic.as_str().len() + self.payload.size()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::{any, proptest};

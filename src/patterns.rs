@@ -160,6 +160,26 @@ impl<V> Patterns<V> {
         self.containing_metered(name, &mut Meter(usize::MAX), found)
     }
 
+    /// Whether this holds for the value of any pattern that contains all of this name.
+    pub fn any_containing(&self, name: &str, is_it: impl FnMut(&V) -> bool) -> bool {
+        self.any_containing_metered(name, &mut Meter(usize::MAX), is_it) == Some(true)
+    }
+
+    /// As [`Patterns::any_containing`]; `None` if the meter has run out before it is known.
+    pub fn any_containing_metered(
+        &self,
+        name: &str,
+        meter: &mut Meter,
+        mut is_it: impl FnMut(&V) -> bool,
+    ) -> Option<bool> {
+        let mut is_found = false;
+        let looked = self.containing_metered(name, meter, |value| {
+            is_found = is_it(value);
+            if is_found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        (is_found || looked.is_continue()).then_some(is_found)
+    }
+
     /// As [`Patterns::containing`], but only until the meter has run out.
     pub fn containing_metered<'a>(
         &'a self,

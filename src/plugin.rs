@@ -108,7 +108,7 @@ pub struct Draft {
 pub const MAX_KEY: usize = 255;
 
 /// Identifies a publish, so that a retry is recognised.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey {
     /// The token's name: keys of different principals, or of different topics, never collide.
     pub principal: Arc<str>,
@@ -175,6 +175,9 @@ pub struct Query<'a> {
     pub until: Seq,
     /// At most so many messages.
     pub limit: usize,
+    /// And about so many bytes ([`Record::written_len`]), but at least one message: whoever reads further than it can send
+    /// reads the rest again.
+    pub bytes: usize,
     /// [`Page::seen`] of an earlier page of the same topics that began no later, 0 if there is none: the evictions that it
     /// stands for need not be reported again. A store that reports all of them each time may ignore it.
     pub seen: u64,
@@ -189,7 +192,8 @@ pub struct Page {
     /// longer exist are reported together, as the pattern of the query. Each name lies within a pattern of the query, or no
     /// subscriber is told. A seq that is too low hides a loss; one that is too high reports one that did not happen.
     pub evicted: Vec<(Pattern, Seq)>,
-    /// The answer is complete up to here, inclusive; equal to the query's `until` unless the limit ended it.
+    /// The answer is complete up to here, inclusive: the query's `until`, unless `limit`, `bytes` or the log's head came
+    /// first.
     pub until: Seq,
     /// Stands for the evictions that this page reports, and for those that its query had [`Query::seen`].
     pub seen: u64,

@@ -1,7 +1,7 @@
 //! Principals and what they may do: the one authorisation decision, which every way in asks for.
 
 use std::fmt;
-use std::ops::{ControlFlow, Deref};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ impl Granted {
     /// Whether a single grant contains every topic of the pattern.
     fn covers(&self, topics: &Pattern) -> bool {
         match &self.index {
-            Index::Tree(tree) => tree.containing(&topics.canonical(), |()| ControlFlow::Break(())).is_break(),
+            Index::Tree(tree) => tree.any_containing(&topics.canonical(), |()| true),
             Index::Sorted if self.finds(&topics.canonical()) => true,
             _ => self.patterns.iter().any(|grant| grant.contains(topics)),
         }
@@ -88,7 +88,7 @@ impl Granted {
     /// As [`Granted::covers`], for one concrete topic: without building a pattern.
     fn covers_topic(&self, topic: &TopicName) -> bool {
         match &self.index {
-            Index::Tree(tree) => tree.containing(topic.as_str(), |()| ControlFlow::Break(())).is_break(),
+            Index::Tree(tree) => tree.any_containing(topic.as_str(), |()| true),
             Index::Sorted if self.finds(topic.as_str()) => true,
             _ => self.patterns.iter().any(|grant| grant.matches(topic)),
         }

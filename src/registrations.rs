@@ -146,9 +146,7 @@ impl Registrations {
     /// The registration with this id, if there is one. Does not take its seat. The id is a secret.
     pub fn find(&self, id: &str, now: Instant) -> Option<Arc<Registration>> {
         let id = parse(id)?;
-        let entries = lock(&self.0);
-        let entry = entries.by_id.get(&id).filter(|entry| !entry.has_ended(now, entries.ttl))?;
-        Some(entry.registration.clone())
+        lock(&self.0).get(&id, now).map(|entry| entry.registration.clone())
     }
 
     /// Gives a connection the seat of a registration, and returns its principal.
@@ -168,9 +166,7 @@ impl Registrations {
         let id = parse(id).ok_or(Close::UnknownRegistration)?;
         let mut entries = lock(&self.0);
         entries.sweep(now);
-        let ttl = entries.ttl;
-        let entry = entries.by_id.get_mut(&id).filter(|entry| !entry.has_ended(now, ttl));
-        let entry = entry.ok_or(Close::UnknownRegistration)?;
+        let entry = entries.get(&id, now).ok_or(Close::UnknownRegistration)?;
         let principal = entry.registration.principal(snapshot, Time::now())?;
         if let Some(older) = entry.seat.replace(connection.clone()) {
             older.end(Close::Replaced);
@@ -218,6 +214,11 @@ impl Registrations {
 }
 
 impl Entries {
+    /// The registration with this id, unless it has ended.
+    fn get(&mut self, id: &Uuid, now: Instant) -> Option<&mut Entry> {
+        self.by_id.get_mut(id).filter(|entry| !entry.has_ended(now, self.ttl))
+    }
+
     /// Removes those that have ended, at most once a second.
     ///
     /// A call that is due anyway pays for it; whatever has ended is not found even before it is removed.

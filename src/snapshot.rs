@@ -10,10 +10,15 @@ use crate::fuse::Fuse;
 use crate::hub::topic::Topic;
 use crate::name::{Pattern, TopicName};
 use crate::plugin::Authenticator;
-use crate::principal::Principal;
+use crate::principal::{Action, Principal, authorize};
 use crate::schema::Schema;
 use crate::shadow::Shadow;
+use crate::spelling::nearest;
 use crate::time::Time;
+
+/// Bounds the search for the topic that was meant, to about this many comparisons of two characters: a fraction of a
+/// millisecond.
+const COMPARED: usize = 1 << 16;
 
 /// One configuration, ready for use.
 pub struct Snapshot {
@@ -75,6 +80,16 @@ impl Snapshot {
     pub fn reached(&self, pattern: &Pattern, name: &Pattern, generation: u64) -> bool {
         let beside = |topic| self.declared(&Pattern::from(&topic)).is_some_and(|rules| rules.since <= generation);
         pattern.overlaps(name) && (name.is_exact() || !pattern.only_common(name).is_some_and(beside))
+    }
+
+    /// The declared topic that was probably meant by an undeclared one, if the principal may do the same to that one.
+    pub fn nearest_usable(&self, principal: &Principal, action: Action, topic: &str) -> Option<String> {
+        let declared = Some(&self.config.topics).filter(|topics| topics.len() * topic.len().pow(2) <= COMPARED);
+        let names = declared.into_iter().flatten().map(|topic| &topic.name);
+        // A reload may have declared this topic since the refusal.
+        let others = names.filter(|name| name.is_exact() && name.as_str() != topic);
+        let usable = others.filter(|name| authorize(principal, action, name));
+        nearest(topic, usable.map(Pattern::as_str))
     }
 
     /// The present form of a principal; `None` if its token is gone, or has another secret or user.

@@ -42,7 +42,7 @@ pub(super) async fn commit(
     let ended = spawn_blocking(move || end_lost(&shared, &after, &changes));
     let leaves_over = prepared.leaves_over;
     let mut pause = Some(pause);
-    let mut settled = pin!(live.appending.turn());
+    let mut settled = pin!(live.appending.quiesce());
     if tokio::time::timeout(PAUSE_AT_MOST, &mut settled).await.is_err() {
         pause = None;
         settled.await;

@@ -127,7 +127,8 @@ impl Page {
     /// Takes what there is, up to the head or the limit.
     async fn fill(&mut self, call: &Call, subscriber: &mut Subscriber) -> Result<(), Refusal> {
         while !self.is_full() && !self.interrupted && !subscriber.is_live() {
-            let pulled = subscriber.pull().await.map_err(|error| {
+            let room = MAX_BYTES - self.messages.len();
+            let pulled = subscriber.pull(room).await.map_err(|error| {
                 let cause = match error {
                     StoreError::Unavailable(cause) => cause,
                     other => format!("{other:?}"),

@@ -93,7 +93,7 @@ impl Events {
                 self.stage = Stage::LetIn(generation);
                 self.begin(&first).map(Some)
             }
-            Stage::LetIn(generation) if generation != self.live.snapshot().generation => self.judge(None),
+            Stage::LetIn(generation) if generation != self.live.snapshot().generation => self.evaluate(None),
             Stage::LetIn(_) | Stage::Goes => Ok(None),
         };
         let chunk = match told {
@@ -166,14 +166,14 @@ impl Events {
         };
         let (chunk, sent) = match step {
             Step::Send(frames) => (frames.batch().map(|batch| batch.bytes().clone()), frames.sendable),
-            Step::Evaluate(mark) => (self.judge(Some(&mark))?, 1),
+            Step::Evaluate(mark) => (self.evaluate(Some(&mark))?, 1),
         };
         delivery::settle(&self.live, &mut self.subscriber, pulled, sent);
         Ok(chunk)
     }
 
     /// Re-evaluates everything under the newest configuration; returns what to tell.
-    fn judge(&mut self, mark: Option<&Mark>) -> Result<Option<Bytes>, Close> {
+    fn evaluate(&mut self, mark: Option<&Mark>) -> Result<Option<Bytes>, Close> {
         let snapshot = self.live.snapshot();
         let registration = self.seat.as_deref().map(|seat| &*seat.registration);
         self.principal = evaluate::renew(&snapshot, registration, &self.principal)?;

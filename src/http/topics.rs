@@ -75,7 +75,7 @@ fn find(text: &str, snapshot: &Snapshot, principal: &Principal) -> Result<Arc<To
         Some(topic) => snapshot.resolve(topic),
         None => snapshot.topics.get(&pattern).filter(|rules| rules.topic.name.as_str() == text),
     };
-    let undeclared = || evaluate::undeclared(snapshot, principal, Action::Subscribe, text.into_owned());
+    let undeclared = || evaluate::undeclared(snapshot, principal, text.into_owned());
     found.cloned().ok_or_else(undeclared)
 }
 

@@ -53,6 +53,13 @@ impl Message {
         self.encoded[encoder.slot()].get_or_init(|| encoder.message(epoch, &self.record))
     }
 
+    /// Counts so many deliveries of it.
+    pub fn count_delivered(&self, deliveries: u64) {
+        if let Some(topic) = &self.topic {
+            topic.delivered.add(deliveries);
+        }
+    }
+
     /// The bytes it counts against `limits.window`: its texts, one encoding, and the structures around them. It takes
     /// that much if all subscribers speak one protocol; see [`COST_HALVES`].
     pub fn cost(&self) -> usize {

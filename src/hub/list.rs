@@ -86,7 +86,7 @@ impl List {
             wanted.for_each(|(_, served)| *served += group.served);
             (group.batch, group.served) = (None, 0);
         }
-        messages.iter().zip(served).for_each(|(message, served)| count(message, served));
+        messages.iter().zip(served).for_each(|(message, served)| message.count_delivered(served));
     }
 
     /// Empties the list.
@@ -109,7 +109,7 @@ impl Group {
     pub(super) fn sent(&self, messages: &[Arc<Message>], frames: usize, start: Cursor) -> Cursor {
         let mut behind = start;
         for message in wanted(messages, self.wants).take(frames) {
-            count(message, 1);
+            message.count_delivered(1);
             behind.seq = message.record.seq;
         }
         behind
@@ -125,10 +125,4 @@ fn wanted(messages: &[Arc<Message>], wants: u64) -> impl Iterator<Item = &Arc<Me
 fn put_together<'a>(messages: impl Iterator<Item = &'a Arc<Message>>, encoder: &dyn Encoder, epoch: Epoch) -> Batch {
     let frames: Vec<_> = messages.map(|message| message.encoded(encoder, epoch)).collect();
     Batch::new(frames.into_iter())
-}
-
-fn count(message: &Message, deliveries: u64) {
-    if let Some(topic) = &message.topic {
-        topic.delivered.add(deliveries);
-    }
 }

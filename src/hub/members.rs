@@ -80,8 +80,6 @@ pub(super) struct Slot {
     /// Whether messages can be written to its connection; otherwise its own task pulls them.
     pub(super) has_socket: bool,
     subscriptions: Vec<Pattern>,
-    /// How many of them have wildcards.
-    wildcards: u32,
     /// Stamp of the kept list that is correct for this member: it is listed if it wants the list's topic. `None` after
     /// each change of its subscriptions.
     pub(super) agrees_with: Option<Stamp>,
@@ -156,7 +154,6 @@ impl Members {
             principal: None,
             has_socket,
             subscriptions: Vec::new(),
-            wildcards: 0,
             agrees_with: None,
             live: false,
             joined_at: Cursor::default(),
@@ -212,6 +209,12 @@ impl Members {
         let (had, has): (AHashSet<_>, AHashSet<_>) = (old.iter().collect(), new.iter().collect());
         old.iter().filter(|pattern| !has.contains(pattern)).for_each(|pattern| self.leave(pattern, id));
         new.iter().filter(|pattern| !had.contains(pattern)).for_each(|pattern| self.enter(pattern, id));
+        let has_wildcards = |list: &[Pattern]| list.iter().any(|pattern| !pattern.is_exact());
+        match (has_wildcards(&before), has_wildcards(&subscriptions)) {
+            (false, true) => self.with_wildcards.push(id),
+            (true, false) => swap_out(&mut self.with_wildcards, id),
+            _ => {}
+        }
         self.slot(id).subscriptions = subscriptions;
     }
 
@@ -220,11 +223,6 @@ impl Members {
             return self.exact.entry(topic).or_default().push(id);
         }
         self.patterns.entry(pattern).push(id);
-        let slot = self.slot(id);
-        slot.wildcards += 1;
-        if slot.wildcards == 1 {
-            self.with_wildcards.push(id);
-        }
     }
 
     fn leave(&mut self, pattern: &Pattern, id: SlotId) {
@@ -235,11 +233,6 @@ impl Members {
         swap_out(ids, id);
         if ids.is_empty() {
             self.patterns.remove(pattern);
-        }
-        let slot = self.slot(id);
-        slot.wildcards -= 1;
-        if slot.wildcards == 0 {
-            swap_out(&mut self.with_wildcards, id);
         }
     }
 
@@ -252,8 +245,8 @@ impl Members {
                 Some(user) => self.users.contains_key(user),
                 None if self.exact.contains_key(&record.topic) => true,
                 None => {
-                    let found = |_| ControlFlow::Break(());
-                    self.patterns.containing_metered(record.topic.as_str(), &mut meter, found).is_break()
+                    let found = self.patterns.any_containing_metered(record.topic.as_str(), &mut meter, |_| true);
+                    found.unwrap_or(true)
                 }
             }
         })
@@ -348,12 +341,9 @@ fn subscribes(
     if exact.get(topic).is_some_and(|ids| ids.contains(&id)) {
         return true;
     }
-    let (mut meter, mut is_found) = (Meter(own.len()), false);
-    let looked = patterns.containing_metered(topic.as_str(), &mut meter, |ids| {
-        is_found = ids.contains(&id);
-        if is_found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    is_found || (looked.is_break() && any_matches())
+    let mut meter = Meter(own.len());
+    let found = patterns.any_containing_metered(topic.as_str(), &mut meter, |ids| ids.contains(&id));
+    found.unwrap_or_else(any_matches)
 }
 
 /// Whether the same members want both messages, of those that have neither.

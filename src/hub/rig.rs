@@ -172,7 +172,8 @@ impl Member {
         }
         self.read();
         loop {
-            let pulled = self.subscriber.pull().now_or_never().expect("from the window").expect("it can be read");
+            let pulled =
+                self.subscriber.pull(usize::MAX).now_or_never().expect("from the window").expect("it can be read");
             let Some(pulled) = pulled else { return };
             let messages = pulled.items.iter().filter_map(|(item, _)| match item {
                 Item::Message(message) => Some(message.record.seq),

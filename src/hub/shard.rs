@@ -206,10 +206,10 @@ impl Shard {
         let mut state = self.state();
         let start = state.position;
         let stamp = state.pass.next(hub.clock());
-        match hub.window.after(start, BATCH_MESSAGES, BATCH_BYTES) {
+        match hub.window.after(start, 0, BATCH_MESSAGES, BATCH_BYTES) {
             Fetch::Head => return None,
             // The whole shard is slower than the publishers: its members catch up one by one, each in its own task.
-            Fetch::BeforeWindow(_) => {
+            Fetch::FromStore(_) => {
                 touched.extend(state.members.iter().filter(|(_, slot)| slot.live).map(|(id, _)| id));
                 state.position = hub.window.head();
             }

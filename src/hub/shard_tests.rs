@@ -268,7 +268,7 @@ fn whoever_has_no_socket_is_handed_over() {
         }
         assert!(scratch.list.groups.iter().all(|group| group.batch.is_none()));
         assert!(!subscriber.is_live());
-        let Some(Ok(Some(pulled))) = subscriber.pull().now_or_never() else { panic!("from the window") };
+        let Some(Ok(Some(pulled))) = subscriber.pull(usize::MAX).now_or_never() else { panic!("from the window") };
         assert_eq!(pulled.items.len(), 1);
         subscriber.settle(pulled, 1);
     }

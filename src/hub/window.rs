@@ -43,8 +43,8 @@ pub enum Fetch {
     Head,
     /// These, in order; not necessarily all.
     Messages(Vec<Arc<Message>>),
-    /// Messages up to this seq have left the window: ask the store for them.
-    BeforeWindow(Seq),
+    /// Ask the store for the messages up to this seq: they have left the window, or the reader wants what is retained.
+    FromStore(Seq),
     /// A reload took effect here, at or before the cursor's seq.
     Mark(Arc<Mark>),
 }
@@ -115,22 +115,18 @@ impl Window {
         gone
     }
 
-    /// The first mark that a reader at the cursor has not seen.
-    pub fn mark_after(&self, cursor: Cursor) -> Option<Arc<Mark>> {
-        lock(&self.inner).mark_after(cursor).cloned()
-    }
-
     /// What follows a cursor: at most `count` messages and about `bytes` of payload, but at least one message, and none
-    /// past a mark that the reader has not seen.
-    pub fn after(&self, cursor: Cursor, count: usize, bytes: usize) -> Fetch {
+    /// past a mark that the reader has not seen. Up to the seq `store`, the reader wants no messages of the window.
+    pub fn after(&self, cursor: Cursor, store: Seq, count: usize, bytes: usize) -> Fetch {
         let inner = lock(&self.inner);
         let mark = inner.mark_after(cursor);
         if let Some(mark) = mark.filter(|mark| mark.seq <= cursor.seq) {
             return Fetch::Mark(mark.clone());
         }
         let until = mark.map_or(Seq::MAX, |mark| mark.seq);
-        if cursor.seq < inner.dropped {
-            return Fetch::BeforeWindow(inner.dropped.min(until));
+        let before = if cursor.seq < store { store } else { inner.dropped };
+        if cursor.seq < before {
+            return Fetch::FromStore(before.min(until));
         }
         if cursor.seq >= inner.head.seq {
             return Fetch::Head;
@@ -246,7 +242,9 @@ mod tests {
             let window = Window::new(usize::MAX, Cursor::default());
             window.append(seqs.iter().copied().map(message));
             for seq in 0..seqs[seqs.len() - 1] {
-                let Fetch::Messages(found) = window.after(Cursor { seq, generation: 0 }, 1, 1) else { panic!("{seq}") };
+                let Fetch::Messages(found) = window.after(Cursor { seq, generation: 0 }, 0, 1, 1) else {
+                    panic!("{seq}")
+                };
                 assert_eq!(Some(&found[0].record.seq), seqs.iter().find(|other| **other > seq));
             }
         }
@@ -263,13 +261,14 @@ mod tests {
             window.mark(|seq| Mark { seq, generation, first: generation, removed, changed, tokens, anonymous: false });
         }
         let (mut cursor, mut seen) = (start, Vec::new());
-        while let Fetch::Mark(mark) = window.after(cursor, 1, 1) {
+        while let Fetch::Mark(mark) = window.after(cursor, 0, 1, 1) {
             seen.extend(mark.removed.iter().map(Pattern::to_string));
             cursor = mark.pass(cursor);
         }
         assert_eq!((cursor, seen.len() as u64), (window.head(), last - 1));
         assert!(lock(&window.inner).marks.len() <= MARKS);
-        let late = window.mark_after(Cursor { seq: 0, generation: last - 1 }).expect("the last one");
+        let late = Cursor { seq: 0, generation: last - 1 };
+        let Fetch::Mark(late) = window.after(late, 0, 1, 1) else { panic!("the last one") };
         assert_eq!(late.generation, last);
     }
 
@@ -282,11 +281,11 @@ mod tests {
         window.mark(|seq| Mark { seq, generation: 1, first: 1, removed, changed, tokens, anonymous: true });
         window.append((4..=5).map(message));
         let start = Cursor { seq: 1, generation: 0 };
-        let Fetch::Messages(found) = window.after(start, 100, usize::MAX) else { panic!("there are some") };
+        let Fetch::Messages(found) = window.after(start, 0, 100, usize::MAX) else { panic!("there are some") };
         assert_eq!(found.iter().map(|message| message.record.seq).collect::<Vec<_>>(), [2, 3]);
         let at_mark = Cursor { seq: 3, generation: 0 };
-        let Fetch::Mark(mark) = window.after(at_mark, 100, usize::MAX) else { panic!("it is next") };
-        let Fetch::Messages(found) = window.after(mark.pass(at_mark), 100, usize::MAX) else {
+        let Fetch::Mark(mark) = window.after(at_mark, 0, 100, usize::MAX) else { panic!("it is next") };
+        let Fetch::Messages(found) = window.after(mark.pass(at_mark), 0, 100, usize::MAX) else {
             panic!("there are some")
         };
         assert_eq!(found.iter().map(|message| message.record.seq).collect::<Vec<_>>(), [4, 5]);

@@ -9,8 +9,8 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use crate::footprint::{in_list, in_table};
-use crate::name::TopicName;
 use crate::plugin::{Draft, IdempotencyKey, KeyCounts, Receipt, StoreError};
+use crate::store::clock::{StepBack, has_aged};
 use crate::time::Time;
 
 /// Aged or surplus keys forgotten in one critical section: by a sweep or a reload, and by an append or a new key.
@@ -30,6 +30,9 @@ pub(super) struct Keys {
     limit: usize,
     known: Known,
     order: VecDeque<(Time, Digest)>,
+    /// The clock's last large step back, and how many of `order` it has set back.
+    step: StepBack,
+    set_back: usize,
     /// Keys forgotten before they had aged, because there were too many.
     forgotten_early: u64,
 }
@@ -64,11 +67,23 @@ pub(super) struct Keyed {
 pub(super) struct Digests(Vec<Option<Keyed>>);
 
 impl Digests {
-    pub(super) fn of(drafts: &[Draft]) -> Self {
+    /// # Errors
+    /// The batch uses one key for two different messages.
+    pub(super) fn of(drafts: &[Draft]) -> Result<Self, StoreError> {
         if drafts.iter().all(|draft| draft.key.is_none()) {
-            return Self::default();
+            return Ok(Self::default());
         }
-        Self(drafts.iter().map(Keyed::new).collect())
+        let (mut all, mut seen) = (Vec::with_capacity(drafts.len()), HashMap::new());
+        for (index, draft) in drafts.iter().enumerate() {
+            let keyed = Keyed::new(draft);
+            if let Some(Keyed { key, message }) = keyed
+                && seen.insert(key, message).is_some_and(|first| first != message)
+            {
+                return Err(StoreError::KeyReused(index));
+            }
+            all.push(keyed);
+        }
+        Ok(Self(all))
     }
 
     pub(super) fn get(&self, index: usize) -> Option<Keyed> {
@@ -96,7 +111,7 @@ impl Keys {
         let Some(Keyed { key, message }) = keyed else { return Ok(None) };
         match self.known.get(&key) {
             None => Ok(None),
-            Some(known) if has_aged(known.receipt.time, now, self.window) => Ok(None),
+            Some(known) if has_aged(self.ages_from(known), now, self.window) => Ok(None),
             Some(known) if known.message == message => Ok(Some(known.receipt)),
             Some(_) => Err(Reused),
         }
@@ -151,22 +166,33 @@ impl Keys {
     }
 
     fn oldest_has_aged(&self, now: Time) -> bool {
-        self.order.front().is_some_and(|(time, _)| has_aged(*time, now, self.window))
+        self.oldest().is_some_and(|(time, _)| has_aged(time, now, self.window))
     }
 
-    /// The clock was set back to `now`: entries from what is now the future get the present time.
-    pub(super) fn set_back(&mut self, now: Time) {
-        self.order.iter_mut().for_each(|(time, _)| *time = now.min(*time));
-        self.known.values_mut().for_each(|known| known.receipt.time = now.min(known.receipt.time));
+    /// The oldest entry, with the time from which on it ages.
+    fn oldest(&self) -> Option<(Time, Digest)> {
+        let (time, key) = *self.order.front()?;
+        Some((if self.set_back > 0 { time.min(self.step.time) } else { time }, key))
+    }
+
+    fn ages_from(&self, known: &Appended) -> Time {
+        self.step.ages_from(known.receipt.seq, known.receipt.time)
+    }
+
+    /// Notes that the clock was set back: none of the entries is visited, as there may be millions.
+    pub(super) fn note_step(&mut self, step: StepBack) {
+        (self.step, self.set_back) = (step, self.order.len());
     }
 
     /// Removes the oldest entry; returns whether that forgot a key.
     fn forget_oldest(&mut self, now: Time) -> bool {
         let has_aged = self.oldest_has_aged(now);
-        let Some((time, key)) = self.order.pop_front() else { return false };
+        let Some((time, key)) = self.oldest() else { return false };
+        self.order.pop_front();
+        self.set_back = self.set_back.saturating_sub(1);
         // The key may have been remembered again after it had aged.
         let is_forgotten =
-            self.known.get(&key).is_some_and(|known| known.receipt.time <= time) && self.known.remove(&key);
+            self.known.get(&key).is_some_and(|known| self.ages_from(known) <= time) && self.known.remove(&key);
         self.forgotten_early += u64::from(is_forgotten && !has_aged);
         is_forgotten
     }
@@ -199,15 +225,6 @@ impl Known {
     fn table(&self, key: &Digest) -> usize {
         self.chooser.hash_one(key) as usize % self.tables.len()
     }
-
-    fn values_mut(&mut self) -> impl Iterator<Item = &mut Appended> {
-        self.tables.iter_mut().flat_map(HashMap::values_mut)
-    }
-}
-
-fn has_aged(time: Time, now: Time, window: Duration) -> bool {
-    let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
-    now.0.saturating_sub(time.0) >= window
 }
 
 fn digest<const N: usize>(parts: [&[u8]; N]) -> Digest {
@@ -217,17 +234,4 @@ fn digest<const N: usize>(parts: [&[u8]; N]) -> Digest {
         hash.update(part);
     }
     hash.finalize().into()
-}
-
-/// Refuses a batch that uses one key for two different messages.
-pub(super) fn same_key_twice(drafts: &[Draft]) -> Result<(), StoreError> {
-    let mut seen: HashMap<(&IdempotencyKey, &TopicName), &Draft> = HashMap::new();
-    for (index, draft) in drafts.iter().enumerate() {
-        let Some(key) = &draft.key else { continue };
-        let first = seen.insert((key, &draft.topic), draft);
-        if first.is_some_and(|first| first.user != draft.user || first.payload != draft.payload) {
-            return Err(StoreError::KeyReused(index));
-        }
-    }
-    Ok(())
 }

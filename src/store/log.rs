@@ -7,7 +7,8 @@ use crate::directory::Directory;
 use crate::message::{Record, Seq};
 use crate::name::TopicName;
 use crate::plugin::{Draft, Receipt, Retention, StoreError};
-use crate::store::idempotency::{Digests, Keys, Reused, same_key_twice};
+use crate::store::clock::StepBack;
+use crate::store::idempotency::{Digests, Keys, Reused};
 use crate::store::ring::Rules;
 use crate::store::rings::Rings;
 use crate::time::Time;
@@ -29,6 +30,7 @@ pub(super) struct Log {
     /// The seq of the newest message.
     pub(super) head: Seq,
     time: Time,
+    step: StepBack,
     pub(super) rules: Arc<Directory<Arc<Rules>>>,
     pub(super) rings: Rings,
     pub(super) keys: Keys,
@@ -46,6 +48,7 @@ impl Log {
         now: Time,
     ) -> Result<(Vec<Receipt>, Vec<Arc<Record>>), StoreError> {
         let time = self.tick(now);
+        self.keys.expire(time);
         self.admit(&drafts, digests)?;
         let mut receipts = Vec::with_capacity(drafts.len());
         let mut records = Vec::with_capacity(drafts.len());
@@ -70,7 +73,8 @@ impl Log {
     /// far ahead is corrected, every message would carry the wrong time for hours or years.
     fn tick(&mut self, now: Time) -> Time {
         if self.time.0.saturating_sub(now.0) > STEP_BACK {
-            self.keys.set_back(now);
+            self.step = StepBack { seq: self.head, time: now };
+            self.keys.note_step(self.step);
             self.time = now;
         }
         self.time = self.time.max(now);
@@ -78,8 +82,7 @@ impl Log {
     }
 
     /// Checks every draft before anything changes: an append is all or nothing.
-    fn admit(&mut self, drafts: &[Draft], digests: &Digests) -> Result<(), StoreError> {
-        self.keys.expire(self.time);
+    fn admit(&self, drafts: &[Draft], digests: &Digests) -> Result<(), StoreError> {
         let mut new_topics: HashMap<&str, HashSet<&TopicName>> = HashMap::new();
         for (index, draft) in drafts.iter().enumerate() {
             let known = self.keys.find(digests.get(index), self.time).map_err(|Reused| StoreError::KeyReused(index))?;
@@ -97,7 +100,7 @@ impl Log {
                 return Err(StoreError::FamilyFull(index));
             }
         }
-        same_key_twice(drafts)
+        Ok(())
     }
 
     fn record(&mut self, draft: Draft, receipt: Receipt) -> Arc<Record> {
@@ -138,13 +141,13 @@ impl Log {
     /// Evicts what has aged or exceeds the rules, and forgets idle rings, from this place on, for one critical section;
     /// returns the place to continue with.
     pub(super) fn sweep(&mut self, from: usize, now: Time) -> Option<usize> {
-        let mut room = SWEEP;
+        let (mut room, step) = (SWEEP, self.step);
         for place in from..self.rings.count() {
             if room == 0 {
                 return Some(place);
             }
             self.renew(place);
-            let swept = self.rings.change(place, |ring, order| (ring.expire(now, room, order), ring.is_idle()));
+            let swept = self.rings.change(place, |ring, order| (ring.expire(now, step, room, order), ring.is_idle()));
             let (evicted, is_idle) = swept.unwrap_or_default();
             if evicted == room {
                 return Some(place);

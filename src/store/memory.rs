@@ -48,6 +48,16 @@ impl MemoryStore {
     fn log(&self) -> MutexGuard<'_, Log> {
         lock(&self.log)
     }
+
+    fn append_now(&self, drafts: Vec<Draft>) -> Result<Vec<Receipt>, StoreError> {
+        let digests = Digests::of(&drafts)?;
+        let mut log = self.log();
+        let (receipts, records) = log.append(drafts, &digests, Time::now())?;
+        if let Some(follower) = self.follower.get().filter(|_| !records.is_empty()) {
+            follower.appended(&records);
+        }
+        Ok(receipts)
+    }
 }
 
 impl Store for MemoryStore {
@@ -60,16 +70,7 @@ impl Store for MemoryStore {
     }
 
     fn append(&self, drafts: Vec<Draft>) -> BoxFuture<'_, Result<Vec<Receipt>, StoreError>> {
-        let digests = Digests::of(&drafts);
-        let mut log = self.log();
-        let answer = log.append(drafts, &digests, Time::now()).map(|(receipts, records)| {
-            if let Some(follower) = self.follower.get().filter(|_| !records.is_empty()) {
-                follower.appended(&records);
-            }
-            receipts
-        });
-        drop(log);
-        Box::pin(std::future::ready(answer))
+        Box::pin(std::future::ready(self.append_now(drafts)))
     }
 
     fn follow(&self, after: Seq, follower: Arc<dyn Follower>) {

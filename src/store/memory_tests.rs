@@ -44,7 +44,7 @@ fn append(log: &mut Log, key: &str, now: i64) -> Receipt {
 }
 
 pub(super) fn append_all(log: &mut Log, drafts: Vec<Draft>, now: i64) -> Vec<Receipt> {
-    let digests = Digests::of(&drafts);
+    let digests = Digests::of(&drafts).expect("no key is used twice");
     log.append(drafts, &digests, Time(now)).expect("there is room").0
 }
 
@@ -62,7 +62,8 @@ pub(super) fn patterns<const N: usize>(texts: [&str; N]) -> [Pattern; N] {
 
 /// Reads to the end; `meanwhile` runs between the first critical section and the second.
 fn read(store: &MemoryStore, topics: &[Pattern], after: u64, meanwhile: impl FnOnce(&mut Log)) -> Page {
-    let mut read = pin!(store.read(Query { topics, after, until: store.head(), limit: 1_000, seen: 0 }));
+    let mut read =
+        pin!(store.read(Query { topics, after, until: store.head(), limit: 1_000, bytes: usize::MAX, seen: 0 }));
     let cx = &mut Context::from_waker(Waker::noop());
     let mut meanwhile = Some(meanwhile);
     loop {
@@ -200,6 +201,40 @@ fn what_was_appended_by_a_clock_that_was_ahead_ages_no_later_than_what_follows()
     sweep(&mut log, 11 * HOUR + 1);
     assert_eq!(retained(&log), [4]);
     assert!(!append(&mut log, "ahead", 11 * HOUR + 2).duplicate, "a key is not remembered beyond its window");
+}
+
+/// It used to be kept until its wrong time had aged.
+#[test]
+fn what_was_appended_before_a_step_back_ages_from_the_step_even_if_nothing_follows_it() {
+    let store = store();
+    let mut log = store.log();
+    append_all(&mut log, vec![draft("f.ahead")], 90 * HOUR);
+    append_all(&mut log, vec![draft("f.other")], 10 * HOUR);
+    sweep(&mut log, 11 * HOUR - 1);
+    assert_eq!(retained(&log), [1, 2]);
+    sweep(&mut log, 11 * HOUR);
+    assert!(retained(&log).is_empty());
+}
+
+/// After a step back, every sweep used to search all messages of each topic, and the step itself all keys, while nobody
+/// could publish.
+#[test]
+fn a_step_back_of_the_clock_costs_no_visit_of_all_messages_or_keys() {
+    let store = store_of(100_000);
+    store.remember(20_000, Duration::from_secs(300));
+    let mut log = store.log();
+    (0..20_000).for_each(|n| _ = append(&mut log, &n.to_string(), 90 * HOUR));
+    append_all(&mut log, (0..80_000).map(|_| draft("a")).collect(), 90 * HOUR);
+    let timed = |act: &mut dyn FnMut()| {
+        let began = Stopwatch::start();
+        act();
+        began.elapsed()
+    };
+    let all = timed(&mut || assert_eq!(log.rings.order.after(0).count(), 100_000));
+    let step = timed(&mut || _ = append(&mut log, "step", 10 * HOUR));
+    let swept = timed(&mut || sweep(&mut log, 10 * HOUR));
+    assert!(step * 10 < all && swept * 10 < all, "{step:?} the step, {swept:?} a sweep, {all:?} to look at all");
+    assert!(append(&mut log, "7", 10 * HOUR).duplicate, "no key is forgotten for that");
 }
 
 /// Each used to be compared with every other new one while nobody could publish: a quarter of a minute for 50,000.

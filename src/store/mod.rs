@@ -1,5 +1,6 @@
 //! Kinds of log. They know nothing of subscribers.
 
+mod clock;
 mod idempotency;
 mod log;
 pub mod memory;

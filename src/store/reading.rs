@@ -33,9 +33,9 @@ pub(super) async fn read(log: &Mutex<Log>, query: Query<'_>) -> Page {
         let log = lock(log);
         (query.until.min(log.head), log.rings.changes(), log.rings.count())
     };
-    let page = Page { until: query.until, seen: before, ..Page::default() };
-    let mut reading = Reading { log, query, topics: Topics::of(query.topics), until, page };
-    if let Some(after) = reading.follow(rings.max(TURN)).await {
+    let page = Page { until, seen: before, ..Page::default() };
+    let mut reading = Reading { log, query, topics: Topics::of(query.topics), page, bytes: 0 };
+    if let Some(after) = reading.in_order(rings.max(TURN)).await {
         reading.merge(after).await;
     }
     reading.evicted().await;
@@ -47,7 +47,7 @@ pub(super) async fn read(log: &Mutex<Log>, query: Query<'_>) -> Page {
 
 /// Reads a few exact topics in one critical section.
 fn exact(log: &Log, query: Query<'_>) -> Page {
-    let mut page = Page { until: query.until, seen: log.rings.changes(), ..Page::default() };
+    let mut page = Page { until: query.until.min(log.head), seen: log.rings.changes(), ..Page::default() };
     let mut merge = Merge::default();
     for topic in query.topics.iter().map(Pattern::as_str).collect::<HashSet<_>>() {
         let Some(place) = log.rings.place(topic) else { continue };
@@ -59,11 +59,11 @@ fn exact(log: &Log, query: Query<'_>) -> Page {
     let ring = |topic: &Pattern| log.rings.find(topic.as_str()).filter(|ring| ring.is_forgotten());
     let own = |topic: &Pattern| ring(topic).map_or(0, |ring| ring.evicted());
     push_forgotten(&log.rings, query, own, &mut page.evicted);
+    let mut bytes = 0;
     while let Some(record) = merge.next(&log.rings, query.until, |_| true) {
-        if end_if_full(&mut page, query) {
+        if push(record, query, &mut page, &mut bytes).is_break() {
             break;
         }
-        page.records.push(record);
     }
     page
 }
@@ -83,22 +83,25 @@ fn push_forgotten(rings: &Rings, query: Query<'_>, own: impl Fn(&Pattern) -> Seq
     }
 }
 
-/// Ends the page before the next record if it is full; returns whether it did.
-fn end_if_full(page: &mut Page, query: Query<'_>) -> bool {
-    let is_full = page.records.len() == query.limit;
-    if is_full {
+/// Adds the next record to a page, or ends the page before it if there is no room. `bytes` is the size of those so far.
+fn push(record: Arc<Record>, query: Query<'_>, page: &mut Page, bytes: &mut usize) -> ControlFlow<()> {
+    *bytes += record.written_len();
+    if page.records.len() == query.limit || (*bytes > query.bytes && !page.records.is_empty()) {
         page.until = page.records.last().map_or(query.after, |record| record.seq);
+        return ControlFlow::Break(());
     }
-    is_full
+    page.records.push(record);
+    ControlFlow::Continue(())
 }
 
 struct Reading<'a> {
     log: &'a Mutex<Log>,
     query: Query<'a>,
     topics: Topics<'a>,
-    /// The query's `until`, but not past the head at the start.
-    until: Seq,
+    /// Its `until` is not past the head at the start.
     page: Page,
+    /// The size of its records, as [`Query::bytes`] bounds it.
+    bytes: usize,
 }
 
 /// The evictions of one topic.
@@ -113,18 +116,17 @@ impl Reading<'_> {
     /// a page within that.
     ///
     /// Returns where to go on by [`Reading::merge`], or `None` if the page is complete.
-    async fn follow(&mut self, most: usize) -> Option<Seq> {
-        let mut after = self.query.after;
-        for _ in 0..most.div_ceil(TURN) {
-            let found = self.retained(after);
-            let is_last = found.len() < TURN;
-            after = found.last().map_or(self.until, |record| record.seq);
+    async fn in_order(&mut self, most: usize) -> Option<Seq> {
+        let (mut after, mut left, mut bytes) = (self.query.after, most, self.query.bytes);
+        while left > 0 {
+            let (found, is_last) = self.retained(after, bytes);
+            left = left.saturating_sub(found.len());
+            // If little of it is wanted, a few turns later this bounds nothing any more.
+            bytes = bytes.saturating_mul(4);
+            after = found.last().map_or(self.page.until, |record| record.seq);
             for record in found {
-                if self.topics.any_matches(&record.topic) {
-                    if end_if_full(&mut self.page, self.query) {
-                        return None;
-                    }
-                    self.page.records.push(record);
+                if self.topics.any_matches(&record.topic) && self.push(record).is_break() {
+                    return None;
                 }
             }
             if is_last {
@@ -139,9 +141,17 @@ impl Reading<'_> {
         Some(after)
     }
 
-    fn retained(&self, after: Seq) -> Vec<Arc<Record>> {
+    /// What follows a seq: about so many bytes, but at least one record if there is one; and whether that is all.
+    fn retained(&self, after: Seq, bytes: usize) -> (Vec<Arc<Record>>, bool) {
         let log = lock(self.log);
-        log.rings.order.after(after).take_while(|record| record.seq <= self.until).take(TURN).cloned().collect()
+        let mut records = log.rings.order.after(after).take_while(|record| record.seq <= self.page.until);
+        let (mut found, mut size) = (Vec::new(), 0);
+        while found.len() < TURN && size <= bytes {
+            let Some(record) = records.next() else { return (found, true) };
+            size += record.written_len();
+            found.push(record.clone());
+        }
+        (found, false)
     }
 
     /// Reads on from a seq by visiting every ring.
@@ -167,7 +177,7 @@ impl Reading<'_> {
         for (place, topic) in rings {
             // Another topic may be at this place by now.
             if log.rings.ring(place).is_some_and(|ring| ring.topic == topic) {
-                merge.add(&log.rings, place, after, self.until);
+                merge.add(&log.rings, place, after, self.page.until);
             }
         }
     }
@@ -183,15 +193,18 @@ impl Reading<'_> {
     fn take(&mut self, merge: &mut Merge) -> bool {
         let log = lock(self.log);
         for _ in 0..TURN {
-            let Some(record) = merge.next(&log.rings, self.until, |topic| self.topics.any_matches(topic)) else {
+            let Some(record) = merge.next(&log.rings, self.page.until, |topic| self.topics.any_matches(topic)) else {
                 return false;
             };
-            if end_if_full(&mut self.page, self.query) {
+            if self.push(record).is_break() {
                 return false;
             }
-            self.page.records.push(record);
         }
         true
+    }
+
+    fn push(&mut self, record: Arc<Record>) -> ControlFlow<()> {
+        push(record, self.query, &mut self.page, &mut self.bytes)
     }
 
     async fn evicted(&mut self) {

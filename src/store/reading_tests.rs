@@ -38,7 +38,7 @@ fn append(store: &MemoryStore, topics: impl Iterator<Item = String>) {
 /// Returns the number of critical sections.
 fn page(store: &MemoryStore, topics: &str, after: u64, limit: usize) -> (usize, Page) {
     let topics = [Pattern::parse(topics).expect("a pattern")];
-    poll(store, Query { topics: &topics, after, until: store.head(), limit, seen: 0 })
+    poll(store, Query { topics: &topics, after, until: store.head(), limit, bytes: usize::MAX, seen: 0 })
 }
 
 fn poll(store: &MemoryStore, query: Query<'_>) -> (usize, Page) {
@@ -66,7 +66,8 @@ fn many_exact_topics_are_read_in_turns_too() {
     let store = store(3, 2);
     let topics: Vec<_> = (0..600).map(|n| Pattern::parse(&format!("f.{}.{n}", n % 100)).expect("a topic")).collect();
     for (count, turns) in [(200, 1..=1), (600, 2..=usize::MAX)] {
-        let query = Query { topics: &topics[..count], after: 0, until: store.head(), limit: 2_000, seen: 0 };
+        let query =
+            Query { topics: &topics[..count], after: 0, until: store.head(), limit: 2_000, bytes: usize::MAX, seen: 0 };
         let (took, page) = poll(&store, query);
         assert!(turns.contains(&took), "{took} turns for {count}");
         assert_eq!((page.records.len(), page.evicted.len()), (count * 2, count));
@@ -119,8 +120,13 @@ async fn the_families_of_many_patterns_are_looked_through_in_turns() {
     store.sweep(Time(0)).await;
     append(&store, ["forgotten.beyond.them".to_owned()].into_iter());
     let topics: Vec<_> = (0..128).map(|n| Pattern::parse(&format!("*.a{n}")).expect("a pattern")).collect();
-    let one = poll(&store, Query { topics: &topics[..1], after: 0, until: store.head(), limit: 1, seen: 0 }).0;
-    let all = poll(&store, Query { topics: &topics, after: 0, until: store.head(), limit: 1, seen: 0 }).0;
+    let one = poll(
+        &store,
+        Query { topics: &topics[..1], after: 0, until: store.head(), limit: 1, bytes: usize::MAX, seen: 0 },
+    )
+    .0;
+    let all =
+        poll(&store, Query { topics: &topics, after: 0, until: store.head(), limit: 1, bytes: usize::MAX, seen: 0 }).0;
     assert!(all >= one + 7, "{all} turns, {one} for one pattern");
 }
 
@@ -129,7 +135,7 @@ async fn the_families_of_many_patterns_are_looked_through_in_turns() {
 fn many_exact_topics_are_looked_at_again_in_turns_too() {
     let store = store(1, 1);
     let topics: Vec<_> = (0..9_000).map(|n| Pattern::parse(&format!("f.{}.{n}", n % 100)).expect("a topic")).collect();
-    let query = Query { topics: &topics, after: 0, until: store.head(), limit: 300, seen: 0 };
+    let query = Query { topics: &topics, after: 0, until: store.head(), limit: 300, bytes: usize::MAX, seen: 0 };
     let (without, _) = poll(&store, query);
     let (with, page) = poll_beside(&store, query, || append(&store, ["f.0.0".to_owned()].into_iter()));
     assert_eq!(page.evicted, [(topics[0].clone(), 1)]);
@@ -141,7 +147,7 @@ fn many_exact_topics_are_looked_at_again_in_turns_too() {
 fn evictions_that_an_earlier_page_has_seen_are_not_looked_at_again() {
     let store = store(2, 1);
     let topics = [Pattern::parse("f.**").expect("a pattern")];
-    let query = Query { topics: &topics, after: 0, until: store.head(), limit: 1, seen: 0 };
+    let query = Query { topics: &topics, after: 0, until: store.head(), limit: 1, bytes: usize::MAX, seen: 0 };
     let (_, first) = poll(&store, query);
     assert_eq!(first.evicted.len(), TOPICS);
     let query = Query { seen: first.seen, ..query };
@@ -162,7 +168,7 @@ fn a_page_for_many_wildcards_does_not_cost_as_many_comparisons_for_each_message(
     let took = |wildcards: usize| {
         let pattern = |n: usize| Pattern::parse(&format!("f.{n}.*")).expect("a pattern");
         let topics: Vec<_> = (0..wildcards).map(|n| pattern(n + 99)).collect();
-        let query = Query { topics: &topics, after: 0, until: store.head(), limit: TOPICS, seen: 0 };
+        let query = Query { topics: &topics, after: 0, until: store.head(), limit: TOPICS, bytes: usize::MAX, seen: 0 };
         let began = Stopwatch::start();
         assert_eq!(poll(&store, query).1.records.len(), TOPICS / 100);
         began.elapsed()

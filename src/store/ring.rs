@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::footprint::{allocated, in_list, in_table, text};
 use crate::message::{Record, Seq};
-use crate::name::{MAX_NAME, MAX_USER, Pattern, TopicName};
+use crate::name::{MAX_NAME, MAX_USER, TopicName};
 use crate::plugin::Retention;
+use crate::store::clock::{StepBack, has_aged};
 use crate::store::order::Order;
 use crate::time::Time;
 
@@ -129,13 +130,11 @@ impl Ring {
         }
     }
 
-    /// Evicts everything and drops the rules.
-    pub(super) fn forget(&mut self, order: &mut Order) {
-        while !self.records.is_empty() {
-            self.evict(order);
-        }
-        self.rules.take().iter().for_each(|rules| rules.leave());
+    /// Drops the rules, which are returned. Only for an [idle](Self::is_idle) ring: its messages have gone.
+    pub(super) fn forget(&mut self) -> Option<Arc<Rules>> {
+        debug_assert!(self.is_idle());
         self.records = VecDeque::new();
+        self.rules.take().inspect(|rules| rules.leave())
     }
 
     /// Counts a message that was never stored here as evicted.
@@ -144,17 +143,11 @@ impl Ring {
     }
 
     /// Evicts messages that have aged or exceed the rules, at most `most`; returns how many.
-    pub(super) fn expire(&mut self, now: Time, most: usize, order: &mut Order) -> usize {
+    pub(super) fn expire(&mut self, now: Time, step: StepBack, most: usize, order: &mut Order) -> usize {
         let Some(rules) = &self.rules else { return 0 };
-        let age = i64::try_from(rules.retention.age.as_millis()).unwrap_or(i64::MAX);
-        let aged = |record: &Arc<Record>| now.0.saturating_sub(record.time.0) >= age;
-        let gone = match (self.records.front(), self.records.back()) {
-            // The clock was set back in between: whatever precedes an aged message is older still.
-            (Some(first), Some(last)) if first.time > last.time => {
-                self.records.iter().rposition(aged).map_or(0, |last| most.min(last + 1))
-            }
-            _ => self.records.iter().take(most).take_while(|record| aged(record)).count(),
-        };
+        let age = rules.retention.age;
+        let aged = |record: &&Arc<Record>| has_aged(step.ages_from(record.seq, record.time), now, age);
+        let gone = self.records.iter().take(most).take_while(aged).count();
         (0..gone).for_each(|_| self.evict(order));
         let (count, bytes) = self.bounds();
         let mut evicted = gone;
@@ -169,11 +162,6 @@ impl Ring {
     /// Whether its topic may have newer rules.
     pub(super) fn is_outdated(&self) -> bool {
         self.rules.as_deref().is_some_and(Rules::has_ended)
-    }
-
-    /// The declared name, unless the topic is forgotten.
-    pub(super) fn declared(&self) -> Option<&Pattern> {
-        self.rules.as_deref().map(|rules| &rules.retention.declared)
     }
 
     pub(super) fn is_forgotten(&self) -> bool {
@@ -236,6 +224,7 @@ mod tests {
     use crate::name::{Pattern, TopicName};
     use crate::plugin::Retention;
     use crate::schema::Payload;
+    use crate::store::clock::StepBack;
     use crate::store::order::Order;
     use crate::time::Time;
 
@@ -252,7 +241,7 @@ mod tests {
             let time = Time(i64::from(seq > 9_990));
             ring.push(Arc::new(Record { seq, time, topic: topic.clone(), user: None, payload }), &mut order);
         }
-        assert_eq!(ring.expire(Time(10), 10_000, &mut order), 9_990);
+        assert_eq!(ring.expire(Time(10), StepBack::default(), 10_000, &mut order), 9_990);
         assert!(ring.records.capacity() < 100, "{}", ring.records.capacity());
     }
 }

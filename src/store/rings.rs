@@ -147,20 +147,16 @@ impl Rings {
         }
     }
 
-    /// Forgets a topic, but not what it evicted. `head` is the highest seq of the log.
+    /// Forgets the topic of an idle ring, but not what it evicted. `head` is the highest seq of the log.
     pub(super) fn forget(&mut self, place: usize, head: Seq) {
-        let Some(declared) = self.ring(place).and_then(|ring| ring.declared().cloned()) else { return };
-        let evicted = self.change(place, |ring, order| {
-            ring.forget(order);
-            ring.evicted()
-        });
-        let evicted = evicted.unwrap_or(0);
-        if evicted > 0 && self.forgotten < MAX_FORGOTTEN {
-            self.forgotten += 1;
-            return;
-        }
-        if evicted > 0 {
-            self.remember(declared, evicted, head);
+        let Some(ring) = &mut self.blocks[place / BLOCK].rings[place % BLOCK] else { return };
+        match (ring.evicted(), ring.forget()) {
+            (1.., _) if self.forgotten < MAX_FORGOTTEN => {
+                self.forgotten += 1;
+                return;
+            }
+            (evicted @ 1.., Some(rules)) => self.remember(rules.retention.declared.clone(), evicted, head),
+            _ => {}
         }
         if let Some(ring) = self.blocks[place / BLOCK].rings[place % BLOCK].take() {
             self.places.remove(&ring.topic);

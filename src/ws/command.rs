@@ -96,7 +96,7 @@ impl Task {
     }
 
     fn refuse(&mut self, id: Option<CommandId>, refusal: Refusal) -> Result<(), Ending> {
-        debug!(connection = %self.peer.connection, problem = refusal.slug(), "a command was refused");
+        debug!(connection = %self.subscriber.peer().connection, problem = refusal.slug(), "a command was refused");
         let refusal = match refusal {
             // Advice to send a header is no use on an open connection.
             Refusal::Anonymous { topics, .. } => Refusal::Anonymous { topics, open: true },
@@ -111,15 +111,23 @@ impl Task {
         principal: &Principal,
         refusal: Refusal,
     ) -> Result<(), Ending> {
-        evaluate::refused(&self.live, principal, self.peer.address, Some(self.peer.connection), &refusal);
+        evaluate::refused(
+            &self.live,
+            principal,
+            self.subscriber.peer().address,
+            Some(self.subscriber.peer().connection),
+            &refusal,
+        );
         self.refuse(id, refusal)
     }
 
     async fn authenticate(&mut self, id: Option<CommandId>, token: &SecretString) -> Result<(), Ending> {
         let snapshot = self.live.snapshot();
-        match identify(&snapshot, &self.live.failures, Some(token.expose_secret()), self.peer.address).await {
+        match identify(&snapshot, &self.live.failures, Some(token.expose_secret()), self.subscriber.peer().address)
+            .await
+        {
             Ok(principal) => {
-                debug!(connection = %self.peer.connection, principal = principal.name(), "a WebSocket was authenticated");
+                debug!(connection = %self.subscriber.peer().connection, principal = principal.name(), "a WebSocket was authenticated");
                 self.become_principal(principal)?;
                 self.tell(&Notice::Ok { id, message: None })
             }
@@ -144,13 +152,13 @@ impl Task {
         if self.subscriber.unsynced() >= most {
             return self.refuse_subscription(id, principal, Refusal::TooManyUnsynced { most });
         }
-        debug!(connection = %self.peer.connection, topics = ?list, "subscribed");
+        debug!(connection = %self.subscriber.peer().connection, topics = ?list, "subscribed");
         let head = self.subscriber.subscribe(list);
         self.subscriber.tell_synced(head, id.clone());
         // Only now that no shard can write a message of the subscription before the answer. It leaves in one write with
         // the first of them.
         self.tell_with_next(&Notice::Ok { id, message: None })?;
-        self.judge_again()
+        self.evaluate_again()
     }
 
     fn unsubscribe(&mut self, id: Option<CommandId>, patterns: &[Pattern]) -> Result<(), Ending> {
@@ -158,7 +166,7 @@ impl Task {
         if let Some(other) = patterns.iter().find(|pattern| !standing.contains(pattern)) {
             return self.refuse(id, Refusal::BadRequest(format!("not subscribed to `{other}`")));
         }
-        debug!(connection = %self.peer.connection, topics = ?patterns, "unsubscribed");
+        debug!(connection = %self.subscriber.peer().connection, topics = ?patterns, "unsubscribed");
         self.subscriber.unsubscribe(patterns);
         self.tell(&Notice::Ok { id, message: None })
     }
@@ -168,7 +176,7 @@ impl Task {
         if let Err(refusal) = may_subscribe(snapshot, principal, patterns.iter(), patterns.len()) {
             return self.refuse_subscription(None, principal, refusal);
         }
-        debug!(connection = %self.peer.connection, topics = ?patterns, "the subscriptions were replaced");
+        debug!(connection = %self.subscriber.peer().connection, topics = ?patterns, "the subscriptions were replaced");
         let (gone, new) = {
             let asked: HashSet<&Pattern> = patterns.iter().collect();
             let standing: HashSet<&Pattern> = self.subscriber.subscriptions().collect();
@@ -181,7 +189,7 @@ impl Task {
         }
         self.subscriber.subscribe(new);
         self.tell(&Notice::Ok { id: None, message: None })?;
-        self.judge_again()
+        self.evaluate_again()
     }
 
     async fn publish(
@@ -193,7 +201,7 @@ impl Task {
         place: impl FnOnce(Refusal) -> Refusal,
     ) -> Result<(), Ending> {
         let publication = Publication { topic, user: None, body: Bytes::from(String::from(body)), key: None };
-        let publisher = Publisher { principal, peer: self.peer.address };
+        let publisher = Publisher { principal, peer: self.subscriber.peer().address };
         match ingest::publish(&self.live, snapshot, publisher, &publication).await {
             Ok(message) => self.tell(&Notice::Ok { id, message: Some(message) }),
             Err(refusal) => self.refuse(id, place(refusal)),

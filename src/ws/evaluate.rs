@@ -19,7 +19,7 @@ impl Task {
         self.subscriber.identify(&principal);
         self.principal = Some(principal);
         self.may_authenticate = false;
-        self.vitals.place = None;
+        self.place = None;
         self.generation = 0;
         self.renew(&self.live.snapshot())
     }
@@ -52,7 +52,7 @@ impl Task {
 
     /// Re-evaluates a subscription that was judged by one configuration and made under another, whose mark it may have
     /// passed.
-    pub(super) fn judge_again(&mut self) -> Result<(), Ending> {
+    pub(super) fn evaluate_again(&mut self) -> Result<(), Ending> {
         if self.generation == self.live.snapshot().generation { Ok(()) } else { self.evaluate(None) }
     }
 
@@ -68,10 +68,10 @@ impl Task {
         if remaining.kept.is_empty() {
             return Ok(());
         }
-        debug!(connection = %self.peer.connection, topics = ?remaining.kept, "subscribed to the registered topics");
+        debug!(connection = %self.subscriber.peer().connection, topics = ?remaining.kept, "subscribed to the registered topics");
         let list = remaining.kept.into_iter().map(|topics| (topics, After::Live)).collect();
         let head = self.subscriber.subscribe(list);
         self.subscriber.tell_synced(head, None);
-        self.judge_again()
+        self.evaluate_again()
     }
 }

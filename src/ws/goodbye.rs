@@ -42,8 +42,8 @@ impl Task {
         };
         self.live.stats.websockets_ended.count(by, code);
         info!(
-            connection = %self.peer.connection,
-            peer = %self.peer.address,
+            connection = %self.subscriber.peer().connection,
+            peer = %self.subscriber.peer().address,
             principal = Principal::name_of(self.principal.as_deref()),
             user = self.principal.as_deref().and_then(Principal::user_id),
             code,
@@ -60,7 +60,11 @@ impl Task {
         if goaway.is_some_and(|goaway| self.send(goaway).is_err()) {
             return;
         }
-        let answered = self.deaf || matches!(ending, Ending::Answer(_)) || self.has_closed();
+        let answered = match ending {
+            Ending::Answer(_) => true,
+            Ending::Close(close) if close.is_violation() => true,
+            _ => self.has_closed(),
+        };
         if self.send(frame::close(code, reason)).is_err() {
             return;
         }

@@ -12,8 +12,8 @@ use crate::ws::task::Task;
 /// How long a peer may take to answer a close frame, and to read what comes before it.
 pub(super) const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
-/// Bytes encoded for one write, unless a single message is larger: about what a socket takes at once. Whatever it does
-/// not take is encoded again.
+/// Bytes encoded for one write, unless a single message is larger: about what a socket takes at once. What it does not
+/// take of the store's messages is read and encoded again.
 const WRITE: usize = 128 << 10;
 
 impl Task {
@@ -26,9 +26,9 @@ impl Task {
         Ok(())
     }
 
-    /// Sends everything up to the head of the log, as long as the peer keeps reading.
+    /// Sends everything up to the head of the log, as long as the peer keeps reading. The shard must have let go of the
+    /// connection.
     pub(super) async fn catch_up(&mut self) -> Result<(), Ending> {
-        self.subscriber.take_back();
         let connection = self.subscriber.connection().clone();
         loop {
             let rest = poll_fn(|cx| connection.poll_rest(cx, || self.live.hub.clock()));

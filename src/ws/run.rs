@@ -50,7 +50,7 @@ impl Task {
         let snapshot = self.live.snapshot();
         let limits = &snapshot.config.limits;
         let hello = Notice::Hello {
-            connection: self.peer.connection,
+            connection: self.subscriber.peer().connection,
             frame: limits.frame,
             subscriptions: limits.subscriptions,
             commands: limits.commands,
@@ -69,14 +69,14 @@ impl Task {
             Caller::Unknown => {
                 let place = self.live.unauthenticated.enter(
                     limits.unauthenticated,
-                    self.peer.address,
+                    self.subscriber.peer().address,
                     self.subscriber.connection(),
                 );
-                self.vitals.place = Some(Box::new(place.ok_or(Close::OverCapacity)?));
+                self.place = Some(Box::new(place.ok_or(Close::OverCapacity)?));
             }
         }
         let principal = Principal::name_of(self.principal.as_deref());
-        debug!(connection = %self.peer.connection, peer = %self.peer.address, principal, protocol = self.protocol.name(), "a WebSocket has begun");
+        debug!(connection = %self.subscriber.peer().connection, peer = %self.subscriber.peer().address, principal, protocol = self.protocol.name(), "a WebSocket has begun");
         self.tell(&hello)?;
         self.take_up()?;
         self.parse(&mut head.to_vec());
@@ -123,10 +123,7 @@ impl Task {
                 self.answer_ping()
             }
             Arrived::Close(code) => Err(Ending::Answer(code)),
-            Arrived::Violation(close) => {
-                self.deaf = true;
-                Err(close.into())
-            }
+            Arrived::Violation(close) => Err(close.into()),
         }
     }
 

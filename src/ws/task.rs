@@ -15,13 +15,13 @@ use crate::connections::Permit;
 use crate::frame::inbound::{Inbound, Item};
 use crate::frame::{self, Opcode};
 use crate::hub::connection::{Dead, Written};
-use crate::hub::peer::Peer;
 use crate::hub::subscriber::Subscriber;
 use crate::live::Live;
 use crate::notice::Notice;
 use crate::plugin::Protocol;
 use crate::principal::Principal;
 use crate::registrations::Seat;
+use crate::unauthenticated::Place;
 use crate::ws::ending::Ending;
 use crate::ws::vitals::Vitals;
 
@@ -45,16 +45,15 @@ pub struct Task {
     /// The first message may still be `auth`.
     pub(super) may_authenticate: bool,
     pub(super) malformed: u8,
-    pub(super) peer: Arc<Peer>,
     inbound: Inbound,
     /// What was read and has not been carried out yet.
     pub(super) arrived: VecDeque<Arrived>,
     pub(super) reply: Reply,
-    /// The peer violated the framing: nothing it sends from here on can be understood.
-    pub(super) deaf: bool,
     /// The newest unanswered ping; older ones need no answer (RFC 6455, section 5.5.3).
     pub(super) pong: Option<Bytes>,
     pub(super) vitals: Vitals,
+    /// Its place among the unauthenticated connections. Boxed: few have one, and none for long.
+    pub(super) place: Option<Box<Place>>,
     _permit: Permit,
 }
 
@@ -107,7 +106,6 @@ impl Task {
             },
             vitals: Vitals::new(live.hub.clock()),
             live,
-            peer: subscriber.peer().clone(),
             subscriber,
             protocol,
             principal: None,
@@ -117,8 +115,8 @@ impl Task {
             malformed: 0,
             arrived: VecDeque::new(),
             reply: Reply::Sent,
-            deaf: false,
             pong: None,
+            place: None,
             _permit: permit,
         }
     }
@@ -135,7 +133,7 @@ impl Task {
                     Poll::Ready(Ok(()))
                 }
                 Err(error) => {
-                    debug!(connection = %self.peer.connection, %error, "a socket could not be read");
+                    debug!(connection = %self.subscriber.peer().connection, %error, "a socket could not be read");
                     Poll::Ready(Err(Dead.into()))
                 }
             }

@@ -13,7 +13,6 @@ use crate::close::Close;
 use crate::config::model::Limits;
 use crate::hub::connection::Connection;
 use crate::principal::Principal;
-use crate::unauthenticated::Place;
 
 /// The share of a time by which its deadline may be late.
 const LATE: u64 = 256;
@@ -27,8 +26,6 @@ pub(super) struct Vitals {
     told: u64,
     /// The second of the last command, and the number of commands in that second.
     commands: (u32, u32),
-    /// Its place among the unauthenticated connections. Boxed: few have one, and none for long.
-    pub(super) place: Option<Box<Place>>,
 }
 
 pub(super) enum Vital {
@@ -39,7 +36,7 @@ pub(super) enum Vital {
 
 impl Vitals {
     pub(super) fn new(now: u64) -> Self {
-        Self { opened: now, heard: now, pinged: None, told: now, commands: (0, 0), place: None }
+        Self { opened: now, heard: now, pinged: None, told: now, commands: (0, 0) }
     }
 
     /// Notes that a byte arrived, or that some unsent bytes left.
@@ -72,7 +69,7 @@ impl Vitals {
         self.told = now;
     }
 
-    /// What is due next, and how soon.
+    /// What is due next, and how soon; `principal` is `None` while a credential is needed.
     pub(super) fn next(
         &self,
         limits: &Limits,
@@ -81,9 +78,10 @@ impl Vitals {
         principal: Option<&Principal>,
     ) -> (Duration, Vital) {
         let from = |start: u64, wait: Duration| wait.saturating_sub(Duration::from_millis(now.saturating_sub(start)));
-        let credential = principal.map(|principal| (principal.lasts(), Vital::End(Close::TokenExpired)));
-        let place = self.place.as_ref();
-        let unauthenticated = place.map(|_| (from(self.opened, limits.auth_timeout), Vital::End(Close::AuthTimeout)));
+        let admitted = match principal {
+            Some(principal) => (principal.lasts(), Vital::End(Close::TokenExpired)),
+            None => (from(self.opened, limits.auth_timeout), Vital::End(Close::AuthTimeout)),
+        };
         let sign = match self.pinged {
             // A socket that takes nothing would not take a ping either.
             _ if connection.has_rest() => {
@@ -93,8 +91,7 @@ impl Vitals {
             None => (together(self.heard, limits.ping_interval, now), Vital::Ping),
         };
         // On a tie, the end of the credential is the more useful reason.
-        let sooner = |first: (Duration, Vital), next: (Duration, Vital)| if next.0 <= first.0 { next } else { first };
-        [unauthenticated, credential].into_iter().flatten().fold(sign, sooner)
+        if admitted.0 <= sign.0 { admitted } else { sign }
     }
 }
 
@@ -118,13 +115,18 @@ mod tests {
     use crate::principal::{Grants, Principal};
     use crate::time::Time;
 
+    fn principal(not_after: Option<Time>) -> Principal {
+        Principal { token: Some("shop".into()), user: None, grants: Grants::default(), not_after, fingerprint: 1 }
+    }
+
     #[test]
     fn each_limit_is_for_its_own_time() {
         let second = Duration::from_secs(1);
         let limits = Limits { ping_interval: 25 * second, pong_timeout: 10 * second, ..Limits::default() };
         let connection = Connection::new(NoSocket, Arc::new(Outbound::default()));
         let mut vitals = Vitals::new(1_000);
-        let next = |vitals: &Vitals, now| vitals.next(&limits, now, &connection, None);
+        let principal = principal(None);
+        let next = |vitals: &Vitals, now| vitals.next(&limits, now, &connection, Some(&principal));
         let late = |wait: Duration, due: Duration, of: Duration| (due..=due + of / LATE as u32).contains(&wait);
         let (ping, pong) = (25 * second, 10 * second);
         assert!(matches!(next(&vitals, 6_000), (wait, Vital::Ping) if late(wait, 20 * second, ping)));
@@ -140,7 +142,8 @@ mod tests {
     fn connections_of_about_the_same_time_are_pinged_together() {
         let limits = Limits { ping_interval: Duration::from_secs(25), ..Limits::default() };
         let connection = Connection::new(NoSocket, Arc::new(Outbound::default()));
-        let due = |opened| Vitals::new(opened).next(&limits, 1_000, &connection, None).0;
+        let principal = principal(None);
+        let due = |opened| Vitals::new(opened).next(&limits, 1_000, &connection, Some(&principal)).0;
         let wakes = (0..1_000).map(due).collect::<std::collections::BTreeSet<_>>();
         assert!((10..=12).contains(&wakes.len()), "a thousand milliseconds have {} wakes", wakes.len());
     }
@@ -150,9 +153,7 @@ mod tests {
         let connection = Connection::new(NoSocket, Arc::new(Outbound::default()));
         let mut vitals = Vitals::new(0);
         vitals.pinged(0);
-        let (token, not_after) = (Some("shop".into()), Some(Time(0)));
-        let principal = Principal { token, user: None, grants: Grants::default(), not_after, fingerprint: 1 };
-        let (wait, vital) = vitals.next(&Limits::default(), 3_600_000, &connection, Some(&principal));
+        let (wait, vital) = vitals.next(&Limits::default(), 3_600_000, &connection, Some(&principal(Some(Time(0)))));
         assert!(wait.is_zero() && matches!(vital, Vital::End(Close::TokenExpired)));
     }
 }

@@ -48,7 +48,7 @@ async fn publish(store: &Arc<dyn Store>, count: usize) {
 async fn read(subscriber: &mut Subscriber) -> Vec<Told> {
     let mut told = Vec::new();
     loop {
-        let Some(pulled) = subscriber.pull().await.expect("memory can be read") else { return told };
+        let Some(pulled) = subscriber.pull(usize::MAX).await.expect("memory can be read") else { return told };
         told.extend(pulled.items.iter().filter_map(|(item, _)| match item {
             Item::Message(message) => Some(Told::Message(message.record.seq)),
             Item::Notice(Notice::Gap { from, to, reason, .. }) => Some(Told::Gap(from.seq, to.seq, *reason)),
@@ -96,16 +96,16 @@ async fn what_goes_while_it_is_being_read_is_told_as_lag() {
         let position = Position { epoch: hub.epoch(), seq: 10 };
         subscriber.subscribe(vec![(topic, After::Position(position))]);
         // The gap is pulled but not sent, so it is kept for the next pull.
-        let page = subscriber.pull().await.expect("memory can be read").expect("a page");
+        let page = subscriber.pull(usize::MAX).await.expect("memory can be read").expect("a page");
         subscriber.settle(page, 0);
-        let page = subscriber.pull().await.expect("memory can be read").expect("a page");
+        let page = subscriber.pull(usize::MAX).await.expect("memory can be read").expect("a page");
         let first = match &page.items[0].0 {
             Item::Notice(Notice::Gap { from, to, reason, .. }) => (from.seq, to.seq, *reason),
             _ => panic!("a gap comes first"),
         };
         assert_eq!(first, (10, 100, GapReason::Retention), "{}", kind.name);
         subscriber.settle(page, 1);
-        let page = subscriber.pull().await.expect("memory can be read").expect("a page");
+        let page = subscriber.pull(usize::MAX).await.expect("memory can be read").expect("a page");
         subscriber.settle(page, 10);
         publish(&store, 400).await;
         let told = read(&mut subscriber).await;
@@ -143,7 +143,7 @@ async fn what_goes_behind_a_window_that_had_it_all_is_lag() {
         let mut subscriber = hub.subscriber(NoSocket, &RelayV1, somebody());
         publish(&store, 2).await;
         subscriber.subscribe(vec![(topic, After::Earliest)]);
-        let pulled = subscriber.pull().await.expect("memory can be read").expect("the window has it");
+        let pulled = subscriber.pull(usize::MAX).await.expect("memory can be read").expect("the window has it");
         assert_eq!(pulled.items.len(), 2);
         subscriber.settle(pulled, 1);
         publish(&store, 7).await;
@@ -161,7 +161,7 @@ async fn what_one_subscription_was_not_promised_the_next_is_told() {
         publish(&store, 9).await;
         let mut subscriber = hub.subscriber(NoSocket, &RelayV1, somebody());
         subscriber.subscribe(vec![(topic.clone(), After::Earliest)]);
-        let page = subscriber.pull().await.expect("memory can be read").expect("a page");
+        let page = subscriber.pull(usize::MAX).await.expect("memory can be read").expect("a page");
         subscriber.settle(page, 0);
         subscriber.unsubscribe(std::slice::from_ref(&topic));
         let position = Position { epoch: hub.epoch(), seq: 2 };

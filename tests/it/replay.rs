@@ -75,18 +75,18 @@ async fn what_is_remembered_of_gaps_counts_as_what_a_slow_reader_holds_and_goes_
     for _ in 0..3 {
         append(&store, TOPICS).await;
     }
-    let first = subscriber.pull().await.expect("memory can be read").expect("a page");
+    let first = subscriber.pull(usize::MAX).await.expect("memory can be read").expect("a page");
     assert_eq!(first.items.len(), TOPICS, "a gap for each; the window has the rest");
     subscriber.settle(first, 3);
     assert!(hub.outbound.held() > TOPICS * 24, "three were told, the others wait: {}", hub.outbound.held());
-    let again = subscriber.pull().await.expect("memory can be read").expect("a page");
+    let again = subscriber.pull(usize::MAX).await.expect("memory can be read").expect("a page");
     assert_eq!(again.items.len(), TOPICS - 3, "those are not told again");
     subscriber.settle(again, TOPICS - 4);
     assert!(hub.outbound.held() > TOPICS * 24, "all but one were told: {}", hub.outbound.held());
-    let last = subscriber.pull().await.expect("memory can be read").expect("a page");
+    let last = subscriber.pull(usize::MAX).await.expect("memory can be read").expect("a page");
     assert_eq!(last.items.len(), 1);
     subscriber.settle(last, 1);
-    while let Some(rest) = subscriber.pull().await.expect("memory can be read") {
+    while let Some(rest) = subscriber.pull(usize::MAX).await.expect("memory can be read") {
         let all = rest.items.len();
         subscriber.settle(rest, all);
     }

@@ -125,7 +125,8 @@ impl Rig {
 
     /// The records in the log.
     pub async fn records(&self) -> Vec<Arc<Record>> {
-        let query = Query { topics: &[Pattern::everything()], after: 0, until: u64::MAX, limit: usize::MAX, seen: 0 };
+        let (topics, all) = ([Pattern::everything()], usize::MAX);
+        let query = Query { topics: &topics, after: 0, until: u64::MAX, limit: all, bytes: all, seen: 0 };
         self.live.hub.store().read(query).await.expect("memory can be read").records
     }
 

@@ -132,7 +132,7 @@ async fn what_a_reload_leaves_no_room_for_is_gone_when_it_has_ended() {
     for (text, left) in [(format!("{shorter}{dogs}"), &[2, 3, 4][..]), (shorter, &[3, 4])] {
         place.write("relay.toml", &text);
         reloader.reload(Trigger::Request, false).await.expect("it goes on");
-        let query = Query { topics: &[Pattern::everything()], after: 0, until: 4, limit: 9, seen: 0 };
+        let query = Query { topics: &[Pattern::everything()], after: 0, until: 4, limit: 9, bytes: 900, seen: 0 };
         let page = store.read(query).await.expect("memory can be read");
         assert_eq!(page.records.iter().map(|record| record.seq).collect::<Vec<_>>(), left);
     }
@@ -163,11 +163,11 @@ async fn who_is_behind_a_smaller_window_reads_from_the_log() {
         store.append(vec![draft]).await.expect("memory takes it");
     }
     let [mut before, mut after] = readers;
-    before.pull().await.expect("from the window");
+    before.pull(1).await.expect("from the window");
     assert_eq!(store.1.reads.load(Ordering::SeqCst), 0);
     place.write("relay.toml", &format!("{text}window = \"64 KiB\"\n"));
     reloader.reload(Trigger::Request, false).await.expect("it goes on");
-    after.pull().await.expect("memory can be read");
+    after.pull(1).await.expect("memory can be read");
     assert_eq!(store.1.reads.load(Ordering::SeqCst), 1);
 }
 

@@ -69,7 +69,8 @@ async fn seqs(store: &Arc<dyn Store>, topic: &str, count: usize) -> Vec<Seq> {
 
 async fn read(store: &Arc<dyn Store>, topics: &[&str], after: Seq, until: Seq, limit: usize) -> Page {
     let topics: Vec<Pattern> = topics.iter().map(|text| pattern(text)).collect();
-    store.read(Query { topics: &topics, after, until, limit, seen: 0 }).await.expect("it can be read")
+    let query = Query { topics: &topics, after, until, limit, bytes: usize::MAX, seen: 0 };
+    store.read(query).await.expect("it can be read")
 }
 
 /// Sets rules, and evicts what exceeds them.
@@ -301,21 +302,50 @@ async fn reading_goes_page_by_page_over_several_topics_in_one_order() {
             let page = read(&store, &["a", "f.*", "f.1"], after, Seq::MAX, 3).await;
             pages.push(page.records.iter().map(|record| record.seq).collect::<Vec<_>>());
             after = page.until;
-            if page.until == Seq::MAX {
+            if page.until >= store.head() {
                 break;
             }
         }
+        assert_eq!(after, store.head(), "{kind}: whatever comes next is not in these pages");
         assert_eq!(pages, [&all[..3], &all[3..6], &all[6..]], "{kind}");
         let of = async |topics: &[&str], after, until, limit| {
             let page = read(&store, topics, after, until, limit).await;
             (page.records.iter().map(|record| record.seq).collect::<Vec<_>>(), page.until)
         };
-        assert_eq!(of(&["a"], 0, Seq::MAX, 9).await, (vec![all[0], all[2], all[5]], Seq::MAX), "{kind}: a topic");
+        let head = store.head();
+        assert_eq!(of(&["a"], 0, Seq::MAX, 9).await, (vec![all[0], all[2], all[5]], head), "{kind}: a topic");
         assert_eq!(of(&["a"], all[0], all[2], 9).await, (vec![all[2]], all[2]), "{kind}: after is out, until is in");
-        assert_eq!(of(&["a"], 0, Seq::MAX, 3).await.1, Seq::MAX, "{kind}: the limit was not what ended it");
-        assert_eq!(of(&["a"], all[5], Seq::MAX, 9).await, (vec![], Seq::MAX), "{kind}: nothing after the last");
+        assert_eq!(of(&["a"], 0, Seq::MAX, 3).await.1, head, "{kind}: the limit was not what ended it");
+        assert_eq!(of(&["a"], all[5], Seq::MAX, 9).await, (vec![], head), "{kind}: nothing after the last");
         assert_eq!(of(&["**"], 0, Seq::MAX, 1).await, (vec![all[0]], all[0]), "{kind}: a pattern");
         assert_eq!(of(&[], 0, all[1], 9).await, (vec![], all[1]), "{kind}: no topics");
+    }
+}
+
+/// A page used to have as many messages as were asked for, of which a reader of large ones sent the first and read the
+/// others again.
+#[tokio::test]
+async fn a_page_has_no_more_bytes_than_were_asked_for_unless_its_one_message_has() {
+    for (kind, store) in stores() {
+        retain(&store, rules(&[("a", 10, 9_000), ("f.{x}", 10, 9_000)])).await;
+        let payload = format!("\"{}\"", "x".repeat(998));
+        for topic in ["a", "f.1", "a", "f.2"] {
+            append(&store, vec![draft(topic, &payload)]).await;
+        }
+        let all = read(&store, &["**"], 0, Seq::MAX, 9).await.records;
+        for (topics, of) in [(&["**"][..], &[0, 1, 2, 3][..]), (&["a"], &[0, 2]), (&["f.1", "f.2"], &[1, 3])] {
+            let topics: Vec<Pattern> = topics.iter().map(|text| pattern(text)).collect();
+            let len = |count: usize| of[..count].iter().map(|place| all[*place].written_len()).sum::<usize>();
+            for (bytes, count) in [(0, 1), (len(1), 1), (len(2) - 1, 1), (len(2), 2), (usize::MAX, of.len())] {
+                let query = Query { topics: &topics, after: 0, until: store.head(), limit: 9, bytes, seen: 0 };
+                let page = store.read(query).await.expect("it can be read");
+                let seqs: Vec<Seq> = page.records.iter().map(|record| record.seq).collect();
+                let expected: Vec<Seq> = of[..count].iter().map(|place| all[*place].seq).collect();
+                assert_eq!(seqs, expected, "{kind}: {bytes} bytes of {topics:?}");
+                let until = if count == of.len() { store.head() } else { expected[count - 1] };
+                assert_eq!(page.until, until, "{kind}: {bytes} bytes of {topics:?}");
+            }
+        }
     }
 }
 
@@ -335,9 +365,9 @@ async fn a_page_is_true_whatever_happens_while_it_is_read() {
                 log.push((draft.topic.clone(), append(&store, vec![draft]).await[0].seq));
             }
             let topics = [["a", "f.*", "f.7"], ["f.1", "**", "a"], ["f.*", "f.7", "f.8"]][round % 3].map(pattern);
-            let (after, until) = (log[log.len() * (round % 5) / 5].1, store.head());
-            let mut read =
-                pin!(store.read(Query { topics: &topics, after, until, limit: 100 + 300 * (round % 4), seen: 0 }));
+            let (after, until) = (log[log.len() * (round % 5) / 5].1, store.head() + round as Seq);
+            let limit = 100 + 300 * (round % 4);
+            let mut read = pin!(store.read(Query { topics: &topics, after, until, limit, bytes: 99_999, seen: 0 }));
             let page = loop {
                 if let Poll::Ready(page) = read.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                     break page.expect("it can be read");
@@ -348,7 +378,10 @@ async fn a_page_is_true_whatever_happens_while_it_is_read() {
                     1 => retain(&store, rules(&[("a", 1, 1_000)])).await,
                     2 => retain(&store, few(2)).await,
                     n => {
-                        drop(append(&store, ["a", "f.7", "f.8"].map(|topic| draft(topic, &n.to_string())).into()).await)
+                        let drafts = ["a", "f.7", "f.8"].map(|topic| draft(topic, &n.to_string()));
+                        let topics = drafts.each_ref().map(|draft| draft.topic.clone());
+                        let receipts = append(&store, drafts.into()).await;
+                        log.extend(topics.into_iter().zip(receipts.iter().map(|receipt| receipt.seq)));
                     }
                 }
             };
@@ -398,7 +431,8 @@ async fn pages_that_build_on_each_other_leave_no_eviction_out() {
             let mut page = Page { until: after, ..Page::default() };
             let mut there: BTreeSet<Seq> = BTreeSet::new();
             while page.until < until {
-                let query = Query { topics: &topics, after: page.until, until, limit: 50, seen: page.seen };
+                let (after, seen) = (page.until, page.seen);
+                let query = Query { topics: &topics, after, until, limit: 50, bytes: 9_999, seen };
                 let mut read = pin!(store.read(query));
                 page = loop {
                     let polled = read.as_mut().poll(&mut Context::from_waker(Waker::noop()));

@@ -47,15 +47,8 @@ impl Members {
         }
         meter.0 = meter.0.checked_sub(self.exact.len())?;
         for (topic, ids) in &self.exact {
-            let mut is_named = false;
-            let looked = families.containing_metered(topic.as_str(), &mut meter, |()| {
-                is_named = true;
-                ControlFlow::Break(())
-            });
-            match looked {
-                ControlFlow::Break(()) if is_named => note(ids),
-                ControlFlow::Break(()) => return None,
-                ControlFlow::Continue(()) => {}
+            if families.any_containing_metered(topic.as_str(), &mut meter, |()| true)? {
+                note(ids);
             }
         }
         Some(named)

@@ -3,7 +3,6 @@
 //! Notices come at their place in the order of the log: a gap before the messages that follow it, `synced` after the
 //! ones that it covers.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::hub::entry::{Cursor, Mark, Message};
@@ -23,7 +22,7 @@ const LARGE_PAGE: usize = 1_024;
 const GAPS: usize = 1_024;
 // A page whose gaps are not all kept must not have its messages taken.
 const _: () = assert!(GAPS < DUE);
-/// Messages of the window examined in one pull, and bytes of payload in its answer.
+/// Messages of the window examined in one pull, and their bytes of payload. To look at one again costs little.
 const PULL_MESSAGES: usize = 256;
 const PULL_BYTES: usize = 64 << 10;
 /// With more messages and more subscriptions than these, the subscriptions are first put into a tree: adding one to it
@@ -43,30 +42,23 @@ enum Wanted {
 impl Subscriber {
     /// What comes next, for a subscriber that is not live; `None` at the head. Call [`Self::settle`] after sending it.
     ///
+    /// `most` is how many bytes can be sent at once: about so much is read from the store, but at least one message.
+    ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn pull(&mut self) -> Result<Option<Pulled>, StoreError> {
+    pub async fn pull(&mut self, most: usize) -> Result<Option<Pulled>, StoreError> {
         let cursor = self.take_back();
         if self.gaps_due() > 0 {
             return Ok(Some(self.pull_gaps(cursor)));
         }
-        let until = self.replay.as_ref().map_or(0, |r| r.until);
-        if cursor.seq < until {
-            return match self.hub.window.mark_after(cursor) {
-                Some(mark) if mark.seq <= cursor.seq => Ok(Some(self.pull_mark(cursor, mark))),
-                mark => {
-                    let until = mark.map_or(until, |mark| mark.seq.min(until));
-                    self.pull_store(cursor, until).await.map(Some)
-                }
-            };
-        }
-        match self.hub.window.after(cursor, PULL_MESSAGES, PULL_BYTES) {
+        let store = self.replay.as_ref().map_or(0, |replay| replay.until);
+        match self.hub.window.after(cursor, store, PULL_MESSAGES, PULL_BYTES) {
             Fetch::Head => {
                 let mut pulled = Pulled { end: cursor, ..Pulled::default() };
                 self.take_due(cursor.seq, cursor, &mut pulled);
                 Ok((!pulled.items.is_empty()).then_some(pulled))
             }
-            Fetch::BeforeWindow(seq) => self.pull_store(cursor, seq).await.map(Some),
+            Fetch::FromStore(seq) => self.pull_store(cursor, seq, most).await.map(Some),
             Fetch::Mark(mark) => Ok(Some(self.pull_mark(cursor, mark))),
             Fetch::Messages(messages) => Ok(Some(self.pull_window(cursor, messages))),
         }
@@ -99,11 +91,12 @@ impl Subscriber {
         pulled
     }
 
-    async fn pull_store(&mut self, cursor: Cursor, until: Seq) -> Result<Pulled, StoreError> {
+    async fn pull_store(&mut self, cursor: Cursor, until: Seq, most: usize) -> Result<Pulled, StoreError> {
         let topics: Vec<Pattern> = self.subscriptions().cloned().collect();
         let limit = topics.len().clamp(PAGE, LARGE_PAGE);
         let seen = self.replay.as_ref().map_or(0, |replay| replay.gaps.seen());
-        let page = self.hub.store.read(Query { topics: &topics, after: cursor.seq, until, limit, seen }).await?;
+        let query = Query { topics: &topics, after: cursor.seq, until, limit, bytes: most, seen };
+        let page = self.hub.store.read(query).await?;
         let replay = self.replay.get_or_insert_default();
         let subscriptions = self.subscriptions.iter().map(|s| (&s.pattern, s.floor));
         replay.gaps.note_page((page.evicted, page.seen), subscriptions, (cursor.seq, until, replay.until));
@@ -166,13 +159,9 @@ impl Subscriber {
             && match wanted {
                 Wanted::All => true,
                 Wanted::Each => self.subscriptions.iter().any(|s| *seq > s.floor && s.pattern.matches(topic)),
-                Wanted::Tree(floors) => floors.containing(topic.as_str(), |floor| above(*floor, *seq)).is_break(),
+                Wanted::Tree(floors) => floors.any_containing(topic.as_str(), |floor| seq > floor),
             }
     }
-}
-
-fn above(floor: Seq, seq: Seq) -> ControlFlow<()> {
-    if seq > floor { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl Direct {
                 let waits =
                     self.subscriber.is_live() || self.subscriber.connection().poll_rest(&mut cx, || 0).is_pending();
                 if !waits {
-                    let pulled = self.subscriber.pull().await.expect("memory can be read");
+                    let pulled = self.subscriber.pull(usize::MAX).await.expect("memory can be read");
                     self.doing = pulled.map_or(Doing::Joining, Doing::Sending);
                 }
             }

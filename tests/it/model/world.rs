@@ -194,7 +194,7 @@ impl World {
     /// The highest seq that a topic has evicted.
     pub fn evicted(&self, topic: usize) -> u64 {
         let topics = [pattern(TOPICS[topic])];
-        let query = Query { topics: &topics, after: 0, until: u64::MAX, limit: 0, seen: 0 };
+        let query = Query { topics: &topics, after: 0, until: u64::MAX, limit: 0, bytes: 0, seen: 0 };
         let page = self.live.hub.store().read(query).now_or_never().expect("memory does not wait");
         page.expect("memory can be read").evicted.iter().map(|(_, seq)| *seq).max().unwrap_or(0)
     }

@@ -43,7 +43,7 @@ async fn read(site: &Site, subscriber: &mut Subscriber) -> Vec<String> {
     let snapshot = site.live.snapshot();
     let principal = snapshot.auth.authenticate("all", Time::now()).await.expect("a token");
     let mut told = Vec::new();
-    while let Some(pulled) = subscriber.pull().await.expect("the store can be read") {
+    while let Some(pulled) = subscriber.pull(usize::MAX).await.expect("the store can be read") {
         let sent = pulled.items.len().min(1);
         match pulled.items.first().map(|(item, _)| item) {
             Some(Item::Message(message)) => {
