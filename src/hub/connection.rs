@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use futures::task::AtomicWaker;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::close::Close;
 use crate::hub::entry::Cursor;
@@ -140,8 +140,7 @@ impl Connection {
         self.waker.register(cx.waker());
     }
 
-    /// Has the processor prefetch the line that a delivery needs: reads a flag that lies in it, without taking the
-    /// lock.
+    /// Has the processor prefetch the line that a delivery needs: reads a flag in it, without taking the lock.
     pub(super) fn fetch(&self) {
         std::hint::black_box(self.wire.is_poisoned());
     }
@@ -306,9 +305,9 @@ impl Wire {
         }
     }
 
-    /// Keeps a copy of what could not be written: a slice would keep the whole batch in memory.
+    /// Keeps a copy of what could not be written: a slice would keep the whole batch in memory. No room is spared, which
+    /// for a few more bytes could be as much again.
     pub(super) fn keep(&mut self, rest: &[u8]) {
-        // Otherwise a few more bytes would double what is held.
         self.cold.rest.reserve_exact(rest.len());
         self.cold.rest.extend_from_slice(rest);
         self.cold.account();
@@ -332,6 +331,13 @@ impl Wire {
             self.cold.account();
         }
         rest
+    }
+
+    /// Lets go of what is unsent and of the memory of gaps: nothing more is sent.
+    pub(super) fn discard(&mut self) {
+        let cold = &mut *self.cold;
+        (self.live, cold.rest, cold.sent, cold.unflushed, cold.remembered) = (None, Vec::new(), 0, false, 0);
+        cold.account();
     }
 
     /// As [`Connection::set_gap_bytes`].
@@ -388,9 +394,6 @@ impl Drop for Cold {
         self.outbound.change(self.counted, 0);
     }
 }
-
-/// A pipe in memory, for programs that embed the hub without a network.
-impl Io for DuplexStream {}
 
 #[cfg(test)]
 #[path = "connection_tests.rs"]

@@ -1,12 +1,15 @@
-//! A placeholder for the socket of a subscriber that its shard does not write to.
+//! Sockets without a network: a pipe in memory, and a placeholder for a subscriber that its shard does not write to.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 use crate::hub::connection::Io;
+
+/// For programs that embed the hub.
+impl Io for DuplexStream {}
 
 /// A socket that is none, for a subscriber that its own task serves (SSE, long poll): the shard only wakes that task.
 pub struct NoSocket;

@@ -417,3 +417,16 @@ fn who_is_dropped_may_have_held_more_than_is_held_by_now() {
     hub.outbound.change(150, 0);
     assert_eq!(hub.shed(10), 1);
 }
+
+/// Regression: a pass that takes seconds, because many do not read, had all those on its list that were dropped meanwhile.
+#[test]
+fn whoever_is_gone_holds_nothing_even_if_a_pass_has_it_on_its_list() {
+    let hub = hub(1);
+    let (near, _far) = tokio::io::duplex(1);
+    let mut slow = hub.subscriber(near, &Number, peer());
+    slow.reply(&[b'x'; 1_000]);
+    let listed = slow.connection().clone();
+    assert!(hub.outbound.held() >= 999 && listed.has_rest());
+    drop(slow);
+    assert_eq!((hub.outbound.held(), listed.has_rest()), (0, false));
+}

@@ -356,8 +356,8 @@ impl Drop for Subscriber {
             self.hub.behind.sub(1);
         }
         // A task that is aborted may be dropped while live, even during a pass: the shard must not serve it after its
-        // slot is gone.
-        self.connection.wire().live = None;
+        // slot is gone. The pass may have the connection on its list for seconds yet.
+        self.connection.wire().discard();
         self.shard.state().remove(self.slot);
     }
 }
