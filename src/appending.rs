@@ -75,7 +75,8 @@ impl Appending {
             }
             drop(ticket);
             let opened = self.opened.notified();
-            if !self.is_open_for(generation) {
+            // By now a later reload may have opened it and passed, which wakes nobody who comes after.
+            if !self.is_open_for(generation) && !self.is_outdated(generation) {
                 opened.await;
             }
         }

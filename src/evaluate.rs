@@ -2,6 +2,7 @@
 //!
 //! It is the same for every transport.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -111,11 +112,16 @@ pub fn renew(
     }
 }
 
-/// Whether the reload of a mark took a topic away that a later one has declared again. Both may be behind a reader when it
-/// comes to the mark, and the topic's schema may be another one.
-fn came_back(snapshot: &Snapshot, mark: &Mark, pattern: &Pattern) -> bool {
+/// The subscriptions whose topic the reload of a mark took away although a later one has declared it again. Both may be
+/// in force when a reader comes to the mark, and the topic's schema may be another one.
+fn came_back(snapshot: &Snapshot, subscriber: &Subscriber, mark: &Mark) -> HashSet<Pattern> {
+    if mark.removed.is_empty() {
+        return HashSet::new();
+    }
     let stood = |topic| snapshot.topics.matching(&topic).any(|rules| rules.since <= mark.first);
-    !pattern.exact().is_none_or(stood) && mark.removed.iter().any(|name| name.overlaps(pattern))
+    let was_away =
+        |pattern: &&Pattern| !mark.removed.overlapping(pattern, 1).is_empty() && !pattern.exact().is_none_or(stood);
+    subscriber.made_before(mark.generation).filter(was_away).cloned().collect()
 }
 
 /// Ends subscriptions that are lost; returns the notices about them, and about those that the mark says have changed.
@@ -129,9 +135,9 @@ pub fn evaluate(
     let patterns: Vec<Pattern> = subscriber.subscriptions().cloned().collect();
     let mut remaining = Remaining::new(snapshot, principal, &patterns);
     if let Some(mark) = mark {
-        let ends = |pattern: &mut Pattern| came_back(snapshot, mark, pattern) && subscriber.stood_at(pattern, mark.seq);
-        let ended = remaining.kept.extract_if(.., ends).map(|pattern| (pattern, UnsubscribedReason::TopicRemoved));
-        remaining.gone.extend(ended);
+        let came_back = came_back(snapshot, subscriber, mark);
+        let ended = remaining.kept.extract_if(.., |pattern| came_back.contains(pattern));
+        remaining.gone.extend(ended.map(|pattern| (pattern, UnsubscribedReason::TopicRemoved)));
     }
     let mut notices: Vec<Notice> = remaining.told(position).collect();
     if !remaining.gone.is_empty() {

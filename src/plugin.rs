@@ -75,7 +75,8 @@ pub trait Store: Send + Sync {
     fn keys(&self) -> KeyCounts;
 
     /// Evicts what has aged by `now` or exceeds what is to be retained. No append waits for all of that, but a reload does.
-    /// Called about once a second, and after a reload by which less is retained, perhaps while another sweep is under way.
+    /// Called about once a second, and after a reload by which something else is retained, perhaps while another sweep is
+    /// under way.
     fn sweep(&self, now: Time) -> BoxFuture<'_, ()>;
 
     /// Bytes of payload retained now for each declared topic, for the metrics. No append waits for it.

@@ -119,7 +119,7 @@ fn end_lost(live: &Live, next: &Snapshot, plan: &Plan) {
 /// log.
 fn mark(live: &Live, next: &Snapshot, plan: &Plan, prepared: Prepared) {
     let (generation, anonymous) = (next.generation, plan.anonymous);
-    let (removed, changed) = (plan.topics_removed.clone(), plan.schemas_changed.clone().into());
+    let (removed, changed) = (plan.topics_removed.clone().into(), plan.schemas_changed.clone().into());
     let tokens = plan.tokens_changed.iter().cloned().chain(plan.lost_tokens()).collect();
     live.hub.mark(|seq| Mark { seq, generation, first: generation, removed, changed, tokens, anonymous });
     live.hub.declare(prepared.topics);

@@ -78,9 +78,9 @@ pub struct Mark {
     /// The generation of the earliest reload that it stands for.
     pub first: u64,
     /// Declared names that were removed.
-    pub removed: Vec<Pattern>,
+    pub removed: Names,
     /// Declared names whose schema changed.
-    pub changed: Changed,
+    pub changed: Names,
     /// Tokens that were removed or changed.
     pub tokens: HashSet<Arc<str>>,
     /// Whether the grants of anonymous callers changed.
@@ -95,7 +95,7 @@ impl Mark {
 
     /// How many names it carries.
     pub(super) fn names(&self) -> usize {
-        self.removed.len() + self.changed.names.len() + self.tokens.len()
+        self.removed.names.len() + self.changed.names.len() + self.tokens.len()
     }
 
     /// Merges two reloads into one mark, at the place of the earlier.
@@ -111,7 +111,7 @@ impl Mark {
             if all.len() > NAMES_IN_ONE { vec![Pattern::everything()] } else { all }
         };
         let mut tokens: HashSet<Arc<str>> = self.tokens.union(&earlier.tokens).cloned().collect();
-        let mut removed = both(&self.removed, &earlier.removed);
+        let mut removed = both(&self.removed.names, &earlier.removed.names);
         if tokens.len() > NAMES_IN_ONE {
             tokens.clear();
             removed = vec![Pattern::everything()];
@@ -120,7 +120,7 @@ impl Mark {
             seq: earlier.seq,
             generation: self.generation,
             first: earlier.first,
-            removed,
+            removed: removed.into(),
             changed: both(&self.changed.names, &earlier.changed.names).into(),
             tokens,
             anonymous: self.anonymous || earlier.anonymous,
@@ -133,21 +133,25 @@ impl Mark {
     }
 }
 
-/// Declared names whose schema changed, indexed by the topics they share with a pattern: many subscribers look up each
-/// of their subscriptions.
+/// Declared names, indexed by the topics they share with a pattern: many subscribers look up each of their subscriptions.
 #[derive(Default)]
-pub struct Changed {
+pub struct Names {
     names: Vec<Pattern>,
     places: OnceLock<Patterns<usize>>,
 }
 
-impl From<Vec<Pattern>> for Changed {
+impl From<Vec<Pattern>> for Names {
     fn from(names: Vec<Pattern>) -> Self {
         Self { names, places: OnceLock::new() }
     }
 }
 
-impl Changed {
+impl Names {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Pattern> {
         self.names.iter()
@@ -175,18 +179,18 @@ impl Changed {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mark, NAMES_IN_ONE};
+    use super::{Mark, NAMES_IN_ONE, Names};
     use crate::name::Pattern;
 
     fn mark(removed: &[&str], tokens: &[&str], generation: u64) -> Mark {
-        let removed = removed.iter().map(|name| Pattern::parse(name).expect("a name")).collect();
+        let removed: Vec<_> = removed.iter().map(|name| Pattern::parse(name).expect("a name")).collect();
         let tokens = tokens.iter().map(|name| (*name).into()).collect();
         Mark {
             seq: generation,
             generation,
             first: generation,
-            removed,
-            changed: Vec::new().into(),
+            removed: removed.into(),
+            changed: Names::default(),
             tokens,
             anonymous: false,
         }
@@ -198,7 +202,8 @@ mod tests {
         for n in 1..=NAMES_IN_ONE as u64 + 10 {
             all = mark(&[&format!("t{n}")], &[&format!("token{n}")], n).and(&all);
         }
-        assert!(all.removed.len() <= NAMES_IN_ONE && all.tokens.len() <= NAMES_IN_ONE);
-        assert!(all.removed.contains(&Pattern::everything()), "nothing is forgotten");
+        assert!(all.removed.names.len() <= NAMES_IN_ONE && all.tokens.len() <= NAMES_IN_ONE);
+        assert!(all.removed.names.contains(&Pattern::everything()), "nothing is forgotten");
+        assert_eq!((all.first, all.generation), (0, NAMES_IN_ONE as u64 + 10));
     }
 }

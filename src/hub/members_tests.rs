@@ -40,7 +40,7 @@ fn names(names: &[String]) -> Vec<Pattern> {
 }
 
 fn mark(removed: &[String], changed: &[String], tokens: &[&str]) -> Mark {
-    let (removed, changed) = (names(removed), names(changed).into());
+    let (removed, changed) = (names(removed).into(), names(changed).into());
     let tokens = tokens.iter().map(|name| (*name).into()).collect();
     Mark { seq: 0, generation: 1, first: 1, removed, changed, tokens, anonymous: false }
 }

@@ -95,7 +95,7 @@ fn every_subscription_is_looked_at_once_wherever_its_member_stands() {
 fn handing_over_many_members_yields_as_serving_them_does() {
     let hub = hub(1);
     let mut members = [(); 3].map(|()| Member::new(&hub, &["a"]));
-    let removed = vec![Pattern::parse("a").expect("a name")];
+    let removed = vec![Pattern::parse("a").expect("a name")].into();
     let (changed, tokens) = Default::default();
     hub.mark(|seq| Mark { seq, generation: 1, first: 1, removed, changed, tokens, anonymous: false });
     let mut scratch = Scratch::default();

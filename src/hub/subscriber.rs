@@ -50,6 +50,8 @@ struct Subscription {
     pattern: Pattern,
     /// Messages up to this seq are not sent for it.
     floor: Seq,
+    /// The generation at the head of the log when it was made.
+    made: u64,
 }
 
 /// State that a subscriber needs only while it is not live.
@@ -119,9 +121,9 @@ impl Subscriber {
         self.subscriptions.iter().map(|s| &s.pattern)
     }
 
-    /// Whether this subscription may have stood when the log was at this seq.
-    pub fn stood_at(&self, pattern: &Pattern, seq: Seq) -> bool {
-        self.subscriptions.iter().any(|s| s.pattern == *pattern && s.floor <= seq)
+    /// The subscriptions that were made before the mark of this generation was in the log.
+    pub fn made_before(&self, generation: u64) -> impl Iterator<Item = &Pattern> {
+        self.subscriptions.iter().filter(move |s| s.made < generation).map(|s| &s.pattern)
     }
 
     /// How many `synced` notices are still to be told.
@@ -140,7 +142,7 @@ impl Subscriber {
         list.retain(|(pattern, _)| named.insert(pattern.clone()));
         list.reverse();
         self.forget(&named);
-        let (epoch, head) = (self.hub.epoch(), self.hub.head().seq);
+        let (epoch, Cursor { seq: head, generation }) = (self.hub.epoch(), self.hub.head());
         let floors: Vec<_> = list.iter().map(|(_, after)| after.seq_in(epoch, head)).collect();
         let oldest = floors.iter().map(|floor| floor.unwrap_or(0)).min().unwrap_or(head);
         if oldest < stood.seq {
@@ -156,7 +158,7 @@ impl Subscriber {
                 (_, None) => replay.schedule(0, foreign(&pattern, after, epoch)),
                 _ => {}
             }
-            self.subscriptions.push(Subscription { pattern, floor: floor.unwrap_or(0) });
+            self.subscriptions.push(Subscription { pattern, floor: floor.unwrap_or(0), made: generation });
         }
         self.index();
         head

@@ -258,6 +258,7 @@ mod tests {
         for generation in 2..=last {
             let removed = vec![Pattern::parse(&format!("t{generation}")).expect("a name")];
             let (changed, tokens) = Default::default();
+            let removed = removed.into();
             window.mark(|seq| Mark { seq, generation, first: generation, removed, changed, tokens, anonymous: false });
         }
         let (mut cursor, mut seen) = (start, Vec::new());

@@ -8,7 +8,8 @@ use crate::time::Time;
 /// Where the clock was last set back, and to which time.
 ///
 /// What was appended before has a time that is now in the future, perhaps by years, but it is older than anything after
-/// the step. So it counts as appended at the step, at the latest.
+/// the step. So it counts as appended at the step, at the latest; of several steps at the last, because the others are
+/// not remembered.
 #[derive(Clone, Copy, Default)]
 pub(super) struct StepBack {
     /// The last seq before it.

@@ -27,9 +27,13 @@ pub struct Direct {
     principal: Arc<Principal>,
     subscriber: Subscriber,
     doing: Doing,
+    pulls: usize,
     /// The peer's end of the connection.
     pub peer: WebSocket,
 }
+
+/// Bytes that a pull asks for, in turn: for one message, a few, or as many as there are.
+const MOST: [usize; 3] = [0, 400, usize::MAX];
 
 enum Doing {
     Nothing,
@@ -45,7 +49,7 @@ impl Direct {
         let mut subscriber = live.hub.subscriber(far, &RelayV1, somebody());
         subscriber.identify(&principal);
         let peer = WebSocket::new(Box::new(near));
-        Self { live: live.clone(), principal, subscriber, doing: Doing::Nothing, peer }
+        Self { live: live.clone(), principal, subscriber, doing: Doing::Nothing, pulls: 0, peer }
     }
 
     /// Carries out a command as the real task does: what was pulled but not sent is given up first.
@@ -77,7 +81,9 @@ impl Direct {
                 let waits =
                     self.subscriber.is_live() || self.subscriber.connection().poll_rest(&mut cx, || 0).is_pending();
                 if !waits {
-                    let pulled = self.subscriber.pull(usize::MAX).await.expect("memory can be read");
+                    self.pulls += 1;
+                    let most = MOST[self.pulls % MOST.len()];
+                    let pulled = self.subscriber.pull(most).await.expect("memory can be read");
                     self.doing = pulled.map_or(Doing::Joining, Doing::Sending);
                 }
             }

@@ -17,7 +17,7 @@ use relay::http;
 use relay::http::door::{Door, Link};
 use relay::http::flow::Flow;
 use relay::hub::Size;
-use relay::hub::entry::{FIXED_BYTES, Mark};
+use relay::hub::entry::{FIXED_BYTES, Mark, Names};
 use relay::hub::members::Visits;
 use relay::ingest::{self, Publication, Publisher};
 use relay::live::Live;
@@ -171,7 +171,7 @@ impl World {
                 seq,
                 generation,
                 first: generation,
-                removed: vec![],
+                removed: Names::default(),
                 changed: vec![pattern("f.{x}")].into(),
                 tokens: Default::default(),
                 anonymous: false,
