@@ -66,6 +66,16 @@ impl Fuse {
         Self { counts: self.counts.clone(), ..Self::default() }
     }
 
+    /// Whether a validation that began now would not be admitted freely, and may take long.
+    pub fn may_be_slow(&self, now: impl FnOnce() -> Instant) -> bool {
+        self.suspect.load(Ordering::Acquire)
+            && match *lock(&self.state) {
+                State::Sound => false,
+                State::Struck(_, last) => now().duration_since(last) < FORGET,
+                State::Blown(until) => until <= now(),
+            }
+    }
+
     /// Asks whether a payload may be validated now.
     ///
     /// # Errors
@@ -156,7 +166,9 @@ mod tests {
         assert_eq!(fuse.admit(now), Ok(Freely));
         blown(&fuse, now);
         assert!(fuse.is_blown());
+        assert!(!fuse.may_be_slow(|| now + Duration::from_secs(4)), "it is not begun at all");
         assert_eq!(fuse.admit(now + Duration::from_secs(4)), Err(Duration::from_secs(6)));
+        assert!(fuse.may_be_slow(|| now + REST), "the trial");
         assert_eq!((fuse.counts.slow.get(), fuse.counts.blown.get()), (u64::from(STRIKES), 1));
     }
 
@@ -165,8 +177,10 @@ mod tests {
         let (fuse, mut now) = (Fuse::default(), Instant::now());
         for _ in 0..3 * STRIKES {
             assert!(!fuse.note(Aside, SLOW, BUDGET, now));
+            assert!(fuse.may_be_slow(|| now));
             assert_eq!(fuse.admit(now), Ok(Aside), "the next may be slow too");
             now += FORGET;
+            assert!(!fuse.may_be_slow(|| now));
             assert_eq!(fuse.admit(now), Ok(Freely));
         }
         assert_eq!(fuse.counts.blown.get(), 0);

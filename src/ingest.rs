@@ -14,9 +14,8 @@ use bytes::Bytes;
 use tracing::{info, warn};
 
 use crate::appending::Entry;
-use crate::background;
-use crate::fuse::{Admitted, Fuse};
-use crate::judging::Turn;
+use crate::fuse::Fuse;
+use crate::judging::{Turn, Unaccepted};
 use crate::live::Live;
 use crate::message::Position;
 use crate::name::{Pattern, TopicName, UserId};
@@ -84,13 +83,13 @@ pub async fn publish_batch<'l>(
     turn: Option<Turn<'l>>,
 ) -> Result<Vec<Receipt>, Refusal> {
     let began = Instant::now();
-    let result = match within_rate(live, &snapshot, publisher, publications.len()) {
+    let mut result = match within_rate(live, &snapshot, publisher, publications.len()) {
         Ok(()) => publish_all(live, snapshot, publisher.principal, publications, turn).await,
         Err(refusal) => Err(refusal),
     };
-    match &result {
+    match &mut result {
         Ok(published) => {
-            published.try_all();
+            published.try_all(live).await;
             live.stats.publish.observe(began.elapsed());
         }
         Err(refusal) => {
@@ -148,11 +147,11 @@ async fn publish_all<'l>(
     publications: &[Publication],
     turn: Option<Turn<'l>>,
 ) -> Result<Published<'l>, Refusal> {
-    let turn = match turn {
+    let mut turn = match turn {
         Some(turn) => turn,
         None => live.judging.turn(publications.iter().map(|publication| publication.body.len()).sum()).await?,
     };
-    let mut judged = turn.take(|| judge_all(&snapshot, principal, publications))?;
+    let mut judged = live.judging.judge(&mut turn, |turn| judge_all(turn, &snapshot, principal, publications)).await?;
     loop {
         // While the ticket lives, a reload waits before it puts its mark into the log.
         let _ticket = match live.appending.enter(snapshot.generation).await {
@@ -160,7 +159,8 @@ async fn publish_all<'l>(
             Entry::Sealed => return Err(Refusal::Draining),
             Entry::Outdated => {
                 snapshot = live.snapshot();
-                judged = turn.take(|| judge_all(&snapshot, principal, publications))?;
+                judged =
+                    live.judging.judge(&mut turn, |turn| judge_all(turn, &snapshot, principal, publications)).await?;
                 continue;
             }
         };
@@ -195,11 +195,16 @@ struct Judged {
     tried: Vec<(usize, Arc<Shadow>, Payload)>,
 }
 
-fn judge_all(snapshot: &Snapshot, principal: &Principal, items: &[Publication]) -> Result<Judged, Refusal> {
+fn judge_all(
+    turn: &Turn<'_>,
+    snapshot: &Snapshot,
+    principal: &Principal,
+    items: &[Publication],
+) -> Result<Judged, Unaccepted> {
     let mut judged = Judged { drafts: Vec::with_capacity(items.len()), tried: Vec::new() };
     let mut refused = Vec::new();
     for (index, item) in items.iter().enumerate() {
-        match judge(snapshot, principal, item) {
+        match judge_in(turn, snapshot, principal, item) {
             Ok((payload, rules)) if refused.is_empty() => {
                 if let Some(shadow) = &rules.shadow {
                     judged.tried.push((index, shadow.clone(), payload.clone()));
@@ -209,10 +214,11 @@ fn judge_all(snapshot: &Snapshot, principal: &Principal, items: &[Publication]) 
                 judged.drafts.push(Draft { topic: item.topic.clone(), user: item.user.clone(), payload, key });
             }
             Ok(_) => {}
-            Err(refusal) => refused.push((index, refusal)),
+            Err(Unaccepted::Refused(refusal)) => refused.push((index, refusal)),
+            Err(Unaccepted::Slow) => return Err(Unaccepted::Slow),
         }
     }
-    if refused.is_empty() { Ok(judged) } else { Err(Refusal::Batch(refused)) }
+    if refused.is_empty() { Ok(judged) } else { Err(Refusal::Batch(refused).into()) }
 }
 
 /// Says whether a publication would be accepted now.
@@ -228,8 +234,9 @@ pub async fn validate(
     publication: &Publication,
 ) -> Result<(), Refusal> {
     within_rate(live, snapshot, publisher, 1)?;
-    let judge = || judge(snapshot, publisher.principal, publication).map(|_| ());
-    let judged = live.judging.turn(publication.body.len()).await?.take(judge);
+    let mut turn = live.judging.turn(publication.body.len()).await?;
+    let judge = |turn: &Turn<'_>| judge_in(turn, snapshot, publisher.principal, publication).map(|_| ());
+    let judged = live.judging.judge(&mut turn, judge).await;
     judged.map_err(|refusal| meant(live, publisher.principal, refusal))
 }
 
@@ -256,6 +263,29 @@ pub fn judge<'s>(
     publication: &Publication,
 ) -> Result<(Payload, &'s TopicRules), Refusal> {
     let rules = admit(snapshot, principal, &publication.topic)?;
+    Ok((accept(snapshot, principal, rules, publication)?, rules))
+}
+
+/// Like [`judge`], but does not begin in a turn at once what may take long.
+fn judge_in<'s>(
+    turn: &Turn<'_>,
+    snapshot: &'s Snapshot,
+    principal: &Principal,
+    publication: &Publication,
+) -> Result<(Payload, &'s TopicRules), Unaccepted> {
+    let rules = admit(snapshot, principal, &publication.topic)?;
+    if turn.is_at_once() && rules.fuse.may_be_slow(Instant::now) {
+        return Err(Unaccepted::Slow);
+    }
+    Ok((accept(snapshot, principal, rules, publication)?, rules))
+}
+
+fn accept(
+    snapshot: &Snapshot,
+    principal: &Principal,
+    rules: &TopicRules,
+    publication: &Publication,
+) -> Result<Payload, Refusal> {
     if publication.key.is_some() && principal.token.is_none() {
         return Err(Refusal::BadRequest(
             "anonymous callers cannot use idempotency keys: send a token, or omit the key".into(),
@@ -266,10 +296,11 @@ pub fn judge<'s>(
         return Err(Refusal::TooLarge { what: "the message", limit: "body", bytes: most });
     }
     let json = json::parse(&publication.body, snapshot.config.limits.json_depth)?;
-    let payload = apply_schema(snapshot, rules, json)?.map_err(|Refused { violations, more }| {
-        Refusal::ValidationFailed { topic: publication.topic.to_string(), violations, more }
-    })?;
-    Ok((payload, rules))
+    apply_schema(snapshot, rules, json)?.map_err(|Refused { violations, more }| Refusal::ValidationFailed {
+        topic: publication.topic.to_string(),
+        violations,
+        more,
+    })
 }
 
 /// Judges by the topic's schema, unless the topic's fuse has blown because validation was too slow too often.
@@ -293,7 +324,7 @@ fn apply_schema(snapshot: &Snapshot, rules: &TopicRules, json: Json<'_>) -> Resu
 fn timed<T>(fuse: &Fuse, budget: Duration, work: impl FnOnce() -> T) -> Result<(T, Option<Duration>), Duration> {
     let began = Instant::now();
     let how = fuse.admit(began)?;
-    let result = if how == Admitted::Freely { work() } else { background::in_place(work) };
+    let result = work();
     let ended = Instant::now();
     let took = ended - began;
     Ok((result, fuse.note(how, took, budget, ended).then_some(took)))
@@ -313,12 +344,19 @@ fn admit<'s>(snapshot: &'s Snapshot, principal: &Principal, topic: &TopicName) -
     rules.ok_or_else(|| Refusal::UnknownTopic { topic: topic.to_string(), near: None })
 }
 
-impl Published<'_> {
-    /// Tries each payload on its topic's `schema_next`, unless that schema's fuse has blown.
-    fn try_all(&self) {
+impl<'l> Published<'l> {
+    /// Tries each payload on its topic's `schema_next`, unless that schema's fuse has blown or it is slow and no turn
+    /// comes in time.
+    async fn try_all(&mut self, live: &'l Live) {
         for (index, shadow, payload) in &self.tried {
             if self.receipts.get(*index).is_none_or(|receipt| receipt.duplicate) {
                 continue;
+            }
+            if self.turn.is_at_once() && shadow.fuse.may_be_slow(Instant::now) {
+                match live.judging.aside().await {
+                    Ok(turn) => self.turn = turn,
+                    Err(_) => return,
+                }
             }
             let observe = AssertUnwindSafe(|| shadow.observe(payload));
             // The message is already in the log, so its publisher gets its receipt even if this panics. The panic hook
@@ -348,20 +386,4 @@ async fn append(live: &Live, drafts: Vec<Draft>) -> Result<Vec<Receipt>, Refusal
         )]),
         StoreError::Unavailable(cause) => live.internal(&format!("the store could not append: {cause}")),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::{Duration, Instant};
-
-    use super::timed;
-    use crate::background::others_have_a_turn;
-    use crate::fuse::{Admitted, Fuse};
-
-    #[test]
-    fn what_has_been_slow_is_done_beside_those_who_serve() {
-        let (fuse, budget) = (Fuse::default(), Duration::from_secs(60));
-        fuse.note(Admitted::Freely, 2 * budget, budget, Instant::now());
-        assert!(others_have_a_turn(move |has_turn| timed(&fuse, budget, has_turn).is_ok_and(|(had, _)| had)));
-    }
 }

@@ -1,4 +1,5 @@
-//! Limits how many large texts are judged at a time: judging one takes many times its size in memory, and long.
+//! Limits how many texts are judged at a time of those that are large, as judging one takes many times its size in
+//! memory, and long; and of those whose schema has lately been slow.
 
 use std::time::Duration;
 
@@ -12,20 +13,34 @@ pub const SMALL: usize = 64 << 10;
 /// Most bytes of memory that judging takes for each byte of text: its tree and, if it is refused, the `Value` that
 /// explains why. The worst are nested arrays of one item: two bytes of text, and a list with capacity for four.
 pub const COST: usize = 136;
-/// Number of large texts judged at a time.
+/// Number of large or slow texts judged at a time.
 pub const AT_A_TIME: usize = 4;
-/// How long a large text waits for its turn.
+/// How long a large or slow text waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// See the module's documentation.
 pub struct Judging(Semaphore);
 
+/// Why texts were not accepted.
+pub enum Unaccepted {
+    /// For this reason.
+    Refused(Refusal),
+    /// Judging them may take long, so it needs a turn [`Turn::Aside`].
+    Slow,
+}
+
+impl From<Refusal> for Unaccepted {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 /// Permission to judge; given back when this is dropped.
 pub enum Turn<'j> {
     /// A small text: no wait, on the calling thread.
     AtOnce,
-    /// A large text: off the threads that serve.
-    Large(SemaphorePermit<'j>),
+    /// A large or slow text: off the threads that serve.
+    Aside(SemaphorePermit<'j>),
 }
 
 impl Judging {
@@ -34,13 +49,37 @@ impl Judging {
     /// # Errors
     /// [`Refusal::Overloaded`] after waiting for too long.
     pub async fn turn(&self, bytes: usize) -> Result<Turn<'_>, Refusal> {
-        if bytes <= SMALL {
-            return Ok(Turn::AtOnce);
+        if bytes <= SMALL { Ok(Turn::AtOnce) } else { self.aside().await }
+    }
+
+    /// Judges in this turn, or if that may take long in one aside. Cancel-safe.
+    ///
+    /// # Errors
+    /// Why it was refused, or [`Refusal::Overloaded`] after waiting for too long.
+    pub async fn judge<'j, T>(
+        &'j self,
+        turn: &mut Turn<'j>,
+        judge: impl Fn(&Turn<'j>) -> Result<T, Unaccepted>,
+    ) -> Result<T, Refusal> {
+        loop {
+            match turn.take(|| judge(turn)) {
+                Ok(judged) => return Ok(judged),
+                Err(Unaccepted::Refused(refusal)) => return Err(refusal),
+                Err(Unaccepted::Slow) => *turn = self.aside().await?,
+            }
         }
+    }
+
+    /// Waits for permission to judge what may take long, first come, first served. Who has a turn aside already must
+    /// not wait for another. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`Refusal::Overloaded`] after waiting for too long.
+    pub async fn aside(&self) -> Result<Turn<'_>, Refusal> {
         match tokio::time::timeout(PATIENCE, self.0.acquire()).await {
-            Ok(permit) => Ok(Turn::Large(permit.expect("it is never closed"))),
+            Ok(permit) => Ok(Turn::Aside(permit.expect("it is never closed"))),
             Err(_) => Err(Refusal::Overloaded {
-                what: "too many messages of more than 64 KiB wait to be validated",
+                what: "too many messages that are larger than 64 KiB or slow to validate wait for their turn",
                 retry_after: Duration::from_secs(1),
             }),
         }
@@ -48,11 +87,16 @@ impl Judging {
 }
 
 impl Turn<'_> {
+    /// Whether the work runs on the calling thread, so that it must be short.
+    pub fn is_at_once(&self) -> bool {
+        matches!(self, Self::AtOnce)
+    }
+
     /// Runs the work that the permission is for.
     pub fn take<T>(&self, work: impl FnOnce() -> T) -> T {
         match self {
             Self::AtOnce => work(),
-            Self::Large(_) => background::in_place(work),
+            Self::Aside(_) => background::in_place(work),
         }
     }
 }
@@ -67,14 +111,14 @@ impl Default for Judging {
 mod tests {
     use futures::FutureExt;
 
-    use super::{Judging, SMALL};
+    use super::Judging;
     use crate::background::others_have_a_turn;
 
     #[test]
-    fn what_is_large_is_judged_beside_those_who_serve() {
+    fn what_takes_long_is_judged_beside_those_who_serve() {
         assert!(others_have_a_turn(|has_turn| {
             let judging = Judging::default();
-            let turn = judging.turn(SMALL + 1).now_or_never().expect("nobody else has one");
+            let turn = judging.aside().now_or_never().expect("nobody else has one");
             turn.is_ok_and(|turn| turn.take(has_turn))
         }));
     }

@@ -90,7 +90,7 @@ impl Supervisor {
         self.socket.get().and(self.watchdog.get()).copied()
     }
 
-    /// Tells the supervisor what it had no room for, once it has. Runs for as long as the process does.
+    /// Tells the supervisor what it had no room for, once it has, unless the process ends first: that does not wait.
     pub async fn repeat(&self) {
         loop {
             self.full.notified().await;

@@ -58,7 +58,7 @@ struct State {
 pub enum Look {
     /// The reload ran to an end, or was not needed.
     Done(Report),
-    /// It would remove something, perhaps because a file is half written. Holds the hash of what was read.
+    /// It would remove something or has an error that may pass, perhaps because a file is half written. Holds the hash of what was read.
     HalfWritten(String),
     /// Nothing is known of the files: they changed during every read, too many files were open or no thread was there
     /// to read them, or the process is ending.
@@ -117,8 +117,8 @@ impl Reloader {
         background::on_own_thread(move || inputs.are_unchanged(&Disk::new(&path))).await.unwrap_or(false)
     }
 
-    /// Looks at the files, and reloads if they have changed. A change that removes something is applied only if a
-    /// person asked for the reload, or if `trusted` is the hash of what is found. Not cancel-safe.
+    /// Looks at the files, and reloads if they have changed. A change that removes something, or an error that may
+    /// pass, counts only if a person asked for the reload, or if `trusted` is the hash of what is found. Not cancel-safe.
     pub async fn look(&self, trigger: Trigger, dry_run: bool, trusted: Option<&str>) -> Look {
         let mut state = self.state.lock().await;
         // The drain waits for every reload that was asked for, so those still queued on this lock must not start now.

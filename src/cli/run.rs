@@ -91,7 +91,7 @@ fn refuse(config: &Path, loaded: &Loaded) {
 /// Starts the runtime with its workers, and the handling of signals on one of them.
 fn start(workers: usize) -> io::Result<(Runtime, Signals)> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    // Those that judge large texts, and one for each worker: more would only compete for the same processors.
+    // Those that judge what is large or slow, and one for each worker: more would only compete for the same processors.
     builder.worker_threads(workers).max_blocking_threads(AT_A_TIME + workers).thread_keep_alive(KEPT);
     let runtime = builder.enable_all().build()?;
     let signals = runtime.block_on(async {

@@ -1,8 +1,8 @@
 //! Decides when to reload: on file events, on a regular poll, on SIGHUP. How to reload is the business of `assemble`.
 //!
 //! An event is only a hint; the content decides. A file must not be read while it is being written. So after an event
-//! the files must be quiet for a while before the look, and a change that removes something must stand still for
-//! longer.
+//! the files must be quiet for a while before the look, and a change that removes something, or an error that may
+//! pass, must stand still for longer.
 
 #[cfg(test)]
 mod tests;
@@ -24,7 +24,7 @@ use crate::reloads::Trigger;
 const QUIET: Duration = Duration::from_millis(250);
 /// The longest delay before a look, even if the files are never quiet.
 const LATEST_LOOK: Duration = Duration::from_secs(2);
-/// How long a change that removes something must have stood still.
+/// How long a change that removes something, or an error that may pass, must have stood still.
 const STABLE: Duration = Duration::from_secs(2);
 
 /// Reloads whenever there is a reason to, including SIGHUP, until the drain begins.

@@ -33,16 +33,12 @@ impl Watch {
     pub(super) fn new() -> Self {
         let mut watch = Self::blind();
         let told = watch.news.clone();
-        // notify works on a thread. If it cannot start one it does not report that, but panics when dropped.
-        let thread = std::thread::Builder::new().spawn(|| ());
-        let watcher = thread.map_err(notify::Error::io).and_then(|_| {
-            notify::recommended_watcher(move |event| {
-                if is_news(&event) {
-                    told.notify_one();
-                }
-            })
+        let watcher = notify::recommended_watcher(move |event| {
+            if is_news(&event) {
+                told.notify_one();
+            }
         });
-        match watcher {
+        match watcher.and_then(with_thread) {
             Ok(watcher) => watch.watcher = Some(watcher),
             Err(error) => watch.complain(&error),
         }
@@ -109,6 +105,17 @@ impl Watch {
             warn!(%error, "cannot watch files: changes are noticed only by polling (`limits.reload_poll`), SIGHUP and `POST /reload`");
         }
     }
+}
+
+/// Refuses a watcher without its thread: notify does not report that it could not start one.
+fn with_thread(mut watcher: RecommendedWatcher) -> notify::Result<RecommendedWatcher> {
+    // It asks the thread, and so fails without one.
+    if watcher.configure(notify::Config::default()).is_ok() {
+        return Ok(watcher);
+    }
+    // Dropping it would panic.
+    std::mem::forget(watcher);
+    Err(notify::Error::generic("cannot start a thread: raise `TasksMax=`, `pids.max` or `ulimit -u`"))
 }
 
 /// A path to the directory under which its parent does not report it. notify reports the removal of a directory through

@@ -4,7 +4,9 @@ use std::fs;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use relay::fuse::{Admitted, STRIKES};
 use relay::judging::{AT_A_TIME, SMALL};
+use relay::name::TopicName;
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -130,7 +132,8 @@ async fn what_is_large_is_judged_in_turn_and_what_is_small_at_once() {
         turns.push(rig.live.judging.turn(large.len()).await.expect("nobody else has one"));
     }
     assert_eq!(post("/publish/cats", "1").await.status, 200);
-    let detail = "too many messages of more than 64 KiB wait to be validated: try again in 1 s";
+    let detail =
+        "too many messages that are larger than 64 KiB or slow to validate wait for their turn: try again in 1 s";
     for path in ["/publish/cats", "/validate/cats", "/register"] {
         assert_eq!(post(path, &large).await.problem(), (503, "overloaded".into(), detail.into()), "{path}");
     }
@@ -147,6 +150,49 @@ async fn what_is_large_is_judged_in_turn_and_what_is_small_at_once() {
     }
     assert_eq!(post("/publish", &json!(many).to_string()).await.status, 200, "one turn is enough");
     assert_eq!(rig.records().await.len(), 2 + many.len());
+    drop(turns);
+    rig.end().await;
+}
+
+/// Regression: what ran aside for a slow topic took no turn, as many at a time as there were callers. With all threads
+/// taken nothing was served: no delivery, no ping, no sign of life.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_been_slow_takes_a_turn_as_well_and_what_has_not_takes_none() {
+    let rig = Rig::start(|_| {}).await;
+    let rules = rig.live.snapshot().resolve(&TopicName::parse("sightings").expect("a name")).expect("declared").clone();
+    let budget = Duration::from_secs(1);
+    rules.fuse.note(Admitted::Freely, 2 * budget, budget, Instant::now());
+    let post = async |path: &str, body: &str| rig.post(path, "secret-all", body).await;
+    let mut turns = Vec::new();
+    for _ in 0..AT_A_TIME {
+        turns.push(rig.live.judging.aside().await.expect("nobody else has one"));
+    }
+    let (slow, both) =
+        (r#"{"name":"Tom"}"#, r#"[{"topic":"cats","data":1},{"topic":"sightings","data":{"name":"Tom"}}]"#);
+    for (path, body) in [("/publish/sightings", slow), ("/validate/sightings", slow), ("/publish", both)] {
+        let detail =
+            "too many messages that are larger than 64 KiB or slow to validate wait for their turn: try again in 1 s";
+        assert_eq!(post(path, body).await.problem(), (503, "overloaded".into(), detail.into()), "{path}");
+        assert_eq!(post("/publish/cats", "1").await.status, 200, "another topic is not concerned");
+    }
+    {
+        let mut waits = pin!(post("/publish/sightings", slow));
+        assert!(timeout(Duration::from_millis(300), &mut waits).await.is_err());
+        turns.pop();
+        assert_eq!(waits.await.status, 200);
+    }
+    let large = format!("[{},{}]", &both[1..both.len() - 1], json!({"topic": "cats", "data": "x".repeat(SMALL)}));
+    for body in [both, &large] {
+        assert_eq!(post("/publish", body).await.status, 200, "one turn is enough");
+    }
+    turns.push(rig.live.judging.aside().await.expect("it is free again"));
+    for strikes in 2..=STRIKES {
+        assert_eq!(rules.fuse.note(Admitted::Aside, 2 * budget, budget, Instant::now()), strikes == STRIKES);
+    }
+    let began = Instant::now();
+    let (status, _, detail) = post("/publish/sightings", slow).await.problem();
+    assert!(status == 503 && detail.starts_with("validating messages of this topic repeatedly"), "{detail}");
+    assert!(began.elapsed() < Duration::from_secs(1), "a topic that rests is refused without a turn");
     drop(turns);
     rig.end().await;
 }

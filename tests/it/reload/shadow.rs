@@ -1,5 +1,10 @@
 //! `schema_next`: a schema that is tried on published messages before it refuses any.
 
+use std::time::{Duration, Instant};
+
+use relay::fuse::Admitted;
+use relay::judging::AT_A_TIME;
+use relay::name::TopicName;
 use serde_json::json;
 
 use super::site::{HEAD, Site, token};
@@ -140,6 +145,25 @@ async fn a_schema_that_is_too_slow_is_not_tried_for_a_while() {
     assert_eq!((&told["judged"], &told["refused"]), (&json!(5), &json!(5)), "then it rests: {told}");
     let told = "validating against `schema_next` keeps exceeding its budget; it is paused for a while";
     assert_eq!(page.text().matches(told).count(), 1, "once, and not for each that is not judged");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_that_has_been_slow_is_tried_in_a_turn() {
+    let tried = config("schema = \"any\"\nschema_next = \"next.json\"");
+    let site = Site::start(&[("relay.toml", &tried), ("next.json", NEXT)]).await;
+    let judged = async || site.ask("/config").await["shadows"]["cats"]["judged"].clone();
+    let cats = site.live.snapshot().resolve(&TopicName::parse("cats").expect("a name")).expect("declared").clone();
+    let budget = Duration::from_secs(1);
+    cats.shadow.as_ref().expect("a shadow").fuse.note(Admitted::Freely, 2 * budget, budget, Instant::now());
+    let mut turns = Vec::new();
+    for _ in 0..AT_A_TIME {
+        turns.push(site.live.judging.aside().await.expect("nobody else has one"));
+    }
+    assert_eq!(site.post("/publish/cats", "all", "1").await.status, 200, "it is published in any case");
+    assert_eq!(judged().await, 0, "no turn came for it");
+    drop(turns);
+    assert_eq!(site.post("/publish/cats", "all", "1").await.status, 200);
+    assert_eq!(judged().await, 1);
 }
 
 /// Regression: both were committed with an empty plan, as if nobody could notice the new counts, or the new examples in
