@@ -129,3 +129,7 @@ mod tests;
 #[cfg(test)]
 #[path = "memory_rules_tests.rs"]
 mod rules_tests;
+
+#[cfg(test)]
+#[path = "memory_clock_tests.rs"]
+mod clock_tests;

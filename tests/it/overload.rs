@@ -190,16 +190,23 @@ async fn what_came_of_a_publish_is_told_however_little_room_there_is() {
     rig.end().await;
 }
 
+/// Serves so many WebSockets that do not read the large message they get; returns them, and the bytes that are held.
+async fn behind(readers: usize) -> (Rig, Vec<Subscriber<TcpStream>>, usize) {
+    let rig = start().await;
+    let (slow, _) = do_not_read(&rig, readers, 0).await;
+    let body = format!("\"{}\"", "x".repeat(250 << 10));
+    assert_eq!(rig.post("/publish/cats", "", &body).await.status, 200);
+    let outbound = &rig.live.hub.outbound;
+    until("all of them are behind", || outbound.held() > (2 * readers - 1) * (125 << 10)).await;
+    let held = outbound.held();
+    (rig, slow, held)
+}
+
 /// Regression: each kept what was unsent for the five seconds of a goodbye, and a close frame behind it doubled that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn to_drop_a_slow_reader_frees_what_it_holds_at_once() {
-    let rig = start().await;
-    let (slow, _) = do_not_read(&rig, 8, 0).await;
+    let (rig, slow, held) = behind(8).await;
     let outbound = &rig.live.hub.outbound;
-    let body = format!("\"{}\"", "x".repeat(250 << 10));
-    assert_eq!(rig.post("/publish/cats", "", &body).await.status, 200);
-    until("all of them are behind", || outbound.held() > 7 * (250 << 10)).await;
-    let held = outbound.held();
     let budget = held / 2 + held / 16;
     rig.commit(2, |config| config.limits.outbound = budget);
     let mut most = 0;
@@ -219,13 +226,8 @@ async fn to_drop_a_slow_reader_frees_what_it_holds_at_once() {
 /// The same for what is sent behind an unread message.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_goodbye_behind_an_unread_message_takes_no_more_than_its_bytes() {
-    let rig = start().await;
-    let (slow, _) = do_not_read(&rig, 1, 0).await;
+    let (rig, slow, held) = behind(1).await;
     let outbound = &rig.live.hub.outbound;
-    let body = format!("\"{}\"", "x".repeat(250 << 10));
-    assert_eq!(rig.post("/publish/cats", "", &body).await.status, 200);
-    until("it is behind", || outbound.held() > 100 << 10).await;
-    let held = outbound.held();
     rig.live.hub.connections().iter().for_each(|connection| connection.end(Close::TokenRevoked));
     until("the close waits behind the message", || outbound.held() > held).await;
     assert!(outbound.held() < held + 200, "{} of {held}", outbound.held());

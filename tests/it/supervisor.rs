@@ -2,7 +2,7 @@
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -82,6 +82,16 @@ fn a_supervisor_may_have_an_abstract_socket() {
     run(&place, &socket, &format!("@{name}"));
 }
 
+/// A supervisor's socket, with its path, and a program that is told of it.
+fn supervised(place: &Place) -> (PathBuf, UnixDatagram, Command) {
+    let path = place.0.join("notify.sock");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    command.env("NOTIFY_SOCKET", &path);
+    (path, socket, command)
+}
+
 /// Fills the queue of the supervisor's socket.
 fn fill(path: &Path) {
     let sender = UnixDatagram::unbound().expect("a socket");
@@ -97,11 +107,7 @@ fn fill(path: &Path) {
 #[tokio::test]
 async fn a_supervisor_that_is_busy_is_told_in_the_end() {
     let place = Place::new("busy");
-    let path = place.0.join("notify.sock");
-    let socket = UnixDatagram::bind(&path).expect("a socket");
-    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
-    command.env("NOTIFY_SOCKET", &path);
+    let (path, socket, command) = supervised(&place);
     fill(&path);
     let config = format!("{CONFIG}[anonymous]\npublish = [\"cats\"]\n");
     let mut relay = Relay::start_as(command, &place.write("relay.toml", &config));
@@ -133,11 +139,7 @@ async fn a_supervisor_that_is_busy_is_told_in_the_end() {
 #[tokio::test]
 async fn a_supervisor_hears_nothing_of_a_dry_run() {
     let place = Place::new("dry");
-    let path = place.0.join("notify.sock");
-    let socket = UnixDatagram::bind(&path).expect("a socket");
-    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
-    command.env("NOTIFY_SOCKET", &path);
+    let (_, socket, command) = supervised(&place);
     let text = CONFIG.replace("admin = \"\"", "admin = \"127.0.0.1:0\"");
     let mut relay = Relay::start_as(command, &place.write("relay.toml", &text));
     let (_, admin) = relay.addresses();
