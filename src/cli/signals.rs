@@ -1,6 +1,7 @@
 //! The signals that `relay run` handles: SIGTERM and SIGINT end it, SIGHUP reloads.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tokio::signal::unix::{self, SignalKind, signal};
@@ -10,6 +11,10 @@ use tracing::{info, warn};
 use crate::cli::complain;
 use crate::drain::Drain;
 use crate::telemetry::logs;
+
+/// A second signal that comes sooner after the first is the same one: `timeout` sends it to its child and then to the
+/// child's process group, and so do some wrappers that pass on what a terminal has sent to everybody already.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
 /// The handlers of signals.
 ///
@@ -38,8 +43,8 @@ impl Signals {
         Ok(Self { hangup, serving })
     }
 
-    /// From now on the first SIGTERM or SIGINT begins the drain, and the second ends the process at once. Returns the
-    /// handler of SIGHUP, with any that has come already.
+    /// From now on the first SIGTERM or SIGINT begins the drain, and a second one, if it is not the same [sent
+    /// twice](SAME_SIGNAL), ends the process at once. Returns the handler of SIGHUP, with any that has come already.
     pub(super) fn serve(self, drain: Drain) -> unix::Signal {
         // Fails only if the process is ending already.
         let _ = self.serving.send(drain);
@@ -62,7 +67,11 @@ async fn obey(mut terminate: unix::Signal, mut interrupt: unix::Signal, mut serv
     };
     info!(signal = name, "draining; a second signal ends relay at once");
     drain.begin();
-    let name = next().await;
+    let began = Instant::now();
+    let mut name = next().await;
+    while began.elapsed() < SAME_SIGNAL {
+        name = next().await;
+    }
     warn!(signal = name, "second signal: exiting at once");
     logs::exit(1);
 }

@@ -93,7 +93,7 @@ async fn a_validation_that_takes_long_does_not_outlive_the_drain() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_it_at_once() {
+async fn a_second_signal_ends_it_at_once_unless_it_is_the_same_one_sent_twice() {
     let place = Place::new("twice");
     let socket = place.0.join("relay.sock");
     let mut relay = Relay::start(&place.write("relay.toml", &config(&format!("unix:{}", socket.display()))));
@@ -109,6 +109,9 @@ async fn a_second_signal_ends_it_at_once() {
     let began = Instant::now();
     relay.signal("INT");
     relay.wait_for("draining");
+    // As GNU `timeout` does, and whoever passes on what the terminal has sent to the whole group.
+    relay.signal("TERM");
+    assert_eq!(relay.exit_unread(Duration::from_millis(700)).await, None, "the same signal, sent twice, ended it");
     relay.signal("INT");
     let (code, log) = relay.end();
     assert_eq!(code, Some(1), "{log}");
