@@ -281,7 +281,7 @@ pub const KEYS: &[Key] = &[
         "window",
         Type::Size(64 * KIB, 64 * GIB),
         "16 MiB",
-        "memory for the newest messages of all topics, for live delivery",
+        "memory for the newest messages of all topics, for live delivery; must be at least `limits.body`",
     ),
     key("limits", "family_topics", Type::Count(1, 10_000_000), "10000", "number of concrete topics of one family"),
     key(
