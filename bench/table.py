@@ -11,7 +11,7 @@ for line in open(sys.argv[1], encoding="utf-8"):
     runs[run["label"]].append(run)
 
 COST, USER, P99, RATE = "us_per_delivery", "user_us_per_delivery", "p99_us", "requests_per_s"
-BYTES, CONNECTS, HELD = "payload_bytes_per_s", "connects_per_s", "bytes_per_connection"
+BYTES, CONNECTS, HELD, GROWN = "payload_bytes_per_s", "connects_per_s", "bytes_per_connection", "grown_bytes"
 
 
 def plain(label, field, scale=1.0):
@@ -60,6 +60,10 @@ def rows():
     for bytes_, name in ((100, "100 B"), (1024, "1 KiB"), (16384, "16 KiB"), (204800, "200 KiB")):
         floor = [value / 1e6 for value in plain(f"floor-size-{bytes_}-w1", BYTES)]
         yield row(f"payloads of {name}: MB/s, the worse of w1 and w8", ">=", 0.80, "x floor", size(bytes_), floor)
+    spared = zip(plain("relay-stalled-0", GROWN), plain("relay-stalled-5000", GROWN))
+    yield row("5,000 readers that stop: memory for each", "<=", 2.0, "KiB", [(b - a) / 5000 / 1024 for a, b in spared])
+    p99, alone = ratio("relay-stalled-5000", "relay-stalled-0", P99), plain("relay-stalled-0", P99)
+    yield row("5,000 readers that stop: p99 of 5,000 others", "<=", 2.0, "x alone", p99, alone)
     floor = plain("floor-connects", CONNECTS)
     yield row("connects/s, handshake and subscription", ">=", 0.70, "x floor", against_floor("connects", CONNECTS), floor)
 

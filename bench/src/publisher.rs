@@ -103,7 +103,7 @@ impl Publisher {
 }
 
 fn open(address: SocketAddrV4) -> io::Result<TcpStream> {
-    let stream = dial(address, 0)?;
+    let stream = dial(address, 0, None)?;
     stream.set_nonblocking(true)?;
     Ok(stream)
 }

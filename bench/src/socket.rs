@@ -25,12 +25,17 @@ pub enum Stream {
 
 impl Stream {
     /// Connects, and completes the TLS handshake. `number` counts the connections of this process and chooses the
-    /// source address.
+    /// source address; `receive` limits what the kernel takes in before it is read, in bytes.
     ///
     /// # Errors
     /// The connection or the TLS handshake fails.
-    pub fn connect(address: SocketAddrV4, number: usize, tls: Option<&Arc<ClientConfig>>) -> io::Result<Self> {
-        let tcp = dial(address, number)?;
+    pub fn connect(
+        address: SocketAddrV4,
+        number: usize,
+        receive: Option<usize>,
+        tls: Option<&Arc<ClientConfig>>,
+    ) -> io::Result<Self> {
+        let tcp = dial(address, number, receive)?;
         let Some(tls) = tls else {
             tcp.set_nonblocking(true)?;
             return Ok(Self::Plain(tcp));
@@ -85,11 +90,15 @@ impl AsFd for Stream {
 ///
 /// # Errors
 /// The server cannot be reached.
-pub fn dial(address: SocketAddrV4, number: usize) -> io::Result<TcpStream> {
+pub fn dial(address: SocketAddrV4, number: usize, receive: Option<usize>) -> io::Result<TcpStream> {
     let host = u8::try_from(1 + number / PER_ADDRESS).map_err(io::Error::other)?;
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     if host > 1 {
         bind(&socket, &SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, host), 0))?;
+    }
+    if let Some(bytes) = receive {
+        // Before it connects: a window that has been announced is not taken back.
+        sockopt::set_socket_recv_buffer_size(&socket, bytes)?;
     }
     sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
     connect(&socket, &address)?;

@@ -23,6 +23,8 @@ use crate::socket::Stream;
 const READ: usize = 256 << 10;
 /// One subscriber in this many records latencies.
 const SAMPLED: usize = 8;
+/// What the kernel takes in for a subscriber that does not read, in bytes.
+const STALLED: usize = 4 << 10;
 const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
@@ -31,6 +33,7 @@ pub struct Subscribers {
     readiness: Readiness,
     list: Vec<Subscriber>,
     scratch: Box<[u8]>,
+    receive: Option<usize>,
     /// What has arrived so far.
     pub seen: Seen,
 }
@@ -68,7 +71,16 @@ impl Subscribers {
     /// No descriptor is left.
     pub fn new() -> io::Result<Self> {
         let (readiness, scratch) = (Readiness::new()?, vec![0; READ].into());
-        Ok(Self { readiness, list: Vec::new(), scratch, seen: Seen::default() })
+        Ok(Self { readiness, list: Vec::new(), scratch, receive: None, seen: Seen::default() })
+    }
+
+    /// No subscribers yet; those that are opened will not read once they are synced, so the kernel takes in little for
+    /// them.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn stalled() -> io::Result<Self> {
+        Ok(Self { receive: Some(STALLED), ..Self::new()? })
     }
 
     /// Opens `count` connections, at most `at_once` in progress at any time; each sends its command once it is
@@ -90,7 +102,7 @@ impl Subscribers {
         while self.seen.synced < count {
             if self.list.len() < count && self.list.len() - self.seen.synced < at_once {
                 let number = self.list.len();
-                let mut stream = Stream::connect(address, number, tls)?;
+                let mut stream = Stream::connect(address, number, self.receive, tls)?;
                 stream.write_all(UPGRADE)?;
                 self.readiness.watch(&stream, number as u64)?;
                 let command = command(number);
@@ -115,7 +127,7 @@ impl Subscribers {
     /// # Errors
     /// epoll fails, or an upgrade was refused.
     pub fn turn(&mut self, wait: Option<Duration>, payloads: &Payloads) -> io::Result<()> {
-        let Self { readiness, list, scratch, seen } = self;
+        let Self { readiness, list, scratch, seen, .. } = self;
         let mut gone = Vec::new();
         for number in readiness.ready(wait)? {
             let number = number as usize;

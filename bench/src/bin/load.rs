@@ -13,7 +13,7 @@ use relay_bench::cost::Process;
 use relay_bench::load::{self, Pace, Target, tls};
 use relay_bench::plan::Plan;
 use relay_bench::socket;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Measures a relay, or a floor, from one thread that never sleeps.
 #[derive(Parser)]
@@ -23,7 +23,7 @@ struct Arguments {
     address: SocketAddrV4,
     /// The server's process
     #[arg(long)]
-    pid: Option<u32>,
+    pid: u32,
     /// The processor to run on
     #[arg(long)]
     processor: Option<usize>,
@@ -43,6 +43,9 @@ enum Scenario {
     Fanout {
         #[arg(long, default_value_t = 1_000)]
         connections: usize,
+        /// Further subscribers, which do not read
+        #[arg(long, default_value_t = 0)]
+        stalled: usize,
         #[command(flatten)]
         flow: Flow,
     },
@@ -94,11 +97,6 @@ enum Scenario {
         #[arg(long)]
         tls: Option<PathBuf>,
     },
-    /// Measures nothing: writes cert.pem and key.pem into a directory
-    Certify {
-        /// Where to
-        directory: PathBuf,
-    },
 }
 
 #[derive(Args)]
@@ -121,9 +119,9 @@ struct Flow {
 }
 
 impl Flow {
-    fn deliver(&self, target: Target, plan: &Plan) -> io::Result<Value> {
+    fn deliver(&self, target: Target, plan: &Plan, stalled: usize) -> io::Result<Value> {
         let Self { size, window, messages, warmup, rate } = *self;
-        load::deliver(target, plan, size, Pace { messages, warmup, window, rate })
+        load::deliver(target, plan, stalled, size, Pace { messages, warmup, window, rate })
     }
 }
 
@@ -131,13 +129,11 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let label = arguments.label.clone();
     match run(arguments) {
-        Ok(Value::Object(found)) => {
-            let mut line = json!({ "label": label });
-            line.as_object_mut().expect("it was made as one").extend(found);
-            println!("{line}");
+        Ok(mut found) => {
+            found["label"] = label.into();
+            println!("{found}");
             ExitCode::SUCCESS
         }
-        Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("load {label}: {error}");
             ExitCode::FAILURE
@@ -147,18 +143,14 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> io::Result<Value> {
     let Arguments { address, pid, processor, stall, scenario, .. } = arguments;
-    if let Scenario::Certify { directory } = scenario {
-        return tls::certify(&directory).map(|()| Value::Null);
-    }
     socket::raise_descriptors()?;
     processor.map_or(Ok(()), socket::pin)?;
-    let process = Process(pid.ok_or_else(|| io::Error::other("whose cost? say --pid"))?);
-    let target = Target { address, process, stall: Duration::from_secs_f64(stall) };
+    let target = Target { address, process: Process(pid), stall: Duration::from_secs_f64(stall) };
     match scenario {
-        Scenario::Fanout { connections, flow } => flow.deliver(target, &Plan::one_topic(connections)),
-        Scenario::Topics { topics, flow } => flow.deliver(target, &Plan::topics(topics)),
+        Scenario::Fanout { connections, stalled, flow } => flow.deliver(target, &Plan::one_topic(connections), stalled),
+        Scenario::Topics { topics, flow } => flow.deliver(target, &Plan::topics(topics), 0),
         Scenario::Mixed { connections, topics, each, flow } => {
-            flow.deliver(target, &Plan::mixed(connections, topics, each))
+            flow.deliver(target, &Plan::mixed(connections, topics, each), 0)
         }
         Scenario::Publish { connections, requests, warmup, size } => {
             load::publish(target, connections, size, requests, warmup)
@@ -168,6 +160,5 @@ fn run(arguments: Arguments) -> io::Result<Value> {
             let tls = tls.as_deref().map(tls::trusting).transpose()?;
             load::idle(target, tls.as_ref(), connections, Duration::from_secs_f64(hold))
         }
-        Scenario::Certify { .. } => Ok(Value::Null),
     }
 }

@@ -42,24 +42,29 @@ struct Loop<'a> {
     due: u64,
 }
 
-/// Publishes round-robin over the plan's topics, to all of its connections.
+/// Publishes round-robin over the plan's topics, to all of its connections, beside `stalled` subscribers of the first
+/// topic that do not read.
 ///
 /// # Errors
 /// A delivery was lost or doubled, or a connection failed.
-pub fn deliver(target: Target, plan: &Plan, size: usize, pace: Pace) -> io::Result<Value> {
+pub fn deliver(target: Target, plan: &Plan, stalled: usize, size: usize, pace: Pace) -> io::Result<Value> {
     let payloads = Payloads::new(size);
-    let mut subscribers = Subscribers::new()?;
     let count = plan.connections();
+    let mut beside = Subscribers::stalled()?;
+    beside.open(target.address, None, stalled, AT_ONCE, |_| plan.subscribe(0), &payloads)?;
+    let mut subscribers = Subscribers::new()?;
     subscribers.open(target.address, None, count, AT_ONCE, |number| plan.subscribe(number), &payloads)?;
     subscribers.settle(Duration::from_millis(300), &payloads)?;
     let publisher = Publisher::connect(target.address)?;
     let published = vec![0; plan.topic_count()];
     let mut run = Loop { target, plan, pace, subscribers, publisher, payloads, published, sent: 0, due: 0 };
     run.run(pace.warmup)?;
+    let memory = target.process.memory()?;
     let (before, delivered, spent) = (Instant::now(), run.subscribers.seen.messages, target.process.time()?);
     run.subscribers.seen.ages = Some(Vec::new());
     run.run(pace.messages)?;
     let (seconds, spent) = (before.elapsed().as_secs_f64(), target.process.time()?.since(spent));
+    let grown = target.process.memory()? - memory;
     let deliveries = run.subscribers.seen.messages - delivered;
     run.account()?;
     let mut ages = run.subscribers.seen.ages.take().unwrap_or_default();
@@ -76,6 +81,7 @@ pub fn deliver(target: Target, plan: &Plan, size: usize, pace: Pace) -> io::Resu
         "user_us_per_delivery": spent.user / all,
         "payload_bytes_per_s": all * run.payloads.size() as f64 / seconds,
         "p50_us": micros(0.5), "p99_us": micros(0.99), "max_us": micros(1.0), "pings": run.subscribers.seen.pings,
+        "stalled": stalled, "grown_bytes": grown,
     }))
 }
 
