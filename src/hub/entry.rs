@@ -101,7 +101,7 @@ impl Mark {
     /// Merges two reloads into one mark, at the place of the earlier.
     ///
     /// There a grant that was lost cannot be used until the later one, though the later one's changes are told too
-    /// soon. Beyond [`NAMES_IN_ONE`] names it affects everything, so that what is kept for a reader far behind does not
+    /// soon. Beyond `NAMES_IN_ONE` names it affects everything, so that what is kept for a reader far behind does not
     /// grow with the number of reloads.
     pub fn and(&self, earlier: &Self) -> Self {
         let both = |ours: &[Pattern], theirs: &[Pattern]| {

@@ -78,6 +78,20 @@ async fn where_nothing_can_be_watched_a_look_finds_the_change() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_polling_nothing_looks_that_was_not_told_to() {
+    let place = Place::new();
+    place.write(&relay_toml("0 s", "one"));
+    let (live, reloader) = place.live();
+    live.drain.spawn("watch", keep_up(Watch::blind(), hangup(), reloader, live.clone()));
+    // The first look follows the start of the watch.
+    tokio::time::sleep(2 * QUIET).await;
+    place.write(&relay_toml("0 s", "two"));
+    tokio::time::sleep(2 * QUIET).await;
+    assert_eq!(live.snapshot().config.topics[0].description, "one");
+    live.drain.begin();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dry_run_does_not_hide_a_change_from_the_next_look() {
     let place = Place::new();
     place.write(&relay_toml("500 ms", "one"));

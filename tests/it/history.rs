@@ -66,6 +66,19 @@ async fn history_is_read_page_by_page_with_its_gap() {
 }
 
 #[tokio::test]
+async fn what_is_older_than_the_history_goes_by_itself() {
+    let rig = Rig::start(|config| config.topics[0].history.age = Duration::from_millis(100)).await;
+    publish(&rig, "cats", 1..=2).await;
+    let held = || rig.live.hub.store().retained().iter().map(|(_, bytes)| bytes).sum::<usize>();
+    assert_ne!(held(), 0);
+    until("the messages have gone", || held() == 0).await;
+    let late = rig.get(&format!("/history/cats?after={}", rig.id(0)), "secret-all").await;
+    assert_eq!(numbers(&late), [0; 0]);
+    assert_eq!(late.json()["gaps"][0]["to"], rig.id(2));
+    rig.end().await;
+}
+
+#[tokio::test]
 async fn history_is_read_by_pattern_and_hides_messages_for_others() {
     let rig = Rig::start(|config| {
         let mut ops = token("ops", &[], &["orders.*"], &[]);
