@@ -60,11 +60,6 @@ impl Trigger {
             Self::Request => "request",
         }
     }
-
-    /// Whether a person asked for it: it is then applied at once.
-    pub fn is_asked_for(self) -> bool {
-        matches!(self, Self::Signal | Self::Request)
-    }
 }
 
 /// The outcome of a reload.
