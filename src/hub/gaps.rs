@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use crate::message::{Epoch, Position, Seq};
+use crate::message::{Epoch, Position, Seq, raise};
 use crate::name::Pattern;
 use crate::notice::{GapReason, Notice};
 use crate::patterns::Patterns;
@@ -144,9 +144,9 @@ impl Gaps {
         if self.told.is_empty() && self.forgiven.is_empty() {
             return;
         }
+        self.forgiven.retain(|(of, _), _| !subscriptions.contains(of));
         let mut these = Patterns::default();
         subscriptions.iter().for_each(|subscription| these.insert(subscription.clone(), ()));
-        self.forgiven.retain(|(of, _), _| these.get(of).is_none());
         self.told.retain(|topics, _| !these.any_overlapping(&topics.canonical(), |()| true));
     }
 
@@ -217,11 +217,6 @@ impl Gap {
         let [from, to] = [self.from, self.to].map(|seq| Position { epoch, seq });
         Notice::Gap { topics: self.topics.clone(), from, to, reason: self.reason }
     }
-}
-
-fn raise(evicted: &mut HashMap<Pattern, Seq>, topics: Pattern, seq: Seq) {
-    let highest = evicted.entry(topics).or_default();
-    *highest = seq.max(*highest);
 }
 
 #[cfg(test)]

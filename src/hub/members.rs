@@ -120,7 +120,7 @@ impl Member {
 
     /// The user whose addressed messages it gets, besides those for everybody.
     pub fn user(&self) -> Option<&str> {
-        self.principal.as_ref()?.user.as_ref().map(UserId::as_str)
+        self.principal.as_deref()?.user_id()
     }
 }
 

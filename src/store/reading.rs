@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use tokio::task::yield_now;
 
 use crate::lock::lock;
-use crate::message::{Record, Seq};
+use crate::message::{Record, Seq, raise};
 use crate::name::{Pattern, TopicName};
 use crate::patterns::Patterns;
 use crate::plugin::{Page, Query};
@@ -220,8 +220,7 @@ impl Reading<'_> {
                     continue;
                 }
                 self.topics.any(&topic, |pattern| {
-                    let highest = together.entry(pattern).or_default();
-                    *highest = seq.max(*highest);
+                    raise(&mut together, pattern, seq);
                     false
                 });
             }
@@ -259,10 +258,7 @@ impl Reading<'_> {
     /// twice, and drops the records that are reported as evicted.
     async fn look_again(&mut self) {
         let mut evicted: HashMap<Pattern, Seq> = HashMap::new();
-        let mut note = |topics, seq: Seq| {
-            let highest = evicted.entry(topics).or_default();
-            *highest = seq.max(*highest);
-        };
+        let mut note = |topics, seq| raise(&mut evicted, topics, seq);
         self.page.evicted.drain(..).for_each(|(topics, seq)| note(topics, seq));
         let exact: Vec<&str> = self.topics.exact.keys().copied().collect();
         for topics in exact.chunks(TURN) {
