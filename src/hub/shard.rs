@@ -334,7 +334,7 @@ impl State {
     /// Replaces the subscriptions of a member that is not live.
     pub(super) fn index(&mut self, id: SlotId, subscriptions: Vec<Pattern>) {
         self.kept.left(id, &mut self.members);
-        self.members.index(id, subscriptions);
+        self.members.subscribe(id, subscriptions);
     }
 
     /// Removes a member for good.
