@@ -47,7 +47,7 @@ pub async fn next(
     most: usize,
 ) -> Result<Option<(Step, Pulled)>, Close> {
     let pulled = subscriber.pull(most).await.map_err(|error| {
-        error!(connection = %subscriber.peer().connection, ?error, "the store could not be read");
+        error!(connection = %subscriber.peer().connection, %error, "the store could not be read");
         Close::Internal
     })?;
     pulled.map(|pulled| Ok((Step::new(live, encoder, &pulled, most)?, pulled))).transpose()

@@ -1,7 +1,5 @@
 //! What a concrete topic name resolves to among the declared ones: an exact topic wins over a family.
 
-use std::ops::ControlFlow;
-
 use ahash::AHashMap;
 
 use crate::name::{Pattern, TopicName};
@@ -60,9 +58,9 @@ impl<T> Directory<T> {
 
     fn family(&self, name: &str) -> Option<&T> {
         let mut found = None;
-        _ = self.families.containing(name, |value| {
+        self.families.any_containing(name, |value| {
             found = Some(value);
-            ControlFlow::Break(())
+            true
         });
         found
     }

@@ -52,10 +52,8 @@ enum State {
 /// How a payload may be validated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admitted {
-    /// On the calling thread, as usual.
+    /// As usual.
     Freely,
-    /// Off the threads that serve: it may take long.
-    Aside,
     /// As the trial that decides whether others may be validated.
     Trial,
 }
@@ -91,7 +89,7 @@ impl Fuse {
                 self.set(&mut state, State::Sound);
                 Ok(Admitted::Freely)
             }
-            State::Struck(..) => Ok(Admitted::Aside),
+            State::Struck(..) => Ok(Admitted::Freely),
             State::Blown(until) if now < until => Err(until - now),
             State::Blown(_) => {
                 // This is the trial; others are refused until it has ended.
@@ -145,7 +143,7 @@ impl Fuse {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::Admitted::{Aside, Freely, Trial};
+    use super::Admitted::{Freely, Trial};
     use super::{FORGET, Fuse, REST, STRIKES};
 
     const BUDGET: Duration = Duration::from_millis(100);
@@ -176,9 +174,9 @@ mod tests {
     fn what_was_slow_long_ago_is_forgotten() {
         let (fuse, mut now) = (Fuse::default(), Instant::now());
         for _ in 0..3 * STRIKES {
-            assert!(!fuse.note(Aside, SLOW, BUDGET, now));
+            assert!(!fuse.note(Freely, SLOW, BUDGET, now));
             assert!(fuse.may_be_slow(|| now));
-            assert_eq!(fuse.admit(now), Ok(Aside), "the next may be slow too");
+            assert_eq!(fuse.admit(now), Ok(Freely), "the next may be slow too");
             now += FORGET;
             assert!(!fuse.may_be_slow(|| now));
             assert_eq!(fuse.admit(now), Ok(Freely));
@@ -197,7 +195,7 @@ mod tests {
         assert!(fuse.admit(now).is_err(), "the trial failed");
         now += REST;
         assert_eq!(fuse.admit(now), Ok(Trial));
-        fuse.note(Aside, QUICK, BUDGET, now);
+        fuse.note(Freely, QUICK, BUDGET, now);
         assert!(fuse.is_blown(), "one that had begun before is no trial");
         fuse.note(Trial, QUICK, BUDGET, now);
         assert!(!fuse.is_blown());

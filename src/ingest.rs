@@ -151,22 +151,18 @@ async fn publish_all<'l>(
         Some(turn) => turn,
         None => live.judging.turn(publications.iter().map(|publication| publication.body.len()).sum()).await?,
     };
-    let mut judged = live.judging.judge(&mut turn, |turn| judge_all(turn, &snapshot, principal, publications)).await?;
     loop {
-        // While the ticket lives, a reload waits before it puts its mark into the log.
-        let _ticket = match live.appending.enter(snapshot.generation).await {
-            Entry::In(ticket) => ticket,
-            Entry::Sealed => return Err(Refusal::Draining),
-            Entry::Outdated => {
-                snapshot = live.snapshot();
-                judged =
-                    live.judging.judge(&mut turn, |turn| judge_all(turn, &snapshot, principal, publications)).await?;
-                continue;
+        let judge = |turn: &Turn<'_>| judge_all(turn, &snapshot, principal, publications);
+        let Judged { drafts, tried } = live.judging.judge(&mut turn, judge).await?;
+        match live.appending.enter(snapshot.generation).await {
+            // While the ticket lives, a reload waits before it puts its mark into the log.
+            Entry::In(_ticket) => {
+                let receipts = append(live, drafts).await?;
+                return Ok(Published { receipts, tried, budget: snapshot.config.limits.validation_budget, turn });
             }
-        };
-        let Judged { drafts, tried } = judged;
-        let receipts = append(live, drafts).await?;
-        return Ok(Published { receipts, tried, budget: snapshot.config.limits.validation_budget, turn });
+            Entry::Sealed => return Err(Refusal::Draining),
+            Entry::Outdated => snapshot = live.snapshot(),
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 //! Every accepted message is appended to one totally ordered log. A position is an epoch, the log's identity, and a
 //! seq, the place in it; on the outside it is written `<epoch>-<seq>`, for example `9f3c21aa-42`.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::Hash;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
@@ -109,6 +111,12 @@ pub struct Record {
     pub user: Option<UserId>,
     /// The validated JSON.
     pub payload: Payload,
+}
+
+/// Notes a seq for a key, unless a higher one was noted.
+pub fn raise<K: Eq + Hash>(highest: &mut HashMap<K, Seq>, key: K, seq: Seq) {
+    let highest = highest.entry(key).or_default();
+    *highest = seq.max(*highest);
 }
 
 /// About as many bytes as a protocol writes around a topic and a payload: up to 123 while seqs have seven digits.

@@ -155,22 +155,24 @@ impl<V> Patterns<V> {
         Patterns { nodes: nodes.into_iter().map(&mut changed).collect(), free, len }
     }
 
-    /// Visits the value of each pattern that contains all of this name, a topic's or a pattern's, until told to stop.
-    pub fn containing<'a>(&'a self, name: &str, found: impl FnMut(&'a V) -> ControlFlow<()>) -> ControlFlow<()> {
-        self.containing_metered(name, &mut Meter(usize::MAX), found)
-    }
-
-    /// Whether this holds for the value of any pattern that contains all of this name.
-    pub fn any_containing(&self, name: &str, is_it: impl FnMut(&V) -> bool) -> bool {
+    /// Whether this holds for the value of any pattern that contains all of this name, a topic's or a pattern's. Asks
+    /// until it does.
+    pub fn any_containing<'a>(&'a self, name: &str, is_it: impl FnMut(&'a V) -> bool) -> bool {
         self.any_containing_metered(name, &mut Meter(usize::MAX), is_it) == Some(true)
     }
 
+    /// Whether this holds for the value of any pattern that shares a topic with this name. Asks until it does.
+    pub fn any_overlapping<'a>(&'a self, name: &str, mut is_it: impl FnMut(&'a V) -> bool) -> bool {
+        let found = |value| if is_it(value) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        self.overlapping(name, &mut Meter(usize::MAX), found).is_break()
+    }
+
     /// As [`Patterns::any_containing`]; `None` if the meter has run out before it is known.
-    pub fn any_containing_metered(
-        &self,
+    pub fn any_containing_metered<'a>(
+        &'a self,
         name: &str,
         meter: &mut Meter,
-        mut is_it: impl FnMut(&V) -> bool,
+        mut is_it: impl FnMut(&'a V) -> bool,
     ) -> Option<bool> {
         let mut is_found = false;
         let looked = self.containing_metered(name, meter, |value| {
@@ -180,7 +182,7 @@ impl<V> Patterns<V> {
         (is_found || looked.is_continue()).then_some(is_found)
     }
 
-    /// As [`Patterns::containing`], but only until the meter has run out.
+    /// Visits the value of each pattern that contains all of this name, until told to stop or the meter has run out.
     pub fn containing_metered<'a>(
         &'a self,
         name: &str,

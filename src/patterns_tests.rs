@@ -36,22 +36,22 @@ fn tree(patterns: &[Pattern]) -> Patterns<usize> {
 
 fn containing(tree: &Patterns<usize>, name: &str) -> Vec<usize> {
     let mut found = Vec::new();
-    let all = tree.containing(name, |n| {
+    let any = tree.any_containing(name, |n| {
         found.push(*n);
-        ControlFlow::Continue(())
+        false
     });
-    assert!(all.is_continue());
+    assert!(!any);
     found.sort_unstable();
     found
 }
 
 fn overlapping(tree: &Patterns<usize>, name: &Pattern) -> Vec<usize> {
     let mut found = Vec::new();
-    let all = tree.overlapping(&name.canonical(), &mut Meter(usize::MAX), |n| {
+    let any = tree.any_overlapping(&name.canonical(), |n| {
         found.push(*n);
-        ControlFlow::Continue(())
+        false
     });
-    assert!(all.is_continue());
+    assert!(!any);
     found.sort_unstable();
     found
 }

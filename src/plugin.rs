@@ -3,6 +3,7 @@
 //! Each family has a folder. A kind is one file there, and one line of the folder's `KINDS` table; `auth/` has a
 //! function `build` instead, because a credential does not say of which kind it is. Only `assemble` reads the tables.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -57,8 +58,8 @@ pub trait Store: Send + Sync {
     /// or covered by the evictions that the page reports, never both.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`].
-    fn read<'a>(&'a self, query: Query<'a>) -> BoxFuture<'a, Result<Page, StoreError>>;
+    /// [`Unavailable`].
+    fn read<'a>(&'a self, query: Query<'a>) -> BoxFuture<'a, Result<Page, Unavailable>>;
 
     /// Sets what each declared topic retains from now on. What exceeds it is evicted by the next [`Store::sweep`], because
     /// it may be millions of messages. Publishes may be waiting for this call.
@@ -137,7 +138,17 @@ pub struct Receipt {
     pub duplicate: bool,
 }
 
-/// Why a store could not append or read.
+/// The log cannot be reached, read or written; says why, for the log of this server.
+#[derive(Debug)]
+pub struct Unavailable(pub String);
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a store could not append.
 #[derive(Debug)]
 pub enum StoreError {
     /// The idempotency key belongs to another payload or user of the same topic; carries the draft's index.
@@ -146,8 +157,8 @@ pub enum StoreError {
     KeyInFlight(usize),
     /// A family has as many concrete topics as `limits.family_topics` allows; carries the draft's index.
     FamilyFull(usize),
-    /// The log cannot be reached or written; the text is for the log of this server.
-    Unavailable(String),
+    /// Nothing can be appended.
+    Unavailable(Unavailable),
 }
 
 /// What a concrete topic retains: all of its messages, as far as these limits allow.

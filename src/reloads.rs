@@ -1,11 +1,11 @@
 //! The results of reloads: for operators, the metrics and `/ready`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use serde_json::{Value, json};
 
+use crate::counter::Counter;
 use crate::time::Time;
 
 /// The results of all reloads so far.
@@ -15,9 +15,9 @@ pub struct Reloads {
     /// Why the configuration in force is not that of the files, if it is not.
     stale: ArcSwapOption<String>,
     /// Reloads that were committed.
-    committed: AtomicU64,
+    committed: Counter,
     /// Reloads that were refused.
-    refused: AtomicU64,
+    refused: Counter,
 }
 
 /// The result of one reload.
@@ -60,11 +60,6 @@ impl Trigger {
             Self::Request => "request",
         }
     }
-
-    /// Whether a person asked for it: it is then applied at once.
-    pub fn is_asked_for(self) -> bool {
-        matches!(self, Self::Signal | Self::Request)
-    }
 }
 
 /// The outcome of a reload.
@@ -88,7 +83,7 @@ impl Reloads {
             Outcome::Refused => (&self.refused, Some(Arc::new(refusal(&report)))),
             Outcome::Planned(_) | Outcome::Unchanged => return,
         };
-        counter.fetch_add(1, Ordering::Relaxed);
+        counter.add(1);
         self.last.store(Some(Arc::new(report)));
         self.stale.store(why);
     }
@@ -105,7 +100,7 @@ impl Reloads {
 
     /// How many were committed, and how many refused.
     pub fn counts(&self) -> (u64, u64) {
-        (self.committed.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
+        (self.committed.get(), self.refused.get())
     }
 
     /// Why the configuration in force is not that of the files; `None` if it is, as far as is known.

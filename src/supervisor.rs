@@ -31,9 +31,26 @@ const AGAIN: Duration = Duration::from_millis(100);
 pub struct Supervisor {
     socket: OnceLock<(UnixDatagram, SocketAddr)>,
     watchdog: OnceLock<Duration>,
-    /// States for which there was no room, in their order: at most the last reload or the end, and what followed it.
-    untold: Mutex<Vec<String>>,
+    told: Mutex<Told>,
     full: Notify,
+}
+
+#[derive(Default)]
+struct Told {
+    /// States for which there was no room, in their order: at most the last reload or the end, and what followed it.
+    untold: Vec<String>,
+    /// The end was told, and nothing follows it: systemd would take a `READY=1` for a service that goes on.
+    is_over: bool,
+}
+
+/// What a state means for others.
+#[derive(Clone, Copy, PartialEq)]
+enum Rank {
+    Follows,
+    /// All earlier ones are pointless.
+    Supersedes,
+    /// The same, and none follows.
+    Ends,
 }
 
 impl Supervisor {
@@ -55,29 +72,27 @@ impl Supervisor {
     }
 
     /// The server serves, for the first time or after a reload. `stale` says why its files are not in force, if so.
+    /// Tells nothing once the drain has begun.
     pub fn ready(&self, stale: Option<&str>) {
-        match stale {
-            None => self.tell("READY=1\nSTATUS=serving".to_owned()),
-            Some(why) => {
-                let short: String = why.chars().take(STATUS).collect();
-                self.tell(format!(
-                    "READY=1\nSTATUS=serving; {short}{}",
-                    if short.len() < why.len() { "…" } else { "" }
-                ));
-            }
+        let mut state = "READY=1\nSTATUS=serving".to_owned();
+        if let Some(why) = stale {
+            let short: String = why.chars().take(STATUS).collect();
+            let more = if short.len() < why.len() { "…" } else { "" };
+            state = format!("{state}; {short}{more}");
         }
+        self.tell(Rank::Follows, state);
     }
 
-    /// A reload has begun; [`Supervisor::ready`] ends it, whatever its outcome.
+    /// A reload has begun; [`Supervisor::ready`] ends it, whatever its outcome. Tells nothing once the drain has begun.
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
-        self.supersede(format!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=reloading"));
+        self.tell(Rank::Supersedes, format!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=reloading"));
     }
 
     /// The drain has begun.
     pub fn stopping(&self) {
-        self.supersede("STOPPING=1\nSTATUS=draining".to_owned());
+        self.tell(Rank::Ends, "STOPPING=1\nSTATUS=draining".to_owned());
     }
 
     /// The process does its work. If the supervisor has no room for this, the next one does as well.
@@ -100,23 +115,24 @@ impl Supervisor {
         }
     }
 
-    /// Tells a state that makes all earlier ones pointless.
-    fn supersede(&self, state: String) {
-        lock(&self.untold).clear();
-        self.tell(state);
-    }
-
-    fn tell(&self, state: String) {
-        let mut untold = lock(&self.untold);
-        if !untold.is_empty() || !self.send(&state) {
-            untold.push(state);
+    fn tell(&self, rank: Rank, state: String) {
+        let mut told = lock(&self.told);
+        if told.is_over {
+            return;
+        }
+        told.is_over = rank == Rank::Ends;
+        if rank != Rank::Follows {
+            told.untold.clear();
+        }
+        if !told.untold.is_empty() || !self.send(&state) {
+            told.untold.push(state);
             self.full.notify_one();
         }
     }
 
     /// Returns whether nothing is left.
     fn send_untold(&self) -> bool {
-        let mut untold = lock(&self.untold);
+        let untold = &mut lock(&self.told).untold;
         let sent = untold.iter().take_while(|state| self.send(state)).count();
         untold.drain(..sent);
         untold.is_empty()
@@ -140,4 +156,37 @@ fn reach(name: &OsStr) -> std::io::Result<(UnixDatagram, SocketAddr)> {
     let socket = UnixDatagram::unbound()?;
     socket.set_nonblocking(true)?;
     Ok((socket, address))
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+    use super::{Supervisor, reach};
+
+    /// Regression: a reload that ended while the drain began told `READY=1` after `STOPPING=1`.
+    #[test]
+    fn nothing_follows_the_end() {
+        let name = format!("relay-supervisor-{}", uuid::Uuid::new_v4());
+        let address = SocketAddr::from_abstract_name(&name).expect("a name");
+        let socket = UnixDatagram::bind_addr(&address).expect("a socket");
+        let supervisor = Supervisor::default();
+        let reached = reach(format!("@{name}").as_ref()).expect("a name");
+        assert!(supervisor.socket.set(reached).is_ok());
+        supervisor.reloading();
+        supervisor.stopping();
+        supervisor.ready(None);
+        supervisor.reloading();
+        supervisor.alive();
+        let told = || {
+            let mut text = [0; 512];
+            let length = socket.recv(&mut text).expect("something was told");
+            String::from_utf8_lossy(&text[..length]).into_owned()
+        };
+        assert!(told().starts_with("RELOADING=1\n"));
+        assert_eq!(told(), "STOPPING=1\nSTATUS=draining");
+        assert_eq!(told(), "WATCHDOG=1", "a drain may take longer than the watchdog's time");
+    }
 }

@@ -4,7 +4,6 @@
 //! The `compatibility` of the running file decides, so loosening it and breaking a schema take two saves.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -18,7 +17,7 @@ use crate::config::view::settings;
 use crate::diagnostic::change::{ChangeFact, Whom};
 use crate::diagnostic::{self, Diagnostic, any_error};
 use crate::name::Pattern;
-use crate::patterns::{Meter, Patterns};
+use crate::patterns::Patterns;
 use crate::problem::Violation;
 use crate::schema::compat::{self, Side};
 use crate::schema::{Schema, json};
@@ -83,13 +82,12 @@ fn removed(old: &Config, new: &Config, loaded: &Loaded) -> Vec<Diagnostic> {
     // `Patterns` instead of two nested loops, which took minutes with thousands of topics on each side.
     let mut left = Patterns::default();
     new.topics.iter().for_each(|topic| left.insert(topic.name.clone(), ()));
-    let found = |_: &()| ControlFlow::Break(());
     let promised = old.topics.iter().filter(|topic| topic.compatibility != Compatibility::None);
-    let gone = promised.filter(|topic| left.containing(&topic.name.canonical(), found).is_continue());
+    let gone = promised.filter(|topic| !left.any_containing(&topic.name.canonical(), |()| true));
     let place = first_there(loaded, &["topics"]);
     let fact = |topic: &TopicConfig| ChangeFact::Removes {
         topic: topic.name.to_string(),
-        in_part: left.overlapping(&topic.name.canonical(), &mut Meter(usize::MAX), found).is_break(),
+        in_part: left.any_overlapping(&topic.name.canonical(), |()| true),
     };
     gone.map(|topic| Diagnostic::new(fact(topic), place.clone())).collect()
 }

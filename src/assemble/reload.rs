@@ -56,8 +56,10 @@ struct State {
 /// What a look at the files found.
 #[derive(Debug)]
 pub enum Look {
-    /// The reload ran to an end, or was not needed.
+    /// The reload ran to an end.
     Done(Report),
+    /// There is nothing to reload: the files are those in force, or were refused before.
+    Unchanged,
     /// It would remove something or has an error that may pass, perhaps because a file is half written. Holds the hash of what was read.
     HalfWritten(String),
     /// Nothing is known of the files: they changed during every read, too many files were open or no thread was there
@@ -65,8 +67,20 @@ pub enum Look {
     Unstable,
 }
 
-/// The outcome, the diagnostics as JSON, and the same diagnostics as text.
-type Verdict = (Outcome, Value, String);
+/// What was loaded, what it would change (nothing if it is refused), and its diagnostics as JSON and as text.
+struct Examined {
+    loaded: Loaded,
+    next: Option<Next>,
+    diagnostics: Value,
+    text: String,
+}
+
+/// How a reload ended, with the diagnostics as JSON and as text.
+struct Verdict {
+    result: Outcome,
+    diagnostics: Value,
+    text: String,
+}
 
 impl Reloader {
     /// Starts from the load that produced the running configuration.
@@ -93,7 +107,7 @@ impl Reloader {
         let (answer, answered) = oneshot::channel();
         let reloader = self.clone();
         self.live.drain.spawn("reload", async move {
-            if let Look::Done(report) = reloader.look(trigger, dry_run, None).await {
+            if let Some(report) = reloader.asked(trigger, dry_run).await {
                 if !dry_run {
                     reloader.reloaded.notify_one();
                 }
@@ -117,176 +131,165 @@ impl Reloader {
         background::on_own_thread(move || inputs.are_unchanged(&Disk::new(&path))).await.unwrap_or(false)
     }
 
-    /// Looks at the files, and reloads if they have changed. A change that removes something, or an error that may
-    /// pass, counts only if a person asked for the reload, or if `trusted` is the hash of what is found. Not cancel-safe.
-    pub async fn look(&self, trigger: Trigger, dry_run: bool, trusted: Option<&str>) -> Look {
+    /// A reload that a person asked for: it ends in a report, whatever the files are like, unless the process is ending.
+    async fn asked(&self, trigger: Trigger, dry_run: bool) -> Option<Report> {
         let mut state = self.state.lock().await;
         // The drain waits for every reload that was asked for, so those still queued on this lock must not start now.
         if self.live.drain.has_begun() {
+            return None;
+        }
+        let (began, running) = (Instant::now(), self.live.snapshot());
+        if dry_run {
+            let verdict = self.plan(&state, &running).await.unwrap_or_else(|why| given_up(&why));
+            return Some(self.report(trigger, began, verdict.result, verdict.diagnostics));
+        }
+        self.live.supervisor.reloading();
+        let verdict = self.judge(&mut state, running).await;
+        state.is_undecided = matches!(verdict, Err(NoAnswer::NoThread(_)));
+        Some(self.finish(trigger, began, verdict.unwrap_or_else(|why| given_up(&why))))
+    }
+
+    /// What a reload would do. Nothing is remembered of it.
+    async fn plan(&self, state: &State, running: &Arc<Snapshot>) -> Result<Verdict, NoAnswer> {
+        let (loaded, _) = self.load(state).await?;
+        let Examined { loaded, next, diagnostics, text } = examined(running, loaded).await?;
+        let result = match &next {
+            None => Outcome::Refused,
+            Some(_) if loaded.hash == running.hash => Outcome::Unchanged,
+            Some(Next { plan, .. }) => Outcome::Planned(plan.to_json()),
+        };
+        background::drop_elsewhere((loaded, next));
+        Ok(Verdict { result, diagnostics, text })
+    }
+
+    async fn judge(&self, state: &mut State, running: Arc<Snapshot>) -> Result<Verdict, NoAnswer> {
+        let (loaded, _) = self.load(state).await?;
+        state.inputs.clone_from(&loaded.inputs);
+        let examined = examined(&running, loaded).await?;
+        Ok(self.carry_out(state, running, examined).await)
+    }
+
+    /// Looks at the files, and reloads if they have changed. A change that removes something, or an error that may
+    /// pass, counts only if `trusted` is the hash of what is found. Not cancel-safe.
+    pub async fn look(&self, trigger: Trigger, trusted: Option<&str>) -> Look {
+        let mut state = self.state.lock().await;
+        if self.live.drain.has_begun() {
             return Look::Unstable;
         }
-        let started = Instant::now();
-        let running = self.live.snapshot();
-        let mut report = Report {
-            at: Time::now(),
-            trigger,
-            took_ms: 0,
-            generation: running.generation,
-            result: Outcome::Unchanged,
-            diagnostics: json!([]),
-        };
-        if trigger.is_asked_for() && self.tells(dry_run) {
-            self.live.supervisor.reloading();
-        }
-        let looked = self.consider(&mut state, &running, &report, dry_run, trusted).await;
-        let is_undecided = matches!(looked, Err(NoAnswer::NoThread(_)) | Ok(Err(Look::Unstable)));
-        let was_undecided = !dry_run && std::mem::replace(&mut state.is_undecided, is_undecided);
-        let text;
-        (report.result, report.diagnostics, text) = match looked {
-            Ok(Ok(verdict)) => verdict,
-            Ok(Err(left)) => return left,
-            Err(why @ NoAnswer::NoThread(_)) if !trigger.is_asked_for() => {
+        let began = Instant::now();
+        let looked = self.noticed(&mut state, trigger, began, trusted).await;
+        let is_undecided = matches!(looked, Ok(Look::Unstable) | Err(NoAnswer::NoThread(_)));
+        let was_undecided = std::mem::replace(&mut state.is_undecided, is_undecided);
+        match looked {
+            Ok(look) => look,
+            Err(why @ NoAnswer::NoThread(_)) => {
                 if !was_undecided {
                     warn!(cause = %why, "cannot look at the configuration's files; trying again");
                 }
-                return Look::Unstable;
+                Look::Unstable
             }
-            Err(why) => given_up(&why),
-        };
-        report.generation = self.live.snapshot().generation;
-        report.at = Time::now();
-        report.took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if !dry_run {
-            background::in_place(|| self.tell(&report, &text));
+            Err(why @ NoAnswer::Panicked) => Look::Done(self.finish(trigger, began, given_up(&why))),
         }
-        if self.tells(dry_run) {
-            self.live.supervisor.ready(self.live.reloads.stale().as_deref());
-        }
-        Look::Done(report)
     }
 
-    /// Whether the supervisor hears of it: a dry run changes no state of the service, and systemd must hear nothing
-    /// after STOPPING=1.
-    fn tells(&self, dry_run: bool) -> bool {
-        !dry_run && !self.live.drain.has_begun()
-    }
-
-    /// Loads and judges, or leaves it at what was found.
-    async fn consider(
+    /// Reloads files that may have changed, unless there is nothing to judge or it is too early to judge it.
+    async fn noticed(
         &self,
         state: &mut State,
-        running: &Arc<Snapshot>,
-        report: &Report,
-        dry_run: bool,
+        trigger: Trigger,
+        began: Instant,
         trusted: Option<&str>,
-    ) -> Result<Result<Verdict, Look>, NoAnswer> {
-        let is_asked_for = report.trigger.is_asked_for();
+    ) -> Result<Look, NoAnswer> {
+        let running = self.live.snapshot();
         let (loaded, is_whole) = self.load(state).await?;
-        if !is_asked_for && (!is_whole || loaded.inputs.are_incomplete()) {
-            return Ok(Err(Look::Unstable));
+        if !is_whole || loaded.inputs.are_incomplete() {
+            return Ok(Look::Unstable);
         }
-        if !dry_run {
-            state.inputs.clone_from(&loaded.inputs);
-        }
-        if !is_asked_for && let Some(left) = self.leaves_alone(state, running, &loaded, trusted, report) {
-            background::drop_elsewhere(loaded);
-            return Ok(Err(left));
-        }
-        self.judge(state, running, loaded, report.trigger, dry_run).await.map(Ok)
-    }
-
-    /// The result of a look that nobody asked for, if there is nothing new to judge or it is too early to judge it.
-    fn leaves_alone(
-        &self,
-        state: &mut State,
-        running: &Snapshot,
-        loaded: &Loaded,
-        trusted: Option<&str>,
-        report: &Report,
-    ) -> Option<Look> {
+        state.inputs.clone_from(&loaded.inputs);
+        let mut left = None;
         if loaded.hash == running.hash {
             state.refused = None;
-            self.recover(report);
-            return Some(Look::Done(report.clone()));
+            if self.recover(trigger) {
+                self.live.supervisor.ready(None);
+            }
+            left = Some(Look::Unchanged);
+        } else if state.refused.as_ref().is_some_and(|refused| refused.would_be(&loaded.hash)) {
+            left = Some(Look::Unchanged);
+        } else if trusted != Some(&*loaded.hash) && state.may_be_half(&running, &loaded) {
+            left = Some(Look::HalfWritten(loaded.hash.clone()));
         }
-        if state.refused.as_ref().is_some_and(|refused| refused.would_be(&loaded.hash)) {
-            return Some(Look::Done(report.clone()));
+        if let Some(left) = left {
+            background::drop_elsewhere(loaded);
+            return Ok(left);
         }
-        let is_trusted = trusted == Some(&*loaded.hash);
-        (!is_trusted && state.may_be_half(running, loaded)).then(|| Look::HalfWritten(loaded.hash.clone()))
+        let examined = examined(&running, loaded).await?;
+        // Not before: without a thread to examine them, the files are looked at again, and there is no reload yet.
+        self.live.supervisor.reloading();
+        let verdict = self.carry_out(state, running, examined).await;
+        Ok(Look::Done(self.finish(trigger, began, verdict)))
     }
 
-    /// Runs on a thread of its own, because thousands of schemas take a while.
+    /// Runs on a thread of its own, because thousands of schemas take a while. The answer includes whether the files
+    /// stood still in the end.
     async fn load(&self, state: &State) -> Result<(Loaded, bool), NoAnswer> {
         let (path, cache) = (self.path.clone(), state.remembered.cache.clone());
         background::on_own_thread(move || load_whole(&Disk::new(&path), &cache)).await
     }
 
-    async fn judge(
-        &self,
-        state: &mut State,
-        running: &Arc<Snapshot>,
-        loaded: Loaded,
-        trigger: Trigger,
-        dry_run: bool,
-    ) -> Result<Verdict, NoAnswer> {
-        let before = running.clone();
-        // Thousands of diagnostics take as long to write out as to find.
-        let examined = background::on_own_thread(move || {
-            let (loaded, next) = examine(&before, loaded);
-            let diagnostics = render::json(&loaded.diagnostics, &loaded.sources);
-            let text = render::human(&loaded.diagnostics, &loaded.sources, false);
-            (loaded, next, diagnostics, text)
-        });
-        let (mut loaded, next, diagnostics, text) = examined.await?;
-        if !trigger.is_asked_for() && self.tells(dry_run) {
-            // Not before: without a thread to examine them, the files are looked at again, and there is no reload yet.
-            self.live.supervisor.reloading();
-        }
+    /// Puts in force what was examined, or remembers that it was refused.
+    async fn carry_out(&self, state: &mut State, running: Arc<Snapshot>, examined: Examined) -> Verdict {
+        let Examined { mut loaded, next, diagnostics, text } = examined;
         let Some(Next { snapshot, plan }) = next else {
-            if !dry_run {
-                state.refused = Some(LastRefusal::new(loaded.hash.clone(), &loaded.diagnostics, running));
-            }
+            state.refused = Some(LastRefusal::new(loaded.hash.clone(), &loaded.diagnostics, &running));
             background::drop_elsewhere(loaded);
-            return Ok((Outcome::Refused, diagnostics, text));
+            return Verdict { result: Outcome::Refused, diagnostics, text };
         };
-        let is_new = loaded.hash != running.hash;
-        if dry_run {
-            background::drop_elsewhere((loaded, snapshot));
-            let outcome = if is_new { Outcome::Planned(plan.to_json()) } else { Outcome::Unchanged };
-            return Ok((outcome, diagnostics, text));
-        }
         log_warnings(&text);
-        let mut outcome = Outcome::Unchanged;
-        if is_new {
-            outcome = Outcome::Committed(plan.to_json());
-            commit(&self.live, self.logs.as_ref(), running, Arc::new(snapshot), plan).await;
+        let mut result = Outcome::Unchanged;
+        if loaded.hash != running.hash {
+            result = Outcome::Committed(plan.to_json());
+            commit(&self.live, self.logs.as_ref(), &running, Arc::new(snapshot), plan).await;
         }
         state.refused = None;
         std::mem::swap(&mut state.remembered, &mut loaded.remembered);
         // These may be the last references to the old configuration.
-        background::drop_elsewhere((running.clone(), loaded));
-        Ok((outcome, diagnostics, text))
+        background::drop_elsewhere((running, loaded));
+        Verdict { result, diagnostics, text }
+    }
+
+    /// Logs and records how a reload ended, and tells the supervisor.
+    fn finish(&self, trigger: Trigger, began: Instant, verdict: Verdict) -> Report {
+        let report = self.report(trigger, began, verdict.result, verdict.diagnostics);
+        background::in_place(|| self.tell(&report, &verdict.text));
+        self.live.supervisor.ready(self.live.reloads.stale().as_deref());
+        report
+    }
+
+    fn report(&self, trigger: Trigger, began: Instant, result: Outcome, diagnostics: Value) -> Report {
+        Report {
+            at: Time::now(),
+            trigger,
+            took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            generation: self.live.snapshot().generation,
+            result,
+            diagnostics,
+        }
     }
 
     /// Notes that the files are those of the configuration in force. If the last reload was refused, logs that this is
     /// over, and returns true.
-    fn recover(&self, report: &Report) -> bool {
+    fn recover(&self, trigger: Trigger) -> bool {
         let was_stale = self.live.reloads.note_recovery();
         if was_stale {
-            let (trigger, generation) = (report.trigger.as_str(), report.generation);
+            let (trigger, generation) = (trigger.as_str(), self.live.snapshot().generation);
             info!(
                 trigger,
                 generation, "the files match the running configuration again; the refused change was undone"
             );
-            if !self.live.drain.has_begun() {
-                self.live.supervisor.ready(None);
-            }
         }
         was_stale
     }
 
-    /// Logs and records how a reload ended; `text` holds the diagnostics that `report` has as JSON.
     fn tell(&self, report: &Report, text: &str) {
         let (trigger, generation, took_ms) = (report.trigger.as_str(), report.generation, report.took_ms);
         match &report.result {
@@ -296,7 +299,7 @@ impl Reloader {
                 error!(trigger, generation, took_ms, %diagnostics, "a reload was refused");
             }
             Outcome::Unchanged => {
-                if !self.recover(report) {
+                if !self.recover(report.trigger) {
                     info!(trigger, generation, took_ms, "nothing to reload");
                 }
                 return;
@@ -323,6 +326,19 @@ impl State {
     }
 }
 
+/// Compares what was loaded with what runs, on a thread of its own: thousands of diagnostics take as long to write out
+/// as to find.
+async fn examined(running: &Arc<Snapshot>, loaded: Loaded) -> Result<Examined, NoAnswer> {
+    let running = running.clone();
+    let work = move || {
+        let (loaded, next) = examine(&running, loaded);
+        let diagnostics = render::json(&loaded.diagnostics, &loaded.sources);
+        let text = render::human(&loaded.diagnostics, &loaded.sources, false);
+        Examined { loaded, next, diagnostics, text }
+    };
+    background::on_own_thread(work).await
+}
+
 /// Loads, and loads again if something changed during the read, as when a whole directory is replaced. The answer
 /// includes whether the files stood still in the end.
 fn load_whole(files: &dyn Files, cache: &SchemaCache) -> (Loaded, bool) {
@@ -343,56 +359,9 @@ fn given_up(why: &NoAnswer) -> Verdict {
     let cause = why.to_string();
     error!(cause, "a reload was abandoned");
     let diagnostics = json!([{"code": "internal", "severity": "error", "message": message}]);
-    (Outcome::Refused, diagnostics, message.to_owned())
+    Verdict { result: Outcome::Refused, diagnostics, text: message.to_owned() }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use super::{READS, load_whole};
-    use crate::config::files::{Access, FileError, Files};
-    use crate::schema::compile::SchemaCache;
-
-    /// A relay.toml that differs at each of its first `changes` reads and then stays the same.
-    struct Written {
-        changes: usize,
-        reads: Cell<usize>,
-    }
-
-    impl Files for Written {
-        fn read(&self, _: Access, _: &str, _: usize) -> Result<Vec<u8>, FileError> {
-            self.reads.set(self.reads.get() + 1);
-            let version = self.reads.get().min(self.changes + 1);
-            Ok(format!("version = 1\n[topics.t{version}]\nschema = \"any\"\n").into_bytes())
-        }
-
-        fn list(&self, _: &str) -> Result<Vec<String>, FileError> {
-            Err(FileError::NotFound)
-        }
-
-        fn env(&self, _: &str) -> Option<String> {
-            None
-        }
-
-        fn shown(&self, path: &str) -> String {
-            path.to_owned()
-        }
-
-        fn main_name(&self) -> &str {
-            "relay.toml"
-        }
-    }
-
-    #[test]
-    fn what_changes_while_it_is_read_is_read_again_but_not_for_ever() {
-        // Each load reads the file twice: once for its content, and once to see whether that has changed.
-        for (changes, loads, stood_still) in [(0, 1, true), (1, 2, true), (4, 3, true), (99, READS, false)] {
-            let files = Written { changes, reads: Cell::default() };
-            let (loaded, is_whole) = load_whole(&files, &SchemaCache::default());
-            assert_eq!((files.reads.get(), is_whole), (2 * loads, stood_still), "{changes}");
-            let topic = loaded.config.expect("a good one").topics[0].name.to_string();
-            assert!(!is_whole || topic == format!("t{}", changes + 1), "{topic}");
-        }
-    }
-}
+#[path = "reload_tests.rs"]
+mod tests;

@@ -136,8 +136,6 @@ impl Default for Log {
 pub struct TopicConfig {
     /// The exact topic or family.
     pub name: Pattern,
-    /// The place of the name.
-    pub span: Span,
     /// For people.
     pub description: String,
     /// The schema that messages must match.

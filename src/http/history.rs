@@ -27,7 +27,7 @@ use crate::hub::subscriber::{Item, Subscriber};
 use crate::message::{Position, Seq};
 use crate::name::Pattern;
 use crate::notice::{After, GapReason, Notice};
-use crate::plugin::StoreError;
+use crate::plugin::Unavailable;
 use crate::principal::Principal;
 use crate::problem::Refusal;
 use crate::protocol::sse::Sse;
@@ -128,13 +128,8 @@ impl Page {
     async fn fill(&mut self, call: &Call, subscriber: &mut Subscriber) -> Result<(), Refusal> {
         while !self.is_full() && !self.interrupted && !subscriber.is_live() {
             let room = MAX_BYTES - self.messages.len();
-            let pulled = subscriber.pull(room).await.map_err(|error| {
-                let cause = match error {
-                    StoreError::Unavailable(cause) => cause,
-                    other => format!("{other:?}"),
-                };
-                call.live().internal(&format!("the store could not be read: {cause}"))
-            })?;
+            let unread = |why: Unavailable| call.live().internal(&format!("the store could not be read: {why}"));
+            let pulled = subscriber.pull(room).await.map_err(unread)?;
             let Some(pulled) = pulled else { return Ok(()) };
             let taken = pulled.items.iter().take_while(|(item, _)| !self.is_full() && self.take(call, item)).count();
             delivery::settle(call.live(), subscriber, pulled, taken);

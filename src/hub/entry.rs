@@ -1,7 +1,6 @@
 //! The entries of the window: messages with their encodings, and marks where a reload took effect.
 
 use std::collections::HashSet;
-use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -9,7 +8,7 @@ use bytes::Bytes;
 use crate::hub::topic::Topic;
 use crate::message::{Epoch, Record, Seq};
 use crate::name::Pattern;
-use crate::patterns::{Meter, Patterns};
+use crate::patterns::Patterns;
 use crate::plugin::{ENCODERS, Encoder};
 
 /// At most this many names of topics, and as many of tokens, in a mark that stands for several reloads.
@@ -160,9 +159,9 @@ impl Names {
     /// Those that share a topic with `name`, in their order; if there are more than `most`, any `most` of them.
     pub fn overlapping(&self, name: &Pattern, most: usize) -> Vec<&Pattern> {
         let mut places = Vec::new();
-        _ = self.places().overlapping(&name.canonical(), &mut Meter(usize::MAX), |place| {
+        self.places().any_overlapping(&name.canonical(), |place| {
             places.push(*place);
-            if places.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            places.len() >= most
         });
         places.sort_unstable();
         places.into_iter().map(|place| &self.names[place]).collect()

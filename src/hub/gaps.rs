@@ -5,12 +5,11 @@
 //! a topic had evicted before somebody subscribed from its `earliest` is no gap.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::ops::ControlFlow;
 
-use crate::message::{Epoch, Position, Seq};
+use crate::message::{Epoch, Position, Seq, raise};
 use crate::name::Pattern;
 use crate::notice::{GapReason, Notice};
-use crate::patterns::{Meter, Patterns};
+use crate::patterns::Patterns;
 
 /// Of what the cursor has passed, about so much is looked through for each page.
 const PASS: usize = 256;
@@ -128,9 +127,9 @@ impl Gaps {
             made.insert(subscription.clone(), (subscription, head));
         }
         for (topics, seq) in evicted {
-            _ = made.containing(&topics.canonical(), |(subscription, head)| {
+            made.any_containing(&topics.canonical(), |(subscription, head)| {
                 self.forgiven.insert((subscription.clone(), topics.clone()), *seq.min(head));
-                ControlFlow::Continue(())
+                false
             });
         }
     }
@@ -145,12 +144,10 @@ impl Gaps {
         if self.told.is_empty() && self.forgiven.is_empty() {
             return;
         }
+        self.forgiven.retain(|(of, _), _| !subscriptions.contains(of));
         let mut these = Patterns::default();
         subscriptions.iter().for_each(|subscription| these.insert(subscription.clone(), ()));
-        self.forgiven.retain(|(of, _), _| these.get(of).is_none());
-        let found = |(): &()| ControlFlow::Break(());
-        self.told
-            .retain(|topics, _| these.overlapping(&topics.canonical(), &mut Meter(usize::MAX), found).is_continue());
+        self.told.retain(|topics, _| !these.any_overlapping(&topics.canonical(), |()| true));
     }
 
     /// Notes that the cursor has come here, and drops what it has passed; if that is much, not at each page.
@@ -191,10 +188,10 @@ impl Gaps {
         let mut due = Vec::new();
         for (topics, seq) in evicted {
             let mut promised = None;
-            _ = floors.containing(&topics.canonical(), |(pattern, floor)| {
+            floors.any_containing(&topics.canonical(), |(pattern, floor)| {
                 let stands = self.forgiven(pattern, &topics).max(*floor);
                 promised = Some(promised.map_or(stands, |least: Seq| least.min(stands)));
-                ControlFlow::Continue(())
+                false
             });
             let Some(promised) = promised else { continue };
             let told = self.told.get(&topics).copied().unwrap_or(0);
@@ -220,11 +217,6 @@ impl Gap {
         let [from, to] = [self.from, self.to].map(|seq| Position { epoch, seq });
         Notice::Gap { topics: self.topics.clone(), from, to, reason: self.reason }
     }
-}
-
-fn raise(evicted: &mut HashMap<Pattern, Seq>, topics: Pattern, seq: Seq) {
-    let highest = evicted.entry(topics).or_default();
-    *highest = seq.max(*highest);
 }
 
 #[cfg(test)]

@@ -63,6 +63,12 @@ pub(super) struct Members {
     visits: Visits,
     slots: Vec<Option<Slot>>,
     free: Vec<SlotId>,
+    index: Index,
+}
+
+/// Who subscribes to what, and who is which user.
+#[derive(Default)]
+struct Index {
     exact: AHashMap<TopicName, Vec<SlotId>>,
     patterns: Patterns<Vec<SlotId>>,
     /// Those that have any of the patterns.
@@ -120,7 +126,7 @@ impl Member {
 
     /// The user whose addressed messages it gets, besides those for everybody.
     pub fn user(&self) -> Option<&str> {
-        self.principal.as_ref()?.user.as_ref().map(UserId::as_str)
+        self.principal.as_deref()?.user_id()
     }
 }
 
@@ -168,7 +174,7 @@ impl Members {
     }
 
     pub(super) fn remove(&mut self, id: SlotId) {
-        self.index(id, Vec::new());
+        self.subscribe(id, Vec::new());
         self.identify(id, None);
         self.slots[id as usize] = None;
         self.free.push(id);
@@ -194,46 +200,28 @@ impl Members {
         let now = user(&principal);
         let before = std::mem::replace(&mut self.slot(id).principal, principal);
         if let Some(user) = user(&before) {
-            remove_from(&mut self.users, &user, id);
+            remove_from(&mut self.index.users, &user, id);
         }
         if let Some(user) = now {
-            self.users.entry(user).or_default().push(id);
+            self.index.users.entry(user).or_default().push(id);
         }
     }
 
     /// Replaces the member's subscriptions, of which none appears twice. Those that stay are left alone: to take one out
     /// of the list of a topic costs as much as the list is long.
-    pub(super) fn index(&mut self, id: SlotId, subscriptions: Vec<Pattern>) {
+    pub(super) fn subscribe(&mut self, id: SlotId, subscriptions: Vec<Pattern>) {
         let before = std::mem::take(&mut self.slot(id).subscriptions);
         let (old, new) = differing(&before, &subscriptions);
         let (had, has): (AHashSet<_>, AHashSet<_>) = (old.iter().collect(), new.iter().collect());
-        old.iter().filter(|pattern| !has.contains(pattern)).for_each(|pattern| self.leave(pattern, id));
-        new.iter().filter(|pattern| !had.contains(pattern)).for_each(|pattern| self.enter(pattern, id));
+        old.iter().filter(|pattern| !has.contains(pattern)).for_each(|pattern| self.index.leave(pattern, id));
+        new.iter().filter(|pattern| !had.contains(pattern)).for_each(|pattern| self.index.enter(pattern, id));
         let has_wildcards = |list: &[Pattern]| list.iter().any(|pattern| !pattern.is_exact());
         match (has_wildcards(&before), has_wildcards(&subscriptions)) {
-            (false, true) => self.with_wildcards.push(id),
-            (true, false) => swap_out(&mut self.with_wildcards, id),
+            (false, true) => self.index.with_wildcards.push(id),
+            (true, false) => swap_out(&mut self.index.with_wildcards, id),
             _ => {}
         }
         self.slot(id).subscriptions = subscriptions;
-    }
-
-    fn enter(&mut self, pattern: &Pattern, id: SlotId) {
-        if let Some(topic) = pattern.exact() {
-            return self.exact.entry(topic).or_default().push(id);
-        }
-        self.patterns.entry(pattern).push(id);
-    }
-
-    fn leave(&mut self, pattern: &Pattern, id: SlotId) {
-        if let Some(topic) = pattern.exact() {
-            return remove_from(&mut self.exact, &topic, id);
-        }
-        let ids = self.patterns.get_mut(pattern).expect("it has entered");
-        swap_out(ids, id);
-        if ids.is_empty() {
-            self.patterns.remove(pattern);
-        }
     }
 
     /// Whether any member may want one of the messages; also true if that takes too long to find out.
@@ -242,11 +230,11 @@ impl Members {
         messages.chunk_by(is_alike).any(|alike| {
             let record = &alike[0].record;
             match &record.user {
-                Some(user) => self.users.contains_key(user),
-                None if self.exact.contains_key(&record.topic) => true,
+                Some(user) => self.index.users.contains_key(user),
+                None if self.index.exact.contains_key(&record.topic) => true,
                 None => {
-                    let found = self.patterns.any_containing_metered(record.topic.as_str(), &mut meter, |_| true);
-                    found.unwrap_or(true)
+                    let patterns = &self.index.patterns;
+                    patterns.any_containing_metered(record.topic.as_str(), &mut meter, |_| true).unwrap_or(true)
                 }
             }
         })
@@ -257,7 +245,7 @@ impl Members {
     /// Members that want their first message are added to `touched`. So is, with no message noted, each that has to look
     /// for itself.
     pub(super) fn note(&mut self, messages: &[Arc<Message>], touched: &mut Vec<SlotId>) -> Noted {
-        let most = self.visits.message * messages.len() + self.visits.member * self.with_wildcards.len();
+        let most = self.visits.message * messages.len() + self.visits.member * self.index.with_wildcards.len();
         let (mut meter, mut bit, mut is_exact, mut has_run_out) = (Meter(most), 0, true, false);
         for alike in messages.chunk_by(is_alike) {
             let bits = (u64::MAX >> (BATCH_MESSAGES - alike.len())) << bit;
@@ -282,7 +270,7 @@ impl Members {
         touched: &mut Vec<SlotId>,
     ) -> ControlFlow<()> {
         let record = &alike[0].record;
-        let Self { slots, exact, patterns, users, .. } = self;
+        let Self { slots, index, .. } = self;
         let mut want = |id: SlotId, is_subscribed: bool| {
             let Some(slot) = slots[id as usize].as_mut().filter(|slot| slot.live) else { return };
             let mut wants = bits;
@@ -291,7 +279,7 @@ impl Members {
                 let has = alike.iter().take_while(|message| message.record.seq <= slot.joined_at.seq);
                 has.for_each(|_| wants &= wants - 1);
             }
-            if wants != 0 && (is_subscribed || subscribes(&slot.subscriptions, id, exact, patterns, &record.topic)) {
+            if wants != 0 && (is_subscribed || index.subscribes(id, &slot.subscriptions, &record.topic)) {
                 if slot.wants == 0 {
                     touched.push(id);
                 }
@@ -299,11 +287,11 @@ impl Members {
             }
         };
         if let Some(user) = &record.user {
-            users.get(user).into_iter().flatten().for_each(|id| want(*id, false));
+            index.users.get(user).into_iter().flatten().for_each(|id| want(*id, false));
             return ControlFlow::Continue(());
         }
-        exact.get(&record.topic).into_iter().flatten().for_each(|id| want(*id, true));
-        patterns.containing_metered(record.topic.as_str(), meter, |ids| {
+        index.exact.get(&record.topic).into_iter().flatten().for_each(|id| want(*id, true));
+        index.patterns.containing_metered(record.topic.as_str(), meter, |ids| {
             ids.iter().for_each(|id| want(*id, true));
             ControlFlow::Continue(())
         })
@@ -311,7 +299,7 @@ impl Members {
 
     /// Touches every live member with wildcards, and notes no message for it.
     fn hand_over(&mut self, touched: &mut Vec<SlotId>) {
-        for id in &self.with_wildcards {
+        for id in &self.index.with_wildcards {
             let slot = self.slots[*id as usize].as_mut().filter(|slot| slot.live);
             if slot.is_some_and(|slot| std::mem::take(&mut slot.wants) == 0) {
                 touched.push(*id);
@@ -322,28 +310,42 @@ impl Members {
     /// Whether the member wants messages to a topic.
     pub(super) fn subscribes(&self, id: SlotId, topic: &TopicName) -> bool {
         let slot = self.slots[id as usize].as_ref();
-        slot.is_some_and(|slot| subscribes(&slot.subscriptions, id, &self.exact, &self.patterns, topic))
+        slot.is_some_and(|slot| self.index.subscribes(id, &slot.subscriptions, topic))
     }
 }
 
-/// As [`Members::subscribes`].
-fn subscribes(
-    own: &[Pattern],
-    id: SlotId,
-    exact: &AHashMap<TopicName, Vec<SlotId>>,
-    patterns: &Patterns<Vec<SlotId>>,
-    topic: &TopicName,
-) -> bool {
-    let any_matches = || own.iter().any(|pattern| pattern.matches(topic));
-    if own.len() <= LOOK {
-        return any_matches();
+impl Index {
+    fn enter(&mut self, pattern: &Pattern, id: SlotId) {
+        if let Some(topic) = pattern.exact() {
+            return self.exact.entry(topic).or_default().push(id);
+        }
+        self.patterns.entry(pattern).push(id);
     }
-    if exact.get(topic).is_some_and(|ids| ids.contains(&id)) {
-        return true;
+
+    fn leave(&mut self, pattern: &Pattern, id: SlotId) {
+        if let Some(topic) = pattern.exact() {
+            return remove_from(&mut self.exact, &topic, id);
+        }
+        let ids = self.patterns.get_mut(pattern).expect("it has entered");
+        swap_out(ids, id);
+        if ids.is_empty() {
+            self.patterns.remove(pattern);
+        }
     }
-    let mut meter = Meter(own.len());
-    let found = patterns.any_containing_metered(topic.as_str(), &mut meter, |ids| ids.contains(&id));
-    found.unwrap_or_else(any_matches)
+
+    /// Whether a member with these subscriptions wants messages to a topic.
+    fn subscribes(&self, id: SlotId, own: &[Pattern], topic: &TopicName) -> bool {
+        let any_matches = || own.iter().any(|pattern| pattern.matches(topic));
+        if own.len() <= LOOK {
+            return any_matches();
+        }
+        if self.exact.get(topic).is_some_and(|ids| ids.contains(&id)) {
+            return true;
+        }
+        let mut meter = Meter(own.len());
+        let found = self.patterns.any_containing_metered(topic.as_str(), &mut meter, |ids| ids.contains(&id));
+        found.unwrap_or_else(any_matches)
+    }
 }
 
 /// Whether the same members want both messages, of those that have neither.

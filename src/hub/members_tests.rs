@@ -50,7 +50,7 @@ fn member(members: &mut Members, token: Option<&str>, subscriptions: Vec<Pattern
     let (token, grants) = (token.map(Arc::from), Grants::default());
     let principal = Principal { token, user: None, grants, not_after: None, fingerprint: 0 };
     members.identify(id, Some(Arc::new(principal)));
-    members.index(id, subscriptions);
+    members.subscribe(id, subscriptions);
     members.slot(id).live = true;
     id
 }
@@ -92,14 +92,14 @@ proptest! {
             let affected = mine.iter().any(|mine| named.iter().any(|name| name.overlaps(mine)));
             let id = member(&mut members, None, mine.clone());
             if again {
-                members.index(id, mine.iter().rev().cloned().collect());
+                members.subscribe(id, mine.iter().rev().cloned().collect());
             }
             expected.extend(affected.then_some(id));
         }
         prop_assert_eq!(members.affected(&mark(&removed, &changed, &[])), expected);
         (0..).take(subscribed.len()).for_each(|id| members.remove(id));
-        prop_assert_eq!((members.exact.len(), members.patterns.is_empty()), (0, true));
-        prop_assert_eq!(members.with_wildcards.len(), 0);
+        prop_assert_eq!((members.index.exact.len(), members.index.patterns.is_empty()), (0, true));
+        prop_assert_eq!(members.index.with_wildcards.len(), 0);
     }
 }
 
@@ -154,17 +154,17 @@ fn subscriptions_that_stay_are_left_alone() {
     let all = names(&["a", "b", "c.*", "d"].map(String::from));
     let ids = [(); 3].map(|()| member(&mut members, None, all.clone()));
     for left in [&all[1..], &all[2..], &[all[3].clone(), all[2].clone(), all[0].clone()]] {
-        ids.iter().for_each(|id| members.index(*id, left.to_vec()));
+        ids.iter().for_each(|id| members.subscribe(*id, left.to_vec()));
         for pattern in left.iter().filter(|pattern| **pattern != all[0]) {
             let listed = match pattern.exact() {
-                Some(topic) => &members.exact[&topic],
-                None => members.patterns.get(pattern).expect("it stays"),
+                Some(topic) => &members.index.exact[&topic],
+                None => members.index.patterns.get(pattern).expect("it stays"),
             };
             assert_eq!(listed[..], ids, "{pattern}");
         }
     }
-    assert_eq!(members.exact.len(), 2);
-    assert_eq!(members.with_wildcards, ids);
+    assert_eq!(members.index.exact.len(), 2);
+    assert_eq!(members.index.with_wildcards, ids);
 }
 
 /// Patterns that match how a topic begins, and never all of it, were all visited for each message while every publisher
@@ -200,7 +200,7 @@ fn a_search_through_patterns_for_a_batch_is_bounded_and_then_each_looks_for_itse
     assert_eq!([exact, wild, both].map(|id| std::mem::take(&mut members.slot(id).wants)), [0b11, 0b100, 0b111]);
     touched.clear();
     let noted = members.note(&messages(&[DEEP]), &mut touched);
-    assert!(!noted.is_exact && noted.cost == Visits::default().message / SERVING + members.with_wildcards.len());
+    assert!(!noted.is_exact && noted.cost == Visits::default().message / SERVING + members.index.with_wildcards.len());
     touched.sort_unstable();
     assert_eq!(touched, [0, exact, wild, both, crowd]);
     assert_eq!([exact, wild, both].map(|id| members.slot(id).wants), [1, 0, 0]);

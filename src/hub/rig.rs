@@ -20,7 +20,7 @@ use crate::message::{Epoch, Record, Seq};
 use crate::name::{Pattern, TopicName};
 use crate::notice::{After, Notice};
 use crate::plugin::{
-    BoxFuture, Draft, Encoder, Follower, KeyCounts, Page, Query, Receipt, Retention, Store, StoreError,
+    BoxFuture, Draft, Encoder, Follower, KeyCounts, Page, Query, Receipt, Retention, Store, StoreError, Unavailable,
 };
 use crate::schema::Payload;
 use crate::time::Time;
@@ -43,7 +43,7 @@ impl Store for Nothing {
 
     fn follow(&self, _: Seq, _: Arc<dyn Follower>) {}
 
-    fn read<'a>(&'a self, _: Query<'a>) -> BoxFuture<'a, Result<Page, StoreError>> {
+    fn read<'a>(&'a self, _: Query<'a>) -> BoxFuture<'a, Result<Page, Unavailable>> {
         unreachable!("the window has everything")
     }
 

@@ -13,11 +13,11 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use tokio::sync::Notify;
 
+use crate::counter::Counter;
 use crate::hub::Hub;
 use crate::hub::connection::{Wire, Written};
 use crate::hub::entry::{Cursor, Message};
@@ -44,7 +44,7 @@ pub(super) struct Shard {
     state: Mutex<State>,
     news: Notify,
     /// Counts the steps of its task, so that a task that hangs can be detected.
-    beats: AtomicU64,
+    beats: Counter,
     /// Number of connections served between two yields.
     stride: usize,
 }
@@ -96,7 +96,7 @@ impl Shard {
     pub(super) fn new(position: Cursor, stride: usize, visits: Visits) -> Self {
         let members = Members::new(visits);
         let state = State { members, position, pass: Stamp::START, running: None, kept: Kept::default() };
-        Self { state: Mutex::new(state), news: Notify::new(), beats: AtomicU64::new(0), stride }
+        Self { state: Mutex::new(state), news: Notify::new(), beats: Counter::default(), stride }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -122,7 +122,7 @@ impl Shard {
     }
 
     pub(super) fn beats(&self) -> u64 {
-        self.beats.load(Ordering::Relaxed)
+        self.beats.get()
     }
 
     pub(super) fn wake(&self) {
@@ -138,7 +138,7 @@ impl Shard {
             let mut scratch = Scratch::default();
             loop {
                 self.wait(&mut scratch.work).await;
-                self.beats.fetch_add(1, Ordering::Relaxed);
+                self.beats.add(1);
                 while self.pass(hub, &mut scratch).await {}
             }
         })
@@ -188,13 +188,13 @@ impl Shard {
         messages.clear();
         self.state().end(list, pass.keeps);
         list.clear();
-        self.beats.fetch_add(1, Ordering::Relaxed);
+        self.beats.add(1);
         true
     }
 
     /// Yields to other tasks, and begins a new count.
     async fn yield_now(&self) -> Work {
-        self.beats.fetch_add(1, Ordering::Relaxed);
+        self.beats.add(1);
         tokio::task::yield_now().await;
         Work::default()
     }
@@ -334,7 +334,7 @@ impl State {
     /// Replaces the subscriptions of a member that is not live.
     pub(super) fn index(&mut self, id: SlotId, subscriptions: Vec<Pattern>) {
         self.kept.left(id, &mut self.members);
-        self.members.index(id, subscriptions);
+        self.members.subscribe(id, subscriptions);
     }
 
     /// Removes a member for good.

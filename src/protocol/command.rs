@@ -3,7 +3,7 @@
 //! One table lists all types; the sentences of refusals are made from it too. A payload stays text, because its topic's
 //! schema has to judge it.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 
 use secrecy::SecretString;
@@ -142,13 +142,21 @@ fn patterns(texts: Vec<String>) -> Result<Vec<Pattern>, Refusal> {
 }
 
 fn positions(each: &[(String, Option<String>)]) -> Result<Vec<(Pattern, After)>, Refusal> {
-    let mut seen = HashSet::new();
+    let mut seen = HashMap::new();
     let mut topics = Vec::with_capacity(each.len());
     for (name, after) in each {
-        topics.push((pattern(name)?, place("topics", after.as_deref())?));
-        if !seen.insert(name) {
-            return Err(Refusal::DuplicateKey { pointer: format!("/topics/{name}") });
+        let (topic, after) = (pattern(name)?, place("topics", after.as_deref())?);
+        match seen.insert(topic.clone(), name) {
+            None => {}
+            Some(before) if before == name => {
+                return Err(Refusal::DuplicateKey { pointer: format!("/topics/{name}") });
+            }
+            Some(before) => {
+                let (before, name) = (quoted(before), quoted(name));
+                return Err(bad(format!("{before} and {name} in `topics` match the same topics: keep one of them")));
+            }
         }
+        topics.push((topic, after));
     }
     Ok(topics)
 }

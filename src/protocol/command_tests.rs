@@ -98,6 +98,8 @@ const REFUSED: &str = r#"
 < 1 duplicate-key: the key at `/type` appears twice: keep one of them
 > {"type":"subscribe","topics":{"cats":null,"cats":null}}
 < duplicate-key: the key at `/topics/cats` appears twice: keep one of them
+> {"type":"subscribe","topics":{"a.*":"earliest","a.{y}":null}}
+< bad-request: `a.*` and `a.{y}` in `topics` match the same topics: keep one of them
 > {"type":"ping","id":1.5}
 < bad-request: `id` must be an integer or a string of at most 64 bytes
 > {"type":"ping","id":18446744073709551616}

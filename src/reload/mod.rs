@@ -113,8 +113,8 @@ impl Triggers {
             sleep(QUIET).await;
         }
         let trusted = self.suspect.as_ref().filter(|(_, since)| since.elapsed() >= STABLE).map(|(hash, _)| &**hash);
-        self.suspect = match reloader.look(trigger, false, trusted).await {
-            Look::Done(_) => None,
+        self.suspect = match reloader.look(trigger, trusted).await {
+            Look::Done(_) | Look::Unchanged => None,
             Look::Unstable => {
                 debug!("the configuration could not be looked at as a whole; trying again");
                 // The change still has to be looked at, even if polling is off.

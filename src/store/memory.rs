@@ -12,7 +12,9 @@ use crate::directory::Directory;
 use crate::lock::lock;
 use crate::message::{Epoch, Seq};
 use crate::name::Pattern;
-use crate::plugin::{BoxFuture, Draft, Follower, KeyCounts, Page, Query, Receipt, Retention, Store, StoreError};
+use crate::plugin::{
+    BoxFuture, Draft, Follower, KeyCounts, Page, Query, Receipt, Retention, Store, StoreError, Unavailable,
+};
 use crate::store::Kind;
 use crate::store::idempotency::Digests;
 use crate::store::log::Log;
@@ -78,7 +80,7 @@ impl Store for MemoryStore {
         assert!(self.follower.set(follower).is_ok(), "a store has one follower");
     }
 
-    fn read<'a>(&'a self, query: Query<'a>) -> BoxFuture<'a, Result<Page, StoreError>> {
+    fn read<'a>(&'a self, query: Query<'a>) -> BoxFuture<'a, Result<Page, Unavailable>> {
         Box::pin(async move { Ok(read(&self.log, query).await) })
     }
 

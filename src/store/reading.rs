@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use tokio::task::yield_now;
 
 use crate::lock::lock;
-use crate::message::{Record, Seq};
+use crate::message::{Record, Seq, raise};
 use crate::name::{Pattern, TopicName};
 use crate::patterns::Patterns;
 use crate::plugin::{Page, Query};
@@ -219,10 +219,9 @@ impl Reading<'_> {
                     self.page.evicted.push((Pattern::from(&topic), seq));
                     continue;
                 }
-                _ = self.topics.matching(&topic, |pattern| {
-                    let highest = together.entry(pattern).or_default();
-                    *highest = seq.max(*highest);
-                    ControlFlow::Continue(())
+                self.topics.any(&topic, |pattern| {
+                    raise(&mut together, pattern, seq);
+                    false
                 });
             }
             from = block + 1;
@@ -259,10 +258,7 @@ impl Reading<'_> {
     /// twice, and drops the records that are reported as evicted.
     async fn look_again(&mut self) {
         let mut evicted: HashMap<Pattern, Seq> = HashMap::new();
-        let mut note = |topics, seq: Seq| {
-            let highest = evicted.entry(topics).or_default();
-            *highest = seq.max(*highest);
-        };
+        let mut note = |topics, seq| raise(&mut evicted, topics, seq);
         self.page.evicted.drain(..).for_each(|(topics, seq)| note(topics, seq));
         let exact: Vec<&str> = self.topics.exact.keys().copied().collect();
         for topics in exact.chunks(TURN) {
@@ -273,11 +269,7 @@ impl Reading<'_> {
         // A forgotten topic is reported as a pattern, which does not say that the other topics of the pattern lost
         // anything.
         let is_told = |Record { topic, seq, .. }: &Record| {
-            let told = |pattern: &Pattern| match is_told(pattern, *seq) {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            };
-            is_told(&Pattern::from(topic), *seq) || self.topics.matching(topic, told).is_break()
+            is_told(&Pattern::from(topic), *seq) || self.topics.any(topic, |pattern| is_told(pattern, *seq))
         };
         let mut kept = Vec::with_capacity(self.page.records.len());
         for records in std::mem::take(&mut self.page.records).chunks(TURN) {
@@ -324,16 +316,14 @@ impl<'a> Topics<'a> {
         Self { exact, wildcards }
     }
 
-    /// Visits the patterns that match a topic, until told to stop.
-    fn matching(&self, topic: &TopicName, mut found: impl FnMut(&'a Pattern) -> ControlFlow<()>) -> ControlFlow<()> {
-        if let Some(pattern) = self.exact.get(topic.as_str()) {
-            found(pattern)?;
-        }
-        self.wildcards.containing(topic.as_str(), |pattern| found(pattern))
+    /// Whether this holds for any pattern that matches a topic. Asks until it does.
+    fn any(&self, topic: &TopicName, mut is_it: impl FnMut(&'a Pattern) -> bool) -> bool {
+        self.exact.get(topic.as_str()).is_some_and(|pattern| is_it(pattern))
+            || self.wildcards.any_containing(topic.as_str(), |pattern| is_it(pattern))
     }
 
     fn any_matches(&self, topic: &TopicName) -> bool {
-        self.matching(topic, |_| ControlFlow::Break(())).is_break()
+        self.any(topic, |_| true)
     }
 }
 

@@ -3,7 +3,6 @@
 //! Each ring has a place, and places form blocks. So a reader can go through them block by block, releasing the log's
 //! lock in between, and skip the blocks that evicted nothing it does not know of.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use ahash::AHashMap;
@@ -11,7 +10,7 @@ use ahash::AHashMap;
 use crate::footprint::text;
 use crate::message::{Record, Seq};
 use crate::name::{MAX_NAME, Pattern, TopicName};
-use crate::patterns::{Meter, Patterns};
+use crate::patterns::Patterns;
 use crate::store::order::Order;
 use crate::store::ring::{Ring, Rules, TOPIC_BYTES};
 
@@ -98,9 +97,9 @@ impl Rings {
     /// The highest seq evicted from topics of this pattern that are no longer remembered one by one.
     pub(super) fn evicted_of_families(&self, topics: &Pattern) -> Seq {
         let mut evicted = 0;
-        _ = self.families.overlapping(&topics.canonical(), &mut Meter(usize::MAX), |seq| {
+        self.families.any_overlapping(&topics.canonical(), |seq| {
             evicted = evicted.max(*seq);
-            ControlFlow::Continue(())
+            false
         });
         evicted
     }

@@ -5,11 +5,11 @@
 //! what a line says.
 
 use std::io::{self, ErrorKind, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crate::counter::Counter;
 use crate::lock::lock;
 
 /// Most bytes that wait to be written; as many may be in the hands of the writer. A line longer than that is taken if
@@ -30,7 +30,7 @@ struct Shared {
     more: Condvar,
     /// Wakes callers of [`Queue::flush`].
     written: Condvar,
-    dropped: AtomicU64,
+    dropped: Counter,
 }
 
 #[derive(Default)]
@@ -73,7 +73,7 @@ impl Queue {
         let lines = &mut waiting.lines;
         if lines.lost > 0 || (!lines.text.is_empty() && lines.text.len() + line.len() > ROOM) {
             lines.lost += 1;
-            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+            self.0.dropped.add(1);
             return;
         }
         lines.text.extend_from_slice(line);
@@ -92,7 +92,7 @@ impl Queue {
 
     /// How many lines were lost.
     pub fn dropped(&self) -> u64 {
-        self.0.dropped.load(Ordering::Relaxed)
+        self.0.dropped.get()
     }
 
     /// Takes the waiting text, for a queue that has no writer.
@@ -108,7 +108,7 @@ impl Queue {
                 // Line by line, so that lines of other processes come in between and not inside.
                 if write(&mut sink, &batch.text[start..*end]).is_err() {
                     let unwritten = batch.ends.len() - index;
-                    self.0.dropped.fetch_add(unwritten as u64, Ordering::Relaxed);
+                    self.0.dropped.add(unwritten as u64);
                     break;
                 }
                 start = *end;

@@ -12,11 +12,9 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet}
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::fuse::Fuse;
-use crate::hub::topic::Topic;
 use crate::live::Live;
 use crate::name::Pattern;
-use crate::snapshot::Snapshot;
+use crate::snapshot::TopicRules;
 use crate::telemetry::logs;
 use crate::telemetry::process::Process;
 use crate::telemetry::stats::Histogram;
@@ -57,7 +55,6 @@ impl Collector for Everything {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Metrics(encoder);
         topics(&self.0, &mut page)?;
-        fuses(&self.0, &mut page)?;
         connections(&self.0, &mut page)?;
         requests(&self.0, &mut page)?;
         reloads(&self.0, &mut page)?;
@@ -106,31 +103,36 @@ fn seconds(time: Time) -> u64 {
 
 fn topics(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     let snapshot = live.snapshot();
-    let mut topics: Vec<&Topic> = snapshot.topics.iter().map(|rules| &*rules.topic).collect();
-    topics.sort_unstable_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
-    type Read = fn(&Topic) -> u64;
-    let counters: [(&str, &str, Read); 2] = [
-        ("published", "Messages appended", |topic| topic.published.get()),
-        ("delivered", "Messages written to subscribers, and handed out by `GET /history`", |topic| {
-            topic.delivered.get()
+    let named = snapshot.topics.iter().map(|rules| (rules.topic.name.as_str(), &**rules));
+    let mut topics: Vec<(&str, &TopicRules)> = named.collect();
+    topics.sort_unstable_by_key(|(name, _)| *name);
+    type Read = fn(&TopicRules) -> u64;
+    let counters: [(&str, &str, Read); 4] = [
+        ("published", "Messages appended", |rules| rules.topic.published.get()),
+        ("delivered", "Messages written to subscribers, and handed out by `GET /history`", |rules| {
+            rules.topic.delivered.get()
+        }),
+        ("validations_slow", "Validations over `limits.validation_budget`", |rules| rules.fuse.counts.slow.get()),
+        ("topic_rests", "Times that publishing to a topic was paused because its validations were too slow", |rules| {
+            rules.fuse.counts.blown.get()
         }),
     ];
     for (name, help, read) in counters {
-        page.counters(name, help, topics.iter().map(|topic| ([("topic", topic.name.as_str())], read(topic))))?;
+        page.counters(name, help, topics.iter().map(|(topic, rules)| ([("topic", *topic)], read(rules))))?;
     }
-    let gaps = topics.iter().map(|topic| ([("topic", topic.name.as_str())], topic.gaps.get()));
+    let gaps = topics.iter().map(|(topic, rules)| ([("topic", *topic)], rules.topic.gaps.get()));
     page.counters(
         "gaps",
         "Gaps reported to subscribers; those of several declared names have an empty `topic`",
         gaps.chain([([("topic", "")], live.stats.gaps.get())]),
     )?;
-    let declared = topics.iter().map(|topic| (topic.name.as_str(), &topic.refused));
+    let declared = topics.iter().map(|(topic, rules)| (*topic, &rules.topic.refused));
     // What belongs to no declared topic has the empty name, which no topic has.
     let refused = declared.chain([("", &live.stats.refused)]).flat_map(|(topic, refused)| {
         refused.by_problem().map(move |(problem, n)| ([("topic", topic), ("problem", problem)], n))
     });
     page.counters("publish_refused", "Publishes refused, by problem", refused)?;
-    shadows(&snapshot, page)?;
+    shadows(&topics, page)?;
     page.gauges(
         "subscriptions",
         "Subscriptions; those that span several declared names have an empty `topic`",
@@ -148,28 +150,9 @@ fn topics(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
     page.gauges("retained_bytes", "Bytes of payload retained for replay", retained)
 }
 
-fn fuses(live: &Live, page: &mut Metrics<'_>) -> fmt::Result {
-    let snapshot = live.snapshot();
-    let mut fuses: Vec<(&str, &Fuse)> =
-        snapshot.topics.iter().map(|rules| (rules.topic.name.as_str(), &*rules.fuse)).collect();
-    fuses.sort_unstable_by_key(|(topic, _)| *topic);
-    type Read = fn(&Fuse) -> u64;
-    let counters: [(&str, &str, Read); 2] = [
-        ("validations_slow", "Validations over `limits.validation_budget`", |fuse| fuse.counts.slow.get()),
-        ("topic_rests", "Times that publishing to a topic was paused because its validations were too slow", |fuse| {
-            fuse.counts.blown.get()
-        }),
-    ];
-    for (name, help, read) in counters {
-        page.counters(name, help, fuses.iter().map(|(topic, fuse)| ([("topic", *topic)], read(fuse))))?;
-    }
-    Ok(())
-}
-
 /// What schemas on trial would have refused.
-fn shadows(snapshot: &Snapshot, page: &mut Metrics<'_>) -> fmt::Result {
-    let all = snapshot.topics.iter().filter_map(|rules| Some((rules.topic.name.as_str(), rules.shadow.as_ref()?)));
-    let all: Vec<_> = all.collect();
+fn shadows(topics: &[(&str, &TopicRules)], page: &mut Metrics<'_>) -> fmt::Result {
+    let all: Vec<_> = topics.iter().filter_map(|(topic, rules)| Some((*topic, rules.shadow.as_ref()?))).collect();
     let judged = all.iter().map(|(topic, shadow)| ([("topic", *topic)], shadow.counts().0));
     page.counters("shadow_judged", "Messages judged by `schema_next`", judged)?;
     let refused = all.iter().map(|(topic, shadow)| ([("topic", *topic)], shadow.counts().1));
@@ -184,8 +167,8 @@ fn shadows(snapshot: &Snapshot, page: &mut Metrics<'_>) -> fmt::Result {
 /// Number of subscriptions by the declared name that contains all their topics, or the empty name if there is none.
 ///
 /// A pattern that many subscribe to is looked up once.
-fn subscriptions<'t>(live: &Live, topics: &[&'t Topic]) -> BTreeMap<&'t str, usize> {
-    let declared = topics.iter().map(|topic| topic.name.as_str());
+fn subscriptions<'t>(live: &Live, topics: &[(&'t str, &TopicRules)]) -> BTreeMap<&'t str, usize> {
+    let declared = topics.iter().map(|(name, _)| *name);
     let mut counts: BTreeMap<&str, usize> = declared.chain([""]).map(|name| (name, 0)).collect();
     let mut wanted: HashMap<Pattern, usize> = HashMap::new();
     live.hub.each_member(|member| {

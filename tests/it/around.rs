@@ -6,7 +6,9 @@ use std::time::Duration;
 use relay::directory::Directory;
 use relay::message::{Epoch, Seq};
 use relay::name::Pattern;
-use relay::plugin::{BoxFuture, Draft, Follower, KeyCounts, Page, Query, Receipt, Retention, Store, StoreError};
+use relay::plugin::{
+    BoxFuture, Draft, Follower, KeyCounts, Page, Query, Receipt, Retention, Store, StoreError, Unavailable,
+};
 use relay::store::KINDS;
 use relay::time::Time;
 
@@ -18,7 +20,7 @@ pub trait Around: Send + Sync {
     }
 
     /// Before a read.
-    fn read(&self) -> Result<(), StoreError> {
+    fn read(&self) -> Result<(), Unavailable> {
         Ok(())
     }
 
@@ -65,7 +67,7 @@ impl<A: Around> Store for Surrounded<A> {
         self.0.follow(after, follower);
     }
 
-    fn read<'a>(&'a self, query: Query<'a>) -> BoxFuture<'a, Result<Page, StoreError>> {
+    fn read<'a>(&'a self, query: Query<'a>) -> BoxFuture<'a, Result<Page, Unavailable>> {
         match self.1.read() {
             Ok(()) => self.0.read(query),
             Err(error) => Box::pin(std::future::ready(Err(error))),

@@ -187,7 +187,7 @@ async fn what_has_been_slow_takes_a_turn_as_well_and_what_has_not_takes_none() {
     }
     turns.push(rig.live.judging.aside().await.expect("it is free again"));
     for strikes in 2..=STRIKES {
-        assert_eq!(rules.fuse.note(Admitted::Aside, 2 * budget, budget, Instant::now()), strikes == STRIKES);
+        assert_eq!(rules.fuse.note(Admitted::Freely, 2 * budget, budget, Instant::now()), strikes == STRIKES);
     }
     let began = Instant::now();
     let (status, _, detail) = post("/publish/sightings", slow).await.problem();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use relay::assemble::build;
 use relay::hub::{Hub, Size};
 use relay::live::Live;
-use relay::plugin::{Store, StoreError};
+use relay::plugin::{Store, StoreError, Unavailable};
 use serde_json::json;
 
 use crate::around::{Around, Surrounded};
@@ -32,8 +32,8 @@ impl Faults {
         self.fault.store(fault, Ordering::SeqCst);
     }
 
-    fn unavailable(&self) -> Result<(), StoreError> {
-        Err(StoreError::Unavailable(self.cause.into()))
+    fn unavailable(&self) -> Result<(), Unavailable> {
+        Err(Unavailable(self.cause.into()))
     }
 }
 
@@ -41,13 +41,13 @@ impl Faults {
 impl Around for Arc<Faults> {
     fn append(&self) -> Result<(), StoreError> {
         match self.fault.load(Ordering::SeqCst) {
-            APPEND => self.unavailable(),
+            APPEND => self.unavailable().map_err(StoreError::Unavailable),
             IN_FLIGHT => Err(StoreError::KeyInFlight(0)),
             _ => Ok(()),
         }
     }
 
-    fn read(&self) -> Result<(), StoreError> {
+    fn read(&self) -> Result<(), Unavailable> {
         if self.fault.load(Ordering::SeqCst) == READ { self.unavailable() } else { Ok(()) }
     }
 }
@@ -130,7 +130,8 @@ async fn a_publish_that_the_log_does_not_take_is_told_so_and_can_be_tried_again(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replay_that_cannot_be_read_ends_with_the_code_to_come_back_with() {
-    let (rig, faults) = start("the disk is on fire").await;
+    let page = log_everything();
+    let (rig, faults) = start("the shelf is empty").await;
     rig.post("/publish/cats", "secret-all", "1").await;
     let mut socket = Subscriber::connect(&format!("ws://{}/ws", rig.public), &[BEARER]).await;
     assert_eq!(socket.json().await["type"], "hello");
@@ -140,6 +141,7 @@ async fn a_replay_that_cannot_be_read_ends_with_the_code_to_come_back_with() {
     assert_eq!(socket.payload().await, 2, "who keeps up needs no store");
     socket.send(r#"{"type":"subscribe","topics":["cats"],"after":"earliest"}"#).await;
     assert_eq!(socket.closed().await.0, 4103);
+    assert!(page.text().contains(r#""error":"the shelf is empty""#), "as the store said it");
     let answer = rig.get("/history/cats", "secret-all").await;
     assert_eq!((answer.status, answer.problem().1.as_str()), (500, "internal"));
     let tcp = tokio::net::TcpStream::connect(rig.public).await.expect("the server listens");

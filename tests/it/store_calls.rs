@@ -14,7 +14,7 @@ use relay::hub::{Hub, Size};
 use relay::live::Live;
 use relay::name::{Pattern, TopicName};
 use relay::notice::After;
-use relay::plugin::{Draft, Query, Store, StoreError};
+use relay::plugin::{Draft, Query, Store, Unavailable};
 use relay::protocol::sse::Sse;
 use relay::reloads::{Outcome, Trigger};
 use relay::schema::Payload;
@@ -46,7 +46,7 @@ impl Watch {
 }
 
 impl Around for Watch {
-    fn read(&self) -> Result<(), StoreError> {
+    fn read(&self) -> Result<(), Unavailable> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }

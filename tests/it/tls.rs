@@ -180,11 +180,11 @@ async fn a_certificate_and_a_key_may_be_replaced_one_after_the_other() {
     let new = fs::read_to_string(site.place.0.join("tls/key.pem")).expect("a file");
     for (key, text) in [("the old key", old.as_str()), ("a beginning", &new[..40]), ("nothing", "")] {
         site.place.write("tls/key.pem", text);
-        let look = site.reloader.look(Trigger::File, false, None).await;
+        let look = site.reloader.look(Trigger::File, None).await;
         assert!(matches!(look, Look::HalfWritten(_)), "{key}: {look:?}");
     }
     site.place.write("tls/key.pem", &new);
-    let look = site.reloader.look(Trigger::File, false, None).await;
+    let look = site.reloader.look(Trigger::File, None).await;
     assert!(matches!(look, Look::Done(Report { result: Outcome::Committed(_), .. })), "{look:?}");
     assert_eq!(site.live.reloads.counts(), (1, 0));
     publish(&site, &second, &json!({"after": "the change"})).await;

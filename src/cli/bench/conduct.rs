@@ -19,9 +19,9 @@ use crate::cli::bench::arguments::Arguments;
 use crate::cli::bench::ledger::Accepted;
 use crate::cli::bench::payload::Work;
 use crate::cli::bench::progress::Progress;
-use crate::cli::bench::publisher::{Publishers, Tally, nanoseconds};
+use crate::cli::bench::publisher::{Publishers, Tally};
 use crate::cli::bench::report::Report;
-use crate::cli::bench::worker::{Clock, Lines, Outcome, Run, Worker};
+use crate::cli::bench::worker::{Clock, Lines, Outcome, Run, Worker, nanoseconds};
 use crate::cli::target::Target;
 use crate::message::Seq;
 

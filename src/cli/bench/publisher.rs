@@ -13,7 +13,7 @@ use crate::cli::bench::arguments::{Arguments, Until};
 use crate::cli::bench::figures::Latencies;
 use crate::cli::bench::frame::receipt;
 use crate::cli::bench::ledger::Accepted;
-use crate::cli::bench::worker::Run;
+use crate::cli::bench::worker::{Run, nanoseconds};
 use crate::cli::requests::{Requests, refusal, request};
 use crate::message::Seq;
 
@@ -135,7 +135,7 @@ impl Publishers {
 
     /// Stops waiting for messages that have been in flight for longer than `patience`.
     pub(super) fn give_up(&self, patience: Duration) {
-        let limit = self.run.clock.now().saturating_sub(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX));
+        let limit = self.run.clock.now().saturating_sub(nanoseconds(patience));
         let mut in_flight = self.in_flight.borrow_mut();
         let before = in_flight.len();
         in_flight.retain(|_, (_, begun)| *begun > limit);
@@ -229,9 +229,4 @@ impl Publishers {
         }
         self.asked.borrow_mut()[number] = NONE;
     }
-}
-
-/// A duration in nanoseconds, as the clock of a run counts.
-pub(super) fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

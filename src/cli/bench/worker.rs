@@ -40,8 +40,13 @@ impl Clock {
     }
 
     pub(super) fn now(self) -> u64 {
-        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        nanoseconds(self.0.elapsed())
     }
+}
+
+/// A duration in nanoseconds, as the clock of a run counts.
+pub(super) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What all workers share.

@@ -17,7 +17,7 @@ pub(super) fn topic(
     names: &mut Names,
 ) -> Option<TopicConfig> {
     let parsed = declared_name(name, &span, section);
-    names.topics.extend(parsed.clone().map(|name| (name, span.clone())));
+    names.topics.extend(parsed.clone().map(|name| (name, span)));
     let schema_next = schema_source(section, "schema_next");
     let schema = schema_source(section, "schema");
     let history = history(name, section, limits);
@@ -32,18 +32,7 @@ pub(super) fn topic(
     let examples = section.tables("examples").iter().filter_map(example).collect();
     let (schema, schema_span) = schema?;
     let name = parsed?;
-    Some(TopicConfig {
-        name,
-        span,
-        description,
-        schema,
-        schema_span,
-        schema_next,
-        history,
-        compatibility,
-        on_lag,
-        examples,
-    })
+    Some(TopicConfig { name, description, schema, schema_span, schema_next, history, compatibility, on_lag, examples })
 }
 
 fn declared_name(name: &str, span: &Span, section: &Section<'_>) -> Option<Pattern> {

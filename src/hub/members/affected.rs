@@ -28,7 +28,7 @@ impl Members {
         let mut note = |ids: &Vec<SlotId>| ids.iter().for_each(|id| named[*id as usize] = true);
         for name in mark.removed.iter().chain(mark.changed.iter()) {
             match name.exact() {
-                Some(topic) => self.exact.get(&topic).into_iter().for_each(&mut note),
+                Some(topic) => self.index.exact.get(&topic).into_iter().for_each(&mut note),
                 None => families.insert(name.clone(), ()),
             }
             // Many of the names may fall under one pattern with many subscribers: visit its list once.
@@ -38,15 +38,15 @@ impl Members {
                 }
                 ControlFlow::Continue(())
             };
-            if self.patterns.overlapping(&name.canonical(), &mut meter, once).is_break() {
+            if self.index.patterns.overlapping(&name.canonical(), &mut meter, once).is_break() {
                 return None;
             }
         }
         if families.is_empty() {
             return Some(named);
         }
-        meter.0 = meter.0.checked_sub(self.exact.len())?;
-        for (topic, ids) in &self.exact {
+        meter.0 = meter.0.checked_sub(self.index.exact.len())?;
+        for (topic, ids) in &self.index.exact {
             if families.any_containing_metered(topic.as_str(), &mut meter, |()| true)? {
                 note(ids);
             }

@@ -12,7 +12,7 @@ use crate::hub::window::Fetch;
 use crate::message::{Record, Seq};
 use crate::name::Pattern;
 use crate::patterns::Patterns;
-use crate::plugin::{Query, StoreError};
+use crate::plugin::{Query, Unavailable};
 
 /// Messages in one page of the store.
 const PAGE: usize = 256;
@@ -46,7 +46,7 @@ impl Subscriber {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn pull(&mut self, most: usize) -> Result<Option<Pulled>, StoreError> {
+    pub async fn pull(&mut self, most: usize) -> Result<Option<Pulled>, Unavailable> {
         let cursor = self.take_back();
         if self.gaps_due() > 0 {
             return Ok(Some(self.pull_gaps(cursor)));
@@ -91,7 +91,7 @@ impl Subscriber {
         pulled
     }
 
-    async fn pull_store(&mut self, cursor: Cursor, until: Seq, most: usize) -> Result<Pulled, StoreError> {
+    async fn pull_store(&mut self, cursor: Cursor, until: Seq, most: usize) -> Result<Pulled, Unavailable> {
         let topics: Vec<Pattern> = self.subscriptions().cloned().collect();
         let limit = topics.len().clamp(PAGE, LARGE_PAGE);
         let seen = self.replay.as_ref().map_or(0, |replay| replay.gaps.seen());

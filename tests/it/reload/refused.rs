@@ -119,7 +119,7 @@ async fn a_refusal_names_what_is_wrong_now_and_not_what_was() {
     let path = site.place.0.join("cats.json");
     fs::remove_file(&path).expect("it was there");
     for now in ["there is no such file", "it is not a regular file"] {
-        site.reloader.look(Trigger::File, false, None).await;
+        site.reloader.look(Trigger::File, None).await;
         let why = site.live.reloads.stale().expect("it is refused");
         assert!(why.contains(now), "{why}");
         let _ = fs::create_dir(&path);
@@ -135,7 +135,7 @@ async fn what_is_refused_is_refused_once_and_not_by_a_dry_run() {
     let dry = call(site.admin, "POST /reload?dry_run=1 HTTP/1.1\r\n", "").await;
     assert_eq!((dry.status, site.live.reloads.counts()), (422, (0, 0)));
     for _ in 0..3 {
-        site.reloader.look(Trigger::Poll, false, None).await;
+        site.reloader.look(Trigger::Poll, None).await;
         assert!(site.live.reloads.stale().is_some(), "nobody was told that the change is refused");
         assert_eq!(site.live.reloads.counts(), (0, 1));
     }

@@ -230,7 +230,7 @@ async fn a_directory_of_includes_that_is_gone_takes_nothing_away() {
     site.until("an empty directory", |site| !site.has("a")).await;
     fs::remove_dir(at("topics.d")).expect("removed");
     site.until("that it is missed", |site| site.live.reloads.stale().is_some()).await;
-    site.reloader.look(Trigger::Poll, false, None).await;
+    site.reloader.look(Trigger::Poll, None).await;
     assert!(site.live.reloads.stale().is_some(), "a start would fail");
 }
 
@@ -270,9 +270,9 @@ async fn no_beginning_of_a_file_is_taken_for_the_file() {
     let running = site.live.snapshot();
     for end in 0..next.len() {
         site.place.write("relay.toml", &next[..end]);
-        match site.reloader.look(Trigger::File, false, None).await {
+        match site.reloader.look(Trigger::File, None).await {
             Look::HalfWritten(_) => {}
-            Look::Unstable => panic!("there are descriptors"),
+            Look::Unstable | Look::Unchanged => panic!("there are descriptors"),
             Look::Done(report) => {
                 assert!(matches!(report.result, Outcome::Refused), "{end}: {:?}", &next[..end]);
             }
@@ -280,7 +280,7 @@ async fn no_beginning_of_a_file_is_taken_for_the_file() {
     }
     assert!(std::sync::Arc::ptr_eq(&running, &site.live.snapshot()));
     site.place.write("relay.toml", &next);
-    assert!(matches!(site.reloader.look(Trigger::File, false, None).await, Look::Done(_)));
+    assert!(matches!(site.reloader.look(Trigger::File, None).await, Look::Done(_)));
     assert_eq!(site.live.snapshot().config.limits.subscriptions, 120);
 }
 
@@ -296,9 +296,9 @@ async fn a_truncated_relay_toml_is_half_written_whatever_its_includes_lack() {
     let next = main(120);
     let cut = next.strip_suffix("20\n").expect("the last line");
     site.place.write("relay.toml", cut);
-    assert!(matches!(site.reloader.look(Trigger::File, false, None).await, Look::HalfWritten(_)));
+    assert!(matches!(site.reloader.look(Trigger::File, None).await, Look::HalfWritten(_)));
     site.place.write("relay.toml", &next);
-    assert!(matches!(site.reloader.look(Trigger::File, false, None).await, Look::Done(_)));
+    assert!(matches!(site.reloader.look(Trigger::File, None).await, Look::Done(_)));
     assert_eq!(site.live.snapshot().config.limits.subscriptions, 120);
 }
 
