@@ -15,6 +15,7 @@ use warp::http::StatusCode;
 use warp::http::header::{ETAG, HeaderValue, IF_NONE_MATCH, LINK};
 use warp::reply::Response;
 
+use crate::close::Close;
 use crate::delivery;
 use crate::evaluate::admit;
 use crate::hex::hex;
@@ -104,7 +105,15 @@ async fn read(call: &Call, caller: Result<Arc<Principal>, Refusal>, topic: &str)
 
 impl Page {
     /// Waits until there is something, or no point in waiting. Cancel-safe.
+    ///
+    /// A drain ends it like a stream, once everything is published: an answer before that would only be asked for
+    /// again.
     async fn wait(&mut self, call: &Call, subscriber: &mut Subscriber) -> Result<(), Refusal> {
+        if call.live().appending.is_sealed() {
+            // It has missed the drain's signal to all connections.
+            call.live().appending.quiesce().await;
+            subscriber.connection().end(Close::Draining);
+        }
         loop {
             self.fill(call, subscriber).await?;
             if !self.is_empty() || self.interrupted {
@@ -113,12 +122,12 @@ impl Page {
             if !subscriber.join() {
                 continue;
             }
-            let drains = poll_fn(|cx| {
+            let ends = poll_fn(|cx| {
                 subscriber.connection().register(cx);
-                let drains = call.live().drain.has_begun() || subscriber.connection().ending().is_some();
-                if drains || !subscriber.is_live() { Poll::Ready(drains) } else { Poll::Pending }
+                let ends = subscriber.connection().ending().is_some();
+                if ends || !subscriber.is_live() { Poll::Ready(ends) } else { Poll::Pending }
             });
-            if drains.await {
+            if ends.await {
                 return Ok(());
             }
         }
