@@ -132,7 +132,7 @@ async fn accept_all(
         if let Err(error) = socket.tune(limits.send_buffer, limits.write_stall * 2) {
             return debug!(%error, "a connection ended before it was served");
         }
-        let tls = snapshot.tls.clone().filter(|_| door.side() == Side::Public);
+        let tls = snapshot.tls.clone().filter(|_| door.side == Side::Public);
         // Boxed because it is large: otherwise every call on its way to a task would move it.
         live.drain.spawn("http", Box::pin(serve(socket, tls, peer, permit, live.clone(), door.clone())));
     };
@@ -156,7 +156,7 @@ async fn accept_all(
             () = &mut closing => return,
         };
         // The limit was just checked; check again only if it matters.
-        if door.side() == Side::Public && (permit.is_over() || filled.0) {
+        if door.side == Side::Public && (permit.is_over() || filled.0) {
             filled.look(connections.open(), limit());
         }
         admit(socket, peer, permit);
@@ -251,7 +251,7 @@ async fn serve(
     let limits = &snapshot.config.limits;
     let trusted = |peer| forwarded::is_trusted(&snapshot.config.server.trusted_proxies, peer);
     // A proxy connects for everybody behind it, and the operators' listener has no rate.
-    let rated = peer.zip(limits.connect_rate).filter(|(peer, _)| door.side() == Side::Public && !trusted(*peer));
+    let rated = peer.zip(limits.connect_rate).filter(|(peer, _)| door.side == Side::Public && !trusted(*peer));
     let pace = rated.map_or(Pace::Within, |(peer, limit)| live.rates.connect(peer, limit));
     let over_rate = pace != Pace::Within;
     let socket = match tls {

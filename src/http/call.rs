@@ -45,11 +45,11 @@ impl Call {
     /// Takes what it needs from a request; the rest goes into [`Call::request`].
     pub fn take(link: Arc<Link>, parts: Parts) -> (Arc<Self>, Extensions) {
         let Parts { method, uri, version, headers, extensions, .. } = parts;
-        let snapshot = link.door.live().snapshot();
+        let snapshot = link.door.live.snapshot();
         let (peer, secure) = forwarded::peer(&snapshot.config.server.trusted_proxies, link.peer, &headers);
         let framed = headers::is_framed(&headers);
         let secure = secure || link.secure;
-        let route = paths::route(link.door.side(), uri.path());
+        let route = paths::route(link.door.side, uri.path());
         let call = Self { link, snapshot, version, method, uri, headers, peer, secure, route, framed };
         (Arc::new(call), extensions)
     }
@@ -65,12 +65,12 @@ impl Call {
 
     /// The server.
     pub fn live(&self) -> &Arc<Live> {
-        self.link.door.live()
+        &self.link.door.live
     }
 
     /// The side whose listener it came by.
     pub fn side(&self) -> Side {
-        self.link.door.side()
+        self.link.door.side
     }
 
     /// Whether its connection is closed after the answer.
