@@ -29,7 +29,6 @@ use crate::message::{Position, Seq};
 use crate::name::Pattern;
 use crate::notice::{After, GapReason, Notice};
 use crate::plugin::StoreError;
-use crate::principal::Principal;
 use crate::problem::Refusal;
 use crate::protocol::sse::Sse;
 use crate::protocol::written;
@@ -60,29 +59,23 @@ struct Page {
 
 /// `GET /history/{topic}`
 pub async fn show(topic: String, call: Arc<Call>) -> Result<Response, Refusal> {
-    let caller = call.identify(&call.snapshot).await;
-    let known = caller.as_ref().ok().cloned();
-    let read = read(&call, caller, &topic).await;
-    read.inspect_err(|refusal| log_refused(&call, known.as_deref(), refusal))
+    read(&call, &topic).await.inspect_err(|refusal| {
+        let (problem, topic, principal) = (refusal.slug(), refusal.topics(), call.caller_name());
+        info!(problem, topic, principal, peer = %call.peer, "a request for history was refused");
+    })
 }
 
-/// The one log line of a refused request.
-fn log_refused(call: &Call, known: Option<&Principal>, refusal: &Refusal) {
-    let (problem, topic, principal) = (refusal.slug(), refusal.topics(), Principal::name_of(known));
-    info!(problem, topic, principal, peer = %call.peer, "a request for history was refused");
-}
-
-async fn read(call: &Call, caller: Result<Arc<Principal>, Refusal>, topic: &str) -> Result<Response, Refusal> {
+async fn read(call: &Call, topic: &str) -> Result<Response, Refusal> {
     let snapshot = &call.snapshot;
-    let principal = caller?;
+    let principal = call.caller().await?;
     let topics = query::topics(&percent_decode_str(topic).decode_utf8_lossy())?;
-    admit(snapshot, &principal, &topics)?;
+    admit(snapshot, principal, &topics)?;
     let query = Params::parse(&call.uri, &["after", "limit", "wait"])?;
     let after = query.after()?.unwrap_or(After::Earliest);
     let limit = query.limit()?;
     let wait = Duration::from_secs(query.number("wait", 0, MAX_WAIT)?.unwrap_or(0));
     let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse, Peer::new("http", call.peer));
-    subscriber.identify(&principal);
+    subscriber.identify(principal);
     subscriber.subscribe(vec![(topics.clone(), after)]);
     // A request that began before a reload and subscribed after it gets what there is, without a wait.
     let interrupted = !call.live().is_current(snapshot);
