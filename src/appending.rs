@@ -110,7 +110,7 @@ impl Appending {
         self.quiesce().await;
     }
 
-    /// Resolves once publishing has ended. Appends that began before may still be under way.
+    /// Resolves once [it is sealed](Self::is_sealed).
     pub async fn sealed(&self) {
         let sealing = self.sealing.notified();
         if !self.is_sealed() {
@@ -118,7 +118,8 @@ impl Appending {
         }
     }
 
-    fn is_sealed(&self) -> bool {
+    /// Whether publishing has ended. Appends that began before may still be under way.
+    pub fn is_sealed(&self) -> bool {
         self.sealed.load(Ordering::SeqCst)
     }
 

@@ -4,9 +4,11 @@
 //! neither sockets nor topics: each task decides what to do when the drain begins.
 
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -75,6 +77,19 @@ impl Drain {
     /// Resolves when the drain begins. Cancel-safe.
     pub async fn begun(&self) {
         self.begun.cancelled().await;
+    }
+
+    /// Waits for what begins with [`Drain::begun`].
+    ///
+    /// Polls it once, so that the drain wakes this task, and then not before the drain has begun: each time that would
+    /// take a lock which all tasks share.
+    pub async fn once_begun(&self, then: impl Future<Output = ()>) {
+        let (mut then, mut listens) = (pin!(then), false);
+        poll_fn(|cx| match std::mem::replace(&mut listens, true) && !self.has_begun() {
+            true => Poll::Pending,
+            false => then.as_mut().poll(cx),
+        })
+        .await;
     }
 
     /// Waits until every task has ended, but no longer than `within`.

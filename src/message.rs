@@ -73,13 +73,16 @@ impl Serialize for Position {
     }
 }
 
-/// The text is not a position.
+/// The text does not say where to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadPosition;
 
 impl fmt::Display for BadPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a position: write `<epoch>-<seq>` as in the `id` of a message, for example `9f3c21aa-42`")
+        f.write_str(
+            "not a position: write `<epoch>-<seq>` as in the `id` of a message, for example `9f3c21aa-42`, or \
+             `earliest`",
+        )
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a server tells a subscriber besides messages. How a notice is written is up to the protocol.
 
-use crate::message::{Position, Seq};
+use std::str::FromStr;
+
+use crate::message::{BadPosition, Position, Seq};
 use crate::name::Pattern;
 use crate::problem::Refusal;
 
@@ -159,6 +161,15 @@ pub enum After {
     Position(Position),
     /// After a text that is not a position; told as a gap with reason `epoch`.
     Foreign,
+}
+
+/// What a subscriber may write: a position, or `earliest`.
+impl FromStr for After {
+    type Err = BadPosition;
+
+    fn from_str(text: &str) -> Result<Self, BadPosition> {
+        if text == "earliest" { Ok(Self::Earliest) } else { text.parse().map(Self::Position) }
+    }
 }
 
 impl After {

@@ -4,12 +4,10 @@
 //! HTTP status codes are decided here and nowhere else.
 
 mod batch;
-mod credential;
+mod detail;
 mod logged;
 mod rate;
-mod request;
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -60,7 +58,7 @@ pub struct Violation {
     pub detail: String,
 }
 
-/// Why something was refused: the facts. [`fmt::Display`] makes a sentence of them.
+/// Why something was refused: the facts. [`Display`](std::fmt::Display) makes a sentence of them.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]
 pub enum Refusal {
@@ -301,75 +299,6 @@ impl Refusal {
 /// Whole seconds, rounded up and at least 1, for `Retry-After`.
 fn seconds(wait: Duration) -> u64 {
     u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::MalformedJson { line, column, detail } => write!(f, "line {line}, column {column}: {detail}"),
-            Self::DuplicateKey { pointer } => write!(f, "the key at `{pointer}` appears twice: keep one of them"),
-            Self::BadRequest(detail) => f.write_str(detail),
-            Self::BrokenBody => {
-                f.write_str("the body ended early, or its chunked encoding is invalid (RFC 9112, section 7.1)")
-            }
-            Self::Unauthenticated { .. }
-            | Self::Anonymous { .. }
-            | Self::NotBearer
-            | Self::TokenExpired
-            | Self::UnknownRegistration
-            | Self::NoRegistration => self.of_credential(f),
-            Self::Forbidden { action, topics } => {
-                write!(
-                    f,
-                    "this credential has no grant to {action} `{topics}`: check the name, or grant it in relay.toml"
-                )
-            }
-            Self::ForbiddenUser { user } => {
-                write!(f, "this credential has no grant to register connections for user `{user}`")
-            }
-            Self::OriginDenied { .. }
-            | Self::NotFound
-            | Self::OtherListener { .. }
-            | Self::MethodNotAllowed { .. }
-            | Self::UpgradeRequired
-            | Self::UriTooLong { .. }
-            | Self::UnsupportedMediaType { .. }
-            | Self::UnsupportedCoding { .. }
-            | Self::UnknownHost { .. } => self.of_request(f),
-            Self::UnknownTopic { topic, near } => {
-                write!(f, "relay.toml declares no topic `{topic}` and no family that covers it")?;
-                near.as_ref().map_or(Ok(()), |near| write!(f, ": did you mean `{near}`?"))
-            }
-            Self::Timeout { limit } => write!(f, "the request took longer than `limits.{limit}` allows"),
-            Self::IdempotencyInFlight => {
-                f.write_str("a request with this idempotency key has no answer yet: try again")
-            }
-            Self::IdempotencyKeyReused => f.write_str(
-                "this idempotency key was used for another payload or user: use a new key for a new message",
-            ),
-            Self::TooLarge { what, limit, bytes } => {
-                write!(f, "{what} is larger than `limits.{limit}` allows ({bytes} bytes)")
-            }
-            Self::TooMany { what, limit, most } => write!(f, "{what} is longer than `limits.{limit}` allows ({most})"),
-            Self::TooManyUnsynced { most } => {
-                write!(f, "too many subscribe commands wait for their `synced` ({most}): wait for one before the next")
-            }
-            Self::ValidationFailed { topic, violations, more } => count(f, violations.len(), *more, topic),
-            Self::Batch(items) => match items.as_slice() {
-                [(index, only)] => write!(f, "nothing was published: item {index}: {only}"),
-                _ => write!(f, "nothing was published: {} items were refused", items.len()),
-            },
-            Self::RateLimited(rate) => write!(f, "over `limits.{}`: try again in 1 s", rate.name()),
-            Self::Overloaded { what, retry_after } => write!(f, "{what}: try again in {} s", seconds(*retry_after)),
-            Self::Draining => f.write_str("the server is shutting down: try again in 1 s"),
-            Self::Internal { id } => write!(f, "the cause is in the server's log under id `{id}`"),
-        }
-    }
-}
-
-fn count(f: &mut fmt::Formatter<'_>, violations: usize, more: bool, topic: &str) -> fmt::Result {
-    let (least, s) = (if more { "at least " } else { "" }, if violations == 1 { "" } else { "s" });
-    write!(f, "{least}{violations} violation{s} of the schema of `{topic}`")
 }
 
 impl std::error::Error for Refusal {}

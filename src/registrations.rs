@@ -178,8 +178,8 @@ impl Registrations {
     /// Removes a registration and closes its connection; returns whether there was one. Knowing the id is enough.
     pub fn remove(&self, id: &str, now: Instant) -> bool {
         let mut entries = lock(&self.0);
-        let ttl = entries.ttl;
-        let removed = parse(id).and_then(|id| entries.by_id.remove(&id)).filter(|entry| !entry.has_ended(now, ttl));
+        let found = parse(id).filter(|id| entries.get(id, now).is_some());
+        let removed = found.and_then(|id| entries.by_id.remove(&id));
         drop(entries);
         if let Some(connection) = removed.as_ref().and_then(|entry| entry.seat.as_ref()) {
             connection.end(Close::Unregistered);

@@ -12,11 +12,9 @@ pub mod socket;
 mod watchdog;
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -134,7 +132,7 @@ async fn accept_all(
         if let Err(error) = socket.tune(limits.send_buffer, limits.write_stall * 2) {
             return debug!(%error, "a connection ended before it was served");
         }
-        let tls = snapshot.tls.clone().filter(|_| door.side() == Side::Public);
+        let tls = snapshot.tls.clone().filter(|_| door.side == Side::Public);
         // Boxed because it is large: otherwise every call on its way to a task would move it.
         live.drain.spawn("http", Box::pin(serve(socket, tls, peer, permit, live.clone(), door.clone())));
     };
@@ -158,7 +156,7 @@ async fn accept_all(
             () = &mut closing => return,
         };
         // The limit was just checked; check again only if it matters.
-        if door.side() == Side::Public && (permit.is_over() || filled.0) {
+        if door.side == Side::Public && (permit.is_over() || filled.0) {
             filled.look(connections.open(), limit());
         }
         admit(socket, peer, permit);
@@ -253,7 +251,7 @@ async fn serve(
     let limits = &snapshot.config.limits;
     let trusted = |peer| forwarded::is_trusted(&snapshot.config.server.trusted_proxies, peer);
     // A proxy connects for everybody behind it, and the operators' listener has no rate.
-    let rated = peer.zip(limits.connect_rate).filter(|(peer, _)| door.side() == Side::Public && !trusted(*peer));
+    let rated = peer.zip(limits.connect_rate).filter(|(peer, _)| door.side == Side::Public && !trusted(*peer));
     let pace = rated.map_or(Pace::Within, |(peer, limit)| live.rates.connect(peer, limit));
     let over_rate = pace != Pace::Within;
     let socket = match tls {
@@ -281,25 +279,16 @@ async fn serve(
     drop(snapshot);
     let service = service_fn(move |request| http::serve(request, link.clone()).map(Ok::<_, Infallible>));
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(socket), service).with_upgrades());
-    let mut draining = std::pin::pin!(grace_is_over(&live));
-    let (mut listens, mut drained) = (false, false);
-    let ended = std::future::poll_fn(|cx| {
-        // The drain wakes this task when it begins. Polling for it at each wake-up would take a lock shared by all
-        // connections.
-        if !drained && (!std::mem::replace(&mut listens, true) || live.drain.has_begun()) {
-            drained = draining.as_mut().poll(cx).is_ready();
-            if drained {
-                // hyper closes a connection of which it has read nothing, even if something has arrived.
-                if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                    return Poll::Ready(ended);
-                }
-                flow.expect_no_request();
-                connection.as_mut().graceful_shutdown();
-            }
+    let ended = tokio::select! {
+        biased;
+        // First, because hyper shuts down a connection of which it has read nothing, even if something has arrived.
+        ended = &mut connection => ended,
+        () = live.drain.once_begun(grace_is_over(&live)) => {
+            flow.expect_no_request();
+            connection.as_mut().graceful_shutdown();
+            connection.await
         }
-        connection.as_mut().poll(cx)
-    })
-    .await;
+    };
     if let Err(error) = ended {
         live.stats.unreadable_requests.add(u64::from(error.is_parse()));
         debug!(%error, "a connection ended with an error");

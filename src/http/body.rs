@@ -59,20 +59,15 @@ pub struct Whole {
 
 /// Waits for a body in one of the expected formats.
 ///
-/// `caller` is the result of [`Call::identify`]; a body without a valid caller is not read. If the configuration has
-/// changed meanwhile, the caller is identified again: a complete request is judged by what is then in force.
+/// A body without a valid caller is not read. If the configuration has changed meanwhile, the caller is identified
+/// again: a complete request is judged by what is then in force.
 ///
 /// # Errors
 /// 415 or 413 for what is announced, 401 or 429 for the caller, and whatever goes wrong while the body is read.
-pub async fn arrive(
-    call: &Call,
-    caller: Result<Arc<Principal>, Refusal>,
-    body: impl TryStream<Ok: Buf>,
-    expected: Expected,
-) -> Result<Whole, Refusal> {
+pub async fn arrive(call: &Call, body: impl TryStream<Ok: Buf>, expected: Expected) -> Result<Whole, Refusal> {
     let before = &call.snapshot;
     let media = announce(call, &before.config.limits, expected)?;
-    let principal = caller?;
+    let principal = call.caller().await?;
     // An anonymous caller without any grant is refused before its body is read.
     if principal.token.is_none() && principal.grants.is_empty() {
         return Err(Refusal::Unauthenticated { wrong: false });
@@ -80,7 +75,7 @@ pub async fn arrive(
     let body = read(body, &before.config.limits, call.live()).await?;
     call.link.flow.set_unread(false);
     if call.live().is_current(before) {
-        return Ok(Whole { body, media, snapshot: before.clone(), principal });
+        return Ok(Whole { body, media, snapshot: before.clone(), principal: principal.clone() });
     }
     let snapshot = call.live().snapshot();
     let principal = call.identify(&snapshot).await?;

@@ -1,7 +1,7 @@
 //! One request as handlers see it: everything but the body.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use warp::http::request::Parts;
 use warp::http::{Extensions, HeaderMap, HeaderName, Method, Request, Uri, Version, header};
@@ -39,18 +39,20 @@ pub struct Call {
     pub route: Route,
     /// Whether its headers say unambiguously where its body ends.
     pub framed: bool,
+    caller: OnceLock<Result<Arc<Principal>, Refusal>>,
 }
 
 impl Call {
     /// Takes what it needs from a request; the rest goes into [`Call::request`].
     pub fn take(link: Arc<Link>, parts: Parts) -> (Arc<Self>, Extensions) {
         let Parts { method, uri, version, headers, extensions, .. } = parts;
-        let snapshot = link.door.live().snapshot();
+        let snapshot = link.door.live.snapshot();
         let (peer, secure) = forwarded::peer(&snapshot.config.server.trusted_proxies, link.peer, &headers);
         let framed = headers::is_framed(&headers);
         let secure = secure || link.secure;
-        let route = paths::route(link.door.side(), uri.path());
-        let call = Self { link, snapshot, version, method, uri, headers, peer, secure, route, framed };
+        let route = paths::route(link.door.side, uri.path());
+        let caller = OnceLock::new();
+        let call = Self { link, snapshot, version, method, uri, headers, peer, secure, route, framed, caller };
         (Arc::new(call), extensions)
     }
 
@@ -65,12 +67,12 @@ impl Call {
 
     /// The server.
     pub fn live(&self) -> &Arc<Live> {
-        self.link.door.live()
+        &self.link.door.live
     }
 
     /// The side whose listener it came by.
     pub fn side(&self) -> Side {
-        self.link.door.side()
+        self.link.door.side
     }
 
     /// Whether its connection is closed after the answer.
@@ -78,7 +80,32 @@ impl Call {
         self.link.permit.is_over() || self.link.over_rate || !self.framed
     }
 
-    /// Identifies the caller.
+    /// The caller, identified when this is first called.
+    ///
+    /// # Errors
+    /// As for [`Call::identify`].
+    pub async fn caller(&self) -> Result<&Arc<Principal>, Refusal> {
+        let known = match self.caller.get() {
+            Some(known) => known,
+            None => {
+                let found = self.identify(&self.snapshot).await;
+                self.caller.get_or_init(|| found)
+            }
+        };
+        known.as_ref().map_err(Refusal::clone)
+    }
+
+    /// The caller, if it has been identified.
+    pub fn known(&self) -> Option<&Principal> {
+        self.caller.get()?.as_deref().ok()
+    }
+
+    /// The name of the caller in log lines, as far as it has been identified.
+    pub fn caller_name(&self) -> &str {
+        Principal::name_of(self.known())
+    }
+
+    /// Identifies the caller by this configuration, which need not be that in force when it came.
     ///
     /// # Errors
     /// 401 or 429, and 400 for more than one credential.

@@ -28,12 +28,14 @@ pub struct Link {
 
 /// The entrance of one listener.
 pub struct Door {
-    pub(super) live: Arc<Live>,
+    /// The server behind it.
+    pub live: Arc<Live>,
     pub(super) routes: BoxedFilter<(Response,)>,
     /// Whether the listener is on TCP and only this machine can reach it: a foreign Host is then DNS rebinding by some
     /// page.
-    pub(super) loopback: bool,
-    pub(super) side: Side,
+    pub loopback: bool,
+    /// Whom it is for.
+    pub side: Side,
 }
 
 /// Whom a door is for.
@@ -52,22 +54,5 @@ impl Side {
             Self::Public => "public",
             Self::Admin => "admin",
         }
-    }
-}
-
-impl Door {
-    /// The server behind it.
-    pub fn live(&self) -> &Arc<Live> {
-        &self.live
-    }
-
-    /// Whether only this machine reaches it over TCP.
-    pub fn is_loopback(&self) -> bool {
-        self.loopback
-    }
-
-    /// Whom the door is for.
-    pub fn side(&self) -> Side {
-        self.side
     }
 }

@@ -58,14 +58,14 @@ pub async fn open(registration: Option<String>, call: Arc<Call>) -> Result<Respo
     let query = Params::parse(&call.uri, &["topic", "after"])?;
     let asked = distinct(query.all("topic").map(query::topics).collect::<Result<Vec<_>, _>>()?);
     let after = after(&call.headers, &query)?;
-    let caller = call.identify(snapshot).await?;
+    let caller = call.caller().await?;
     let registrations = &call.live().registrations;
     let registration = registration.as_deref();
     let find = |id| registrations.find(id, Instant::now()).ok_or(Refusal::UnknownRegistration);
     let registered = registration.map(find).transpose()?;
     let principal = match &registered {
         Some(registered) => registered.principal(snapshot, Time::now()).map_err(refused)?,
-        None => caller,
+        None => caller.clone(),
     };
     let remaining = topics(snapshot, &principal, registered.as_deref(), asked)
         .inspect_err(|refusal| evaluate::refused(call.live(), &principal, call.peer, None, refusal))?;

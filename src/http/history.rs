@@ -15,6 +15,7 @@ use warp::http::StatusCode;
 use warp::http::header::{ETAG, HeaderValue, IF_NONE_MATCH, LINK};
 use warp::reply::Response;
 
+use crate::close::Close;
 use crate::delivery;
 use crate::evaluate::admit;
 use crate::hex::hex;
@@ -28,7 +29,6 @@ use crate::message::{Position, Seq};
 use crate::name::Pattern;
 use crate::notice::{After, GapReason, Notice};
 use crate::plugin::Unavailable;
-use crate::principal::Principal;
 use crate::problem::Refusal;
 use crate::protocol::sse::Sse;
 use crate::protocol::written;
@@ -59,29 +59,23 @@ struct Page {
 
 /// `GET /history/{topic}`
 pub async fn show(topic: String, call: Arc<Call>) -> Result<Response, Refusal> {
-    let caller = call.identify(&call.snapshot).await;
-    let known = caller.as_ref().ok().cloned();
-    let read = read(&call, caller, &topic).await;
-    read.inspect_err(|refusal| log_refused(&call, known.as_deref(), refusal))
+    read(&call, &topic).await.inspect_err(|refusal| {
+        let (problem, topic, principal) = (refusal.slug(), refusal.topics(), call.caller_name());
+        info!(problem, topic, principal, peer = %call.peer, "a request for history was refused");
+    })
 }
 
-/// The one log line of a refused request.
-fn log_refused(call: &Call, known: Option<&Principal>, refusal: &Refusal) {
-    let (problem, topic, principal) = (refusal.slug(), refusal.topics(), Principal::name_of(known));
-    info!(problem, topic, principal, peer = %call.peer, "a request for history was refused");
-}
-
-async fn read(call: &Call, caller: Result<Arc<Principal>, Refusal>, topic: &str) -> Result<Response, Refusal> {
+async fn read(call: &Call, topic: &str) -> Result<Response, Refusal> {
     let snapshot = &call.snapshot;
-    let principal = caller?;
+    let principal = call.caller().await?;
     let topics = query::topics(&percent_decode_str(topic).decode_utf8_lossy())?;
-    admit(snapshot, &principal, &topics)?;
+    admit(snapshot, principal, &topics)?;
     let query = Params::parse(&call.uri, &["after", "limit", "wait"])?;
     let after = query.after()?.unwrap_or(After::Earliest);
     let limit = query.limit()?;
     let wait = Duration::from_secs(query.number("wait", 0, MAX_WAIT)?.unwrap_or(0));
     let mut subscriber = call.live().hub.subscriber(NoSocket, &Sse, Peer::new("http", call.peer));
-    subscriber.identify(&principal);
+    subscriber.identify(principal);
     subscriber.subscribe(vec![(topics.clone(), after)]);
     // A request that began before a reload and subscribed after it gets what there is, without a wait.
     let interrupted = !call.live().is_current(snapshot);
@@ -104,7 +98,15 @@ async fn read(call: &Call, caller: Result<Arc<Principal>, Refusal>, topic: &str)
 
 impl Page {
     /// Waits until there is something, or no point in waiting. Cancel-safe.
+    ///
+    /// A drain ends it like a stream, once everything is published: an answer before that would only be asked for
+    /// again.
     async fn wait(&mut self, call: &Call, subscriber: &mut Subscriber) -> Result<(), Refusal> {
+        if call.live().appending.is_sealed() {
+            // It has missed the drain's signal to all connections.
+            call.live().appending.quiesce().await;
+            subscriber.connection().end(Close::Draining);
+        }
         loop {
             self.fill(call, subscriber).await?;
             if !self.is_empty() || self.interrupted {
@@ -113,12 +115,12 @@ impl Page {
             if !subscriber.join() {
                 continue;
             }
-            let drains = poll_fn(|cx| {
+            let ends = poll_fn(|cx| {
                 subscriber.connection().register(cx);
-                let drains = call.live().drain.has_begun() || subscriber.connection().ending().is_some();
-                if drains || !subscriber.is_live() { Poll::Ready(drains) } else { Poll::Pending }
+                let ends = subscriber.connection().ending().is_some();
+                if ends || !subscriber.is_live() { Poll::Ready(ends) } else { Poll::Pending }
             });
-            if drains.await {
+            if ends.await {
                 return Ok(());
             }
         }

@@ -60,7 +60,7 @@ use crate::telemetry::stats::Route;
 /// A larger answer, in bytes, counts against `limits.outbound` until it is sent.
 const LARGE: usize = 16 << 10;
 
-/// The door of `server.listen`. For `loopback` see [`Door::is_loopback`]; `protocols` are the subprotocols, the default
+/// The door of `server.listen`. For `loopback` see [`Door::loopback`]; `protocols` are the subprotocols, the default
 /// one first.
 pub fn public_door(live: Arc<Live>, loopback: bool, protocols: &'static [&'static dyn Protocol]) -> Door {
     Door { live, routes: routes::public(protocols), loopback, side: Side::Public }
@@ -86,7 +86,7 @@ pub fn serve(request: Request<Incoming>, link: Arc<Link>) -> impl Future<Output 
             Err(panic) => Err(panic),
         };
         let response = answered.unwrap_or_else(|_| {
-            let live = link.door.live();
+            let live = &link.door.live;
             live.stats.panics.add(1);
             answer::refusal(&live.internal(&format!("a request handler panicked at {}", panics::last_place())))
         });

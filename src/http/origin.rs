@@ -87,7 +87,7 @@ pub fn add_headers(call: &Call, response: &mut Response) {
 }
 
 fn serves(call: &Call, host: Host<'_>) -> bool {
-    let loopback = call.link.door.is_loopback();
+    let loopback = call.link.door.loopback;
     // No page can reach a Unix socket, even by DNS rebinding.
     let is_local = loopback || call.link.peer.is_none();
     let is_one_of = |names: &[&str]| names.iter().any(|name| is_name(name, host));

@@ -33,13 +33,13 @@ const END: &[u8] = br#""}"#;
 /// `POST /publish/{topic}`: the body is the payload.
 pub async fn one(topic: String, call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> Result<Response, Refusal> {
     let _held = call.live().drain.hold();
-    let caller = call.identify(&call.snapshot).await;
-    let known = caller.as_ref().ok().cloned();
-    let early = |topic: Option<&TopicName>, refusal| refused_early(&call, known.as_deref(), topic, refusal);
+    // First, so that the log line of any refusal can name it.
+    let _ = call.caller().await;
+    let early = |topic: Option<&TopicName>, refusal| refused_early(&call, topic, refusal);
     let topic = parse_topic(&topic).map_err(|refusal| early(None, refusal))?;
     Params::none(&call.uri).map_err(|refusal| early(Some(&topic), refusal))?;
     let key = credential::idempotency_key(&call.headers).map_err(|refusal| early(Some(&topic), refusal))?;
-    let arrived = arrive(&call, caller, body, Expected::Json).await.map_err(|refusal| early(Some(&topic), refusal))?;
+    let arrived = arrive(&call, body, Expected::Json).await.map_err(|refusal| early(Some(&topic), refusal))?;
     let Whole { body, principal, snapshot, .. } = arrived;
     let publication = Publication { topic, user: None, body, key };
     let published = ingest::publish(call.live(), snapshot, publisher(&call, &principal), &publication).await;
@@ -49,10 +49,9 @@ pub async fn one(topic: String, call: Arc<Call>, body: impl TryStream<Ok: Buf> +
 /// `POST /publish`: one envelope, a list of them, or one on each line.
 pub async fn envelopes(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> Result<Response, Refusal> {
     let _held = call.live().drain.hold();
-    let caller = call.identify(&call.snapshot).await;
-    let known = caller.as_ref().ok().cloned();
-    let read = read_envelopes(&call, caller, body).await;
-    let (arrived, envelopes, turn) = read.map_err(|refusal| refused_early(&call, known.as_deref(), None, refusal))?;
+    let _ = call.caller().await;
+    let read = read_envelopes(&call, body).await;
+    let (arrived, envelopes, turn) = read.map_err(|refusal| refused_early(&call, None, refusal))?;
     let Envelopes { publications, single, places } = envelopes;
     let Whole { principal, snapshot, .. } = arrived;
     let publisher = publisher(&call, &principal);
@@ -81,21 +80,20 @@ pub async fn validate(
     call: Arc<Call>,
     body: impl TryStream<Ok: Buf> + Send,
 ) -> Result<Response, Refusal> {
-    let caller = call.identify(&call.snapshot).await;
-    let (known, topic) = (caller.as_ref().ok().cloned(), parse_topic(&topic));
-    let judged = judge(&call, caller, topic.clone(), body).await;
-    judged.inspect_err(|refusal| log_invalid(&call, topic.ok().as_ref(), known.as_deref(), refusal))
+    let _ = call.caller().await;
+    let topic = parse_topic(&topic);
+    let judged = judge(&call, topic.clone(), body).await;
+    judged.inspect_err(|refusal| log_invalid(&call, topic.ok().as_ref(), refusal))
 }
 
 async fn judge(
     call: &Call,
-    caller: Result<Arc<Principal>, Refusal>,
     topic: Result<TopicName, Refusal>,
     body: impl TryStream<Ok: Buf>,
 ) -> Result<Response, Refusal> {
     let topic = topic?;
     Params::none(&call.uri)?;
-    let arrived = arrive(call, caller, body, Expected::Json).await?;
+    let arrived = arrive(call, body, Expected::Json).await?;
     let publication = Publication { topic, user: None, body: arrived.body, key: None };
     let publisher = publisher(call, &arrived.principal);
     ingest::validate(call.live(), &arrived.snapshot, publisher, &publication).await?;
@@ -103,9 +101,9 @@ async fn judge(
 }
 
 /// The one log line of a refused validation.
-fn log_invalid(call: &Call, topic: Option<&TopicName>, known: Option<&Principal>, refusal: &Refusal) {
+fn log_invalid(call: &Call, topic: Option<&TopicName>, refusal: &Refusal) {
     let (problem, cause, topic) = (refusal.slug(), refusal.cause(), topic.map_or("", TopicName::as_str));
-    let (principal, peer) = (Principal::name_of(known), call.peer);
+    let (principal, peer) = (call.caller_name(), call.peer);
     let (keyword, schema_pointer) = refusal.rule().unzip();
     info!(problem, cause, topic, principal, %peer, keyword, schema_pointer, "a message to validate was refused");
 }
@@ -113,12 +111,11 @@ fn log_invalid(call: &Call, topic: Option<&TopicName>, known: Option<&Principal>
 /// Reads the body in a turn of its own, which is then good for judging the messages too.
 async fn read_envelopes<'c>(
     call: &'c Call,
-    caller: Result<Arc<Principal>, Refusal>,
     body: impl TryStream<Ok: Buf>,
 ) -> Result<(Whole, Envelopes, Turn<'c>), Refusal> {
     Params::none(&call.uri)?;
     let key = credential::idempotency_key(&call.headers)?;
-    let arrived = arrive(call, caller, body, Expected::JsonOrLines).await?;
+    let arrived = arrive(call, body, Expected::JsonOrLines).await?;
     let turn = call.live().judging.turn(arrived.body.len()).await?;
     let mut envelopes = turn.take(|| envelope::read(&arrived.body, arrived.media, &arrived.snapshot.config.limits))?;
     if let Some(key) = key {
@@ -131,9 +128,9 @@ fn publisher<'a>(call: &Call, principal: &'a Principal) -> Publisher<'a> {
     Publisher { principal, peer: call.peer }
 }
 
-/// Reports a publish that was refused before it could be judged; the log line names the caller if it is known.
-fn refused_early(call: &Call, known: Option<&Principal>, topic: Option<&TopicName>, refusal: Refusal) -> Refusal {
-    ingest::refused_early(call.live(), topic, known, call.peer, &refusal);
+/// Reports a publish that was refused before it could be judged.
+fn refused_early(call: &Call, topic: Option<&TopicName>, refusal: Refusal) -> Refusal {
+    ingest::refused_early(call.live(), topic, call.known(), call.peer, &refusal);
     refusal
 }
 

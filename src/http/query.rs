@@ -86,13 +86,9 @@ impl Params {
     /// # Errors
     /// 400 when it is not a position.
     pub fn after(&self) -> Result<Option<After>, Refusal> {
-        let after = self.one("after")?.map(|text| match text {
-            "earliest" => Ok(After::Earliest),
-            _ => text.parse().map(After::Position).map_err(|bad: BadPosition| {
-                Refusal::BadRequest(format!("{} in `after`: {bad}, or `earliest`", quoted(text)))
-            }),
-        });
-        after.transpose()
+        let Some(text) = self.one("after")? else { return Ok(None) };
+        let refused = |error: BadPosition| Refusal::BadRequest(format!("{} in `after`: {error}", quoted(text)));
+        text.parse().map(Some).map_err(refused)
     }
 
     /// How many items are asked for: the parameter `limit`, from 1 to [`MOST`].

@@ -37,16 +37,15 @@ struct Request {
 
 /// `POST /register`: answers with a URL that connects as this user.
 pub async fn register(call: Arc<Call>, body: impl TryStream<Ok: Buf> + Send) -> Result<Response, Refusal> {
-    let caller = call.identify(&call.snapshot).await;
-    let known = caller.as_ref().ok().cloned();
-    let made = make(&call, caller, body).await;
-    made.inspect_err(|refusal| log_refused(&call, known.as_deref(), refusal))
+    // First, so that the log line of any refusal can name it.
+    let _ = call.caller().await;
+    make(&call, body).await.inspect_err(|refusal| log_refused(&call, refusal))
 }
 
 /// The one log line of a refused registration.
-fn log_refused(call: &Call, known: Option<&Principal>, refusal: &Refusal) {
+fn log_refused(call: &Call, refusal: &Refusal) {
     let (problem, cause, topic) = (refusal.slug(), refusal.cause(), refusal.topics());
-    let (principal, peer) = (Principal::name_of(known), call.peer);
+    let (principal, peer) = (call.caller_name(), call.peer);
     let user = match refusal {
         Refusal::ForbiddenUser { user } => Some(user.as_str()),
         _ => None,
@@ -54,13 +53,9 @@ fn log_refused(call: &Call, known: Option<&Principal>, refusal: &Refusal) {
     info!(problem, cause, topic, user, principal, %peer, "a registration was refused");
 }
 
-async fn make(
-    call: &Call,
-    caller: Result<Arc<Principal>, Refusal>,
-    body: impl TryStream<Ok: Buf> + Send,
-) -> Result<Response, Refusal> {
+async fn make(call: &Call, body: impl TryStream<Ok: Buf> + Send) -> Result<Response, Refusal> {
     Params::none(&call.uri)?;
-    let Whole { body, snapshot, principal, .. } = arrive(call, caller, body, Expected::Json).await?;
+    let Whole { body, snapshot, principal, .. } = arrive(call, body, Expected::Json).await?;
     let read = || parse(&body, snapshot.config.limits.json_depth);
     let Request { user_id, topics } = call.live().judging.turn(body.len()).await?.take(read)?;
     let topics = distinct(topics.iter().map(|text| query::topics(text)).collect::<Result<Vec<_>, _>>()?);
@@ -83,17 +78,17 @@ async fn make(
 ///
 /// A wrong credential is refused here as everywhere.
 pub async fn unregister(id: String, call: Arc<Call>) -> Result<Response, Refusal> {
-    let caller = call.identify(&call.snapshot).await;
-    let known = caller.as_ref().ok().cloned();
-    end(&call, caller, &id).inspect_err(|refusal| {
-        let (problem, principal) = (refusal.slug(), Principal::name_of(known.as_deref()));
+    // As above.
+    let _ = call.caller().await;
+    end(&call, &id).await.inspect_err(|refusal| {
+        let (problem, principal) = (refusal.slug(), call.caller_name());
         info!(problem, principal, peer = %call.peer, "a request to end a registration was refused");
     })
 }
 
-fn end(call: &Call, caller: Result<Arc<Principal>, Refusal>, id: &str) -> Result<Response, Refusal> {
+async fn end(call: &Call, id: &str) -> Result<Response, Refusal> {
     Params::none(&call.uri)?;
-    caller?;
+    call.caller().await?;
     match call.live().registrations.remove(id, Instant::now()) {
         true => Ok(answer::empty(StatusCode::NO_CONTENT)),
         false => Err(Refusal::NoRegistration),

@@ -51,9 +51,6 @@ pub struct Events {
 enum Stage {
     /// Has these to tell first. It was admitted by the configuration of this generation.
     Begins(Vec<Notice>, u64),
-    /// Subscribed, as judged by this generation. If another was committed before the subscription existed, its mark is
-    /// behind the cursor and will never be pulled: judge again.
-    LetIn(u64),
     Goes,
     Ended(Close),
 }
@@ -89,12 +86,8 @@ impl Events {
                 self.stage = Stage::Ended(close);
                 return None;
             }
-            Stage::Begins(first, generation) => {
-                self.stage = Stage::LetIn(generation);
-                self.begin(&first).map(Some)
-            }
-            Stage::LetIn(generation) if generation != self.live.snapshot().generation => self.evaluate(None),
-            Stage::LetIn(_) | Stage::Goes => Ok(None),
+            Stage::Begins(first, generation) => self.begin(first, generation).map(Some),
+            Stage::Goes => Ok(None),
         };
         let chunk = match told {
             Ok(Some(chunk)) => chunk,
@@ -107,9 +100,14 @@ impl Events {
         Some(chunk)
     }
 
-    fn begin(&mut self, first: &[Notice]) -> Result<Bytes, Close> {
+    fn begin(&mut self, mut first: Vec<Notice>, generation: u64) -> Result<Bytes, Close> {
+        // If another was committed before the subscription existed, its mark is behind the cursor and will never be
+        // pulled: judge again.
+        if generation != self.live.snapshot().generation {
+            first.extend(self.judge(None)?);
+        }
         let mut chunk = BytesMut::from(&sse::retry(reconnect::after_loss())[..]);
-        self.tell(first, &mut chunk)?;
+        self.tell(&first, &mut chunk)?;
         Ok(chunk.freeze())
     }
 
@@ -166,24 +164,29 @@ impl Events {
         };
         let (chunk, sent) = match step {
             Step::Send(frames) => (frames.batch().map(|batch| batch.bytes().clone()), frames.sendable),
-            Step::Evaluate(mark) => (self.evaluate(Some(&mark))?, 1),
+            Step::Evaluate(mark) => (self.evaluate(&mark)?, 1),
         };
         delivery::settle(&self.live, &mut self.subscriber, pulled, sent);
         Ok(chunk)
     }
 
+    /// What a mark in the log has to tell.
+    fn evaluate(&mut self, mark: &Mark) -> Result<Option<Bytes>, Close> {
+        let notices = self.judge(Some(mark))?;
+        let mut chunk = BytesMut::new();
+        self.tell(&notices, &mut chunk)?;
+        Ok((!chunk.is_empty()).then(|| chunk.freeze()))
+    }
+
     /// Re-evaluates everything under the newest configuration; returns what to tell.
-    fn evaluate(&mut self, mark: Option<&Mark>) -> Result<Option<Bytes>, Close> {
+    fn judge(&mut self, mark: Option<&Mark>) -> Result<Vec<Notice>, Close> {
         let snapshot = self.live.snapshot();
         let registration = self.seat.as_deref().map(|seat| &*seat.registration);
         self.principal = evaluate::renew(&snapshot, registration, &self.principal)?;
         // The credential may now expire sooner.
         let due = self.due().min(self.timer.deadline());
         self.timer.as_mut().reset(due);
-        let notices = evaluate::evaluate(&snapshot, &self.principal, &mut self.subscriber, mark);
-        let mut chunk = BytesMut::new();
-        self.tell(&notices, &mut chunk)?;
-        Ok((!chunk.is_empty()).then(|| chunk.freeze()))
+        Ok(evaluate::evaluate(&snapshot, &self.principal, &mut self.subscriber, mark))
     }
 
     /// Adds notices to the chunk, and ends a stream that has no subscription left.

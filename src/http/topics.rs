@@ -28,11 +28,11 @@ const BRACES: &AsciiSet = &CONTROLS.add(b'{').add(b'}');
 pub async fn list(call: Arc<Call>) -> Result<Response, Refusal> {
     Params::none(&call.uri)?;
     let snapshot = &call.snapshot;
-    let principal = call.identify(snapshot).await?;
+    let principal = call.caller().await?;
     // There may be thousands.
     Ok(background::in_place(|| {
         let mut visible: Vec<&Arc<TopicRules>> =
-            snapshot.topics.iter().filter(|rules| may_know(snapshot, &principal, &rules.topic.name)).collect();
+            snapshot.topics.iter().filter(|rules| may_know(snapshot, principal, &rules.topic.name)).collect();
         visible.sort_unstable_by_key(|rules| rules.config);
         let topics: Vec<Value> = visible.into_iter().map(|rules| shown(snapshot, rules)).collect();
         answer::json(StatusCode::OK, &json!({"topics": topics}))
@@ -43,8 +43,8 @@ pub async fn list(call: Arc<Call>) -> Result<Response, Refusal> {
 pub async fn show(topic: String, call: Arc<Call>) -> Result<Response, Refusal> {
     Params::none(&call.uri)?;
     let snapshot = &call.snapshot;
-    let principal = call.identify(snapshot).await?;
-    let rules = find(&topic, snapshot, &principal)?;
+    let principal = call.caller().await?;
+    let rules = find(&topic, snapshot, principal)?;
     Ok(answer::json(StatusCode::OK, &shown(snapshot, &rules)))
 }
 
@@ -52,8 +52,8 @@ pub async fn show(topic: String, call: Arc<Call>) -> Result<Response, Refusal> {
 pub async fn schema(topic: String, call: Arc<Call>) -> Result<Response, Refusal> {
     Params::none(&call.uri)?;
     let snapshot = &call.snapshot;
-    let principal = call.identify(snapshot).await?;
-    let rules = find(&topic, snapshot, &principal)?;
+    let principal = call.caller().await?;
+    let rules = find(&topic, snapshot, principal)?;
     let text = serde_json::to_vec(rules.schema.document()).expect("a schema is JSON");
     Ok(answer::typed(StatusCode::OK, "application/schema+json", text))
 }

@@ -53,7 +53,7 @@ pub async fn upgrade(
     let pending = pending.ok_or(Refusal::UpgradeRequired)?;
     let chosen = choose(&call, protocols)?;
     let known = match call.headers.contains_key(AUTHORIZATION) {
-        true => Some(call.identify(&call.snapshot).await),
+        true => Some(call.caller().await.cloned()),
         false => None,
     };
     let (principal, refused) = match known.transpose() {

@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::command::{BadCommand, Command, CommandKind};
+use crate::message::BadPosition;
 use crate::name::{NameError, Pattern, TopicName, distinct};
 use crate::notice::{After, CommandId};
 use crate::problem::Refusal;
@@ -166,14 +167,8 @@ fn pattern(text: &str) -> Result<Pattern, Refusal> {
 }
 
 fn place(member: &str, text: Option<&str>) -> Result<After, Refusal> {
-    match text {
-        None => Ok(After::Live),
-        Some("earliest") => Ok(After::Earliest),
-        Some(text) => match text.parse() {
-            Ok(position) => Ok(After::Position(position)),
-            Err(error) => Err(bad(format!("{} in `{member}`: {error}, or `earliest`", quoted(text)))),
-        },
-    }
+    let Some(text) = text else { return Ok(After::Live) };
+    text.parse().map_err(|error: BadPosition| bad(format!("{} in `{member}`: {error}", quoted(text))))
 }
 
 fn some<T>(topics: Vec<T>) -> Result<Vec<T>, Refusal> {

@@ -18,6 +18,7 @@ use crate::principal::Principal;
 use crate::problem::{Rate, Refusal};
 use crate::schema::json::line_and_column;
 use crate::snapshot::Snapshot;
+use crate::time::Time;
 use crate::ws::ending::Ending;
 use crate::ws::task::{Incoming, Reply, Task};
 
@@ -54,7 +55,7 @@ impl Task {
         let principal = self.principal.clone().ok_or(Close::Unauthenticated)?;
         // The timer runs on another clock than the credential's: that may have been set, or have gone on while the
         // machine slept.
-        if principal.lasts().is_zero() {
+        if principal.expired(Time::now()) {
             return Err(Close::TokenExpired.into());
         }
         match kind {

@@ -15,39 +15,83 @@ mod vitals;
 use std::sync::Arc;
 use std::time::Instant;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
+use tracing::debug;
 
 use crate::close::Close;
 use crate::hub::connection::Io;
 use crate::hub::peer::Peer;
 use crate::live::Live;
+use crate::notice::Notice;
+use crate::principal::Principal;
+use crate::ws::ending::Ending;
 use crate::ws::opening::{Opening, Upgraded};
-use crate::ws::run::Caller;
 pub use crate::ws::task::Task;
 
 /// Opens a WebSocket; returns the task that serves it, or `None` if it has ended already.
 pub async fn open(live: Arc<Live>, upgraded: Upgraded<impl Io + 'static>, opening: Opening) -> Option<Box<Task>> {
-    let subscriber = live.hub.subscriber(upgraded.socket, opening.protocol, Peer::new("websocket", opening.peer));
+    let Opening { protocol, principal, registration, refused, peer, permit } = opening;
+    let subscriber = live.hub.subscriber(upgraded.socket, protocol, Peer::new("websocket", peer));
     subscriber.hold_back(upgraded.answer);
-    let caller = if !live.hub.outbound.admits(live.snapshot().config.limits.outbound) {
-        Err(Close::OverCapacity)
-    } else if let Some(close) = opening.refused {
-        Err(close)
-    } else if let Some(id) = &opening.registration {
-        let attached =
-            live.registrations.attach(id.expose_secret(), subscriber.connection(), &live.snapshot(), Instant::now());
-        attached.map(|(principal, seat)| Caller::Registered(principal, Box::new(seat)))
-    } else {
-        Ok(opening.principal.map_or(Caller::Unknown, Caller::Known))
-    };
     if live.drain.has_begun() {
         // It has missed the drain's signal to all connections.
         subscriber.connection().end(Close::Draining);
     }
-    let mut task = Box::new(Task::new(live, subscriber, opening.protocol, opening.permit));
-    if let Err(ending) = task.begin(caller, &upgraded.head) {
+    let mut task = Box::new(Task::new(live, subscriber, protocol, permit));
+    let begun = match refused {
+        Some(close) => Err(close.into()),
+        None => task.begin(principal, registration.as_ref(), &upgraded.head),
+    };
+    if let Err(ending) = begun {
         task.end(ending).await;
         return None;
     }
     Some(task)
+}
+
+impl Task {
+    /// Admits the caller, by its registration or its bearer, and says hello. `head` is what it sent after the request
+    /// for the upgrade.
+    fn begin(
+        &mut self,
+        bearer: Option<Arc<Principal>>,
+        registration: Option<&SecretString>,
+        head: &[u8],
+    ) -> Result<(), Ending> {
+        let snapshot = self.live.snapshot();
+        let limits = &snapshot.config.limits;
+        if !self.live.hub.outbound.admits(limits.outbound) {
+            return Err(Close::OverCapacity.into());
+        }
+        if let Some(id) = registration {
+            let registrations = &self.live.registrations;
+            let connection = self.subscriber.connection();
+            let (principal, seat) = registrations.attach(id.expose_secret(), connection, &snapshot, Instant::now())?;
+            self.seat = Some(Box::new(seat));
+            self.become_principal(principal)?;
+        } else if let Some(principal) = bearer {
+            self.become_principal(principal)?;
+        } else if snapshot.admits_anonymous() {
+            self.subscriber.identify(&snapshot.anonymous);
+            self.principal = Some(snapshot.anonymous.clone());
+        } else {
+            // The first message may authenticate it.
+            let peer = self.subscriber.peer().address;
+            let place = self.live.unauthenticated.enter(limits.unauthenticated, peer, self.subscriber.connection());
+            self.place = Some(Box::new(place.ok_or(Close::OverCapacity)?));
+        }
+        let Peer { connection, address: peer, .. } = **self.subscriber.peer();
+        let (principal, protocol) = (Principal::name_of(self.principal.as_deref()), self.protocol.name());
+        debug!(%connection, %peer, principal, protocol, "a WebSocket has begun");
+        self.tell(&Notice::Hello {
+            connection,
+            frame: limits.frame,
+            subscriptions: limits.subscriptions,
+            commands: limits.commands,
+            generation: snapshot.generation,
+        })?;
+        self.take_up()?;
+        self.parse(&mut head.to_vec());
+        Ok(())
+    }
 }

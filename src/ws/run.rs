@@ -5,34 +5,18 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
-use tracing::debug;
 
-use crate::close::Close;
 use crate::frame::{self, Opcode};
-use crate::notice::Notice;
-use crate::principal::Principal;
-use crate::registrations::Seat;
 use crate::ws::ending::Ending;
 use crate::ws::task::{Arrived, Reply, Task};
 use crate::ws::vitals::Vital;
 
-/// The caller of a connection, as far as it is known when the connection begins.
-pub(super) enum Caller {
-    /// Unknown: the first message may authenticate it.
-    Unknown,
-    /// Identified by its bearer.
-    Known(Arc<Principal>),
-    /// Identified by its registration.
-    Registered(Arc<Principal>, Box<Seat>),
-}
-
 enum Next {
-    Arrived,
+    Again,
     Pump,
     End(Ending),
 }
@@ -43,44 +27,6 @@ impl Task {
         let ending = self.converse().await;
         // Boxed, like everything that runs once or rarely: otherwise every idle connection's future has room for it.
         Box::pin(self.end(ending)).await;
-    }
-
-    /// Says hello, and parses `head`: the bytes that followed the upgrade request.
-    pub(super) fn begin(&mut self, caller: Result<Caller, Close>, head: &[u8]) -> Result<(), Ending> {
-        let snapshot = self.live.snapshot();
-        let limits = &snapshot.config.limits;
-        let hello = Notice::Hello {
-            connection: self.subscriber.peer().connection,
-            frame: limits.frame,
-            subscriptions: limits.subscriptions,
-            commands: limits.commands,
-            generation: snapshot.generation,
-        };
-        match caller? {
-            Caller::Known(principal) => self.become_principal(principal)?,
-            Caller::Registered(principal, seat) => {
-                self.seat = Some(seat);
-                self.become_principal(principal)?;
-            }
-            Caller::Unknown if snapshot.admits_anonymous() => {
-                self.subscriber.identify(&snapshot.anonymous);
-                self.principal = Some(snapshot.anonymous.clone());
-            }
-            Caller::Unknown => {
-                let place = self.live.unauthenticated.enter(
-                    limits.unauthenticated,
-                    self.subscriber.peer().address,
-                    self.subscriber.connection(),
-                );
-                self.place = Some(Box::new(place.ok_or(Close::OverCapacity)?));
-            }
-        }
-        let principal = Principal::name_of(self.principal.as_deref());
-        debug!(connection = %self.subscriber.peer().connection, peer = %self.subscriber.peer().address, principal, protocol = self.protocol.name(), "a WebSocket has begun");
-        self.tell(&hello)?;
-        self.take_up()?;
-        self.parse(&mut head.to_vec());
-        Ok(())
     }
 
     async fn converse(&mut self) -> Ending {
@@ -105,7 +51,7 @@ impl Task {
                 None => poll_fn(|cx| self.poll_next(cx, timer.as_mut())).await,
             };
             let done = match next {
-                Next::Arrived => Ok(()),
+                Next::Again => Ok(()),
                 Next::Pump => Box::pin(self.pump()).await,
                 Next::End(ending) => Err(ending),
             };
@@ -161,10 +107,10 @@ impl Task {
         }
         if self.reply == Reply::Sent {
             if !self.arrived.is_empty() {
-                return Poll::Ready(Next::Arrived);
+                return Poll::Ready(Next::Again);
             }
             match self.poll_read(cx) {
-                Poll::Ready(Ok(())) => return Poll::Ready(Next::Arrived),
+                Poll::Ready(Ok(())) => return Poll::Ready(Next::Again),
                 Poll::Ready(Err(ending)) => return Poll::Ready(Next::End(ending)),
                 Poll::Pending => {}
             }
@@ -214,7 +160,7 @@ impl Task {
         }
         if self.reply == Reply::Unsent {
             // The ping found the socket full, and only the next `poll_next` registers a waker for it.
-            return Some(Next::Arrived);
+            return Some(Next::Again);
         }
         let may_be_told = self.vitals.may_be_told(&self.live.snapshot().config.limits, now);
         if !may_be_told || !self.subscriber.refresh_position() {

@@ -9,8 +9,9 @@ use relay::ingest::{self, Publication, Publisher};
 use relay::name::{Pattern, TopicName};
 use relay::time::Time;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
-use crate::peer::Answer;
+use crate::peer::{Answer, Peer};
 use crate::rig::{Rig, call, spawn, token, until};
 
 async fn publish(rig: &Rig, topic: &str, numbers: std::ops::RangeInclusive<u32>) {
@@ -243,6 +244,31 @@ async fn a_long_poll_gets_what_was_acknowledged_before_the_end() {
     let published = ingest::publish(&live, snapshot.clone(), publisher, &publication).now_or_never();
     assert!(published.is_some_and(|published| published.is_ok()), "acknowledged while nobody else runs");
     assert_eq!(numbers(&poll.await.expect("no panic")), [7]);
+    rig.end().await;
+}
+
+/// Regression: a drain answered polls at its beginning. Each poller asked again and again until the listener closed, and
+/// what was published meanwhile reached everybody but them.
+#[tokio::test]
+async fn a_long_poll_in_a_drain_waits_for_what_is_still_published() {
+    let rig = Rig::start(|_| {}).await;
+    let (live, public) = (rig.live.clone(), rig.public);
+    let head = "GET /history/cats?wait=30 HTTP/1.1\r\nAuthorization: Bearer secret-all\r\n";
+    let poll = spawn(async move { call(public, head, "").await });
+    let mut publisher = Peer::new(TcpStream::connect(public).await.expect("it listens"));
+    let head = "POST /publish/cats HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret-all\r\n";
+    publisher
+        .send(format!("{head}Content-Type: application/json\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n"))
+        .await;
+    publisher.asked_for_body().await;
+    until("it waits", || live.hub.connections().len() == 1 && live.hub.behind.get() == 0).await;
+    live.drain.begin();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!poll.is_finished(), "there may be more to come");
+    publisher.send("7").await;
+    assert_eq!(publisher.answer().await.expect("a receipt").status, 200);
+    let polled = poll.await.expect("no panic");
+    assert_eq!((numbers(&polled), polled.header("connection")), (vec![7], "close"));
     rig.end().await;
 }
 

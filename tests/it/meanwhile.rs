@@ -1,7 +1,7 @@
 //! A reload, or the end of the server, while the credential of a request is being checked.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use relay::assemble::build;
 use relay::hub::connection::NoSocket;
@@ -12,7 +12,7 @@ use relay::protocol::sse::Sse;
 use relay::time::Time;
 
 use crate::event_stream::EventStream;
-use crate::rig::{Rig, snapshot, somebody, until};
+use crate::rig::{Rig, call, snapshot, somebody, spawn, until};
 
 /// Does something first, then answers as the real authenticator does.
 struct Meanwhile {
@@ -72,11 +72,32 @@ async fn a_stream_that_a_reload_overtakes_is_judged_again() {
 }
 
 #[tokio::test]
-async fn a_poll_that_begins_in_a_drain_is_answered_at_once() {
+async fn a_poll_that_begins_in_a_drain_waits_until_all_are_told_to_go() {
     let rig = start(async |live: Arc<Live>| live.drain.begin()).await;
-    // While a request is held, the drain does not tell the connections to go.
-    let _held = rig.live.drain.hold();
+    let (live, public) = (rig.live.clone(), rig.public);
+    let held = live.drain.hold();
+    let head = "GET /history/cats?wait=60 HTTP/1.1\r\nAuthorization: Bearer secret-all\r\n";
+    let poll = spawn(async move { call(public, head, "").await });
+    until("it waits", || live.hub.connections().len() == 1 && live.hub.behind.get() == 0).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!poll.is_finished(), "there may be more to come");
+    drop(held);
+    let began = Instant::now();
+    assert_eq!(poll.await.expect("no panic").status, 200);
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_poll_that_begins_when_all_were_told_to_go_gets_what_there_is() {
+    let rig = start(async |live: Arc<Live>| {
+        let other = live.hub.subscriber(NoSocket, &Sse, somebody());
+        live.drain.begin();
+        until("it is told to go", || other.connection().ending().is_some()).await;
+    })
+    .await;
+    let began = Instant::now();
     assert_eq!(rig.get("/history/cats?wait=60", "secret-all").await.status, 200);
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
