@@ -234,8 +234,7 @@ impl Reloader {
         // Thousands of diagnostics take as long to write out as to find.
         let examined = background::on_own_thread(move || {
             let (loaded, next) = examine(&before, loaded);
-            let diagnostics = render::json(&loaded.diagnostics, &loaded.sources);
-            let text = render::human(&loaded.diagnostics, &loaded.sources, false);
+            let (text, diagnostics) = render::report(&loaded.diagnostics, &loaded.sources);
             (loaded, next, diagnostics, text)
         });
         let (mut loaded, next, diagnostics, text) = examined.await?;
