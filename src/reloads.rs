@@ -126,7 +126,8 @@ fn in_short(diagnostics: &Value) -> String {
     if let (Some(file), Some(line)) = (first["file"].as_str(), first["line"].as_u64()) {
         text = format!("{file}:{line}: {text}");
     }
-    match errors.count() {
+    // The last one may stand for many that are left out.
+    match errors.map(|error| error["errors"].as_u64().unwrap_or(1)).sum() {
         0 => text,
         more => format!("{text}, and {more} more"),
     }

@@ -70,11 +70,11 @@ pub fn load(files: &dyn Files, cache: &SchemaCache, now: Time) -> Loaded {
         let wrong = match tls::build(tls) {
             Ok(ready) => {
                 tls_config = Some(ready);
-                tls::validity_warning(tls, now)
+                tls::validity_warning(tls, now).map(|fact| Diagnostic::new(fact, tls.cert_span.clone()))
             }
-            Err(bad) => Some(bad),
+            Err(bad) => Some(*bad),
         };
-        diagnostics.extend(wrong.map(|fact| Diagnostic::new(fact, tls.span.clone())));
+        diagnostics.extend(wrong);
     }
     schemas::try_examples(&config, &compiled.schemas, &mut diagnostics);
     diagnostic::sort(&mut diagnostics);

@@ -332,8 +332,7 @@ async fn examined(running: &Arc<Snapshot>, loaded: Loaded) -> Result<Examined, N
     let running = running.clone();
     let work = move || {
         let (loaded, next) = examine(&running, loaded);
-        let diagnostics = render::json(&loaded.diagnostics, &loaded.sources);
-        let text = render::human(&loaded.diagnostics, &loaded.sources, false);
+        let (text, diagnostics) = render::report(&loaded.diagnostics, &loaded.sources);
         Examined { loaded, next, diagnostics, text }
     };
     background::on_own_thread(work).await

@@ -9,11 +9,12 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, RootCertStore, ServerConfig};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
+use rustls::{CertificateError, Error, InconsistentKeys, RootCertStore, ServerConfig};
 use secrecy::ExposeSecret;
 
 use crate::config::model::Tls;
-use crate::diagnostic::ServerFact;
+use crate::diagnostic::{Diagnostic, ServerFact, TlsFault};
 use crate::time::Time;
 
 /// A certificate and its key as a listener takes them.
@@ -22,31 +23,65 @@ pub type Ready = Arc<ServerConfig>;
 /// Checks that certificate and key can be read and belong together.
 ///
 /// # Errors
-/// What is wrong, in words that do not quote the key.
-pub fn build(tls: &Tls) -> Result<Ready, ServerFact> {
-    let bad = |why: String| ServerFact::BadTls { why };
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&tls.cert_pem).collect();
-    let chain = chain.map_err(|error| bad(format!("`{}` {}", tls.cert, why(&error))))?;
-    if chain.is_empty() {
-        return Err(bad(format!("`{}` has no certificate", tls.cert)));
+/// What is wrong, in words that do not quote the key, at the path of the file in question.
+pub fn build(tls: &Tls) -> Result<Ready, Box<Diagnostic>> {
+    let of_cert = |fault: TlsFault| Box::new(Diagnostic::new(fault, tls.cert_span.clone()));
+    let of_key = |fault: TlsFault| Box::new(Diagnostic::new(fault, tls.key_span.clone()));
+    let pair = CertifiedKey::new(chain(tls).map_err(of_cert)?, key(tls).map_err(of_key)?);
+    match pair.keys_match() {
+        // Unknown is whether they belong together.
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+        Err(Error::InconsistentKeys(_)) => {
+            let (cert, key) = (tls.cert.clone(), tls.key.clone());
+            let fits = |own: &CertificateDer<'static>| {
+                CertifiedKey::new(vec![own.clone()], pair.key.clone()).keys_match().is_ok()
+            };
+            return Err(of_key(match pair.cert.iter().skip(1).any(fits) {
+                true => TlsFault::NotFirst { cert, key },
+                false => TlsFault::OtherKey { cert, key },
+            }));
+        }
+        Err(error) => return Err(of_cert(unusable(tls, &error))),
     }
-    if is_encrypted(tls.key_pem.expose_secret()) {
-        return Err(bad(format!("`{}` is encrypted: give relay the key without a passphrase", tls.key)));
-    }
-    let key = PrivateKeyDer::from_pem_slice(tls.key_pem.expose_secret());
-    let key = key.map_err(|_| bad(format!("`{}` has no private key in PEM", tls.key)))?;
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| bad(error.to_string()))?
+        .map_err(|error| of_cert(unusable(tls, &error)))?
         .with_no_client_auth()
-        .with_single_cert(chain, key);
-    let mut config = config.map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => ServerFact::OtherKey { cert: tls.cert.clone(), key: tls.key.clone() },
-        error => bad(format!("`{}` and `{}` cannot be used: {error}", tls.cert, tls.key)),
-    })?;
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
     // Not HTTP/2: a WebSocket upgrade needs HTTP/1.1, which is chosen where both are offered.
     config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     Ok(Arc::new(config))
+}
+
+fn chain(tls: &Tls) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
+    let not_pem = |why| TlsFault::NotPem { path: tls.cert.clone(), why };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&tls.cert_pem).collect();
+    let chain = chain.map_err(|error| not_pem(why(&error)))?;
+    if chain.is_empty() { Err(not_pem("has no certificate".to_owned())) } else { Ok(chain) }
+}
+
+fn key(tls: &Tls) -> Result<Arc<dyn SigningKey>, TlsFault> {
+    let path = tls.key.clone();
+    if is_encrypted(tls.key_pem.expose_secret()) {
+        return Err(TlsFault::Encrypted { path });
+    }
+    let Ok(key) = PrivateKeyDer::from_pem_slice(tls.key_pem.expose_secret()) else {
+        return Err(TlsFault::NotPem { path, why: "has no private key in PEM".to_owned() });
+    };
+    ring::sign::any_supported_type(&key).map_err(|_| TlsFault::UnknownKey { path })
+}
+
+/// What the library says of a certificate that it cannot use.
+fn unusable(tls: &Tls, error: &Error) -> TlsFault {
+    let path = tls.cert.clone();
+    match error {
+        // The type of the cause is that of a library below it.
+        Error::InvalidCertificate(CertificateError::Other(cause)) if format!("{cause:?}").contains("CertVersion") => {
+            TlsFault::OldCertificate { path }
+        }
+        Error::InvalidCertificate(error) => TlsFault::Unusable { path, why: format!("{error:?}") },
+        error => TlsFault::Unusable { path, why: error.to_string() },
+    }
 }
 
 /// Warns that the server's own certificate has expired, or is not valid yet. Those that signed it are not checked: one
@@ -85,7 +120,7 @@ fn judge(tls: &Tls, at: Time) -> Option<CertificateError> {
     let name = ServerName::from(IpAddr::from(Ipv4Addr::LOCALHOST));
     let at = UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(at.0).unwrap_or_default()));
     match client.verify_server_cert(&own, &[], &name, &[], at) {
-        Err(rustls::Error::InvalidCertificate(error)) => Some(error),
+        Err(Error::InvalidCertificate(error)) => Some(error),
         _ => None,
     }
 }

@@ -32,7 +32,8 @@ fn tls(cert_pem: &str, key: &KeyPair) -> Tls {
         key: "key.pem".into(),
         cert_pem: Arc::from(cert_pem.as_bytes()),
         key_pem: Arc::new(SecretSlice::from(key.serialize_pem().into_bytes())),
-        span: Span { file: 0, bytes: 0..0 },
+        cert_span: Span { file: 0, bytes: 0..0 },
+        key_span: Span { file: 0, bytes: 0..0 },
     };
     build(&tls).expect("it can be shown");
     tls

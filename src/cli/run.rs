@@ -53,7 +53,7 @@ pub(super) fn run(config: &Path) -> ExitCode {
     };
     let logs = Logs::start(&valid.log);
     match valid.log.json {
-        true => log_warnings(&render::human(&loaded.diagnostics, &loaded.sources, false)),
+        true => log_warnings(&render::report(&loaded.diagnostics, &loaded.sources).0),
         false => print_diagnostics(&loaded),
     }
     panics::log_places();
@@ -79,7 +79,7 @@ fn refuse(config: &Path, loaded: &Loaded) {
     let summary = render::summary(&config.display().to_string(), &loaded.diagnostics);
     if loaded.log.json {
         let _logs = Logs::start(&loaded.log);
-        let text = render::human(&loaded.diagnostics, &loaded.sources, false);
+        let (text, _) = render::report(&loaded.diagnostics, &loaded.sources);
         let diagnostics = format_args!("\n{}", text.trim_end());
         error!(error = summary, %diagnostics, "relay cannot run");
     } else {

@@ -107,8 +107,10 @@ fn tokens(config: &Config, findings: &Findings) {
 /// Reports grants that reach no topic, and topics that no grant reaches.
 fn grants(names: &Names, findings: &Findings, meter: &mut Meter) {
     let (topics, grants) = (&names.topics, &names.grants);
+    // As grants write them: with `*` for a segment that varies.
+    let written: Vec<_> = topics.iter().map(|(topic, _)| topic.canonical()).collect();
     for (n, (pattern, span)) in unmet(grants, topics, meter).into_iter().enumerate() {
-        let meant = || nearest(pattern.as_str(), topics.iter().map(|(topic, _)| topic.as_str()));
+        let meant = || nearest(pattern.as_str(), written.iter().map(|topic| &**topic));
         let suggestion = if n < HINTS { meant() } else { None };
         findings.report(TokenFact::GrantMatchesNothing { pattern: pattern.to_string(), suggestion }, span);
     }

@@ -382,6 +382,12 @@ impl Key {
         })
     }
 
+    /// The table, or the kind of tables, that it holds.
+    pub fn below(&self) -> Option<&'static str> {
+        let path = if self.value == Type::Named { format!("{}.<name>", self.path()) } else { self.path() };
+        KEYS.iter().map(|key| key.table).find(|table| *table == path)
+    }
+
     /// Whether the key must be there.
     pub fn required(&self) -> bool {
         self.default == Absent::Required

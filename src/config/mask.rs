@@ -1,21 +1,26 @@
 //! Masks the secrets in a text, so that diagnostics can show the rest.
 //!
 //! A secret may well be under a mistyped key, after a `:` or in a comment instead of where it belongs. So in a token's
-//! table, or in one that may be a misspelt one, everything is masked that is not known to be harmless. Works on texts
-//! that do not parse.
+//! table, or in one that may be a misspelt one, everything is masked that is not known to be harmless. Elsewhere the
+//! value of every key that does not exist is masked, because it may be `passphrase` or `api_key`, and what a URL says
+//! of its user. Works on texts that do not parse.
 
 use std::ops::Range;
 
-use super::keys;
+use super::keys::{self, Type};
+use super::place::{BLANKS, Dotted, Place, QUOTES, quoted_length, text_length};
 use crate::spelling::nearest;
 
 /// Masks every character of a secret or digest with `*`, or with another character of the same length in UTF-8, so that
 /// every place in the text keeps its offset.
 pub fn mask(text: &str) -> String {
     let start = text.len() - text.strip_prefix(MARK).unwrap_or(text).len();
-    let mut scanner = Scanner { text, at: start, is_token: false, hidden: Vec::new() };
+    let top = Place::Table("");
+    let mut scanner =
+        Scanner { text, at: start, is_token: false, tables: vec![top], next: top, is_known: true, hidden: Vec::new() };
     scanner.named();
     scanner.pem();
+    scanner.hidden.extend(credentials(text));
     scanner.run(start);
     let mut is_hidden = vec![false; text.len()];
     // Ranges may overlap, thousands of them up to the end of the text, so fill each byte only once.
@@ -43,14 +48,18 @@ pub const PEM: &str = "-----BEGIN ";
 const OPEN: [&str; 7] = ["publish", "subscribe", "register", "user", "not_after", "env", "file"];
 /// Characters that may follow a complete value.
 const ENDS: [char; 6] = [',', '}', ']', '#', '\r', '\n'];
-const BLANKS: [char; 2] = [' ', '\t'];
-const QUOTES: [&str; 2] = ["\"\"\"", "'''"];
 
 struct Scanner<'t> {
     text: &'t str,
     at: usize,
     /// Whether the current table may be a token's.
     is_token: bool,
+    /// The tables around this place in the text: that of the last header, and the inline tables that are open.
+    tables: Vec<Place>,
+    /// Where the last key leads.
+    next: Place,
+    /// Whether the last key exists.
+    is_known: bool,
     hidden: Vec<Range<usize>>,
 }
 
@@ -94,20 +103,69 @@ impl<'t> Scanner<'t> {
                 continue;
             }
             // Holds until the next header: in a text that does not parse, the end of a statement is unknown.
-            self.is_token |= begins && key(self.rest()).is_some_and(|key| is_tokens(key.first));
+            self.is_token |= begins && Dotted::read(self.rest()).is_some_and(|key| is_tokens(key.first()));
             match next {
-                _ if !self.is_token => self.at = self.end_of_line() + 1,
-                ' ' | '\t' | '\r' | '\n' | ',' | '{' | '}' | '[' | ']' => self.at += 1,
-                '#' => self.comment(),
-                _ => match key(self.rest()) {
-                    Some(Key { last, length, .. }) if self.is_pair(last, length) => {
-                        self.at += length + 1;
-                        self.value(OPEN.contains(&last) && !is_misplaced(last, self.rest()));
-                    }
-                    _ => self.hide_line(),
-                },
+                ' ' | '\t' | '\r' | '\n' | ',' | '[' | ']' => self.at += 1,
+                '{' | '}' => self.brace(next),
+                '#' if self.is_token || !self.is_known => self.comment(),
+                '#' => self.at = self.end_of_line(),
+                _ if self.is_token => self.in_token(),
+                _ => self.in_table(),
             }
             self.at = self.at.min(self.text.len());
+        }
+    }
+
+    fn brace(&mut self, brace: char) {
+        self.at += 1;
+        match brace {
+            '{' => self.tables.push(self.next),
+            // The next item of a list of tables is a table of the same kind.
+            _ if self.tables.len() > 1 => self.next = self.tables.pop().unwrap_or(Place::Nowhere),
+            _ => {}
+        }
+    }
+
+    /// Shows the values that are known to be harmless.
+    fn in_token(&mut self) {
+        let tables = ["tokens.<name>", "tokens.<name>.secret"];
+        let is_known = |key: &Dotted<'_>| tables.iter().any(|table| keys::find(table, key.last()).is_some());
+        match Dotted::read(self.rest()) {
+            Some(key) if self.is_pair(is_known(&key), key.length) => {
+                self.at += key.length + 1;
+                self.value(OPEN.contains(&key.last()) && !is_misplaced(key.last(), self.rest()));
+            }
+            _ => self.hide_line(),
+        }
+    }
+
+    /// Shows everything but the values of keys that do not exist.
+    fn in_table(&mut self) {
+        let rest = self.rest();
+        let key = Dotted::read(rest);
+        let table = self.tables.last().copied().unwrap_or(Place::Nowhere);
+        match key.as_ref().map(|key| (table.of(key), key)) {
+            Some((_, key)) if is_tokens(key.first()) && rest[key.length..].starts_with(['=', ':']) => {
+                self.is_token = true;
+            }
+            Some(((place, true), key)) if self.is_pair(true, key.length) => {
+                self.at = self.skip(self.at + key.length + 1, &BLANKS);
+                (self.next, self.is_known) = (place, true);
+                self.open_word();
+            }
+            Some((_, key)) if self.is_pair(false, key.length) => {
+                self.at += key.length + 1;
+                (self.next, self.is_known) = (Place::Nowhere, false);
+                self.value(false);
+            }
+            _ if !self.is_known => self.value(false),
+            _ if rest.starts_with(['"', '\'']) => self.at += quoted_length(rest),
+            // Perhaps a key without its `=`, or with its value on the next line.
+            Some(((_, false), key)) if self.may_be_key(key.length) => {
+                self.at = self.skip(self.at + key.length, &['=', ':']);
+                self.is_known = false;
+            }
+            _ => self.at = self.skip_while(|c| !" \t\r\n,[]{}#\"'".contains(c)),
         }
     }
 
@@ -116,22 +174,27 @@ impl<'t> Scanner<'t> {
     fn header(&mut self) -> bool {
         let line = self.rest().trim_start_matches(BLANKS);
         let Some(inner) = line.strip_prefix("[[").or_else(|| line.strip_prefix('[')) else { return false };
-        let Some(key) = key(inner) else { return false };
+        let Some(key) = Dotted::read(inner) else { return false };
+        let is_unknown = keys::find("", key.first()).is_none();
         // `["…"]` in a token may be a list, with a secret on a line of its own. And what follows a key without a value
         // is probably that value.
-        let is_item = key.is_one && inner.trim_start_matches(BLANKS).starts_with(['"', '\'']);
-        if self.is_token && (is_item || self.is_awaited()) && keys::find("", key.first).is_none() {
+        let is_item = key.names.len() == 1 && inner.trim_start_matches(BLANKS).starts_with(['"', '\'']);
+        if is_unknown && (self.is_token || !self.is_known) && (is_item || self.is_awaited()) {
             return false;
         }
         let behind = &inner[key.length..];
         let end = behind.strip_prefix("]]").or_else(|| behind.strip_prefix(']'));
         let end = end.map(|end| end.trim_start_matches(BLANKS));
         let is_whole = end.is_some_and(|end| end.is_empty() || end.starts_with(['#', '\r', '\n']));
-        if !is_whole && !is_tokens(key.first) {
+        // Only its `]` may be missing.
+        let is_cut = end.is_none() && !is_unknown && !self.is_token && behind.starts_with(['\r', '\n', '#']);
+        if !is_whole && !is_cut && !is_tokens(key.first()) {
             return false;
         }
         // An unknown table may have been meant for a token.
-        self.is_token = key.first == "tokens" || keys::find("", key.first).is_none();
+        self.is_token = key.first() == "tokens" || is_unknown;
+        let (place, _) = Place::Table("").of(&key);
+        (self.tables, self.next, self.is_known) = (vec![place], place, true);
         self.at = self.text.len() - end.unwrap_or(behind).len();
         match self.is_token {
             true if self.rest().starts_with('#') => self.comment(),
@@ -150,11 +213,11 @@ impl<'t> Scanner<'t> {
 
     /// Whether the next key, of this length, has a value. An unknown word followed by two `=`, or by `=` and nothing,
     /// is rather a secret in base64, which ends like that.
-    fn is_pair(&self, last: &str, length: usize) -> bool {
-        let behind = &self.text[self.at + length..self.end_of_line()];
-        let shown = behind.split('#').next().unwrap_or_default().trim_end();
-        let is_bare = shown.trim_end_matches(['"', '\'', ',', ';', ']', '}']).chars().all(|c| c == '=');
-        let is_known = ["tokens.<name>", "tokens.<name>.secret"].iter().any(|table| keys::find(table, last).is_some());
+    fn is_pair(&self, is_known: bool, length: usize) -> bool {
+        let behind = &self.rest()[length..];
+        let value = behind.trim_start_matches('=').trim_start_matches(['"', '\'', ',', ';', ']', '}']);
+        let value = value.trim_start_matches(BLANKS);
+        let is_bare = value.is_empty() || value.starts_with(['#', '\r', '\n']);
         behind.starts_with(['=', ':']) && (is_known || !(is_bare || behind.starts_with("==")))
     }
 
@@ -174,6 +237,15 @@ impl<'t> Scanner<'t> {
                 self.at += length;
             }
             _ if is_open => self.open_word(),
+            _ if !self.is_token => {
+                let start = self.at;
+                self.open_word();
+                let end = self.rest().trim_start_matches(BLANKS);
+                match ["}", "]", ", ", "\r", "\n"].iter().any(|next| end.starts_with(next)) {
+                    true => self.hidden.push(start..self.at),
+                    false => self.at = start,
+                }
+            }
             _ => {}
         }
         self.at = self.skip(self.at, &BLANKS);
@@ -225,6 +297,15 @@ impl<'t> Scanner<'t> {
         });
         self.hidden.push(self.at..end);
         self.at = end;
+        // The ends of inline tables are hidden with it.
+        self.tables.truncate(1);
+    }
+
+    /// Whether a word of this length may be a key, rather than part of a value.
+    fn may_be_key(&self, length: usize) -> bool {
+        let before = self.text[..self.at].trim_end_matches(BLANKS);
+        let begins = before.is_empty() || before.ends_with(['\r', '\n', MARK]);
+        self.rest()[length..].starts_with(['=', ':']) || (begins && self.next != Place::Value(Type::Json))
     }
 
     fn rest(&self) -> &'t str {
@@ -242,45 +323,6 @@ impl<'t> Scanner<'t> {
 
     fn skip_while(&self, what: impl Fn(char) -> bool) -> usize {
         self.text.len() - self.rest().trim_start_matches(what).len()
-    }
-}
-
-/// A dotted key, with the white space after it.
-struct Key<'t> {
-    first: &'t str,
-    last: &'t str,
-    /// Whether it has no dot.
-    is_one: bool,
-    length: usize,
-}
-
-/// The key at the start of a text. Quotes are not part of its names.
-fn key(text: &str) -> Option<Key<'_>> {
-    let mut first = None;
-    let mut rest = text;
-    loop {
-        rest = rest.trim_start_matches(BLANKS);
-        let is_quoted = rest.starts_with(['"', '\'']);
-        let length = match is_quoted {
-            true => text_length(rest),
-            false => rest.find(|c: char| !c.is_alphanumeric() && !"_-".contains(c)).unwrap_or(rest.len()),
-        };
-        let (name, behind) = rest.split_at(length);
-        let name = if is_quoted { name.get(1..length - 1)? } else { name };
-        if let (0, Some(first)) = (length, first) {
-            // Nothing follows its last dot; its first name still shows what was meant.
-            return Some(Key { first, last: "", is_one: false, length: text.len() - rest.len() });
-        }
-        if length == 0 || (is_quoted && !rest[..length].ends_with(&rest[..1])) {
-            return None;
-        }
-        let is_one = first.is_none();
-        let first = *first.get_or_insert(name);
-        rest = behind.trim_start_matches(BLANKS);
-        match rest.strip_prefix('.') {
-            Some(next) => rest = next,
-            None => return Some(Key { first, last: name, is_one, length: text.len() - rest.len() }),
-        }
     }
 }
 
@@ -312,19 +354,28 @@ fn is_tokens(name: &str) -> bool {
     name == "tokens" || (keys::find("", name).is_none() && nearest(name, ["tokens"]).is_some())
 }
 
-/// The length of a string on one line, quotes included. If it has no end, the rest of the line may be part of it.
-fn text_length(text: &str) -> usize {
-    let Some(quote) = text.chars().next() else { return 0 };
-    let mut escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
-        match c {
-            '\n' => return at,
-            _ if c == quote && !escaped => return at + 1,
-            // An escaped quote does not end the string, except in one without escapes.
-            _ => escaped = c == '\\' && !escaped && quote == '"',
+/// Where URLs in a text name a user and a password: what stands between `://` and the last `@`.
+fn credentials(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut end = 0;
+    text.match_indices("://").filter_map(move |(at, mark)| {
+        if at < end {
+            return None;
         }
+        let start = at + mark.len();
+        let url = text[start..].split(|c: char| c.is_whitespace() || "\"'".contains(c)).next()?;
+        end = start + url.len();
+        Some(start..start + url.rfind('@')?)
+    })
+}
+
+/// A value without the user and the password of its URL.
+pub fn without_credentials(text: &str) -> String {
+    let mut masked = text.to_owned();
+    for range in credentials(text) {
+        let stars = MASKS[0].to_string().repeat(range.len());
+        masked.replace_range(range, &stars);
     }
-    text.len()
+    masked
 }
 
 fn secret_length(rest: &str, end_of_line: usize) -> usize {

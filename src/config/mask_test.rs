@@ -9,20 +9,20 @@ use crate::time::Time;
 #[test]
 fn no_secret_and_no_digest_survives_masking() {
     for (text, masked) in [
-        ("secret = \"abc\" # x", "secret = \"***\" # x"),
+        ("secret = \"abc\" # x", "secret = \"***\" # *"),
         ("secret = 'a\"c'", "secret = '*\"*'"),
         ("secret: \"abc\"", "secret: \"***\""),
-        ("sha256=\"é\\\"b\"\nx = 1", "sha256=\"\u{b7}*\"*\"\nx = 1"),
-        ("a = { sha256 = \"ff\", user = \"u\" }", "a = { sha256 = \"**\", user = \"u\" }"),
-        ("secret = abc def\nb = 1", "secret = *******\nb = 1"),
-        ("secret = \"abc\nb = 1", "secret = \"***\nb = 1"),
-        ("\"secret\" = \"\"\"\na\"b\n\"\"\"\nb = 1", "\"secret\" = \"\"\"\n*\"*\n\"\"\"\nb = 1"),
-        ("secret = { env = \"X\" }", "secret = { env = \"X\" }"),
+        ("sha256=\"é\\\"b\"\nversion = 1", "sha256=\"\u{b7}*\"*\"\nversion = 1"),
+        ("a = { sha256 = \"ff\", user = \"u\" }", "a = { sha256 = \"**\", user = \"*\" }"),
+        ("secret = abc def\nversion = 1", "secret = *******\nversion = 1"),
+        ("secret = \"abc\nversion = 1", "secret = \"***\nversion = 1"),
+        ("\"secret\" = \"\"\"\na\"b\n\"\"\"\nversion = 1", "\"secret\" = \"\"\"\n*\"*\n\"\"\"\nversion = 1"),
+        ("secret = { env = \"X\" }", "secret = { env = \"*\" }"),
         ("secret = { plain = 1 }", "secret = *************"),
         ("[topics.secret]\nschema = \"a\"", "[topics.secret]\nschema = \"a\""),
         (
-            "k = \"-----BEGIN A-----\nbc\n-----END A-----\"\nd = 1",
-            "k = \"*****************\n**\n***************\"\nd = 1",
+            "k = \"-----BEGIN A-----\nbc\n-----END A-----\"\nversion = 1",
+            "k = \"*****************\n**\n***************\"\nversion = 1",
         ),
         ("k = '-----BEGIN A-----\nb'\nc = 1", "k = '*****************\n*'\n*****"),
     ] {
@@ -98,20 +98,108 @@ fn a_token_is_known_wherever_it_stands() {
         ("tokens.a.\nx = \"abc\"", "*********\nx = \"***\""),
         // TOML knows no such line ends, and the text that cannot be read is shown.
         ("[tokens.a]\rx = \"abc\"", "[tokens.a]\rx = \"***\""),
-        ("version = 1\r[tokens.a]\rabc\r\n[limits]\rx = 1", "version = 1\r[tokens.a]\r***\r\n[limits]\rx = 1"),
+        ("version = 1\r[tokens.a]\rabc\r\n[limits]\rbatch = 1", "version = 1\r[tokens.a]\r***\r\n[limits]\rbatch = 1"),
         ("[tokens.a] # abc\nx = 1", "[tokens.a] # ***\nx = *"),
         ("[tokens.a] x = \"abc\"", "[tokens.a] ****\"***\""),
         ("[tokens.a\nx = \"abc\"", "[tokens.a\nx = \"***\""),
         (
-            "[topics.a]\nexamples = [\n[1, 2],\n]\ntitle = \"abc\"",
-            "[topics.a]\nexamples = [\n[1, 2],\n]\ntitle = \"abc\"",
+            "[topics.a]\nexamples = [\n[1, 2],\n]\ndescription = \"abc\"",
+            "[topics.a]\nexamples = [\n[1, 2],\n]\ndescription = \"abc\"",
         ),
         // The byte order mark that an editor writes is not part of the first line.
         ("\u{feff}[tokens.a]\nsecert = \"abc\"", "\u{feff}[tokens.a]\nsecert = \"***\""),
         ("\u{feff}tokens.a.x = \"abc\"", "\u{feff}tokens.a.x = \"***\""),
-        ("version = 1\ndescription = \"abc\" # d", "version = 1\ndescription = \"abc\" # d"),
+        ("version = 1\n[log]\nlevel = \"abc\" # d", "version = 1\n[log]\nlevel = \"abc\" # d"),
     ] {
         assert_eq!(mask(text), masked, "{text}");
+    }
+}
+
+#[test]
+fn elsewhere_the_values_of_unknown_keys_are_hidden_and_nothing_else() {
+    for (text, masked) in [
+        ("[server]\npassword = \"abc\" # d", "[server]\npassword = \"***\" # *"),
+        ("[server]\nlisten = \"a\" # b", "[server]\nlisten = \"a\" # b"),
+        // A key is known only where it belongs.
+        ("[server]\nkey = \"abc\"", "[server]\nkey = \"***\""),
+        ("[server.tls]\nkey = \"abc\"", "[server.tls]\nkey = \"abc\""),
+        ("server.tls.key = \"abc\"\nkey = \"abc\"", "server.tls.key = \"abc\"\nkey = \"***\""),
+        ("[server]\ntls = { cert = \"c\", pass = \"abc\" }", "[server]\ntls = { cert = \"c\", pass = \"***\" }"),
+        ("[server]\ntls.pass = \"abc\"\nadmin = \"\"", "[server]\ntls.pass = \"***\"\nadmin = \"\""),
+        ("[server]\nlisten = { pass = \"abc\" }", "[server]\nlisten = { pass = \"***\" }"),
+        ("[server.auth]\npass = \"abc\"", "[server.auth]\npass = \"***\""),
+        // Without its quotes, the name of a topic looks like tables that do not exist.
+        ("[topics.a.b]\nschema = \"any\"\npass = \"abc\"", "[topics.a.b]\nschema = \"any\"\npass = \"***\""),
+        ("[topics]\na = { schema = \"any\", k = 5 }", "[topics]\na = { schema = \"any\", k = * }"),
+        ("[topics]\na = { k = 5 }\nb.schema = \"any\"", "[topics]\na = { k = * }\nb.schema = \"any\""),
+        ("[topics.a.history]\nage = \"x\"\nk = \"abc\"", "[topics.a.history]\nage = \"x\"\nk = \"***\""),
+        // Payloads are shown, and so is what follows them.
+        (
+            "[topics.a]\nexamples = [{ valid = { k = \"v\" } }, { valid.a = 1, k = \"abc\" }]\nk = \"abc\"",
+            "[topics.a]\nexamples = [{ valid = { k = \"v\" } }, { valid.a = 1, k = \"***\" }]\nk = \"***\"",
+        ),
+        ("[server]\nkeys = [\"abc\", 'd']\nadmin = \"\"", "[server]\nkeys = [\"***\", '*']\nadmin = \"\""),
+        ("[server]\nkeys = [\n\"abc\",\n'd'\nadmin = \"\"", "[server]\nkeys = [\n\"***\",\n'*'\nadmin = \"\""),
+        ("[server]\nkeys =\n[\"abc\"]\n[log]\nlevel = 1", "[server]\nkeys =\n[\"***\"]\n[log]\nlevel = 1"),
+        ("[server]\nkey =\nYWJj==\nadmin = \"\"", "[server]\nkey =\n******\nadmin = \"\""),
+        ("[server]\nk = { a = { b = \"abc\" } }\nadmin = \"\"", "[server]\nk = { a = { b = \"***\" } }\nadmin = \"\""),
+        ("[server]\nk = \"\"\"\nabc\n\"\"\"\nadmin = 1", "[server]\nk = \"\"\"\n***\n\"\"\"\nadmin = 1"),
+        ("[topics.a]\ndescription = \"\"\"\nk = v\n\"\"\"", "[topics.a]\ndescription = \"\"\"\nk = v\n\"\"\""),
+        // What does not parse.
+        ("[topics.a]\nk = 1\n[anonymous\npublish = [\"b\"]", "[topics.a]\nk = *\n[anonymous\npublish = [\"b\"]"),
+        ("[server]\nk = a#b,c\nadmin = b#c", "[server]\nk = *****\nadmin = b#c"),
+        ("[server]\n  listen \"a\"\n  pass \"abc\"", "[server]\n  listen \"a\"\n  pass \"***\""),
+        ("[server]\nlisten = 127.0.0.1:80\npass: abc", "[server]\nlisten = 127.0.0.1:80\npass: ***"),
+        ("[server]\nlisten = \"a\nk = \"abc\"", "[server]\nlisten = \"a\nk = \"***\""),
+        ("[server]\nk = \"a\"b\"\nadmin = 1", "[server]\nk = \"*\"*\"\nadmin = 1"),
+        (
+            "{\"server\": {\"k\": \"abc\", \"tls\": {\"key\": \"k\"}}",
+            "{\"server\": {\"k\": \"***\", \"tls\": {\"key\": \"k\"}}",
+        ),
+        ("{\"tokens\": {\"a\": {\"k\": \"abc\"}}}", "{\"tokens\": {\"a\": {\"k\": \"***\"}}}"),
+        ("[server]\npublic_url = \"https://u:p@h/\"", "[server]\npublic_url = \"https://***@h/\""),
+        (
+            "[server]\nallowed_origins = [\"https://u@h\", \"a\"]",
+            "[server]\nallowed_origins = [\"https://*@h\", \"a\"]",
+        ),
+    ] {
+        assert_eq!(mask(text), masked, "{text}");
+    }
+}
+
+/// Regression: a passphrase for the key, where Relay takes none, was shown in the log and by `relay check`.
+#[test]
+fn no_diagnostic_shows_what_an_invented_key_or_the_user_of_a_url_is_for() {
+    let headers =
+        ["[server]", "[server.tls]", "[log]", "[topics.a]", "[topics.a.history]", "[anonymous]", "[limits]", "[store]"];
+    let words = ["passphrase", "password", "key_password", "api_key", "bearer", "token", "key", "env"];
+    let values = [
+        "\"hunter2\"",
+        "'hunter2'",
+        "[\"hunter2\"]",
+        "{ x = \"hunter2\" }",
+        "hunter2",
+        "\"\"\"hunter2\"\"\"",
+        "\n[\"hunter2\"]",
+        "\n[hunter2]",
+        "\nhunter2==",
+    ];
+    let pairs = headers.iter().flat_map(|header| words.iter().map(move |word| (header, word)));
+    let mut texts: Vec<String> = pairs
+        .filter(|pair| *pair != (&"[server.tls]", &"key"))
+        .flat_map(|(header, word)| values.map(|value| format!("{header}\n{word} = {value}\n")))
+        .collect();
+    texts.extend(values.map(|value| format!("[server]\ntls = {{ passphrase = {value} }}\n")));
+    for (key, list) in [("public_url", false), ("listen", false), ("allowed_origins", true), ("allowed_hosts", true)] {
+        let url = "\"https://user:hunter2@relay.example\"";
+        texts.push(format!("[server]\n{key} = {}\n", if list { format!("[{url}]") } else { url.to_owned() }));
+    }
+    for text in texts {
+        let decoded = decode(&Reading::new(&Memory::new(&format!("version = 1\n{text}"))), Time(0));
+        assert!(any_error(&decoded.diagnostics), "{text}");
+        let told = render::human(&decoded.diagnostics, &decoded.sources, false)
+            + &render::json(&decoded.diagnostics, &decoded.sources).to_string();
+        assert!(!told.contains("hunter2"), "{text}\n{told}");
     }
 }
 

@@ -13,6 +13,7 @@ mod json;
 pub mod keys;
 mod mask;
 pub mod model;
+mod place;
 pub mod reading;
 mod section;
 mod syntax;

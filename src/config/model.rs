@@ -70,8 +70,10 @@ pub struct Tls {
     pub cert_pem: Arc<[u8]>,
     /// The private key in PEM.
     pub key_pem: Arc<SecretSlice<u8>>,
-    /// The place of the table.
-    pub span: Span,
+    /// The place of the certificate's path.
+    pub cert_span: Span,
+    /// The place of the key's path.
+    pub key_span: Span,
 }
 
 /// Equal if the files have the same names and contents.

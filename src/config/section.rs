@@ -244,8 +244,7 @@ impl<'a> Section<'a> {
     /// The path in the table of keys for what is under this key, such as `topics.<name>` for `topics`.
     fn child_path(&self, name: &str) -> &'static str {
         let key = keys::find(self.path, name).expect("every key that is decoded is described");
-        let path = if key.value == Type::Named { format!("{}.<name>", key.path()) } else { key.path() };
-        keys::KEYS.iter().map(|key| key.table).find(|table| *table == path).expect("every table has keys")
+        key.below().expect("every table has keys")
     }
 }
 

@@ -58,7 +58,12 @@ fn explain(text: &str, error: &Error) -> (Range<usize>, Range<usize>, String) {
         let detail = format!("a multi-line string has no closing `{}`", &text[opening.clone()]);
         return (opening.clone(), line_at(text, opening.start).start..text.len(), detail);
     }
-    let detail = detail(&text[line_at(text, bytes.start)], message, bytes.is_empty());
+    let detail = match text[bytes.start..].chars().next() {
+        Some(c) if c.is_ascii_control() && !['\t', '\r', '\n'].contains(&c) => {
+            format!("a control character: remove it, or write `\\u{:04X}` in a string in `\"…\"`", u32::from(c))
+        }
+        _ => detail(&text[line_at(text, bytes.start)], message, bytes.is_empty()),
+    };
     let broken = broken_lines(text, bytes.start, message);
     (bytes, broken, detail)
 }

@@ -218,6 +218,9 @@ fn usual_slips_are_told_with_what_to_write() {
         ("level: \"info\"", "write `=`, not `:`, between a key and its value"),
         ("// level", "a comment begins with `#`"),
         ("level \"info\"", "key with no value, expected `=`"),
+        ("level = \"a\u{1b}b\"", "a control character: remove it, or write `\\u001B` in a string in `\"…\"`"),
+        ("level = 'a\u{7f}b'", "a control character: remove it, or write `\\u007F` in a string in `\"…\"`"),
+        ("# level\0", "a control character: remove it, or write `\\u0000` in a string in `\"…\"`"),
         ("level = \"\"\"\ninfo\"\n", "a multi-line string has no closing `\"\"\"`"),
         ("level = '''\ninfo'", "a multi-line string has no closing `'''`"),
     ] {
@@ -376,4 +379,37 @@ fn a_file_that_ends_within_a_line_is_unfinished() {
         .with("t/c.toml", "");
     let unfinished = decoded(&files).unfinished;
     assert_eq!(unfinished.iter().map(|path| &**path).collect::<Vec<_>>(), ["t/a.toml"]);
+}
+
+/// Regression: a grant was compared with `orders.{region}` itself, so that one for the family had no hint, or one that
+/// no grant may write.
+#[test]
+fn a_grant_that_is_mistyped_is_told_what_a_grant_may_write() {
+    let topic = |name: &str| format!("[topics.{name:?}]\nschema = \"any\"\n");
+    let topics = topic("orders.{region}") + &topic("shop.orders.{id}.state");
+    for (grant, meant) in [
+        ("oders.*", "did you mean `orders.*`?"),
+        ("ORDERS.*", "did you mean `orders.*`?"),
+        ("shop.order.*.state", "did you mean `shop.orders.*.state`?"),
+        ("other.*", "declare such a topic, or remove the grant"),
+    ] {
+        let text = format!("version = 1\n{topics}[anonymous]\npublish = [\"orders.*\", \"shop.**\", {grant:?}]\n");
+        let diagnostics = decoded(&Memory::new(&text)).diagnostics;
+        let help: Vec<_> = diagnostics.iter().map(|d| d.fact.about().help).collect();
+        assert_eq!(help, [meant], "{grant}");
+    }
+}
+
+/// Regression: a file of 20,000 bytes was taken for a secret, and every call with it was then refused for its header.
+#[test]
+fn a_secret_that_no_header_can_hold_is_refused() {
+    for (bytes, expected) in
+        [(4_096, None), (4_097, Some("unusable-secret: the secret in `s` has 4097 bytes; at most 4096 are allowed"))]
+    {
+        let text =
+            "version = 1\n[topics.a]\nschema = \"any\"\n[tokens.t]\nsecret = { file = \"s\" }\npublish = [\"a\"]\n";
+        let decoded = decoded(&Memory::new(text).with("s", &"0123456789abcdef".repeat(300)[..bytes]));
+        let said: Vec<_> = decoded.diagnostics.iter().map(|d| format!("{}: {}", d.fact.about().code, d.fact)).collect();
+        assert_eq!(said, Vec::from_iter(expected), "{bytes}");
+    }
 }

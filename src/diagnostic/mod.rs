@@ -14,11 +14,12 @@ pub mod token;
 pub mod topic;
 pub mod value;
 
+use std::borrow::Borrow;
 use std::fmt;
 
 pub use self::change::ChangeFact;
 pub use self::file::FileFact;
-pub use self::server::ServerFact;
+pub use self::server::{ServerFact, TlsFault};
 pub use self::sources::Sources;
 pub use self::token::TokenFact;
 pub use self::topic::TopicFact;
@@ -71,8 +72,9 @@ pub fn any_error(diagnostics: &[Diagnostic]) -> bool {
 }
 
 /// Sorts diagnostics by file and place.
-pub fn sort(diagnostics: &mut [Diagnostic]) {
-    diagnostics.sort_by_key(|diagnostic| diagnostic.place.as_ref().map(|span| (span.file, span.bytes.start)));
+pub fn sort<D: Borrow<Diagnostic>>(diagnostics: &mut [D]) {
+    let place = |diagnostic: &D| diagnostic.borrow().place.as_ref().map(|span| (span.file, span.bytes.start));
+    diagnostics.sort_by_key(place);
 }
 
 /// How serious a diagnostic is.
@@ -152,11 +154,7 @@ impl Fact {
 
     /// Whether it may be over in a moment, because somebody is replacing several files one after the other.
     pub fn may_pass(&self) -> bool {
-        matches!(
-            self,
-            Self::File(FileFact::IncludeNowhere { .. })
-                | Self::Server(ServerFact::BadTls { .. } | ServerFact::OtherKey { .. })
-        )
+        matches!(self, Self::File(FileFact::IncludeNowhere { .. }) | Self::Server(ServerFact::BadTls(_)))
     }
 
     /// Whether it says that something is missing, which in a file with syntax errors may only follow from those.
@@ -224,6 +222,12 @@ impl From<ValueFact> for Fact {
 impl From<ServerFact> for Fact {
     fn from(fact: ServerFact) -> Self {
         Self::Server(fact)
+    }
+}
+
+impl From<TlsFault> for Fact {
+    fn from(fault: TlsFault) -> Self {
+        Self::Server(ServerFact::BadTls(fault))
     }
 }
 

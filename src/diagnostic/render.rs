@@ -6,12 +6,12 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
 use serde_json::{Value, json};
 
-use super::sources::Source;
+use super::sources::{MARK, Source};
 use super::{Diagnostic, Related, Severity, Sources};
 use crate::config::model::Span;
 
 /// Writes them for people, each with its lines of source, in colour on request.
-pub fn human(diagnostics: &[Diagnostic], sources: &Sources, colour: bool) -> String {
+pub fn human<'d>(diagnostics: impl IntoIterator<Item = &'d Diagnostic>, sources: &Sources, colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let mut text = String::new();
     for diagnostic in diagnostics {
@@ -36,9 +36,34 @@ pub fn summary(path: &str, diagnostics: &[Diagnostic]) -> String {
 
 /// Writes them as a JSON array of objects with `code`, `severity`, `message`, `help`, `file`, `line`, `column`,
 /// `end_line`, `end_column` (`null` without a place) and `related` (`file`, `line`, `column`, `message`).
-pub fn json(diagnostics: &[Diagnostic], sources: &Sources) -> Value {
-    diagnostics.iter().map(|diagnostic| object(diagnostic, sources)).collect()
+pub fn json<'d>(diagnostics: impl IntoIterator<Item = &'d Diagnostic>, sources: &Sources) -> Value {
+    diagnostics.into_iter().map(|diagnostic| object(diagnostic, sources)).collect()
 }
+
+/// Writes them for people and as JSON, but no more than the first [`REPORTED`], errors before warnings, and how many
+/// are left out. For what a server logs and keeps: thousands of them take megabytes.
+pub fn report(diagnostics: &[Diagnostic], sources: &Sources) -> (String, Value) {
+    let (errors, warnings): (Vec<_>, Vec<_>) = diagnostics.iter().partition(|diagnostic| diagnostic.is_error());
+    let (all_errors, all) = (errors.len(), diagnostics.len());
+    let mut first: Vec<&Diagnostic> = errors.into_iter().chain(warnings).take(REPORTED).collect();
+    let left_out = all - first.len();
+    if left_out == 0 {
+        return (human(diagnostics, sources, false), json(diagnostics, sources));
+    }
+    super::sort(&mut first);
+    let (mut text, mut list) = (human(first.iter().copied(), sources, false), json(first, sources));
+    let message = format!("{left_out} more are left out: `relay check` prints all");
+    let errors = all_errors.saturating_sub(REPORTED);
+    let severity = if errors > 0 { Severity::Error } else { Severity::Warning };
+    text.push_str(&message);
+    text.push('\n');
+    let more = json!({"code": "more", "severity": severity.as_str(), "message": message, "errors": errors});
+    list.as_array_mut().expect("it is a list").push(more);
+    (text, list)
+}
+
+/// The most diagnostics that are logged and reported at once.
+const REPORTED: usize = 100;
 
 /// Writes them as GitHub's workflow commands, one line each, which annotate the lines of a pull request.
 pub fn github(diagnostics: &[Diagnostic], sources: &Sources) -> String {
@@ -155,13 +180,18 @@ fn shown_lines<'s>(source: &Source, spans: impl IntoIterator<Item = &'s Span>) -
         let first = first_line(source, span);
         (start.min(first.start), end.max(first.end))
     });
-    source.lines(&(start..end))
+    let (mut lines, number) = source.lines(&(start..end));
+    // A byte order mark has no column, but the renderer counts it.
+    if number == 1 && source.text[lines.clone()].starts_with(MARK) {
+        lines.start = MARK.len_utf8();
+    }
+    (lines, number)
 }
 
 /// The part of the span on its first line, relative to the start of the shown lines.
 fn within(source: &Source, span: &Span, lines: &Range<usize>) -> Range<usize> {
     let bytes = first_line(source, span);
-    bytes.start - lines.start..bytes.end - lines.start
+    bytes.start.saturating_sub(lines.start)..bytes.end.saturating_sub(lines.start)
 }
 
 fn first_line(source: &Source, span: &Span) -> Range<usize> {
@@ -186,9 +216,11 @@ fn property(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::human;
+    use serde_json::json;
+
+    use super::{human, report};
     use crate::config::model::Span;
-    use crate::diagnostic::{Diagnostic, FileFact, Sources};
+    use crate::diagnostic::{Diagnostic, FileFact, ServerFact, Sources};
 
     /// Regression: the renderer goes through the whole line, so 3,000 diagnostics on a line of 24 KB took more than
     /// half a minute.
@@ -209,5 +241,47 @@ mod tests {
         let text = told(lines, 19_000, 0);
         assert!(text.contains("--> lines:9501:1\n") && text.contains("lines:1:1\n"), "{text}");
         assert!(text.len() < 1_000 && text.contains("- first here"), "{text}");
+    }
+
+    /// Regression: thousands of unknown keys made a line of megabytes in the log, and as much in each `GET /config`.
+    #[test]
+    fn of_too_many_the_first_are_reported_errors_before_warnings() {
+        let mut sources = Sources::default();
+        let file = sources.add("a", ".".repeat(500));
+        let all = |errors: usize, warnings: usize| -> Vec<Diagnostic> {
+            let place = |at: usize| Span { file, bytes: at..at + 1 };
+            let warning = |n| Diagnostic::new(ServerFact::AdminExposed { value: format!("w{n}") }, place(n));
+            let error = |n| Diagnostic::new(FileFact::DuplicateKey { key: format!("e{n}") }, place(warnings + n));
+            (0..warnings).map(warning).chain((0..errors).map(error)).collect()
+        };
+        for (errors, warnings, shown, last) in [
+            (60, 40, 100, None),
+            (60, 41, 101, Some(("warning", "1 more are left out: `relay check` prints all", 0))),
+            (150, 10, 101, Some(("error", "60 more are left out: `relay check` prints all", 50))),
+        ] {
+            let (text, list) = report(&all(errors, warnings), &sources);
+            let list = list.as_array().expect("a list");
+            assert_eq!((list.len(), text.matches("-->").count()), (shown, 100));
+            if let Some((severity, message, errors)) = last {
+                let more = json!({"code": "more", "severity": severity, "message": message, "errors": errors});
+                assert_eq!(list.last(), Some(&more));
+                assert!(text.ends_with(&format!("\n\n{message}\n")), "{text}");
+            }
+            let told = list.iter().filter(|one| one["severity"] == "error" && one["line"].is_u64()).count();
+            assert_eq!(told, errors.min(100), "no warning takes the place of an error");
+        }
+    }
+
+    /// Regression: columns of the first line counted the mark, which editors do not show.
+    #[test]
+    fn a_byte_order_mark_has_no_column() {
+        let mut sources = Sources::default();
+        let file = sources.add("a.toml", "\u{feff}a = 1\nb = 2\n");
+        for (bytes, place) in [(0..0, "a.toml:1:1"), (3..4, "a.toml:1:1"), (7..8, "a.toml:1:5"), (9..10, "a.toml:2:1")]
+        {
+            let one = Diagnostic::new(FileFact::DuplicateKey { key: "a".into() }, Span { file, bytes: bytes.clone() });
+            let text = human(&[one], &sources, false);
+            assert!(text.contains(&format!("--> {place}\n")), "{bytes:?}\n{text}");
+        }
     }
 }

@@ -18,10 +18,45 @@ pub enum ServerFact {
     BadPublicUrl { value: String },
     WindowBelowBody { window: String, body: String },
     TlsUnreadable { path: String, cause: String },
-    BadTls { why: String },
-    OtherKey { cert: String, key: String },
+    BadTls(TlsFault),
     ExpiredCertificate { path: String, since: String },
     EarlyCertificate { path: String, from: String },
+}
+
+/// Why certificate and key cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each name says it, and `Display` writes it out")]
+pub enum TlsFault {
+    /// `key` is `cert` or `key`.
+    InPlaceOfPath {
+        key: &'static str,
+    },
+    /// `why` continues the sentence that begins with the path.
+    NotPem {
+        path: String,
+        why: String,
+    },
+    Encrypted {
+        path: String,
+    },
+    UnknownKey {
+        path: String,
+    },
+    OldCertificate {
+        path: String,
+    },
+    OtherKey {
+        cert: String,
+        key: String,
+    },
+    NotFirst {
+        cert: String,
+        key: String,
+    },
+    Unusable {
+        path: String,
+        why: String,
+    },
 }
 
 impl ServerFact {
@@ -66,14 +101,7 @@ impl ServerFact {
             Self::TlsUnreadable { .. } => {
                 About::error("tls-unreadable", "check the path and who may read it; it is relative to relay.toml")
             }
-            Self::BadTls { .. } => About::error(
-                "bad-tls",
-                "write PEM: in `cert` the server's certificate and then those that signed it, in `key` its private key",
-            ),
-            Self::OtherKey { .. } => About::error(
-                "bad-tls",
-                "replace both files; a relay that runs keeps the pair it has until the new one is whole",
-            ),
+            Self::BadTls(fault) => About::error("bad-tls", fault.help()),
             Self::ExpiredCertificate { .. } => About::warning(
                 "expired-certificate",
                 "clients refuse it: renew it; the new files are reloaded like everything else, without a restart",
@@ -108,14 +136,48 @@ impl fmt::Display for ServerFact {
                 write!(f, "`limits.window` ({window}) is below `limits.body` ({body})")
             }
             Self::TlsUnreadable { path, cause } => write!(f, "cannot read `{path}`: {cause}"),
-            Self::BadTls { why } => f.write_str(why),
-            Self::OtherKey { cert, key } => write!(f, "`{key}` does not belong to the certificate in `{cert}`"),
+            Self::BadTls(fault) => fault.fmt(f),
             Self::ExpiredCertificate { path, since } => {
                 write!(f, "the certificate in `{path}` has expired: it was valid until {since}")
             }
             Self::EarlyCertificate { path, from } => {
                 write!(f, "the certificate in `{path}` is not valid before {from}")
             }
+        }
+    }
+}
+
+impl TlsFault {
+    fn help(&self) -> &'static str {
+        match self {
+            Self::InPlaceOfPath { .. } => "put it into a file, and write the file's path here",
+            Self::NotPem { .. } | Self::Unusable { .. } => {
+                "write PEM: in `cert` the server's certificate and then those that signed it, in `key` its private key"
+            }
+            Self::Encrypted { .. } => "give relay the key without a passphrase: `openssl pkey -in KEY -out NEW`",
+            Self::UnknownKey { .. } => "keys that work: RSA of 2048 bits or more, ECDSA P-256 and P-384, Ed25519",
+            Self::OldCertificate { .. } => {
+                "make one of version 3: `openssl req -x509 -key KEY -subj /CN=HOST -addext subjectAltName=DNS:HOST`"
+            }
+            Self::OtherKey { .. } => {
+                "replace both files; a relay that runs keeps the pair it has until the new one is whole"
+            }
+            Self::NotFirst { .. } => "put that certificate first, and after it those that signed it",
+        }
+    }
+}
+
+impl fmt::Display for TlsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InPlaceOfPath { key } => write!(f, "`server.tls.{key}` contains PEM text, not a path"),
+            Self::NotPem { path, why } => write!(f, "`{path}` {why}"),
+            Self::Encrypted { path } => write!(f, "`{path}` is encrypted"),
+            Self::UnknownKey { path } => write!(f, "`{path}` is a private key of a kind or size that cannot be used"),
+            Self::OldCertificate { path } => write!(f, "`{path}` has a certificate of X.509 version 1 or 2"),
+            Self::OtherKey { cert, key } => write!(f, "`{key}` does not belong to the certificate in `{cert}`"),
+            Self::NotFirst { cert, key } => write!(f, "`{key}` belongs to a later certificate of `{cert}`"),
+            Self::Unusable { path, why } => write!(f, "`{path}` has a certificate that cannot be used: {why}"),
         }
     }
 }

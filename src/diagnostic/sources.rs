@@ -24,7 +24,7 @@ pub struct Source {
 /// The distance between two offsets with a known number of characters, in bytes.
 const STEP: usize = 1 << 10;
 /// The byte order mark, which does not count as a character of the first line.
-const MARK: char = '\u{feff}';
+pub(super) const MARK: char = '\u{feff}';
 
 /// A place as people count it: lines and columns from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

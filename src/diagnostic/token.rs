@@ -44,6 +44,11 @@ pub enum TokenFact {
     UnusableSecret {
         source: String,
     },
+    LongSecret {
+        source: String,
+        bytes: usize,
+        most: usize,
+    },
     WeakSecret {
         name: String,
     },
@@ -118,6 +123,7 @@ impl TokenFact {
             Self::UnusableSecret { .. } => {
                 About::error("unusable-secret", "use visible ASCII on one line (RFC 6750), as `relay token new` does")
             }
+            Self::LongSecret { .. } => About::error("unusable-secret", "make a shorter one with `relay token new`"),
             Self::WeakSecret { .. } => {
                 About::warning("weak-secret", "make one of 256 random bits with `relay token new`")
             }
@@ -170,6 +176,9 @@ impl fmt::Display for TokenFact {
             Self::EmptySecret { source } => write!(f, "the secret in `{source}` is empty"),
             Self::UnusableSecret { source } => {
                 write!(f, "the secret in `{source}` has characters that no `Authorization` header can carry")
+            }
+            Self::LongSecret { source, bytes, most } => {
+                write!(f, "the secret in `{source}` has {bytes} bytes; at most {most} are allowed")
             }
             Self::WeakSecret { name } => write!(f, "the secret of token `{name}` is shorter than 128 bits"),
             Self::SameSecret { name, other } => write!(f, "tokens `{name}` and `{other}` have the same secret"),

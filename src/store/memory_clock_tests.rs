@@ -62,6 +62,6 @@ fn a_step_back_of_the_clock_costs_no_visit_of_all_messages_or_keys() {
     let all = timed(&mut || assert_eq!(log.rings.order.after(0).count(), 100_000));
     let step = timed(&mut || _ = append(&mut log, "step", 10 * HOUR));
     let swept = timed(&mut || sweep(&mut log, 10 * HOUR));
-    assert!(step * 10 < all && swept * 10 < all, "{step:?} the step, {swept:?} a sweep, {all:?} to look at all");
+    assert!(step * 3 < all && swept * 3 < all, "{step:?} the step, {swept:?} a sweep, {all:?} to look at all");
     assert!(append(&mut log, "7", 10 * HOUR).duplicate, "no key is forgotten for that");
 }

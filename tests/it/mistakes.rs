@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use relay::assemble::{Loaded, load};
 use relay::config::files::{Files, Memory};
 use relay::diagnostic::render;
@@ -69,20 +71,68 @@ fn a_certificate_and_a_key_are_told_apart_by_what_is_wrong_with_them() {
         place.write("cert.pem", cert);
         place.write("key.pem", key);
         let all = told(&check(&Disk::new(&relay_toml)));
-        let message = all.first().and_then(|one| one.split_once("relay.toml:2:1: ")?.1.split_once(';'));
-        message.map_or_else(String::new, |(message, _)| message.to_owned())
+        all.first().map_or("", |one| one.split_once("relay.toml:").expect("a place").1).to_owned()
     };
+    let pem = "write PEM: in `cert` the server's certificate and then those that signed it, in `key` its private key";
+    let bare = "give relay the key without a passphrase: `openssl pkey -in KEY -out NEW`";
     assert_eq!(why(&cert, &key), "");
-    let broken = "`cert.pem` is cut off: a section has no `-----END CERTIFICATE-----`";
+    // An editor's byte order mark is no part of PEM, and does no harm.
+    assert_eq!(why(&format!("\u{feff}{cert}"), &format!("\u{feff}{key}")), "");
+    let broken = format!("3:8: `cert.pem` is cut off: a section has no `-----END CERTIFICATE-----`; {pem}");
     assert_eq!(why(&cert[..cert.len() / 2], &key), broken);
-    let garbled = cert.replacen("MII", "M!I", 1);
-    assert_eq!(why(&garbled, &key), "`cert.pem` is not PEM: the text between `BEGIN` and `END` is not base64");
-    assert_eq!(why(&cert, ""), "`key.pem` has no private key in PEM");
-    let encrypted = "`key.pem` is encrypted: give relay the key without a passphrase";
+    let garbled = format!("3:8: `cert.pem` is not PEM: the text between `BEGIN` and `END` is not base64; {pem}");
+    assert_eq!(why(&cert.replacen("MII", "M!I", 1), &key), garbled);
+    assert_eq!(why(&key, &cert), format!("3:8: `cert.pem` has no certificate; {pem}"));
+    assert_eq!(why(&cert, ""), format!("4:7: `key.pem` has no private key in PEM; {pem}"));
     let headed = key.replace("KEY-----\nMI", "KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nMI");
     for key in [key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"), headed.replace("PRIVATE KEY", "RSA PRIVATE KEY")] {
-        assert_eq!(why(&cert, &key), encrypted, "{key}");
+        assert_eq!(why(&cert, &key), format!("4:7: `key.pem` is encrypted; {bare}"), "{key}");
     }
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate").cert.pem();
+    let both = "replace both files; a relay that runs keeps the pair it has until the new one is whole";
+    assert_eq!(why(&other, &key), format!("4:7: `key.pem` does not belong to the certificate in `cert.pem`; {both}"));
+    let first = "put that certificate first, and after it those that signed it";
+    let later = format!("4:7: `key.pem` belongs to a later certificate of `cert.pem`; {first}");
+    assert_eq!(why(&(other + &cert), &key), later);
+}
+
+/// Regression: what old recipes and other curves make was told in the words of a library, with the advice to write PEM.
+#[test]
+fn of_a_certificate_or_key_that_is_too_old_or_too_rare_is_said_what_would_do() {
+    let tls = "[server.tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n";
+    // Long enough for its length to take two bytes, with a version and without.
+    let made = rcgen::generate_simple_self_signed(["relay.".repeat(20) + "org"]).expect("a certificate");
+    let told = |cert: &[u8], key: &[u8]| {
+        let pem = |label: &str, der: &[u8]| {
+            format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", BASE64_STANDARD.encode(der))
+        };
+        let (cert, key) = (pem("CERTIFICATE", cert), pem("PRIVATE KEY", key));
+        let files = Memory::new(&format!("version = 1\n{tls}{CATS}"));
+        told(&check(&files.with("cert.pem", &cert).with("key.pem", &key)))
+    };
+    let (cert, key) = (made.cert.der().to_vec(), made.signing_key.serialize_der());
+    assert_eq!(told(&cert, &key), [""; 0]);
+    // Version 1 is that of a certificate that does not say its version.
+    assert_eq!([0, 1, 4, 5, 8, 9, 10, 11, 12].map(|at: usize| cert[at]), [0x30, 0x82, 0x30, 0x82, 0xa0, 3, 2, 1, 2]);
+    let shorter = |at: usize| (u16::from_be_bytes([cert[at], cert[at + 1]]) - 5).to_be_bytes();
+    let old = [&cert[..2], &shorter(2), &cert[4..6], &shorter(6), &cert[13..]].concat();
+    assert_eq!(
+        told(&old, &key),
+        ["bad-tls at relay.toml:3:8: `cert.pem` has a certificate of X.509 version 1 or 2; make one of version 3: \
+          `openssl req -x509 -key KEY -subj /CN=HOST -addext subjectAltName=DNS:HOST`"]
+    );
+    // The identifier of P-256, and one of no curve that is known.
+    let curve = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+    let at = key.windows(8).position(|bytes| bytes == curve).expect("a key of P-256");
+    let mut rare = key.clone();
+    rare[at + 7] = 0x7f;
+    assert_eq!(
+        told(&cert, &rare),
+        [
+            "bad-tls at relay.toml:4:7: `key.pem` is a private key of a kind or size that cannot be used; keys that work: \
+          RSA of 2048 bits or more, ECDSA P-256 and P-384, Ed25519"
+        ]
+    );
 }
 
 #[test]

@@ -14,6 +14,8 @@ use crate::principal::{Grants, UserPattern};
 
 /// The fewest bits that a secret should have.
 const ENOUGH_BITS: f64 = 128.0;
+/// The longest secret, in bytes. It must fit into a header of the smallest `limits.header`, beside the rest.
+const MAX_SECRET: usize = 4 << 10;
 
 /// Decodes a token; `None` if its name or its secret cannot be used.
 pub(super) fn token(
@@ -116,6 +118,11 @@ fn secret(name: &str, section: &Section<'_>, context: &Context<'_>) -> Option<[u
     }
     if !secret.iter().all(u8::is_ascii_graphic) {
         findings.report(TokenFact::UnusableSecret { source: source.to_owned() }, &span);
+        return None;
+    }
+    if secret.len() > MAX_SECRET {
+        let fact = TokenFact::LongSecret { source: source.to_owned(), bytes: secret.len(), most: MAX_SECRET };
+        findings.report(fact, &span);
         return None;
     }
     if bits(secret) < ENOUGH_BITS {

@@ -136,6 +136,12 @@ pub enum SchemaFaultKind {
     },
     RegexInvalid {
         pattern: String,
+        why: String,
+    },
+    /// ECMA-262 accepts it, but the engine does not, or gives it another meaning.
+    RegexUntaken {
+        pattern: String,
+        why: String,
     },
     /// The engine accepts it, but ECMA-262 does not.
     RegexNotStandard {
@@ -210,7 +216,7 @@ impl SchemaFaultKind {
             Self::RegexLookAround { .. } => "schema-regex-look-around",
             Self::RegexBackReference { .. } => "schema-regex-back-reference",
             Self::RegexTooBig { .. } => "schema-regex-too-big",
-            Self::RegexInvalid { .. } => "schema-regex-invalid",
+            Self::RegexInvalid { .. } | Self::RegexUntaken { .. } => "schema-regex-invalid",
             Self::RegexNotStandard { .. } => "schema-regex-not-standard",
             Self::MisspeltFormat { .. } | Self::UnknownFormat { .. } => "schema-unknown-format",
             Self::Unsatisfiable { .. } => "schema-unsatisfiable",
@@ -228,38 +234,13 @@ impl SchemaFaultKind {
                 | Self::UnknownFormat { .. }
         )
     }
-
-    /// Writes the sentences about references.
-    fn fmt_reference(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::RefUnreadable { target, why } => write!(f, "`{target}` cannot be read: {why}"),
-            Self::RefOutside { target } => write!(f, "`{target}` leaves the directory of relay.toml"),
-            Self::RefRemote { target } => write!(f, "`{target}` is not one of the schema files"),
-            Self::RefOtherId { target, file, id } => {
-                write!(f, "`{target}` would be the file `{file}`, which has the `$id` `{id}`")
-            }
-            Self::RefNowhere { target, file, part: None, .. } => write!(f, "`{target}` names nothing in `{file}`"),
-            Self::RefNowhere { target, file, part: Some(id), .. } if target.starts_with('#') => {
-                write!(f, "`{target}` names nothing in the enclosing schema of `{file}`, whose `$id` is `{id}`")
-            }
-            Self::RefNowhere { target, file, part: Some(id), .. } => {
-                write!(f, "`{target}` names nothing in the schema of `{file}` with the `$id` `{id}`")
-            }
-            Self::RefNotASchema { target, file } => write!(f, "`{target}` is in `{file}` but is not a schema"),
-            Self::RefCycle { through } => {
-                let (shown, more) = through.split_at(through.len().min(MAX_THROUGH));
-                write!(f, "the reference leads back to itself, through `{}`", shown.join("`, `"))?;
-                if more.is_empty() { Ok(()) } else { write!(f, " and {} more", more.len()) }
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 /// The most references of a cycle that are named.
 const MAX_THROUGH: usize = 8;
 
 impl fmt::Display for SchemaFaultKind {
+    #[expect(clippy::too_many_lines, reason = "one sentence for each kind")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable { why } => f.write_str(why),
@@ -290,13 +271,25 @@ impl fmt::Display for SchemaFaultKind {
             Self::NamedTwice { keyword, name } => {
                 write!(f, "another schema of this file also has the `{keyword}` `{name}`")
             }
-            Self::RefUnreadable { .. }
-            | Self::RefOutside { .. }
-            | Self::RefRemote { .. }
-            | Self::RefOtherId { .. }
-            | Self::RefNowhere { .. }
-            | Self::RefNotASchema { .. }
-            | Self::RefCycle { .. } => self.fmt_reference(f),
+            Self::RefUnreadable { target, why } => write!(f, "`{target}` cannot be read: {why}"),
+            Self::RefOutside { target } => write!(f, "`{target}` leaves the directory of relay.toml"),
+            Self::RefRemote { target } => write!(f, "`{target}` is not one of the schema files"),
+            Self::RefOtherId { target, file, id } => {
+                write!(f, "`{target}` would be the file `{file}`, which has the `$id` `{id}`")
+            }
+            Self::RefNowhere { target, file, part: None, .. } => write!(f, "`{target}` names nothing in `{file}`"),
+            Self::RefNowhere { target, file, part: Some(id), .. } if target.starts_with('#') => {
+                write!(f, "`{target}` names nothing in the enclosing schema of `{file}`, whose `$id` is `{id}`")
+            }
+            Self::RefNowhere { target, file, part: Some(id), .. } => {
+                write!(f, "`{target}` names nothing in the schema of `{file}` with the `$id` `{id}`")
+            }
+            Self::RefNotASchema { target, file } => write!(f, "`{target}` is in `{file}` but is not a schema"),
+            Self::RefCycle { through } => {
+                let (shown, more) = through.split_at(through.len().min(MAX_THROUGH));
+                write!(f, "the reference leads back to itself, through `{}`", shown.join("`, `"))?;
+                if more.is_empty() { Ok(()) } else { write!(f, " and {} more", more.len()) }
+            }
             Self::Exponential { steps, limit } if *steps == u64::MAX => {
                 write!(f, "validating one value would never end; {limit} steps are allowed")
             }
@@ -312,7 +305,8 @@ impl fmt::Display for SchemaFaultKind {
             Self::RegexTooBig { pattern, limit } => {
                 write!(f, "`{pattern}` needs more memory than `limits.regex_size` allows ({limit} bytes)")
             }
-            Self::RegexInvalid { pattern } => write!(f, "`{pattern}` is not a regular expression"),
+            Self::RegexInvalid { pattern, why } => write!(f, "`{pattern}` is not a regular expression: {why}"),
+            Self::RegexUntaken { pattern, why } => write!(f, "`{pattern}` cannot be used: {why}"),
             Self::RegexNotStandard { pattern } => {
                 write!(f, "`{pattern}` is not an ECMA-262 pattern: other tools may refuse it or read it differently")
             }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::schema::compile::dialect;
 use crate::schema::compile::fault::{SchemaFaultKind, Void};
+use crate::schema::compile::regexes::units;
 
 impl SchemaFaultKind {
     /// A sentence that says what to do about the fault.
@@ -66,9 +67,10 @@ impl SchemaFaultKind {
                 "patterns run in linear time: rewrite it as several patterns under `allOf` or `not`"
             }
             Self::RegexTooBig { .. } => "use smaller repetitions with `maxLength`, or raise `limits.regex_size`",
-            Self::RegexInvalid { pattern } => {
-                advice_on(pattern, &UNTAKEN).unwrap_or("patterns are ECMA-262 regular expressions")
-            }
+            Self::RegexInvalid { .. } => "patterns are ECMA-262 regular expressions",
+            Self::RegexUntaken { pattern, .. } => advice_on(pattern, &UNTAKEN).unwrap_or(
+                "ECMA-262 has it, but the engine, which runs in linear time, does not: write it another way",
+            ),
             Self::RegexNotStandard { pattern } => advice_on(pattern, &FOREIGN)
                 .unwrap_or("write it as an ECMA-262 regular expression (its flag is `u`), as JSON Schema has them"),
             Self::UnknownFormat { .. } => "say it with `pattern`, `minimum` or `maximum`, or leave it as a description",
@@ -97,23 +99,27 @@ impl Void {
 }
 
 /// What ECMA-262 has and the engine does not accept, with the alternative to write.
-const UNTAKEN: [(&str, &str); 6] = [
+const UNTAKEN: [(&str, &str); 9] = [
     ("[^]", r"`[^]` is not supported: write `[\s\S]` for any character"),
     ("[]", r"`[]` is not supported: write `[^\s\S]` for no character"),
     (r"[\b]", r"`[\b]` is not supported: write `\x08` for a backspace"),
+    (r"[^\b", r"`\b` in `[^…]` is not supported: write `\x08` for a backspace"),
+    (r"\<", r"`\<` is not supported: write `<`"),
+    (r"\>", r"`\>` is not supported: write `>`"),
     (r"\0", r"`\0` is not supported: write `\x00`"),
     (r"\ud", r"surrogates are not supported: write the character itself, or `\u{1F600}`"),
     (r"\uD", r"surrogates are not supported: write the character itself, or `\u{1F600}`"),
 ];
 
 /// What the engine accepts and ECMA-262 does not have, with the alternative to write.
-const FOREIGN: [(&str, &str); 16] = [
+const FOREIGN: [(&str, &str); 17] = [
     ("(?i", "patterns have no flags: write `[aA]` for a letter of either case"),
     ("(?s", r"patterns have no flags: write `[\s\S]` for any character"),
     ("(?m", "patterns have no flags: leave them out"),
     ("(?x", "patterns have no flags: leave them out, and the white space"),
     ("(?U", "patterns have no flags: leave them out"),
     ("(?P<", "write `(?<name>…)`"),
+    (r"\b{", r"write `\b` for the edge of a word"),
     (r"\A", "write `^` for the beginning"),
     (r"\z", "write `$` for the end"),
     ("[[:", "write the characters themselves, such as `[A-Za-z]`"),
@@ -128,5 +134,11 @@ const FOREIGN: [(&str, &str); 16] = [
 const ONE_QUANTIFIER: &str = "write only one of `?`, `*`, `+` and `{2,9}`; to repeat the result, put it in a group";
 
 fn advice_on(pattern: &str, known: &[(&str, &'static str)]) -> Option<&'static str> {
-    known.iter().find(|(text, _)| pattern.contains(text)).map(|(_, help)| *help)
+    let has = |text: &str| units(pattern).any(|rest| rest.starts_with(text) && !is_class(rest));
+    known.iter().find(|(text, _)| has(text)).map(|(_, help)| *help)
+}
+
+/// Whether a pattern begins with a class of Unicode, such as `\p{L}`, which both sides know.
+fn is_class(pattern: &str) -> bool {
+    pattern.starts_with(r"\p{") || pattern.starts_with(r"\P{")
 }

@@ -312,6 +312,19 @@ fn nothing_outside_is_asked_for() {
     }
 }
 
+/// Regression: what climbed within an embedded `$id` was taken to leave the directory of relay.toml.
+#[test]
+fn a_reference_climbs_from_the_id_around_it() {
+    let inner = |target: &str| json!({"$defs": {"q": {"$id": "sub/q.json", "$ref": target}}, "$ref": "#/$defs/q"});
+    let files = Files::of(&[("a.json", inner("../d.json")), ("d.json", json!({"type": "integer"}))]);
+    let compiled = files.compile(&["a.json"]);
+    assert_eq!(told(&compiled), [""; 0]);
+    let schema = &compiled.schemas["a.json"];
+    assert!(accepts(schema, &json!(1)) && !accepts(schema, &json!("x")));
+    let above = told_of(&[("a.json", inner("../../d.json"))], "a.json");
+    assert!(above.len() == 1 && above[0].contains("leaves the directory of relay.toml"), "{above:?}");
+}
+
 #[test]
 fn a_reference_that_names_nothing_says_where_it_was_looked_for() {
     let inner = |target: &str| {

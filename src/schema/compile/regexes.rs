@@ -31,32 +31,73 @@ impl RegexChecker {
 
     /// What is wrong with a pattern, if anything.
     pub(super) fn fault_of(&self, pattern: &str) -> Option<SchemaFaultKind> {
-        let schema = json!({ "pattern": pattern });
-        let is_taken = self.options().build(&schema).is_ok();
-        if is_taken && self.is_standard(pattern) {
-            return None;
+        let is_standard = self.is_standard(pattern);
+        let word_edge = units(pattern).find_map(|rest| WORD_EDGES.into_iter().find(|edge| rest.starts_with(edge)));
+        if word_edge.is_none() && self.is_taken(pattern) {
+            let pattern = pattern.to_owned();
+            return (!is_standard).then_some(SchemaFaultKind::RegexNotStandard { pattern });
         }
-        let pattern = pattern.to_owned();
-        if is_taken {
-            return Some(SchemaFaultKind::RegexNotStandard { pattern });
-        }
-        Some(match beyond_linear(&pattern) {
-            Some(Beyond::LookAround) => SchemaFaultKind::RegexLookAround { pattern },
-            Some(Beyond::BackReference) => SchemaFaultKind::RegexBackReference { pattern },
-            None if self.is_too_big(&pattern) => SchemaFaultKind::RegexTooBig { pattern, limit: self.limit },
-            None => SchemaFaultKind::RegexInvalid { pattern },
+        let (beyond, once, pattern) = (beyond_linear(pattern), without_counts(pattern), pattern.to_owned());
+        let fault = match regex_syntax::parse(&pattern) {
+            _ if beyond == Some(Beyond::LookAround) => return Some(SchemaFaultKind::RegexLookAround { pattern }),
+            _ if beyond == Some(Beyond::BackReference) => return Some(SchemaFaultKind::RegexBackReference { pattern }),
+            Err(fault) => Some(fault),
+            Ok(_) => None,
+        };
+        // The parser does not know all of ECMA-262 either, such as `\cA`.
+        let is_too_big =
+            |fault: &Option<_>| fault.is_none() || (is_standard && once != pattern && self.is_taken(&once));
+        Some(match (word_edge, fault) {
+            (Some(edge), None) => {
+                let why = format!("`{edge}` would be the edge of a word, not a character");
+                SchemaFaultKind::RegexUntaken { pattern, why }
+            }
+            (_, fault) if is_too_big(&fault) => SchemaFaultKind::RegexTooBig { pattern, limit: self.limit },
+            (_, fault) => {
+                let why = fault.as_ref().map(reason).unwrap_or_default();
+                match is_standard {
+                    true => SchemaFaultKind::RegexUntaken { pattern, why },
+                    false => SchemaFaultKind::RegexInvalid { pattern, why },
+                }
+            }
         })
+    }
+
+    fn is_taken(&self, pattern: &str) -> bool {
+        self.options().build(&json!({ "pattern": pattern })).is_ok()
     }
 
     fn is_standard(&self, pattern: &str) -> bool {
         self.standard.as_ref().is_some_and(|standard| standard.is_valid(&json!(pattern)))
     }
+}
 
-    /// Whether a pattern that did not compile is valid, and would compile without its repetition counts.
-    fn is_too_big(&self, pattern: &str) -> bool {
-        let once = without_counts(pattern);
-        once != pattern && self.is_standard(pattern) && self.options().build(&json!({ "pattern": once })).is_ok()
-    }
+/// Escapes that mean a character in ECMA-262, but the beginning and end of a word to the engine.
+const WORD_EDGES: [&str; 2] = [r"\<", r"\>"];
+
+/// The pattern from each of its characters and escapes on.
+pub(super) fn units(pattern: &str) -> impl Iterator<Item = &str> {
+    let mut rest = pattern;
+    std::iter::from_fn(move || {
+        let unit = rest;
+        let mut chars = rest.chars();
+        if chars.next()? == '\\' {
+            chars.next();
+        }
+        rest = chars.as_str();
+        Some(unit)
+    })
+}
+
+/// What the parser objects to, and where.
+fn reason(fault: &regex_syntax::Error) -> String {
+    let (why, at, pattern) = match fault {
+        regex_syntax::Error::Parse(error) => (error.kind().to_string(), error.span().start, error.pattern()),
+        regex_syntax::Error::Translate(error) => (error.kind().to_string(), error.span().start, error.pattern()),
+        _ => return fault.to_string(),
+    };
+    let at = pattern[..at.offset].chars().count() + 1;
+    format!("{why} (character {at})")
 }
 
 /// The pattern without counts such as `{2,9}`, which alone make it compile to much more than its text.
@@ -130,21 +171,43 @@ mod tests {
     #[test]
     fn what_is_too_big_is_told_from_what_is_not_taken() {
         let patterns = RegexChecker::new(1 << 16);
-        for pattern in [r"^(a{1000}){100}$", r"^(\p{L}{40}x){40}$", r"^[{1}]{9}(\p{L}\u{41}){999,}?$"] {
+        for pattern in [
+            r"^(a{1000}){100}$",
+            r"^(\p{L}{40}x){40}$",
+            r"^[{1}]{9}(\p{L}\u{41}){999,}?$",
+            r"^\cA(\p{L}{40}x){40}$",
+            // Too big without counts, or in spite of them.
+            &r"\p{L}".repeat(40),
+            &(r"\p{L}".repeat(40) + "a{2}"),
+            &format!("(?i){}", r"\p{L}".repeat(40)),
+        ] {
             let kind = SchemaFaultKind::RegexTooBig { pattern: pattern.to_owned(), limit: 1 << 16 };
             assert_eq!(patterns.fault_of(pattern), Some(kind));
         }
-        for pattern in [r"^[^]{0,2}$", "a{2,1}", "(a{2}", "[^]"] {
-            let kind = SchemaFaultKind::RegexInvalid { pattern: pattern.to_owned() };
-            assert_eq!(patterns.fault_of(pattern), Some(kind));
+        let told = |pattern: &str| patterns.fault_of(pattern).expect("a fault").to_string();
+        for (pattern, sentence) in [
+            (
+                "a{2,1}",
+                "`a{2,1}` is not a regular expression: invalid repetition count range, the start must be <= the end (character 2)",
+            ),
+            ("(a{2}", "`(a{2}` is not a regular expression: unclosed group (character 1)"),
+            ("é[a-z", "`é[a-z` is not a regular expression: unclosed character class (character 2)"),
+            (r"^[^]{0,2}$", "`^[^]{0,2}$` cannot be used: unclosed character class (character 2)"),
+            (r"[^\b]", r"`[^\b]` cannot be used: invalid escape sequence found in character class (character 3)"),
+            (r"^\<a$", r"`^\<a$` cannot be used: `\<` would be the edge of a word, not a character"),
+        ] {
+            assert_eq!(told(pattern), sentence);
         }
-        let help = |pattern: &str| SchemaFaultKind::RegexInvalid { pattern: pattern.to_owned() }.help().into_owned();
+        let help = |pattern: &str| patterns.fault_of(pattern).expect("a fault").help().into_owned();
         for (pattern, instead) in [
             ("^[^]$", r"^[\s\S]$"),
             ("^[]$", r"^[^\s\S]$"),
             (r"^[\b]$", r"^\x08$"),
             (r"^\0$", r"^\x00$"),
             (r"^\uD83D\uDE00$", r"^\u{1F600}$"),
+            (r"^[^\b]$", r"^[^\x08]$"),
+            (r"^\<[a-z]+\>$", "^<[a-z]+>$"),
+            (r"^[^\<\>]*$", "^[^<>]*$"),
         ] {
             assert!(patterns.fault_of(pattern).is_some(), "{pattern}");
             assert!(help(pattern).contains(" supported: write "), "{pattern}");
@@ -174,7 +237,10 @@ mod tests {
             (r"\pL", r"`\p{L}`"),
             (r"\x{41}", r"`\u{41}`"),
             (r"\U0001F600", r"`\u{41}`"),
-            (r"\b{start}a", "JSON Schema"),
+            (r"\b{start}a", r"`\b`"),
+            (r"^\p{L}+\b{start}x", r"`\b`"),
+            (r"a\b{end}\P{L}", r"`\b`"),
+            (r"\\A\z", "`$`"),
         ] {
             let kind = SchemaFaultKind::RegexNotStandard { pattern: pattern.to_owned() };
             assert_eq!(patterns.fault_of(pattern), Some(kind.clone()));

@@ -73,11 +73,13 @@ pub(super) fn check(library: &mut Library<'_>, id: usize) {
         }
         let pointer = error.instance_path().as_str().to_owned();
         let (above, keyword) = pointer.rsplit_once('/').unwrap_or_default();
-        let is_keyword = library.by_place.contains_key(&(id, above.to_owned()));
+        let is_schema = |place: &str| library.by_place.contains_key(&(id, place.to_owned()));
+        let (is_keyword, is_whole) = (is_schema(above), is_schema(&pointer));
         let kind = unknown_type(&error).filter(|_| is_keyword && keyword == "type").unwrap_or_else(|| {
             let idiom = (is_keyword && value.get("$schema").is_none()).then(|| idiom(keyword, error.instance()));
             SchemaFaultKind::NotASchema {
-                keyword: keyword.to_owned(),
+                // Of a whole schema, the name may be a property's.
+                keyword: if is_whole { String::new() } else { keyword.to_owned() },
                 detail: violation::sentence(&error),
                 help: idiom.flatten(),
             }

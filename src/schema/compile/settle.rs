@@ -46,7 +46,8 @@ impl Library<'_> {
         let mut otherwise = SchemaFaultKind::RefRemote { target: text.clone() };
         let in_place = path_of(place);
         let paths = match &in_place {
-            Some(path) if leaves(&file, &text, path) => {
+            // An embedded `$id` may be a path of its own.
+            Some(path) if leaves(&path_of(base.as_str()).unwrap_or_else(|| file.to_string()), &text, path) => {
                 return self.broken(reference, SchemaFaultKind::RefOutside { target: text });
             }
             Some(path) => vec![path.clone()],

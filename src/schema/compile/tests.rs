@@ -53,6 +53,12 @@ fn a_file_that_is_no_json() {
 
 #[test]
 fn a_file_that_is_no_schema() {
+    // Regression: the name of the property was given as if it were a keyword.
+    check_one(
+        r#"{"$schema": "http://json-schema.org/draft-04/schema#", "properties": {"c": {"exclusiveMinimum": 1}}}"#,
+        "a.json:1:76 {\"exclusiveMinimum\": 1} [schema-invalid] not a valid schema: the member `minimum` is missing\n\
+         a.json:1:97 1 [schema-invalid] not a valid schema: a boolean is expected, not an integer (`exclusiveMinimum`)",
+    );
     check_one(
         r#"{"type": "strnig"}"#,
         "a.json:1:10 \"strnig\" [schema-invalid] `strnig` is not a type of JSON Schema (`type`)",
@@ -192,9 +198,9 @@ fn regular_expressions_beyond_the_linear_engine() {
         "a.json:1:34 \"^(?=.*x)\" [schema-regex-look-around] `^(?=.*x)` uses look-ahead or look-behind, which is not supported
 a.json:1:64 \"(a)\\\\1\" [schema-regex-back-reference] `(a)\\1` uses a back-reference, which is not supported
 a.json:1:92 \"(a{2000}){2000}\" [schema-regex-too-big] `(a{2000}){2000}` needs more memory than `limits.regex_size` allows (1048576 bytes)
-a.json:2:18 \"(\" [schema-regex-invalid] `(` is not a regular expression
+a.json:2:18 \"(\" [schema-regex-invalid] `(` is not a regular expression: unclosed group (character 1)
 a.json:2:52 \"(?<!x)y\" [schema-regex-look-around] `(?<!x)y` uses look-ahead or look-behind, which is not supported
-a.json:2:87 \"[z-a]\" [schema-regex-invalid] `[z-a]` is not a regular expression",
+a.json:2:87 \"[z-a]\" [schema-regex-invalid] `[z-a]` is not a regular expression: invalid character class range, the start must be <= the end (character 2)",
     );
 }
 

@@ -95,6 +95,11 @@ async fn a_refusal_is_told_everywhere_until_it_is_undone() {
     site.reload().await;
     let why = site.ask("/ready").await["why"].as_str().expect("a reason").to_owned();
     assert!(why.ends_with(&format!("{place}unknown key `retries` in `[topics.cats]`, and 2 more")), "{why}");
+    let many: String = (0..250).map(|n| format!("retry{n} = 3\n")).collect();
+    site.place.write("relay.toml", &format!("{good}{many}"));
+    let listed = site.reload().await.json()["diagnostics"].as_array().expect("a list").len();
+    let why = site.ask("/ready").await["why"].as_str().expect("a reason").to_owned();
+    assert!(listed == 101 && why.ends_with(", and 249 more"), "{listed}: {why}");
     site.place.write("relay.toml", &format!("{good}retries = 3\n"));
     let refused = site.reload().await.json();
 

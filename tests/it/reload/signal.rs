@@ -23,7 +23,7 @@ fn a_person_reloads_by_signal_and_is_told_what_came_of_it() {
     relay.signal("HUP");
     relay.wait_for("a reload was refused");
     relay.wait_for("error[");
-    relay.wait_for("shema = \"any\"");
+    relay.wait_for("shema = \"***\"");
     relay.wait_for("help: did you mean `schema`?");
     // Since a person asked, even the removal of a topic applies at once.
     let asked = Instant::now();
