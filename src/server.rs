@@ -127,9 +127,7 @@ async fn accept_all(
     let admit = |socket: Socket, peer, permit| {
         let snapshot = live.snapshot();
         let limits = &snapshot.config.limits;
-        // Twice `write_stall`, so that our own timer fires first and the log says why; the kernel just ends the
-        // connection.
-        if let Err(error) = socket.tune(limits.send_buffer, limits.write_stall * 2) {
+        if let Err(error) = socket.tune(limits.send_buffer, limits.write_stall) {
             return debug!(%error, "a connection ended before it was served");
         }
         let tls = snapshot.tls.clone().filter(|_| door.side == Side::Public);

@@ -102,6 +102,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_append_that_hangs_does_not_hold_up_the_subscribers() {
+        let live = live();
+        let hangs = live.appending.enter(live.snapshot().generation).await;
+        assert!(matches!(hangs, Entry::In(_)));
+        let subscriber = live.hub.subscriber(NoSocket, &Sse, Peer::new("stream", [127, 0, 0, 1].into()));
+        live.drain.begin();
+        assert_eq!(timeout(live.snapshot().config.limits.drain, end(&live)).await, Ok(Ok(())));
+        assert!(subscriber.connection().ending().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn many_are_told_to_go_in_groups() {
         let live = live();
         let peer = Peer::new("stream", [127, 0, 0, 1].into());

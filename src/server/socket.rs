@@ -30,25 +30,26 @@ pub enum Socket {
 impl Socket {
     /// Sets the options of a new socket: no delay, and the size of the kernel's send buffer.
     ///
-    /// A TCP peer is given up once for `unacknowledged` it has acknowledged nothing or had no room: an event stream has
-    /// no other sign that its reader is gone. Less than 5 s would cut off a peer that is unreachable for a moment, and
-    /// more than 15 minutes is longer than the kernel waits anyway.
+    /// A TCP peer is given up once for twice `write_stall` it has acknowledged nothing or had no room: an event stream
+    /// has no other sign that its reader is gone. Less than 5 s would cut off a peer that is unreachable for a moment,
+    /// and more than 15 minutes is longer than the kernel waits anyway.
     ///
     /// # Errors
     /// The connection has ended.
-    pub fn tune(&self, send_buffer: usize, unacknowledged: Duration) -> io::Result<()> {
+    pub fn tune(&self, send_buffer: usize, write_stall: Duration) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => {
                 stream.set_nodelay(true)?;
                 #[cfg(target_os = "linux")]
                 {
                     let (least, most) = (Duration::from_secs(5), Duration::from_secs(15 * 60));
-                    let millis = unacknowledged.clamp(least, most).as_millis() as u32;
+                    // Twice, so that our own timer fires first and the log says why; the kernel gives no reason.
+                    let millis = (write_stall * 2).clamp(least, most).as_millis() as u32;
                     // A kernel that only resembles Linux may not have this option.
                     _ = rustix::net::sockopt::set_tcp_user_timeout(stream, millis);
                 }
                 #[cfg(not(target_os = "linux"))]
-                let _ = unacknowledged;
+                let _ = write_stall;
                 SockRef::from(stream).set_send_buffer_size(send_buffer)
             }
             Self::Unix(stream) => SockRef::from(stream).set_send_buffer_size(send_buffer),
@@ -164,14 +165,17 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let _peer = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
         let socket = Socket::Tcp(listener.accept().await.expect("accepted").0);
-        socket.tune(64 << 10, Duration::from_secs(1)).expect("tuned");
-        let Socket::Tcp(stream) = socket else { unreachable!() };
-        assert!(sockopt::tcp_nodelay(&stream).expect("read"));
+        socket.tune(64 << 10, Duration::from_secs(30)).expect("tuned");
+        let Socket::Tcp(stream) = &socket else { unreachable!() };
+        assert!(sockopt::tcp_nodelay(stream).expect("read"));
         // Linux counts its own bookkeeping, as much again.
-        let held = sockopt::socket_send_buffer_size(&stream).expect("read");
+        let held = sockopt::socket_send_buffer_size(stream).expect("read");
         assert!(held == 64 << 10 || held == 64 << 11, "{held}");
         #[cfg(target_os = "linux")]
-        assert_eq!(sockopt::tcp_user_timeout(&stream).expect("read"), 5_000, "no less than 5 s");
+        for (write_stall, millis) in [(1, 5_000), (30, 60_000), (3_600, 900_000)] {
+            socket.tune(64 << 10, Duration::from_secs(write_stall)).expect("tuned");
+            assert_eq!(sockopt::tcp_user_timeout(stream).expect("read"), millis, "{write_stall} s");
+        }
     }
 
     #[test]

@@ -207,6 +207,25 @@ async fn half_a_header_does_not_hold_up_the_end() {
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
+#[tokio::test]
+async fn a_publish_that_was_begun_is_waited_for() {
+    for (path, body) in [("/publish/cats", "\"a cat\""), ("/publish", r#"{"topic":"cats","data":1}"#)] {
+        let rig = Rig::start(|config| config.limits.drain = Duration::from_secs(20)).await;
+        let mut peer = rig.connect().await;
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret-all\r\n");
+        let length = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+        peer.send(format!("{head}{length}Expect: 100-continue\r\n\r\n")).await;
+        peer.asked_for_body().await;
+        rig.live.drain.begin();
+        let sealed = tokio::time::timeout(Duration::from_secs(1), rig.live.appending.sealed()).await;
+        assert!(sealed.is_err(), "{path}: the log was closed");
+        peer.send(body).await;
+        assert_eq!(peer.answer().await.expect("an answer").status, 200, "{path}");
+        drop(peer);
+        rig.end().await;
+    }
+}
+
 /// Regression: a body that did not come made a restart take as long as `limits.body_timeout`, although the log no
 /// longer accepted anything.
 #[tokio::test]

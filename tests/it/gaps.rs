@@ -40,6 +40,35 @@ async fn a_slow_reader_of_a_pattern_is_disconnected_where_its_family_says_so() {
     }
 }
 
+/// Disconnected, it would resume from the same id again, and never get any further.
+#[tokio::test]
+async fn who_resumes_too_late_is_told_so_even_where_slow_readers_are_disconnected() {
+    let rig = Rig::start(|config| {
+        config.anonymous = grants(&["cats"], &["cats"], &[]);
+        config.topics[0].history.count = 1;
+        config.topics[0].on_lag = OnLag::Disconnect;
+    })
+    .await;
+    for cat in ["1", "2", "3"] {
+        assert_eq!(rig.post("/publish/cats", "", cat).await.status, 200);
+    }
+    for (after, reasons) in [(&*rig.id(1), &["retention"][..]), ("00000001-1", &["epoch", "retention"])] {
+        let mut subscriber = Subscriber::open(rig.public).await;
+        subscriber.send(json!({"type": "subscribe", "topics": ["cats"], "after": after}).to_string()).await;
+        assert_eq!(subscriber.json().await["type"], "ok");
+        let socket = TcpStream::connect(rig.public).await.expect("the server listens");
+        let mut stream = EventStream::open(socket, &format!("/events?topic=cats&after={after}"), "").await;
+        for reason in reasons {
+            assert_eq!(subscriber.json().await["reason"], *reason);
+            assert_eq!(stream.expect("gap").await["reason"], *reason);
+        }
+        assert_eq!((&subscriber.json().await["data"], &stream.expect("message").await["data"]), (&json!(3), &json!(3)));
+        assert_eq!(subscriber.json().await["type"], "synced");
+        stream.expect("synced").await;
+    }
+    rig.end().await;
+}
+
 /// Regression: a gap that was told under a pattern was not counted.
 #[tokio::test]
 async fn a_gap_counts_for_the_declared_name_that_it_is_of() {

@@ -261,7 +261,9 @@ async fn of_readers_equally_far_behind_those_that_stalled_are_dropped_first() {
     let (reads, far) = &mut pairs[0];
     far.read_exact(&mut [0; 64]).await.expect("it was written");
     assert!(reads.connection().poll_rest(&mut cx, || hub.clock() + 1_000).is_pending(), "there is more");
-    assert_eq!(hub.shed(hub.outbound.held() / 2), 2);
+    let budget = hub.outbound.held() / 2;
+    assert_eq!(hub.shed(budget), 2);
+    assert_eq!(hub.shed(budget), 0, "what they hold is about to be free");
     let ended: Vec<_> = pairs.iter().map(|(subscriber, _)| subscriber.connection().ending()).collect();
     assert_eq!(ended, [None, Some(Close::Shed), Some(Close::Shed)]);
     rig.end().await;
@@ -284,7 +286,8 @@ async fn who_is_the_furthest_behind_goes_first() {
     // It has read something since.
     behind.1.read_exact(&mut [0; 64]).await.expect("it was written");
     assert!(behind.0.connection().poll_rest(&mut cx, || hub.clock() + 1_000).is_pending(), "there is more");
-    assert_eq!(hub.shed(hub.outbound.held() - 1), 1);
+    let budget = hub.outbound.held() - 1;
+    assert_eq!((hub.shed(budget), hub.shed(budget)), (1, 0));
     let ended = [&behind, &ahead].map(|(subscriber, _)| subscriber.connection().ending());
     assert_eq!(ended, [Some(Close::Shed), None]);
     rig.end().await;

@@ -23,6 +23,8 @@ async fn foreign_origins_are_refused_and_allowed_ones_may_read() {
         assert_eq!(answer.header("vary"), "Origin", "{origin}");
         if allowed {
             assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, origin));
+            let readable = "ETag, Link, Retry-After, WWW-Authenticate";
+            assert_eq!(answer.header("access-control-expose-headers"), readable);
         } else {
             let what = match origin {
                 "null" => "this server, and `null` cannot be allowed: serve the page over HTTP",

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use relay::assemble::reload::Reloader;
 use relay::assemble::{PROTOCOLS, build, load};
@@ -12,7 +12,7 @@ use relay::disk::Disk;
 use relay::hub::connection::NoSocket;
 use relay::hub::{Hub, Size};
 use relay::live::Live;
-use relay::name::{Pattern, TopicName};
+use relay::name::{Pattern, TopicName, UserId};
 use relay::notice::After;
 use relay::plugin::{Draft, Query, Store, Unavailable};
 use relay::protocol::sse::Sse;
@@ -24,6 +24,7 @@ use relay::time::Time;
 use crate::around::{Around, Surrounded};
 use crate::program::Place;
 use crate::rig::{Rig, call, snapshot, somebody, spawn, until};
+use crate::subscriber::Subscriber;
 
 /// Counts the calls of a log, and holds up the one for retained bytes until the test allows it.
 struct Watch {
@@ -169,6 +170,34 @@ async fn who_is_behind_a_smaller_window_reads_from_the_log() {
     reloader.reload(Trigger::Request, false).await.expect("it goes on");
     after.pull(1).await.expect("memory can be read");
     assert_eq!(store.1.reads.load(Ordering::SeqCst), 1);
+}
+
+/// Nothing is written to it meanwhile, so it never waits for its socket.
+#[tokio::test]
+async fn who_reads_past_what_is_for_others_leaves_them_the_thread() {
+    const MESSAGES: usize = 1_000;
+    let snapshot = snapshot(|config| config.topics[0].history.bytes = 1 << 30);
+    let store = Surrounded::new(Watch::new(None));
+    store.retain(build::retention(&snapshot.config));
+    let hub = Hub::new(store.clone(), Size::default(), build::topics(&snapshot));
+    let rig = Rig::serve(Arc::new(Live::new(snapshot, hub))).await;
+    // A page of the log has room for one.
+    let (topic, user) = (TopicName::parse("cats").expect("a topic"), UserId::parse("somebody").expect("a user"));
+    let payload = Payload::from_log(vec![b'1'; 128 << 10].into());
+    let draft = || Draft { topic: topic.clone(), user: Some(user.clone()), payload: payload.clone(), key: None };
+    store.append(std::iter::repeat_with(draft).take(MESSAGES).collect()).await.expect("memory takes it");
+    let url = format!("ws://{}/ws", rig.public);
+    let mut reader = Subscriber::connect(&url, &[("authorization", "Bearer secret-all")]).await;
+    reader.send(r#"{"type":"subscribe","topics":["cats"],"after":"earliest"}"#).await;
+    let (mut read, began) = (0, Instant::now());
+    while read < MESSAGES && began.elapsed() < Duration::from_secs(20) {
+        tokio::task::yield_now().await;
+        let before = std::mem::replace(&mut read, store.1.reads.load(Ordering::SeqCst));
+        assert!(read - before < MESSAGES / 2, "{} reads in one turn", read - before);
+    }
+    assert!(read >= MESSAGES, "it has read only {read}");
+    drop(reader);
+    rig.end().await;
 }
 
 /// Regression: with many subscriptions a scrape took a tenth of a second, during which everybody else on the same

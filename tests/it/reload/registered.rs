@@ -59,19 +59,25 @@ async fn who_connects_behind_a_reload_is_told_what_it_took() {
     }
 }
 
-/// If this notice had an id, a client that kept it would resume past the messages that are still to come.
+/// If this notice had a later id, a client that kept it would resume past the messages that are still to come.
 #[tokio::test]
-async fn who_asks_for_the_earliest_is_told_what_was_lost_before_everything() {
+async fn what_was_lost_is_told_before_everything_that_is_still_to_come() {
     let publish = "publish = [\"**\"]\nregister = [\"*\"]";
     let config = |topics: &str| format!("{HEAD}{}{topics}", token("all", &format!("{publish}\nsubscribe = [\"**\"]")));
     let site = Site::start(&[("relay.toml", &config(&format!("{CATS}{DOGS}")))]).await;
     let id = register(&site, &["cats", "dogs"]).await;
-    assert_eq!(site.post("/publish/cats", "all", "1").await.status, 200);
+    for cat in ["1", "2", "3"] {
+        assert_eq!(site.post("/publish/cats", "all", cat).await.status, 200);
+    }
     site.change(&config(CATS)).await;
-    let socket = TcpStream::connect(site.public).await.expect("it listens");
-    let mut stream = EventStream::open(socket, &format!("/events/{id}?after=earliest"), "").await;
-    assert_eq!(stream.expect("unsubscribed").await, lost(&site, "dogs", "topic_removed"));
-    assert_eq!(stream.expect("message").await["id"], site.id(1));
+    for (after, seq) in [("earliest", 0), (&*site.id(1), 1)] {
+        let socket = TcpStream::connect(site.public).await.expect("it listens");
+        let mut stream = EventStream::open(socket, &format!("/events/{id}?after={after}"), "").await;
+        let event = stream.event().await;
+        assert_eq!((event.name.as_str(), &event.data["topic"]), ("unsubscribed", &json!("dogs")));
+        assert_eq!((&event.id, &event.data["position"]), (&site.id(seq), &json!(site.id(seq))), "after {after}");
+        assert_eq!(stream.expect("message").await["id"], site.id(seq + 1));
+    }
 }
 
 /// Regression: the stream was refused with 403, and the WebSocket stayed silent forever. Both must be told what a
