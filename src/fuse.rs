@@ -64,7 +64,7 @@ impl Fuse {
         Self { counts: self.counts.clone(), ..Self::default() }
     }
 
-    /// Whether a validation that began now would not be admitted freely, and may take long.
+    /// Whether a validation that began now may take long: one did lately, or it would be the trial.
     pub fn may_be_slow(&self, now: impl FnOnce() -> Instant) -> bool {
         self.suspect.load(Ordering::Acquire)
             && match *lock(&self.state) {
@@ -84,12 +84,11 @@ impl Fuse {
         }
         let mut state = lock(&self.state);
         match *state {
-            State::Sound => Ok(Admitted::Freely),
             State::Struck(_, last) if now.duration_since(last) >= FORGET => {
                 self.set(&mut state, State::Sound);
                 Ok(Admitted::Freely)
             }
-            State::Struck(..) => Ok(Admitted::Freely),
+            State::Sound | State::Struck(..) => Ok(Admitted::Freely),
             State::Blown(until) if now < until => Err(until - now),
             State::Blown(_) => {
                 // This is the trial; others are refused until it has ended.

@@ -37,7 +37,7 @@ pub struct Supervisor {
 
 #[derive(Default)]
 struct Told {
-    /// States for which there was no room, in their order: at most the last reload or the end, and what followed it.
+    /// States for which there was no room, in their order: at most the last reload and what followed it, or the end.
     untold: Vec<String>,
     /// The end was told, and nothing follows it: systemd would take a `READY=1` for a service that goes on.
     is_over: bool,
@@ -72,7 +72,7 @@ impl Supervisor {
     }
 
     /// The server serves, for the first time or after a reload. `stale` says why its files are not in force, if so.
-    /// Tells nothing once the drain has begun.
+    /// Tells nothing after [`Supervisor::stopping`].
     pub fn ready(&self, stale: Option<&str>) {
         let mut state = "READY=1\nSTATUS=serving".to_owned();
         if let Some(why) = stale {
@@ -83,7 +83,8 @@ impl Supervisor {
         self.tell(Rank::Follows, state);
     }
 
-    /// A reload has begun; [`Supervisor::ready`] ends it, whatever its outcome. Tells nothing once the drain has begun.
+    /// A reload has begun; [`Supervisor::ready`] ends it, whatever its outcome. Tells nothing after
+    /// [`Supervisor::stopping`].
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
@@ -163,6 +164,7 @@ fn reach(name: &OsStr) -> std::io::Result<(UnixDatagram, SocketAddr)> {
 mod tests {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr, UnixDatagram};
+    use std::time::Duration;
 
     use super::{Supervisor, reach};
 
@@ -172,6 +174,7 @@ mod tests {
         let name = format!("relay-supervisor-{}", uuid::Uuid::new_v4());
         let address = SocketAddr::from_abstract_name(&name).expect("a name");
         let socket = UnixDatagram::bind_addr(&address).expect("a socket");
+        socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
         let supervisor = Supervisor::default();
         let reached = reach(format!("@{name}").as_ref()).expect("a name");
         assert!(supervisor.socket.set(reached).is_ok());

@@ -155,7 +155,7 @@ impl TlsFault {
                 "write PEM: in `cert` the server's certificate and then those that signed it, in `key` its private key"
             }
             Self::Encrypted { .. } => "give relay the key without a passphrase: `openssl pkey -in KEY -out NEW`",
-            Self::UnknownKey { .. } => "keys that work: RSA of 2048 bits or more, ECDSA P-256 and P-384, Ed25519",
+            Self::UnknownKey { .. } => "keys that work: RSA of 2048 to 4096 bits, ECDSA P-256 and P-384, Ed25519",
             Self::OldCertificate { .. } => {
                 "make one of version 3: `openssl req -x509 -key KEY -subj /CN=HOST -addext subjectAltName=DNS:HOST`"
             }

@@ -103,8 +103,9 @@ impl Page {
     /// again.
     async fn wait(&mut self, call: &Call, subscriber: &mut Subscriber) -> Result<(), Refusal> {
         if call.live().appending.is_sealed() {
-            // It has missed the drain's signal to all connections.
-            call.live().appending.quiesce().await;
+            // It has missed the drain's signal to all connections. A store that does not answer must not hold it up.
+            let patience = call.snapshot.config.limits.drain / 8;
+            let _ = tokio::time::timeout(patience, call.live().appending.quiesce()).await;
             subscriber.connection().end(Close::Draining);
         }
         loop {

@@ -82,12 +82,12 @@ async fn without_polling_nothing_looks_that_was_not_told_to() {
     let place = Place::new();
     place.write(&relay_toml("0 s", "one"));
     let (live, reloader) = place.live();
-    live.drain.spawn("watch", keep_up(Watch::blind(), hangup(), reloader, live.clone()));
-    // The first look follows the start of the watch.
-    tokio::time::sleep(2 * QUIET).await;
+    live.drain.spawn("watch", keep_up(Watch::blind(), hangup(), reloader.clone(), live.clone()));
     place.write(&relay_toml("0 s", "two"));
     tokio::time::sleep(2 * QUIET).await;
     assert_eq!(live.snapshot().config.topics[0].description, "one");
+    reloader.reload(super::Trigger::Request, false).await.expect("a report");
+    assert_eq!(live.snapshot().config.topics[0].description, "two");
     live.drain.begin();
 }
 

@@ -136,7 +136,7 @@ impl Task {
         }
     }
 
-    fn subscribe(
+    pub(super) fn subscribe(
         &mut self,
         snapshot: &Snapshot,
         principal: &Principal,

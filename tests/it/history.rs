@@ -251,7 +251,7 @@ async fn a_long_poll_gets_what_was_acknowledged_before_the_end() {
 /// what was published meanwhile reached everybody but them.
 #[tokio::test]
 async fn a_long_poll_in_a_drain_waits_for_what_is_still_published() {
-    let rig = Rig::start(|_| {}).await;
+    let rig = Rig::start(|config| config.limits.drain = Duration::from_secs(60)).await;
     let (live, public) = (rig.live.clone(), rig.public);
     let head = "GET /history/cats?wait=30 HTTP/1.1\r\nAuthorization: Bearer secret-all\r\n";
     let poll = spawn(async move { call(public, head, "").await });
@@ -263,7 +263,8 @@ async fn a_long_poll_in_a_drain_waits_for_what_is_still_published() {
     publisher.asked_for_body().await;
     until("it waits", || live.hub.connections().len() == 1 && live.hub.behind.get() == 0).await;
     live.drain.begin();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    // Beyond the time in which connections are still accepted.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(!poll.is_finished(), "there may be more to come");
     publisher.send("7").await;
     assert_eq!(publisher.answer().await.expect("a receipt").status, 200);

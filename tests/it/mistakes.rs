@@ -130,7 +130,7 @@ fn of_a_certificate_or_key_that_is_too_old_or_too_rare_is_said_what_would_do() {
         told(&cert, &rare),
         [
             "bad-tls at relay.toml:4:7: `key.pem` is a private key of a kind or size that cannot be used; keys that work: \
-          RSA of 2048 bits or more, ECDSA P-256 and P-384, Ed25519"
+          RSA of 2048 to 4096 bits, ECDSA P-256 and P-384, Ed25519"
         ]
     );
 }

@@ -297,6 +297,11 @@ async fn a_truncated_relay_toml_is_half_written_whatever_its_includes_lack() {
     let cut = next.strip_suffix("20\n").expect("the last line");
     site.place.write("relay.toml", cut);
     assert!(matches!(site.reloader.look(Trigger::File, None).await, Look::HalfWritten(_)));
+    let of_before = Some("the hash of what was there before");
+    assert!(
+        matches!(site.reloader.look(Trigger::File, of_before).await, Look::HalfWritten(_)),
+        "it is trusted as it was"
+    );
     site.place.write("relay.toml", &next);
     assert!(matches!(site.reloader.look(Trigger::File, None).await, Look::Done(_)));
     assert_eq!(site.live.snapshot().config.limits.subscriptions, 120);
