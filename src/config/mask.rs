@@ -8,8 +8,10 @@
 use std::ops::Range;
 
 use super::keys::{self, Type};
-use super::place::{BLANKS, Dotted, Place, QUOTES, quoted_length, text_length};
-use crate::spelling::nearest;
+use super::place::{
+    BLANKS, Dotted, Place, QUOTES, before_tokens, block, is_path, is_tokens, is_variable, quoted_length, secret_length,
+    text_length,
+};
 
 /// Masks every character of a secret or digest with `*`, or with another character of the same length in UTF-8, so that
 /// every place in the text keeps its offset.
@@ -145,7 +147,12 @@ impl<'t> Scanner<'t> {
         let key = Dotted::read(rest);
         let table = self.tables.last().copied().unwrap_or(Place::Nowhere);
         match key.as_ref().map(|key| (table.of(key), key)) {
-            Some((_, key)) if is_tokens(key.first()) && rest[key.length..].starts_with(['=', ':']) => {
+            // Not a member of a payload with such a name.
+            Some((_, key))
+                if matches!(table, Place::Table("") | Place::Nowhere)
+                    && is_tokens(key.first())
+                    && rest[key.length..].starts_with(['=', ':']) =>
+            {
                 self.is_token = true;
             }
             Some(((place, true), key)) if self.is_pair(true, key.length) => {
@@ -159,13 +166,33 @@ impl<'t> Scanner<'t> {
                 self.value(false);
             }
             _ if !self.is_known => self.value(false),
-            _ if rest.starts_with(['"', '\'']) => self.at += quoted_length(rest),
+            _ if rest.starts_with(['"', '\'']) => self.quoted(key.as_ref().map_or(0, |key| key.length)),
             // Perhaps a key without its `=`, or with its value on the next line.
             Some(((_, false), key)) if self.may_be_key(key.length) => {
                 self.at = self.skip(self.at + key.length, &['=', ':']);
                 self.is_known = false;
             }
-            _ => self.at = self.skip_while(|c| !" \t\r\n,[]{}#\"'".contains(c)),
+            Some((_, key)) => self.at += key.length,
+            None => {
+                self.at += rest.chars().next().map_or(0, char::len_utf8);
+                if rest.starts_with(['=', ':']) {
+                    // The value of who knows which key.
+                    (self.next, self.is_known) = (Place::Nowhere, false);
+                }
+            }
+        }
+    }
+
+    /// Skips a string, or a key that begins with one and has this length. What follows a string that is none shows that
+    /// its quotes are not those that were meant.
+    fn quoted(&mut self, key: usize) {
+        let rest = self.rest();
+        let is_block = QUOTES.iter().any(|quotes| rest.starts_with(quotes));
+        let length = if is_block { quoted_length(rest) } else { quoted_length(rest).max(key) };
+        self.at += before_tokens(&rest[..length]);
+        let behind = self.rest().trim_start_matches(BLANKS);
+        if !behind.is_empty() && !behind.starts_with(ENDS) && !behind.starts_with(['=', ':', '.', '[']) {
+            self.hide_line();
         }
     }
 
@@ -182,7 +209,11 @@ impl<'t> Scanner<'t> {
         if is_unknown && (self.is_token || !self.is_known) && (is_item || self.is_awaited()) {
             return false;
         }
-        let behind = &inner[key.length..];
+        let mut behind = &inner[key.length..];
+        if key.first() == "topics" {
+            // A family whose quotes are missing.
+            behind = behind.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-.{}".contains(c));
+        }
         let end = behind.strip_prefix("]]").or_else(|| behind.strip_prefix(']'));
         let end = end.map(|end| end.trim_start_matches(BLANKS));
         let is_whole = end.is_some_and(|end| end.is_empty() || end.starts_with(['#', '\r', '\n']));
@@ -288,13 +319,13 @@ impl<'t> Scanner<'t> {
 
     /// Hides the rest of the line, and a multi-line string that begins in it.
     fn hide_line(&mut self) {
-        let end = self.end_of_line();
-        let line = &self.text[self.at..end];
-        let opened = QUOTES.iter().filter_map(|quotes| Some((line.find(quotes)?, quotes))).min();
-        let end = opened.map_or(end, |(at, quotes)| {
-            let inner = self.at + at + quotes.len();
-            self.text[inner..].find(quotes).map_or(self.text.len(), |close| inner + close + quotes.len())
-        });
+        let (mut at, mut end) = (self.at, self.end_of_line());
+        while let Some((inner, quotes)) = block(self.text, at..end) {
+            at = self.text[inner..].find(quotes).map_or(self.text.len(), |close| inner + close + quotes.len());
+            end = end.max(at);
+        }
+        // In a token's table everything that follows is hidden anyway.
+        let end = if self.is_token { end } else { self.at + before_tokens(&self.text[self.at..end]) };
         self.hidden.push(self.at..end);
         self.at = end;
         // The ends of inline tables are hidden with it.
@@ -338,22 +369,6 @@ fn is_misplaced(key: &str, rest: &str) -> bool {
     }
 }
 
-/// Whether a text is almost certainly the name of an environment variable. A secret without small letters is less
-/// usual.
-pub fn is_variable(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
-}
-
-/// Whether a text is almost certainly a path. A secret with neither `/` nor `.` is more usual than such a file.
-pub fn is_path(text: &str) -> bool {
-    text.contains(['/', '.'])
-}
-
-/// Whether this is `tokens`, or was meant to be.
-fn is_tokens(name: &str) -> bool {
-    name == "tokens" || (keys::find("", name).is_none() && nearest(name, ["tokens"]).is_some())
-}
-
 /// Where URLs in a text name a user and a password: what stands between `://` and the last `@`.
 fn credentials(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut end = 0;
@@ -376,19 +391,6 @@ pub fn without_credentials(text: &str) -> String {
         masked.replace_range(range, &stars);
     }
     masked
-}
-
-fn secret_length(rest: &str, end_of_line: usize) -> usize {
-    for quotes in QUOTES {
-        if let Some(inner) = rest.strip_prefix(quotes) {
-            return inner.find(quotes).map_or(rest.len(), |end| end + 2 * quotes.len());
-        }
-    }
-    match rest.chars().next() {
-        Some('{') if ["env", "file", "{}"].iter().any(|key| rest[..end_of_line].contains(key)) => 0,
-        Some('"' | '\'') => text_length(rest),
-        _ => end_of_line,
-    }
 }
 
 #[cfg(test)]

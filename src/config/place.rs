@@ -1,6 +1,9 @@
-//! Keys and strings in a text that may not parse, and where in the table of keys a key leads.
+//! Keys and strings in a text that may not parse: what they look like, and where in the table of keys a key leads.
+
+use std::ops::Range;
 
 use super::keys::{self, Type};
+use crate::spelling::nearest;
 
 /// A place in a file, as the table of keys has it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -94,7 +97,7 @@ pub(super) fn text_length(text: &str) -> usize {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
         match c {
-            '\n' => return at,
+            '\r' | '\n' => return at,
             _ if c == quote && !escaped => return at + 1,
             // An escaped quote does not end the string, except in one without escapes.
             _ => escaped = c == '\\' && !escaped && quote == '"',
@@ -105,11 +108,64 @@ pub(super) fn text_length(text: &str) -> usize {
 
 /// The length of a string, which may have several lines. If it has no end, all of its line may be part of it.
 pub(super) fn quoted_length(text: &str) -> usize {
+    let Some(quotes) = QUOTES.iter().find(|quotes| text.starts_with(**quotes)) else { return text_length(text) };
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(quotes.len()) {
+        if !escaped && text[at..].starts_with(quotes) {
+            // It may end in up to two quotes of its own.
+            let end = at + quotes.len();
+            let own = text[end..].bytes().take(2).take_while(|byte| *byte == quotes.as_bytes()[0]).count();
+            return end + own;
+        }
+        escaped = c == '\\' && !escaped && *quotes == QUOTES[0];
+    }
+    text.find(['\r', '\n']).unwrap_or(text.len())
+}
+
+/// The length of the value of `secret` or `sha256`, of which so much is on its first line; 0 for a table that says where
+/// the secret is.
+pub(super) fn secret_length(rest: &str, end_of_line: usize) -> usize {
     for quotes in QUOTES {
-        if let Some(inner) = text.strip_prefix(quotes) {
-            let end = inner.find(quotes).map(|end| end + 2 * quotes.len());
-            return end.unwrap_or_else(|| text.find('\n').unwrap_or(text.len()));
+        if let Some(inner) = rest.strip_prefix(quotes) {
+            return inner.find(quotes).map_or(rest.len(), |end| end + 2 * quotes.len());
         }
     }
-    text_length(text)
+    match rest.chars().next() {
+        Some('{') if ["env", "file", "{}"].iter().any(|key| rest[..end_of_line].contains(key)) => 0,
+        Some('"' | '\'') => text_length(rest),
+        _ => end_of_line,
+    }
+}
+
+/// Where a multi-line string that begins in this part of a text has its content, and its quotes.
+pub(super) fn block(text: &str, part: Range<usize>) -> Option<(usize, &'static str)> {
+    let mut quotes = text.get(part.clone())?.match_indices(['"', '\'']).map(|(at, _)| part.start + at);
+    quotes.find_map(|at| QUOTES.iter().find(|quotes| text[at..].starts_with(**quotes)).map(|quotes| (at + 3, *quotes)))
+}
+
+/// The part of a text before a line that may begin the table of a token: such a line counts even in what seems to be a
+/// string, because the quotes may be wrong.
+pub(super) fn before_tokens(text: &str) -> usize {
+    let lines = text.match_indices(['\r', '\n']).map(|(at, _)| at + 1);
+    let begins = |at: &usize| {
+        let line = text[*at..].trim_start_matches(BLANKS).trim_start_matches('[');
+        Dotted::read(line).is_some_and(|key| is_tokens(key.first()))
+    };
+    lines.into_iter().find(begins).unwrap_or(text.len())
+}
+
+/// Whether this is `tokens`, or was meant to be.
+pub(super) fn is_tokens(name: &str) -> bool {
+    name == "tokens" || (keys::find("", name).is_none() && nearest(name, ["tokens"]).is_some())
+}
+
+/// Whether a text is almost certainly the name of an environment variable. A secret without small letters is less
+/// usual.
+pub fn is_variable(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// Whether a text is almost certainly a path. A secret with neither `/` nor `.` is more usual than such a file.
+pub fn is_path(text: &str) -> bool {
+    text.contains(['/', '.'])
 }

@@ -4,8 +4,8 @@ use sha2::{Digest, Sha256};
 
 use super::{Context, Names};
 use crate::config::files::{Access, MAX_FILE};
-use crate::config::mask;
 use crate::config::model::{Span, TokenConfig};
+use crate::config::place;
 use crate::config::section::Section;
 use crate::diagnostic::TokenFact;
 use crate::hex::from_hex;
@@ -87,7 +87,7 @@ fn secret(name: &str, section: &Section<'_>, context: &Context<'_>) -> Option<[u
         (Some((variable, span)), None) if !section.has("file") => match context.reading.env(variable) {
             Some(value) => (value.into_bytes(), variable, span),
             None => {
-                let variable = mask::is_variable(variable).then(|| variable.to_owned());
+                let variable = place::is_variable(variable).then(|| variable.to_owned());
                 findings.report(TokenFact::EnvUnset { variable }, &span);
                 return None;
             }
@@ -96,7 +96,7 @@ fn secret(name: &str, section: &Section<'_>, context: &Context<'_>) -> Option<[u
             match context.reading.read(Access::Anywhere, path, MAX_FILE) {
                 Ok(bytes) => (bytes.to_vec(), path, span),
                 Err(error) => {
-                    let path = mask::is_path(path).then(|| path.to_owned());
+                    let path = place::is_path(path).then(|| path.to_owned());
                     let fact = TokenFact::SecretUnreadable { path, cause: error.to_string() };
                     findings.report(fact, &span);
                     return None;
