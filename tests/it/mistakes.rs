@@ -126,11 +126,16 @@ fn of_a_certificate_or_key_that_is_too_old_or_too_rare_is_said_what_would_do() {
     let at = key.windows(8).position(|bytes| bytes == curve).expect("a key of P-256");
     let mut rare = key.clone();
     rare[at + 7] = 0x7f;
+    let unknown = "bad-tls at relay.toml:4:7: `key.pem` is damaged, or a private key of a kind or size that cannot be used; \
+                   keys that work: RSA of 2048 to 4096 bits, ECDSA P-256 and P-384, Ed25519";
+    assert_eq!(told(&cert, &rare), [unknown]);
+    // Regression: what is PEM, but damaged, was told `BadEncoding` and to write PEM.
+    assert_eq!(told(&cert, &key[..key.len() / 2]), [unknown]);
     assert_eq!(
-        told(&cert, &rare),
+        told(&cert[..cert.len() / 2], &key),
         [
-            "bad-tls at relay.toml:4:7: `key.pem` is a private key of a kind or size that cannot be used; keys that work: \
-          RSA of 2048 to 4096 bits, ECDSA P-256 and P-384, Ed25519"
+            "bad-tls at relay.toml:3:8: `cert.pem` has a certificate that cannot be used: it is damaged; get the certificate \
+          again from who issued it: it may have been cut or changed"
         ]
     );
 }
