@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::sources::{MARK, Source};
 use super::{Diagnostic, Related, Severity, Sources};
+use crate::config::mask::without_credentials;
 use crate::config::model::Span;
 
 /// Writes them for people, each with its lines of source, in colour on request.
@@ -215,10 +216,11 @@ fn first_line(source: &Source, span: &Span) -> Range<usize> {
     start..span.bytes.end.clamp(start, line.end.max(start))
 }
 
-/// The fact's sentence on one line. Control characters are escaped, because it may quote a value with any of them.
+/// The fact's sentence on one line. Control characters are escaped and the credentials of URLs masked, because it may
+/// quote a value with any of them.
 fn sentence(diagnostic: &Diagnostic) -> String {
     let one_line = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    diagnostic.fact.to_string().chars().map(one_line).collect()
+    without_credentials(&diagnostic.fact.to_string()).chars().map(one_line).collect()
 }
 
 fn escape(text: &str) -> String {

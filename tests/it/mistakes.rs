@@ -140,6 +140,20 @@ fn of_a_certificate_or_key_that_is_too_old_or_too_rare_is_said_what_would_do() {
     );
 }
 
+/// Regression: only the addresses of `[server]` were told without the password of their URL.
+#[test]
+fn no_sentence_and_no_line_shows_the_credentials_of_a_url() {
+    let toml = "version = 1\n[server]\npublic_url = \"ftp://u:hunter2@h\"\nallowed_hosts = [\"x://u:hunter2@h\"]\n\
+                [topics.a]\nschema = \"https://u:hunter2@h/a.json\"\n[topics.b]\nschema = \"b.json\"\n";
+    let loaded = check(&Memory::new(toml).with("b.json", r#"{"$ref": "https://u:hunter2@h/c.json"}"#));
+    let text = render::human(&loaded.diagnostics, &loaded.sources, false);
+    for code in ["bad-public-url", "bad-host", "bad-schema-path", "schema-ref-remote"] {
+        assert!(text.contains(&format!("error[{code}]")), "{code}: {text}");
+    }
+    let shown = text + &render::json(&loaded.diagnostics, &loaded.sources).to_string();
+    assert!(shown.contains("https://*********@h/c.json") && !shown.contains("hunter2"), "{shown}");
+}
+
 #[test]
 fn a_value_of_the_wrong_type_is_one_mistake() {
     let told = said_of(&format!("version = 1\n[server]\ntls = true\n{CATS}"));
