@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::files::{Access, FileError, MAX_FILE};
+use crate::config::mask::without_credentials;
 use crate::config::model::{Config, Example, SchemaSource, Span, TopicConfig};
 use crate::config::reading::Reading;
 use crate::diagnostic::{Diagnostic, Fact, FileFact, Sources, TopicFact};
@@ -111,7 +112,7 @@ impl Shown<'_> {
             Some((text, _)) => text,
             None => self.texts.read(file).unwrap_or_default(),
         };
-        let number = self.sources.add(self.texts.reading.shown(file), text);
+        let number = self.sources.add(self.texts.reading.shown(file), without_credentials(&text));
         self.numbers.insert(file.clone(), number);
         number
     }

@@ -79,6 +79,9 @@ fn unusable(tls: &Tls, error: &Error) -> TlsFault {
         Error::InvalidCertificate(CertificateError::Other(cause)) if format!("{cause:?}").contains("CertVersion") => {
             TlsFault::OldCertificate { path }
         }
+        Error::InvalidCertificate(CertificateError::BadEncoding) => {
+            TlsFault::Unusable { path, why: "it is damaged".into() }
+        }
         Error::InvalidCertificate(error) => TlsFault::Unusable { path, why: format!("{error:?}") },
         error => TlsFault::Unusable { path, why: error.to_string() },
     }

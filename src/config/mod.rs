@@ -11,7 +11,7 @@ pub mod editor;
 pub mod files;
 mod json;
 pub mod keys;
-mod mask;
+pub(crate) mod mask;
 pub mod model;
 mod place;
 pub mod reading;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::sources::{MARK, Source};
 use super::{Diagnostic, Related, Severity, Sources};
+use crate::config::mask::without_credentials;
 use crate::config::model::Span;
 
 /// Writes them for people, each with its lines of source, in colour on request.
@@ -52,13 +53,28 @@ pub fn report(diagnostics: &[Diagnostic], sources: &Sources) -> (String, Value) 
     }
     super::sort(&mut first);
     let (mut text, mut list) = (human(first.iter().copied(), sources, false), json(first, sources));
-    let message = format!("{left_out} more are left out: `relay check` prints all");
+    let message = match left_out {
+        1 => "1 more is left out".to_owned(),
+        _ => format!("{left_out} more are left out"),
+    };
+    let help = "`relay check` prints all";
     let errors = all_errors.saturating_sub(REPORTED);
     let severity = if errors > 0 { Severity::Error } else { Severity::Warning };
-    text.push_str(&message);
-    text.push('\n');
-    let more = json!({"code": "more", "severity": severity.as_str(), "message": message, "errors": errors});
-    list.as_array_mut().expect("it is a list").push(more);
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{message}: {help}");
+    list.as_array_mut().expect("it is a list").push(json!({
+        "code": "more",
+        "severity": severity.as_str(),
+        "message": message,
+        "help": help,
+        "file": null,
+        "line": null,
+        "column": null,
+        "end_line": null,
+        "end_column": null,
+        "related": [],
+        "errors": errors,
+    }));
     (text, list)
 }
 
@@ -200,10 +216,11 @@ fn first_line(source: &Source, span: &Span) -> Range<usize> {
     start..span.bytes.end.clamp(start, line.end.max(start))
 }
 
-/// The fact's sentence on one line. Control characters are escaped, because it may quote a value with any of them.
+/// The fact's sentence on one line. Control characters are escaped and the credentials of URLs masked, because it may
+/// quote a value with any of them.
 fn sentence(diagnostic: &Diagnostic) -> String {
     let one_line = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    diagnostic.fact.to_string().chars().map(one_line).collect()
+    without_credentials(&diagnostic.fact.to_string()).chars().map(one_line).collect()
 }
 
 fn escape(text: &str) -> String {
@@ -256,16 +273,21 @@ mod tests {
         };
         for (errors, warnings, shown, last) in [
             (60, 40, 100, None),
-            (60, 41, 101, Some(("warning", "1 more are left out: `relay check` prints all", 0))),
-            (150, 10, 101, Some(("error", "60 more are left out: `relay check` prints all", 50))),
+            (60, 41, 101, Some(("warning", "1 more is left out", 0))),
+            (150, 10, 101, Some(("error", "60 more are left out", 50))),
         ] {
             let (text, list) = report(&all(errors, warnings), &sources);
             let list = list.as_array().expect("a list");
             assert_eq!((list.len(), text.matches("-->").count()), (shown, 100));
             if let Some((severity, message, errors)) = last {
-                let more = json!({"code": "more", "severity": severity, "message": message, "errors": errors});
+                let more = json!({
+                    "code": "more", "severity": severity, "message": message, "help": "`relay check` prints all",
+                    "file": null, "line": null, "column": null, "end_line": null, "end_column": null, "related": [],
+                    "errors": errors,
+                });
                 assert_eq!(list.last(), Some(&more));
-                assert!(text.ends_with(&format!("\n\n{message}\n")), "{text}");
+                assert_eq!(more.as_object().map(|more| more.len()), list[0].as_object().map(|one| one.len() + 1));
+                assert!(text.ends_with(&format!("\n\n{message}: `relay check` prints all\n")), "{text}");
             }
             let told = list.iter().filter(|one| one["severity"] == "error" && one["line"].is_u64()).count();
             assert_eq!(told, errors.min(100), "no warning takes the place of an error");

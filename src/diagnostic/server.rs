@@ -151,7 +151,7 @@ impl TlsFault {
     fn help(&self) -> &'static str {
         match self {
             Self::InPlaceOfPath { .. } => "put it into a file, and write the file's path here",
-            Self::NotPem { .. } | Self::Unusable { .. } => {
+            Self::NotPem { .. } => {
                 "write PEM: in `cert` the server's certificate and then those that signed it, in `key` its private key"
             }
             Self::Encrypted { .. } => "give relay the key without a passphrase: `openssl pkey -in KEY -out NEW`",
@@ -159,6 +159,7 @@ impl TlsFault {
             Self::OldCertificate { .. } => {
                 "make one of version 3: `openssl req -x509 -key KEY -subj /CN=HOST -addext subjectAltName=DNS:HOST`"
             }
+            Self::Unusable { .. } => "get the certificate again from who issued it: it may have been cut or changed",
             Self::OtherKey { .. } => {
                 "replace both files; a relay that runs keeps the pair it has until the new one is whole"
             }
@@ -173,7 +174,9 @@ impl fmt::Display for TlsFault {
             Self::InPlaceOfPath { key } => write!(f, "`server.tls.{key}` contains PEM text, not a path"),
             Self::NotPem { path, why } => write!(f, "`{path}` {why}"),
             Self::Encrypted { path } => write!(f, "`{path}` is encrypted"),
-            Self::UnknownKey { path } => write!(f, "`{path}` is a private key of a kind or size that cannot be used"),
+            Self::UnknownKey { path } => {
+                write!(f, "`{path}` is damaged, or a private key of a kind or size that cannot be used")
+            }
             Self::OldCertificate { path } => write!(f, "`{path}` has a certificate of X.509 version 1 or 2"),
             Self::OtherKey { cert, key } => write!(f, "`{key}` does not belong to the certificate in `{cert}`"),
             Self::NotFirst { cert, key } => write!(f, "`{key}` belongs to a later certificate of `{cert}`"),

@@ -126,13 +126,32 @@ fn of_a_certificate_or_key_that_is_too_old_or_too_rare_is_said_what_would_do() {
     let at = key.windows(8).position(|bytes| bytes == curve).expect("a key of P-256");
     let mut rare = key.clone();
     rare[at + 7] = 0x7f;
+    let unknown = "bad-tls at relay.toml:4:7: `key.pem` is damaged, or a private key of a kind or size that cannot be used; \
+                   keys that work: RSA of 2048 to 4096 bits, ECDSA P-256 and P-384, Ed25519";
+    assert_eq!(told(&cert, &rare), [unknown]);
+    // Regression: what is PEM, but damaged, was told `BadEncoding` and to write PEM.
+    assert_eq!(told(&cert, &key[..key.len() / 2]), [unknown]);
     assert_eq!(
-        told(&cert, &rare),
+        told(&cert[..cert.len() / 2], &key),
         [
-            "bad-tls at relay.toml:4:7: `key.pem` is a private key of a kind or size that cannot be used; keys that work: \
-          RSA of 2048 to 4096 bits, ECDSA P-256 and P-384, Ed25519"
+            "bad-tls at relay.toml:3:8: `cert.pem` has a certificate that cannot be used: it is damaged; get the certificate \
+          again from who issued it: it may have been cut or changed"
         ]
     );
+}
+
+/// Regression: only the addresses of `[server]` were told without the password of their URL.
+#[test]
+fn no_sentence_and_no_line_shows_the_credentials_of_a_url() {
+    let toml = "version = 1\n[server]\npublic_url = \"ftp://u:hunter2@h\"\nallowed_hosts = [\"x://u:hunter2@h\"]\n\
+                [topics.a]\nschema = \"https://u:hunter2@h/a.json\"\n[topics.b]\nschema = \"b.json\"\n";
+    let loaded = check(&Memory::new(toml).with("b.json", r#"{"$ref": "https://u:hunter2@h/c.json"}"#));
+    let text = render::human(&loaded.diagnostics, &loaded.sources, false);
+    for code in ["bad-public-url", "bad-host", "bad-schema-path", "schema-ref-remote"] {
+        assert!(text.contains(&format!("error[{code}]")), "{code}: {text}");
+    }
+    let shown = text + &render::json(&loaded.diagnostics, &loaded.sources).to_string();
+    assert!(shown.contains("https://*********@h/c.json") && !shown.contains("hunter2"), "{shown}");
 }
 
 #[test]

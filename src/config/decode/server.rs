@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use crate::config::decode::Context;
 use crate::config::decode::tls::tls;
-use crate::config::mask::without_credentials;
 use crate::config::model::{Listen, Log, Server, Span};
 use crate::config::section::{Placed, Section};
 use crate::diagnostic::ServerFact;
@@ -51,7 +50,7 @@ pub(super) fn server(section: &Section<'_>, context: &Context<'_>) -> Server {
         public_url: text("public_url").filter(|(url, _)| !url.is_empty()).and_then(|(url, span)| {
             let base = base_url(url);
             if base.is_none() {
-                section.findings.report(ServerFact::BadPublicUrl { value: without_credentials(url) }, &span);
+                section.findings.report(ServerFact::BadPublicUrl { value: url.to_owned() }, &span);
             }
             base
         }),
@@ -70,7 +69,7 @@ fn listener(section: &Section<'_>, (text, span): Placed<&str>) -> Option<Listen>
         None => text.parse::<SocketAddr>().ok().map(Listen::Tcp),
     };
     if listen.is_none() {
-        section.findings.report(ServerFact::BadListen { value: without_credentials(text) }, &span);
+        section.findings.report(ServerFact::BadListen { value: text.to_owned() }, &span);
     }
     listen
 }
@@ -118,7 +117,7 @@ fn each<T>(
     for (text, span) in section.texts(name).unwrap_or_default() {
         match read(text) {
             Some(value) => values.push(value),
-            None => section.findings.report(wrong(without_credentials(text)), &span),
+            None => section.findings.report(wrong(text.to_owned()), &span),
         }
     }
     values

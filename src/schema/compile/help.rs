@@ -68,6 +68,14 @@ impl SchemaFaultKind {
             }
             Self::RegexTooBig { .. } => "use smaller repetitions with `maxLength`, or raise `limits.regex_size`",
             Self::RegexInvalid { .. } => "patterns are ECMA-262 regular expressions",
+            // ECMA-262 may not have it either: who checks the standard does not know the names.
+            Self::RegexUntaken { why, .. } if why.starts_with("Unicode property") => {
+                "correct the name, or write the characters themselves: the engine does not know every property of \
+                 ECMA-262"
+            }
+            Self::RegexUntaken { pattern, .. } if has_backspace(pattern) => {
+                r"`\b` in a class is not supported: write `\x08` for a backspace"
+            }
             Self::RegexUntaken { pattern, .. } => advice_on(pattern, &UNTAKEN).unwrap_or(
                 "ECMA-262 has it, but the engine, which runs in linear time, does not: write it another way",
             ),
@@ -99,11 +107,9 @@ impl Void {
 }
 
 /// What ECMA-262 has and the engine does not accept, with the alternative to write.
-const UNTAKEN: [(&str, &str); 9] = [
+const UNTAKEN: [(&str, &str); 7] = [
     ("[^]", r"`[^]` is not supported: write `[\s\S]` for any character"),
     ("[]", r"`[]` is not supported: write `[^\s\S]` for no character"),
-    (r"[\b]", r"`[\b]` is not supported: write `\x08` for a backspace"),
-    (r"[^\b", r"`\b` in `[^…]` is not supported: write `\x08` for a backspace"),
     (r"\<", r"`\<` is not supported: write `<`"),
     (r"\>", r"`\>` is not supported: write `>`"),
     (r"\0", r"`\0` is not supported: write `\x00`"),
@@ -134,8 +140,17 @@ const FOREIGN: [(&str, &str); 17] = [
 const ONE_QUANTIFIER: &str = "write only one of `?`, `*`, `+` and `{2,9}`; to repeat the result, put it in a group";
 
 fn advice_on(pattern: &str, known: &[(&str, &'static str)]) -> Option<&'static str> {
-    let has = |text: &str| units(pattern).any(|rest| rest.starts_with(text) && !is_class(rest));
+    // In a class only escapes mean something.
+    let has = |text: &str| {
+        let counts = |in_class: bool| !in_class || text.starts_with('\\');
+        units(pattern).any(|(rest, in_class)| rest.starts_with(text) && counts(in_class) && !is_class(rest))
+    };
     known.iter().find(|(text, _)| has(text)).map(|(_, help)| *help)
+}
+
+/// Whether a pattern has a `\b` that is not the edge of a word.
+fn has_backspace(pattern: &str) -> bool {
+    units(pattern).any(|(rest, in_class)| in_class && rest.starts_with(r"\b"))
 }
 
 /// Whether a pattern begins with a class of Unicode, such as `\p{L}`, which both sides know.

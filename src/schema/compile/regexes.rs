@@ -32,29 +32,25 @@ impl RegexChecker {
     /// What is wrong with a pattern, if anything.
     pub(super) fn fault_of(&self, pattern: &str) -> Option<SchemaFaultKind> {
         let is_standard = self.is_standard(pattern);
-        let word_edge = units(pattern).find_map(|rest| WORD_EDGES.into_iter().find(|edge| rest.starts_with(edge)));
-        if word_edge.is_none() && self.is_taken(pattern) {
-            let pattern = pattern.to_owned();
-            return (!is_standard).then_some(SchemaFaultKind::RegexNotStandard { pattern });
+        let edge = WORD_EDGES.into_iter().find(|edge| units(pattern).any(|(rest, _)| rest.starts_with(edge)));
+        let pattern = pattern.to_owned();
+        if is_taken(self.options(), &pattern) {
+            return match edge {
+                Some(edge) => {
+                    let why = format!("`{edge}` would be the edge of a word, not a character");
+                    Some(SchemaFaultKind::RegexUntaken { pattern, why })
+                }
+                None => (!is_standard).then_some(SchemaFaultKind::RegexNotStandard { pattern }),
+            };
         }
-        let (beyond, once, pattern) = (beyond_linear(pattern), without_counts(pattern), pattern.to_owned());
-        let fault = match regex_syntax::parse(&pattern) {
-            _ if beyond == Some(Beyond::LookAround) => return Some(SchemaFaultKind::RegexLookAround { pattern }),
-            _ if beyond == Some(Beyond::BackReference) => return Some(SchemaFaultKind::RegexBackReference { pattern }),
-            Err(fault) => Some(fault),
-            Ok(_) => None,
-        };
-        // The parser does not know all of ECMA-262 either, such as `\cA`.
-        let is_too_big =
-            |fault: &Option<_>| fault.is_none() || (is_standard && once != pattern && self.is_taken(&once));
-        Some(match (word_edge, fault) {
-            (Some(edge), None) => {
-                let why = format!("`{edge}` would be the edge of a word, not a character");
-                SchemaFaultKind::RegexUntaken { pattern, why }
+        Some(match (beyond_linear(&pattern), regex_syntax::parse(&pattern).err()) {
+            (Some(Beyond::LookAround), _) => SchemaFaultKind::RegexLookAround { pattern },
+            (Some(Beyond::BackReference), _) => SchemaFaultKind::RegexBackReference { pattern },
+            (None, fault) if self.is_too_big(&pattern, is_standard, fault.is_none()) => {
+                SchemaFaultKind::RegexTooBig { pattern, limit: self.limit }
             }
-            (_, fault) if is_too_big(&fault) => SchemaFaultKind::RegexTooBig { pattern, limit: self.limit },
-            (_, fault) => {
-                let why = fault.as_ref().map(reason).unwrap_or_default();
+            (None, fault) => {
+                let why = fault.as_ref().map_or("ECMA-262 does not accept it".to_owned(), reason);
                 match is_standard {
                     true => SchemaFaultKind::RegexUntaken { pattern, why },
                     false => SchemaFaultKind::RegexInvalid { pattern, why },
@@ -63,8 +59,17 @@ impl RegexChecker {
         })
     }
 
-    fn is_taken(&self, pattern: &str) -> bool {
-        self.options().build(&json!({ "pattern": pattern })).is_ok()
+    /// Whether a pattern that is not taken needs only more memory. Neither the standard nor the parser decides that
+    /// alone: the engine takes no `\a`, which parses, and the parser does not know all of ECMA-262, such as `\cA`.
+    fn is_too_big(&self, pattern: &str, is_standard: bool, parses: bool) -> bool {
+        match (is_standard, parses) {
+            (true, true) => true,
+            (false, false) => false,
+            (true, false) => is_taken(self.options(), &without_counts(pattern)),
+            (false, true) => {
+                is_taken(judge::options(MOST), pattern) || is_taken(judge::options(MOST), &without_counts(pattern))
+            }
+        }
     }
 
     fn is_standard(&self, pattern: &str) -> bool {
@@ -72,17 +77,27 @@ impl RegexChecker {
     }
 }
 
+/// The most that `limits.regex_size` may be, in bytes.
+const MOST: usize = 64 << 20;
+
+fn is_taken(options: ValidationOptions<'_, Arc<dyn Retrieve>, Borrowed>, pattern: &str) -> bool {
+    options.build(&json!({ "pattern": pattern })).is_ok()
+}
+
 /// Escapes that mean a character in ECMA-262, but the beginning and end of a word to the engine.
 const WORD_EDGES: [&str; 2] = [r"\<", r"\>"];
 
-/// The pattern from each of its characters and escapes on.
-pub(super) fn units(pattern: &str) -> impl Iterator<Item = &str> {
-    let mut rest = pattern;
+/// The pattern from each of its characters and escapes on, and whether that one is in a class such as `[a-z]`.
+pub(super) fn units(pattern: &str) -> impl Iterator<Item = (&str, bool)> {
+    let (mut rest, mut in_class) = (pattern, false);
     std::iter::from_fn(move || {
-        let unit = rest;
+        let unit = (rest, in_class);
         let mut chars = rest.chars();
-        if chars.next()? == '\\' {
-            chars.next();
+        match chars.next()? {
+            '\\' => _ = chars.next(),
+            '[' => in_class = true,
+            ']' => in_class = false,
+            _ => {}
         }
         rest = chars.as_str();
         Some(unit)
@@ -140,26 +155,11 @@ enum Beyond {
 
 /// The part of a pattern that no linear-time engine supports.
 fn beyond_linear(pattern: &str) -> Option<Beyond> {
-    let mut in_class = false;
-    let mut rest = pattern.char_indices();
-    while let Some((at, c)) = rest.next() {
-        match c {
-            '\\' => match rest.next() {
-                Some((_, '1'..='9' | 'k')) if !in_class => return Some(Beyond::BackReference),
-                _ => {}
-            },
-            '[' => in_class = true,
-            ']' => in_class = false,
-            '(' if !in_class => {
-                let group = &pattern[at + 1..];
-                if ["?=", "?!", "?<=", "?<!"].iter().any(|start| group.starts_with(start)) {
-                    return Some(Beyond::LookAround);
-                }
-            }
-            _ => {}
-        }
-    }
-    None
+    units(pattern).filter(|(_, in_class)| !in_class).find_map(|(rest, _)| {
+        let is_look_around = ["(?=", "(?!", "(?<=", "(?<!"].iter().any(|start| rest.starts_with(start));
+        let refers = matches!(rest.as_bytes(), [b'\\', b'1'..=b'9' | b'k', ..]);
+        is_look_around.then_some(Beyond::LookAround).or(refers.then_some(Beyond::BackReference))
+    })
 }
 
 #[cfg(test)]
@@ -180,6 +180,7 @@ mod tests {
             &r"\p{L}".repeat(40),
             &(r"\p{L}".repeat(40) + "a{2}"),
             &format!("(?i){}", r"\p{L}".repeat(40)),
+            "(?i)(a{1000}){1000}(b{1000}){1000}(c{1000}){1000}",
         ] {
             let kind = SchemaFaultKind::RegexTooBig { pattern: pattern.to_owned(), limit: 1 << 16 };
             assert_eq!(patterns.fault_of(pattern), Some(kind));
@@ -195,6 +196,14 @@ mod tests {
             (r"^[^]{0,2}$", "`^[^]{0,2}$` cannot be used: unclosed character class (character 2)"),
             (r"[^\b]", r"`[^\b]` cannot be used: invalid escape sequence found in character class (character 3)"),
             (r"^\<a$", r"`^\<a$` cannot be used: `\<` would be the edge of a word, not a character"),
+            // Regression: they were said to need more memory, or to have something else that cannot be used.
+            (r"^\<[^[]{1,5}$", r"`^\<[^[]{1,5}$` cannot be used: `\<` would be the edge of a word, not a character"),
+            (r"^\<[^[]+$", r"`^\<[^[]+$` cannot be used: `\<` would be the edge of a word, not a character"),
+            (r"\cA{2}\>", r"`\cA{2}\>` cannot be used: `\>` would be the edge of a word, not a character"),
+            (r"^\a$", r"`^\a$` is not a regular expression: ECMA-262 does not accept it"),
+            ("[a--b]", "`[a--b]` is not a regular expression: ECMA-262 does not accept it"),
+            (r"[\p{L}--\p{Lu}]", r"`[\p{L}--\p{Lu}]` is not a regular expression: ECMA-262 does not accept it"),
+            (r"\p{Foo}", r"`\p{Foo}` cannot be used: Unicode property not found (character 1)"),
         ] {
             assert_eq!(told(pattern), sentence);
         }
@@ -206,14 +215,22 @@ mod tests {
             (r"^\0$", r"^\x00$"),
             (r"^\uD83D\uDE00$", r"^\u{1F600}$"),
             (r"^[^\b]$", r"^[^\x08]$"),
+            (r"^[a\b]$", r"^[a\x08]$"),
+            (r"^\<[^[]+$", "^<[^[]+$"),
             (r"^\<[a-z]+\>$", "^<[a-z]+>$"),
             (r"^[^\<\>]*$", "^[^<>]*$"),
         ] {
             assert!(patterns.fault_of(pattern).is_some(), "{pattern}");
-            assert!(help(pattern).contains(" supported: write "), "{pattern}");
+            let help = help(pattern);
+            assert!(help.contains(" supported: write "), "{pattern}");
+            assert_eq!(help.starts_with(r"`\<`"), pattern.contains(r"\<"), "{pattern}: {help}");
             assert_eq!(patterns.fault_of(instead), None, "{instead}");
         }
         assert_eq!(help("("), "patterns are ECMA-262 regular expressions");
+        assert_eq!(
+            help(r"^[\p{L}\p{Foo}]$"),
+            "correct the name, or write the characters themselves: the engine does not know every property of ECMA-262"
+        );
     }
 
     /// Regression: these were accepted silently, with the engine's meaning, although other tools refuse the schema or

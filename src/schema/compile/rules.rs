@@ -75,11 +75,15 @@ pub(super) fn check(library: &mut Library<'_>, id: usize) {
         let (above, keyword) = pointer.rsplit_once('/').unwrap_or_default();
         let is_schema = |place: &str| library.by_place.contains_key(&(id, place.to_owned()));
         let (is_keyword, is_whole) = (is_schema(above), is_schema(&pointer));
+        let keyword_of = |pointer: &str| {
+            let mut parts = std::iter::successors(pointer.rsplit_once('/'), |(above, _)| above.rsplit_once('/'));
+            parts.find(|(above, _)| is_schema(above)).map(|(_, name)| name.to_owned())
+        };
         let kind = unknown_type(&error).filter(|_| is_keyword && keyword == "type").unwrap_or_else(|| {
             let idiom = (is_keyword && value.get("$schema").is_none()).then(|| idiom(keyword, error.instance()));
             SchemaFaultKind::NotASchema {
-                // Of a whole schema, the name may be a property's.
-                keyword: if is_whole { String::new() } else { keyword.to_owned() },
+                // The name above a schema, or in the place of one, may be a property's.
+                keyword: keyword_of(&pointer).filter(|_| !is_whole).unwrap_or_default(),
                 detail: violation::sentence(&error),
                 help: idiom.flatten(),
             }

@@ -65,9 +65,14 @@ fn a_file_that_is_no_schema() {
     );
     check_one(
         r#"{"properties": {"a": 1}, "required": "a", "minLength": -1}"#,
-        "a.json:1:22 1 [schema-invalid] not a valid schema: a boolean or an object is expected, not an integer (`a`)
+        "a.json:1:22 1 [schema-invalid] not a valid schema: a boolean or an object is expected, not an integer (`properties`)
 a.json:1:38 \"a\" [schema-invalid] not a valid schema: an array is expected, not a string (`required`)
 a.json:1:56 -1 [schema-invalid] not a valid schema: -1 is less than 0 (`minLength`)",
+    );
+    check_one(
+        r#"{"required": ["a", 1], "dependentRequired": {"a": "b"}}"#,
+        "a.json:1:20 1 [schema-invalid] not a valid schema: a string is expected, not an integer (`required`)
+a.json:1:51 \"b\" [schema-invalid] not a valid schema: an array is expected, not a string (`dependentRequired`)",
     );
     check_one(
         r#"{"$schema": "http://json-schema.org/draft-07/schema#", "exclusiveMinimum": true}"#,
