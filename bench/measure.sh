@@ -4,7 +4,7 @@
 #   bench/measure.sh path/to/relay [rounds] [group ...]
 #
 # Groups: fanout growth topics mixed publish sizes connects idle; all of them when none is named, which takes about three
-# minutes a round. And stalled, which takes eight: what 5,000 readers that stop cost 5,000 others. Server on processor 0, load on processor 1, on loopback; each run has a fresh server, behind each
+# minutes a round. And stalled, which takes eight: what 5,000 readers that stop cost 2,000 others. Server on processor 0, load on processor 1, on loopback; each run has a fresh server, behind each
 # floor's comes Relay's, and in every other round before it. Ends by itself, with 1 where a message was lost, a connection ended, or a bar is
 # missed. RUNS=file keeps the lines of JSON that the table is made of; BENCH_TARGET says where to build.
 # Needs: cargo, python3, taskset; two processors; 19,500 descriptors; ports 28700 to 28703 free.
@@ -150,7 +150,7 @@ group() {
     stalled)
         # Slow enough that the machine has time to spare, and enough messages to fill the window and the ring.
         for count in 0 5000; do
-            run relay "stalled-$count" fanout --connections 5000 --stalled "$count" --size 1024 --window 64 --rate 25 \
+            run relay "stalled-$count" fanout --connections 2000 --stalled "$count" --size 1024 --window 64 --rate 25 \
                 --messages 5000 --warmup 5
         done
         ;;

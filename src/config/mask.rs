@@ -369,14 +369,15 @@ fn is_misplaced(key: &str, rest: &str) -> bool {
     }
 }
 
-/// Where URLs in a text name a user and a password: what stands between `://` and the last `@`.
+/// Where URLs in a text name a user and a password: what stands between `://`, or `:/`, and the last `@`.
 fn credentials(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut end = 0;
-    text.match_indices("://").filter_map(move |(at, mark)| {
+    // One slash is left of a URL that was taken for a path.
+    text.match_indices(":/").filter_map(move |(at, mark)| {
         if at < end {
             return None;
         }
-        let start = at + mark.len();
+        let start = text.len() - text[at + mark.len()..].trim_start_matches('/').len();
         let url = text[start..].split(|c: char| c.is_whitespace() || "\"'".contains(c)).next()?;
         end = start + url.len();
         Some(start..start + url.rfind('@')?)
