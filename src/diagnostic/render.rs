@@ -41,7 +41,7 @@ pub fn json<'d>(diagnostics: impl IntoIterator<Item = &'d Diagnostic>, sources: 
     diagnostics.into_iter().map(|diagnostic| object(diagnostic, sources)).collect()
 }
 
-/// Writes them for people and as JSON, but no more than the first [`REPORTED`], errors before warnings, and how many
+/// Writes them for people and as JSON, but no more than the first 100, errors before warnings, and how many
 /// are left out. For what a server logs and keeps: thousands of them take megabytes.
 pub fn report(diagnostics: &[Diagnostic], sources: &Sources) -> (String, Value) {
     let (errors, warnings): (Vec<_>, Vec<_>) = diagnostics.iter().partition(|diagnostic| diagnostic.is_error());
