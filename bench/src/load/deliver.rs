@@ -58,8 +58,8 @@ pub fn deliver(target: Target, plan: &Plan, stalled: usize, size: usize, pace: P
     let publisher = Publisher::connect(target.address)?;
     let published = vec![0; plan.topic_count()];
     let mut run = Loop { target, plan, pace, subscribers, publisher, payloads, published, sent: 0, due: 0 };
-    run.run(pace.warmup)?;
     let memory = target.process.memory()?;
+    run.run(pace.warmup)?;
     let (before, delivered, spent) = (Instant::now(), run.subscribers.seen.messages, target.process.time()?);
     run.subscribers.seen.ages = Some(Vec::new());
     run.run(pace.messages)?;
