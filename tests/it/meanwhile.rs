@@ -87,14 +87,16 @@ async fn a_poll_that_begins_in_a_drain_waits_until_all_are_told_to_go() {
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
 }
 
+/// Ends the server as far as telling everybody to go.
+async fn end(live: Arc<Live>) {
+    let other = live.hub.subscriber(NoSocket, &Sse, somebody());
+    live.drain.begin();
+    until("it is told to go", || other.connection().ending().is_some()).await;
+}
+
 #[tokio::test]
 async fn a_poll_that_begins_when_all_were_told_to_go_gets_what_there_is() {
-    let rig = start(async |live: Arc<Live>| {
-        let other = live.hub.subscriber(NoSocket, &Sse, somebody());
-        live.drain.begin();
-        until("it is told to go", || other.connection().ending().is_some()).await;
-    })
-    .await;
+    let rig = start(end).await;
     let began = Instant::now();
     assert_eq!(rig.get("/history/cats?wait=60", "secret-all").await.status, 200);
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
@@ -102,12 +104,7 @@ async fn a_poll_that_begins_when_all_were_told_to_go_gets_what_there_is() {
 
 #[tokio::test]
 async fn a_stream_that_begins_when_all_were_told_to_go_is_told_too() {
-    let rig = start(async |live: Arc<Live>| {
-        let other = live.hub.subscriber(NoSocket, &Sse, somebody());
-        live.drain.begin();
-        until("it is told to go", || other.connection().ending().is_some()).await;
-    })
-    .await;
+    let rig = start(end).await;
     let mut stream = open_stream(&rig).await;
     while stream.event().await.name != "goaway" {}
     rig.end().await;
