@@ -36,6 +36,13 @@ impl Place {
         let reloader = Reloader::new(path, live.clone(), None, loaded);
         (live, Arc::new(reloader))
     }
+
+    /// The same, looked at from now on.
+    fn watched(&self, watch: Watch) -> (Arc<Live>, Arc<Reloader>) {
+        let (live, reloader) = self.live();
+        live.drain.spawn("watch", keep_up(watch, hangup(), reloader.clone(), live.clone()));
+        (live, reloader)
+    }
 }
 
 impl Drop for Place {
@@ -66,8 +73,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 async fn where_nothing_can_be_watched_a_look_finds_the_change() {
     let place = Place::new();
     place.write(&relay_toml("50 ms", "one"));
-    let (live, reloader) = place.live();
-    live.drain.spawn("watch", keep_up(Watch::blind(), hangup(), reloader, live.clone()));
+    let (live, _) = place.watched(Watch::blind());
     let modified = fs::metadata(place.0.join("relay.toml")).and_then(|file| file.modified()).expect("a time");
     place.write(&relay_toml("50 ms", "two"));
     // The content decides, not the modification time.
@@ -81,8 +87,7 @@ async fn where_nothing_can_be_watched_a_look_finds_the_change() {
 async fn without_polling_nothing_looks_that_was_not_told_to() {
     let place = Place::new();
     place.write(&relay_toml("0 s", "one"));
-    let (live, reloader) = place.live();
-    live.drain.spawn("watch", keep_up(Watch::blind(), hangup(), reloader.clone(), live.clone()));
+    let (live, reloader) = place.watched(Watch::blind());
     place.write(&relay_toml("0 s", "two"));
     tokio::time::sleep(2 * QUIET).await;
     assert_eq!(live.snapshot().config.topics[0].description, "one");
@@ -95,8 +100,7 @@ async fn without_polling_nothing_looks_that_was_not_told_to() {
 async fn a_dry_run_does_not_hide_a_change_from_the_next_look() {
     let place = Place::new();
     place.write(&relay_toml("500 ms", "one"));
-    let (live, reloader) = place.live();
-    live.drain.spawn("watch", keep_up(Watch::blind(), hangup(), reloader.clone(), live.clone()));
+    let (live, reloader) = place.watched(Watch::blind());
     place.write(&relay_toml("500 ms", "two"));
     reloader.reload(super::Trigger::Request, true).await.expect("a plan");
     assert_eq!(live.snapshot().config.topics[0].description, "one");
@@ -108,8 +112,7 @@ async fn a_dry_run_does_not_hide_a_change_from_the_next_look() {
 async fn another_pace_counts_from_the_reload_that_set_it() {
     let place = Place::new();
     place.write(&relay_toml("1 h", "one"));
-    let (live, reloader) = place.live();
-    live.drain.spawn("watch", keep_up(Watch::blind(), hangup(), reloader.clone(), live.clone()));
+    let (live, reloader) = place.watched(Watch::blind());
     place.write(&relay_toml("50 ms", "one"));
     reloader.reload(super::Trigger::Request, false).await.expect("a report");
     place.write(&relay_toml("50 ms", "two"));
@@ -174,8 +177,7 @@ async fn what_is_to_be_watched_is_looked_for_on_another_thread() {
 async fn what_removes_a_key_stands_still_for_its_time_before_it_counts() {
     let place = Place::new();
     place.write(&relay_toml("20 ms", "one"));
-    let (live, reloader) = place.live();
-    live.drain.spawn("watch", keep_up(Watch::blind(), hangup(), reloader, live.clone()));
+    let (live, _) = place.watched(Watch::blind());
     let began = Instant::now();
     place.write("version = 1\n[topics.cats]\nschema = \"any\"\n[limits]\nreload_poll = \"20 ms\"\n");
     until("the change", || live.snapshot().config.topics[0].description.is_empty()).await;
@@ -188,8 +190,7 @@ async fn what_removes_a_key_stands_still_for_its_time_before_it_counts() {
 async fn what_goes_on_changing_while_it_looks_half_written_does_not_count_yet() {
     let place = Place::new();
     place.write(&relay_toml("20 ms", "one"));
-    let (live, reloader) = place.live();
-    live.drain.spawn("watch", keep_up(Watch::blind(), hangup(), reloader, live.clone()));
+    let (live, _) = place.watched(Watch::blind());
     let text = "version = 1\n[topics.cats]\nschema = \"any\"\n[limits]\nreload_poll = \"20 ms\"\n";
     place.write(text);
     tokio::time::sleep(STABLE / 2).await;
